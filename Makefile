@@ -1,0 +1,50 @@
+# Frontrow needs Python 3.11 or later and make. Everything else goes into .venv and .frontrow, here in this folder.
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check prove format install install-dev clean
+MAKEFLAGS += --no-print-directory
+
+export UV_PROJECT_ENVIRONMENT := .venv
+export UV_COMPILE_BYTECODE := $(if $(wildcard .venv/bin/python),0,1)# every process starts twice as fast
+
+SERVICES ?= # `make test SERVICES=embedded` uses embedded services whatever the machine has
+ARGS ?= # `make test ARGS="tests/reservations -x"`
+PYTHON_HERE := .venv/bin/python
+ANNOUNCE = $(if $(wildcard $(PYTHON_HERE)),,@echo "Installing what uv.lock names into .venv …")
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: install ## the whole demo at http://127.0.0.1:8000 (PORT=8001 for another port)
+	@exec $(PYTHON_HERE) manage.py up --with-parent
+
+test: install-dev ## every test this machine can run (SERVICES=embedded: without its own PostgreSQL, Redis, RabbitMQ)
+	@FRONTROW_TEST_SERVICES="$(SERVICES)" $(PYTHON_HERE) -m pytest $(ARGS)
+
+prove: install-dev ## the races, 200 rounds each
+	@FRONTROW_RACE_ROUNDS=200 FRONTROW_TEST_SERVICES="$(SERVICES)" $(PYTHON_HERE) -m pytest -m race $(ARGS)
+
+check: install-dev ## format, lint, types, imports, migrations, OpenAPI schema, translations, compose file
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy .
+	.venv/bin/lint-imports --no-cache
+	$(PYTHON_HERE) manage.py makemigrations --check --dry-run --settings tests.offline
+	$(PYTHON_HERE) manage.py spectacular --validate --fail-on-warn --file .frontrow/openapi.yaml
+	@tools/check-translations
+	@tools/check-compose
+
+format: install-dev ## format, and repair what the linter can
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+install: # --inexact leaves the tools of `make test` where they are
+	$(ANNOUNCE)
+	@tools/uv sync --frozen --no-dev --inexact --quiet
+
+install-dev:
+	$(ANNOUNCE)
+	@tools/uv sync --frozen --quiet
+
+clean: ## forget the demo's data, logs and caches, and the installed packages
+	rm -rf .frontrow .venv

@@ -1,0 +1,120 @@
+"""Processor seconds: of the processes that were started, and of the servers they use, where this machine lets us see them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import psycopg
+import redis
+
+from bench.processes import Process
+from bench.services import Services
+
+PROC = Path("/proc")
+TICK = os.sysconf("SC_CLK_TCK")
+Seconds = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """One line of /proc/PID/stat. `seconds`: its own and those of children it has reaped."""
+
+    pid: int
+    name: str
+    parent: int
+    session: int
+    seconds: float
+
+
+def parse(line: str) -> Stat:
+    """A name may hold spaces and parentheses; the last one closes it."""
+    pid, rest = line.split(" (", 1)
+    name, rest = rest.rsplit(") ", 1)
+    fields = rest.split()
+    ticks = sum(int(field) for field in fields[11:15])  # utime, stime, cutime, cstime
+    return Stat(int(pid), name, int(fields[1]), int(fields[3]), ticks / TICK)
+
+
+def everything() -> list[Stat]:
+    """Every process this user can see."""
+    found = []
+    for file in PROC.glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            found.append(parse(file.read_text()))
+    return found
+
+
+def of_group(leader: int, stats: list[Stat]) -> float:
+    """A process that was started in a session of its own, and all it started."""
+    return sum(stat.seconds for stat in stats if stat.session == leader)
+
+
+def of_tree(root: int, stats: list[Stat]) -> float:
+    """A process and its children (PostgreSQL's are sessions of their own)."""
+    return sum(stat.seconds for stat in stats if root in (stat.pid, stat.parent))
+
+
+@dataclass
+class Meter:
+    """Reads the clocks of processes by the name they go by, several may share one, and of the three servers."""
+
+    services: Services
+    watched: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+
+    def watch(self, name: str, process: Process) -> None:
+        self.watched[name].append(process.popen.pid)
+
+    def read(self) -> Seconds:
+        stats = everything()
+        seconds = {
+            name: sum(of_group(leader, stats) for leader in leaders)
+            for name, leaders in self.watched.items()
+            if leaders
+        }
+        servers: Mapping[str, Callable[[list[Stat]], float | None]] = {
+            "postgresql": self._postgresql,
+            "redis": self._redis,
+            "rabbitmq": self._rabbitmq,
+        }
+        for name, clock in servers.items():
+            if (found := clock(stats)) is not None:
+                seconds[name] = found
+        return seconds
+
+    @contextlib.contextmanager
+    def measure(self) -> Iterator[Seconds]:
+        """Filled when the block ends: what was spent in it, by whom it was spent."""
+        spent: Seconds = {}
+        before = self.read()
+        yield spent
+        after = self.read()
+        used = {name: round(after[name] - before[name], 2) for name in after if name in before}
+        spent.update({name: seconds for name, seconds in used.items() if seconds > 0})
+
+    @cached_property
+    def _postmaster(self) -> int | None:
+        """The parent of the backend that serves us; None where it runs on another machine, or in another container."""
+        with psycopg.connect(self.services.home) as connection, contextlib.suppress(OSError):
+            backend = parse((PROC / str(connection.info.backend_pid) / "stat").read_text())
+            return backend.parent if backend.name == "postgres" else None
+        return None
+
+    def _postgresql(self, stats: list[Stat]) -> float | None:
+        return of_tree(self._postmaster, stats) if self._postmaster else None
+
+    def _redis(self, _stats: list[Stat]) -> float | None:
+        with redis.Redis.from_url(self.services.redis_url) as client:
+            told = client.info("cpu")
+        return float(told["used_cpu_user"]) + float(told["used_cpu_sys"])
+
+    @staticmethod
+    def _rabbitmq(stats: list[Stat]) -> float | None:
+        """Every Erlang machine here that lives on its own; `rabbitmqctl` is one too, and gone soon."""
+        servers = [stat.seconds for stat in stats if stat.name == "beam.smp"]
+        return sum(servers) if servers else None

@@ -1,0 +1,191 @@
+"""The load generator: `python -m bench.generator PLAN ANSWERS`, a process of its own that knows nothing but HTTP/1.1.
+
+Requests are made beforehand; here they are only sent over connections that stay open, each connection one request at a time, and
+their answers noted. One thread and `epoll`: some 10 µs a request, so that it takes little of the machine it measures.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import select
+import socket
+import sys
+import time
+from collections import deque
+from pathlib import Path
+
+LATE = 0.002  # seconds; `epoll` counts in milliseconds
+SILENCE = 30.0  # seconds without any answer until the rest is given up
+NO_ANSWER = 0  # the status of a request whose connection broke, or that was given up
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+    """`ports`: one a connection. With `rate`, so many requests a second whatever the answers do; else as fast as answers come."""
+
+    ports: list[int]
+    requests: list[str]
+    rate: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Answer:
+    """Times are seconds since the first request. `began`: when it was sent, or should have been but no connection was free."""
+
+    index: int
+    began: float
+    ended: float
+    status: int
+    body: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Report:
+    """`started`: the first request, by the clock that all processes of a machine share (`time.monotonic`)."""
+
+    started: float
+    cpu: float
+    answers: list[Answer]
+
+
+class Connection:
+    """One open connection and the answer it waits for."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=5)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.index = -1
+        self.began = 0.0
+        self._received = b""
+        self._length = -1  # of the whole answer, once its head is here
+
+    def ask(self, index: int, request: bytes, *, began: float) -> None:
+        self.index, self.began, self._received, self._length = index, began, b"", -1
+        self.socket.sendall(request)
+
+    def hear(self) -> tuple[int, str] | None:
+        """Status and body once they are complete. Raises: OSError when the other side hung up."""
+        some = self.socket.recv(65_536)
+        if not some:
+            raise ConnectionResetError
+        self._received = received = self._received + some if self._received else some
+        if self._length < 0:
+            end = received.find(b"\r\n\r\n")
+            if end < 0:
+                return None
+            self._length = end + 4 + content_length(received[:end])
+        if len(received) < self._length:
+            return None
+        body = received[received.index(b"\r\n\r\n") + 4 :]
+        return int(received[9:12]), body.decode()
+
+
+def content_length(head: bytes) -> int:
+    """Raises: ValueError for an answer without one; our servers always know."""
+    lines = head.lower()
+    start = lines.index(b"content-length:") + len(b"content-length:")
+    return int(lines[start:].split(b"\r\n", 1)[0])
+
+
+class Generator:
+    def __init__(self, plan: Plan) -> None:
+        self._requests = [request.encode() for request in plan.requests]
+        self._rate = plan.rate
+        self._poll = select.epoll()
+        self._idle = deque(Connection(port) for port in plan.ports)
+        self._busy: dict[int, Connection] = {}
+        self._next = 0
+        self._answers: list[Answer] = []
+        self._started = 0.0
+        for connection in self._idle:
+            self._poll.register(connection.socket, select.EPOLLIN)
+
+    def run(self) -> Report:
+        processor = time.process_time()
+        self._started = time.monotonic()
+        heard = self._started
+        while len(self._answers) < len(self._requests):
+            self._send_what_is_due()
+            for descriptor, _events in self._poll.poll(self._patience()):
+                heard = time.monotonic()
+                if (connection := self._busy.get(descriptor)) is not None:
+                    self._hear(connection)
+            if (not self._busy and not self._idle) or time.monotonic() - heard > SILENCE:
+                self._give_up()
+        for connection in [*self._idle, *self._busy.values()]:
+            connection.socket.close()
+        cpu = time.process_time() - processor
+        return Report(started=self._started, cpu=cpu, answers=sorted(self._answers, key=lambda answer: answer.index))
+
+    def _now(self) -> float:
+        return time.monotonic() - self._started
+
+    def _due(self) -> float:
+        """When the next request should leave."""
+        return self._next / self._rate if self._rate else 0.0
+
+    def _patience(self) -> float:
+        if self._next >= len(self._requests) or not self._idle:
+            return 0.5
+        return max(0.0, min(0.5, self._due() - self._now()))
+
+    def _send_what_is_due(self) -> None:
+        while self._idle and self._next < len(self._requests):
+            now, due = self._now(), self._due()
+            if due > now:
+                return
+            connection = self._idle.popleft()
+            # Waiting for a free connection is the server's fault, waking up late is ours.
+            began = due if self._rate and now - due > LATE else now
+            self._busy[connection.socket.fileno()] = connection
+            index, self._next = self._next, self._next + 1
+            try:
+                connection.ask(index, self._requests[index], began=began)
+            except OSError as error:
+                self._lose(connection, error)
+
+    def _hear(self, connection: Connection) -> None:
+        try:
+            heard = connection.hear()
+        except (OSError, ValueError) as error:
+            self._lose(connection, error)
+            return
+        if heard is not None:
+            self._note(connection, *heard)
+            self._idle.append(self._busy.pop(connection.socket.fileno()))
+
+    def _note(self, connection: Connection, status: int, body: str) -> None:
+        self._answers.append(Answer(connection.index, connection.began, self._now(), status, body))
+
+    def _lose(self, connection: Connection, error: Exception) -> None:
+        """Its request has no answer; the others go on."""
+        self._note(connection, NO_ANSWER, repr(error))
+        del self._busy[connection.socket.fileno()]
+        self._poll.unregister(connection.socket)
+        connection.socket.close()
+
+    def _give_up(self) -> None:
+        for connection in list(self._busy.values()):
+            self._lose(connection, TimeoutError("no answer"))
+        left = range(self._next, len(self._requests))
+        self._answers += [Answer(index, self._now(), self._now(), NO_ANSWER, "never sent") for index in left]
+
+
+def written(report: Report) -> str:
+    rows = [(answer.index, answer.began, answer.ended, answer.status, answer.body) for answer in report.answers]
+    return json.dumps({"started": report.started, "cpu": report.cpu, "answers": rows})
+
+
+def read(report: str) -> Report:
+    said = json.loads(report)
+    return Report(started=said["started"], cpu=said["cpu"], answers=[Answer(*row) for row in said["answers"]])
+
+
+def main(plan: Path, answers: Path) -> None:
+    report = Generator(Plan(**json.loads(plan.read_text()))).run()
+    answers.write_text(written(report))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,332 @@
+"""Where one measurement runs: a database of its own, the processes it needs, requests made beforehand, clocks."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime as dt
+import json
+import subprocess
+import sys
+import time
+import urllib.parse
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import psycopg
+from django.db import connection
+from django.utils import timezone
+from psycopg import sql
+
+from bench import generator
+from bench.cpu import Meter
+from bench.figures import Sample, percentile
+from bench.generator import Answer, Plan, Report
+from bench.processes import ROOT, Process, Processes, free_port, until
+from bench.services import Services
+from config import identity
+from sessions_app import plans
+from sessions_app.models import Session
+from sessions_app.operations import create_session
+
+HOLDS_PATH = "/api/v1/reservations"
+LONG_HOLD = 3600  # seconds; nothing expires while it is counted
+QUICK = 20  # a `--quick` run has this part of the requests
+LOOK_AGAIN = 0.05  # seconds between two looks at what is settled
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Room:
+    """A session on sale and the seats it sells."""
+
+    session: Session
+    labels: list[str]
+
+    @property
+    def id(self) -> uuid.UUID:
+        return self.session.pk
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Load:
+    """What came of a load. `settled_after`: seconds from the first request to the last new outcome seen, where somebody looked."""
+
+    report: Report
+    cpu: dict[str, float]
+    settled_after: float = 0.0
+
+    @property
+    def answers(self) -> list[Answer]:
+        return self.report.answers
+
+    @property
+    def seconds(self) -> float:
+        """From the first request to the last answer."""
+        return max(answer.ended for answer in self.answers)
+
+    @property
+    def statuses(self) -> Counter[int]:
+        return Counter(answer.status for answer in self.answers)
+
+    def seconds_since_start(self) -> float:
+        """From the first request until now."""
+        return time.monotonic() - self.report.started
+
+    def rate(self, *statuses: int) -> float:
+        """Answers of these statuses a second."""
+        return sum(self.statuses[status] for status in statuses) / self.seconds
+
+    def bodies(self, *statuses: int) -> list[dict[str, object]]:
+        return [json.loads(answer.body) for answer in self.answers if answer.status in statuses]
+
+    def summary(self) -> dict[str, Any]:
+        """A line for the logs."""
+        times = [(answer.ended - answer.began) * 1000 for answer in self.answers]
+        return {
+            "requests": len(self.answers),
+            "seconds": round(self.seconds, 3),
+            "statuses": self.statuses,
+            "p50_ms": round(percentile(times, 50), 1),
+            "p99_ms": round(percentile(times, 99), 1),
+            "cpu": self.cpu,
+        }
+
+    def sample(self, **values: float) -> Sample:
+        return Sample(values=values, cpu=self.cpu)
+
+
+class Stage:
+    """`wrong` collects outcomes that are not what they must be; a measurement with any has failed."""
+
+    def __init__(self, *, services: Services, database: str, usual_database: str, folder: Path, quick: bool) -> None:
+        self.services = services
+        self.database = database
+        self.usual_database = usual_database
+        self.quick = quick
+        self.wrong: list[str] = []
+        self.meter = Meter(services)
+        self._folder = folder
+        self._site = Processes(folder=folder, environment=services.environment(database))
+
+    def __enter__(self) -> Self:
+        use_database(self.database)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._site.__exit__(*exception)
+        use_database(self.services.template_url)
+
+    def sized(self, number: int) -> int:
+        return max(number // QUICK, 20) if self.quick else number
+
+    def expect(self, sound: bool, otherwise: str) -> None:
+        if not sound:
+            self.wrong.append(otherwise)
+
+    def last_words(self) -> str:
+        return self._site.last_words(4)
+
+    # --- Processes
+
+    def web(self, *, processes: int = 1, threads: int = 64) -> list[Process]:
+        """Frontrow's own web, one port a process."""
+        return self._webs("web", processes, {"WEB_THREADS": str(threads)})
+
+    def usual_web(self, *, processes: int = 1, threads: int = 64) -> list[Process]:
+        """The same server with `bench.usual` in it."""
+        return self._webs("usual web", processes, self._usual() | {"WEB_THREADS": str(threads)})
+
+    def plain_web(self, *, processes: int = 1) -> list[Process]:
+        """The same without any middleware: nothing but Django between server and view."""
+        return self._webs("plain web", processes, self._usual() | {"USUAL_MIDDLEWARE": "none"})
+
+    def _usual(self) -> dict[str, str]:
+        """A pool of sixteen, since its threads all want a connection at once; ours has eight."""
+        return {
+            "DJANGO_SETTINGS_MODULE": "bench.usual.settings",
+            "DATABASE_URL": self.usual_database,
+            "DB_POOL_SIZE": "16",
+            "DB_POOL_SECONDS": "10",
+        }
+
+    def _webs(self, name: str, processes: int, env: dict[str, str]) -> list[Process]:
+        webs = [self._site.start("web", "--workers", "1", port=free_port(), env=env) for _process in range(processes)]
+        return [self._started(name, web) for web in webs]
+
+    def ready(self, webs: Sequence[Process]) -> None:
+        """Until Frontrow's webs serve, and hear the worker if there is one."""
+        for web in webs:
+            self._site.wait_until_ready(web)
+
+    def answering(self, webs: Sequence[Process]) -> None:
+        """Until servers of the usual way serve."""
+        for web in webs:
+            self._site.wait_until_up(web)
+
+    def worker(self) -> Process:
+        return self._started("worker", self._site.worker())
+
+    def jobs(self) -> Process:
+        return self._started("jobs", self._site.worker(jobs=True))
+
+    def whole(self) -> list[Process]:
+        """A site as it is run: two web processes, a worker, one for jobs, beat and relay; the webs, ready."""
+        webs = self.web(processes=2)
+        self.worker()
+        self.jobs()
+        self._started("beat", self._site.beat())
+        self._started("relay", self._site.relay())
+        self.ready(webs)
+        return webs
+
+    def _started(self, name: str, process: Process) -> Process:
+        self.meter.watch(name, process)
+        return process
+
+    def wait(self, condition: Callable[[], object], *, seconds: float, what: str) -> None:
+        """Looks seldom, so as not to disturb what it waits for. Raises: NotInTimeError."""
+        until(condition, seconds=seconds, what=what, every=0.1)
+
+    # --- What is on sale
+
+    def room(self, seats: int, *, rows: int = 0) -> Room:
+        """A new session on sale, in straight rows; about square unless `rows` says otherwise."""
+        rows = rows or next(rows for rows in range(int(seats**0.5), 0, -1) if seats % rows == 0)
+        session = create_session(
+            show="The rush",
+            starts_at=timezone.now() + dt.timedelta(days=1),
+            price=2500,
+            rows=rows,
+            seats_per_row=seats // rows,
+            hold_seconds=LONG_HOLD,
+            max_hold_seconds=2 * LONG_HOLD,
+        )
+        return Room(
+            session=session, labels=[place.label for place in plans.grid(rows=rows, seats_per_row=seats // rows)]
+        )
+
+    def in_usual_database(self, room: Room) -> None:
+        """The same session there, row for row."""
+        columns = {
+            "sessions_app_show": ("id", room.session.show_id),
+            "sessions_app_session": ("id", room.id),
+            "sessions_app_tickettype": ("session_id", room.id),
+            "sessions_app_seat": ("session_id", room.id),
+        }
+        with psycopg.connect(self.database) as here, psycopg.connect(self.usual_database) as there:
+            known = there.execute("SELECT FROM sessions_app_show WHERE id = %s", [room.session.show_id])
+            if known.rowcount:
+                del columns["sessions_app_show"]
+            for table, (column, value) in columns.items():
+                copy_rows(here, there, table, column, value)
+
+    # --- Loads
+
+    def run(
+        self,
+        requests: Sequence[str],
+        *,
+        webs: Sequence[Process],
+        connections: int,
+        rate: float | None = None,
+        look: Callable[[], object] | None = None,
+    ) -> Load:
+        """Send the requests over so many connections, spread over the webs. `look` is asked again and again for what is settled."""
+        ports = [webs[index % len(webs)].port or 0 for index in range(min(connections, len(requests)))]
+        plan = Plan(ports=ports, requests=list(requests), rate=rate)
+        with self.meter.measure() as cpu:
+            report, changed = self._generated(plan, look)
+        cpu["generator"] = round(report.cpu, 2)
+        load = Load(report=report, cpu=cpu, settled_after=max(0.0, changed - report.started))
+        with (self._folder / "loads.jsonl").open("a") as log:
+            log.write(json.dumps(load.summary()) + "\n")
+        return load
+
+    def _generated(self, plan: Plan, look: Callable[[], object] | None) -> tuple[Report, float]:
+        """Its report, and when what `look` sees last changed."""
+        name = uuid.uuid4().hex[:8]
+        asked, answered = self._folder / f"{name}.plan.json", self._folder / f"{name}.answers.json"
+        asked.write_text(json.dumps(dataclasses.asdict(plan)))
+        seen, changed = (look() if look else None), 0.0
+        program = subprocess.Popen([sys.executable, "-m", "bench.generator", str(asked), str(answered)], cwd=ROOT)
+        try:
+            while program.poll() is None:
+                time.sleep(LOOK_AGAIN)
+                if look and (now := look()) != seen:
+                    seen, changed = now, time.monotonic()
+        finally:
+            program.kill()
+        if program.returncode:
+            raise GeneratorFailed(program.returncode)
+        report = generator.read(answered.read_text())
+        asked.unlink()
+        answered.unlink()
+        return report, changed
+
+
+class GeneratorFailed(Exception):
+    """The load generator ended with this code; what it said is above."""
+
+
+# --- Requests
+
+
+def token() -> str:
+    """Of a guest nobody has been before."""
+    return identity.issue_tokens(identity.new_guest())["access"]
+
+
+def request(
+    body: dict[str, object], *, path: str = HOLDS_PATH, wait: int = 0, key: str = "", access: str | None = None
+) -> str:
+    """As it goes over the wire; from a new guest unless `access` is somebody's token."""
+    content = json.dumps(body, separators=(",", ":"))
+    head = [
+        f"POST {path} HTTP/1.1",
+        "Host: 127.0.0.1",
+        f"Authorization: Bearer {access or token()}",
+        "Content-Type: application/json",
+        f"Content-Length: {len(content)}",
+        *([f"Prefer: wait={wait}"] if wait else []),
+        *([f"Idempotency-Key: {key}"] if key else []),
+    ]
+    return "\r\n".join([*head, "", content])
+
+
+def asking_for(room: Room, seats: Sequence[str], *, path: str = HOLDS_PATH, wait: int = 0) -> str:
+    return request({"session": str(room.id), "seats": list(seats)}, path=path, wait=wait)
+
+
+# --- Databases
+
+
+def use_database(url: str) -> None:
+    """From now on Django in this process means that one."""
+    connection.close()
+    connection.close_pool()  # type: ignore[attr-defined] # PostgreSQL's has one
+    connection.settings_dict["NAME"] = urllib.parse.urlsplit(url).path.strip("/")
+
+
+def copy_rows(here: psycopg.Connection, there: psycopg.Connection, table: str, column: str, value: object) -> None:
+    """Rows of one database into the same table of another."""
+    chosen = sql.SQL("COPY (SELECT * FROM {} WHERE {} = {}) TO STDOUT").format(
+        sql.Identifier(table), sql.Identifier(column), sql.Literal(value)
+    )
+    into = sql.SQL("COPY {} FROM STDIN").format(sql.Identifier(table))
+    with here.cursor().copy(chosen) as rows, there.cursor().copy(into) as copies:
+        for some in rows:
+            copies.write(some)
+
+
+@contextlib.contextmanager
+def open_stage(services: Services, name: str, *, folder: Path, quick: bool) -> Iterator[Stage]:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (
+        services.database(name) as database,
+        services.database(f"{name}_usual") as usual_database,
+        Stage(services=services, database=database, usual_database=usual_database, folder=folder, quick=quick) as stage,
+    ):
+        yield stage

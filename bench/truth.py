@@ -1,0 +1,163 @@
+"""Whether what was measured is also right: no request lost, no seat double, the first to come has it."""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+import psycopg
+
+from bench.stage import Load, Room, Stage
+from ticketing.management.commands.audit import CHECKS
+
+LIVE = ("held", "paying", "confirmed")
+PATIENCE = 180.0  # seconds until what is in line still counts as lost
+NEEDS_RELAY = {"events_unpublished"}  # nobody publishes where only some of a site's processes run
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    id: str
+    status: str
+    reason: str
+    arrival: int
+    seats: list[str]
+
+
+class Ledger:
+    """What PostgreSQL knows of one session's requests."""
+
+    def __init__(self, stage: Stage, session: uuid.UUID) -> None:
+        self.session = session
+        self._connection = psycopg.connect(stage.database, autocommit=True)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def settled(self) -> int:
+        """How many have their outcome."""
+        query = "SELECT count(*) FROM reservations_reservation WHERE session_id = %s"
+        return self._number(query)
+
+    def held(self) -> int:
+        """How many seats."""
+        return self._number("SELECT count(*) FROM sessions_app_seat WHERE session_id = %s AND status = 'h'")
+
+    def outcomes(self) -> list[Outcome]:
+        """By arrival."""
+        rows = self._connection.execute(
+            "SELECT id::text, status, reason, arrival, seats FROM reservations_reservation WHERE session_id = %s ORDER BY arrival",
+            [self.session],
+        )
+        return [Outcome(*row) for row in rows]
+
+    def _number(self, query: str) -> int:
+        row = self._connection.execute(query.encode(), [self.session]).fetchone()
+        assert row is not None
+        return int(row[0])
+
+
+def accepted(load: Load) -> list[str]:
+    """The ids that were promised an outcome, or given it."""
+    return [str(body["id"]) for body in load.bodies(201, 202)]
+
+
+def settle_all(stage: Stage, ledger: Ledger, promised: Collection[str]) -> None:
+    """Wait until whoever was accepted has an outcome. Raises: NotInTimeError."""
+    stage.wait(lambda: ledger.settled() >= len(set(promised)), seconds=PATIENCE, what="every 202 being settled")
+
+
+def faults(outcomes: Collection[Outcome], promised: Collection[str]) -> Iterator[str]:
+    """What is wrong with them, in words."""
+    known = {outcome.id: outcome for outcome in outcomes}
+    if len(set(promised)) != len(promised):
+        yield f"{len(promised) - len(set(promised))} ids were given out twice"
+    if lost := [name for name in promised if name not in known]:
+        yield f"{len(lost)} accepted requests are lost"
+    told = set(promised)
+    if strangers := [outcome for outcome in outcomes if outcome.id not in told and outcome.status != "rejected"]:
+        yield f"{len(strangers)} reservations were promised to nobody"
+    if open_still := [outcome for outcome in outcomes if outcome.status == "queued"]:
+        yield f"{len(open_still)} accepted requests have no outcome"
+    yield from double(outcomes)
+    yield from overtaken(outcomes)
+
+
+def double(outcomes: Collection[Outcome]) -> Iterator[str]:
+    holders: dict[str, int] = defaultdict(int)
+    for outcome in outcomes:
+        for seat in outcome.seats if outcome.status in LIVE else ():
+            holders[seat] += 1
+    if twice := [seat for seat, number in holders.items() if number > 1]:
+        yield f"{len(twice)} seats are held twice"
+
+
+def overtaken(outcomes: Collection[Outcome]) -> Iterator[str]:
+    """Seat by seat, whoever arrived first must be the one who has it; requests for several seats have none or all."""
+    first: dict[str, Outcome] = {}
+    for outcome in sorted(outcomes, key=lambda outcome: outcome.arrival):
+        for seat in outcome.seats:
+            first.setdefault(seat, outcome)
+    late = [seat for seat, outcome in first.items() if len(outcome.seats) == 1 and outcome.status not in LIVE]
+    if late:
+        yield f"{len(late)} seats were not given to the first who asked"
+
+
+def refused_in_vain(labels: Sequence[str], outcomes: Collection[Outcome]) -> Iterator[str]:
+    """Where nobody gives seats back: a pair that is free in the end, or taken after a refusal, was free at that refusal.
+
+    `labels`: all seats, row by row.
+    """
+    refused = [outcome.arrival for outcome in outcomes if outcome.status == "rejected"]
+    if not refused:
+        return
+    pairs = [pair for pair in itertools.pairwise(labels) if row_of(pair[0]) == row_of(pair[1])]
+    live = [outcome for outcome in outcomes if outcome.status in LIVE]
+    taken = {seat for outcome in live for seat in outcome.seats}
+    if left := [pair for pair in pairs if not taken.intersection(pair)]:
+        yield f"{len(left)} pairs are free, and {len(refused)} buyers were refused"
+    late = {tuple(outcome.seats) for outcome in live if outcome.arrival > min(refused)}
+    if late := late.intersection(pairs):
+        yield f"{len(late)} pairs were taken after somebody was refused"
+
+
+def row_of(label: str) -> str:
+    return label.rstrip("0123456789")
+
+
+def check(stage: Stage, room: Room, load: Load, *, held: int | None = None) -> None:
+    """Wait for the outcomes of a load, and note whatever is wrong with them. `held`: seats that must be held in the end."""
+    check_all(stage, room, accepted(load), held=held)
+
+
+def check_all(stage: Stage, room: Room, promised: Collection[str], *, held: int | None = None) -> None:
+    ledger = Ledger(stage, room.id)
+    try:
+        settle_all(stage, ledger, promised)
+        for fault in faults(ledger.outcomes(), promised):
+            stage.expect(False, fault)
+        if held is not None:
+            stage.expect(ledger.held() == held, f"{ledger.held():,} seats are held, not {held:,}")
+    finally:
+        ledger.close()
+
+
+def audit(stage: Stage) -> None:
+    """What `manage.py audit` asks."""
+    with psycopg.connect(stage.database) as connection:
+        for one in CHECKS:
+            if one.name in NEEDS_RELAY:
+                continue
+            found = connection.execute(one.sql.encode(), list(one.parameters) or None).fetchall()
+            stage.expect(not found, f"audit: {one.name}, {len(found):,} times")
+
+
+def only(stage: Stage, load: Load, *statuses: int, who: str) -> None:
+    """Note answers of any other status."""
+    others = {status: number for status, number in load.statuses.items() if status not in statuses}
+    words = ", ".join(f"{number:,} of {status or 'no status'}" for status, number in others.items())
+    example = next((answer.body[:200] for answer in load.answers if answer.status in others), "")
+    stage.expect(not others, f"{who}: unexpected answers: {words}; one of them: {example}")

@@ -1,0 +1,152 @@
+"""What settling a batch of holds asks of PostgreSQL, sent raw by psycopg: the same statements, rows and transactions.
+
+Nothing is decided and nothing encoded while the clock runs: what is left is PostgreSQL and the driver.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from uuid6 import uuid7
+
+from realtime import events
+from realtime.rows import as_array, as_json
+from reservations import statements
+
+# Those that Django writes; the others are the worker's own, to the letter
+LOCK_SESSION = "SELECT * FROM sessions_app_session WHERE id = %s ORDER BY id FOR NO KEY UPDATE"
+EXPIRED = """
+    SELECT * FROM reservations_reservation WHERE session_id = %s AND status = 'held' AND expires_at <= %s
+    ORDER BY id FOR NO KEY UPDATE
+"""
+LOCK_TYPES = "SELECT * FROM sessions_app_tickettype WHERE session_id = %s ORDER BY id FOR NO KEY UPDATE"
+NEXT_VERSION = "UPDATE sessions_app_session SET map_version = %s, arrival_high = %s WHERE id = %s"
+FREE_SEATS = "SELECT count(*) FILTER (WHERE status = 'f') FROM sessions_app_seat WHERE session_id = %s"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chair:
+    id: int
+    label: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Parameters, as they travel."""
+
+    session: uuid.UUID
+    ids: str
+    buyers: str
+    labels: list[str]
+    reservations: str
+    seats: str
+    events: str
+    version: int
+
+
+def settle(connection: psycopg.Connection, batch: Batch) -> None:
+    """One batch, committed. Answers are fetched, as whoever decides must."""
+    with connection.transaction():
+        for statement, parameters in reads(batch):
+            connection.execute(statement.encode(), parameters).fetchall()
+        for statement, parameters in writes(batch):
+            connection.execute(statement.encode(), parameters)
+        connection.execute(FREE_SEATS, [batch.session]).fetchall()
+
+
+def reads(batch: Batch) -> Iterator[tuple[str, list[Any]]]:
+    yield LOCK_SESSION, [batch.session]
+    yield "SELECT clock_timestamp()", []
+    yield EXPIRED, [batch.session, dt.datetime.now(dt.UTC)]
+    yield statements.KNOWN, [batch.ids]
+    yield statements.LOCK_SEATS, [batch.session, batch.labels]
+    yield LOCK_TYPES, [batch.session]
+    yield statements.HAS, [as_array([batch.session]), batch.buyers]
+    yield statements.TAKE_MARKS, [batch.ids]
+
+
+def writes(batch: Batch) -> Iterator[tuple[str, list[Any]]]:
+    yield statements.INSERT, [batch.reservations]
+    yield statements.HOLD_SEATS, [batch.seats]
+    yield statements.CLEAR_INBOX, [batch.ids]
+    yield NEXT_VERSION, [batch.version, batch.version, batch.session]
+    yield events.INSERT, [batch.events]
+
+
+def batches(*, session: uuid.UUID, kind: uuid.UUID, chairs: Sequence[Chair], size: int) -> Iterator[Batch]:
+    """Holds of two of the chairs each, `size` of them a batch."""
+    pairs = [chairs[start : start + 2] for start in range(0, len(chairs), 2)]
+    for version, start in enumerate(range(0, len(pairs), size), 1):
+        yield _batch(session, kind, pairs[start : start + size], version)
+
+
+def _batch(session: uuid.UUID, kind: uuid.UUID, pairs: Sequence[Sequence[Chair]], version: int) -> Batch:
+    rows = [_reservation(session, kind, pair, arrival) for arrival, pair in enumerate(pairs, 1)]
+    chairs = list(itertools.chain.from_iterable(pairs))
+    held = {"event": "seat.held", "map_version": version, "facts": {"changes": {chair.label: "h" for chair in chairs}}}
+    told = [*map(_event, rows), {"id": uuid7(), "session": session, "buyer": None, **held}]
+    return Batch(
+        session=session,
+        ids=as_array(row["id"] for row in rows),
+        buyers=as_array(row["buyer"] for row in rows),
+        labels=[chair.label for chair in chairs],
+        reservations=as_json(rows),
+        seats=as_json(
+            [
+                {"id": chair.id, "reservation_id": row["id"], "held_until": row["expires_at"]}
+                for row, pair in zip(rows, pairs, strict=True)
+                for chair in pair
+            ]
+        ),
+        events=as_json(told),
+        version=version,
+    )
+
+
+def _reservation(session: uuid.UUID, kind: uuid.UUID, pair: Sequence[Chair], arrival: int) -> dict[str, Any]:
+    now = dt.datetime.now(dt.UTC)
+    price = {"amount": 2500, "currency": "BRL"}
+    row = dict.fromkeys(statements.COLUMNS) | {
+        "id": uuid7(),
+        "session_id": session,
+        "buyer": uuid.uuid4(),
+        "status": "held",
+        "arrival": arrival,
+        "seats": [chair.label for chair in pair],
+        "quantity": len(pair),
+        "lines": [{"seat": chair.label, "ticket_type": kind, "name": "Standard", "price": price} for chair in pair],
+        "total": 2500 * len(pair),
+        "expires_at": now + dt.timedelta(hours=1),
+        "conflicts": [],
+    }
+    return row | dict.fromkeys(("reason", "scope", "key", "fingerprint"), "") | dict.fromkeys(TIMES, now)
+
+
+TIMES = ("held_at", "accepted_at", "settled_at")
+
+
+def _event(row: dict[str, Any]) -> dict[str, Any]:
+    facts = {
+        "reservation": row["id"],
+        "seats": row["seats"],
+        "quantity": row["quantity"],
+        "ticket_type": None,
+        "arrival": row["arrival"],
+        "reason": None,
+        "sale": None,
+        "expires_at": row["expires_at"],
+    }
+    return {
+        "id": uuid7(),
+        "event": "reservation.held",
+        "session": row["session_id"],
+        "buyer": row["buyer"],
+        "map_version": None,
+        "facts": facts,
+    }

@@ -1,0 +1,11 @@
+from importlib import import_module
+
+from django.apps import AppConfig
+
+
+class ConfigConfig(AppConfig):
+    name = "config"
+
+    def ready(self) -> None:
+        """Every process that sends a task must know our Celery, or it would send it to a broker on localhost."""
+        import_module("config.celery")

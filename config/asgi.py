@@ -1,0 +1,56 @@
+"""The ASGI application: sockets by Channels, everything else by Django.
+
+Here the sockets are given what they know of people and of the database; `realtime` itself knows of neither.
+"""
+
+import os
+
+from channels.routing import ProtocolTypeRouter
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+pages = get_asgi_application()
+
+from uuid import UUID  # noqa: E402 what follows needs Django's apps
+
+from django.http import parse_cookie  # noqa: E402
+
+from config import identity  # noqa: E402
+from realtime import consumers, origins, routing  # noqa: E402
+from reservations.queries import unfinished  # noqa: E402
+from sessions_app.queries import current_version  # noqa: E402
+
+
+def authenticate(scope: origins.Scope) -> UUID | None:
+    """Programs come with a token, browsers with the cookie from one of our own pages; None refuses.
+
+    A browser adds its cookies wherever the page came from, so the cookie counts only together with the origin.
+    """
+    offered = scope["subprotocols"]
+    if offered:
+        return _by_token(scope, offered)
+    return _by_cookie(scope) if origins.is_ours(scope) else None
+
+
+def _by_token(scope: origins.Scope, offered: list[str]) -> UUID | None:
+    if len(offered) != len(("bearer", "token")) or offered[0] != consumers.BEARER:
+        return None
+    if not (origins.has_none(scope) or origins.is_ours(scope)):
+        return None
+    try:
+        return identity.buyer_of_token(offered[1])
+    except identity.InvalidToken:
+        return None
+
+
+def _by_cookie(scope: origins.Scope) -> UUID | None:
+    cookies = parse_cookie(origins.header(scope, b"cookie") or "")
+    return identity.buyer_of_cookie(cookies.get(identity.COOKIE))
+
+
+application = ProtocolTypeRouter(
+    {
+        "http": pages,
+        "websocket": routing.sockets(current_version=current_version, authenticate=authenticate, unfinished=unfinished),
+    }
+)

@@ -1,0 +1,188 @@
+"""Becoming a buyer: as a guest, with a new account, or with one that exists."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth import authenticate, password_validation
+from django.core.exceptions import ValidationError as DjangoValidationError
+from django.db import IntegrityError, transaction
+from django.utils.translation import gettext as _
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
+from rest_framework import exceptions, serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+from uuid6 import uuid7
+
+from config import identity
+from realtime.asking import Buyer, asking
+from realtime.rest import Email, Text, problems_of
+from ticketing.models import User
+
+
+class BadCredentials(exceptions.AuthenticationFailed):
+    default_code = "bad_credentials"
+
+
+class Credentials(serializers.Serializer[Any]):
+    username = Text(max_length=150, trim_whitespace=False)
+    password = Text(max_length=128, trim_whitespace=False, write_only=True)
+
+
+class NewAccount(serializers.Serializer[Any]):
+    """A name to sign in with and a password that Django's rules accept."""
+
+    username = Text(max_length=150, validators=[User.username_validator])
+    password = Text(max_length=128, trim_whitespace=False, write_only=True)
+    email = Email(required=False, allow_blank=True, default="")
+
+    def validate_username(self, value: str) -> str:
+        name = str(User.normalize_username(value))
+        if User.objects.filter(username__iexact=name).exists():
+            raise serializers.ValidationError(_("This name is taken."), code="taken")
+        return name
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        account = User(username=attrs["username"], email=attrs["email"])
+        try:
+            password_validation.validate_password(attrs["password"], user=account)
+        except DjangoValidationError as error:
+            raise serializers.ValidationError({"password": error.messages}) from None
+        return attrs
+
+
+class RefreshToken(serializers.Serializer[Any]):
+    refresh = Text(max_length=2_000)
+
+
+class Tokens(serializers.Serializer[Any]):
+    """`access` opens the API for 30 minutes, `refresh` gets the next pair for 30 days, `buyer` is who that is."""
+
+    access = serializers.CharField()
+    refresh = serializers.CharField()
+    buyer = serializers.UUIDField()
+
+
+TOKENS_EXAMPLE = OpenApiExample(
+    "A pair of tokens",
+    value={
+        "access": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIwMTk…",
+        "refresh": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIwMTk…",
+        "buyer": "019337a5-2c1e-7b1f-9a44-2f1c0d9e8b11",
+    },
+    response_only=True,
+)
+CREDENTIALS_EXAMPLE = OpenApiExample(
+    "An account of the demo", value={"username": "ana", "password": "frontrow-demo"}, request_only=True
+)
+REFRESH_EXAMPLE = OpenApiExample(
+    "A refresh token", value={"refresh": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIwMTk…"}, request_only=True
+)
+NEW_ACCOUNT_EXAMPLE = OpenApiExample(
+    "A new account", value={"username": "carla", "password": "poltrona-da-frente-7"}, request_only=True
+)
+
+
+class GuestView(APIView):
+    throttle_scope = "guest"
+
+    @extend_schema(
+        operation_id="auth_guest",
+        summary="Become a buyer without an account",
+        description="A new anonymous buyer. Writes no database row.",
+        tags=["Who is asking"],
+        auth=[],
+        request=None,
+        responses={201: OpenApiResponse(Tokens, examples=[TOKENS_EXAMPLE]), **problems_of(429)},
+    )
+    def post(self, request: Request) -> Response:
+        return Response(identity.issue_tokens(identity.new_guest()), status=201)
+
+
+class RegisterView(APIView):
+    throttle_scope = "credentials"
+
+    @extend_schema(
+        operation_id="auth_register",
+        summary="Make an account",
+        description="Sent by a guest (token or cookie), the account is that same buyer and keeps its holds and sales.",
+        tags=["Who is asking"],
+        request=NewAccount,
+        responses={201: OpenApiResponse(Tokens, examples=[TOKENS_EXAMPLE]), **problems_of(400, 401, 403, 429, 503)},
+        examples=[NEW_ACCOUNT_EXAMPLE],
+    )
+    def post(self, request: Request) -> Response:
+        fields = NewAccount(data=request.data)
+        fields.is_valid(raise_exception=True)
+        user = register(guest=asking(request), **fields.validated_data)
+        return Response(identity.issue_tokens(Buyer(id=user.pk, is_guest=False)), status=201)
+
+
+class TokenView(APIView):
+    throttle_scope = "credentials"
+
+    @extend_schema(
+        operation_id="auth_token",
+        summary="Sign in",
+        description="Sent by a guest (token or cookie), what the guest holds and bought becomes the account's.",
+        tags=["Who is asking"],
+        request=Credentials,
+        responses={200: OpenApiResponse(Tokens, examples=[TOKENS_EXAMPLE]), **problems_of(400, 401, 403, 429, 503)},
+        examples=[CREDENTIALS_EXAMPLE],
+    )
+    def post(self, request: Request) -> Response:
+        guest = asking(request)
+        fields = Credentials(data=request.data)
+        fields.is_valid(raise_exception=True)
+        user = authenticate(request._request, **fields.validated_data)  # noqa: SLF001 DRF offers it under no other name
+        if user is None:
+            raise BadCredentials(_("No account has this name and password."))
+        if guest is not None and guest.is_guest:
+            identity.adopt(guest=guest, user=user)
+        return Response(identity.issue_tokens(Buyer(id=user.pk, is_guest=False)))
+
+
+class RefreshView(APIView):
+    throttle_scope = "guest"
+    authentication_classes = []  # the refresh token is the credential; an expired access token beside it is no fault
+
+    @extend_schema(
+        operation_id="auth_token_refresh",
+        summary="Get the next pair of tokens",
+        tags=["Who is asking"],
+        auth=[],
+        request=RefreshToken,
+        responses={200: OpenApiResponse(Tokens, examples=[TOKENS_EXAMPLE]), **problems_of(400, 401, 429, 503)},
+        examples=[REFRESH_EXAMPLE],
+    )
+    def post(self, request: Request) -> Response:
+        fields = RefreshToken(data=request.data)
+        fields.is_valid(raise_exception=True)
+        try:
+            buyer = identity.read_token(fields.validated_data["refresh"], kind=identity.REFRESH)
+        except identity.InvalidToken:
+            raise BadCredentials(_("The refresh token is malformed, forged or expired.")) from None
+        if not buyer.is_guest and buyer.user is None:
+            raise BadCredentials(_("This account is closed."))
+        return Response(identity.issue_tokens(buyer))
+
+    def get_authenticate_header(self, request: Request) -> str:
+        return identity.CHALLENGE
+
+
+def register(*, username: str, password: str, email: str, guest: Buyer | None) -> User:
+    """Make the account; a guest becomes it, with everything the guest holds. Raises: ValidationError if the name is taken."""
+    try:
+        with transaction.atomic():
+            return User.objects.create_user(username=username, password=password, email=email, id=_key_for(guest))
+    except IntegrityError:
+        raise serializers.ValidationError({"username": [_("This name is taken.")]}) from None
+
+
+def _key_for(guest: Buyer | None) -> UUID:
+    """The guest's own id, unless an account took it already (the guest registered before, with an old token)."""
+    if guest is None or not guest.is_guest or User.objects.filter(pk=guest.id).exists():
+        return uuid7()
+    return guest.id

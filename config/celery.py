@@ -1,0 +1,84 @@
+"""The Celery application: on RabbitMQ where it is configured, on Valkey or Redis where not."""
+
+import os
+from typing import Any
+
+from celery import Celery
+from celery.signals import worker_ready
+from django.conf import settings
+from kombu import Queue
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+from reservations.lines import dead_letters, holds_queue, jobs_queue
+
+PREFIX = settings.KEY_PREFIX
+JOBS = ("payments", "housekeeping", "mail")
+
+
+def all_queues() -> list[Queue]:
+    holds = [holds_queue(shard) for shard in range(settings.SHARDS)]
+    for shard, queue in enumerate(holds):
+        queue.alias = f"holds.{shard}"
+    return [*holds, *(jobs_queue(name) for name in JOBS)]
+
+
+os.environ.pop("CELERY_BROKER_URL", None)  # Celery would let it beat the settings, which have read it
+app = Celery("frontrow")
+app.conf.update(
+    broker_url=settings.CELERY_BROKER_URL,
+    broker_connection_retry_on_startup=True,
+    broker_heartbeat=5,
+    # Celery declares 28 queues for delayed tasks (our mail's retries); as quorum queues with at-least-once dead-lettering
+    # they weigh more than all of ours.
+    broker_native_delayed_delivery_queue_type="classic",
+    broker_transport_options={"confirm_publish": True, "read_timeout": 30, "write_timeout": 2}
+    if settings.RABBITMQ_URL
+    else {"visibility_timeout": 600, "global_keyprefix": f"{PREFIX}:celery:"},
+    task_queues=all_queues(),
+    task_default_queue="housekeeping",
+    task_default_exchange=f"{PREFIX}.work",
+    task_default_exchange_type="topic",
+    task_default_routing_key=f"{PREFIX}.housekeeping",
+    task_create_missing_queues=False,
+    task_routes={  # Celery 5.7 frowns on a queue named at the task itself
+        "reservations.tasks.expire_holds": {"queue": "housekeeping"},
+        "reservations.tasks.forget_keys": {"queue": "housekeeping"},
+        "ticketing.tasks.*": {"queue": "payments"},
+        "ticketing.mail_tasks.*": {"queue": "mail"},
+    },
+    task_acks_late=True,
+    task_reject_on_worker_lost=True,
+    task_ignore_result=True,
+    task_serializer="json",
+    accept_content=["json"],
+    result_backend=None,
+    worker_hijack_root_logger=False,
+    worker_send_task_events=False,
+    worker_cancel_long_running_tasks_on_connection_loss=True,
+    timezone="UTC",
+    beat_schedule={
+        "expire-holds": {"task": "reservations.tasks.expire_holds", "schedule": 1.0, "options": {"expires": 5}},
+        "forget-keys": {"task": "reservations.tasks.forget_keys", "schedule": 600.0, "options": {"expires": 300}},
+        "sweep-payments": {"task": "ticketing.tasks.sweep_payments", "schedule": 5.0, "options": {"expires": 15}},
+    },
+)
+app.autodiscover_tasks()
+app.autodiscover_tasks(related_name="mail_tasks")
+app.steps["consumer"].add("ticketing.mail_tasks:MailEvents")
+
+
+@worker_ready.connect
+def start_heartbeat(sender: Any, **_facts: Any) -> None:
+    """The front door makes nobody wait while no settling worker is alive."""
+    from reservations import replies
+
+    if any("holds." in name for name in sender.app.amqp.queues.consume_from):
+        replies.keep_worker_heartbeat()
+        declare_dead_letters()
+
+
+def declare_dead_letters() -> None:
+    if settings.RABBITMQ_URL:
+        with app.connection_for_write() as connection:
+            dead_letters()(connection.default_channel).declare()

@@ -1,0 +1,17 @@
+"""`manage.py beat`: the clock of the periodic jobs."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from config.celery import app
+
+
+class Command(BaseCommand):
+    help = "Send the periodic jobs to the workers. One is enough; two do no harm."
+    requires_system_checks = ()
+
+    def handle(self, **_options: Any) -> None:
+        # The plain scheduler keeps no file: nothing to corrupt, no folder to write to
+        app.Beat(scheduler="celery.beat:Scheduler", loglevel=settings.LOG_LEVEL, quiet=True).run()

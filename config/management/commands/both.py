@@ -1,0 +1,19 @@
+"""`manage.py both`: site and sockets on one port, for one machine and few people."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from config.management.listening import add_address, serve_asgi
+
+
+class Command(BaseCommand):
+    help = "Serve pages, API and /ws/ on one port (uvicorn). For a crowd, run `web` and `live` behind a proxy."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        add_address(parser)
+
+    def handle(self, *, host: str, port: int, **_options: Any) -> None:
+        serve_asgi("config.asgi_site:application", host=host, port=port)

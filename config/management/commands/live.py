@@ -1,0 +1,19 @@
+"""`manage.py live`: the WebSockets."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from config.management.listening import add_address, serve_asgi
+
+
+class Command(BaseCommand):
+    help = "Serve /ws/ (uvicorn, Channels). Everything else is `web`'s."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        add_address(parser)
+
+    def handle(self, *, host: str, port: int, **_options: Any) -> None:
+        serve_asgi("config.asgi:application", host=host, port=port)

@@ -1,0 +1,221 @@
+"""What must be true before anything starts. Each failure says what to do."""
+
+import fcntl
+import os
+import pwd
+import shutil
+import signal
+import socket
+import time
+import urllib.parse
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import redis
+from amqp.exceptions import AMQPError
+from kombu import Connection
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+ROOM = 300 * 2**20  # bytes a new database, its write-ahead log and the logs want
+ORPHANS_END, ORPHANS_KILLED = 10.0, 2.0  # seconds an earlier run's children get
+ANSWER = 3  # seconds a service gets to answer
+
+
+class StartupProblem(Exception):
+    """Something the person at the keyboard can put right, and how."""
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(f"{problem}\n{remedy}")
+        self.problem = problem
+        self.remedy = remedy
+
+
+@dataclass(frozen=True)
+class Account:
+    """A user of the operating system."""
+
+    uid: int
+    gid: int
+
+
+def unprivileged(data: Path) -> Account | None:
+    """Whom PostgreSQL runs as: it refuses root. None is whoever we are; else the data's owner, or nobody."""
+    if os.geteuid() != 0:
+        return None
+    if data.exists() and data.stat().st_uid != 0:
+        return Account(data.stat().st_uid, data.stat().st_gid)
+    try:
+        nobody = pwd.getpwnam("nobody")
+    except KeyError:
+        raise StartupProblem(
+            "PostgreSQL refuses to run as root, and this system has no user `nobody` to run it as.",
+            "Run as an ordinary user, or point DATABASE_URL at a PostgreSQL of yours.",
+        ) from None
+    return Account(nobody.pw_uid, nobody.pw_gid)
+
+
+def state_folder(folder: Path) -> Path:
+    """Make the folder that holds data and logs. Raises: StartupProblem."""
+    try:
+        folder.mkdir(mode=0o755, exist_ok=True)
+        probe = folder / ".writable"
+        probe.write_bytes(b"x" * 4096)
+        probe.unlink()
+    except PermissionError:
+        raise StartupProblem(
+            f"{folder} can't be written by this user.",
+            f"Somebody else, perhaps root, ran it here before. Give it back: sudo chown -R $(id -u) {folder}",
+        ) from None
+    except OSError as error:
+        raise StartupProblem(
+            f"{folder} can't be written: {error.strerror}.", "Make room, or clone elsewhere."
+        ) from error
+    free = shutil.disk_usage(folder).free
+    if free < ROOM:
+        raise StartupProblem(
+            f"{folder} has {free // 2**20} MB left on its disk; a database needs {ROOM // 2**20} MB.",
+            "Make room, or clone to another disk.",
+        )
+    return folder
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[int]:
+    """Hold this clone for ourselves, and wait for the last children of a killed run.
+
+    Yields a descriptor for the children to inherit: its lock lasts until the last of them has ended.
+    """
+    with (folder / "up.lock").open("a+") as ours, (folder / "children.lock").open("a+") as theirs:
+        if not _locked(ours.fileno()):
+            ours.seek(0)
+            raise StartupProblem(
+                f"Frontrow already runs in this clone: {ours.read().strip()}",
+                "Use that one, or stop it first (Ctrl-C there, or `kill` and its number).",
+            )
+        if not _locked(theirs.fileno()):
+            _wait_for(theirs.fileno(), folder / "children.lock")
+        ours.truncate(0)
+        ours.write(f"process {os.getpid()}")
+        ours.flush()
+        yield theirs.fileno()
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _wait_for(descriptor: int, lock: Path) -> None:
+    """The supervisor before us was killed; its children are told so by the kernel and end by themselves, or by us."""
+    for patience in (ORPHANS_END, ORPHANS_KILLED):
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline:
+            if _locked(descriptor):
+                return
+            time.sleep(0.05)
+        for process in _holders(lock):
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+    raise StartupProblem(
+        f"Processes of an earlier run still hold {lock}: {_holders(lock)}.", "End them with `kill -9`, then try again."
+    )
+
+
+def _holders(lock: Path) -> list[int]:
+    """Who else has this file open, as far as /proc tells."""
+    found = []
+    for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):
+            if descriptor.readlink() == lock and int(descriptor.parts[2]) != os.getpid():
+                found.append(int(descriptor.parts[2]))
+    return found
+
+
+def free_port() -> int:
+    """A loopback port that nobody uses at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def require_free_port(host: str, port: int) -> None:
+    """Raises: StartupProblem."""
+    if not 0 < port < 65536:
+        raise StartupProblem(f"PORT={port} is no port.", "Choose one from 1024 to 65535: make run PORT=8001")
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except PermissionError:
+            raise StartupProblem(
+                f"Port {port} is for root only on this system.", "Choose one above 1023: make run PORT=8001"
+            ) from None
+        except OSError as error:
+            raise StartupProblem(
+                f"{host}:{port} can't be used: {error.strerror}.", f"Choose another: make run PORT={port + 10}"
+            ) from error
+
+
+def require_postgres(url: str) -> None:
+    """Raises: StartupProblem, unless PostgreSQL answers there and has the database, or lets us make it."""
+    wanted = conninfo_to_dict(url)
+    try:
+        with psycopg.connect(url, connect_timeout=ANSWER):
+            return
+    except psycopg.OperationalError as error:
+        if "does not exist" not in str(error):
+            raise StartupProblem(
+                f"DATABASE_URL: PostgreSQL doesn't let us in at {without_password(url)}: {error}".rstrip(),
+                "Start it, correct DATABASE_URL, or unset it to have one embedded.",
+            ) from error
+    create_database(url, str(wanted["dbname"]))
+
+
+def create_database(url: str, name: str) -> None:
+    """Raises: StartupProblem."""
+    try:
+        with psycopg.connect(url, dbname="postgres", autocommit=True, connect_timeout=ANSWER) as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    except psycopg.Error as error:
+        raise StartupProblem(
+            f"DATABASE_URL: there is no database {name!r}, and this user can't make it: {error}".rstrip(),
+            f"Let an administrator run: CREATE DATABASE {name} OWNER …",
+        ) from error
+
+
+def require_redis(url: str) -> None:
+    """Raises: StartupProblem."""
+    try:
+        with redis.Redis.from_url(url, socket_timeout=ANSWER, socket_connect_timeout=ANSWER) as client:
+            client.ping()
+    except (redis.RedisError, ValueError) as error:
+        raise StartupProblem(
+            f"REDIS_URL: no Redis answers at {without_password(url)}: {error}",
+            "Start it, correct REDIS_URL, or unset it to have one embedded.",
+        ) from error
+
+
+def require_rabbitmq(url: str) -> None:
+    """Raises: StartupProblem."""
+    try:
+        with Connection(url, connect_timeout=ANSWER) as connection:
+            connection.connect()
+    except (OSError, AMQPError) as error:
+        raise StartupProblem(
+            f"RABBITMQ_URL: no RabbitMQ lets us in at {without_password(url)}: {error}",
+            "Start it, correct RABBITMQ_URL, or unset it: the line is then PostgreSQL's inbox.",
+        ) from error
+
+
+def without_password(url: str) -> str:
+    parts = urllib.parse.urlsplit(url)
+    if parts.password is None:
+        return url
+    return urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")))

@@ -1,0 +1,428 @@
+"""Every error a client can see, as `application/problem+json` (RFC 9457).
+
+The domain raises errors with facts; what they mean over HTTP stands in one table here, `PROBLEMS`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg_pool
+import structlog
+from axes.helpers import get_cool_off
+from django.core.exceptions import (
+    NON_FIELD_ERRORS,
+    ObjectDoesNotExist,
+    PermissionDenied,
+    RequestDataTooBig,
+    SuspiciousOperation,
+    ValidationError,
+)
+from django.db import DataError, InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http.multipartparser import MultiPartParserError
+from django.http.request import UnreadablePostError
+from django.template.loader import render_to_string
+from django.utils.translation import gettext_lazy as _
+from django.views import defaults
+from psycopg import errors as sql
+from rest_framework import exceptions
+from rest_framework.response import Response
+from rest_framework.settings import api_settings
+from rest_framework.views import set_rollback
+
+from reservations import front_door, lines, operations, queries, sale_facts
+from sessions_app import operations as catalogue
+from ticketing import operations as ticketing_operations
+from ticketing import queries as ticketing_queries
+from ticketing.api import PaymentDeclined
+
+log = structlog.get_logger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_SECONDS = 1  # after "busy" and while a dependency restarts
+WHOLE_BODY = "body"
+
+
+@dataclass(frozen=True)
+class Known:
+    """What an error means over HTTP. `facts` names what of it the client is told, or makes that from it."""
+
+    status: int
+    code: str
+    title: str
+    detail: Any
+    facts: Callable[[Any], dict[str, Any]] = field(default=lambda _error: {})
+    retry_after: Callable[[Any], float | None] = field(default=lambda _error: None)
+
+
+def _after(seconds: float) -> Callable[[Any], float]:
+    return lambda _error: seconds
+
+
+def _at(name: str, message: object) -> dict[str, Any]:
+    """Which field is wrong, as in every validation error."""
+    return {"errors": [{"field": name, "message": str(message)}]}
+
+
+def _named(seats: list[str]) -> dict[str, str]:
+    return {"seats": ", ".join(seats[:10])}
+
+
+BUSY_OFFICE = _("The box office is busy; try again.")
+
+
+def _unavailable(detail: Any = BUSY_OFFICE) -> Known:
+    return Known(503, "unavailable", "Unavailable", detail, retry_after=_after(RETRY_SECONDS))
+
+
+def rfc3339(moment: dt.datetime) -> str:
+    return moment.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")
+
+
+PROBLEMS: dict[type[BaseException], Known] = {
+    # --- What HTTP itself knows
+    exceptions.ParseError: Known(400, "malformed", "Malformed request", _("The body is not valid JSON.")),
+    exceptions.UnsupportedMediaType: Known(
+        415, "unsupported_media_type", "Unsupported media type", _("Send application/json.")
+    ),
+    exceptions.MethodNotAllowed: Known(
+        405, "method_not_allowed", "Method not allowed", _("This address does not take that method.")
+    ),
+    exceptions.NotAcceptable: Known(406, "not_acceptable", "Not acceptable", _("Only JSON is served here.")),
+    exceptions.NotAuthenticated: Known(
+        401, "not_authenticated", "Credentials are missing", _("Send an access token, or sign in.")
+    ),
+    exceptions.AuthenticationFailed: Known(
+        401, "bad_token", "Credentials are not valid", _("The credentials are not valid.")
+    ),
+    exceptions.PermissionDenied: Known(403, "forbidden", "Not allowed", _("This account may not do that.")),
+    exceptions.NotFound: Known(404, "not_found", "Not found", _("There is nothing here.")),
+    exceptions.Throttled: Known(
+        429,
+        "rate_limited",
+        "Too many requests",
+        _("Too many requests from here; try again a little later."),
+        retry_after=lambda error: error.wait,
+    ),
+    RequestDataTooBig: Known(413, "too_large", "Request too large", _("The body is larger than this service takes.")),
+    UnreadablePostError: Known(400, "malformed", "Malformed request", _("The body could not be read.")),
+    MultiPartParserError: Known(400, "malformed", "Malformed request", _("The body could not be read.")),
+    DataError: Known(400, "bad_request", "Bad request", _("A value is outside of what can be stored.")),
+    # --- What is on sale
+    catalogue.HallBusy: Known(
+        409,
+        "hall_busy",
+        "The hall is busy",
+        _("Another session is in that hall at that time."),
+        facts=lambda error: error.facts,
+    ),
+    catalogue.HasBuyers: Known(409, "session_has_buyers", "The session has buyers", _("Somebody holds or bought it.")),
+    # --- Asking for seats
+    front_door.SeatsUnavailable: Known(
+        409,
+        "seats_unavailable",
+        "Seats unavailable",
+        _("Some of the seats are taken; none was held."),
+        facts=lambda error: {
+            "conflicts": [{"seat": seat, "reason": reason} for seat, reason in sorted(error.conflicts.items())]
+        },
+    ),
+    front_door.SoldOut: Known(409, "sold_out", "Sold out", _("Not that many places are left.")),
+    front_door.SaleNotOpen: Known(
+        409,
+        "sale_not_open",
+        "Not on sale yet",
+        _("The sale has not opened yet."),
+        facts=lambda error: {"on_sale_at": error.on_sale_at and rfc3339(error.on_sale_at)},
+    ),
+    front_door.SaleClosed: Known(409, "sale_closed", "Sale closed", _("The session has started or was cancelled.")),
+    front_door.LimitReached: Known(
+        409,
+        "limit_reached",
+        "Limit reached",
+        _("With what you hold or bought it would be more than this session allows a buyer."),
+        facts=lambda error: {"limit": error.limit},
+    ),
+    front_door.TooManySeats: Known(
+        400,
+        "too_many_seats",
+        "Too many seats",
+        _("One request asks for more than this session allows a buyer."),
+        facts=lambda error: {
+            "limit": error.limit,
+            **_at(error.field, _("At most %(limit)d.") % {"limit": error.limit}),
+        },
+    ),
+    front_door.UnknownSeat: Known(
+        400,
+        "unknown_seat",
+        "Unknown seat",
+        _("The session has no seats of these names."),
+        facts=lambda error: {"seats": error.seats, **_at("seats", _("Unknown: %(seats)s.") % _named(error.seats))},
+    ),
+    front_door.DuplicateSeat: Known(
+        400,
+        "duplicate_seat",
+        "Seat named twice",
+        _("The same seat stands in the request twice."),
+        facts=lambda error: {"seats": error.seats, **_at("seats", _("Named twice: %(seats)s.") % _named(error.seats))},
+    ),
+    front_door.UnknownTicketType: Known(
+        400,
+        "unknown_ticket_type",
+        "Unknown ticket type",
+        _("The session sells no such places without a number."),
+        facts=lambda _error: _at("ticket_type", _("Unknown to this session.")),
+    ),
+    front_door.NothingAsked: Known(400, "invalid", "The request is not valid", _("It asks for no place at all.")),
+    sale_facts.UnknownSession: Known(
+        400,
+        "unknown_session",
+        "Unknown session",
+        _("There is no such session."),
+        facts=lambda _error: _at("session", _("There is no such session.")),
+    ),
+    front_door.IdempotencyMismatch: Known(
+        422,
+        "idempotency_mismatch",
+        "Idempotency key used for something else",
+        _("This Idempotency-Key came with another request before."),
+    ),
+    front_door.RequestInFlight: Known(
+        409,
+        "request_in_flight",
+        "The first request is still in flight",
+        _("A request with this Idempotency-Key has no answer yet; ask again in a moment."),
+        retry_after=lambda error: error.retry_after,
+    ),
+    # --- What a reservation may do
+    operations.ReservationExpired: Known(
+        410, "reservation_expired", "Reservation expired", _("The time to pay is over; nothing was charged.")
+    ),
+    operations.ExtensionLimit: Known(
+        409, "extension_limit", "No more time", _("It was extended as often and as far as this session allows.")
+    ),
+    operations.NotHeld: Known(409, "not_held", "Not held", _("It still stands in line, or ended without its seats.")),
+    operations.PaymentInProgress: Known(
+        409, "payment_in_progress", "Payment in progress", _("A payment for it is under way.")
+    ),
+    operations.AlreadyPaid: Known(
+        409,
+        "already_paid",
+        "Already paid",
+        _("It is paid for already."),
+        facts=lambda error: {"sale": ticketing_queries.sale_body_of(error.sale)},
+    ),
+    queries.NotYetKnown: _unavailable(_("It is not to be found at the moment; ask again.")),
+    ticketing_operations.UnknownMethod: Known(
+        400,
+        "unknown_method",
+        "Unknown payment method",
+        _("There is no such way to pay here."),
+        facts=lambda _error: _at("payment.method", _("There is no such way to pay here.")),
+    ),
+    ticketing_operations.UnknownToken: Known(
+        400,
+        "unknown_token",
+        "Unknown payment token",
+        _("The sandbox takes ok, declined, slow and timeout."),
+        facts=lambda _error: _at("payment.token", _("The sandbox takes ok, declined, slow and timeout.")),
+    ),
+    PaymentDeclined: Known(
+        402,
+        "payment_declined",
+        "Payment declined",
+        _("The payment was declined; nothing was charged."),
+        facts=lambda error: {"reason": error.reason},
+    ),
+    # --- A dependency is away; nothing was done
+    sale_facts.FactsUnavailable: _unavailable(),
+    lines.LineDown: _unavailable(_("Nothing can be accepted at the moment; try again.")),
+    psycopg_pool.PoolTimeout: _unavailable(),
+    InterfaceError: _unavailable(),
+    OperationalError: _unavailable(),
+}
+DRF_CODES = {kind.default_code for kind in PROBLEMS if issubclass(kind, exceptions.APIException)}
+BUSY = Known(
+    503, "busy", "Busy", _("Somebody else is changing the same thing; try again."), retry_after=_after(RETRY_SECONDS)
+)
+NOT_FOUND = PROBLEMS[exceptions.NotFound]
+FORBIDDEN = PROBLEMS[exceptions.PermissionDenied]
+INVALID = Known(400, "invalid", "The request is not valid", _("Some fields are not valid; `errors` names them."))
+BAD_REQUEST = Known(400, "bad_request", "Bad request", _("The request could not be understood."))
+INTERNAL = Known(500, "internal", "Internal error", _("Something went wrong on our side; it has been noted."))
+LOCKED_OUT = Known(
+    429, "locked_out", "Too many attempts", _("Too many wrong passwords; sign-in is locked for a while.")
+)
+CSRF_FAILED = Known(
+    403, "csrf_failed", "CSRF token missing or wrong", _("Send the CSRF token of the page with this request.")
+)
+
+
+def known(error: BaseException) -> Known | None:
+    """What the table says of an error, by its class or the nearest one above it."""
+    if isinstance(error, OperationalError) and isinstance(
+        error.__cause__, sql.LockNotAvailable | sql.DeadlockDetected | sql.QueryCanceled
+    ):
+        return BUSY
+    if isinstance(error, Http404 | ObjectDoesNotExist):
+        return NOT_FOUND
+    if isinstance(error, PermissionDenied):
+        return FORBIDDEN
+    found = next((PROBLEMS[kind] for kind in type(error).__mro__ if kind in PROBLEMS), None)
+    if found is None and isinstance(error, SuspiciousOperation):
+        return BAD_REQUEST
+    return found
+
+
+# --- The body
+
+
+def request_id() -> str:
+    return str(structlog.contextvars.get_contextvars().get("request_id", ""))
+
+
+def body(problem: Known, *, code: str = "", detail: Any = None, **facts: Any) -> dict[str, Any]:
+    code = code or problem.code
+    return {
+        "type": f"urn:frontrow:problem:{code}",
+        "title": problem.title,
+        "status": problem.status,
+        "detail": str(detail or problem.detail or problem.title),
+        "code": code,
+        "request_id": request_id(),
+        **facts,
+    }
+
+
+def field_errors(detail: Any, path: str = "") -> Iterator[dict[str, str]]:
+    """DRF's nested messages as a flat list: `{"seats": {0: ["…"]}}` is the field `seats.0`."""
+    if isinstance(detail, Mapping):
+        for name, inner in detail.items():
+            whole = name == api_settings.NON_FIELD_ERRORS_KEY
+            yield from field_errors(inner, path if whole else f"{path}.{name}" if path else str(name))
+    elif isinstance(detail, list | tuple):
+        for number, inner in enumerate(detail):
+            nested = isinstance(inner, Mapping | list | tuple)
+            yield from field_errors(inner, f"{path}.{number}" if nested and path else path)
+    else:
+        yield {"field": path or WHOLE_BODY, "message": str(detail)}
+
+
+def model_errors(error: ValidationError) -> Iterator[dict[str, str]]:
+    """What Django's own validation says, by field."""
+    found = error.message_dict if hasattr(error, "error_dict") else {NON_FIELD_ERRORS: error.messages}
+    for name, messages in found.items():
+        for message in messages:
+            yield {"field": WHOLE_BODY if name == NON_FIELD_ERRORS else name, "message": message}
+
+
+def _headers(error: BaseException, problem: Known) -> dict[str, str]:
+    headers = {}
+    wait = problem.retry_after(error)
+    if wait is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(wait)))
+    if isinstance(error, exceptions.APIException) and getattr(error, "auth_header", None):
+        headers["WWW-Authenticate"] = str(getattr(error, "auth_header", ""))
+    return headers
+
+
+def _own_words(error: exceptions.APIException, problem: Known) -> tuple[str, str]:
+    """Code and detail of an error that DRF raised with words of ours; its defaults give way to the table's."""
+    code = error.get_codes()
+    if isinstance(code, str) and code not in DRF_CODES:
+        return code, str(error.detail)
+    return problem.code, ""
+
+
+def describe(error: BaseException) -> tuple[dict[str, Any], int, dict[str, str]] | None:
+    """Body, status and headers for an error; None for one that is a fault of ours."""
+    if isinstance(error, exceptions.ValidationError):
+        return body(INVALID, errors=list(field_errors(error.detail))), INVALID.status, {}
+    if isinstance(error, ValidationError):
+        return body(INVALID, errors=list(model_errors(error))), INVALID.status, {}
+    problem = known(error)
+    if problem is None:
+        return None
+    code, detail = "", ""
+    if isinstance(error, exceptions.ParseError):
+        detail = str(error.detail)
+    elif isinstance(error, exceptions.APIException):
+        code, detail = _own_words(error, problem)
+    return body(problem, code=code, detail=detail, **problem.facts(error)), problem.status, _headers(error, problem)
+
+
+def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response | None:
+    """DRF's door to the table. An unknown error stays what it is: a 500, logged with its stack."""
+    described = describe(error)
+    if described is None:
+        return None
+    content, status, headers = described
+    set_rollback()
+    if status >= 500:
+        log.warning("request.unavailable", error=repr(error), code=content["code"])
+    return Response(content, status=status, headers=headers, content_type=MEDIA_TYPE)
+
+
+def response(problem: Known, *, headers: Mapping[str, str] | None = None, **facts: Any) -> HttpResponse:
+    """A problem where no DRF view is at work: middleware, unknown addresses, failures."""
+    return JsonResponse(body(problem, **facts), status=problem.status, content_type=MEDIA_TYPE, headers=headers)
+
+
+# --- Django's own handlers: problems under /api, pages elsewhere
+
+
+def speaks_json(request: HttpRequest) -> bool:
+    return f"{request.path_info}/".startswith("/api/")
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    described = describe(exception) or (body(BAD_REQUEST), 400, {})
+    if speaks_json(request):
+        content, status, headers = described
+        return JsonResponse(content, status=status, content_type=MEDIA_TYPE, headers=headers)
+    return defaults.bad_request(request, exception)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return response(NOT_FOUND) if speaks_json(request) else defaults.page_not_found(request, exception)
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return response(FORBIDDEN) if speaks_json(request) else defaults.permission_denied(request, exception)
+
+
+def failed(request: HttpRequest) -> HttpResponse:
+    """A dependency that is away is no fault of ours: 503, wherever it was missed."""
+    error = sys.exc_info()[1]
+    problem = known(error) if error else None
+    if error and problem and problem.status == 503:
+        headers = _headers(error, problem)
+        return response(problem, headers=headers) if speaks_json(request) else page("503.html", 503, headers)
+    return response(INTERNAL) if speaks_json(request) else defaults.server_error(request)
+
+
+def page(template: str, status: int, headers: Mapping[str, str]) -> HttpResponse:
+    """A page that needs nothing but itself: not the database, nor who asks."""
+    return HttpResponse(render_to_string(template), status=status, headers=headers)
+
+
+def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponse:
+    return response(CSRF_FAILED) if speaks_json(request) else defaults.permission_denied(request, Exception(reason))
+
+
+def locked_out(
+    request: HttpRequest, original: HttpResponse | None = None, credentials: Mapping[str, Any] | None = None
+) -> HttpResponse:
+    """What django-axes answers to a guesser."""
+    cool_off = get_cool_off(request)
+    headers = {"Retry-After": str(int(cool_off.total_seconds()) if cool_off else 60)}
+    if speaks_json(request):
+        return response(LOCKED_OUT, headers=headers)
+    return page("429.html", 429, headers)

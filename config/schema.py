@@ -1,0 +1,41 @@
+"""The OpenAPI document and Swagger UI, served from the package's own files."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.renderers import OpenApiJsonRenderer2, OpenApiYamlRenderer2
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+
+@cache
+def document() -> dict[str, Any]:
+    """Made once a process: it is the same for everybody and takes a while."""
+    generator = SchemaGenerator()  # type: ignore[no-untyped-call] # half typed
+    made: dict[str, Any] = generator.get_schema(request=None, public=True)  # type: ignore[no-untyped-call] # likewise
+    return made
+
+
+class SchemaView(SpectacularAPIView):
+    """JSON, or YAML for who prefers it."""
+
+    authentication_classes = []
+    throttle_classes = []
+    content_negotiation_class = DefaultContentNegotiation
+    renderer_classes = [OpenApiJsonRenderer2, OpenApiYamlRenderer2]
+
+    def _get_schema_response(self, request: Request) -> Response:
+        return Response(document(), headers={"Cache-Control": "max-age=300"})
+
+
+class DocsView(SpectacularSwaggerSplitView):
+    """Swagger UI; its page carries no inline script, and its one inline style the nonce."""
+
+    authentication_classes = []
+    throttle_classes = []
+    template_name = "config/docs.html"

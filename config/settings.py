@@ -1,0 +1,467 @@
+"""Every setting of Frontrow, read from the environment; each default works on one machine.
+
+`.env.example` lists the variables; `docs/operator.md` says when to change them.
+"""
+
+import logging
+import os
+import urllib.parse
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+import structlog
+from csp.constants import NONCE, SELF
+from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
+from django.urls import reverse_lazy
+from django.utils.translation import gettext_lazy as _
+
+
+def env(name: str, default: str = "") -> str:
+    """The variable, or `default` where it is unset or empty (compose files pass empties)."""
+    return os.environ.get(name, "").strip() or default
+
+
+def env_int(name: str, default: int) -> int:
+    try:
+        return int(env(name) or default)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must be a whole number, not {env(name)!r}") from None
+
+
+def env_list(name: str, default: str = "") -> list[str]:
+    return [item.strip() for item in env(name, default).split(",") if item.strip()]
+
+
+def env_rate(name: str, default: str) -> tuple[float, int]:
+    """`5/60`: five a second, sixty at once."""
+    try:
+        rate, burst = (env(name) or default).split("/")
+        if float(rate) > 0 and int(burst) > 0:
+            return float(rate), int(burst)
+    except ValueError:
+        pass
+    raise ImproperlyConfigured(f"{name} must read like 5/60 (five a second, sixty at once), not {env(name)!r}")
+
+
+def redis_database(url: str, number: int) -> str:
+    """The same Redis, another of its numbered databases, `number` after the one in `url`."""
+    parts = urllib.parse.urlsplit(url)
+    path = parts.path.strip("/")
+    base = int(path) if path.isdigit() else 0
+    return urllib.parse.urlunsplit(parts._replace(path=f"/{base + number}"))
+
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+INSECURE_SECRET = "demo-only-secret-key-that-production-refuses"  # noqa: S105 production refuses it below
+
+# --- What this is: demo (accounts with a known password), test or production
+FRONTROW_ENV = env("FRONTROW_ENV", "demo")
+PRODUCTION = FRONTROW_ENV == "production"
+DEBUG = False
+SECRET_KEY = env("SECRET_KEY", INSECURE_SECRET)
+RATE_LIMITS = env("RATE_LIMITS", "on") != "off"  # `off` is for load tests
+SITE_URL = env("SITE_URL", "http://127.0.0.1:8000").rstrip("/")  # in e-mails and QR codes
+LIVE_URL = env("LIVE_URL").rstrip("/")  # where pages open their sockets, when no proxy joins the ports
+
+if FRONTROW_ENV not in {"demo", "test", "production"}:
+    raise ImproperlyConfigured(f"FRONTROW_ENV must be demo, test or production, not {FRONTROW_ENV!r}")
+if PRODUCTION and (SECRET_KEY == INSECURE_SECRET or len(SECRET_KEY) < 32):
+    raise ImproperlyConfigured("SECRET_KEY must be set to 32 random characters or more in production")
+if PRODUCTION and not RATE_LIMITS:
+    raise ImproperlyConfigured("RATE_LIMITS=off is for load tests; production refuses it")
+for _name in ("DATABASE_URL", "REDIS_URL", "CACHE_URL", "RABBITMQ_URL", "CELERY_BROKER_URL"):
+    if PRODUCTION and "frontrow-demo" in env(_name):
+        raise ImproperlyConfigured(f"{_name} carries the demo's password; production refuses it")
+
+# --- Where it is reached
+ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", "" if PRODUCTION else "*")
+CSRF_TRUSTED_ORIGINS = env_list("CSRF_TRUSTED_ORIGINS")
+CORS_ALLOWED_ORIGINS = env_list("CORS_ALLOWED_ORIGINS")  # off by default
+CORS_URLS_REGEX = r"^/api/"
+CORS_ALLOW_HEADERS = ["accept", "authorization", "content-type", "idempotency-key", "prefer", "x-request-id"]
+CORS_EXPOSE_HEADERS = ["Location", "Retry-After", "Idempotent-Replayed", "Preference-Applied", "X-Request-ID", "ETag"]
+TRUSTED_PROXIES = env_list("TRUSTED_PROXIES")  # addresses or networks whose X-Forwarded-For is believed
+SECURE_COOKIES = env("SECURE_COOKIES", "on" if PRODUCTION else "off") == "on"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_COOKIES
+SESSION_COOKIE_HTTPONLY = True
+CSRF_FAILURE_VIEW = "config.problems.csrf_failed"
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+PORT = env_int("PORT", 8000)
+WEB_PROCESSES = env_int("WEB_PROCESSES", 1)
+WEB_THREADS = env_int("WEB_THREADS", 64)
+WORKER_PROCESSES = env_int("WORKER_PROCESSES", 1)
+METRICS_PORT = env_int("METRICS_PORT", 0)  # where live, workers and relay answer Prometheus; 0: nowhere
+
+INSTALLED_APPS = [
+    "daphne",
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "django.contrib.humanize",
+    "axes",
+    "channels",
+    "corsheaders",
+    "csp",
+    "django_filters",
+    "django_prometheus",
+    "django_structlog",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "rest_framework",
+    "config",
+    "ticketing",
+    "reservations",
+    "sessions_app",
+    "realtime",
+]
+
+MIDDLEWARE = [
+    "config.middleware.RequestIdMiddleware",
+    "config.middleware.ProbesMiddleware",
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
+    "config.middleware.ApiMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "config.identity.BuyerMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "config.content_security.ContentSecurityMiddleware",
+    "axes.middleware.AxesMiddleware",
+    "config.idempotency.IdempotencyMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
+]
+
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+ASGI_APPLICATION = "config.asgi.application"
+APPEND_SLASH = False
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_USER_MODEL = "ticketing.User"
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+if FRONTROW_ENV == "test":  # where accounts are made by the hundred
+    PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+LOGIN_URL = "sign-in"
+LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "/"
+
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.template.context_processors.i18n",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "csp.context_processors.nonce",
+            ],
+        },
+    },
+]
+
+# --- PostgreSQL decides
+DATABASE_URL = env("DATABASE_URL", "postgres://postgres@127.0.0.1:5432/frontrow")
+DB_POOL_SIZE = env_int("DB_POOL_SIZE", 8)  # connections a process keeps at the most
+DB_POOL_SECONDS = env_int("DB_POOL_SECONDS", 2)  # how long a request waits for one of them before it is told "busy"
+LOCK_TIMEOUT_MS = env_int("LOCK_TIMEOUT_MS", 2_000)  # "busy" after this wait for somebody else's lock
+DATABASES: dict[str, Any] = {"default": dict(dj_database_url.parse(DATABASE_URL))}
+DATABASES["default"]["ENGINE"] = "django.db.backends.postgresql"
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = True  # a restarted PostgreSQL costs nobody an error
+DATABASES["default"].setdefault("OPTIONS", {}).update(
+    {
+        "pool": {"min_size": 1, "max_size": DB_POOL_SIZE, "timeout": DB_POOL_SECONDS},
+        "connect_timeout": 2,
+        "application_name": "frontrow",
+        "options": f"-c lock_timeout={LOCK_TIMEOUT_MS} -c idle_in_transaction_session_timeout=30000 -c jit=off",
+    }
+)
+
+# --- Redis turns the crowd away
+REDIS_URL = env("REDIS_URL", "redis://127.0.0.1:6379/0")
+REDIS_TIMEOUT_MS = env_int("REDIS_TIMEOUT_MS", 250)  # what a dead Redis may cost a request before the breaker opens
+CACHE_URL = env("CACHE_URL") or redis_database(REDIS_URL, 1)
+KEY_PREFIX = env(
+    "KEY_PREFIX", "frontrow"
+)  # of every Redis key, queue and exchange; two installations may share a server
+CACHES = {
+    "default": {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": CACHE_URL,
+        "KEY_PREFIX": KEY_PREFIX,
+        "OPTIONS": {"SOCKET_CONNECT_TIMEOUT": 0.5, "SOCKET_TIMEOUT": 0.5, "IGNORE_EXCEPTIONS": True},
+    }
+}
+DJANGO_REDIS_LOG_IGNORED_EXCEPTIONS = True
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [REDIS_URL], "prefix": f"{KEY_PREFIX}.live"},
+    }
+}
+
+# --- RabbitMQ holds the line; without it PostgreSQL's inbox does
+RABBITMQ_URL = env("RABBITMQ_URL")
+CELERY_BROKER_URL = RABBITMQ_URL or env("CELERY_BROKER_URL") or redis_database(REDIS_URL, 2)
+LINE = env("LINE") or ("rabbitmq" if RABBITMQ_URL else "inbox")  # rabbitmq, inbox, or in_process for tests
+SHARDS = env_int("SHARDS", 1)
+if LINE not in {"rabbitmq", "inbox", "in_process"}:
+    raise ImproperlyConfigured(f"LINE must be rabbitmq, inbox or in_process, not {LINE!r}")
+if SHARDS < 1:
+    raise ImproperlyConfigured("SHARDS must be 1 or more")
+
+# --- The API
+API_LARGEST_BODY = 256 * 1024  # bytes; a request for 1,000 seats takes 10 KB
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["config.identity.BuyerAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.AllowAny"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["realtime.asking.JSONParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "realtime.asking.AlwaysJSON",
+    "DEFAULT_PAGINATION_CLASS": "realtime.rest.CursorPagination",
+    "DEFAULT_THROTTLE_CLASSES": ["config.throttles.AddressAndBuyerThrottle"],
+    "DEFAULT_SCHEMA_CLASS": "config.openapi.ViewSchema",
+    "EXCEPTION_HANDLER": "config.problems.exception_handler",
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "URL_FORMAT_OVERRIDE": None,
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS: dict[str, Any] = {
+    "TITLE": "Frontrow",
+    "DESCRIPTION": (
+        "A box office that survives the on-sale. Get a token with `POST /api/v1/auth/guest`, look at what is on sale, "
+        "ask for seats, pay. Every error is `application/problem+json` (RFC 9457) with a `code`."
+    ),
+    "VERSION": "1.0.0",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "TAGS": [
+        {"name": name, "description": description}
+        for name, description in (
+            ("Who is asking", "Guests and accounts. A token, or the cookie that the pages set."),
+            ("Catalogue", "What is on, and what is left of it."),
+            ("Holding seats", "All or nothing, first come, first served."),
+            ("Sales and tickets", "Paying, and what was bought."),
+        )
+    ],
+    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "persistAuthorization": False, "tryItOutEnabled": True},
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "config.openapi.empty_filters_are_none",
+    ],
+    "ENUM_NAME_OVERRIDES": {
+        "ReservationStatus": "reservations.models.Status",
+        "PaymentStatus": "ticketing.models.PaymentStatus",
+        "TicketStatus": "ticketing.models.TicketStatus",
+    },
+}
+# Who may ask how much: tokens that come back a second, and tokens a bucket holds. Addresses are generous, since a
+# whole office or a phone network stands behind one; a buyer is one person.
+LIMITS: dict[str, dict[str, tuple[float, int]]] = {
+    "read": {
+        "address": env_rate("LIMIT_READ_ADDRESS", "200/1000"),
+        "buyer": env_rate("LIMIT_READ_BUYER", "20/200"),
+    },
+    "write": {
+        "address": env_rate("LIMIT_WRITE_ADDRESS", "100/500"),
+        "buyer": env_rate("LIMIT_WRITE_BUYER", "5/60"),
+    },
+    "guest": {"address": env_rate("LIMIT_GUEST_ADDRESS", "20/500")},
+    "credentials": {"address": env_rate("LIMIT_CREDENTIALS_ADDRESS", "1/60")},
+}
+JWT_ACCESS_SECONDS = 30 * 60
+JWT_REFRESH_SECONDS = 30 * 24 * 3600
+BUYER_COOKIE_SECONDS = SESSION_COOKIE_AGE = 30 * 24 * 3600
+
+# --- Language and time
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", _("English")), ("pt-br", _("Portuguese (Brazil)"))]
+LOCALE_PATHS = [BASE_DIR / "locale"]
+TIME_ZONE = env("TIME_ZONE", "America/Sao_Paulo")  # of the pages; the API speaks UTC
+USE_TZ = True
+
+# --- Static files
+STATIC_URL = "static/"
+STATIC_ROOT = Path(env("STATIC_ROOT") or BASE_DIR / ".frontrow" / "static")
+WHITENOISE_USE_FINDERS = True
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "script-src": [SELF, NONCE],
+        "style-src": [SELF, NONCE],
+        "img-src": [SELF, "data:"],
+        "connect-src": [SELF, *([LIVE_URL.replace("http", "ws", 1)] if LIVE_URL else [])],
+        "frame-ancestors": ["'none'"],
+        "base-uri": [SELF],
+        "form-action": [SELF],
+        "object-src": ["'none'"],
+    }
+}
+
+
+# --- The admin
+def _desk(title: Any, icon: str, model: str) -> dict[str, Any]:
+    """A line of the admin's menu, for whoever may look at it."""
+    app, name = model.split(".")
+    return {
+        "title": title,
+        "icon": icon,
+        "link": reverse_lazy(f"admin:{app}_{name}_changelist"),
+        "permission": lambda request: request.user.has_perm(f"{app}.view_{name}"),
+    }
+
+
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "Frontrow",
+    "SITE_HEADER": "Frontrow",
+    "SITE_SUBHEADER": _("Box office"),
+    "SITE_SYMBOL": "theaters",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("sessions_app/icon.svg")}
+    ],
+    "SHOW_LANGUAGES": True,
+    "SIDEBAR": {
+        "show_search": True,
+        "navigation": [
+            {
+                "title": _("On sale"),
+                "items": [
+                    _desk(_("Sessions"), "event", "sessions_app.session"),
+                    _desk(_("Shows"), "movie", "sessions_app.show"),
+                    _desk(_("Seats"), "event_seat", "sessions_app.seat"),
+                    _desk(_("Ticket types"), "sell", "sessions_app.tickettype"),
+                ],
+            },
+            {
+                "title": _("Sold"),
+                "items": [
+                    _desk(_("Sales"), "receipt_long", "ticketing.sale"),
+                    _desk(_("Tickets"), "confirmation_number", "ticketing.ticket"),
+                    _desk(_("Reservations"), "hourglass_top", "reservations.reservation"),
+                    _desk(_("Payments"), "payments", "ticketing.payment"),
+                    _desk(_("Refunds"), "undo", "ticketing.refund"),
+                ],
+            },
+            {
+                "title": _("The house"),
+                "items": [
+                    _desk(_("Venues"), "location_city", "sessions_app.venue"),
+                    _desk(_("Halls"), "meeting_room", "sessions_app.hall"),
+                    _desk(_("Hall seats"), "chair", "sessions_app.hallseat"),
+                    _desk(_("People"), "person", "ticketing.user"),
+                    _desk(_("Groups"), "group", "auth.group"),
+                    _desk(_("Events"), "history", "realtime.event"),
+                ],
+            },
+        ],
+    },
+    "COLORS": {
+        "primary": {
+            "50": "#fbe8ed",
+            "100": "#f7d0da",
+            "200": "#efa5b8",
+            "300": "#e47694",
+            "400": "#d34972",
+            "500": "#bd2453",
+            "600": "#a5123f",
+            "700": "#860c31",
+            "800": "#6b0b29",
+            "900": "#520a20",
+            "950": "#330513",
+        },
+    },
+}
+
+# --- E-mail: written to files, to be looked at, unless a server is named
+EMAIL_HOST = env("EMAIL_HOST")
+EMAIL_PORT = env_int("EMAIL_PORT", 25)
+EMAIL_HOST_USER = env("EMAIL_HOST_USER")
+EMAIL_HOST_PASSWORD = env("EMAIL_HOST_PASSWORD")
+EMAIL_USE_TLS = env("EMAIL_USE_TLS", "off") == "on"
+EMAIL_TIMEOUT = 10
+EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'filebased'}.EmailBackend"
+EMAIL_FILE_PATH = env("EMAIL_FILE_PATH") or str(BASE_DIR / ".frontrow" / "mail")  # letters, where no server is named
+DEFAULT_FROM_EMAIL = env("DEFAULT_FROM_EMAIL", "Frontrow <tickets@frontrow.example>")
+
+# --- Who guesses passwords waits
+AXES_ENABLED = RATE_LIMITS
+AXES_FAILURE_LIMIT = 10
+AXES_COOLOFF_TIME = 0.25  # hours
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_LOCKOUT_CALLABLE = "config.problems.locked_out"
+AXES_CLIENT_IP_CALLABLE = "config.addresses.client_ip"
+AXES_CLIENT_STR_CALLABLE = "config.addresses.name_in_log"
+SILENCED_SYSTEM_CHECKS: list[str] = []
+
+# --- Logs: one JSON object a line
+LOG_LEVEL = env("LOG_LEVEL", "INFO").upper()
+if LOG_LEVEL not in logging.getLevelNamesMapping():
+    raise ImproperlyConfigured(f"LOG_LEVEL must be one of DEBUG, INFO, WARNING, ERROR, not {LOG_LEVEL!r}")
+_SHARED_PROCESSORS: list[Any] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.format_exc_info,
+]
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "json": {
+            "()": structlog.stdlib.ProcessorFormatter,
+            "processors": [
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(),
+            ],
+            "foreign_pre_chain": _SHARED_PROCESSORS,
+        }
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "json"}},
+    "root": {"handlers": ["console"], "level": LOG_LEVEL},
+    "loggers": {
+        "axes": {"level": "WARNING"},
+        "django.request": {"level": "ERROR"},  # config.middleware tells of every request already
+        "daphne": {"level": "WARNING"},
+        "celery": {"level": LOG_LEVEL, "handlers": ["console"], "propagate": False},
+        "celery.app.trace": {"level": "DEBUG" if LOG_LEVEL == "DEBUG" else "WARNING"},  # two lines a task otherwise
+        "celery.worker.strategy": {"level": "DEBUG" if LOG_LEVEL == "DEBUG" else "WARNING"},
+    },
+}
+structlog.configure(
+    processors=[*_SHARED_PROCESSORS, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+    logger_factory=structlog.stdlib.LoggerFactory(),
+    wrapper_class=structlog.stdlib.BoundLogger,
+    cache_logger_on_first_use=True,
+)

@@ -1,0 +1,22 @@
+"""The site for WSGI servers."""
+
+import io
+import os
+from typing import Any
+
+from django.conf import settings
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+django = get_wsgi_application()
+
+
+def application(environ: dict[str, Any], start_response: Any) -> Any:
+    """Django reads as many bytes as Content-Length says, so a body that comes in chunks is given one: nobody's is lost.
+
+    What is larger than any limit is cut one byte above it, which is enough to be refused.
+    """
+    if "HTTP_TRANSFER_ENCODING" in environ:
+        body = environ["wsgi.input"].read(settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1)
+        environ = {**environ, "wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
+    return django(environ, start_response)

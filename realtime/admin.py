@@ -1,0 +1,33 @@
+"""The event log, to read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin
+
+from realtime.models import Event
+
+
+class ReadOnly:
+    """What only the house's own operations write."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Event)
+class EventAdmin(ReadOnly, ModelAdmin):
+    list_display = ["name", "occurred_at", "session", "buyer", "map_version", "published_at"]
+    list_filter = ["name", "occurred_at", ("published_at", admin.EmptyFieldListFilter)]
+    search_fields = ["=session", "=buyer", "=id"]
+    show_full_result_count = False
+    list_per_page = 50

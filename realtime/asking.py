@@ -1,0 +1,90 @@
+"""Who asks, and what a request's headers and body may be: what DRF loads before its views exist."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import IO, Any, ClassVar, cast
+from uuid import UUID
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AbstractUser
+from django.utils.translation import gettext_lazy as _
+from rest_framework import exceptions, negotiation, parsers
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+
+
+@dataclass(frozen=True)
+class Buyer:
+    """Who asks: a guest or a user, known without a query. `user` costs one, so only staff checks touch it."""
+
+    id: UUID
+    is_guest: bool
+    is_authenticated: ClassVar[bool] = True
+
+    @cached_property
+    def user(self) -> AbstractUser | None:
+        """The active account behind the buyer, None for guests."""
+        if self.is_guest:
+            return None
+        return cast(AbstractUser | None, get_user_model().objects.filter(pk=self.id, is_active=True).first())
+
+    @property
+    def user_id(self) -> UUID | None:
+        return None if self.is_guest else self.id
+
+    @property
+    def pk(self) -> UUID:
+        return self.id
+
+    @property
+    def is_staff(self) -> bool:
+        return self.user is not None and self.user.is_staff
+
+
+def asking(request: Request) -> Buyer | None:
+    """Who asks, None without credentials. Bad credentials raise AuthenticationFailed."""
+    who: object = request.user
+    return who if isinstance(who, Buyer) else None
+
+
+class AlwaysJSON(negotiation.DefaultContentNegotiation):
+    """Answers JSON whatever `Accept` says: there is nothing else to choose from."""
+
+    def select_renderer(
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        renderer = next(iter(renderers))
+        return renderer, str(renderer.media_type)
+
+
+class JSONParser(parsers.JSONParser):
+    """DRF's, for which a million opening brackets are a client's error too."""
+
+    def parse(
+        self,
+        stream: IO[Any],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        try:
+            return super().parse(stream, media_type, parser_context)
+        except RecursionError:
+            raise exceptions.ParseError("JSON parse error - nested too deeply") from None
+
+
+KEY = r'"[\x21\x23-\x7e]{1,255}"|[\x21\x23-\x7e][\x21-\x7e]{0,254}'
+
+
+def idempotency_key(headers: Mapping[str, str]) -> str | None:
+    """The key a client sent, quoted or bare, None without. Raises: ValidationError."""
+    sent = headers.get("Idempotency-Key")
+    if sent is None:
+        return None
+    key = sent.strip()
+    if not re.fullmatch(KEY, key):
+        raise exceptions.ValidationError({"Idempotency-Key": [_("Must be 1 to 255 visible characters.")]})
+    return key[1:-1] if key.startswith('"') else key

@@ -1,0 +1,66 @@
+"""Writing the event log: in the caller's transaction, so that what happened and its record are one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from uuid6 import uuid7
+
+from realtime.models import Event
+from realtime.rows import as_json, execute
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewEvent:
+    """Something that happened. `facts` is JSON as it stands and never personal; `map_version` only on `seat.*`."""
+
+    event: str
+    session: UUID | None
+    facts: dict[str, Any]
+    buyer: UUID | None = None
+    map_version: int | None = None
+
+
+# Ids are made here, one after the other, so that within a batch they rise in the order given. Times are the
+# database's clock at the write: a transaction may have waited long for its locks.
+INSERT = """
+INSERT INTO realtime_event (id, name, session, buyer, map_version, facts, occurred_at)
+SELECT id, event, session, buyer, map_version, facts, clock_timestamp()
+FROM jsonb_to_recordset(%s) AS new (id uuid, event text, session uuid, buyer uuid, map_version bigint, facts jsonb)
+"""
+
+
+def record(
+    *,
+    event: str,
+    session: UUID | None,
+    facts: dict[str, Any],
+    buyer: UUID | None = None,
+    map_version: int | None = None,
+) -> Event:
+    """Write one event."""
+    (written,) = record_many(
+        [NewEvent(event=event, session=session, facts=facts, buyer=buyer, map_version=map_version)]
+    )
+    return Event.objects.get(pk=written)
+
+
+def record_many(rows: Sequence[NewEvent]) -> list[UUID]:
+    """Write all of them with one statement; they keep their order. Their ids."""
+    if not rows:
+        return []
+    ids: list[UUID] = [uuid7() for _row in rows]
+    columns = [
+        {
+            "id": new,
+            "event": row.event,
+            "session": row.session,
+            "buyer": row.buyer,
+            "map_version": row.map_version,
+            "facts": row.facts,
+        }
+        for new, row in zip(ids, rows, strict=True)
+    ]
+    execute(INSERT, as_json(columns))
+    return ids

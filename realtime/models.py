@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from django.db import models
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+from uuid6 import uuid7
+
+
+class Event(models.Model):
+    """One thing that happened: outbox, audit trail and history in one table. Rows are never changed, only marked published."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    name = models.CharField(_("event"), max_length=40)
+    session = models.UUIDField(_("session"), null=True)
+    buyer = models.UUIDField(_("buyer"), null=True)
+    map_version = models.BigIntegerField(_("map version"), null=True)
+    facts = models.JSONField(_("facts"), default=dict)
+    occurred_at = models.DateTimeField(_("occurred at"), db_default=Now())
+    published_at = models.DateTimeField(_("published at"), null=True)
+
+    class Meta:
+        verbose_name = _("event")
+        verbose_name_plural = _("events")
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["session", "map_version"],
+                name="event_one_map_version_a_session",
+                condition=models.Q(map_version__isnull=False),
+            ),
+        ]
+        indexes = [
+            # The relay: what nobody has been told yet.
+            models.Index(fields=["id"], name="event_unpublished", condition=models.Q(published_at__isnull=True)),
+            # A session's history, and its map at a time.
+            models.Index(fields=["session", "occurred_at"], name="event_of_session"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.id}"

@@ -1,0 +1,119 @@
+"""Who holds what, to read; and seats, which the house may take off sale."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+from unfold.admin import ModelAdmin
+from unfold.decorators import display
+
+from realtime.admin import ReadOnly
+from reservations import operations
+from reservations.models import InboxRequest, Reservation
+from sessions_app.models import Seat
+from sessions_app.templatetags.frontrow import money
+
+
+@admin.register(Seat)
+class SeatAdmin(ModelAdmin):
+    list_display = ["label", "session", "section", "row", "number", "kind", "ticket_type", "state", "held_until"]
+    list_filter = ["status", "kind", "session__hall", "session__starts_at"]
+    search_fields = ["label", "section", "session__show__title", "=session__id", "=reservation_id"]
+    list_select_related = ["session__show", "ticket_type"]
+    actions = ["block", "unblock"]
+    show_full_result_count = False
+    list_per_page = 100
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Seat | None = None) -> list[str]:
+        """A seat changes hands by reservations, never by a form; `block` and `unblock` are the house's only say."""
+        return [field.name for field in self.model._meta.fields]  # noqa: SLF001 Django documents it
+
+    @display(
+        description=_("status"),
+        ordering="status",
+        label={"f": "success", "h": "warning", "s": "info", "b": "danger"},
+    )
+    def state(self, seat: Seat) -> tuple[str, str]:
+        return seat.status, seat.get_status_display()
+
+    @admin.action(description=_("Take the chosen seats off sale"), permissions=["change"])
+    def block(self, request: HttpRequest, seats: QuerySet[Seat]) -> None:
+        changed = for_each_session(seats, operations.block_seats)
+        text = ngettext("%(number)d seat was taken off sale.", "%(number)d seats were taken off sale.", changed)
+        self.report(request, text % {"number": changed}, left=seats.count() - changed)
+
+    @admin.action(description=_("Put the chosen seats back on sale"), permissions=["change"])
+    def unblock(self, request: HttpRequest, seats: QuerySet[Seat]) -> None:
+        changed = for_each_session(seats, operations.unblock_seats)
+        text = ngettext("%(number)d seat is on sale again.", "%(number)d seats are on sale again.", changed)
+        self.report(request, text % {"number": changed}, left=seats.count() - changed)
+
+    def report(self, request: HttpRequest, done: str, *, left: int) -> None:
+        """`left`: how many of the chosen were in no state for it."""
+        self.message_user(request, done, messages.WARNING if left else messages.SUCCESS)
+        if left:
+            text = ngettext("%(number)d seat stayed as it was.", "%(number)d seats stayed as they were.", left)
+            self.message_user(request, text % {"number": left}, messages.WARNING)
+
+
+def for_each_session(seats: QuerySet[Seat], change: Callable[..., list[str]]) -> int:
+    """How many seats changed."""
+    labels = defaultdict[UUID, list[str]](list)
+    for session, label in seats.order_by().values_list("session", "label"):
+        labels[session].append(label)
+    return sum(len(change(session=session, labels=chosen)) for session, chosen in labels.items())
+
+
+@admin.register(Reservation)
+class ReservationAdmin(ReadOnly, ModelAdmin):
+    list_display = ["id", "state", "session", "places", "amount", "buyer", "arrival", "accepted_at", "expires_at"]
+    list_filter = ["status", "reason", "accepted_at", "session__hall"]
+    search_fields = ["=id", "=buyer", "=session__id", "session__show__title"]
+    list_select_related = ["session__show", "ticket_type"]
+    date_hierarchy = "accepted_at"
+    show_full_result_count = False
+    list_per_page = 50
+
+    @display(
+        description=_("status"),
+        ordering="status",
+        label={
+            "held": "warning",
+            "paying": "info",
+            "confirmed": "success",
+            "rejected": "danger",
+        },
+    )
+    def state(self, reservation: Reservation) -> tuple[str, str]:
+        return reservation.status, reservation.get_status_display()
+
+    @display(description=_("places"))
+    def places(self, reservation: Reservation) -> str:
+        if reservation.seats:
+            return ", ".join(reservation.seats)
+        return f"{reservation.quantity} {reservation.ticket_type}" if reservation.ticket_type else ""
+
+    @display(description=_("total"), ordering="total")
+    def amount(self, reservation: Reservation) -> str:
+        return money(reservation.total, reservation.session.currency)
+
+
+@admin.register(InboxRequest)
+class InboxRequestAdmin(ReadOnly, ModelAdmin):
+    list_display = ["id", "shard", "arrival", "buyer", "accepted_at"]
+    list_filter = ["shard", "accepted_at"]
+    search_fields = ["=id", "=buyer"]

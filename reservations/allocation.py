@@ -1,0 +1,438 @@
+"""Who gets a seat. THE ONLY MODULE THAT LOCKS seats, stock and reservations.
+
+Note [Why the session row is locked first]
+Every change of a session's seats, stock or reservations locks the session's row first (FOR NO KEY UPDATE, sessions by id),
+then reservations, then seats, each by id. One fixed order, so no deadlock; one holder of the row, so what is read after it is
+true until the commit, and map versions count up without a gap.
+
+Note [A key belongs to one request]
+A buyer's idempotency key names one reservation that wasn't rejected. Redis may forget; then a second request with the key is
+settled as `rejected`, reason `duplicate`, and `duplicate_of` names the first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from functools import lru_cache
+from itertools import starmap
+from typing import Any
+
+from django.db import connection
+from django.db.models import F
+
+from realtime.clock import db_now
+from reservations import statements
+from reservations.announcements import Announcements
+from reservations.best_available import FreeSeats
+from reservations.hall_plan import HallPlan, SeatOnPlan
+from reservations.hold_request import HoldRequest
+from reservations.models import InboxRequest, Reservation, Status
+from reservations.queries import reservation_body
+from reservations.statements import Place, lock_places
+from sessions_app.models import Seat, SeatStatus, Session, TicketType
+
+REASONS = {SeatStatus.HELD: "held", SeatStatus.SOLD: "sold", SeatStatus.BLOCKED: "blocked"}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Locked:
+    """A reservation nobody else can change until the commit; `now` was read after the lock."""
+
+    reservation: Reservation
+    session: Session
+    now: dt.datetime
+    news: Announcements
+
+
+def lock_sessions(sessions: Iterable[uuid.UUID]) -> dict[uuid.UUID, Session]:
+    rows = Session.objects.select_for_update(no_key=True).filter(pk__in=set(sessions)).order_by("pk")
+    return {row.pk: row for row in rows}
+
+
+def lock_reservation(*, reservation_id: uuid.UUID, buyer: uuid.UUID | None) -> Locked:
+    """`buyer` None: anybody's (staff, sweeps). Raises: Reservation.DoesNotExist."""
+    owned = Reservation.objects.filter(pk=reservation_id)
+    session_id = (owned.filter(buyer=buyer) if buyer else owned).values_list("session_id", flat=True).get()
+    session = lock_sessions([session_id])[session_id]
+    reservation = Reservation.objects.select_for_update(no_key=True, of=("self",)).get(pk=reservation_id)
+    reservation.session = session
+    now = db_now()
+    return Locked(reservation, session, now, Announcements(now=now))
+
+
+def lock_seats(session: uuid.UUID, labels: Collection[str]) -> dict[str, Seat]:
+    rows = Seat.objects.of(session).filter(label__in=labels).select_for_update(no_key=True).order_by("pk")
+    return {seat.label: seat for seat in rows}
+
+
+def lock_shard(shard: int) -> None:
+    """Until the commit nobody else drains the shard's inbox."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('frontrow.shard'), %s)", [shard])
+
+
+# --- Settling
+
+
+@dataclasses.dataclass(slots=True)
+class _Batch:
+    """Requests of some sessions and all that deciding them needs, read under the locks."""
+
+    sessions: dict[uuid.UUID, Session]
+    news: Announcements
+    seats: dict[uuid.UUID, dict[str, Place]]
+    types: dict[uuid.UUID, TicketType]
+    has: Counter[tuple[uuid.UUID, uuid.UUID]]
+    cancelled: set[uuid.UUID]
+    keys: dict[tuple[uuid.UUID, str, str], uuid.UUID]
+    decided: list[Reservation] = dataclasses.field(default_factory=list)
+    taken: list[Place] = dataclasses.field(default_factory=list)
+    stock_taken: set[uuid.UUID] = dataclasses.field(default_factory=set)
+    ends: list[dt.datetime] = dataclasses.field(default_factory=list)  # of the taken seats, in their order
+    free: dict[uuid.UUID, FreeSeats] = dataclasses.field(default_factory=dict)  # where the best were asked for
+
+
+def settle_batch(requests: Sequence[HoldRequest]) -> Announcements:
+    """Decide all requests in order of arrival and write the outcome; whatever was settled before is only told again.
+
+    Runs in the caller's transaction.
+    """
+    requests = sorted(
+        {request.id: request for request in requests}.values(), key=lambda request: (request.session, request.arrival)
+    )
+    sessions = lock_sessions(request.session for request in requests)
+    news = Announcements(now=db_now())
+    for session in sessions.values():
+        expire_in(session, news)
+    new = _tell_the_settled(requests, news)
+    batch = _read(new, sessions, news)
+    for request in new:
+        _decide(request, batch)
+    _write(batch, requests)
+    return news
+
+
+def _tell_the_settled(requests: Sequence[HoldRequest], news: Announcements) -> list[HoldRequest]:
+    """The requests that are new; the others' waiters hear what became of them."""
+    known = statements.known(requests)
+    settled = Reservation.objects.select_related("session").in_bulk(known) if known else {}
+    for request in requests:
+        if request.id in settled:
+            news.reply(request.reply_to, request.id, reservation_body(settled[request.id]))
+    return [request for request in requests if request.id not in known]
+
+
+def _read(requests: Sequence[HoldRequest], sessions: dict[uuid.UUID, Session], news: Announcements) -> _Batch:
+    wanted: dict[uuid.UUID, set[str]] = defaultdict(set)
+    for request in requests:
+        wanted[request.session].update(request.seats)
+    seats = {session: lock_places(session, wanted[session]) for session in sorted(wanted) if wanted[session]}
+    types = TicketType.objects.filter(session__in=sessions).select_for_update(no_key=True).order_by("pk")
+    return _Batch(
+        sessions=sessions,
+        news=news,
+        seats=seats,
+        types={row.pk: row for row in types},
+        has=Counter(statements.places_had(requests)),
+        cancelled=statements.take_marks(requests),
+        keys=_keys_used(requests),
+    )
+
+
+def _keys_used(requests: Sequence[HoldRequest]) -> dict[tuple[uuid.UUID, str, str], uuid.UUID]:
+    """See Note [A key belongs to one request]."""
+    keyed = [request for request in requests if request.key]
+    if not keyed:
+        return {}
+    used = Reservation.objects.filter(
+        buyer__in={request.buyer for request in keyed}, key__in={request.key for request in keyed}
+    ).exclude(status=Status.REJECTED)
+    return {(row.buyer, row.scope, row.key): row.pk for row in used}
+
+
+def _decide(request: HoldRequest, batch: _Batch) -> None:
+    reservation = Reservation(
+        id=request.id,
+        session=batch.sessions[request.session],
+        buyer=request.buyer,
+        arrival=request.arrival,
+        seats=list(request.seats),
+        ticket_type_id=request.ticket_type,
+        quantity=request.places,
+        scope=request.scope,
+        key=request.key,
+        fingerprint=request.fingerprint,
+        accepted_at=request.accepted_at,
+        settled_at=batch.news.now,
+        changed_at=batch.news.now,
+    )
+    refusal = _refusal(request, batch) or _take(request, reservation, batch)
+    if refusal:
+        for name, value in refusal.items():
+            setattr(reservation, name, value)
+    else:
+        batch.has[request.session, request.buyer] += reservation.quantity
+    if request.key and reservation.status != Status.REJECTED:
+        batch.keys[request.buyer, request.scope, request.key] = request.id
+    batch.decided.append(reservation)
+    batch.news.reservation(reservation, f"reservation.{reservation.status}")
+    if request.reply_to:
+        batch.news.reply(request.reply_to, request.id, reservation_body(reservation))
+
+
+def _refusal(request: HoldRequest, batch: _Batch) -> dict[str, Any]:
+    """Why the request can't have anything, whatever is free; empty if it may."""
+    session = batch.sessions[request.session]
+    first = batch.keys.get((request.buyer, request.scope, request.key)) if request.key else None
+    if first is not None:
+        return _rejected("duplicate", duplicate_of=first)
+    if request.id in batch.cancelled:
+        return {"status": Status.CANCELLED, "reason": "released"}
+    if session.is_closed_at(batch.news.now):
+        return _rejected("sale_closed")
+    if not session.sells_at(batch.news.now):
+        return _rejected("sale_not_open")
+    if batch.has[request.session, request.buyer] + request.places > session.max_per_buyer:
+        return _rejected("limit_reached")
+    return {}
+
+
+def _rejected(reason: str, **facts: Any) -> dict[str, Any]:
+    return {"status": Status.REJECTED, "reason": reason, **facts}
+
+
+def _take(request: HoldRequest, reservation: Reservation, batch: _Batch) -> dict[str, Any]:
+    """Give the request what it asks for, all of it, or say why not."""
+    session = batch.sessions[request.session]
+    if request.seats:
+        refusal = _take_seats(
+            [batch.seats[session.pk].get(label) for label in request.seats], request.seats, reservation, batch
+        )
+    elif request.best_available:
+        refusal = _take_best(request, reservation, batch)
+    else:
+        refusal = _take_stock(request, reservation, batch)
+    if not refusal:
+        reservation.status = Status.HELD
+        reservation.held_at = batch.news.now
+        reservation.expires_at = batch.news.now + dt.timedelta(seconds=session.hold_seconds)
+        reservation.total = sum(line["price"]["amount"] for line in reservation.lines)
+        batch.ends.extend([reservation.expires_at] * (len(batch.taken) - len(batch.ends)))
+    return refusal
+
+
+def _take_seats(
+    seats: Sequence[Place | None], labels: Sequence[str], reservation: Reservation, batch: _Batch
+) -> dict[str, Any]:
+    conflicts = [
+        {"seat": label, "reason": REASONS[SeatStatus(seat.status)] if seat else "blocked"}
+        for label, seat in zip(labels, seats, strict=True)
+        if seat is None or seat.status != SeatStatus.FREE
+    ]
+    if conflicts:
+        return _rejected("seats_unavailable", conflicts=conflicts)
+    for seat in seats:
+        assert seat is not None
+        seat.status, seat.reservation_id = SeatStatus.HELD, reservation.pk
+        batch.taken.append(seat)
+        reservation.lines.append(_line(batch.types[seat.ticket_type_id], reservation.session, seat.label))
+    if reservation.session_id in batch.free:
+        batch.free[reservation.session_id].take(labels)
+    return {}
+
+
+def _take_best(request: HoldRequest, reservation: Reservation, batch: _Batch) -> dict[str, Any]:
+    """The session's row is locked, so what was read as free stays so; of the seats only those chosen are locked then."""
+    session = reservation.session
+    if session.pk not in batch.free:
+        batch.free[session.pk] = _free_seats(session, batch)
+    labels = batch.free[session.pk].choose(
+        quantity=request.quantity, accessible=request.accessible, ticket_type=request.ticket_type
+    )
+    if not labels:
+        return _rejected("sold_out")
+    seats = lock_places(session.pk, labels)
+    batch.seats.setdefault(session.pk, {}).update(seats)
+    reservation.seats = labels
+    return _take_seats([seats[label] for label in labels], labels, reservation, batch)
+
+
+def _free_seats(session: Session, batch: _Batch) -> FreeSeats:
+    free = Seat.objects.of(session.pk).filter(status=SeatStatus.FREE).values_list("label", flat=True)
+    seats = FreeSeats(_hall_plan(session.pk, session.plan_version), free)
+    seats.take(seat.label for seat in batch.taken if seat.session_id == session.pk)
+    return seats
+
+
+@lru_cache(maxsize=64)
+def _hall_plan(session: uuid.UUID, plan_version: int) -> HallPlan:
+    """Read once: chairs stay where they are until the plan has a new version."""
+    columns = ("label", "section", "row", "x", "y", "kind", "ticket_type_id")
+    return HallPlan(starmap(SeatOnPlan, Seat.objects.of(session).order_by("position").values_list(*columns)))
+
+
+def _take_stock(request: HoldRequest, reservation: Reservation, batch: _Batch) -> dict[str, Any]:
+    kind = batch.types.get(request.ticket_type) if request.ticket_type else None
+    if kind is None or kind.available is None or kind.available < request.quantity:
+        return _rejected("sold_out")
+    kind.available -= request.quantity
+    batch.stock_taken.add(kind.pk)
+    batch.news.stock(kind.session_id, kind.pk, kind.available)
+    reservation.lines = [_line(kind, reservation.session, None) for _place in range(request.quantity)]
+    return {}
+
+
+def _line(kind: TicketType, session: Session, seat: str | None) -> dict[str, Any]:
+    return {
+        "seat": seat,
+        "ticket_type": str(kind.pk),
+        "name": kind.name,
+        "price": {"amount": kind.price, "currency": session.currency},
+    }
+
+
+def _write(batch: _Batch, requests: Sequence[HoldRequest]) -> None:
+    statements.insert(batch.decided)
+    statements.hold(batch.taken, batch.ends)
+    TicketType.objects.bulk_update([batch.types[kind] for kind in batch.stock_taken], ["available"])
+    by_session: dict[uuid.UUID, dict[str, SeatStatus]] = defaultdict(dict)
+    for seat in batch.taken:
+        by_session[seat.session_id][seat.label] = SeatStatus.HELD
+    for identity, changes in by_session.items():
+        batch.news.seats(batch.sessions[identity], "seat.held", changes)
+    for reservation in batch.decided:
+        batch.news.arrived(batch.sessions[reservation.session_id], reservation.arrival)
+    statements.clear_inbox(requests)
+
+
+# --- What becomes of a reservation
+
+
+def expire_in(session: Session, news: Announcements, *, limit: int | None = None) -> int:
+    """End the session's holds that ran out, and free all they held; how many. The session is locked."""
+    over = (
+        Reservation.objects.select_for_update(no_key=True, of=("self",))
+        .filter(session=session, status=Status.HELD, expires_at__lte=news.now)
+        .order_by("pk")[:limit]
+    )
+    reservations = list(over)
+    if not reservations:
+        return 0
+    for reservation in reservations:
+        reservation.session = session
+    _end(reservations, Status.EXPIRED, "expired", session, news)
+    return len(reservations)
+
+
+def free(locked: Locked, *, status: Status, reason: str) -> None:
+    """End one reservation and give back what it held."""
+    _end([locked.reservation], status, reason, locked.session, locked.news)
+
+
+def _end(
+    reservations: Sequence[Reservation], status: Status, reason: str, session: Session, news: Announcements
+) -> None:
+    for reservation in reservations:
+        reservation.status, reservation.reason = status, reason
+        reservation.changed_at, reservation.pinned_until = news.now, None
+    ended = [reservation.pk for reservation in reservations]
+    Reservation.objects.filter(pk__in=ended).update(
+        status=status, reason=reason, changed_at=news.now, pinned_until=None
+    )
+    held = Seat.objects.filter(reservation_id__in=ended)
+    labels = [seat.label for seat in held.select_for_update(no_key=True).order_by("pk")]
+    held.update(status=SeatStatus.FREE, reservation_id=None, held_until=None)
+    news.seats(session, "seat.released", dict.fromkeys(labels, SeatStatus.FREE))
+    _give_stock_back(reservations, news)
+    for reservation in reservations:
+        news.reservation(reservation, f"reservation.{status}")
+
+
+def _give_stock_back(reservations: Sequence[Reservation], news: Announcements) -> None:
+    places: Counter[uuid.UUID] = Counter()
+    for reservation in reservations:
+        if reservation.ticket_type_id and reservation.has_stock:
+            places[reservation.ticket_type_id] += reservation.quantity
+    for identity, number in sorted(places.items()):
+        TicketType.objects.filter(pk=identity).update(available=F("available") + number)
+    for kind in TicketType.objects.filter(pk__in=places):
+        assert kind.available is not None
+        news.stock(kind.session_id, kind.pk, kind.available)
+
+
+def prolong(locked: Locked, *, until: dt.datetime) -> None:
+    """A hold goes on until then."""
+    reservation = locked.reservation
+    reservation.expires_at = until
+    reservation.extensions += 1
+    _save(locked, "expires_at", "extensions")
+    Seat.objects.filter(reservation_id=reservation.pk).update(held_until=until)
+    locked.news.reservation(reservation, "reservation.extended")
+
+
+def pin(locked: Locked, *, until: dt.datetime) -> None:
+    """While it is being paid nothing expires it before `until`; its hold's own end stays noted."""
+    locked.reservation.status, locked.reservation.pinned_until = Status.PAYING, until
+    _save(locked, "status", "pinned_until")
+    Seat.objects.filter(reservation_id=locked.reservation.pk).update(held_until=until)
+    locked.news.reservation(locked.reservation)
+
+
+def unpin(locked: Locked) -> None:
+    """Paying failed: the hold goes on while it lasts, or ends now."""
+    reservation = locked.reservation
+    reservation.status, reservation.pinned_until = Status.HELD, None
+    if reservation.is_over_at(locked.now):
+        free(locked, status=Status.EXPIRED, reason="expired")
+        return
+    _save(locked, "status", "pinned_until")
+    Seat.objects.filter(reservation_id=reservation.pk).update(held_until=reservation.expires_at)
+    locked.news.reservation(reservation)
+
+
+def sell(locked: Locked, *, sale: uuid.UUID) -> list[Seat]:
+    """It is paid for: its seats are sold, for good. The seats, for their tickets."""
+    reservation = locked.reservation
+    seats = list(Seat.objects.filter(reservation_id=reservation.pk).select_for_update(no_key=True).order_by("pk"))
+    Seat.objects.filter(reservation_id=reservation.pk).update(status=SeatStatus.SOLD, held_until=None)
+    reservation.status, reservation.sale_id, reservation.pinned_until = Status.CONFIRMED, sale, None
+    _save(locked, "status", "sale_id", "pinned_until")
+    locked.news.seats(locked.session, "seat.sold", dict.fromkeys([seat.label for seat in seats], SeatStatus.SOLD))
+    locked.news.reservation(reservation, "reservation.confirmed")
+    return seats
+
+
+def _save(locked: Locked, *fields: str) -> None:
+    locked.reservation.changed_at = locked.now
+    locked.reservation.save(update_fields=[*fields, "changed_at"])
+
+
+# --- What staff does to seats
+
+
+def block(session: Session, labels: Collection[str], news: Announcements) -> list[str]:
+    """Take free seats off sale; the labels of those that were free."""
+    free_now = [seat for seat in lock_seats(session.pk, labels).values() if seat.status == SeatStatus.FREE]
+    return _mark(session, free_now, SeatStatus.BLOCKED, "seat.blocked", news)
+
+
+def unblock(session: Session, labels: Collection[str], news: Announcements) -> list[str]:
+    blocked = [seat for seat in lock_seats(session.pk, labels).values() if seat.status == SeatStatus.BLOCKED]
+    return _mark(session, blocked, SeatStatus.FREE, "seat.unblocked", news)
+
+
+def _mark(session: Session, seats: Sequence[Seat], status: SeatStatus, event: str, news: Announcements) -> list[str]:
+    Seat.objects.filter(pk__in=[seat.pk for seat in seats]).update(status=status)
+    news.seats(session, event, dict.fromkeys([seat.label for seat in seats], status))
+    return [seat.label for seat in seats]
+
+
+def change_buyer(*, of: uuid.UUID, to: uuid.UUID) -> None:
+    """A guest turned out to be a user: what the guest holds and bought is the user's. Keys stay behind, they were the guest's."""
+    owned = Reservation.objects.select_for_update(no_key=True).filter(buyer=of).order_by("pk")
+    Reservation.objects.filter(pk__in=[row.pk for row in owned]).update(buyer=to, key="")
+    InboxRequest.objects.filter(buyer=of).update(buyer=to)

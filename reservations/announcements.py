@@ -1,0 +1,166 @@
+"""What one transaction changed: written as events inside it, told to everyone after it.
+
+Telling may fail without harm: claims lapse by themselves, a map's version number shows that a diff is missing, a personal
+state is sent again on connecting, a waiter gets its 202.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from django.db import connection
+
+from realtime import events, wire
+from realtime.events import NewEvent
+from reservations import claims, metrics, replies
+from reservations.claims import NoClaims, Standing
+from reservations.models import LIVE, Reservation, Status
+from reservations.queries import personal_message
+from sessions_app.models import SeatStatus, Session
+
+log = structlog.get_logger(__name__)
+
+
+@dataclasses.dataclass(slots=True)
+class _Diff:
+    start: int
+    version: int
+    changes: dict[str, str]
+    available: int = 0
+
+
+class Announcements:
+    """Collects, then `record()` in the transaction and `send()` after it. Sessions given to it are locked by the caller."""
+
+    def __init__(self, *, now: dt.datetime) -> None:
+        self.now = now
+        self._began = time.monotonic()
+        self._events: list[NewEvent] = []
+        self._diffs: dict[uuid.UUID, _Diff] = {}
+        self._sessions: dict[uuid.UUID, Session] = {}
+        self._stock: dict[uuid.UUID, tuple[uuid.UUID, int]] = {}
+        self._reservations: list[Reservation] = []
+        self._sales: dict[uuid.UUID, dict[str, Any]] = {}
+        self._outcomes: list[tuple[str, float]] = []  # with the seconds since acceptance
+        self._replies: dict[str, list[tuple[uuid.UUID, dict[str, Any]]]] = defaultdict(list)
+
+    def seats(self, session: Session, event: str, changes: dict[str, SeatStatus]) -> None:
+        """The next version of the session's map."""
+        if not changes:
+            return
+        letters = {label: str(letter.value) for label, letter in changes.items()}
+        diff = self._diffs.setdefault(session.pk, _Diff(session.map_version, session.map_version, {}))
+        session.map_version = diff.version = session.map_version + 1
+        diff.changes.update(letters)
+        self._sessions[session.pk] = session
+        self._events.append(
+            NewEvent(event=event, session=session.pk, map_version=session.map_version, facts={"changes": letters})
+        )
+
+    def arrived(self, session: Session, arrival: int) -> None:
+        """The session's requests are settled up to this arrival at least."""
+        session.arrival_high = max(session.arrival_high, arrival)
+        self._sessions[session.pk] = session
+
+    def stock(self, session: uuid.UUID, ticket_type: uuid.UUID, available: int) -> None:
+        self._stock[ticket_type] = (session, available)
+
+    def reservation(self, reservation: Reservation, event: str = "") -> None:
+        """Tell its buyer; with `event`, also write that down."""
+        self._reservations.append(reservation)
+        if event:
+            self._outcomes.append((event, (self.now - reservation.accepted_at).total_seconds()))
+            self._events.append(
+                NewEvent(
+                    event=event, session=reservation.session_id, buyer=reservation.buyer, facts=reservation.facts()
+                )
+            )
+
+    def sold(self, reservation: Reservation, *, sale: dict[str, Any]) -> None:
+        """Its buyer is told the whole sale."""
+        self._sales[reservation.pk] = {"sale": sale}
+
+    def fact(self, event: str, *, reservation: Reservation, facts: dict[str, Any]) -> None:
+        self._events.append(NewEvent(event=event, session=reservation.session_id, buyer=reservation.buyer, facts=facts))
+
+    def reply(self, address: str, name: uuid.UUID, outcome: dict[str, Any]) -> None:
+        if address:
+            self._replies[address].append((name, outcome))
+
+    def record(self) -> None:
+        """Events, map versions and the counts that the diffs carry; the last thing before the commit."""
+        Session.objects.bulk_update(self._sessions.values(), ["map_version", "arrival_high"])
+        events.record_many(self._events)
+        for session, available in _free_seats(list(self._diffs)).items():
+            self._diffs[session].available = available
+
+    def send(self) -> None:
+        """After the commit. Never raises: what was committed stands, and each effect heals by itself."""
+        self._count()
+        self._try("replies", lambda: replies.send(self._replies))
+        self._try("claims", self._keep_claims)
+        for session, diff in self._diffs.items():
+            wire.send_diff(
+                session=session, start=diff.start, version=diff.version, changes=diff.changes, available=diff.available
+            )
+        for ticket_type, (session, available) in self._stock.items():
+            wire.send_stock(session=session, ticket_type=ticket_type, available=available)
+        for reservation in self._reservations:
+            message = {**personal_message(reservation), **self._sales.get(reservation.pk, {})}
+            wire.send_personal(buyer=reservation.buyer, message=message)
+
+    def _count(self) -> None:
+        for event, seconds in self._outcomes:
+            if event in {"reservation.held", "reservation.rejected"}:
+                metrics.settled.labels(event.removeprefix("reservation.")).inc()
+                metrics.wait_in_line.observe(max(0.0, seconds))  # the web machine's clock began it
+            elif event == "reservation.expired":
+                metrics.expired.inc()
+
+    def _try(self, effect: str, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except NoClaims as error:
+            metrics.effects_lost.labels(effect).inc()
+            log.info("effects.lost", effect=effect, error=repr(error.__cause__))
+
+    def _keep_claims(self) -> None:
+        elapsed = dt.timedelta(seconds=time.monotonic() - self._began)
+        latest = {reservation.pk: reservation for reservation in self._reservations}
+        claims.upkeep([_standing(row, now=self.now + elapsed) for row in latest.values()])
+
+
+def _standing(reservation: Reservation, *, now: dt.datetime) -> Standing:
+    end = reservation.claimed_until
+    milliseconds: int | None = 0
+    if reservation.status == Status.CONFIRMED:
+        milliseconds = None
+    elif reservation.status in LIVE and end is not None:
+        milliseconds = max(int((end - now).total_seconds() * 1000), 1)
+    return Standing(
+        reservation=reservation.pk,
+        session=reservation.session_id,
+        buyer=reservation.buyer,
+        seats=reservation.seats,
+        places=reservation.quantity,
+        ticket_type=reservation.ticket_type_id,
+        milliseconds=milliseconds,
+    )
+
+
+def _free_seats(sessions: list[uuid.UUID]) -> dict[uuid.UUID, int]:
+    if not sessions:
+        return {}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT session_id, count(*) FILTER (WHERE status = 'f') FROM sessions_app_seat WHERE session_id = ANY(%s) GROUP BY session_id",
+            [sessions],
+        )
+        return dict(cursor.fetchall())

@@ -1,0 +1,228 @@
+"""Reservations over HTTP: decode, one domain call, encode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from django.urls import reverse
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from realtime.asking import KEY, idempotency_key
+from realtime.rest import (
+    UUID_TEXT,
+    BuyerAPIView,
+    CursorPagination,
+    as_staff_too,
+    listed_buyer,
+    paged,
+    prefer_wait,
+    problems_of,
+)
+from reservations import front_door, operations, queries
+from reservations.front_door import Admission
+from reservations.models import LIVE
+from reservations.sale_facts import facts_of
+from reservations.serializers import HELD, LOST, QUEUED, AskFields, ReservationOut
+
+TAG = "Holding seats"
+POLL_SECONDS = "1"  # when to ask for a queued reservation again
+Body = dict[str, Any]
+SalesOf = Callable[[Collection[UUID]], dict[str, Body]]  # sale bodies by the sale's id as text
+
+IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    {"type": "string", "pattern": f"^({KEY})$"},
+    OpenApiParameter.HEADER,
+    description="1 to 255 visible characters. The same key and payload get the first answer again, for 24 hours.",
+)
+PREFER = OpenApiParameter(
+    "Prefer", str, OpenApiParameter.HEADER, description="`wait=N`: up to N seconds (10 at most) for the final outcome."
+)
+OF_BUYER = OpenApiParameter(
+    "buyer",
+    {"type": "string", "pattern": f"^({UUID_TEXT})?$"},
+    description="Staff: of this buyer; empty: everybody's.",
+)
+
+
+def no_sales(_sales: Collection[UUID]) -> dict[str, Body]:
+    """Sales are above this app; `config.urls` passes in who knows them."""
+    return {}
+
+
+class ReservationsView(BuyerAPIView):
+    """Asking for seats, and the buyer's own requests."""
+
+    sales_of: SalesOf = staticmethod(no_sales)
+    pagination_class = CursorPagination
+    admission: Admission | None = None
+
+    @extend_schema(
+        operation_id="reservations_create",
+        summary="Ask for seats",
+        description=(
+            "All or nothing. Accepted requests are stored durably and settled once, in order of arrival. With "
+            "`Prefer: wait=N` the answer is the outcome, if it comes in time."
+        ),
+        tags=[TAG],
+        parameters=[IDEMPOTENCY_KEY, PREFER],
+        request=AskFields,
+        responses={
+            201: OpenApiResponse(ReservationOut, description="Held, until `expires_at`", examples=[HELD]),
+            202: OpenApiResponse(ReservationOut, description="Accepted, in line", examples=[QUEUED]),
+            **problems_of(400, 401, 403, 413, 415, 422, 429, 503),
+            **problems_of(409, examples=[LOST]),
+        },
+    )
+    def post(self, request: Request) -> HttpResponseBase:
+        fields = AskFields(data=request.data)
+        fields.is_valid(raise_exception=True)
+        ask = fields.ask(key=idempotency_key(request.headers))
+        wait = prefer_wait(request)
+        admission = front_door.admit(ask, buyer=self.buyer.id, wait=wait)
+        if admission.replay:
+            return replayed(admission)
+        self.admission = admission
+        response = accepted(admission) if admission.outcome is None else self.settled(self.first_of(admission.outcome))
+        if admission.waited:
+            response["Preference-Applied"] = f"wait={wait:g}"
+        return response
+
+    def first_of(self, outcome: Body) -> Body:
+        """The outcome, or of a duplicate (Redis forgot the key) the one that the key's first request came to."""
+        first = outcome["duplicate_of"]
+        return queries.find(UUID(first), buyer=self.buyer.id) if first else outcome
+
+    @staticmethod
+    def settled(outcome: Body) -> Response:
+        """201 for the winner; the loser's reason is raised, as if the door had known it."""
+        if outcome["status"] in LIVE:
+            return Response(outcome, status=201, headers={"Location": location(outcome["id"])})
+        raise refusal(outcome)
+
+    def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
+        """Whatever was answered after waiting, a refusal too, is the answer of that key from now on."""
+        answer = super().finalize_response(request, response, *args, **kwargs)
+        if self.admission is not None:
+            body = JSONRenderer().render(answer.data).decode()
+            front_door.keep_answer(self.admission, status=answer.status_code, body=body)
+        return answer
+
+    @extend_schema(
+        operation_id="reservations_list",
+        summary="The buyer's own reservations",
+        tags=[TAG],
+        parameters=[OF_BUYER],
+        responses={200: ReservationOut(many=True), **problems_of(400, 401, 404, 429, 503)},
+    )
+    def get(self, request: Request) -> Response:
+        rows = queries.of_buyer(listed_buyer(request, self.buyer))
+        return paged(request, rows, lambda page: self.with_sales([queries.reservation_body(row) for row in page]))
+
+    def with_sales(self, bodies: list[Body]) -> list[Body]:
+        sales = self.sales_of([UUID(body["sale"]) for body in bodies if body["sale"]])
+        return [{**body, "sale": sales.get(body["sale"])} for body in bodies]
+
+
+class ReservationView(BuyerAPIView):
+    """One reservation."""
+
+    sales_of: SalesOf = staticmethod(no_sales)
+
+    @extend_schema(
+        operation_id="reservations_read",
+        summary="How a reservation stands",
+        tags=[TAG],
+        responses={
+            200: OpenApiResponse(ReservationOut, examples=[HELD, QUEUED]),
+            **problems_of(401, 404, 429, 503),
+        },
+    )
+    def get(self, request: Request, reservation: UUID) -> Response:
+        body = as_staff_too(self.buyer, lambda owner: queries.find(reservation, buyer=owner))
+        sales = self.sales_of([UUID(body["sale"])]) if body["sale"] else {}
+        return Response({**body, "sale": sales.get(body["sale"])})
+
+    @extend_schema(
+        operation_id="reservations_release",
+        summary="Give the seats up",
+        description="The seats are free at once. Repeatable.",
+        tags=[TAG],
+        responses={
+            204: OpenApiResponse(description="Given up"),
+            **problems_of(401, 403, 404, 409, 429, 503),
+        },
+    )
+    def delete(self, request: Request, reservation: UUID) -> Response:
+        operations.release(reservation_id=reservation, buyer=self.buyer.id)
+        return Response(status=204)
+
+
+class ExtendView(BuyerAPIView):
+    @extend_schema(
+        operation_id="reservations_extend",
+        summary="Take more time",
+        description="`hold_seconds` more from now, at most twice, and never past the session's longest hold.",
+        tags=[TAG],
+        parameters=[IDEMPOTENCY_KEY],
+        request=None,
+        responses={
+            200: OpenApiResponse(ReservationOut, examples=[HELD]),
+            **problems_of(400, 401, 403, 404, 409, 410, 422, 429, 503),
+        },
+    )
+    def post(self, request: Request, reservation: UUID) -> Response:
+        return Response(operations.extend(reservation_id=reservation, buyer=self.buyer.id))
+
+
+# --- Answers
+
+
+def location(reservation: UUID | str) -> str:
+    return reverse("api-reservation", args=[reservation])
+
+
+def accepted(admission: Admission) -> Response:
+    headers = {"Location": location(admission.id), "Retry-After": POLL_SECONDS}
+    if admission.replayed:
+        headers["Idempotent-Replayed"] = "true"
+    return Response(queries.queued_body(admission.request), status=202, headers=headers)
+
+
+def replayed(admission: Admission) -> HttpResponse:
+    """The first answer of the key again, as it was."""
+    assert admission.replay is not None
+    status, body = admission.replay
+    headers = {"Idempotent-Replayed": "true"}
+    if status < 300:
+        headers["Location"] = location(admission.id)
+    if status == 202:
+        headers["Retry-After"] = POLL_SECONDS
+    media_type = "application/json" if status < 400 else "application/problem+json"
+    return HttpResponse(body, status=status, headers=headers, content_type=media_type)
+
+
+def refusal(outcome: Body) -> Exception:
+    """The error that a reservation ended with, with the facts that error has at the door."""
+    match outcome["reason"]:
+        case "seats_unavailable":
+            return front_door.SeatsUnavailable({item["seat"]: item["reason"] for item in outcome["conflicts"]})
+        case "sold_out":
+            return front_door.SoldOut()
+        case "sale_closed":
+            return front_door.SaleClosed()
+        case "sale_not_open":
+            return front_door.SaleNotOpen(on_sale_at=facts_of(UUID(outcome["session"])).on_sale_at)
+        case "limit_reached":
+            return front_door.LimitReached(limit=facts_of(UUID(outcome["session"])).max_per_buyer)
+        case "expired":
+            return operations.ReservationExpired()
+        case _:
+            return operations.NotHeld(outcome["status"])

@@ -1,0 +1,134 @@
+"""What must never be true of seats, stock and reservations; `manage.py audit` asks."""
+
+from __future__ import annotations
+
+from realtime.audit import Check
+
+GRACE = "interval '10 seconds'"  # a sweep runs each second; ten is a broken one
+PATIENCE = "interval '1 minute'"  # what stands in line longer is forgotten
+
+CHECKS = [
+    Check(
+        name="stock_differs_from_capacity",
+        says="free and taken places of a ticket type don't add up to its capacity",
+        sql="""
+            SELECT kind.id AS ticket_type, kind.capacity, kind.available, coalesce(taken.places, 0) AS taken
+            FROM sessions_app_tickettype AS kind
+            LEFT JOIN (
+                SELECT ticket_type_id, sum(quantity) AS places FROM reservations_reservation
+                WHERE status IN ('held', 'paying', 'confirmed') AND seats = '{}' GROUP BY ticket_type_id
+            ) AS taken ON taken.ticket_type_id = kind.id
+            WHERE kind.capacity IS NOT NULL AND kind.available + coalesce(taken.places, 0) <> kind.capacity
+        """,
+    ),
+    Check(
+        name="counts_differ_from_capacity",
+        says="the seats that reservations hold or bought are not the seats that are held or sold",
+        sql="""
+            SELECT session.id AS session, coalesce(seats.places, 0) AS held_or_sold, coalesce(taken.places, 0) AS reserved
+            FROM sessions_app_session AS session
+            LEFT JOIN (
+                SELECT session_id, count(*) AS places FROM sessions_app_seat WHERE status IN ('h', 's') GROUP BY session_id
+            ) AS seats ON seats.session_id = session.id
+            LEFT JOIN (
+                SELECT session_id, sum(cardinality(seats)) AS places FROM reservations_reservation
+                WHERE status IN ('held', 'paying', 'confirmed') GROUP BY session_id
+            ) AS taken ON taken.session_id = session.id
+            WHERE coalesce(seats.places, 0) <> coalesce(taken.places, 0)
+        """,
+    ),
+    Check(
+        name="hold_past_its_end",
+        says="a hold ran out and nobody freed its seats: are beat and `relay` running?",
+        sql=f"""
+            SELECT id AS reservation, session_id AS session, expires_at FROM reservations_reservation
+            WHERE status = 'held' AND expires_at < clock_timestamp() - {GRACE} ORDER BY expires_at
+        """,  # noqa: S608 our own constant
+    ),
+    Check(
+        name="seat_of_no_live_reservation",
+        says="a seat is held or sold for a reservation that doesn't own it",
+        sql="""
+            SELECT seat.id AS seat, seat.session_id AS session, seat.label, seat.reservation_id AS reservation, owner.status
+            FROM sessions_app_seat AS seat
+            LEFT JOIN reservations_reservation AS owner ON owner.id = seat.reservation_id
+            WHERE seat.reservation_id IS NOT NULL AND (
+                owner.id IS NULL OR owner.session_id <> seat.session_id OR NOT seat.label = ANY (owner.seats)
+                OR (seat.status = 'h') <> (owner.status IN ('held', 'paying')) OR (seat.status = 's') <> (owner.status = 'confirmed')
+            )
+        """,
+    ),
+    Check(
+        name="reservation_without_its_seats",
+        says="a live reservation names a seat that isn't its own",
+        sql="""
+            SELECT owner.id AS reservation, owner.session_id AS session, wanted.label FROM reservations_reservation AS owner
+            CROSS JOIN unnest(owner.seats) AS wanted (label)
+            LEFT JOIN sessions_app_seat AS seat
+                ON seat.session_id = owner.session_id AND seat.label = wanted.label AND seat.reservation_id = owner.id
+            WHERE owner.status IN ('held', 'paying', 'confirmed') AND seat.id IS NULL
+        """,
+    ),
+    Check(
+        name="accepted_and_forgotten",
+        says="an accepted request still waits in the inbox: are the worker and `relay` running? Is it poison?",
+        sql=f"""
+            SELECT id AS reservation, shard, attempts, error, accepted_at FROM reservations_inboxrequest
+            WHERE accepted_at < clock_timestamp() - {PATIENCE} OR attempts >= 5 ORDER BY accepted_at
+        """,  # noqa: S608 our own constant
+    ),
+    Check(
+        name="accepted_and_settled",
+        says="a request is settled and still stands in the inbox",
+        sql="""
+            SELECT line.id AS reservation FROM reservations_inboxrequest AS line
+            JOIN reservations_reservation AS settled ON settled.id = line.id
+        """,
+    ),
+    Check(
+        name="outcome_not_told_once",
+        says="a reservation's outcome isn't in the event log exactly once",
+        sql="""
+            SELECT done.id AS reservation, done.status, count(told.id) AS times FROM reservations_reservation AS done
+            LEFT JOIN realtime_event AS told
+                ON told.session = done.session_id AND told.name = 'reservation.' || done.status
+                AND told.facts ->> 'reservation' = done.id::text
+            WHERE done.status IN ('confirmed', 'rejected', 'expired', 'cancelled')
+            GROUP BY done.id, done.status HAVING count(told.id) <> 1
+        """,
+    ),
+    Check(
+        name="map_version_differs",
+        says="the session's map version is not the last one in the log",
+        sql="""
+            SELECT session.id AS session, session.map_version, coalesce(max(log.map_version), 0) AS logged
+            FROM sessions_app_session AS session LEFT JOIN realtime_event AS log ON log.session = session.id
+            GROUP BY session.id HAVING session.map_version <> coalesce(max(log.map_version), 0)
+        """,
+    ),
+    Check(
+        name="map_differs_from_log",
+        says="replaying the log gives a seat another state than the table has",
+        sql="""
+            SELECT seat.session_id AS session, seat.label, seat.status, coalesce(last.state, 'f') AS logged
+            FROM sessions_app_seat AS seat
+            LEFT JOIN (
+                SELECT DISTINCT ON (event.session, change.key) event.session, change.key AS label, change.value AS state
+                FROM realtime_event AS event CROSS JOIN jsonb_each_text(event.facts -> 'changes') AS change
+                WHERE event.map_version IS NOT NULL
+                ORDER BY event.session, change.key, event.map_version DESC
+            ) AS last ON last.session = seat.session_id AND last.label = seat.label
+            WHERE seat.status <> coalesce(last.state, 'f')
+        """,
+    ),
+    Check(
+        name="over_the_limit",
+        says="a buyer has more places of a session than it allows",
+        sql="""
+            SELECT owner.buyer, session.id AS session, sum(owner.quantity) AS places, session.max_per_buyer
+            FROM reservations_reservation AS owner JOIN sessions_app_session AS session ON session.id = owner.session_id
+            WHERE owner.status IN ('held', 'paying', 'confirmed')
+            GROUP BY owner.buyer, session.id HAVING sum(owner.quantity) > session.max_per_buyer
+        """,
+    ),
+]

@@ -1,0 +1,220 @@
+"""Where accepted requests wait: RabbitMQ, PostgreSQL's inbox with a doorbell, or nowhere (in-process, for tests and tiny set-ups)."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import kombu
+import redis
+import structlog
+from amqp.exceptions import AMQPError
+from django.conf import settings
+from django.db import Error as DatabaseError
+from kombu import Exchange, Queue
+from kombu.exceptions import KombuError, OperationalError
+
+from reservations import inbox
+from reservations.breaker import Breaker, BreakerOpen
+from reservations.hold_request import HoldRequest
+from sessions_app.models import shard_of
+
+log = structlog.get_logger(__name__)
+
+SOCKET_SECONDS = 2  # a blocked broker (disk alarm) hangs a publisher for good; only socket deadlines bound it
+DECLARED_SECONDS = 5.0  # a broker that forgot its queues (a flushed Redis) is told again this soon
+DELIVERY_LIMIT = 20
+PUBLISH_ERRORS = (OSError, KombuError, OperationalError, AMQPError, redis.RedisError, BreakerOpen)
+
+
+class LineDown(Exception):
+    """No line could store the requests; nothing was accepted."""
+
+
+class Line(Protocol):
+    """Stores requests durably, in order, before it returns."""
+
+    name: str
+
+    def publish(self, requests: Sequence[HoldRequest]) -> None:
+        """Raises: LineDown."""
+
+
+def by_shard(requests: Sequence[HoldRequest]) -> dict[int, list[HoldRequest]]:
+    shards: dict[int, list[HoldRequest]] = defaultdict(list)
+    for request in requests:
+        shards[shard_of(request.session, settings.SHARDS)].append(request)
+    return shards
+
+
+def dead_letters() -> Queue:
+    name = f"{settings.KEY_PREFIX}.holds.dead"
+    return Queue(
+        name,
+        Exchange(f"{settings.KEY_PREFIX}.dead", type="topic"),
+        routing_key="holds.#",
+        queue_arguments={"x-queue-type": "quorum"},
+    )
+
+
+def holds_queue(shard: int) -> Queue:
+    """One consumer at a time settles a shard: that is what keeps first come, first served."""
+    name = f"{settings.KEY_PREFIX}.holds.{shard}"
+    return Queue(
+        name,
+        Exchange(f"{settings.KEY_PREFIX}.work", type="topic"),
+        routing_key=name,
+        queue_arguments={
+            "x-queue-type": "quorum",
+            "x-single-active-consumer": True,
+            "x-delivery-limit": DELIVERY_LIMIT,
+            "x-dead-letter-exchange": f"{settings.KEY_PREFIX}.dead",
+            "x-dead-letter-routing-key": f"holds.{shard}",
+        },
+    )
+
+
+def jobs_queue(name: str) -> Queue:
+    """Tasks say `queue="mail"`; on the broker it carries the installation's prefix."""
+    return Queue(
+        f"{settings.KEY_PREFIX}.{name}",
+        Exchange(f"{settings.KEY_PREFIX}.work", type="topic"),
+        routing_key=f"{settings.KEY_PREFIX}.{name}",
+        alias=name,
+        queue_arguments={
+            "x-queue-type": "quorum",
+            "x-delivery-limit": DELIVERY_LIMIT,
+            "x-dead-letter-exchange": f"{settings.KEY_PREFIX}.dead",
+            "x-dead-letter-routing-key": name,
+        },
+    )
+
+
+class Courier:
+    """Publishes Celery messages, confirmed, from one thread at a time, with deadlines on every socket operation."""
+
+    def __init__(self, url: str) -> None:
+        self._lock = threading.Lock()
+        self._connection = kombu.Connection(
+            url,
+            connect_timeout=SOCKET_SECONDS,
+            heartbeat=0,
+            transport_options=(
+                {"confirm_publish": True, "read_timeout": SOCKET_SECONDS, "write_timeout": SOCKET_SECONDS}
+                if url.startswith("amqp")
+                else {
+                    "socket_timeout": SOCKET_SECONDS,
+                    "socket_connect_timeout": SOCKET_SECONDS,
+                    "retry_on_timeout": False,
+                    "global_keyprefix": f"{settings.KEY_PREFIX}:celery:",  # as in config/celery.py
+                }
+            ),
+        )
+        self._producer: kombu.Producer | None = None
+        self._declared: dict[str, float] = {}
+
+    def send(self, task: str, queue: Queue, **arguments: Any) -> None:
+        """Raises: OSError, KombuError (PUBLISH_ERRORS); the message may then still have arrived."""
+        with self._lock:
+            try:
+                self._send(task, queue, arguments)
+            except Exception:
+                self._hang_up()
+                raise
+
+    def _send(self, task: str, queue: Queue, arguments: dict[str, Any]) -> None:
+        if self._producer is None:
+            self._producer = self._connection.Producer(serializer="json", auto_declare=False)
+        if time.monotonic() - self._declared.get(queue.name, -DECLARED_SECONDS) >= DECLARED_SECONDS:
+            queue(self._producer.channel).declare()
+            self._declared[queue.name] = time.monotonic()
+        identity = str(uuid.uuid4())
+        self._producer.publish(
+            # Celery's message protocol, version 2: https://docs.celeryq.dev/en/stable/internals/protocol.html
+            [[], arguments, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}],
+            headers={
+                "lang": "py",
+                "task": task,
+                "id": identity,
+                "root_id": identity,
+                "parent_id": None,
+                "group": None,
+                "retries": 0,
+                "ignore_result": True,
+            },
+            correlation_id=identity,
+            exchange=queue.exchange,
+            routing_key=queue.routing_key,
+            delivery_mode=2,
+            mandatory=True,  # without it an unroutable message is confirmed
+            timeout=SOCKET_SECONDS,
+        )
+
+    def _hang_up(self) -> None:
+        self._producer = None
+        self._declared.clear()
+        try:
+            self._connection.collapse() if hasattr(self._connection, "collapse") else self._connection.close()
+        except PUBLISH_ERRORS as error:
+            log.debug("courier.hang_up", error=repr(error))
+
+
+@functools.cache
+def courier() -> Courier:
+    return Courier(settings.CELERY_BROKER_URL)
+
+
+class RabbitLine:
+    name = "rabbitmq"
+    breaker = Breaker("rabbitmq", errors=PUBLISH_ERRORS)
+
+    def publish(self, requests: Sequence[HoldRequest]) -> None:
+        try:
+            with self.breaker:
+                for shard, asked in by_shard(requests).items():
+                    courier().send(
+                        "reservations.tasks.settle",
+                        holds_queue(shard),
+                        requests=[request.to_json() for request in asked],
+                    )
+        except PUBLISH_ERRORS as error:
+            raise LineDown from error
+
+
+class InboxLine:
+    """Durable in PostgreSQL; the broker only rings. A doorbell that nobody hears is made up for by `relay`."""
+
+    name = "inbox"
+    breaker = Breaker("doorbell", errors=PUBLISH_ERRORS)
+
+    def publish(self, requests: Sequence[HoldRequest]) -> None:
+        try:
+            inbox.store(requests, shard_for=lambda request: shard_of(request.session, settings.SHARDS))
+        except DatabaseError as error:
+            raise LineDown from error
+        for shard in by_shard(requests):
+            self.ring(shard)
+
+    def ring(self, shard: int) -> None:
+        try:
+            with self.breaker:
+                courier().send("reservations.tasks.drain", holds_queue(shard), shard=shard)
+        except PUBLISH_ERRORS as error:
+            log.info("doorbell.silent", shard=shard, error=repr(error))
+
+
+class InProcessLine:
+    """Settles at once, in the caller. For tests and set-ups without workers."""
+
+    name = "in_process"
+
+    def __init__(self, settle: Callable[[Sequence[HoldRequest]], object]) -> None:
+        self._settle = settle
+
+    def publish(self, requests: Sequence[HoldRequest]) -> None:
+        self._settle(requests)

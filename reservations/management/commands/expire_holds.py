@@ -1,0 +1,30 @@
+import time
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from realtime import wire
+from reservations import operations
+
+
+class Command(BaseCommand):
+    help = (
+        "Free the seats of holds that ran out. Beat does this each second; this is for when beat is away, or to look."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--once", action="store_true", help="sweep once and stop, instead of each second")
+        parser.add_argument("--dry-run", action="store_true", help="only say how many there are")
+        parser.add_argument("--limit", type=int, default=5_000, help="at most this many a sweep (default 5000)")
+
+    def handle(self, *, once: bool, dry_run: bool, limit: int, **options: Any) -> None:
+        if dry_run:
+            self.stdout.write(f"{operations.count_expired_holds()} holds have run out and wait to be freed.")
+            return
+        while True:
+            if ended := operations.expire_holds(limit=limit) or once:
+                self.stdout.write(f"{int(ended)} holds freed.")
+            if once:
+                wire.flush()
+                return
+            time.sleep(1)

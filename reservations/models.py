@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from typing import Any
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+from uuid6 import uuid7
+
+from sessions_app.models import Session, TicketType
+
+
+class Status(models.TextChoices):
+    QUEUED = "queued", _("queued")
+    HELD = "held", _("held")
+    PAYING = "paying", _("paying")
+    CONFIRMED = "confirmed", _("confirmed")
+    REJECTED = "rejected", _("rejected")
+    EXPIRED = "expired", _("expired")
+    CANCELLED = "cancelled", _("cancelled")
+
+
+FINAL = frozenset({Status.CONFIRMED, Status.REJECTED, Status.EXPIRED, Status.CANCELLED})
+LIVE = frozenset({Status.HELD, Status.PAYING, Status.CONFIRMED})  # what owns its seats or stock
+
+
+class Reservation(models.Model):
+    """A request for seats and what became of it. Written first when it is settled; before that the line holds it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    session = models.ForeignKey(Session, models.PROTECT, related_name="reservations", verbose_name=_("session"))
+    buyer = models.UUIDField(_("buyer"))
+    status = models.CharField(_("status"), max_length=10, choices=Status, default=Status.QUEUED)
+    arrival = models.BigIntegerField(_("arrival"), help_text=_("Its place in the order of arrival of its session."))
+    seats = ArrayField(models.CharField(max_length=16), verbose_name=_("seats"), default=list, blank=True)
+    ticket_type = models.ForeignKey(
+        TicketType, models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("ticket type")
+    )
+    quantity = models.PositiveIntegerField(_("places"))
+    lines = models.JSONField(
+        _("lines"),
+        default=list,
+        help_text=_("Seat, ticket type and price of each place, as they were when it was held."),
+    )
+    total = models.PositiveBigIntegerField(_("total"), default=0, help_text=_("In minor units."))
+    held_at = models.DateTimeField(_("held at"), null=True, blank=True)
+    expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
+    pinned_until = models.DateTimeField(
+        _("pinned until"),
+        null=True,
+        blank=True,
+        help_text=_("While it is being paid, seats are kept this long at least."),
+    )
+    extensions = models.PositiveSmallIntegerField(_("extensions"), default=0)
+    reason = models.CharField(_("reason"), max_length=40, blank=True)
+    conflicts = models.JSONField(_("conflicts"), default=list, blank=True)
+    duplicate_of = models.UUIDField(_("duplicate of"), null=True, blank=True)
+    sale_id = models.UUIDField(_("sale"), null=True, blank=True)
+    scope = models.CharField(_("method and path"), max_length=120, blank=True)
+    key = models.CharField(_("idempotency key"), max_length=255, blank=True, default="")
+    fingerprint = models.CharField(_("fingerprint of the request"), max_length=64, blank=True)
+    accepted_at = models.DateTimeField(_("accepted at"))
+    settled_at = models.DateTimeField(_("settled at"), null=True, blank=True)
+    changed_at = models.DateTimeField(_("changed at"), db_default=Now())
+
+    class Meta:
+        verbose_name = _("reservation")
+        verbose_name_plural = _("reservations")
+        ordering = ["-id"]
+        constraints = [
+            # Note [A key belongs to one request]: see reservations/allocation.py.
+            models.UniqueConstraint(
+                fields=["buyer", "scope", "key"],
+                name="reservation_key_once_a_buyer",
+                condition=~Q(key="") & ~Q(status="rejected"),
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="held") | Q(expires_at__isnull=False), name="reservation_held_has_an_end"
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="confirmed") | Q(sale_id__isnull=False), name="reservation_confirmed_has_a_sale"
+            ),
+            models.CheckConstraint(condition=Q(quantity__gte=1), name="reservation_asks_for_something"),
+        ]
+        indexes = [
+            models.Index(fields=["buyer", "-id"], name="reservation_of_buyer"),  # A buyer's own list.
+            models.Index(
+                fields=["session", "buyer"],
+                name="reservation_live_of_buyer",
+                condition=Q(status__in=["held", "paying", "confirmed"]),
+            ),  # Limits.
+            models.Index(fields=["expires_at"], name="reservation_to_expire", condition=Q(status="held")),  # The sweep.
+            models.Index(fields=["accepted_at"], name="reservation_keyed", condition=~Q(key="")),  # Clearing old keys.
+            models.Index(fields=["session", "arrival"], name="reservation_arrivals"),  # The audit's order.
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_status_display()} {self.id}"
+
+    @property
+    def currency(self) -> str:
+        return self.session.currency
+
+    @property
+    def has_stock(self) -> bool:
+        """Whether it holds unnumbered places rather than seats."""
+        return self.ticket_type_id is not None and not self.seats
+
+    @property
+    def claimed_until(self) -> dt.datetime | None:
+        """When its seats come free if nothing happens: its hold's end, or while it is being paid the end of that pin."""
+        return self.pinned_until or self.expires_at
+
+    def is_over_at(self, now: dt.datetime) -> bool:
+        """Whether its hold has run out, swept or not."""
+        return self.status == Status.HELD and self.expires_at is not None and self.expires_at <= now
+
+    def facts(self) -> dict[str, Any]:
+        """What an event tells of it; nothing personal."""
+        return {
+            "reservation": str(self.id),
+            "seats": list(self.seats),
+            "quantity": self.quantity,
+            "ticket_type": str(self.ticket_type_id) if self.ticket_type_id else None,
+            "arrival": self.arrival,
+            "reason": self.reason or None,
+            "sale": str(self.sale_id) if self.sale_id else None,
+            "expires_at": self.expires_at.isoformat() if self.expires_at else None,
+        }
+
+
+class InboxRequest(models.Model):
+    """An accepted request in PostgreSQL's own line, for when no broker holds it. Settling deletes it in its transaction."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    shard = models.PositiveIntegerField(_("shard"))
+    arrival = models.BigIntegerField(_("arrival"))
+    buyer = models.UUIDField(_("buyer"))
+    request = models.JSONField(_("request"))
+    attempts = models.PositiveSmallIntegerField(_("failed attempts"), default=0)
+    error = models.CharField(_("last error"), max_length=200, blank=True)
+    accepted_at = models.DateTimeField(_("accepted at"), db_default=Now())
+
+    class Meta:
+        verbose_name = _("request in the inbox")
+        verbose_name_plural = _("requests in the inbox")
+        ordering = ["arrival"]
+        indexes = [
+            models.Index(fields=["shard", "arrival"], name="inbox_in_order"),  # The drain.
+            models.Index(fields=["buyer"], name="inbox_of_buyer"),  # A buyer's own list.
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class CancelMark(models.Model):
+    """A buyer gave the request up while it was queued; settling obeys."""
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    buyer = models.UUIDField(_("buyer"))
+    marked_at = models.DateTimeField(_("marked at"), db_default=Now())
+
+    class Meta:
+        verbose_name = _("cancel mark")
+        verbose_name_plural = _("cancel marks")
+
+    def __str__(self) -> str:
+        return str(self.id)

@@ -1,0 +1,144 @@
+"""Reading reservations: in PostgreSQL, else in its inbox, else as Redis remembers the accepted request."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+import uuid
+from typing import Any
+
+from django.db.models import QuerySet
+
+from reservations import claims, inbox
+from reservations.claims import NoClaims
+from reservations.hold_request import HoldRequest
+from reservations.models import FINAL, Reservation, Status
+
+YOUNG_SECONDS = 600  # an id this young that is found nowhere may still be on its way
+CLOCKS_APART = 60  # seconds that the machines' clocks may differ
+
+
+class NotYetKnown(Exception):
+    """The id is young and found nowhere, and Redis is away or began anew since. Ask again soon; it is not gone."""
+
+
+def reservation_body(reservation: Reservation) -> dict[str, Any]:
+    """JSON-ready, as GET answers it; `sale` is the sale's id here."""
+    return {
+        "id": str(reservation.id),
+        "status": reservation.status,
+        "session": str(reservation.session_id),
+        "seats": list(reservation.seats),
+        "ticket_type": str(reservation.ticket_type_id) if reservation.ticket_type_id else None,
+        "quantity": reservation.quantity,
+        "arrival": reservation.arrival,
+        "lines": reservation.lines,
+        "total": {"amount": reservation.total, "currency": reservation.currency} if reservation.lines else None,
+        "expires_at": _utc(reservation.expires_at)
+        if reservation.status in {Status.HELD, Status.PAYING, Status.EXPIRED}
+        else None,
+        "extensions_left": max(0, MAX_EXTENSIONS - reservation.extensions),
+        "reason": reservation.reason or None,
+        "conflicts": reservation.conflicts,
+        "duplicate_of": str(reservation.duplicate_of) if reservation.duplicate_of else None,
+        "sale": str(reservation.sale_id) if reservation.sale_id else None,
+        "accepted_at": _utc(reservation.accepted_at),
+    }
+
+
+def queued_body(request: HoldRequest) -> dict[str, Any]:
+    """The same shape for a request that still stands in line; the same for the same request, whenever it is asked for."""
+    return {
+        "id": str(request.id),
+        "status": Status.QUEUED.value,
+        "session": str(request.session),
+        "seats": list(request.seats),
+        "ticket_type": str(request.ticket_type) if request.ticket_type else None,
+        "quantity": request.places,
+        "arrival": request.arrival,
+        "lines": [],
+        "total": None,
+        "expires_at": None,
+        "extensions_left": MAX_EXTENSIONS,
+        "reason": None,
+        "conflicts": [],
+        "duplicate_of": None,
+        "sale": None,
+    }
+
+
+MAX_EXTENSIONS = 2
+
+
+def _utc(moment: dt.datetime | None) -> str | None:
+    return moment.astimezone(dt.UTC).isoformat().replace("+00:00", "Z") if moment else None
+
+
+def find(reservation_id: uuid.UUID, *, buyer: uuid.UUID | None) -> dict[str, Any]:
+    """The reservation's body; `buyer` None finds anybody's (staff).
+
+    Raises: Reservation.DoesNotExist, NotYetKnown.
+    """
+    settled = Reservation.objects.select_related("session").filter(pk=reservation_id).first()
+    if settled is not None:
+        if buyer is not None and settled.buyer != buyer:
+            raise Reservation.DoesNotExist
+        return reservation_body(settled)
+    request = find_queued(reservation_id)
+    if buyer is not None and request.buyer != buyer:
+        raise Reservation.DoesNotExist
+    return queued_body(request)
+
+
+def find_queued(reservation_id: uuid.UUID) -> HoldRequest:
+    """Raises: Reservation.DoesNotExist, NotYetKnown."""
+    request = inbox.find(reservation_id)
+    try:
+        request = request or claims.asked(reservation_id)
+    except NoClaims:
+        request = None
+    if request is not None:
+        return request
+    if is_young(reservation_id) and _may_be_on_its_way(reservation_id):
+        raise NotYetKnown(str(reservation_id))
+    raise Reservation.DoesNotExist
+
+
+def _may_be_on_its_way(reservation_id: uuid.UUID) -> bool:
+    """Whether Redis may have forgotten it, or it was settled this instant."""
+    try:
+        forgotten = _made_at(reservation_id) < claims.remembers_since() + CLOCKS_APART
+    except NoClaims:
+        forgotten = True
+    return forgotten or Reservation.objects.filter(pk=reservation_id).exists()
+
+
+def is_young(identity: uuid.UUID) -> bool:
+    """Whether a UUIDv7 was made in the last ten minutes."""
+    return identity.version == 7 and -CLOCKS_APART < time.time() - _made_at(identity) < YOUNG_SECONDS
+
+
+def _made_at(identity: uuid.UUID) -> float:
+    """POSIX seconds, by a UUIDv7's own timestamp (RFC 9562, 5.7: 48 bits of milliseconds)."""
+    return (identity.int >> 80) / 1000
+
+
+def of_buyer(buyer: uuid.UUID | None = None) -> QuerySet[Reservation]:
+    """Newest first; None: everybody's (staff)."""
+    rows = Reservation.objects.select_related("session").order_by("-id")
+    return rows.filter(buyer=buyer) if buyer else rows
+
+
+def unfinished(buyer: uuid.UUID) -> list[dict[str, Any]]:
+    """The personal messages that a socket sends first: one for each reservation of the buyer that isn't final."""
+    settled = Reservation.objects.filter(buyer=buyer).exclude(status__in=FINAL).order_by("id")[:100]
+    queued = inbox.of_buyer(buyer)
+    return [personal_message(row) for row in settled] + [
+        {"type": "reservation:update", "id": str(request.id), "status": Status.QUEUED.value} for request in queued
+    ]
+
+
+def personal_message(reservation: Reservation) -> dict[str, Any]:
+    body = reservation_body(reservation)
+    optional = {name: body[name] for name in ("expires_at", "reason", "conflicts", "sale") if body[name]}
+    return {"type": "reservation:update", "id": body["id"], "status": body["status"], **optional}

@@ -1,0 +1,142 @@
+"""Answers for those who wait (`Prefer: wait`): one channel a web process, one message a process and batch."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import os
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+import structlog
+from django.conf import settings
+
+from reservations import claims
+
+log = structlog.get_logger(__name__)
+
+HEARTBEAT_MS = 2_000  # no worker's heartbeat for this long: nobody is made to wait
+Outcome = dict[str, Any]
+
+
+class ReplyDesk:
+    """Where one web process waits. Its listener starts with the first waiter and dies with the process."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.address = claims.key("replies", self.pid, uuid.uuid4().hex[:12])
+        self._waiting: dict[str, concurrent.futures.Future[Outcome]] = {}
+        self._places = threading.BoundedSemaphore(max(settings.WEB_THREADS // 2, 1))
+        self._listening = threading.Event()
+        threading.Thread(target=self._listen, name="replies", daemon=True).start()
+
+    def _listen(self) -> None:
+        connection = redis.Redis.from_url(
+            settings.REDIS_URL, decode_responses=True, socket_timeout=None, socket_connect_timeout=1
+        )
+        while True:
+            try:
+                with connection.pubsub() as pubsub:  # type: ignore[no-untyped-call]
+                    pubsub.subscribe(self.address)
+                    for message in pubsub.listen():
+                        self._take(message)
+            except (redis.ConnectionError, redis.TimeoutError) as error:
+                self._listening.clear()
+                log.warning("replies.lost", error=repr(error))
+                time.sleep(0.5)  # Redis is away; waiters get their 202
+
+    def _take(self, message: dict[str, Any]) -> None:
+        if message["type"] == "subscribe":
+            self._listening.set()
+        if message["type"] != "message":
+            return
+        for name, outcome in json.loads(message["data"]):
+            future = self._waiting.get(name)
+            if future is not None and not future.done():
+                future.set_result(outcome)
+
+    @contextmanager
+    def expect(self, name: uuid.UUID) -> Iterator[concurrent.futures.Future[Outcome] | None]:
+        """A future of the outcome, or None where waiting is no use now: half of the threads wait already, or no worker is alive."""
+        if not self._listening.wait(1.0) or not a_worker_is_alive() or not self._places.acquire(blocking=False):
+            yield None
+            return
+        future: concurrent.futures.Future[Outcome] = concurrent.futures.Future()
+        self._waiting[str(name)] = future
+        try:
+            yield future
+        finally:
+            self._waiting.pop(str(name), None)
+            self._places.release()
+
+
+_desk: ReplyDesk | None = None
+_desk_lock = threading.Lock()
+
+
+def desk() -> ReplyDesk:
+    """This process's own, also after a fork."""
+    global _desk
+    with _desk_lock:
+        if _desk is None or _desk.pid != os.getpid():
+            _desk = ReplyDesk()
+        return _desk
+
+
+def send(outcomes: Mapping[str, Sequence[tuple[uuid.UUID, Outcome]]]) -> None:
+    """Tell each web process (by address) the outcomes it waits for. Raises: claims.NoClaims."""
+    if not outcomes:
+        return
+    try:
+        with claims.breaker:
+            pipe = claims.client().pipeline(transaction=False)
+            for address, told in outcomes.items():
+                pipe.publish(address, json.dumps([(str(name), outcome) for name, outcome in told]))
+            pipe.execute()
+    except claims.FAILURES as error:
+        raise claims.NoClaims from error
+
+
+def wait(future: concurrent.futures.Future[Outcome], *, seconds: float) -> Outcome | None:
+    try:
+        return future.result(timeout=seconds)
+    except concurrent.futures.TimeoutError:
+        return None
+
+
+_worker_seen = (0.0, False)
+
+
+def a_worker_is_alive() -> bool:
+    """Whether a settling worker's heart beat in the last two seconds; asked of Redis at most five times a second."""
+    global _worker_seen
+    checked, alive = _worker_seen
+    if time.monotonic() - checked > 0.2:
+        try:
+            with claims.breaker:
+                alive = bool(claims.client().exists(claims.key("worker-alive")))
+        except claims.FAILURES:
+            alive = False
+        _worker_seen = (time.monotonic(), alive)
+    return alive
+
+
+def keep_worker_heartbeat() -> None:
+    """Beat for as long as this worker process lives, from a thread of its own."""
+
+    def beat() -> None:
+        while True:
+            try:
+                with claims.breaker:
+                    claims.client().set(claims.key("worker-alive"), 1, px=HEARTBEAT_MS)
+                claims.remembers_since()
+            except (*claims.FAILURES, claims.NoClaims) as error:
+                log.debug("heartbeat.missed", error=repr(error))
+            time.sleep(0.5)
+
+    threading.Thread(target=beat, name="heartbeat", daemon=True).start()

@@ -1,0 +1,127 @@
+"""What the front door knows of a session without asking PostgreSQL: a copy in each process, two seconds old at the most while PostgreSQL answers."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import threading
+import time
+import uuid
+
+import structlog
+from django.db import Error as DatabaseError
+from django.db import connection
+
+from sessions_app.models import Seat, Session, TicketType
+
+log = structlog.get_logger(__name__)
+
+FRESH_SECONDS = 2.0
+STALE_SECONDS = 600.0  # while PostgreSQL is away the door goes by what it last knew
+
+
+class UnknownSession(Exception):
+    """There is no such session."""
+
+
+class FactsUnavailable(Exception):
+    """PostgreSQL is away and this process never heard of the session."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SaleFacts:
+    """`ahead`: the database's clock minus this machine's, in seconds; `stock`: places left per ticket type, as last read."""
+
+    session: uuid.UUID
+    on_sale_at: dt.datetime | None
+    starts_at: dt.datetime
+    cancelled: bool
+    hold_seconds: int
+    max_per_buyer: int
+    plan_version: int
+    labels: frozenset[str]
+    ticket_types: frozenset[uuid.UUID]
+    stock: dict[uuid.UUID, int]
+    ahead: float
+    read_at: float
+
+    def now(self) -> dt.datetime:
+        return dt.datetime.now(dt.UTC) + dt.timedelta(seconds=self.ahead)
+
+
+_known: dict[uuid.UUID, SaleFacts] = {}
+_reading: dict[uuid.UUID, threading.Lock] = {}
+_guard = threading.Lock()
+
+
+def facts_of(session: uuid.UUID, *, max_age: float = FRESH_SECONDS) -> SaleFacts:
+    """Read at most `max_age` seconds ago, while PostgreSQL answers. Raises: UnknownSession, FactsUnavailable."""
+    known = _known.get(session)
+    age = time.monotonic() - known.read_at if known else STALE_SECONDS
+    if known and age < max_age:
+        return known
+    with _guard:
+        lock = _reading.setdefault(session, threading.Lock())
+    if not lock.acquire(blocking=known is None):
+        assert known is not None
+        return known
+    try:
+        return _refresh(session, max_age)
+    finally:
+        lock.release()
+
+
+def _refresh(session: uuid.UUID, max_age: float) -> SaleFacts:
+    known = _known.get(session)
+    if known and time.monotonic() - known.read_at < max_age:
+        return known
+    try:
+        facts = _read(session, known)
+    except DatabaseError as error:
+        if known is None or time.monotonic() - known.read_at > STALE_SECONDS:
+            raise FactsUnavailable(str(session)) from error
+        log.warning("sale_facts.stale", session=str(session), error=repr(error))
+        facts = known
+    if facts is None:
+        _known.pop(session, None)
+        raise UnknownSession(str(session))
+    if len(_known) > 2_000:
+        _known.clear()
+        _reading.clear()
+    _known[session] = facts
+    return facts
+
+
+def _read(session: uuid.UUID, known: SaleFacts | None) -> SaleFacts | None:
+    asked_at = dt.datetime.now(dt.UTC)
+    row = Session.objects.filter(pk=session).first()
+    if row is None:
+        return None
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        ahead = (cursor.fetchone()[0] - asked_at).total_seconds()
+    types = list(TicketType.objects.filter(session_id=session).values_list("id", "available"))
+    if known and known.plan_version == row.plan_version:
+        labels = known.labels
+    else:
+        labels = frozenset(Seat.objects.filter(session_id=session).values_list("label", flat=True))
+    return SaleFacts(
+        session=session,
+        on_sale_at=row.on_sale_at,
+        starts_at=row.starts_at,
+        cancelled=row.cancelled_at is not None,
+        hold_seconds=row.hold_seconds,
+        max_per_buyer=row.max_per_buyer,
+        plan_version=row.plan_version,
+        labels=labels,
+        ticket_types=frozenset(identity for identity, _available in types),
+        stock={identity: available for identity, available in types if available is not None},
+        ahead=ahead,
+        read_at=time.monotonic(),
+    )
+
+
+def forget() -> None:
+    """Drop every copy (tests, and after a restore)."""
+    _known.clear()
+    _reading.clear()

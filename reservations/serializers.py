@@ -1,0 +1,174 @@
+"""Reservations on the wire: what a request must look like, and the shapes of the answers for the schema."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils.translation import gettext_lazy as _
+from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
+from rest_framework import serializers
+
+from realtime.rest import Id, Money, Text, WholeNumber, YesNo
+from reservations.hold_request import Ask
+from reservations.models import Status
+
+MOST_SEATS = 1_000  # of one request, whatever the session allows: a bound for the body, not a rule of the sale
+MOST_PLACES = 2**31 - 1
+
+SESSION = "019337a4-91d0-7c11-b2d1-7b5f0f8f2a10"
+TICKET_TYPE = "019337a4-91d4-7a02-8a3c-51c9b5b6f3aa"
+
+
+class BestAvailable(serializers.Serializer[Any]):
+    quantity = WholeNumber(min_value=1, max_value=MOST_PLACES)
+    ticket_type = Id(required=False)
+    accessible = YesNo(required=False, default=False)
+
+
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample("Seats by name", value={"session": SESSION, "seats": ["A1", "A2"]}, request_only=True),
+        OpenApiExample(
+            "The best seats left", value={"session": SESSION, "best_available": {"quantity": 3}}, request_only=True
+        ),
+        OpenApiExample(
+            "Places without a number",
+            value={"session": SESSION, "ticket_type": TICKET_TYPE, "quantity": 2},
+            request_only=True,
+        ),
+    ]
+)
+class AskFields(serializers.Serializer[Any]):
+    """A session, and exactly one of: `seats`; `best_available`; `ticket_type` with `quantity`."""
+
+    session = Id()
+    seats = serializers.ListField(
+        child=Text(max_length=16),
+        required=False,
+        allow_empty=False,
+        max_length=MOST_SEATS,
+        help_text="Labels, like A1.",
+    )
+    best_available = BestAvailable(required=False)
+    ticket_type = Id(required=False)
+    quantity = WholeNumber(required=False, min_value=1, max_value=MOST_PLACES)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        ways = [name for name in ("seats", "best_available", "ticket_type", "quantity") if name in attrs]
+        if not ways:
+            raise serializers.ValidationError(
+                {"seats": [_("Ask for seats, or best_available, or ticket_type with quantity.")]}
+            )
+        if set(ways) == {"ticket_type", "quantity"} or ways in (["seats"], ["best_available"]):
+            return attrs
+        if set(ways) < {"ticket_type", "quantity"}:
+            missing = ({"ticket_type", "quantity"} - set(ways)).pop()
+            raise serializers.ValidationError({missing: [_("ticket_type and quantity go together.")]})
+        raise serializers.ValidationError({name: [_("Not together with %s.") % ways[0]] for name in ways[1:]})
+
+    def ask(self, *, key: str | None) -> Ask:
+        """What was validated, as the front door takes it."""
+        fields: Mapping[str, Any] = self.validated_data
+        best = fields.get("best_available")
+        return Ask(
+            session=fields["session"],
+            seats=tuple(fields.get("seats", ())),
+            ticket_type=best.get("ticket_type") if best else fields.get("ticket_type"),
+            quantity=best["quantity"] if best else fields.get("quantity", 0),
+            best_available=best is not None,
+            accessible=bool(best and best["accessible"]),
+            key=key or "",
+        )
+
+
+class Conflict(serializers.Serializer[Any]):
+    seat = serializers.CharField()
+    reason = serializers.ChoiceField(choices=["held", "sold", "blocked"])
+
+
+class Line(serializers.Serializer[Any]):
+    """One place, at the price it had when it was held."""
+
+    seat = serializers.CharField(allow_null=True)
+    ticket_type = serializers.UUIDField()
+    name = serializers.CharField()
+    price = Money()
+
+
+class ReservationOut(serializers.Serializer[Any]):
+    """A request for seats and what became of it."""
+
+    id = serializers.UUIDField()
+    status = serializers.ChoiceField(choices=Status.choices)
+    session = serializers.UUIDField()
+    seats = serializers.ListField(child=serializers.CharField())
+    ticket_type = serializers.UUIDField(allow_null=True)
+    quantity = serializers.IntegerField(help_text="Places, numbered or not.")
+    arrival = serializers.IntegerField(help_text="Its place in the session's order of arrival.")
+    lines = Line(many=True)
+    total = Money(allow_null=True)
+    expires_at = serializers.DateTimeField(allow_null=True)
+    extensions_left = serializers.IntegerField()
+    reason = serializers.CharField(allow_null=True)
+    conflicts = Conflict(many=True)
+    duplicate_of = serializers.UUIDField(allow_null=True)
+    sale = serializers.DictField(allow_null=True, help_text="Once confirmed: the body of `GET /sales/{id}`.")
+    accepted_at = serializers.DateTimeField(required=False)
+
+
+QUEUED = OpenApiExample(
+    "In line",
+    value={
+        "id": "019337a5-2c1e-7b1f-9a44-2f1c0d9e8b11",
+        "status": "queued",
+        "session": SESSION,
+        "seats": ["A1", "A2"],
+        "ticket_type": None,
+        "quantity": 2,
+        "arrival": 1099511627777,
+        "lines": [],
+        "total": None,
+        "expires_at": None,
+        "extensions_left": 2,
+        "reason": None,
+        "conflicts": [],
+        "duplicate_of": None,
+        "sale": None,
+    },
+    response_only=True,
+)
+HELD = OpenApiExample(
+    "Held",
+    value={
+        **QUEUED.value,
+        "status": "held",
+        "lines": [
+            {
+                "seat": seat,
+                "ticket_type": TICKET_TYPE,
+                "name": "Inteira",
+                "price": {"amount": 2500, "currency": "BRL"},
+            }
+            for seat in ("A1", "A2")
+        ],
+        "total": {"amount": 5000, "currency": "BRL"},
+        "expires_at": "2026-11-21T20:00:30Z",
+        "accepted_at": "2026-11-21T20:00:00Z",
+    },
+    response_only=True,
+)
+LOST = OpenApiExample(
+    "Somebody was faster",
+    value={
+        "type": "urn:frontrow:problem:seats_unavailable",
+        "title": "Seats unavailable",
+        "status": 409,
+        "detail": "Some of the seats are taken; none was held.",
+        "code": "seats_unavailable",
+        "request_id": "019337a5-2c1e-7b1f-9a44-2f1c0d9e8b22",
+        "conflicts": [{"seat": "A1", "reason": "held"}],
+    },
+    response_only=True,
+    status_codes=["409"],
+)

@@ -1,0 +1,181 @@
+// @ts-check
+/**
+ * One reservation from the request to its end: queued, held with a countdown, paying, and what became of it.
+ * The state is the server's: this shows it, and asks again whenever it may have changed.
+ *
+ * @typedef {{id: string, status: string, session: string, seats: string[], quantity?: number, ticket_type?: string | null,
+ *   total?: {amount: number, currency: string} | null, expires_at?: string | null, extensions_left?: number, reason?: string | null,
+ *   conflicts?: {seat: string, reason: string}[], sale?: string | {id: string} | null}} Reservation
+ */
+
+import { get, post, remove } from "../sessions_app/api.js";
+import { count, money, say } from "../sessions_app/words.js";
+import { Countdown } from "./countdown.js";
+
+const UNSETTLED = new Set(["queued", "paying"]);
+const LIVE = new Set(["queued", "held", "paying"]);
+const POLL = 1_200;
+const OVER = 500; // the server needs a moment to sweep
+
+export class HoldPanel extends EventTarget {
+  /** @type {Reservation | null} */ reservation = null;
+  #poll = 0;
+  #asked = 0;
+
+  /** @param {HTMLElement} root @param {(seat: string) => string} [nameSeat] */
+  constructor(root, nameSeat = (seat) => seat) {
+    super();
+    this.root = root;
+    this.nameSeat = nameSeat;
+    this.countdown = new Countdown(this.#part("countdown"), {
+      warn: (seconds) => this.#alert(count("hurry", seconds)),
+      over: () => this.#refreshSoon(OVER),
+    });
+    this.#part("extend").addEventListener("click", () => this.#extend());
+    for (const button of root.querySelectorAll('[data-part="release"], [data-part="cancel"]')) {
+      button.addEventListener("click", () => this.release());
+    }
+    document.addEventListener("visibilitychange", () => document.hidden || this.refresh());
+    addEventListener("pageshow", (event) => event.persisted && this.refresh());
+  }
+
+  get isLive() {
+    return LIVE.has(this.reservation?.status ?? "");
+  }
+
+  /** Whether it says something beside its state. */
+  get isTalking() {
+    return !this.#part("message").hidden;
+  }
+
+  /** @param {string} name @returns {HTMLElement} */
+  #part(name) {
+    return /** @type {HTMLElement} */ (this.root.querySelector(`[data-part="${name}"]`));
+  }
+
+  /** @param {Reservation} reservation @param {boolean} [asked] whether the buyer just asked for it, and so is led there */
+  show(reservation, asked = false) {
+    const before = this.reservation;
+    this.reservation = reservation;
+    clearTimeout(this.#poll);
+    if (before?.id !== reservation.id || !LIVE.has(reservation.status)) this.clearMessage();
+    if (UNSETTLED.has(reservation.status)) this.#refreshSoon(POLL);
+    this.#paint(reservation);
+    if (before?.id !== reservation.id || before.status !== reservation.status) {
+      this.dispatchEvent(new CustomEvent("change", { detail: { before, now: reservation } }));
+      if (asked || (before && reservation.status !== "confirmed")) this.#lead();
+    }
+  }
+
+  #lead() {
+    if (this.root.hidden) return;
+    this.#part("title").focus({ preventScroll: true });
+    this.root.scrollIntoView({ block: "nearest" });
+  }
+
+  /** @param {Reservation} reservation */
+  #paint({ status, seats, quantity, total, expires_at: end, extensions_left: left, reason }) {
+    this.root.hidden = false;
+    this.root.dataset.status = status;
+    for (const element of /** @type {NodeListOf<HTMLElement>} */ (this.root.querySelectorAll("[data-when]"))) {
+      element.hidden = !(element.dataset.when ?? "").split(" ").includes(status);
+    }
+    this.#part("title").textContent = say(`title-${status}`);
+    const places = seats.length || quantity || 0;
+    this.#part("places").textContent = places ? count("places", places) : "";
+    this.#part("seats").replaceChildren(...seats.map((seat) => {
+      const item = document.createElement("li");
+      item.textContent = this.nameSeat(seat);
+      return item;
+    }));
+    this.#part("total").textContent = total ? money(total) : "";
+    this.#part("story").textContent = this.#story(status, reason);
+    if (status === "held" && end) this.countdown.run(Date.parse(end));
+    else this.countdown.stop();
+    this.#part("extend").hidden = left === 0;
+  }
+
+  /** @param {string} status @param {string | null} [reason] */
+  #story(status, reason) {
+    const precise = `story-${status}-${reason}`;
+    return reason && say(precise) !== precise ? say(precise) : say(`story-${status}`);
+  }
+
+  /** A message of `/ws/me`, if it speaks of this reservation. @param {{id: string}} message */
+  take(message) {
+    if (message.id === this.reservation?.id) this.refresh();
+  }
+
+  /** @param {number} milliseconds */
+  #refreshSoon(milliseconds) {
+    clearTimeout(this.#poll);
+    this.#poll = setTimeout(() => this.refresh(), milliseconds);
+  }
+
+  /** Ask the server how it stands. */
+  async refresh() {
+    const { reservation } = this;
+    if (!reservation || !LIVE.has(reservation.status)) return;
+    const asked = ++this.#asked;
+    const answer = await get(`/reservations/${reservation.id}`);
+    if (asked !== this.#asked || this.reservation?.id !== reservation.id) return;
+    if (!answer.ok) return this.#refreshSoon(POLL);
+    this.show(answer.body);
+  }
+
+  async #extend() {
+    const { reservation } = this;
+    if (!reservation) return;
+    const answer = await this.#busy("extend", post(`/reservations/${reservation.id}/extend`, {}));
+    if (answer.ok) {
+      this.clearMessage();
+      this.show(answer.body);
+    } else if (answer.problem.code === "extension_limit") {
+      this.#alert(say("extension-limit"));
+      this.refresh();
+    } else this.#refused(answer.problem);
+  }
+
+  async release() {
+    const { reservation } = this;
+    if (!reservation) return;
+    const answer = await this.#busy("release", remove(`/reservations/${reservation.id}`));
+    if (answer.ok) this.show({ ...reservation, status: "cancelled", reason: null });
+    else this.#refused(answer.problem);
+  }
+
+  /** @param {{code?: string, detail?: string, status: number}} problem */
+  #refused(problem) {
+    this.#alert(problem.status ? problem.detail ?? say("failed") : say("no-answer"));
+    this.refresh();
+  }
+
+  /** @template T @param {string} part @param {Promise<T>} work @returns {Promise<T>} */
+  async #busy(part, work) {
+    const button = this.#part(part);
+    button.setAttribute("aria-busy", "true");
+    button.toggleAttribute("disabled", true);
+    try {
+      return await work;
+    } finally {
+      button.removeAttribute("aria-busy");
+      button.toggleAttribute("disabled", false);
+    }
+  }
+
+  /** @param {string} text */
+  #alert(text) {
+    this.#part("message").textContent = text;
+    this.#part("message").hidden = false;
+  }
+
+  /** Say something that stays until the state moves on. @param {string} text */
+  alert(text) {
+    this.#alert(text);
+  }
+
+  clearMessage() {
+    this.#part("message").hidden = true;
+    this.#part("message").textContent = "";
+  }
+}

@@ -1,0 +1,68 @@
+"""A reservation by its own address."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.http import Http404, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import ensure_csrf_cookie
+from django.views.decorators.http import require_safe
+
+from reservations import queries
+from reservations.models import Reservation, Status
+from sessions_app.models import Seat, Session
+from sessions_app.seat_plan import Words
+from sessions_app.visitors import Visitor
+
+
+@require_safe
+@never_cache
+@ensure_csrf_cookie
+def reservation(request: Visitor, reservation_id: UUID) -> HttpResponse:
+    """The countdown and the way to pay; what became of it afterwards. The state is the server's, so a reload loses nothing."""
+    is_staff = bool(request.user.is_staff)
+    if request.buyer is None and not is_staff:
+        raise Http404
+    try:
+        body = queries.find(reservation_id, buyer=None if is_staff else request.buyer)
+    except Reservation.DoesNotExist:
+        raise Http404 from None
+    except queries.NotYetKnown:
+        return HttpResponse(render_to_string("503.html", request=request), status=503, headers={"Retry-After": "1"})
+    if body["status"] == Status.CONFIRMED:
+        return redirect("sale", body["sale"])
+    session = get_object_or_404(Session.objects.select_related("show", "hall__venue"), pk=body["session"])
+    return render(
+        request,
+        "reservations/reservation.html",
+        {
+            "reservation": body,
+            "session": session,
+            "session_url": reverse("session", args=[session.pk]),
+            "seat_names": seat_names(session.pk, body["seats"]),
+            "title": titles()[body["status"]],
+        },
+    )
+
+
+def seat_names(session_id: UUID, labels: list[str]) -> dict[str, str]:
+    """Label → “Row C seat 7”, in plan order."""
+    words = Words.of_the_page()
+    seats = Seat.objects.of(session_id).filter(label__in=labels).order_by("position")
+    return {seat["label"]: words.name_of(seat) for seat in seats.values("label", "section", "row", "number")}
+
+
+def titles() -> dict[str, str]:
+    return {
+        Status.QUEUED: _("In line"),
+        Status.HELD: _("Held for you"),
+        Status.PAYING: _("Paying"),
+        Status.REJECTED: _("Not available"),
+        Status.EXPIRED: _("Your hold has run out"),
+        Status.CANCELLED: _("Released"),
+    }

@@ -1,0 +1,258 @@
+"""The catalogue's desk: where a house keeps its halls and shows, and puts sessions on sale."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import Count, QuerySet
+from django.forms import BaseModelFormSet, ModelForm
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils import timezone
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+from unfold.admin import ModelAdmin, TabularInline
+from unfold.decorators import display
+
+from sessions_app import operations, queries
+from sessions_app.forms import CreateSessionForm, HallForm, TicketTypeForm
+from sessions_app.models import Hall, HallSeat, Session, Show, TicketType, Venue
+from sessions_app.templatetags.frontrow import money
+
+
+class Undeletable:
+    """What sales may point to is called off or renamed, not deleted."""
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Venue)
+class VenueAdmin(ModelAdmin):
+    list_display = ["name", "city", "address", "halls"]
+    search_fields = ["name", "city", "address"]
+    list_filter = ["city"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Venue]:
+        venues: QuerySet[Venue] = super().get_queryset(request).annotate(hall_count=Count("halls"))
+        return venues
+
+    @display(description=_("halls"), ordering="hall_count")
+    def halls(self, venue: Any) -> int:
+        return int(venue.hall_count)
+
+
+@admin.register(Hall)
+class HallAdmin(ModelAdmin):
+    form = HallForm
+    list_display = ["name", "venue", "seats"]
+    list_filter = ["venue"]
+    search_fields = ["name", "venue__name"]
+    autocomplete_fields = ["venue"]
+    list_select_related = ["venue"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Hall]:
+        halls: QuerySet[Hall] = super().get_queryset(request).annotate(seat_count=Count("seats"))
+        return halls
+
+    def get_fieldsets(self, request: HttpRequest, obj: Hall | None = None) -> list[tuple[Any, dict[str, Any]]]:
+        place = (None, {"fields": ["venue", "name"]})
+        if obj is not None and obj.seats.exists():
+            return [place]
+        chairs = {"fields": [("rows", "seats_per_row")], "description": _("A plain room of rows, labelled A1 …")}
+        return [place, (_("Chairs"), chairs)]
+
+    def save_related(self, request: HttpRequest, form: HallForm, formsets: list[Any], change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        form.make_chairs()
+
+    @display(description=_("seats"), ordering="seat_count")
+    def seats(self, hall: Any) -> int:
+        return int(hall.seat_count)
+
+
+@admin.register(HallSeat)
+class HallSeatAdmin(ModelAdmin):
+    list_display = ["label", "hall", "section", "row", "number", "kind"]
+    list_editable = ["section", "kind"]
+    list_filter = ["hall", "kind"]
+    search_fields = ["label", "section", "hall__name"]
+    autocomplete_fields = ["hall"]
+    list_select_related = ["hall__venue"]
+    list_per_page = 50
+
+
+@admin.register(Show)
+class ShowAdmin(ModelAdmin):
+    list_display = ["title", "genre", "rating", "duration_minutes"]
+    list_filter = ["genre", "rating"]
+    search_fields = ["title", "synopsis"]
+
+
+class TicketTypeInline(TabularInline):
+    """Prices may change; who holds a seat keeps the price it was held for."""
+
+    model = TicketType
+    form = TicketTypeForm
+    fields = ["name", "price", "places", "places_left"]
+    readonly_fields = ["places", "places_left"]
+    extra = 0
+    can_delete = False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[TicketType]:
+        return queries.ticket_types()
+
+    @display(description=_("capacity"))
+    def places(self, ticket_type: Any) -> int:
+        return int(ticket_type.places)
+
+    @display(description=_("available"))
+    def places_left(self, ticket_type: Any) -> int:
+        return int(ticket_type.places_left)
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Session)
+class SessionAdmin(Undeletable, ModelAdmin):
+    list_display = ["show", "place", "starts_at", "state", "left", "price_from"]
+    list_filter = ["starts_at", "hall__venue", "hall", "cancelled_at"]
+    search_fields = ["show__title", "room", "hall__name", "hall__venue__name"]
+    date_hierarchy = "starts_at"
+    autocomplete_fields = ["show", "hall"]
+    actions = ["call_off"]
+    list_per_page = 50
+    readonly_fields = ["show", "hall", "currency", "cancelled_at", "map_version", "created_at"]
+    add_fieldsets = [
+        (None, {"fields": ["show", "starts_at", "duration_minutes", "on_sale_at"]}),
+        (_("Where"), {"fields": ["hall", "room", ("rows", "seats_per_row")]}),
+        (_("Price"), {"fields": [("price", "currency")]}),
+        (_("Places without a number"), {"fields": ["places", ("places_name", "places_price")]}),
+        (_("Rules"), {"fields": [("max_per_buyer", "hold_seconds", "max_hold_seconds")], "classes": ["collapse"]}),
+    ]
+    fieldsets = [
+        (None, {"fields": ["show", "hall", "room", "starts_at", "ends_at", "on_sale_at", "cancelled_at"]}),
+        (_("Rules"), {"fields": [("max_per_buyer", "hold_seconds", "max_hold_seconds"), "currency"]}),
+        (_("Behind the scenes"), {"fields": [("map_version", "created_at")], "classes": ["collapse"]}),
+    ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Session]:
+        return queries.with_places(super().get_queryset(request))
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Session | None = None) -> list[str]:
+        return self.readonly_fields if obj else []
+
+    def get_inlines(self, request: HttpRequest, obj: Session | None) -> list[type[TabularInline]]:
+        return [TicketTypeInline] if obj else []
+
+    def get_form(
+        self, request: HttpRequest, obj: Session | None = None, change: bool = False, **kwargs: Any
+    ) -> type[ModelForm[Session]]:
+        if obj is None:
+            kwargs["form"] = CreateSessionForm
+        form: type[ModelForm[Session]] = super().get_form(request, obj, change, **kwargs)
+        return form
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        try:
+            response: HttpResponse = super().changeform_view(request, object_id, form_url, extra_context)
+        except operations.HallBusy as busy:  # between the form's look and the writing
+            text = gettext("The hall is taken then: %(session)s.") % {"session": busy.clash or ""}
+            self.message_user(request, text, messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+        return response
+
+    def save_model(self, request: HttpRequest, obj: Session, form: Any, change: bool) -> None:
+        if change:
+            # Only what was edited: seats may be sold while somebody reads the form.
+            obj.save(update_fields=[name for name in form.changed_data if name in form.fields])
+            return
+        made = operations.create_session(**form.asked())
+        obj.pk, obj.ends_at = made.pk, made.ends_at
+        obj._state.adding = False  # noqa: SLF001 Django's own way to say that a row exists
+
+    def save_formset(
+        self, request: HttpRequest, form: ModelForm[Session], formset: BaseModelFormSet[Any, Any], change: bool
+    ) -> None:
+        rows = formset.save(commit=False)
+        for row in rows:
+            row.save(update_fields=["name", "price"])
+
+    @admin.action(description=_("Call off the chosen sessions"), permissions=["change"])
+    def call_off(self, request: HttpRequest, sessions: QuerySet[Session]) -> None:
+        called_off = 0
+        for session in sessions:
+            try:
+                operations.cancel_session(session_id=session.pk)
+                called_off += 1
+            except operations.HasBuyers:
+                text = gettext("“%(session)s” has buyers: it stays on.") % {"session": session}
+                self.message_user(request, text, messages.ERROR)
+        if called_off:
+            text = ngettext("%(number)d session was called off.", "%(number)d sessions were called off.", called_off)
+            self.message_user(request, text % {"number": called_off}, messages.SUCCESS)
+
+    @display(description=_("where"), ordering="room")
+    def place(self, session: Session) -> str:
+        return f"{session.hall.venue.name} · {session.room}" if session.hall else session.room
+
+    @display(
+        description=_("state"),
+        label={"open": "success", "soon": "info", "over": "", "off": "danger", "full": "warning"},
+    )
+    def state(self, session: Any) -> tuple[str, str]:
+        now = timezone.now()
+        if session.cancelled_at:
+            return "off", gettext("called off")
+        if session.is_closed_at(now):
+            return "over", gettext("over")
+        if not session.sells_at(now):
+            return "soon", gettext("not yet on sale")
+        return ("open", gettext("on sale")) if session.available else ("full", gettext("sold out"))
+
+    @display(description=_("places left"))
+    def left(self, session: Any) -> str:
+        return f"{session.available} / {session.capacity}"
+
+    @display(description=_("from"))
+    def price_from(self, session: Any) -> str:
+        return money(session.from_price, session.currency)
+
+
+@admin.register(TicketType)
+class TicketTypeAdmin(Undeletable, ModelAdmin):
+    form = TicketTypeForm
+    list_display = ["name", "session", "price_tag", "places", "places_left"]
+    list_filter = ["session__hall__venue", "session__starts_at"]
+    search_fields = ["name", "session__show__title", "session__room"]
+    fields = ["session", "name", "price", "places", "places_left"]
+    readonly_fields = ["session", "places", "places_left"]
+    list_per_page = 50
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[TicketType]:
+        return queries.ticket_types().select_related("session__show", "session__hall")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: TicketType, form: Any, change: bool) -> None:
+        obj.save(update_fields=["name", "price"])  # never the stock: it is being sold
+
+    @display(description=_("price"), ordering="price")
+    def price_tag(self, ticket_type: TicketType) -> str:
+        return money(ticket_type.price, ticket_type.session.currency)
+
+    @display(description=_("capacity"), ordering="places")
+    def places(self, ticket_type: Any) -> int:
+        return int(ticket_type.places)
+
+    @display(description=_("available"), ordering="places_left")
+    def places_left(self, ticket_type: Any) -> int:
+        return int(ticket_type.places_left)

@@ -1,0 +1,182 @@
+"""The admin's forms: what a cinema manager fills in."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
+
+from sessions_app import operations, plans
+from sessions_app.models import MAX_SEATS, Hall, Session, TicketType
+from sessions_app.operations import HIGHEST_PRICE, MAX_MINUTES, MAX_PLACES, NewSession, NewTicketType
+from sessions_app.templatetags.frontrow import minor_digits
+
+if TYPE_CHECKING:
+    SessionForm = forms.ModelForm[Session]
+    AnyHallForm = forms.ModelForm[Hall]
+    AnyTicketTypeForm = forms.ModelForm[TicketType]
+else:  # Django's forms are generic for type checkers only
+    SessionForm = AnyHallForm = AnyTicketTypeForm = forms.ModelForm
+
+
+class Price(forms.DecimalField):
+    """An amount as people write it, 25.00."""
+
+    def __init__(self, *, required: bool = False, **options: Any) -> None:
+        super().__init__(
+            min_value=0,
+            max_value=HIGHEST_PRICE,
+            max_digits=12,
+            required=required,
+            localize=True,
+            widget=UnfoldAdminTextInputWidget({"inputmode": "decimal"}),
+            **options,
+        )
+
+
+class Number(forms.IntegerField):
+    def __init__(self, *, highest: int, **options: Any) -> None:
+        super().__init__(
+            min_value=1, max_value=highest, required=False, widget=UnfoldAdminIntegerFieldWidget(), **options
+        )
+
+
+def minor_units(amount: Decimal | None, currency: str) -> int | None:
+    """Raises: ValidationError, for more digits than the currency has."""
+    if amount is None:
+        return None
+    units = amount.scaleb(minor_digits(currency))
+    if units != units.to_integral_value():
+        raise ValidationError(gettext("More decimal places than this currency has."))
+    return int(units)
+
+
+class CreateSessionForm(SessionForm):
+    """Puts a session on sale: in a hall, in a room of rows, or without seats."""
+
+    duration_minutes = Number(highest=MAX_MINUTES, label=_("Minutes"), help_text=_("Empty: as long as the show."))
+    rows = Number(highest=MAX_SEATS, label=_("Rows"), help_text=_("Only without a hall."))
+    seats_per_row = Number(highest=MAX_SEATS, label=_("Seats per row"))
+    price = Price(label=_("Price of a seat"), help_text=_("Like 25.00."))
+    places = Number(highest=MAX_PLACES, label=_("How many"), help_text=_("Standing or free seating; empty for none."))
+    places_name = forms.CharField(max_length=60, required=False, label=_("Name"), widget=UnfoldAdminTextInputWidget())
+    places_price = Price(label=_("Price"))
+
+    class Meta:
+        model = Session
+        fields = [
+            "show",
+            "hall",
+            "room",
+            "starts_at",
+            "on_sale_at",
+            "currency",
+            "hold_seconds",
+            "max_hold_seconds",
+            "max_per_buyer",
+        ]
+        labels = {"room": _("Name of the room")}
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        starts_at = cleaned.get("starts_at")
+        if starts_at and starts_at <= timezone.now():
+            self.add_error("starts_at", gettext("That time has passed."))
+        if not self.errors:
+            self.check_as_a_whole()
+        return cleaned
+
+    def check_as_a_whole(self) -> None:
+        names = {"ticket_types": "places"}
+        try:
+            new = operations.draft(**self.asked())
+        except ValidationError as error:
+            for field, messages in error.message_dict.items():
+                self.add_error(names.get(field, field), messages)
+            return
+        clash = operations.clash(new.session)
+        if clash is not None:
+            self.add_error("starts_at", gettext("The hall is taken then: %(session)s.") % {"session": clash})
+
+    def asked(self) -> NewSession:
+        cleaned = self.cleaned_data
+        hall: Hall | None = cleaned.get("hall")
+        return NewSession(
+            show=cleaned["show"].pk,
+            hall=hall.pk if hall else None,
+            room=cleaned["room"],
+            rows=cleaned["rows"],
+            seats_per_row=cleaned["seats_per_row"],
+            starts_at=cleaned["starts_at"],
+            on_sale_at=cleaned["on_sale_at"],
+            duration_minutes=cleaned["duration_minutes"],
+            price=self.in_minor_units("price"),
+            currency=cleaned["currency"],
+            hold_seconds=cleaned["hold_seconds"],
+            max_hold_seconds=cleaned["max_hold_seconds"],
+            max_per_buyer=cleaned["max_per_buyer"],
+            ticket_types=self.stock(),
+        )
+
+    def stock(self) -> list[NewTicketType]:
+        places = self.cleaned_data["places"]
+        if not places:
+            return []
+        name = self.cleaned_data["places_name"] or gettext("General admission")
+        return [NewTicketType(name=name, price=self.in_minor_units("places_price"), capacity=places)]
+
+    def in_minor_units(self, field: str) -> int | None:
+        try:
+            return minor_units(self.cleaned_data[field], self.cleaned_data["currency"])
+        except ValidationError as error:
+            raise ValidationError({field: error.messages}) from error
+
+
+class TicketTypeForm(AnyTicketTypeForm):
+    """Name and price of a ticket type; its stock is being sold and has no form."""
+
+    price = Price(required=True, label=_("Price"))
+
+    class Meta:
+        model = TicketType
+        fields = ["name", "price"]
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        if self.instance.session_id:
+            digits = minor_digits(self.instance.session.currency)
+            self.initial["price"] = Decimal(self.instance.price).scaleb(-digits)
+
+    def clean_price(self) -> int | None:
+        return minor_units(self.cleaned_data["price"], self.instance.session.currency)
+
+
+class HallForm(AnyHallForm):
+    """A hall; its chairs as a plain room of rows, while it has none."""
+
+    rows = Number(highest=MAX_SEATS, label=_("Rows"))
+    seats_per_row = Number(highest=MAX_SEATS, label=_("Seats per row"))
+
+    class Meta:
+        model = Hall
+        fields = ["venue", "name"]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if not self.errors:
+            try:
+                operations.plan(hall=None, rows=cleaned.get("rows"), seats_per_row=cleaned.get("seats_per_row"))
+            except ValidationError as error:
+                self.add_error(None, error)
+        return cleaned
+
+    def make_chairs(self) -> None:
+        rows, seats_per_row = self.cleaned_data.get("rows"), self.cleaned_data.get("seats_per_row")
+        if rows and seats_per_row and not self.instance.seats.exists():
+            operations.furnish(hall=self.instance, places=plans.grid(rows=rows, seats_per_row=seats_per_row))

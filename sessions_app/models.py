@@ -1,0 +1,278 @@
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+import zlib
+
+from django.contrib.postgres.constraints import ExclusionConstraint
+from django.contrib.postgres.fields import DateTimeRangeField, RangeOperators
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
+from django.db.models import F, Func, Q
+from django.db.models.functions import Now
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from uuid6 import uuid7
+
+MAX_SEATS = 20_000  # of one hall; DESIGN's largest is an arena of 10,000
+
+currency_code = RegexValidator(r"^[A-Z]{3}$", _("Three capital letters of ISO 4217, like BRL."))
+
+
+class Venue(models.Model):
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    name = models.CharField(_("name"), max_length=120, unique=True)
+    city = models.CharField(_("city"), max_length=80, blank=True)
+    address = models.CharField(_("address"), max_length=200, blank=True)
+
+    class Meta:
+        verbose_name = _("venue")
+        verbose_name_plural = _("venues")
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Hall(models.Model):
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    venue = models.ForeignKey(Venue, models.PROTECT, related_name="halls", verbose_name=_("venue"))
+    name = models.CharField(_("name"), max_length=80)
+
+    class Meta:
+        verbose_name = _("hall")
+        verbose_name_plural = _("halls")
+        ordering = ["venue__name", "name"]
+        constraints = [models.UniqueConstraint(fields=["venue", "name"], name="hall_name_once_a_venue")]
+
+    def __str__(self) -> str:
+        return f"{self.venue.name} · {self.name}"
+
+
+class SeatKind(models.TextChoices):
+    STANDARD = "standard", _("standard")
+    WHEELCHAIR = "wheelchair", _("wheelchair space")
+    COMPANION = "companion", _("companion")
+    LOVE = "love", _("love seat")
+
+
+class Chair(models.Model):
+    """Where a chair stands, for hall and session alike. `x`, `y`: its place on the plan, in seat widths, stage at y = 0."""
+
+    label = models.CharField(_("label"), max_length=16)
+    section = models.CharField(_("section"), max_length=40, blank=True)
+    row = models.CharField(_("row"), max_length=8)
+    number = models.PositiveIntegerField(_("number"))
+    x = models.FloatField(_("x"), default=0)
+    y = models.FloatField(_("y"), default=0)
+    kind = models.CharField(_("kind"), max_length=10, choices=SeatKind, default=SeatKind.STANDARD)
+    position = models.PositiveIntegerField(_("plan order"))
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return self.label
+
+
+class HallSeat(Chair):
+    hall = models.ForeignKey(Hall, models.CASCADE, related_name="seats", verbose_name=_("hall"))
+
+    class Meta:
+        verbose_name = _("hall seat")
+        verbose_name_plural = _("hall seats")
+        ordering = ["hall_id", "position"]
+        constraints = [models.UniqueConstraint(fields=["hall", "label"], name="hall_seat_label_once_a_hall")]
+
+
+class Show(models.Model):
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    title = models.CharField(_("title"), max_length=160)
+    synopsis = models.TextField(_("synopsis"), blank=True)
+    duration_minutes = models.PositiveIntegerField(
+        _("minutes"), default=120, validators=[MinValueValidator(1), MaxValueValidator(1440)]
+    )
+    rating = models.CharField(_("age rating"), max_length=10, blank=True)
+    genre = models.CharField(_("genre"), max_length=40, blank=True)
+
+    class Meta:
+        verbose_name = _("show")
+        verbose_name_plural = _("shows")
+        ordering = ["title"]
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class TsTzRange(Func):
+    function = "TSTZRANGE"
+    output_field = DateTimeRangeField()
+
+
+class SessionQuerySet(models.QuerySet["Session"]):
+    def upcoming(self) -> SessionQuerySet:
+        """On sale or soon to be: not started, not cancelled."""
+        return self.filter(starts_at__gt=Now(), cancelled_at__isnull=True)
+
+
+class Session(models.Model):
+    """One showing: what can be sold, and by which rules."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    show = models.ForeignKey(Show, models.PROTECT, related_name="sessions", verbose_name=_("show"))
+    hall = models.ForeignKey(
+        Hall, models.PROTECT, null=True, blank=True, related_name="sessions", verbose_name=_("hall")
+    )
+    room = models.CharField(_("room"), max_length=80, blank=True, help_text=_("What buyers read, like “Sala 1”."))
+    starts_at = models.DateTimeField(_("starts at"))
+    ends_at = models.DateTimeField(_("ends at"))
+    on_sale_at = models.DateTimeField(_("on sale from"), null=True, blank=True, help_text=_("Empty: at once."))
+    cancelled_at = models.DateTimeField(_("cancelled at"), null=True, blank=True)
+    currency = models.CharField(_("currency"), max_length=3, default="BRL", validators=[currency_code])
+    hold_seconds = models.PositiveIntegerField(
+        _("seconds of a hold"), default=30, validators=[MinValueValidator(1), MaxValueValidator(3600)]
+    )
+    max_hold_seconds = models.PositiveIntegerField(
+        _("longest hold in seconds"), default=300, validators=[MinValueValidator(1), MaxValueValidator(7200)]
+    )
+    max_per_buyer = models.PositiveIntegerField(
+        _("seats a buyer"), default=10, validators=[MinValueValidator(1), MaxValueValidator(1000)]
+    )
+    map_version = models.BigIntegerField(_("map version"), default=0, editable=False)
+    plan_version = models.PositiveIntegerField(_("plan version"), default=0, editable=False)
+    arrival_high = models.BigIntegerField(_("last arrival settled"), default=0, editable=False)
+    created_at = models.DateTimeField(_("created at"), db_default=Now())
+
+    objects = SessionQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("session")
+        verbose_name_plural = _("sessions")
+        ordering = ["starts_at", "id"]
+        indexes = [models.Index(fields=["starts_at", "id"], name="session_upcoming")]  # What's on, by time.
+        constraints = [
+            models.CheckConstraint(condition=Q(ends_at__gt=F("starts_at")), name="session_ends_after_it_starts"),
+            models.CheckConstraint(
+                condition=Q(on_sale_at__isnull=True) | Q(on_sale_at__lt=F("starts_at")),
+                name="session_goes_on_sale_before_it_starts",
+            ),
+            models.CheckConstraint(
+                condition=Q(hold_seconds__gte=1) & Q(max_hold_seconds__gte=F("hold_seconds")),
+                name="session_longest_hold_covers_a_hold",
+            ),
+            models.CheckConstraint(condition=Q(max_per_buyer__gte=1), name="session_sells_at_least_one_a_buyer"),
+            ExclusionConstraint(
+                name="session_hall_hosts_one_at_a_time",
+                expressions=[
+                    ("hall", RangeOperators.EQUAL),
+                    (TsTzRange("starts_at", "ends_at"), RangeOperators.OVERLAPS),
+                ],
+                condition=Q(cancelled_at__isnull=True),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.show.title} · {timezone.localtime(self.starts_at):%Y-%m-%d %H:%M}"
+
+    def sells_at(self, now: dt.datetime) -> bool:
+        return not self.is_closed_at(now) and (self.on_sale_at is None or self.on_sale_at <= now)
+
+    def is_closed_at(self, now: dt.datetime) -> bool:
+        return self.cancelled_at is not None or self.starts_at <= now
+
+
+def shard_of(session: uuid.UUID, shards: int) -> int:
+    """The queue a session always goes to: a stable hash, the same in every process."""
+    return zlib.crc32(session.bytes) % shards
+
+
+class TicketType(models.Model):
+    """A price. With `capacity`, also a stock of unnumbered places; without, the price of the seats that point to it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    session = models.ForeignKey(Session, models.CASCADE, related_name="ticket_types", verbose_name=_("session"))
+    name = models.CharField(_("name"), max_length=60)
+    price = models.PositiveIntegerField(_("price"), help_text=_("In minor units: 2500 is 25.00."))
+    capacity = models.PositiveIntegerField(
+        _("capacity"), null=True, blank=True, help_text=_("Places without a number; empty for seats.")
+    )
+    available = models.IntegerField(_("available"), null=True, blank=True, editable=False)
+    position = models.PositiveIntegerField(_("order"), default=0)
+
+    class Meta:
+        verbose_name = _("ticket type")
+        verbose_name_plural = _("ticket types")
+        ordering = ["session_id", "position", "id"]
+        constraints = [
+            models.UniqueConstraint(fields=["session", "name"], name="ticket_type_name_once_a_session"),
+            models.CheckConstraint(
+                condition=Q(available__isnull=True) | Q(available__gte=0), name="ticket_type_available_never_negative"
+            ),
+            models.CheckConstraint(
+                condition=Q(available__isnull=True) | Q(available__lte=F("capacity")),
+                name="ticket_type_available_never_above_capacity",
+            ),
+            models.CheckConstraint(
+                condition=Q(capacity__isnull=True, available__isnull=True)
+                | Q(capacity__isnull=False, available__isnull=False),
+                name="ticket_type_stock_is_whole",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class SeatStatus(models.TextChoices):
+    """Stored, and sent, as one letter."""
+
+    FREE = "f", _("free")
+    HELD = "h", _("held")
+    SOLD = "s", _("sold")
+    BLOCKED = "b", _("blocked")
+
+
+class SeatQuerySet(models.QuerySet["Seat"]):
+    def of(self, session: uuid.UUID) -> SeatQuerySet:
+        return self.filter(session_id=session)
+
+    def claimable(self) -> SeatQuerySet:
+        """Free, or held past its end: at that instant it is free, swept or not."""
+        return self.filter(Q(status=SeatStatus.FREE) | Q(status=SeatStatus.HELD, held_until__lte=Now()))
+
+
+class Seat(Chair):
+    """One chair in one session: what a reservation can take."""
+
+    session = models.ForeignKey(Session, models.CASCADE, related_name="seats", verbose_name=_("session"))
+    ticket_type = models.ForeignKey(TicketType, models.PROTECT, related_name="seats", verbose_name=_("ticket type"))
+    status = models.CharField(_("status"), max_length=1, choices=SeatStatus, default=SeatStatus.FREE)
+    reservation_id = models.UUIDField(_("reservation"), null=True, editable=False)
+    held_until = models.DateTimeField(_("held until"), null=True, editable=False)
+
+    objects = SeatQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("seat")
+        verbose_name_plural = _("seats")
+        ordering = ["session_id", "position"]
+        indexes = [
+            models.Index(
+                fields=["reservation_id"], name="seat_of_reservation", condition=Q(reservation_id__isnull=False)
+            ),  # Release, pay, audit.
+            models.Index(fields=["session", "status"], name="seat_counts"),  # Counts in the catalogue.
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["session", "label"], name="seat_label_once_a_session"),
+            models.CheckConstraint(
+                condition=~Q(status__in=["h", "s"]) | Q(reservation_id__isnull=False),
+                name="seat_held_or_sold_has_a_reservation",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status__in=["f", "b"]) | Q(reservation_id__isnull=True), name="seat_free_has_none"
+            ),
+            models.CheckConstraint(
+                condition=Q(status="h", held_until__isnull=False) | ~Q(status="h") & Q(held_until__isnull=True),
+                name="seat_held_until_while_held",
+            ),
+        ]

@@ -1,0 +1,145 @@
+"""A session's seats as a drawing. `static/sessions_app/seat-map.js` brings it to life and keeps it true."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+CELL = 24  # units of the drawing a seat width takes; the seat itself is 20
+SEAT = 20
+MARGIN = 1.3  # seat widths left free around, for row names
+LARGE = 450  # seats from which on a room has a stage rather than a screen
+TIERS = 4  # colours for ticket types
+
+Chair = Mapping[str, Any]  # one of the `seats` of API.md's seat map
+
+SHAPES = {"f": "free", "h": "held", "s": "sold", "b": "blocked"}
+USE = (
+    '<use href="#seat-{}" x="{}" y="{}" role="gridcell" tabindex="-1" aria-selected="false" data-seat="{}" data-number="{}"'
+    ' data-look="{}" data-tier="{}" data-type="{}" data-kind="{}" aria-label="{}"/>'
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What the template frames. `wide`: columns, from which the style sheet makes a width on screen."""
+
+    view_box: str
+    wide: float
+    middle: float
+    stage: str
+    stage_text_y: float
+    is_large: bool
+    rows: SafeString
+    names: SafeString
+    seats: int
+
+
+@dataclass(frozen=True)
+class Words:
+    """The words for seats in one language, looked up once for ten thousand of them. The same stand in _words.html for seat-map.js."""
+
+    name: str
+    statuses: Mapping[str, str]
+    kinds: Mapping[str, str]
+
+    @classmethod
+    def of_the_page(cls) -> Self:
+        return cls(
+            name=_("Row {row} seat {number}"),
+            statuses={"f": _("free"), "h": _("held by somebody"), "s": _("sold"), "b": _("not for sale")},
+            kinds={"wheelchair": _("wheelchair space"), "companion": _("companion seat"), "love": _("love seat")},
+        )
+
+    def name_of(self, chair: Chair) -> str:
+        """“Balcony, row C seat 7”."""
+        name = self.name.format(row=chair["row"], number=chair["number"])
+        return f"{chair['section']}, {name}" if chair["section"] else name
+
+    def describe(self, chair: Chair, price: str) -> str:
+        """“Row C seat 7, free, R$ 30,00”."""
+        kind = self.kinds.get(chair["kind"])
+        free = chair["status"] == "f"
+        parts = [self.name_of(chair), kind, self.statuses[chair["status"]], price if free else None]
+        return ", ".join(part for part in parts if part)
+
+
+def draw(seats: Sequence[Chair], *, prices: Mapping[str, str]) -> Plan:
+    """`seats` as `queries.seat_map` lists them, in plan order, one at least; `prices`: ticket type → what a reader sees."""
+    left = min(seat["x"] for seat in seats) - MARGIN
+    right = max(seat["x"] for seat in seats) + 1 + MARGIN
+    top = min(seat["y"] for seat in seats) - 2.6
+    bottom = max(seat["y"] for seat in seats) + 1.4
+    middle = (left + right) / 2 * CELL
+    reach = min((right - left) * 0.42, 16) * CELL
+    line = (top + 0.9) * CELL
+    rows = _rows(seats)
+    return Plan(
+        view_box=" ".join(f"{number * CELL:g}" for number in (left, top, right - left, bottom - top)),
+        wide=round(right - left, 1),
+        middle=middle,
+        stage=f"M{middle - reach:g} {line + 9:g}Q{middle:g} {line - 9:g} {middle + reach:g} {line + 9:g}",
+        stage_text_y=line + 17,
+        is_large=len(seats) > LARGE,
+        rows=_drawn(rows, prices),
+        names=_names(rows),
+        seats=len(seats),
+    )
+
+
+def _rows(seats: Sequence[Chair]) -> list[list[Chair]]:
+    return [list(chairs) for _row, chairs in itertools.groupby(seats, key=lambda seat: (seat["section"], seat["row"]))]
+
+
+def _drawn(rows: Sequence[Sequence[Chair]], prices: Mapping[str, str]) -> SafeString:
+    words = Words.of_the_page()
+    types = {type_: (index, price) for index, (type_, price) in enumerate(prices.items())}
+    return format_html_join(
+        "",
+        '<g role="row" data-row="{}" data-section="{}">{}</g>',
+        (
+            (
+                chairs[0]["row"],
+                chairs[0]["section"],
+                format_html_join("", USE, (_use(chair, words, *types[chair["ticket_type"]]) for chair in chairs)),
+            )
+            for chairs in rows
+        ),
+    )
+
+
+def _use(chair: Chair, words: Words, tier: int, price: str) -> tuple[object, ...]:
+    status, kind = chair["status"], chair["kind"]
+    return (
+        kind if status == "f" and kind != "standard" else SHAPES[status],
+        f"{chair['x'] * CELL:g}",
+        f"{chair['y'] * CELL:g}",
+        chair["label"],
+        chair["number"],
+        status,
+        tier % TIERS,
+        tier,
+        kind,
+        words.describe(chair, price),
+    )
+
+
+def _names(rows: Sequence[Sequence[Chair]]) -> SafeString:
+    """Row names before each row's first seat, section names over each section."""
+    beside = [
+        (f"{(row[0]['x'] - 0.35) * CELL:g}", f"{row[0]['y'] * CELL + 13:g}", "row-text", row[0]["row"]) for row in rows
+    ]
+    over = []
+    for section, group in itertools.groupby(rows, key=lambda row: row[0]["section"]):
+        chairs = list(itertools.chain.from_iterable(group))
+        if section:
+            centre = (min(chair["x"] for chair in chairs) + max(chair["x"] for chair in chairs)) / 2
+            edge = min(chair["y"] for chair in chairs)
+            over.append((f"{centre * CELL + SEAT / 2:g}", f"{edge * CELL - 7:g}", "section-text", section))
+    return format_html_join("", '<text x="{}" y="{}" class="{}">{}</text>', [*beside, *over])

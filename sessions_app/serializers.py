@@ -1,0 +1,243 @@
+"""The catalogue on the wire."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+from uuid import UUID
+
+from django.utils.translation import gettext as _
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from realtime.rest import Id, Money, Text, WholeNumber
+from sessions_app.models import (
+    MAX_SEATS,
+    Hall,
+    SeatKind,
+    Session,
+    Show,
+    TicketType,
+    Venue,
+    currency_code,
+)
+from sessions_app.operations import (
+    EARLIEST,
+    HIGHEST_PRICE,
+    LATEST,
+    LONGEST_HOLD,
+    MAX_MINUTES,
+    MAX_PER_BUYER,
+    MAX_PLACES,
+    NewTicketType,
+)
+
+
+def money(amount: int | None, currency: str) -> dict[str, Any] | None:
+    return None if amount is None else {"amount": amount, "currency": currency}
+
+
+class Time(serializers.DateTimeField):
+    """RFC 3339 in UTC, whatever the time zone of the pages."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(default_timezone=dt.UTC, **options)
+
+
+# --- Answers
+
+
+class VenueOut(serializers.ModelSerializer[Venue]):
+    class Meta:
+        model = Venue
+        fields = ["id", "name", "city", "address"]
+
+
+class HallOut(serializers.ModelSerializer[Hall]):
+    venue = VenueOut()
+    seats = serializers.IntegerField(source="seat_count", help_text="How many chairs it has.")
+
+    class Meta:
+        model = Hall
+        fields = ["id", "name", "venue", "seats"]
+
+
+class ShowOut(serializers.ModelSerializer[Show]):
+    class Meta:
+        model = Show
+        fields = ["id", "title", "synopsis", "duration_minutes", "rating", "genre"]
+
+
+class SessionOut(serializers.ModelSerializer[Session]):
+    show = ShowOut()
+    hall = serializers.UUIDField(source="hall_id", allow_null=True)
+    starts_at = Time()
+    ends_at = Time()
+    on_sale_at = Time(allow_null=True, help_text="null: at once.")
+    cancelled_at = Time(allow_null=True)
+    venue = VenueOut(source="hall.venue", default=None, allow_null=True)
+    available = serializers.IntegerField(help_text="Places left, numbered and not.")
+    capacity = serializers.IntegerField(help_text="Places there are.")
+    from_price = serializers.SerializerMethodField(help_text="Its cheapest place.")
+
+    class Meta:
+        model = Session
+        fields = [
+            "id",
+            "show",
+            "venue",
+            "hall",
+            "room",
+            "starts_at",
+            "ends_at",
+            "on_sale_at",
+            "cancelled_at",
+            "currency",
+            "hold_seconds",
+            "max_hold_seconds",
+            "max_per_buyer",
+            "available",
+            "capacity",
+            "from_price",
+        ]
+
+    @extend_schema_field(Money(allow_null=True))
+    def get_from_price(self, session: Any) -> dict[str, Any] | None:
+        return money(session.from_price, session.currency)
+
+
+class TicketTypeOut(serializers.ModelSerializer[TicketType]):
+    session = serializers.UUIDField(source="session_id")
+    price = serializers.SerializerMethodField()
+    numbered = serializers.SerializerMethodField(help_text="Whether it prices seats; else it is general admission.")
+    capacity = serializers.IntegerField(source="places")
+    available = serializers.IntegerField(source="places_left")
+
+    class Meta:
+        model = TicketType
+        fields = ["id", "session", "name", "price", "numbered", "capacity", "available"]
+
+    @extend_schema_field(Money)
+    def get_price(self, ticket_type: TicketType) -> dict[str, Any] | None:
+        return money(ticket_type.price, ticket_type.session.currency)
+
+    def get_numbered(self, ticket_type: TicketType) -> bool:
+        return ticket_type.capacity is None
+
+
+class CountsOut(serializers.Serializer[Any]):
+    free = serializers.IntegerField()
+    held = serializers.IntegerField()
+    sold = serializers.IntegerField()
+    blocked = serializers.IntegerField()
+
+
+class SessionDetailOut(SessionOut):
+    counts = CountsOut(help_text="Of its seats.")
+    ticket_types = TicketTypeOut(many=True)
+
+    class Meta(SessionOut.Meta):
+        fields = [*SessionOut.Meta.fields, "counts", "ticket_types"]
+
+
+class SeatOut(serializers.Serializer[Any]):
+    label = serializers.CharField()  # type: ignore[assignment] # the field on the wire has this name
+    section = serializers.CharField()
+    row = serializers.CharField()
+    number = serializers.IntegerField()
+    x = serializers.FloatField(help_text="In seat widths; 0 is the middle.")
+    y = serializers.FloatField(help_text="In seat widths; 0 is the stage.")
+    kind = serializers.ChoiceField(choices=SeatKind.choices)
+    ticket_type = serializers.UUIDField()
+    status = serializers.ChoiceField(choices=["free", "held", "sold", "blocked"])
+    held_until = Time(required=False, help_text="Only while it is held.")
+
+
+class SeatMapOut(serializers.Serializer[Any]):
+    session = serializers.UUIDField()
+    version = serializers.IntegerField()
+    counts = CountsOut()
+    seats = SeatOut(many=True)
+
+
+class CompactSeatMapOut(serializers.Serializer[Any]):
+    version = serializers.IntegerField()
+    seats = serializers.CharField(help_text="One status letter a seat, in plan order: f h s b.")
+
+
+# --- Requests
+
+
+@extend_schema_field(
+    {
+        "oneOf": [
+            {"type": "string", "format": "uuid"},
+            {
+                "type": "object",
+                "required": ["title"],
+                "properties": {"title": {"type": "string", "minLength": 1, "maxLength": 160}},
+            },
+        ]
+    }
+)
+class ShowField(serializers.Field[UUID | str, Any, Any, Any]):
+    """A show's id, or `{"title"}`: the show of that title, made if there is none."""
+
+    def to_internal_value(self, data: Any) -> UUID | str:
+        if isinstance(data, dict):
+            titles = Text(max_length=160)
+            title: str = titles.run_validation(data.get("title"))
+            return title
+        ids: UUID = Id().run_validation(data)
+        return ids
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+class TicketTypeIn(serializers.Serializer[Any]):
+    name = Text(max_length=60)
+    price = WholeNumber(
+        min_value=0, max_value=HIGHEST_PRICE, required=False, help_text="Minor units; the session's price by default."
+    )
+    capacity = WholeNumber(
+        min_value=0,
+        max_value=MAX_PLACES,
+        required=False,
+        allow_null=True,
+        help_text="Places without a number. Without it: the price of the hall's section of that name.",
+    )
+
+
+class SessionIn(serializers.Serializer[Any]):
+    show = ShowField()
+    hall = Id(required=False, allow_null=True)
+    room = Text(max_length=80, required=False, allow_blank=True)
+    rows = WholeNumber(min_value=1, max_value=MAX_SEATS, required=False, allow_null=True)
+    seats_per_row = WholeNumber(min_value=1, max_value=MAX_SEATS, required=False, allow_null=True)
+    starts_at = Time()
+    price = WholeNumber(
+        min_value=0, max_value=HIGHEST_PRICE, required=False, allow_null=True, help_text="Minor units: 2500 is 25.00."
+    )
+    currency = Text(default="BRL", max_length=3, validators=[currency_code])
+    duration_minutes = WholeNumber(
+        min_value=1, max_value=MAX_MINUTES, required=False, help_text="The show's own by default; 120 for a new one."
+    )
+    hold_seconds = WholeNumber(min_value=1, max_value=3600, default=30)
+    max_hold_seconds = WholeNumber(min_value=1, max_value=LONGEST_HOLD, default=300)
+    max_per_buyer = WholeNumber(min_value=1, max_value=MAX_PER_BUYER, default=10)
+    on_sale_at = Time(required=False, allow_null=True)
+    ticket_types = TicketTypeIn(many=True, required=False)
+
+    def validate_ticket_types(self, rows: list[dict[str, Any]]) -> list[NewTicketType]:
+        return [NewTicketType(**row) for row in rows]
+
+
+class SeatMapQuery(serializers.Serializer[Any]):
+    format = serializers.ChoiceField(choices=["compact"], required=False)
+    at = Time(required=False)
+
+    def validate_at(self, at: Any) -> Any:
+        if not EARLIEST <= at <= LATEST:
+            raise serializers.ValidationError(_("Must be a date between 2000 and 2200."))
+        return at

@@ -1,0 +1,91 @@
+// @ts-check
+/**
+ * Calls to `/api/v1`, as a browser makes them: the buyer by cookie, the CSRF token beside it.
+ *
+ * @typedef {{status: number, code?: string, title?: string, detail?: string, [fact: string]: any}} Problem
+ * @typedef {{ok: true, status: number, body: any} | {ok: false, status: number, problem: Problem}} Answer
+ */
+
+const RETRIES = 3;
+
+let drift = 0;
+
+/** The server's time in milliseconds: a clock that is off by more than its answers' precision is corrected. */
+export function serverNow() {
+  return Date.now() + (Math.abs(drift) > 2_000 ? drift : 0);
+}
+
+/** @param {Response} response */
+function noteTime(response) {
+  const date = Date.parse(response.headers.get("Date") ?? "");
+  if (date) drift = date + 500 - Date.now();
+}
+
+/** @param {number} milliseconds */
+export const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+/** A key that makes a repeated request the same request. */
+export function newKey() {
+  if (crypto.randomUUID) return crypto.randomUUID();
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+function csrf() {
+  const field = /** @type {HTMLInputElement | null} */ (document.querySelector('input[name="csrfmiddlewaretoken"]'));
+  return field?.value ?? "";
+}
+
+/**
+ * @param {string} method @param {string} path below `/api/v1`
+ * @param {{body?: object, key?: string, wait?: number}} [options]
+ * @returns {Promise<Answer>} `status` 0: nobody answered
+ */
+async function once(method, path, { body, key, wait } = {}) {
+  /** @type {Record<string, string>} */
+  const headers = { Accept: "application/json", "X-CSRFToken": csrf() };
+  if (body) headers["Content-Type"] = "application/json";
+  if (key) headers["Idempotency-Key"] = key;
+  if (wait) headers.Prefer = `wait=${wait}`;
+  try {
+    const response = await fetch(`/api/v1${path}`, {
+      method,
+      headers,
+      body: body && JSON.stringify(body),
+      cache: "no-cache",
+      credentials: "same-origin",
+    });
+    noteTime(response);
+    const text = await response.text();
+    const data = text ? JSON.parse(text) : null;
+    if (response.ok) return { ok: true, status: response.status, body: data };
+    const problem = { status: response.status, ...data, retry_after: Number(response.headers.get("Retry-After")) || 1 };
+    return { ok: false, status: response.status, problem };
+  } catch {
+    return { ok: false, status: 0, problem: { status: 0, code: "no_answer" } };
+  }
+}
+
+/** Whether the same request may be sent again, because it changes nothing twice. @param {Answer} answer */
+function worthRepeating(answer) {
+  return !answer.ok && (answer.status === 0 || answer.status >= 502 || answer.problem.code === "request_in_flight");
+}
+
+/** @param {string} path */
+export const get = (path) => once("GET", path);
+
+/** @param {string} path */
+export const remove = (path) => persist("DELETE", path, {});
+
+/** Send until somebody answers: the key makes it one request. @param {string} path @param {object} body @param {{wait?: number}} [options] */
+export const post = (path, body, options = {}) => persist("POST", path, { body, key: newKey(), ...options });
+
+/** @param {string} method @param {string} path @param {{body?: object, key?: string, wait?: number}} options */
+async function persist(method, path, options) {
+  let answer = await once(method, path, options);
+  for (let attempt = 1; attempt < RETRIES && worthRepeating(answer); attempt += 1) {
+    const asked = answer.ok || answer.status === 0 ? attempt * 0.7 : Math.min(answer.problem.retry_after, 3);
+    await pause(1_000 * asked * (0.75 + Math.random() / 2));
+    answer = await once(method, path, options);
+  }
+  return answer;
+}

@@ -1,0 +1,309 @@
+// @ts-check
+/**
+ * The seat map: one SVG, one listener, one tab stop. The server draws it; this keeps it true and lets a buyer choose.
+ *
+ * What a seat shows, strongest first: mine, chosen, lost, and else its status, one letter: f free, h held, s sold, b blocked.
+ *
+ * @typedef {{label: string, element: SVGUseElement, row: string, section: string, number: string, x: number, y: number,
+ *   type: string, kind: string, status: string}} Seat
+ * @typedef {{id: string, name: string, price: {amount: number, currency: string}}} TicketType
+ */
+
+import { money, say } from "./words.js";
+
+const ZOOMS = [1, 1.5, 2.25, 3.5]; // at 1 a seat is large enough for a finger
+const SHAPES = { f: "free", h: "held", s: "sold", b: "blocked", chosen: "chosen", mine: "mine", lost: "lost" };
+
+export class SeatMap extends EventTarget {
+  /** @type {Map<string, Seat>} */ seats = new Map();
+  /** @type {Set<string>} in the order of choice */ chosen = new Set();
+  /** @type {Set<string>} */ #mine = new Set();
+  /** @type {Set<string>} */ #lost = new Set();
+  /** @type {Seat | null} */ #current = null;
+  #zoom = 0;
+  /** @type {number[]} */ #zooms = ZOOMS;
+  #asking = false;
+  locked = false;
+
+  /** @param {HTMLElement} root @param {TicketType[]} types @param {number} most seats a buyer may choose */
+  constructor(root, types, most) {
+    super();
+    this.root = root;
+    this.types = new Map(types.map((type) => [type.id, type]));
+    this.most = most;
+    this.svg = /** @type {SVGSVGElement} */ (root.querySelector("svg.plan"));
+    this.pane = /** @type {HTMLElement} */ (root.querySelector(".plan-pane"));
+    this.hint = /** @type {HTMLElement} */ (root.querySelector(".plan-hint"));
+    this.ring = /** @type {SVGRectElement} */ (root.querySelector(".plan-ring"));
+    for (const element of /** @type {NodeListOf<SVGUseElement>} */ (root.querySelectorAll("[data-seat]"))) {
+      const row = /** @type {SVGElement} */ (element.parentNode).dataset;
+      const { seat: label = "", number = "", type = "0", kind = "standard", look: status = "f" } = element.dataset;
+      const [x, y] = [Number(element.getAttribute("x")), Number(element.getAttribute("y"))];
+      this.seats.set(label, {
+        label, element, number, kind, status, type: types[Number(type)]?.id ?? "", x, y, row: row.row ?? "", section: row.section ?? "",
+      });
+    }
+    this.#current = this.seats.values().next().value ?? null;
+    this.#current?.element.setAttribute("tabindex", "0");
+    this.#measure();
+    this.#tell(undefined);
+    this.#listen();
+  }
+
+  /** @param {Event} event */
+  #seatOf(event) {
+    const element = event.target instanceof Element ? event.target.closest("[data-seat]") : null;
+    return this.seats.get(/** @type {SVGElement | null} */ (element)?.dataset.seat ?? "");
+  }
+
+  #listen() {
+    const grid = /** @type {SVGGElement} */ (this.svg.querySelector('[role="grid"]'));
+    grid.addEventListener("click", (event) => {
+      const seat = this.#seatOf(event);
+      if (!seat) return;
+      this.#stand(seat);
+      this.toggle(seat.label);
+    });
+    grid.addEventListener("keydown", (event) => this.#key(event));
+    grid.addEventListener("focusin", (event) => {
+      const seat = this.#seatOf(event);
+      if (seat) this.#stand(seat);
+      this.#placeRing();
+    });
+    grid.addEventListener("focusout", () => this.ring.setAttribute("visibility", "hidden"));
+    grid.addEventListener("pointerover", (event) => this.#tell(this.#seatOf(event)));
+    grid.addEventListener("pointerleave", () => this.#tell(undefined));
+    this.root.querySelector("[data-zoom-in]")?.addEventListener("click", () => this.#zoomBy(1));
+    this.root.querySelector("[data-zoom-out]")?.addEventListener("click", () => this.#zoomBy(-1));
+  }
+
+  // --- moving
+
+  /** @param {KeyboardEvent} event */
+  #key(event) {
+    const from = this.#current;
+    if (!from || event.altKey || event.ctrlKey || event.metaKey) return;
+    if (event.key === "Enter" || event.key === " ") this.toggle(from.label);
+    else {
+      const to = this.#neighbour(from, event.key);
+      if (to === undefined) return;
+      if (to) this.#go(to);
+    }
+    event.preventDefault();
+  }
+
+  /** The seat next to `from` as they lie in the hall; null at the edge, undefined for a key that moves nothing. @param {Seat} from @param {string} key */
+  #neighbour(from, key) {
+    const inRow = () => [...this.seats.values()].filter((seat) => seat.row === from.row && seat.section === from.section);
+    if (key === "Home") return inRow()[0];
+    if (key === "End") return inRow().at(-1);
+    /** @type {Record<string, [number, number]>} */
+    const ways = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] };
+    const way = ways[key];
+    if (!way) return undefined;
+    const [slope, weight] = way[0] ? [0.75, 3] : [3, 2]; // sideways stays in the row; up and down looks wider
+    let best = null;
+    let least = Infinity;
+    for (const seat of this.seats.values()) {
+      const [dx, dy] = [seat.x - from.x, seat.y - from.y];
+      const along = dx * way[0] + dy * way[1];
+      const across = Math.abs(dx * way[1]) + Math.abs(dy * way[0]);
+      if (along <= 1 || across > along * slope) continue;
+      const far = along + across * weight;
+      if (far < least) [best, least] = [seat, far];
+    }
+    return best;
+  }
+
+  /** @param {Seat} seat */
+  #go(seat) {
+    this.#stand(seat);
+    seat.element.focus({ preventScroll: true });
+    seat.element.scrollIntoView({ block: "nearest", inline: "nearest" });
+  }
+
+  /** The one tab stop. @param {Seat} seat */
+  #stand(seat) {
+    if (seat !== this.#current) {
+      this.#current?.element.setAttribute("tabindex", "-1");
+      seat.element.setAttribute("tabindex", "0");
+      this.#current = seat;
+    }
+    this.#tell(seat);
+    this.#placeRing();
+  }
+
+  #placeRing() {
+    const seat = this.#current;
+    if (!seat?.element.matches(":focus-visible")) return;
+    this.ring.setAttribute("x", String(seat.x - 1));
+    this.ring.setAttribute("y", String(seat.y - 1));
+    this.ring.setAttribute("visibility", "visible");
+  }
+
+  // --- choosing
+
+  /** @param {string} label */
+  toggle(label) {
+    const seat = this.seats.get(label);
+    if (!seat || this.locked) return;
+    if (this.chosen.delete(label)) this.#changed(seat, "unchosen");
+    else if (this.#mine.has(label)) this.#tell(seat);
+    else if (seat.status !== "f") this.#announce("seat-taken", { seat: this.describe(seat) });
+    else if (this.chosen.size >= this.most) this.#announce("limit", { n: this.most });
+    else {
+      this.#lost.delete(label);
+      this.chosen.add(label);
+      this.#changed(seat, "chosen");
+    }
+  }
+
+  clear() {
+    const before = [...this.chosen];
+    this.chosen.clear();
+    before.forEach((label) => this.#paint(label));
+    this.dispatchEvent(new CustomEvent("choice"));
+  }
+
+  /** @param {Seat} seat @param {string} word */
+  #changed(seat, word) {
+    this.#paint(seat.label);
+    this.#tell(seat);
+    this.#announce(word, { seat: this.describe(seat) });
+    this.dispatchEvent(new CustomEvent("choice"));
+  }
+
+  // --- the truth from the server
+
+  /** One character a seat, in plan order. @param {string} statuses */
+  replace(statuses) {
+    let index = 0;
+    for (const seat of this.seats.values()) this.#become(seat, statuses[index++] ?? seat.status);
+  }
+
+  /** @param {Record<string, string>} changes */
+  apply(changes) {
+    for (const [label, status] of Object.entries(changes)) {
+      const seat = this.seats.get(label);
+      if (seat) this.#become(seat, status);
+    }
+  }
+
+  get asking() {
+    return this.#asking;
+  }
+
+  /** While the buyer's own request is on its way, its seats turning grey is no loss; afterwards it is. */
+  set asking(asking) {
+    this.#asking = asking;
+    const gone = [...this.chosen].filter((label) => this.seats.get(label)?.status !== "f");
+    if (!asking && gone.length) this.lose(gone);
+  }
+
+  /** @param {Seat} seat @param {string} status */
+  #become(seat, status) {
+    if (seat.status === status) return;
+    seat.status = status;
+    if (status === "f") this.#lost.delete(seat.label);
+    else if (this.chosen.has(seat.label) && !this.asking && !this.#mine.has(seat.label)) this.lose([seat.label]);
+    this.#paint(seat.label);
+  }
+
+  /** Somebody was faster: no longer chosen, and marked. @param {string[]} labels */
+  lose(labels) {
+    for (const label of labels) {
+      this.chosen.delete(label);
+      this.#lost.add(label);
+      this.#paint(label);
+    }
+    this.dispatchEvent(new CustomEvent("choice"));
+    this.dispatchEvent(new CustomEvent("lost", { detail: labels }));
+  }
+
+  /** The buyer's own seats. @param {Iterable<string>} labels */
+  own(labels) {
+    const before = [...this.#mine];
+    this.#mine = new Set(labels);
+    for (const label of this.#mine) {
+      this.chosen.delete(label);
+      this.#lost.delete(label);
+    }
+    for (const label of new Set([...before, ...this.#mine])) this.#paint(label);
+    this.#tell(undefined);
+    this.dispatchEvent(new CustomEvent("choice"));
+  }
+
+  // --- showing
+
+  /** @param {Seat} seat */
+  #look(seat) {
+    if (this.#mine.has(seat.label)) return "mine";
+    if (this.chosen.has(seat.label)) return "chosen";
+    return this.#lost.has(seat.label) && seat.status !== "f" ? "lost" : /** @type {keyof typeof SHAPES} */ (seat.status);
+  }
+
+  /** @param {string} label */
+  #paint(label) {
+    const seat = this.seats.get(label);
+    if (!seat) return;
+    const look = this.#look(seat);
+    const shape = look === "f" && seat.kind !== "standard" ? seat.kind : SHAPES[look];
+    seat.element.setAttribute("href", `#seat-${shape}`);
+    seat.element.dataset.look = look;
+    seat.element.setAttribute("aria-selected", String(look === "chosen" || look === "mine"));
+    seat.element.setAttribute("aria-label", this.describe(seat));
+    if (seat === this.#current && document.activeElement === seat.element) this.#tell(seat);
+  }
+
+  /** “Row C seat 7, free, R$ 30.00”. @param {Seat} seat */
+  describe(seat) {
+    const look = this.#look(seat);
+    const price = this.types.get(seat.type)?.price;
+    const parts = [this.name(seat.label)];
+    if (seat.kind !== "standard") parts.push(say(`kind-${seat.kind}`));
+    parts.push(say(`status-${look}`));
+    if (price && (look === "f" || look === "chosen")) parts.push(money(price));
+    return parts.join(", ");
+  }
+
+  /** “Row C seat 7”. @param {string} label */
+  name(label) {
+    const seat = this.seats.get(label);
+    if (!seat) return label;
+    const name = say("seat-name", { row: seat.row, number: seat.number });
+    return seat.section ? `${seat.section}, ${name}` : name;
+  }
+
+  /** @param {Seat | undefined} seat */
+  #tell(seat) {
+    this.hint.textContent = seat ? this.describe(seat) : this.#current && document.activeElement === this.#current.element
+      ? this.describe(this.#current) : say("hint");
+  }
+
+  /** @param {string} word @param {Record<string, string | number>} facts */
+  #announce(word, facts) {
+    this.dispatchEvent(new CustomEvent("announce", { detail: say(word, facts) }));
+  }
+
+  /** A hall wider than the page can be seen whole, too. */
+  #measure() {
+    const whole = (this.pane.clientWidth - 24) / this.svg.clientWidth;
+    if (whole < 0.9) this.#zooms = [whole, ...ZOOMS];
+    this.#zoom = this.#zooms.indexOf(1);
+    this.pane.scrollLeft = (this.pane.scrollWidth - this.pane.clientWidth) / 2;
+    this.#zoomBy(0);
+  }
+
+  /** @param {1 | 0 | -1} way */
+  #zoomBy(way) {
+    const last = this.#zooms.length - 1;
+    this.#zoom = Math.max(0, Math.min(last, this.#zoom + way));
+    const { pane } = this;
+    const middleX = (pane.scrollLeft + pane.clientWidth / 2) / pane.scrollWidth;
+    const middleY = (pane.scrollTop + pane.clientHeight / 2) / pane.scrollHeight;
+    this.svg.style.setProperty("--zoom", String(this.#zooms[this.#zoom]));
+    if (way) pane.scrollTo(middleX * pane.scrollWidth - pane.clientWidth / 2, middleY * pane.scrollHeight - pane.clientHeight / 2);
+    this.root.querySelector("[data-zoom-in]")?.toggleAttribute("disabled", this.#zoom === last);
+    this.root.querySelector("[data-zoom-out]")?.toggleAttribute("disabled", this.#zoom === 0);
+  }
+}

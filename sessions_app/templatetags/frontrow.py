@@ -1,0 +1,105 @@
+"""Money, dates and pictures in templates."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from django import template
+from django.conf import settings
+from django.utils import formats, timezone, translation
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext, pgettext
+
+from sessions_app import posters
+
+register = template.Library()
+
+NBSP = "\N{NO-BREAK SPACE}"
+SYMBOLS = {"BRL": "R$", "USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥"}
+FOREIGN = {"pt-br": {"USD": "US$", "JPY": "JP¥"}}
+SMALL_MONTHS = frozenset({"pt-br"})  # languages that write “3 de maio”
+WITHOUT_MINOR_UNITS = frozenset({"JPY", "KRW", "CLP", "PYG", "VND", "ISK", "UGX", "XAF", "XOF"})
+THREE_DIGITS = frozenset({"BHD", "JOD", "KWD", "OMR", "TND"})
+
+
+def minor_digits(currency: str) -> int:
+    """Digits after the point, by ISO 4217."""
+    if currency in WITHOUT_MINOR_UNITS:
+        return 0
+    return 3 if currency in THREE_DIGITS else 2
+
+
+@register.filter
+def money(amount: int | None, currency: str) -> str:
+    """Minor units as a reader of the page's language writes them: R$30.00, R$ 30,00."""
+    if amount is None:
+        return ""
+    digits = minor_digits(currency)
+    number = formats.number_format(amount / 10**digits, digits, use_l10n=True, force_grouping=True)
+    language = translation.get_language() or "en"
+    symbol = FOREIGN.get(language, {}).get(currency) or SYMBOLS.get(currency)
+    spaced = language == "pt-br" or symbol is None
+    return f"{symbol or currency}{NBSP if spaced else ''}{number}"
+
+
+@register.filter
+def clock(moment: dt.datetime) -> str:
+    return formats.date_format(timezone.localtime(moment), pgettext("time of day", "g:i A"))
+
+
+@register.filter
+def day(moment: dt.date) -> str:
+    """“Friday, May 3”, in the language's own order and case."""
+    text = formats.date_format(_local(moment), pgettext("day", "l, F j"))
+    return text.capitalize() if translation.get_language() in SMALL_MONTHS else text
+
+
+@register.filter
+def short_day(moment: dt.date) -> str:
+    return formats.date_format(_local(moment), pgettext("short day", "M j"))
+
+
+@register.filter
+def weekday(moment: dt.date) -> str:
+    """Today, tomorrow, or the weekday's short name."""
+    ahead = (_local(moment) - timezone.localdate()).days
+    near = {0: gettext("Today"), 1: gettext("Tomorrow")}
+    return near.get(ahead) or formats.date_format(_local(moment), "D")
+
+
+def _local(moment: dt.date) -> dt.date:
+    return timezone.localtime(moment).date() if isinstance(moment, dt.datetime) else moment
+
+
+@register.filter
+def duration(minutes: int) -> str:
+    hours, rest = divmod(minutes, 60)
+    parts = [gettext("%d h") % hours if hours else "", gettext("%d min") % rest if rest else ""]
+    return " ".join(part for part in parts if part)
+
+
+@register.filter
+def grouped(code: str) -> SafeString:
+    """A long code in groups that an eye can follow; copied, it is still one word."""
+    return format_html_join("", "<span>{}</span>", ((code[start : start + 5],) for start in range(0, len(code), 5)))
+
+
+@register.simple_tag
+def poster(title: str) -> SafeString:
+    return posters.poster(title)
+
+
+@register.simple_tag
+def live_url() -> str:
+    """Where sockets live, when not at the page's own address."""
+    return str(settings.LIVE_URL)
+
+
+@register.simple_tag
+def languages() -> list[tuple[str, str, str]]:
+    """Code, short name and own name of each language of the pages."""
+    return [
+        (code, code[:2].upper(), str(translation.get_language_info(code)["name_local"]))
+        for code, _name in settings.LANGUAGES
+    ]

@@ -1,0 +1,113 @@
+"""Pages of the catalogue: what's on, and one session with its seats."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.utils.dateparse import parse_date
+from django.views.decorators.cache import cache_control
+from django.views.decorators.csrf import ensure_csrf_cookie
+from django.views.decorators.http import require_safe
+
+from sessions_app import programme, queries, seat_plan
+from sessions_app.models import Session, TicketType
+from sessions_app.programme import Wanted
+from sessions_app.templatetags.frontrow import money
+from sessions_app.visitors import Visitor
+
+
+@require_safe
+@cache_control(private=True, no_cache=True)
+def whats_on(request: HttpRequest) -> HttpResponse:
+    asked = wanted(request.GET)
+    days = programme.days(asked)
+    if asked.day is None and days and not asked.search:
+        asked = dataclasses.replace(asked, day=days[0])
+    return render(
+        request,
+        "sessions_app/whats_on.html",
+        {
+            "wanted": asked,
+            "days": days,
+            "programme": programme.programme(asked),
+            "venues": queries.venues(),
+            "page": "whats-on",
+        },
+    )
+
+
+def wanted(asked: Mapping[str, str]) -> Wanted:
+    """What cannot be read is not asked for."""
+    return Wanted(
+        search=asked.get("q", "").replace("\0", "").strip()[:100],
+        venue=_uuid(asked.get("venue", "")),
+        day=_day(asked.get("day", "")),
+    )
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def _day(text: str) -> dt.date | None:
+    try:
+        return parse_date(text)
+    except ValueError:
+        return None
+
+
+@require_safe
+@cache_control(private=True, no_cache=True)
+@ensure_csrf_cookie
+def session(request: Visitor, session_id: UUID) -> HttpResponse:
+    request.ensure_buyer()
+    try:
+        found = queries.find(session_id)
+    except Session.DoesNotExist:
+        raise Http404 from None
+    seat_map = queries.seat_map(session_id)
+    types = list(queries.ticket_types().filter(session=session_id))
+    tiers = {str(type_.pk): type_ for type_ in types}
+    prices = {key: money(type_.price, found.currency) for key, type_ in tiers.items()}
+    return render(
+        request,
+        "sessions_app/session.html",
+        {
+            "session": found,
+            "plan": seat_plan.draw(seat_map["seats"], prices=prices) if seat_map["seats"] else None,
+            "tiers": [
+                type_ for key, type_ in tiers.items() if any(seat["ticket_type"] == key for seat in seat_map["seats"])
+            ],
+            "stock": [type_ for type_ in types if type_.capacity is not None],
+            "kinds": sorted({seat["kind"] for seat in seat_map["seats"]} - {"standard"}),
+            "closed": found.is_closed_at(timezone.now()),
+            "opens_later": not found.sells_at(timezone.now()),
+            "data": session_data(found, types, version=seat_map["version"]),
+            "page": "session",
+        },
+    )
+
+
+def session_data(found: Session, types: list[TicketType], *, version: int) -> dict[str, Any]:
+    """What the page's script starts from."""
+    return {
+        "id": str(found.pk),
+        "version": version,
+        "most": found.max_per_buyer,
+        "on_sale_at": found.on_sale_at.isoformat() if found.on_sale_at else None,
+        "closed": found.is_closed_at(timezone.now()),
+        "types": [
+            {"id": str(type_.pk), "name": type_.name, "price": {"amount": type_.price, "currency": found.currency}}
+            for type_ in types
+        ],
+    }

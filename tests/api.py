@@ -1,0 +1,49 @@
+"""The API as a client of it sees it."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from rest_framework.test import APIClient
+
+from config import identity
+from config.identity import Buyer
+from ticketing.models import User
+
+PROBLEM = "application/problem+json"
+
+
+def client_of(buyer: UUID | User | Buyer) -> APIClient:
+    """A client with the access token of a guest (by id), of an account, or of a buyer."""
+    if isinstance(buyer, UUID):
+        buyer = Buyer(id=buyer, is_guest=True)
+    elif isinstance(buyer, User):
+        buyer = Buyer(id=buyer.pk, is_guest=False)
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {identity.issue_tokens(buyer)['access']}")
+    return client
+
+
+def post(client: APIClient, path: str, body: Any = None, **headers: str) -> Any:
+    """JSON to a path below /api/v1; keywords are headers: `prefer="wait=5"`, `idempotency_key="k"`."""
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    return client.post(f"/api/v1{path}", body, format="json", headers=sent)
+
+
+def get(client: APIClient, path: str, **query: Any) -> Any:
+    return client.get(f"/api/v1{path}", query)
+
+
+def assert_problem(response: Any, status: int, code: str) -> dict[str, Any]:
+    """That it is this problem, whole and proper; its body."""
+    body: dict[str, Any] = response.json()
+    assert response.status_code == status, body
+    assert response["Content-Type"] == PROBLEM
+    assert body["code"] == code, body
+    assert body["status"] == status
+    assert body["type"] == f"urn:frontrow:problem:{code}"
+    assert body["title"]
+    assert body["detail"]
+    assert body["request_id"] == response["X-Request-ID"]
+    return body

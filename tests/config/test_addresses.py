@@ -1,0 +1,42 @@
+"""The address that asks, which nobody can forge."""
+
+from __future__ import annotations
+
+import pytest
+from django.conf import LazySettings
+from django.test import RequestFactory
+
+from config.addresses import client_ip
+
+
+def seen(remote: str, forwarded: str | None = None) -> str:
+    headers = {} if forwarded is None else {"x-forwarded-for": forwarded}
+    return client_ip(RequestFactory().get("/", REMOTE_ADDR=remote, headers=headers))
+
+
+class TestClientIp:
+    def test_is_who_connects(self) -> None:
+        assert seen("203.0.113.9") == "203.0.113.9"
+
+    def test_takes_nobodys_word_for_it(self) -> None:
+        assert seen("203.0.113.9", "198.51.100.1") == "203.0.113.9"
+
+    @pytest.mark.parametrize(
+        ("forwarded", "address"),
+        [
+            ("198.51.100.1", "198.51.100.1"),
+            ("1.1.1.1, 198.51.100.1", "198.51.100.1"),
+            ("1.1.1.1, 198.51.100.1, 10.77.0.9", "198.51.100.1"),
+            ("198.51.100.1:4711", "198.51.100.1"),
+            ("[2001:db8::1]:4711", "2001:db8::1"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("nonsense", "10.77.0.2"),
+            ("1.1.1.1, nonsense", "10.77.0.2"),
+            ("", "10.77.0.2"),
+        ],
+    )
+    def test_believes_trusted_proxies_from_the_near_end(
+        self, settings: LazySettings, forwarded: str, address: str
+    ) -> None:
+        settings.TRUSTED_PROXIES = ["10.77.0.0/24"]
+        assert seen("10.77.0.2", forwarded) == address

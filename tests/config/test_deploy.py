@@ -1,0 +1,97 @@
+"""What is deployed names what exists: processes, metrics, services."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from django.core.management import get_commands
+
+ROOT = Path(__file__).parents[2]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+APPS = ["config", "ticketing", "reservations", "sessions_app", "realtime"]
+
+
+def counted_metrics() -> set[str]:
+    """Names as Prometheus shows them; the client adds `_total` to counters that lack it."""
+    source = "\n".join(file.read_text() for app in APPS for file in (ROOT / app).rglob("*.py"))
+    found = re.findall(r'(Counter|Gauge|Histogram)\(\s*"(frontrow_\w+)"', source)
+    return {name.removesuffix("_total") + "_total" if kind == "Counter" else name for kind, name in found}
+
+
+def metrics_in(text: str) -> set[str]:
+    return {re.sub(r"_(bucket|sum|count)$", "", name) for name in re.findall(r"frontrow_[a-z_]+[a-z]", text)}
+
+
+@pytest.mark.parametrize(
+    "document",
+    ["deploy/grafana/dashboards/frontrow.json", "deploy/prometheus/alerts.yml", "docs/operator.md", "docs/scaling.md"],
+)
+def test_a_metric_that_is_shown_is_counted(document: str) -> None:
+    assert metrics_in((ROOT / document).read_text()) - counted_metrics() == set()
+
+
+def test_an_operator_is_told_of_every_metric() -> None:
+    assert counted_metrics() - metrics_in((ROOT / "docs/operator.md").read_text()) == set()
+
+
+def test_every_process_of_the_compose_file_is_a_command() -> None:
+    words = [" ".join(service["command"]) for service in SERVICES.values() if isinstance(service.get("command"), list)]
+    started = {command for line in words for command in re.findall(r"manage\.py (\w+)", line)}
+    assert started == {"web", "live", "worker", "beat", "relay"}
+    assert started <= set(get_commands())
+
+
+def test_every_command_that_operators_read_about_exists() -> None:
+    told = set(re.findall(r"manage\.py (\w+)", (ROOT / "docs/operator.md").read_text()))
+    assert told - set(get_commands()) == set()
+
+
+def test_nothing_of_the_site_starts_before_the_tables_are_there() -> None:
+    processes = [service for service in SERVICES.values() if service.get("build") and service.get("restart") != "no"]
+    assert len(processes) == 6
+    for process in processes:
+        assert process["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
+
+
+def test_whatever_others_wait_for_says_when_it_is_healthy() -> None:
+    awaited = {
+        name
+        for service in SERVICES.values()
+        for name, wait in service.get("depends_on", {}).items()
+        if wait["condition"] == "service_healthy"
+    }
+    checked_in_the_image = {"web", "live"}
+    assert {name for name in awaited - checked_in_the_image if "test" not in SERVICES[name]["healthcheck"]} == set()
+
+
+def test_only_the_proxy_is_open_to_the_street() -> None:
+    open_wide = {
+        name
+        for name, service in SERVICES.items()
+        for port in service.get("ports", [])
+        if not port.startswith("127.0.0.1:")
+    }
+    assert open_wide == {"proxy"}
+
+
+def test_the_processes_believe_the_proxy_alone() -> None:
+    address = SERVICES["proxy"]["networks"]["front"]["ipv4_address"]
+    assert SERVICES["web"]["environment"]["TRUSTED_PROXIES"] == address
+
+
+def test_prometheus_reads_services_that_exist() -> None:
+    jobs = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())["scrape_configs"]
+    names = {name for job in jobs for source in job.get("dns_sd_configs", []) for name in source["names"]}
+    assert names == {"web", "live", "worker", "jobs", "relay"}
+    assert names <= set(SERVICES)
+
+
+def test_the_dashboard_asks_the_data_source_that_is_provisioned() -> None:
+    provisioned = yaml.safe_load((ROOT / "deploy/grafana/provisioning/datasources/prometheus.yml").read_text())
+    dashboard = json.loads((ROOT / "deploy/grafana/dashboards/frontrow.json").read_text())
+    asked = {panel["datasource"]["uid"] for panel in dashboard["panels"] if "datasource" in panel}
+    assert asked == {source["uid"] for source in provisioned["datasources"]}

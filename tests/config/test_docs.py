@@ -1,0 +1,47 @@
+"""Documents keep their size, and point at what exists."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+RECORDS = sorted(ROOT.glob("docs/adr/*.md"))
+SCREEN_AND_A_HALF = 90  # lines
+
+
+def relative_links(text: str) -> list[str]:
+    """Targets of links and images, without code blocks, web addresses and anchors."""
+    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    targets = re.findall(r"\]\(([^)\s]+)\)", prose)
+    return [target.partition("#")[0] for target in targets if not re.match(r"[a-z]+:|#", target)]
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_links_lead_somewhere(document: Path) -> None:
+    missing = [link for link in relative_links(document.read_text()) if not (document.parent / link).exists()]
+    assert missing == []
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=name_of)
+def test_a_decision_fits_a_page(record: Path) -> None:
+    assert len(record.read_text().split()) <= 300
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=name_of)
+def test_a_decision_has_context_decision_and_consequences(record: Path) -> None:
+    headings = re.findall(r"^## (.+)$", record.read_text(), flags=re.MULTILINE)
+    assert headings == ["Context", "Decision", "Consequences"]
+
+
+def test_decisions_are_numbered_without_a_gap() -> None:
+    assert [int(record.name[:4]) for record in RECORDS] == list(range(1, len(RECORDS) + 1))
+
+
+def test_the_readme_fits_a_screen_and_a_half() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= SCREEN_AND_A_HALF

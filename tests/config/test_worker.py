@@ -1,0 +1,112 @@
+"""Workers that wait in a blocking read."""
+
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import pytest
+from celery.bootsteps import CLOSE, RUN
+from celery.exceptions import WorkerShutdown
+from celery.worker import state
+from django.test import override_settings
+
+from config.blocking_worker import BlockingWorker, blocking_loop
+from config.celery import app
+from config.management.commands import worker
+from tests.processes import Processes, fresh_database, until
+
+
+class TestQueues:
+    @override_settings(SHARDS=3)
+    def test_are_those_of_all_shards(self) -> None:
+        assert worker.holds("") == ["holds.0", "holds.1", "holds.2"]
+
+    @override_settings(SHARDS=3)
+    def test_are_those_of_some_shards_when_asked(self) -> None:
+        assert worker.holds("0,2") == ["holds.0", "holds.2"]
+
+
+class TestBlockingWorker:
+    def test_uses_no_event_loop_and_keeps_heartbeats(self) -> None:
+        with mock.patch("celery.apps.worker.check_privileges"):
+            made = BlockingWorker(app=app, pool_cls="solo", concurrency=1, queues=["holds.0"], quiet=True)
+        assert not made.use_eventloop
+        assert made.consumer_cls.__name__ == "BlockingConsumer"
+
+
+class Reads:
+    """A connection whose reads are given; after the last one its consumer closes."""
+
+    supports_heartbeats = True
+
+    def __init__(self, reads: list[Any], blueprint: SimpleNamespace, log: list[str]) -> None:
+        self.reads, self.blueprint, self.log = deque(reads), blueprint, log
+
+    def drain_events(self, timeout: float) -> None:
+        assert timeout <= 0.5
+        self.log.append("read")
+        if len(self.reads) == 1:
+            self.blueprint.state = CLOSE
+        outcome = self.reads.popleft()
+        if outcome is not None:
+            raise outcome
+
+    def heartbeat_check(self, _rate: float) -> None:
+        self.log.append("heartbeat")
+
+
+@pytest.fixture
+def log() -> list[str]:
+    return []
+
+
+@pytest.fixture(autouse=True)
+def nobody_stops_us() -> Iterator[None]:
+    yield
+    state.should_stop = None
+
+
+def loop(reads: list[Any], log: list[str], *, heartbeat: float = 5) -> None:
+    blueprint = SimpleNamespace(state=RUN)
+    connection = Reads(reads, blueprint, log)
+    consumer = mock.Mock(connection=connection)
+    consumer.perform_pending_operations.side_effect = lambda: log.append("acks")
+    qos = SimpleNamespace(prev=1, value=1)
+    blocking_loop(consumer, connection, mock.Mock(), blueprint, None, qos, heartbeat, None)
+
+
+class TestLoop:
+    def test_acknowledges_what_is_done_before_it_waits_again(self, log: list[str]) -> None:
+        loop([None, None], log)
+        assert log == ["acks", "read", "heartbeat", "acks", "read", "heartbeat"]
+
+    def test_goes_on_when_nothing_came(self, log: list[str]) -> None:
+        loop([TimeoutError(), TimeoutError(), None], log)
+        assert log.count("read") == 3
+
+    def test_tells_of_a_broken_connection(self, log: list[str]) -> None:
+        with pytest.raises(ConnectionResetError):
+            loop([ConnectionResetError(), None], log)
+
+    def test_acknowledges_before_it_stops(self, log: list[str]) -> None:
+        state.should_stop = 0
+        with pytest.raises(WorkerShutdown):
+            loop([None], log)
+        assert log == ["acks"]
+
+    def test_sends_no_heartbeat_where_none_was_agreed(self, log: list[str]) -> None:
+        loop([None], log, heartbeat=0)
+        assert "heartbeat" not in log
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("jobs", [False, True])
+def test_a_worker_stops_by_itself_soon_after_it_was_asked(tmp_path: Path, jobs: bool) -> None:
+    with fresh_database() as database, Processes(folder=tmp_path, DATABASE_URL=database) as site:
+        process = site.worker(jobs=jobs)
+        until(lambda: "ready." in process.last_words(), seconds=30, what="its being ready")
+        process.popen.terminate()
+        assert process.popen.wait(5) == 0

@@ -1,0 +1,36 @@
+"""What a server hands over arrives whole."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.test import RequestFactory
+
+from config.wsgi import application
+from tests.api import PROBLEM
+
+
+def post(body: bytes, **environ: Any) -> tuple[str, str, Any]:
+    """Sent to the API by a client that doesn't say how long it is: status, type and body of the answer."""
+    told: list[Any] = []
+    request = RequestFactory().post("/api/v1/auth/token", content_type="application/json")
+    sent = {**request.environ, "wsgi.input": io.BytesIO(body), "HTTP_TRANSFER_ENCODING": "chunked", **environ}
+    said = b"".join(application(sent, lambda status, headers, *_more: told.extend((status, dict(headers)))))
+    return told[0][:3], told[1]["Content-Type"], json.loads(said)
+
+
+class TestBodyInChunks:
+    @pytest.mark.parametrize("length", ["", "0", "3"])
+    def test_is_read_whatever_length_is_claimed(self, length: str) -> None:
+        status, kind, answer = post(b'{"username": "ana"}', CONTENT_LENGTH=length)
+        assert (status, kind) == ("400", PROBLEM)
+        assert [error["field"] for error in answer["errors"]] == ["password"]
+
+    @pytest.mark.parametrize("size", [settings.API_LARGEST_BODY, settings.DATA_UPLOAD_MAX_MEMORY_SIZE * 2])
+    def test_is_refused_when_it_is_too_large(self, size: int) -> None:
+        status, kind, answer = post(b'{"username": "' + b"a" * size)
+        assert (status, kind, answer["code"]) == ("413", PROBLEM, "too_large")

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.db.backends.postgresql.operations import DatabaseOperations
+from django.utils import translation
+
+from config import cache
+from realtime import wire
+from reservations import claims, front_door, sale_facts
+from reservations.hold_request import Ask
+from reservations.models import Reservation
+from sessions_app.models import Session
+from tests import factories
+
+Hold = Callable[..., Reservation]
+
+
+def _delete_everything(self: DatabaseOperations, style: object, tables: list[str], **_how: object) -> list[str]:
+    """Between tests: deleting a few rows takes milliseconds, truncating forty tables half a second."""
+    deletes = [f"DELETE FROM {self.quote_name(table)}" for table in tables]  # noqa: S608 Django's own table names
+    return ["SET session_replication_role = replica", *deletes, "SET session_replication_role = origin"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_flush() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DatabaseOperations, "sql_flush", _delete_everything)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _nothing_remembered(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Each test starts with an empty Redis (our keys only), in English, and in a process that knows no session."""
+    translation.activate(settings.LANGUAGE_CODE)
+    forget_redis()
+    sale_facts.forget()
+    yield
+    wire.flush()
+
+
+def forget_redis() -> None:
+    """In both databases. Never `cache.clear()`: it flushes a whole one, which may hold somebody else's keys too."""
+    for client in (claims.client(), cache.client()):
+        for name in client.scan_iter(f"{settings.KEY_PREFIX}:*", count=1_000):
+            client.delete(name)
+
+
+@pytest.fixture
+def ana() -> uuid.UUID:
+    return uuid.uuid4()
+
+
+@pytest.fixture
+def bruno() -> uuid.UUID:
+    return uuid.uuid4()
+
+
+@pytest.fixture
+def session(transactional_db: None) -> Session:
+    """A room of 4 by 4, A1 to D4, on sale."""
+    made: Session = factories.SessionFactory.create()
+    return made
+
+
+@pytest.fixture
+def hold() -> Hold:
+    """Ask for seats through the front door and settle at once; the reservation as it stands then."""
+
+    def hold(session: Session, *seats: str, buyer: uuid.UUID, **ask: Any) -> Reservation:
+        admission = front_door.admit(Ask(session=session.pk, seats=seats, **ask), buyer=buyer)
+        return Reservation.objects.get(pk=admission.id)
+
+    return hold

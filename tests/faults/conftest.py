@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests import services
+from tests.api_client import ApiClient
+from tests.processes import Process, Processes, fresh_database
+from tests.proxy import Proxy
+from ticketing.management.commands.audit import CHECKS
+
+OWNER = """
+from django.contrib.auth import get_user_model
+get_user_model().objects.create_superuser("owner", "owner@example.com", "frontrow-demo")
+"""
+
+
+@dataclasses.dataclass(slots=True)
+class Site:
+    """A whole installation: two web processes, two workers, one for jobs, beat and relay.
+
+    `wire` leads to its RabbitMQ, where it has one, `redis_wire` to its Redis.
+    """
+
+    processes: Processes
+    webs: list[Process]
+    workers: list[Process]
+    wire: Proxy | None
+    owner: ApiClient
+    database: str
+    redis_wire: Proxy
+
+    def guests(self, number: int) -> list[ApiClient]:
+        """So many new buyers, spread over the web processes."""
+        doors = [ApiClient(web.port or 0) for web in self.webs]
+        return [doors[n % len(doors)].guest() for n in range(number)]
+
+    def findings(self) -> list[str]:
+        """What `manage.py audit` would find, without the seconds that a command takes to start."""
+        with psycopg.connect(self.database) as connection:
+            return [
+                check.name for check in CHECKS if connection.execute(check.sql.encode(), check.parameters).fetchone()
+            ]
+
+
+@pytest.fixture(scope="package", params=["embedded", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
+def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """On what `make run` embeds (PostgreSQL's inbox is the line), and with RabbitMQ."""
+    folder = tmp_path_factory.mktemp(f"site-{request.param}")
+    with fresh_database() as database:
+        if request.param == "embedded":
+            yield from _site(folder, None, DATABASE_URL=database, RABBITMQ_URL="", LINE="inbox")
+        else:
+            with Proxy(services.current().rabbitmq_url) as wire:
+                yield from _site(folder, wire, DATABASE_URL=database, RABBITMQ_URL=wire.url, LINE="rabbitmq")
+
+
+def _site(folder: Path, wire: Proxy | None, **environment: str) -> Iterator[Site]:
+    with (
+        Proxy(services.current().redis_url) as redis_wire,
+        Processes(folder=folder, RATE_LIMITS="off", REDIS_URL=redis_wire.url, **environment) as processes,
+    ):
+        processes.manage("migrate")
+        processes.manage("shell", "-c", OWNER)
+        webs = [processes.web(), processes.web()]
+        workers = [processes.worker(), processes.worker()]
+        processes.worker(jobs=True)
+        processes.beat()
+        processes.relay()
+        for web in webs:
+            processes.wait_until_ready(web)
+        owner = ApiClient(webs[0].port or 0).sign_in("owner", "frontrow-demo")
+        yield Site(processes, webs, workers, wire, owner, environment["DATABASE_URL"], redis_wire)

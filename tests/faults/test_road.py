@@ -1,0 +1,203 @@
+"""The whole road on real processes: web, line, worker, database. Each test ends with the audit."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+import redis
+
+from tests.api_client import Answer, ApiClient
+from tests.faults.conftest import Site
+from tests.processes import until
+from tests.race.racing import ROUNDS, race
+
+pytestmark = pytest.mark.fault
+
+FINAL = {"held", "rejected", "expired", "cancelled", "confirmed"}
+
+
+@pytest.fixture(autouse=True)
+def _sound(site: Site) -> Iterator[None]:
+    yield
+    until(lambda: not site.findings(), seconds=20, what="the audit finding nothing")
+
+
+def statuses(answers: list[Answer | Exception]) -> Counter[int]:
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
+    return Counter(answer.status for answer in answers if isinstance(answer, Answer))
+
+
+def settled(buyer: ApiClient, answer: Answer) -> bool:
+    return buyer.status(answer.body["id"]) in FINAL
+
+
+class TestCinema:
+    @pytest.mark.race
+    def test_sells_the_last_two_seats_to_two_of_ten_buyers(self, site: Site) -> None:
+        buyers = site.guests(10)
+        for _round in range(ROUNDS):
+            session = site.owner.new_session(rows=1, seats_per_row=2)
+            answers = race([partial(buyer.hold, session, f"A{1 + n % 2}", wait=10) for n, buyer in enumerate(buyers)])
+            assert statuses(answers) == {201: 2, 409: 8}
+            for answer in answers:
+                if isinstance(answer, Answer) and answer.status == 409:
+                    assert answer.body["code"] == "seats_unavailable"
+                    assert answer.body["conflicts"][0]["seat"] in {"A1", "A2"}
+
+    @pytest.mark.race
+    def test_knows_no_deadlock_between_buyers_who_ask_crosswise(self, site: Site) -> None:
+        buyers = site.guests(50)
+        for _round in range(ROUNDS):
+            session = site.owner.new_session(rows=1, seats_per_row=3)
+            ways = [("A1", "A3"), ("A3", "A1")]
+            answers = race([partial(buyer.hold, session, *ways[n % 2], wait=10) for n, buyer in enumerate(buyers)])
+            assert statuses(answers) == {201: 1, 409: 49}
+
+    def test_shows_the_free_seat_on_the_map_again_and_sells_it_when_a_hold_ran_out(self, site: Site) -> None:
+        ana, bruno = site.guests(2)
+        session = site.owner.new_session(hold_seconds=2)
+        held = ana.hold(session, "A1", wait=10)
+        assert held.status == 201
+        assert bruno.hold(session, "A1").status == 409
+        until(lambda: bruno.hold(session, "A1", wait=10).status == 201, seconds=6, what="the seat coming free")
+        late = ana.pay(held.body["id"])
+        assert (late.status, late.body["code"]) == (410, "reservation_expired")
+        assert ana.call("GET", "/sales").body["results"] == []
+
+    def test_takes_a_payment_to_a_ticket(self, site: Site) -> None:
+        (ana,) = site.guests(1)
+        session = site.owner.new_session()
+        held = ana.hold(session, "A1", "A2", wait=10)
+        declined = ana.pay(held.body["id"], token="declined")
+        assert (declined.status, declined.body["code"]) == (402, "payment_declined")
+        paid = ana.pay(held.body["id"])
+        assert paid.status == 200
+        assert {ticket["seat"] for ticket in paid.body["sale"]["tickets"]} == {"A1", "A2"}
+        assert ana.pay(held.body["id"]).body["code"] == "already_paid"
+
+
+class TestKey:
+    def test_said_fifty_times_at_once_makes_one_reservation(self, site: Site) -> None:
+        (ana,) = site.guests(1)
+        doors = [ApiClient(web.port or 0, ana.token) for web in site.webs]
+        session = site.owner.new_session()
+        key = uuid.uuid4().hex
+        answers = race([partial(doors[n % 2].hold, session, "A1", key=key) for n in range(50)])
+        assert set(statuses(answers)) <= {202, 409}
+        accepted = [answer.body for answer in answers if isinstance(answer, Answer) and answer.status == 202]
+        assert accepted
+        assert all(body == accepted[0] for body in accepted)
+        refused = {answer.body["code"] for answer in answers if isinstance(answer, Answer) and answer.status == 409}
+        assert refused <= {"request_in_flight"}
+        again = doors[1].hold(session, "A1", key=key)
+        assert (again.body, again.headers["idempotent-replayed"]) == (accepted[0], "true")
+        until(lambda: settled(ana, again), what="it being settled")
+        assert len(ana.call("GET", "/reservations").body["results"]) == 1
+
+
+class TestWorkers:
+    def test_alone_settle_and_may_rest_while_requests_are_accepted(self, site: Site) -> None:
+        buyers = site.guests(12)
+        session = site.owner.new_session()
+        for worker in site.workers:
+            worker.pause()
+        try:
+            answers = [buyer.hold(session, f"A{1 + n % 4}") for n, buyer in enumerate(buyers)]
+            accepted = [(buyer, answer) for buyer, answer in zip(buyers, answers, strict=True) if answer.status == 202]
+            assert len(accepted) == 4
+            if site.wire:  # with the inbox as the line, relay drains what no worker does
+                time.sleep(1)
+                assert [buyer.status(answer.body["id"]) for buyer, answer in accepted] == ["queued"] * 4
+        finally:
+            for worker in site.workers:
+                worker.resume()
+        until(lambda: all(settled(buyer, answer) for buyer, answer in accepted), seconds=20, what="all being settled")
+        assert [buyer.status(answer.body["id"]) for buyer, answer in accepted] == ["held"] * 4
+
+    def test_killed_lose_nothing(self, site: Site) -> None:
+        buyers = site.guests(8)
+        session = site.owner.new_session()
+        accepted = []
+        for n, buyer in enumerate(buyers):
+            accepted.append((buyer, buyer.hold(session, f"{'AB'[n % 2]}{1 + n // 2}")))
+            if n == 3:
+                for worker in site.workers:
+                    worker.kill()
+        assert {answer.status for _buyer, answer in accepted} == {202}
+        site.workers[:] = [site.processes.worker(), site.processes.worker()]
+        until(lambda: all(settled(buyer, answer) for buyer, answer in accepted), seconds=40, what="all being settled")
+        assert {buyer.status(answer.body["id"]) for buyer, answer in accepted} == {"held"}
+
+
+@pytest.mark.parametrize("site", [pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)], indirect=True)
+class TestBroker:
+    def test_cut_off_makes_the_inbox_the_line_and_loses_nothing(self, site: Site) -> None:
+        assert site.wire
+        buyers = site.guests(8)
+        session = site.owner.new_session()
+        accepted = [(buyer, buyer.hold(session, f"A{n + 1}")) for n, buyer in enumerate(buyers[:2])]
+        for cut, row in ((site.wire.down, "B"), (site.wire.hole, "C")):
+            cut()
+            try:
+                accepted += [(buyer, buyer.hold(session, f"{row}{n + 1}")) for n, buyer in enumerate(buyers[2:5])]
+            finally:
+                site.wire.up()
+        assert {answer.status for _buyer, answer in accepted} == {202}
+        until(lambda: all(settled(buyer, answer) for buyer, answer in accepted), seconds=40, what="all being settled")
+        assert {buyer.status(answer.body["id"]) for buyer, answer in accepted} == {"held"}
+
+
+class TestRedis:
+    def test_away_leaves_the_decision_to_postgresql(self, site: Site) -> None:
+        buyers = site.guests(6)
+        session = site.owner.new_session()
+        first = buyers[0].hold(session, "A1", wait=10)
+        site.redis_wire.down()
+        try:
+            accepted = [(buyer, buyer.hold(session, f"A{n}")) for n, buyer in enumerate(buyers[1:4], start=1)]
+            assert {answer.status for _buyer, answer in accepted} == {202}
+            until(
+                lambda: all(settled(buyer, answer) for buyer, answer in accepted), seconds=40, what="all being settled"
+            )
+        finally:
+            site.redis_wire.up()
+        states = [buyer.status(answer.body["id"]) for buyer, answer in accepted]
+        assert states == ["rejected", "held", "held"]  # A1 was taken before
+        until(lambda: buyers[5].hold(session, "A4", wait=10).status == 201, seconds=40, what="Redis being used again")
+        assert all(answer.body["arrival"] > first.body["arrival"] for _buyer, answer in accepted)
+
+    def test_that_forgot_everything_sells_no_seat_twice_and_repeats_no_arrival(self, site: Site) -> None:
+        ana, bruno = site.guests(2)
+        session = site.owner.new_session()
+        held = ana.hold(session, "A1", wait=10)
+        with redis.Redis.from_url(site.processes.environment["REDIS_URL"]) as client:
+            for name in client.scan_iter(f"{site.processes.environment['KEY_PREFIX']}:*"):
+                client.delete(name)
+        lost, won = bruno.hold(session, "A1"), bruno.hold(session, "A2")
+        assert (lost.status, won.status) == (202, 202)
+        assert held.body["arrival"] < lost.body["arrival"] < won.body["arrival"]
+        until(lambda: settled(bruno, lost) and settled(bruno, won), seconds=20, what="both being settled")
+        assert bruno.call("GET", f"/reservations/{lost.body['id']}").body["conflicts"] == [
+            {"seat": "A1", "reason": "held"}
+        ]
+        assert bruno.status(won.body["id"]) == "held"
+
+
+class TestWeb:
+    def test_killed_gives_the_same_answer_to_the_same_key_afterwards(self, site: Site) -> None:
+        (ana,) = site.guests(1)
+        session = site.owner.new_session()
+        first = ana.hold(session, "A1", key="evening")
+        web = next(web for web in site.webs if web.port == ana.port)
+        web.kill()
+        site.webs[site.webs.index(web)] = again = site.processes.web(port=web.port)
+        site.processes.wait_until_ready(again)
+        replay = ana.hold(session, "A1", key="evening")
+        assert (replay.status, replay.body) == (first.status, first.body)

@@ -1,0 +1,170 @@
+"""A browser in front of a whole site: web, live, workers, beat and relay, with a database of their own."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+
+from tests import services
+from tests.processes import Process, Processes, fresh_database
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SCREENSHOTS = os.environ.get("FRONTROW_SCREENSHOTS") == "1"
+PATIENCE = 10_000  # milliseconds; the machine may be busy
+
+DESK = {"viewport": {"width": 1440, "height": 900}, "locale": "en-US"}
+
+Window = Callable[..., Page]
+Shot = Callable[[Page, str], None]
+
+
+@dataclass
+class Site:
+    """A running site. Its catalogue is filled through its own API, as staff."""
+
+    host: str
+    processes: Processes
+    settling: list[Process]  # whoever could settle a request
+    token: str = field(default="", repr=False)
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}"
+
+    def call(self, method: str, path: str, body: object = None, *, token: str = "", **headers: str) -> Any:
+        """The answer's JSON. An answer other than 2xx fails the test."""
+        with closing(http.client.HTTPConnection(self.host, timeout=20)) as connection:
+            sent = {"Content-Type": "application/json"} | {
+                name.replace("_", "-"): value for name, value in headers.items()
+            }
+            if token:
+                sent["Authorization"] = f"Bearer {token}"
+            connection.request(method, f"/api/v1{path}", json.dumps(body) if body is not None else None, sent)
+            answer = connection.getresponse()
+            text = answer.read().decode()
+            assert answer.status < 300, f"{method} {path}: {answer.status} {text}"
+            return json.loads(text) if text else None
+
+    def new_session(self, title: str = "", **fields: object) -> str:
+        """The id of a new session: a room of 4 by 8 at R$ 30, tomorrow, unless `fields` say otherwise."""
+        self.token = (
+            self.token
+            or self.call("POST", "/auth/token", {"username": "boxoffice", "password": "frontrow-demo"})["access"]
+        )
+        described = {
+            "show": {"title": title or f"Noite {uuid.uuid4().hex[:6]}"},
+            "room": "Sala 1",
+            "rows": 4,
+            "seats_per_row": 8,
+            "starts_at": (datetime.now(UTC) + timedelta(days=1)).isoformat(),
+            "price": 3000,
+            "currency": "BRL",
+        } | fields
+        made: str = self.call(
+            "POST", "/sessions", {key: value for key, value in described.items() if value is not None}, token=self.token
+        )["id"]
+        return made
+
+    def hall(self, seats: int) -> str:
+        """The id of a seeded hall of that size."""
+        halls: list[dict[str, Any]] = self.call("GET", "/halls")["results"]
+        return next(str(hall["id"]) for hall in halls if hall["seats"] == seats)
+
+    def hold(self, session: str, *seats: str, then_pay: bool = False) -> None:
+        """Seats for some guest, held or bought by a program."""
+        guest = self.call("POST", "/auth/guest")["access"]
+        asked = {"session": session, "seats": seats}
+        held = self.call("POST", "/reservations", asked, token=guest, Prefer="wait=10")
+        assert held["status"] == "held", held
+        if then_pay:
+            card = {"payment": {"method": "fake", "token": "ok"}}
+            self.call("POST", f"/reservations/{held['id']}/pay", card, token=guest, Prefer="wait=10")
+
+
+@pytest.fixture(scope="package")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    logs = tmp_path_factory.mktemp("journeys")
+    with (
+        fresh_database() as database,
+        Processes(folder=logs, DATABASE_URL=database, FRONTROW_ENV="demo", RATE_LIMITS="off") as processes,
+    ):
+        processes.manage("migrate", "-v0")
+        web = processes.both()
+        settling = [processes.worker(), processes.relay()]
+        processes.worker(jobs=True)
+        processes.beat()
+        processes.manage("seed", "--profile", "demo")
+        processes.wait_until_ready(web)
+        yield Site(host=f"127.0.0.1:{web.port}", processes=processes, settling=settling)
+
+
+# Playwright keeps an event loop in this thread while it runs: it starts with the first journey and is gone after the last.
+
+
+@pytest.fixture(scope="package")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
+    return browser_type_launch_args | {"executable_path": services.current().chromium, "args": ["--no-sandbox"]}
+
+
+@pytest.fixture(scope="package")
+def browser(playwright: Playwright, browser_type_launch_args: dict[str, Any]) -> Iterator[Browser]:
+    running = playwright.chromium.launch(**browser_type_launch_args)
+    yield running
+    running.close()
+
+
+@pytest.fixture(scope="package")
+def browser_context_args(site: Site) -> dict[str, Any]:
+    return {"base_url": site.url, "timezone_id": "America/Sao_Paulo"}
+
+
+@pytest.fixture
+def window(new_context: Callable[..., Any]) -> Iterator[Window]:
+    """Open a browser window of somebody else each time; the test fails when any page of it complained."""
+    complaints: list[str] = []
+
+    def note(kind: str, text: str) -> None:
+        if kind == "error" and not text.startswith(
+            "Failed to load resource"
+        ):  # a refusal of the API, which is expected
+            complaints.append(text)
+
+    def open_window(**options: Any) -> Page:
+        page: Page = new_context(**(DESK | options)).new_page()
+        page.set_default_timeout(PATIENCE)
+        page.on("console", lambda message: note(message.type, message.text))
+        page.on("pageerror", lambda error: note("error", str(error)))
+        return page
+
+    yield open_window
+    assert complaints == []
+
+
+@pytest.fixture
+def shot() -> Shot:
+    """Keep a picture of a page in docs/img; only when asked, so that a test run changes no file."""
+
+    def take(page: Page, name: str) -> None:
+        if SCREENSHOTS:
+            folder = ROOT / "docs" / "img"
+            folder.mkdir(parents=True, exist_ok=True)
+            page.screenshot(path=folder / f"{name}.png", animations="disabled")
+
+    return take

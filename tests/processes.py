@@ -1,0 +1,57 @@
+"""Frontrow's real processes for a test.
+
+    with fresh_database() as database, Processes(folder=tmp_path, DATABASE_URL=database) as site:
+        site.manage("migrate")
+        web, worker = site.web(), site.worker()
+        site.wait_until_ready(web)
+        worker.kill()
+
+They run against the services of `tests.services`, under a key prefix of their own, so several may run at once.
+"""
+
+import os
+import uuid
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from bench import processes
+from bench.processes import NotInTimeError, Process, free_port, healthy, listens, until
+from tests import services
+
+__all__ = [
+    "NotInTimeError",
+    "Process",
+    "Processes",
+    "free_port",
+    "fresh_database",
+    "healthy",
+    "listens",
+    "until",
+]
+
+
+def fresh_database() -> AbstractContextManager[str]:
+    """The URL of an empty database that lives as long as the block."""
+    return processes.fresh_database(services.current().database_url, prefix="frontrow_test")
+
+
+class Processes(processes.Processes):
+    """Further keywords are environment variables."""
+
+    def __init__(self, *, folder: Path, **environment: str) -> None:
+        super().__init__(folder=folder, environment=shared_environment() | environment)
+
+
+def shared_environment() -> dict[str, str]:
+    found = services.current()
+    return (
+        dict(os.environ)
+        | {
+            "DATABASE_URL": found.database_url,
+            "REDIS_URL": found.redis_url,
+            "RABBITMQ_URL": found.rabbitmq_url or "",
+            "LINE": "",  # the tests' own process settles by itself; real processes stand in a real line
+            "KEY_PREFIX": f"test-{uuid.uuid4().hex[:8]}",
+            "PYTHONWARNINGS": "default",
+        }
+    )

@@ -1,0 +1,239 @@
+"""The sockets as they are served: uvicorn, Redis and PostgreSQL, and what really happens to seats."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import uvicorn
+from django.db import connection
+from pytest_django.fixtures import Settings
+from websockets import Subprotocol
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+from config import identity
+from config.asgi import application
+from realtime import feed, wire
+from realtime.asking import Buyer
+from reservations import operations
+from reservations.models import Reservation
+from sessions_app.models import Session
+from sessions_app.queries import seat_map
+from tests.conftest import Hold
+from tests.processes import free_port, listens, until
+from tests.proxy import Proxy
+from tests.realtime.conftest import use
+from tests.reservations.test_holding import run_out
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Live:
+    """A server of `config.asgi` in a thread of this process."""
+
+    def __init__(self) -> None:
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        self._server = uvicorn.Server(uvicorn.Config(application, lifespan="off", log_config=None))
+        self._thread = threading.Thread(target=self._server.run, args=[[self._listening]])
+
+    def start(self) -> None:
+        self._thread.start()
+        until(lambda: self._server.started, what="uvicorn")
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+        self._listening.close()
+
+    def connect(self, path: str, **options: Any) -> ClientConnection:
+        client: ClientConnection = connect(f"ws://127.0.0.1:{self.port}{path}", **options)
+        return client
+
+
+@pytest.fixture
+def live() -> Iterator[Live]:
+    server = Live()
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def hear(client: ClientConnection) -> dict[str, Any]:
+    message: dict[str, Any] = json.loads(client.recv(timeout=10))
+    return message
+
+
+def statuses(session: Session) -> tuple[int, dict[str, str]]:
+    body = seat_map(session.pk)
+    return body["version"], {seat["label"]: seat["status"] for seat in body["seats"]}
+
+
+class Map:
+    """A client's copy, kept as API.md says."""
+
+    def __init__(self, session: Session, client: ClientConnection) -> None:
+        self.session, self.client = session, client
+        self.greeting = hear(client)
+        self.version, self.seats = statuses(session)
+        self.available = 0
+
+    def follow(self, until_version: int) -> None:
+        while self.version < until_version:
+            message = hear(self.client)
+            if message["type"] != "seats" or message["version"] <= self.version:
+                continue
+            assert message["from"] <= self.version, "a diff is missing"
+            self.seats.update(message["changes"])
+            self.version, self.available = message["version"], message["available"]
+
+
+class TestTheLiveMap:
+    def test_snapshot_and_diffs_make_the_new_snapshot(
+        self, live: Live, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
+    ) -> None:
+        hold(session, "A1", buyer=ana)
+        with live.connect(f"/ws/sessions/{session.pk}") as client:
+            copy = Map(session, client)
+            first = hold(session, "B1", "B2", buyer=ana)
+            second = hold(session, "C1", buyer=bruno)
+            operations.release(reservation_id=first.pk, buyer=ana)
+            hold(session, "B2", "D4", buyer=bruno)
+            run_out(second)
+            operations.expire_holds()
+
+            version, seats = statuses(session)
+            copy.follow(version)
+
+        assert copy.greeting == {"type": "hello", "session": str(session.pk), "version": 1}
+        assert (copy.version, copy.seats) == (version, seats)
+        assert copy.available == 13
+
+    def test_two_watchers_see_the_same(self, live: Live, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+        path = f"/ws/sessions/{session.pk}"
+        with live.connect(path) as one, live.connect(path) as other:
+            maps = [Map(session, one), Map(session, other)]
+            hold(session, "A1", "A2", buyer=ana)
+            for copy in maps:
+                copy.follow(1)
+
+        assert maps[0].seats == maps[1].seats == statuses(session)[1]
+
+    def test_a_deploy_sends_clients_elsewhere(self, session: Session) -> None:
+        server = Live()
+        server.start()
+        with server.connect(f"/ws/sessions/{session.pk}") as client:
+            hear(client)
+            server.stop()
+            with pytest.raises(ConnectionClosed) as closed:
+                hear(client)
+
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1012
+
+
+class TestMyFeed:
+    def test_tells_how_a_hold_goes(self, live: Live, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+        token = identity.issue_tokens(Buyer(id=ana, is_guest=True))["access"]
+        with live.connect("/ws/me", subprotocols=[Subprotocol("bearer"), Subprotocol(token)]) as client:
+            reservation = hold(session, "A1", buyer=ana)
+            assert client.subprotocol == "bearer"
+            told = until_told(client, reservation, "held")
+            operations.release(reservation_id=reservation.pk, buyer=ana)
+            until_told(client, reservation, "cancelled")
+
+        assert told["expires_at"].endswith("Z")
+
+    def test_begins_with_what_is_unfinished(self, live: Live, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+        reservation = hold(session, "A1", buyer=ana)
+        token = identity.issue_tokens(Buyer(id=ana, is_guest=True))["access"]
+
+        with live.connect("/ws/me", subprotocols=[Subprotocol("bearer"), Subprotocol(token)]) as client:
+            first = hear(client)
+
+        assert (first["type"], first["id"], first["status"]) == ("reservation:update", str(reservation.pk), "held")
+
+
+def until_told(client: ClientConnection, reservation: Reservation, status: str) -> dict[str, Any]:
+    while True:
+        message = hear(client)
+        if (message["id"], message["status"]) == (str(reservation.pk), status):
+            return message
+
+
+class TestDaphne:
+    """The server of `runserver`, and a choice for /ws/."""
+
+    @pytest.fixture
+    def daphne(self) -> Iterator[int]:
+        name = connection.settings_dict["NAME"]
+        port = free_port()
+        url = os.environ["DATABASE_URL"].rpartition("/")[0] + f"/{name}"
+        process = subprocess.Popen(
+            [sys.executable, "-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "config.asgi:application"],
+            env=os.environ | {"DATABASE_URL": url},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            until(lambda: listens(port), seconds=60, what="daphne")
+            yield port
+        finally:
+            process.kill()
+            process.wait()
+
+    def test_serves_the_same(self, daphne: int, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+        with connect(f"ws://127.0.0.1:{daphne}/ws/sessions/{session.pk}") as client:
+            copy = Map(session, client)
+            hold(session, "A1", buyer=ana)
+            copy.follow(1)
+
+        assert copy.seats["A1"] == "h"
+
+
+@pytest.mark.fault
+class TestWhenRedisGoesAway:
+    @pytest.fixture
+    def redis_wire(self, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+        monkeypatch.setattr(feed, "REPEAT_SECONDS", 0.2)
+        monkeypatch.setattr(wire, "PATIENCE", 0.3)
+        with Proxy(settings.REDIS_URL) as proxy:
+            use(proxy.url, settings)
+            yield proxy
+
+    @pytest.mark.parametrize("how", ["down", "hole"])
+    def test_watchers_learn_that_they_missed_something_and_go_on_afterwards(
+        self, redis_wire: Proxy, how: str, live: Live, session: Session, hold: Hold, ana: uuid.UUID
+    ) -> None:
+        with live.connect(f"/ws/sessions/{session.pk}") as client:
+            copy = Map(session, client)
+            getattr(redis_wire, how)()
+            hold(session, "A1", buyer=ana)
+            assert wire.flush(10)  # the diff is given up
+
+            while (message := hear(client))["version"] < 1:
+                pass
+            assert message["from"] == 1  # a gap: fetch the seats again
+            copy.version, copy.seats = statuses(session)
+
+            redis_wire.up()
+            until(lambda: hold_and_release(session, hold, ana) and told_of_a_change(client), seconds=30, what="a diff")
+
+
+def hold_and_release(session: Session, hold: Hold, buyer: uuid.UUID) -> bool:
+    operations.release(reservation_id=hold(session, "B1", buyer=buyer).pk, buyer=buyer)
+    return True
+
+
+def told_of_a_change(client: ClientConnection) -> bool:
+    """Within the next few messages."""
+    return any(hear(client).get("changes") for _message in range(3))

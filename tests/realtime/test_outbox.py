@@ -1,0 +1,91 @@
+import asyncio
+
+import pytest
+
+from realtime import outbox
+from realtime.outbox import Outbox
+
+pytestmark = pytest.mark.asyncio
+
+
+class Reader:
+    """The far end of a socket, which may stop reading."""
+
+    def __init__(self) -> None:
+        self.got: list[str] = []
+        self.reads = asyncio.Event()
+        self.reads.set()
+        self.gone = False
+
+    async def write(self, text: str) -> None:
+        await self.reads.wait()
+        if self.gone:
+            raise BrokenPipeError
+        self.got.append(text)
+
+
+async def settle() -> None:
+    """Let every task run until it waits."""
+    for _turn in range(outbox.LONGEST * 3):
+        await asyncio.sleep(0)
+
+
+async def test_writes_in_order() -> None:
+    ana = Reader()
+    box = Outbox(ana.write)
+
+    for number in range(5):
+        assert box.offer(str(number))
+    await settle()
+
+    assert ana.got == ["0", "1", "2", "3", "4"]
+    box.close()
+
+
+async def test_a_slow_reader_delays_nobody_and_is_told_so() -> None:
+    ana, bruno = Reader(), Reader()
+    ana.reads.clear()
+    slow, quick = Outbox(ana.write), Outbox(bruno.write)
+
+    taken = 0
+    for number in range(outbox.LONGEST * 2):
+        taken += slow.offer(str(number))
+        quick.offer(str(number))
+        await asyncio.sleep(0)
+    await settle()
+
+    assert bruno.got == [str(number) for number in range(outbox.LONGEST * 2)]
+    assert taken <= outbox.LONGEST + 1
+    slow.close()
+    quick.close()
+
+
+async def test_who_skips_goes_on_with_what_is_new() -> None:
+    ana = Reader()
+    ana.reads.clear()
+    box = Outbox(ana.write)
+    box.offer("old")
+    await settle()
+    while box.offer("older than new"):
+        pass
+
+    box.skip()
+    box.offer("new")
+    ana.reads.set()
+    await settle()
+
+    assert ana.got == ["old", "new"]  # the first was being written already
+    box.close()
+
+
+async def test_a_dead_reader_takes_what_it_is_given() -> None:
+    ana = Reader()
+    ana.gone = True
+    box = Outbox(ana.write)
+
+    for _number in range(outbox.LONGEST * 2):
+        assert box.offer("anything")
+        await settle()
+
+    assert ana.got == []
+    box.close()

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+from django.contrib.messages import get_messages
+from django.test import Client
+from django.urls import reverse
+
+from realtime.models import Event
+from sessions_app.models import Seat, Session
+from tests import factories
+from tests.conftest import Hold
+
+SEATS = "admin:sessions_app_seat_changelist"
+
+
+@pytest.fixture
+def desk(session: Session) -> Client:
+    client = Client()
+    owner = factories.UserFactory(is_staff=True, is_superuser=True)
+    client.force_login(owner, backend="django.contrib.auth.backends.ModelBackend")
+    return client
+
+
+def choose(desk: Client, session: Session, action: str, *labels: str) -> str:
+    chosen = Seat.objects.filter(session=session, label__in=labels).values_list("pk", flat=True)
+    answer: Any = desk.post(reverse(SEATS), {"action": action, "_selected_action": list(chosen)})
+    assert answer.status_code == 302
+    return " ".join(str(message) for message in get_messages(answer.wsgi_request))
+
+
+def statuses(session: Session, *labels: str) -> str:
+    return "".join(Seat.objects.filter(session=session, label__in=labels).values_list("status", flat=True))
+
+
+class TestSeatDesk:
+    def test_takes_free_seats_off_sale_and_leaves_the_others(
+        self, desk: Client, session: Session, hold: Hold, ana: uuid.UUID
+    ) -> None:
+        hold(session, "A1", buyer=ana)
+        told = choose(desk, session, "block", "A1", "A2", "A3")
+        assert "2 seats were taken off sale. 1 seat stayed as it was." in told
+        assert statuses(session, "A1", "A2", "A3") == "hbb"
+        assert Event.objects.filter(session=session.pk, name="seat.blocked").exists()
+
+    def test_puts_them_back(self, desk: Client, session: Session) -> None:
+        choose(desk, session, "block", "A1", "A2")
+        assert "1 seat is on sale again" in choose(desk, session, "unblock", "A1")
+        assert statuses(session, "A1", "A2") == "fb"
+
+    def test_changes_no_seat_by_a_form(self, desk: Client, session: Session) -> None:
+        seat = Seat.objects.get(session=session, label="A1")
+        desk.post(reverse("admin:sessions_app_seat_change", args=[seat.pk]), {"status": "s", "label": "Z9"})
+        seat.refresh_from_db()
+        assert (seat.status, seat.label) == ("f", "A1")
+
+
+class TestReservationDesk:
+    def test_shows_who_holds_what_but_changes_nothing(
+        self, desk: Client, session: Session, hold: Hold, ana: uuid.UUID
+    ) -> None:
+        reservation = hold(session, "A1", "A2", buyer=ana)
+        page = desk.get(reverse("admin:reservations_reservation_changelist"), {"q": str(ana)}).content.decode()
+        assert "A1, A2" in page
+        change = reverse("admin:reservations_reservation_change", args=[reservation.pk])
+        assert desk.get(change).status_code == 200
+        assert desk.post(change, {"status": "cancelled"}).status_code == 403

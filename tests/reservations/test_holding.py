@@ -1,0 +1,447 @@
+"""One buyer after the other: what a hold is, and what refuses it."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import uuid
+
+import pytest
+from django.utils import timezone
+from uuid6 import uuid7
+
+from realtime.models import Event
+from reservations import claims, front_door, operations, queries, sale_facts, statements
+from reservations.hold_request import Ask, HoldRequest
+from reservations.models import CancelMark, InboxRequest, Reservation, Status
+from sessions_app.models import Seat, Session
+from tests.conftest import Hold, forget_redis
+from tests.factories import StockFactory
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def seat(session: Session, label: str) -> Seat:
+    return Seat.objects.get(session=session, label=label)
+
+
+def request_for(session: Session, *seats: str, buyer: uuid.UUID, arrival: int = 1, **more: object) -> HoldRequest:
+    """A request as it comes out of the line."""
+    ask = Ask(session=session.pk, seats=seats, **more)  # type: ignore[arg-type]
+    return HoldRequest.of(ask, reservation=uuid.uuid4(), buyer=buyer, arrival=arrival, accepted_at=timezone.now())
+
+
+def run_out(reservation: Reservation) -> None:
+    """As if its time had passed; PostgreSQL's clock decides, so the rows are turned back."""
+    past = timezone.now() - dt.timedelta(milliseconds=1)
+    Reservation.objects.filter(pk=reservation.pk).update(expires_at=past)
+    Seat.objects.filter(reservation_id=reservation.pk).update(held_until=past)
+    forget_redis()  # its claims have lapsed
+
+
+class TestHold:
+    def test_takes_all_the_seats_for_thirty_seconds(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+        held = hold(session, "A2", "A1", buyer=ana)
+        assert (held.status, held.total) == (Status.HELD, 5000)
+        assert held.expires_at == seat(session, "A1").held_until
+        assert held.settled_at is not None
+        assert held.expires_at is not None
+        assert (held.expires_at - held.settled_at).total_seconds() == 30
+        assert seat(session, "A2").reservation_id == held.pk
+
+    def test_refuses_a_seat_that_somebody_else_holds(
+        self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
+    ) -> None:
+        hold(session, "A1", buyer=ana)
+        with pytest.raises(front_door.SeatsUnavailable) as refusal:
+            hold(session, "A2", "A1", buyer=bruno)
+        assert refusal.value.conflicts == {"A1": "held"}
+        assert seat(session, "A2").status == "f"
+
+    def test_is_refused_by_postgresql_when_redis_forgot_everything(
+        self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
+    ) -> None:
+        hold(session, "A1", buyer=ana)
+        claims.client().delete(claims.claim_key(session.pk, "A1"))
+        lost = hold(session, "A1", "A3", buyer=bruno)
+        assert (lost.status, lost.reason) == (Status.REJECTED, "seats_unavailable")
+        assert lost.conflicts == [{"seat": "A1", "reason": "held"}]
+        assert seat(session, "A3").status == "f"
+
+    def test_gives_losers_nothing_and_leaves_no_claim(
+        self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
+    ) -> None:
+        hold(session, "A1", buyer=ana)
+        claims.client().delete(claims.claim_key(session.pk, "A1"))
+        hold(session, "A1", "A3", buyer=bruno)
+        assert claims.client().get(claims.claim_key(session.pk, "A3")) is None
+
+    def test_counts_what_the_buyer_already_has(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+        Session.objects.filter(pk=session.pk).update(max_per_buyer=2)
+        hold(session, "A1", "A2", buyer=ana)
+        with pytest.raises(front_door.LimitReached):
+            hold(session, "A3", buyer=ana)
+        forget_redis()
+        assert hold(session, "A3", buyer=ana).reason == "limit_reached"
+
+    def test_of_unnumbered_places_takes_them_from_the_stock(
+        self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
+    ) -> None:
+        stock = StockFactory.create(session=session, capacity=3)
+        assert hold(session, buyer=ana, ticket_type=stock.pk, quantity=2).total == 18000
+        stock.refresh_from_db()
+        assert stock.available == 1
+        with pytest.raises(front_door.SoldOut):
+            hold(session, buyer=bruno, ticket_type=stock.pk, quantity=2)
+
+    def test_never_sells_more_than_the_stock_though_redis_lies(
+        self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
+    ) -> None:
+        stock = StockFactory.create(session=session, capacity=1)
+        hold(session, buyer=ana, ticket_type=stock.pk, quantity=1)
+        claims.client().set(claims.key("stock", f"{{{session.pk}}}", stock.pk), 99)
+        assert hold(session, buyer=bruno, ticket_type=stock.pk, quantity=1).reason == "sold_out"
+
+    def test_of_the_best_available_seats_are_side_by_side(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+        held = hold(session, buyer=ana, best_available=True, quantity=3)
+        numbers = sorted(int(label[1:]) for label in held.seats)
+        assert len({label[0] for label in held.seats}) == 1
+        assert numbers == list(range(numbers[0], numbers[0] + 3))
+
+    @pytest.mark.parametrize(
+        ("change", "error"),
+        [
+            ({"starts_at": timezone.now() - dt.timedelta(minutes=1)}, front_door.SaleClosed),
+            ({"cancelled_at": timezone.now()}, front_door.SaleClosed),
+            ({"on_sale_at": timezone.now() + dt.timedelta(hours=1)}, front_door.SaleNotOpen),
+        ],
+    )
+    def test_waits_for_the_sale_and_ends_with_it(
+        self, session: Session, hold: Hold, ana: uuid.UUID, change: dict[str, dt.datetime], error: type[Exception]
+    ) -> None:
+        Session.objects.filter(pk=session.pk).update(**change)
+        with pytest.raises(error):
+            hold(session, "A1", buyer=ana)
+        with_late_news = request_for(session, "A1", buyer=ana)
+        operations.settle([with_late_news])
+        assert Reservation.objects.get(pk=with_late_news.id).status == Status.REJECTED
+
+    @pytest.mark.parametrize(
+        ("seats", "error"),
+        [
+            (("Z9",), front_door.UnknownSeat),
+            (("A1", "A1"), front_door.DuplicateSeat),
+            ((), front_door.NothingAsked),
+            (tuple(f"A{n}" for n in range(1, 1001)), front_door.TooManySeats),
+        ],
+    )
+    def test_stores_nothing_of_nonsense(
+        self, session: Session, hold: Hold, ana: uuid.UUID, seats: tuple[str, ...], error: type[Exception]
+    ) -> None:
+        with pytest.raises(error):
+            hold(session, *seats, buyer=ana)
+        assert not Reservation.objects.exists()
+        assert not Event.objects.filter(session=session.pk, name__startswith="reservation").exists()
+
+    def test_of_an_unknown_session_is_refused(self, db: None, hold: Hold, ana: uuid.UUID) -> None:
+        with pytest.raises(sale_facts.UnknownSession):
+            front_door.admit(Ask(session=uuid.uuid4(), seats=("A1",)), buyer=ana)
+
+
+class TestArrival:
+    def test_counts_up_within_a_session(self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID) -> None:
+        first, second = hold(session, "A1", buyer=ana), hold(session, "A2", buyer=bruno)
+        assert second.arrival == first.arrival + 1
+        assert second.arrival < 2**53
+
+    def test_never_repeats_after_redis_forgot_it(
+        self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
+    ) -> None:
+        first = hold(session, "A1", buyer=ana)
+        claims.client().delete(claims.key("arrival", f"{{{session.pk}}}"))
+        assert hold(session, "A2", buyer=bruno).arrival > first.arrival
+
+    def test_decides_within_a_batch(self, session: Session, ana: uuid.UUID, bruno: uuid.UUID) -> None:
+        late = request_for(session, "A1", "A2", buyer=ana, arrival=8)
+        early = request_for(session, "A2", buyer=bruno, arrival=7)
+        operations.settle([late, early])
+        assert Reservation.objects.get(pk=early.id).status == Status.HELD
+        assert Reservation.objects.get(pk=late.id).conflicts == [{"seat": "A2", "reason": "held"}]
+
+
+class TestKey:
+    def test_gives_the_same_reservation_again(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+        first = hold(session, "A1", buyer=ana, key="k")
+        again = front_door.admit(Ask(session=session.pk, seats=("A1",), key="k"), buyer=ana)
+        assert (again.replayed, again.id, again.request.arrival) == (True, first.pk, first.arrival)
+
+    def test_with_another_request_is_a_mismatch(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+        hold(session, "A1", buyer=ana, key="k")
+        with pytest.raises(front_door.IdempotencyMismatch):
+            hold(session, "A2", buyer=ana, key="k")
+
+    def test_is_the_buyers_own(self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID) -> None:
+        assert hold(session, "A1", buyer=ana, key="k").pk != hold(session, "A2", buyer=bruno, key="k").pk
+
+    def test_may_be_used_again_after_a_refusal_at_the_door(
+        self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
+    ) -> None:
+        taken = hold(session, "A1", buyer=ana)
+        with pytest.raises(front_door.SeatsUnavailable):
+            hold(session, "A1", buyer=bruno, key="k")
+        operations.release(reservation_id=taken.pk, buyer=ana)
+        assert hold(session, "A1", buyer=bruno, key="k").status == Status.HELD
+
+    def test_that_redis_forgot_never_holds_twice(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+        first = hold(session, "A1", buyer=ana, key="k")
+        forget_redis()
+        second = hold(session, "A1", buyer=ana, key="k")
+        assert (second.status, second.reason, second.duplicate_of) == (Status.REJECTED, "duplicate", first.pk)
+
+    def test_without_an_answer_sends_the_same_reservation_again_after_its_lease(
+        self, session: Session, ana: uuid.UUID
+    ) -> None:
+        ask = Ask(session=session.pk, seats=("A1",), key="k")
+        knock = claims.Knock(
+            request=request_for(session, "A1", buyer=ana, key="k"),
+            claim_ms=5000,
+            max_per_buyer=10,
+            epoch=2**40,
+            lease_ms=0,
+        )
+        (lost,) = claims.admit([knock])  # the process died before it answered
+        assert front_door.admit(ask, buyer=ana).id == lost.id
+
+    def test_in_flight_asks_to_come_back(self, session: Session, ana: uuid.UUID) -> None:
+        request = request_for(session, "A1", buyer=ana, key="k")
+        claims.admit([claims.Knock(request=request, claim_ms=5000, max_per_buyer=10, epoch=2**40)])
+        with pytest.raises(front_door.RequestInFlight) as refusal:
+            front_door.admit(Ask(session=session.pk, seats=("A1",), key="k"), buyer=ana)
+        assert 1 <= refusal.value.retry_after <= 10
+
+    def test_is_forgotten_after_a_day(self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID) -> None:
+        old, young = hold(session, "A1", buyer=ana, key="k"), hold(session, "A2", buyer=bruno, key="k")
+        Reservation.objects.filter(pk=old.pk).update(accepted_at=timezone.now() - dt.timedelta(hours=25))
+        assert operations.forget_keys() == 1
+        old.refresh_from_db()
+        young.refresh_from_db()
+        assert (old.key, young.key) == ("", "k")
+
+
+class TestSettling:
+    def test_again_changes_nothing(self, session: Session, ana: uuid.UUID) -> None:
+        request = request_for(session, "A1", buyer=ana)
+        operations.settle([request])
+        written = Event.objects.count()
+        operations.settle([request, request])
+        assert Reservation.objects.count() == 1
+        assert Event.objects.count() == written
+
+    def test_lets_neighbours_of_a_poison_request_through(
+        self, session: Session, ana: uuid.UUID, bruno: uuid.UUID
+    ) -> None:
+        good = [request_for(session, f"A{n}", buyer=ana, arrival=n) for n in (1, 2, 3)]
+        poison = request_for(session, buyer=bruno, quantity=-5, arrival=9)
+        with pytest.raises(operations.Poison) as refused:
+            operations.settle([*good[:2], poison, good[2]])
+        assert refused.value.request == poison.id
+        assert Reservation.objects.filter(status=Status.HELD).count() == 3
+
+    def test_leaves_poison_in_the_inbox_for_a_person(self, session: Session, ana: uuid.UUID, bruno: uuid.UUID) -> None:
+        poison, good = request_for(session, buyer=ana, quantity=-5), request_for(session, "A1", buyer=bruno, arrival=2)
+        for request in (poison, good):
+            InboxRequest.objects.create(
+                pk=request.id, shard=0, arrival=request.arrival, buyer=request.buyer, request=request.to_json()
+            )
+        operations.drain_inbox(shard=0)
+        assert Reservation.objects.get().pk == good.id
+        left = InboxRequest.objects.get()
+        assert (left.pk, left.attempts) == (poison.id, 5)
+
+
+class TestRelease:
+    def test_frees_the_seats_at_once(self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID) -> None:
+        operations.release(reservation_id=hold(session, "A1", "A2", buyer=ana).pk, buyer=ana)
+        assert hold(session, "A1", buyer=bruno).status == Status.HELD
+
+    def test_may_be_said_twice(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+        held = hold(session, "A1", buyer=ana)
+        for _time in range(2):
+            operations.release(reservation_id=held.pk, buyer=ana)
+        assert Reservation.objects.get().status == Status.CANCELLED
+
+    def test_gives_stock_back(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+        stock = StockFactory.create(session=session, capacity=3)
+        operations.release(reservation_id=hold(session, buyer=ana, ticket_type=stock.pk, quantity=2).pk, buyer=ana)
+        stock.refresh_from_db()
+        assert stock.available == 3
+
+    def test_of_somebody_elses_is_as_if_there_were_none(
+        self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
+    ) -> None:
+        held = hold(session, "A1", buyer=ana)
+        with pytest.raises(Reservation.DoesNotExist):
+            operations.release(reservation_id=held.pk, buyer=bruno)
+        assert seat(session, "A1").status == "h"
+
+    def test_while_it_stands_in_line_leaves_a_mark_that_settling_obeys(self, session: Session, ana: uuid.UUID) -> None:
+        request = request_for(session, "A1", buyer=ana)
+        InboxRequest.objects.create(pk=request.id, shard=0, arrival=1, buyer=ana, request=request.to_json())
+        operations.release(reservation_id=request.id, buyer=ana)
+        operations.drain_inbox(shard=0)
+        assert Reservation.objects.get().status == Status.CANCELLED
+        assert seat(session, "A1").status == "f"
+        assert not CancelMark.objects.exists()
+
+    def test_while_it_stands_in_line_lets_the_next_one_ask_for_its_seats_at_once(
+        self, session: Session, ana: uuid.UUID, bruno: uuid.UUID
+    ) -> None:
+        requests = [request_for(session, "A1", buyer=buyer) for buyer in (ana, bruno)]
+        first, second = (
+            claims.Knock(request=request, claim_ms=5000, max_per_buyer=10, epoch=2**40) for request in requests
+        )
+        assert [verdict.kind for verdict in claims.admit([first, second])] == ["admitted", "taken"]
+        for _time in range(2):
+            operations.release(reservation_id=requests[0].id, buyer=ana)
+            assert queries.find(requests[0].id, buyer=ana)["status"] == "queued"
+        assert [verdict.kind for verdict in claims.admit([second])] == ["admitted"]
+        operations.settle(
+            [dataclasses.replace(request, arrival=arrival) for arrival, request in enumerate(requests, 1)], shard=0
+        )
+        assert [Reservation.objects.get(pk=request.id).status for request in requests] == ["cancelled", "held"]
+
+
+class TestExtend:
+    def test_gives_as_much_time_again_from_now(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+        held = hold(session, "A1", buyer=ana)
+        body = operations.extend(reservation_id=held.pk, buyer=ana)
+        held.refresh_from_db()
+        assert body["extensions_left"] == 1
+        assert held.expires_at == seat(session, "A1").held_until
+
+    def test_is_possible_twice(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+        held = hold(session, "A1", buyer=ana)
+        for _time in range(2):
+            operations.extend(reservation_id=held.pk, buyer=ana)
+        with pytest.raises(operations.ExtensionLimit):
+            operations.extend(reservation_id=held.pk, buyer=ana)
+
+    def test_never_goes_past_the_longest_hold(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+        Session.objects.filter(pk=session.pk).update(max_hold_seconds=30)
+        held = hold(session, "A1", buyer=ana)
+        with pytest.raises(operations.ExtensionLimit):
+            operations.extend(reservation_id=held.pk, buyer=ana)
+
+    def test_comes_too_late_for_a_hold_that_ran_out(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+        held = hold(session, "A1", buyer=ana)
+        run_out(held)
+        with pytest.raises(operations.ReservationExpired):
+            operations.extend(reservation_id=held.pk, buyer=ana)
+
+    def test_keeps_the_claim_alive_with_the_hold(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+        held = hold(session, "A1", buyer=ana)
+        claims.client().pexpire(claims.claim_key(session.pk, "A1"), 1000)
+        operations.extend(reservation_id=held.pk, buyer=ana)
+        assert claims.client().pttl(claims.claim_key(session.pk, "A1")) > 25_000
+
+
+class TestExpiry:
+    def test_frees_the_seat_for_the_next_buyer_before_any_sweep(
+        self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
+    ) -> None:
+        old = hold(session, "A1", "A2", buyer=ana)
+        run_out(old)
+        forget_redis()
+        assert hold(session, "A1", buyer=bruno).status == Status.HELD
+        old.refresh_from_db()
+        assert old.status == Status.EXPIRED
+        assert seat(session, "A2").status == "f"
+
+    def test_sweep_frees_seats_and_stock_and_says_so(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+        stock = StockFactory.create(session=session, capacity=3)
+        for held in (hold(session, "A1", buyer=ana), hold(session, buyer=ana, ticket_type=stock.pk, quantity=3)):
+            run_out(held)
+        assert operations.expire_holds() == 2
+        stock.refresh_from_db()
+        assert (seat(session, "A1").status, stock.available) == ("f", 3)
+        assert Event.objects.filter(name="reservation.expired").count() == 2
+        assert Event.objects.filter(name="seat.released").count() == 1
+        assert operations.expire_holds() == 0
+
+    def test_sweep_leaves_what_still_runs_and_what_is_being_paid(
+        self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
+    ) -> None:
+        hold(session, "A1", buyer=ana)
+        paying = hold(session, "A2", buyer=bruno)
+        run_out(paying)
+        Reservation.objects.filter(pk=paying.pk).update(status=Status.PAYING)
+        assert operations.expire_holds() == 0
+
+
+class TestFind:
+    def test_knows_a_request_from_the_instant_it_was_accepted(self, session: Session, ana: uuid.UUID) -> None:
+        request = request_for(session, "A1", buyer=ana)
+        knock = claims.Knock(request=request, claim_ms=5000, max_per_buyer=10, epoch=2**40)
+        claims.admit([knock])
+        assert queries.find(request.id, buyer=ana)["status"] == "queued"
+
+    def test_says_not_yet_of_a_young_id_found_nowhere_and_never_heard_of_an_old_one(
+        self, db: None, ana: uuid.UUID
+    ) -> None:
+        with pytest.raises(queries.NotYetKnown):
+            queries.find(uuid7(), buyer=ana)
+        with pytest.raises(Reservation.DoesNotExist):
+            queries.find(uuid.UUID("018bcfe5-6800-7000-8000-000000000000"), buyer=ana)
+
+    def test_never_heard_of_a_young_id_that_redis_would_know(self, db: None, ana: uuid.UUID) -> None:
+        claims.client().set(claims.key("remembers-since"), timezone.now().timestamp() - 2 * queries.CLOCKS_APART)
+        with pytest.raises(Reservation.DoesNotExist):
+            queries.find(uuid7(), buyer=ana)
+
+    def test_says_not_yet_of_an_id_that_was_settled_this_instant(
+        self, session: Session, hold: Hold, ana: uuid.UUID
+    ) -> None:
+        held = hold(session, "A1", buyer=ana)
+        forget_redis()
+        claims.client().set(claims.key("remembers-since"), timezone.now().timestamp() - 2 * queries.CLOCKS_APART)
+        with pytest.raises(queries.NotYetKnown):
+            queries.find_queued(held.pk)
+
+    def test_hides_a_queued_request_of_somebody_else(self, session: Session, ana: uuid.UUID, bruno: uuid.UUID) -> None:
+        request = request_for(session, "A1", buyer=ana)
+        claims.admit([claims.Knock(request=request, claim_ms=5000, max_per_buyer=10, epoch=2**40)])
+        with pytest.raises(Reservation.DoesNotExist):
+            queries.find(request.id, buyer=bruno)
+
+
+class TestStaff:
+    def test_blocks_free_seats_only(self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID) -> None:
+        hold(session, "A1", buyer=ana)
+        assert operations.block_seats(session=session.pk, labels=["A1", "A2"]) == ["A2"]
+        lost = hold(session, "A2", buyer=bruno)
+        assert lost.conflicts == [{"seat": "A2", "reason": "blocked"}]
+        assert operations.unblock_seats(session=session.pk, labels=["A1", "A2"]) == ["A2"]
+
+
+class TestMap:
+    def test_versions_count_up_and_the_log_replays_to_the_table(
+        self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
+    ) -> None:
+        held = hold(session, "A1", "A2", buyer=ana)
+        operations.release(reservation_id=held.pk, buyer=ana)
+        run_out(hold(session, "A2", "B1", buyer=bruno))
+        hold(session, "B1", buyer=ana)
+        log = Event.objects.filter(session=session.pk, map_version__isnull=False).order_by("map_version")
+        state = dict.fromkeys(Seat.objects.of(session.pk).values_list("label", flat=True), "f")
+        for version, event in enumerate(log, start=1):
+            assert event.map_version == version
+            state |= event.facts["changes"]
+        assert state == dict(Seat.objects.of(session.pk).values_list("label", "status"))
+
+
+def test_a_seat_written_without_the_lock_stops_the_settling(session: Session, ana: uuid.UUID) -> None:
+    places = statements.lock_places(session.pk, ["A1"])
+    places["A1"].reservation_id = ana
+    Seat.objects.of(session.pk).filter(label="A1").update(status="b")
+    with pytest.raises(statements.SeatTakenUnderLock):
+        statements.hold(list(places.values()), [timezone.now()])

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+
+import pytest
+from django.utils import timezone
+from prometheus_client import REGISTRY
+
+from reservations import claims, operations
+from reservations.models import Reservation
+from sessions_app.models import Session
+from tests.conftest import Hold
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def counted(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+def test_an_outcome_is_counted_with_the_time_it_took(session: Session, hold: Hold, ana: uuid.UUID) -> None:
+    before = counted("frontrow_settled_total", outcome="held"), counted("frontrow_line_seconds_count")
+    hold(session, "A1", buyer=ana)
+    after = counted("frontrow_settled_total", outcome="held"), counted("frontrow_line_seconds_count")
+    assert after == (before[0] + 1, before[1] + 1)
+
+
+def test_a_refusal_by_postgresql_is_counted_apart(
+    session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
+) -> None:
+    hold(session, "A1", buyer=ana)
+    claims.client().delete(claims.claim_key(session.pk, "A1"))
+    before = counted("frontrow_settled_total", outcome="rejected")
+    hold(session, "A1", buyer=bruno)
+    assert counted("frontrow_settled_total", outcome="rejected") == before + 1
+
+
+def test_an_expired_hold_is_counted_once(session: Session, hold: Hold, ana: uuid.UUID) -> None:
+    held = hold(session, "A1", buyer=ana)
+    Reservation.objects.filter(pk=held.pk).update(expires_at=timezone.now() - dt.timedelta(seconds=1))
+    before = counted("frontrow_expired_total")
+    operations.expire_holds()
+    operations.expire_holds()
+    assert counted("frontrow_expired_total") == before + 1

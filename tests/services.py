@@ -1,0 +1,301 @@
+"""The services a test run uses: those found on their usual ports, or embedded ones.
+
+A pytest plugin, loaded before Django reads its settings. What is found is used under names of our own: a database, a
+Redis database, a key prefix and a RabbitMQ virtual host that belong to this clone, and to this run where several go on
+at once. FRONTROW_TEST_SERVICES=embedded uses embedded ones whatever the machine has.
+
+PostgreSQL and Redis are always there. Tests marked `rabbitmq` or `journey` need what only a machine can have: without
+it they are left out with a loud line, and in CI (CI=true) that is a failure.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+from amqp.exceptions import AMQPError
+from kombu import Connection
+from psycopg import sql
+
+from config import preflight
+from config.embedded import Postgres, Valkey
+from config.supervisor import Child
+
+ROOT = Path(__file__).resolve().parent.parent
+STATE = ROOT / ".frontrow" / "test"
+OLDEST_POSTGRES = 150000
+RUNS_AT_ONCE = 4  # each has three of Redis' sixteen databases; the first three stay the machine's own
+CI = os.environ.get("CI") == "true"
+EMBEDDED = os.environ.get("FRONTROW_TEST_SERVICES") == "embedded"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+LEFT_OUT = {
+    "rabbitmq": "RabbitMQ (127.0.0.1:5672 or RABBITMQ_URL)",
+    "journey": "Chromium (on the PATH or FRONTROW_CHROMIUM)",
+}
+# What a developer may have exported for a running site, and would change what tests see
+OF_THE_SHELL = {
+    "ALLOWED_HOSTS",
+    "CACHE_URL",
+    "CELERY_BROKER_URL",
+    "CORS_ALLOWED_ORIGINS",
+    "CSRF_TRUSTED_ORIGINS",
+    "HOST",
+    "LINE",
+    "LIVE_URL",
+    "LOG_LEVEL",
+    "METRICS_PORT",
+    "PORT",
+    "PROMETHEUS_MULTIPROC_DIR",
+    "RATE_LIMITS",
+    "SECRET_KEY",
+    "SHARDS",
+    "SITE_URL",
+    "TIME_ZONE",
+    "TRUSTED_PROXIES",
+    "WEB_PROCESSES",
+    "WEB_THREADS",
+    "WORKER_PROCESSES",
+}
+
+
+@dataclass
+class Services:
+    """Where they are, as the settings' variables spell it. `database_url` names a database that exists."""
+
+    name: str
+    database_url: str
+    redis_url: str
+    chromium: str | None
+    broker_url: str = field(repr=False)
+    described: list[str] = field(default_factory=list)
+    embedded: list[Postgres | Valkey] = field(default_factory=list)
+
+    @cached_property
+    def rabbitmq_url(self) -> str:
+        """A virtual host of this run's own, or empty where there is no RabbitMQ."""
+        return own_virtual_host(self.broker_url, self.name) if self.broker_url else ""
+
+    def lacks(self, marker: str) -> bool:
+        return not {"rabbitmq": self.broker_url, "journey": self.chromium}[marker]
+
+
+@cache
+def current() -> Services:
+    """This run's services; found or chosen once."""
+    slot = our_slot().number
+    name = f"frontrow_test_{hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]}_{slot}"
+    services = Services(name=name, database_url="", redis_url="", chromium=find_chromium(), broker_url=find_rabbitmq())
+    use_postgres(services, slot)
+    use_redis(services, slot)
+    services.described.append(f"RabbitMQ: {address(services.broker_url) if services.broker_url else 'none'}")
+    services.described.append(f"Chromium: {services.chromium or 'none'}")
+    return services
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A number that no other run of this clone has at the moment; the descriptor's lock lasts as long as we and our services."""
+
+    number: int
+    lock: int
+
+
+@cache
+def our_slot() -> Slot:
+    try:
+        preflight.state_folder(STATE.parent)
+    except preflight.StartupProblem as problem:
+        raise pytest.UsageError(str(problem)) from problem
+    STATE.mkdir(exist_ok=True)
+    for number in range(64):
+        lock = os.open(STATE / f"{number}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+        else:
+            return Slot(number, lock)
+    raise pytest.UsageError(f"64 test runs at once hold {STATE}. Wait for some of them to end.")
+
+
+def use_postgres(services: Services, slot: int) -> None:
+    url = os.environ.get("DATABASE_URL") or "postgres://postgres@127.0.0.1:5432/postgres"
+    found, server = (False, "") if EMBEDDED else reach_postgres(url)
+    if found:
+        services.database_url = urllib.parse.urlsplit(url)._replace(path=f"/{services.name}").geturl()
+        services.described.append(f"PostgreSQL: {server} found at {address(url)}")
+        return
+    if CI and not EMBEDDED:
+        raise pytest.UsageError(f"CI needs a real PostgreSQL 15 or later at {address(url)}: {server}")
+    embedded = Postgres(STATE / str(slot) / "postgres", STATE / str(slot) / "postgres.log", durable=False)
+    services.embedded.append(embedded)
+    services.described.append(f"PostgreSQL: embedded at port {embedded.port}" + (f" ({server})" if server else ""))
+    embedded.folder.mkdir(parents=True, exist_ok=True)
+    services.database_url = embedded.url(services.name)
+
+
+def reach_postgres(url: str) -> tuple[bool, str]:
+    """Whether it lets us make databases there; its version, or why not."""
+    try:
+        with psycopg.connect(url, dbname="postgres", connect_timeout=2) as connection:
+            if connection.info.server_version < OLDEST_POSTGRES:
+                return False, f"the one at {address(url)} is older than 15"
+            return True, str(connection.info.parameter_status("server_version"))
+    except psycopg.OperationalError as error:
+        return False, str(error).strip().splitlines()[-1]
+
+
+def use_redis(services: Services, slot: int) -> None:
+    given = os.environ.get("REDIS_URL")
+    url = given or f"redis://127.0.0.1:6379/{3 + 3 * (slot % RUNS_AT_ONCE)}"
+    if not EMBEDDED:
+        try:
+            with redis.Redis.from_url(url, socket_timeout=2) as client:
+                version = client.info("server")["redis_version"]
+        except redis.RedisError as error:
+            if CI:
+                raise pytest.UsageError(f"CI needs a real Redis at {address(url)}: {error}") from error
+        else:
+            services.redis_url = url
+            services.described.append(f"Redis: {version} found at {address(url)}")
+            return
+    embedded = Valkey(STATE / str(slot) / "valkey", STATE / str(slot) / "valkey.log", durable=False)
+    embedded.folder.mkdir(parents=True, exist_ok=True)
+    services.embedded.append(embedded)
+    services.described.append(f"Redis: embedded Valkey at port {embedded.port}")
+    services.redis_url = embedded.url
+
+
+def find_rabbitmq() -> str:
+    """The URL of one that lets us in, or nothing."""
+    url = os.environ.get("RABBITMQ_URL") or "amqp://guest:guest@127.0.0.1:5672//"
+    try:
+        with Connection(url, connect_timeout=2) as connection:
+            connection.connect()
+    except (OSError, AMQPError):
+        return ""
+    return "" if EMBEDDED else url
+
+
+def own_virtual_host(url: str, name: str) -> str:
+    """A fresh virtual host where we may administer RabbitMQ; else the given one, where the key prefix keeps us apart."""
+    control = shutil.which("rabbitmqctl", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if control is None or os.environ.get("RABBITMQ_URL"):
+        return url
+    user = urllib.parse.urlsplit(url).username or "guest"
+    rights = ["set_permissions", "-p", name, user, ".*", ".*", ".*"]
+    for words in (["delete_vhost", name], ["add_vhost", name], rights):
+        done = subprocess.run([control, "-q", *words], check=False, capture_output=True)
+        if done.returncode and words != ["delete_vhost", name]:
+            return url
+    return urllib.parse.urlsplit(url)._replace(path=f"/{name}").geturl()
+
+
+def find_chromium() -> str | None:
+    return os.environ.get("FRONTROW_CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+def address(url: str) -> str:
+    parts = urllib.parse.urlsplit(url)
+    return f"{parts.hostname}:{parts.port}{parts.path}"
+
+
+def start(services: Services) -> list[Child]:
+    """Start the embedded ones, make the database, forget what an earlier run left under our names."""
+    children = []
+    for service in services.embedded:
+        service.folder.mkdir(parents=True, exist_ok=True)
+        child = Child(service.program(hold=(our_slot().lock,)))
+        child.start()
+        children.append(child)
+        wait_until(service.ready, child)
+    with psycopg.connect(services.database_url, dbname="postgres", autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(services.name)))
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(services.name)))
+    with redis.Redis.from_url(services.redis_url) as client:
+        for key in client.scan_iter(f"*{services.name}*", count=1_000):
+            client.delete(key)
+    return children
+
+
+def stop(children: list[Child]) -> None:
+    for child in children:
+        child.ask_to_stop()
+    for child in children:
+        child.gone_by(time.monotonic() + 10)
+
+
+def wait_until(ready: Callable[[], bool], child: Child, *, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not ready():
+        if child.died() is not None or time.monotonic() > deadline:
+            raise pytest.UsageError(f"{child.name} doesn't start:\n{child.last_words()}")
+        time.sleep(0.05)
+
+
+# --- The pytest plugin
+
+
+def pytest_addoption() -> None:
+    """The earliest hook: Django's settings are read after it."""
+    for variable in OF_THE_SHELL:
+        os.environ.pop(variable, None)
+    os.environ.setdefault("FRONTROW_RACE_ROUNDS", "20")
+    os.environ.setdefault("REDIS_TIMEOUT_MS", "2000")  # a busy machine is no outage
+    os.environ.setdefault("DB_POOL_SECONDS", "10")  # fifty racers share a pool of eight
+    services = current()
+    os.environ.update(
+        DATABASE_URL=services.database_url,
+        REDIS_URL=services.redis_url,
+        RABBITMQ_URL="",  # for processes that a test starts, and for tests that publish: `current().rabbitmq_url`
+        KEY_PREFIX=services.name,
+        FRONTROW_ENV="test",
+        LINE="in_process",
+    )
+
+
+def pytest_report_header() -> list[str]:
+    return [f"services: {', '.join(current().described)}"]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionstart() -> Iterator[None]:
+    running.extend(start(current()))
+    yield
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    stop(running)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what this machine can't run, and remember it for the summary."""
+    for marker, need in LEFT_OUT.items():
+        out = [item for item in items if item.get_closest_marker(marker)] if current().lacks(marker) else []
+        if out and CI and not EMBEDDED:
+            raise pytest.UsageError(f"CI must run {len(out)} tests that need {need}.")
+        if out:
+            items[:] = [item for item in items if item not in out]
+            config.hook.pytest_deselected(items=out)
+            missing.append(f"{len(out)} tests did NOT run: they need {need}.")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for line in missing:
+        terminalreporter.write_line(f"!!! {line}", red=True, bold=True)
+
+
+running: list[Child] = []
+missing: list[str] = []

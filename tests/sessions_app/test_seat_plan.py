@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from django.utils import translation
+
+from sessions_app import posters, seat_plan
+from sessions_app.templatetags import frontrow
+
+
+def chair(label: str, **fields: Any) -> dict[str, Any]:
+    row, number = label[0], int(label[1:])
+    return {
+        "label": label,
+        "section": "",
+        "row": row,
+        "number": number,
+        "x": float(number),
+        "y": float(ord(row) - 64),
+        "kind": "standard",
+        "ticket_type": "t",
+        "status": "f",
+    } | fields
+
+
+def draw(*chairs: dict[str, Any], prices: dict[str, str] | None = None) -> str:
+    return seat_plan.draw(chairs, prices=prices or {"t": "R$30.00"}).rows
+
+
+def test_a_seat_says_what_it_is_in_words_and_by_its_shape() -> None:
+    drawn = draw(chair("A1", status="s"), chair("A2", kind="wheelchair"), chair("A3", status="h", kind="love"))
+    assert re.findall(r'href="#seat-(\w+)"', drawn) == ["sold", "wheelchair", "held"]
+    assert re.findall(r'aria-label="([^"]+)"', drawn) == [
+        "Row A seat 1, sold",
+        "Row A seat 2, wheelchair space, free, R$30.00",
+        "Row A seat 3, love seat, held by somebody",
+    ]
+
+
+def test_a_section_is_part_of_a_seats_name() -> None:
+    assert "Balcony, Row A seat 1, free" in draw(chair("A1", section="Balcony"))
+
+
+def test_the_words_are_the_readers() -> None:
+    with translation.override("pt-br"):
+        assert "Fileira A poltrona 1, livre" in draw(chair("A1"))
+
+
+def test_names_from_people_are_escaped() -> None:
+    drawn = seat_plan.draw([chair("A1", row='"><b>', section="<i>")], prices={"t": "1"})
+    assert "<b>" not in drawn.rows + drawn.names
+    assert "<i>" not in drawn.rows + drawn.names
+
+
+def test_the_fifth_price_has_a_colour_and_its_own_number() -> None:
+    prices = {str(number): f"R${number}" for number in range(6)}
+    drawn = draw(chair("A1", ticket_type="5"), prices=prices)
+    assert 'data-tier="1" data-type="5"' in drawn
+    assert "R$5" in drawn
+
+
+def test_a_poster_is_the_same_for_the_same_title() -> None:
+    assert posters.poster("A Última Sessão") == posters.poster("A Última Sessão")
+    assert posters.poster("A Última Sessão") != posters.poster("Outra")
+    assert "<b>" not in posters.poster("<b>")
+
+
+def test_money_reads_as_its_readers_write_it() -> None:
+    assert frontrow.money(123450, "BRL") == "R$1,234.50"
+    assert frontrow.money(500, "JPY") == "¥500"
+    assert frontrow.money(1500, "CHF") == "CHF\N{NO-BREAK SPACE}15.00"
+    with translation.override("pt-br"):
+        assert frontrow.money(123450, "BRL") == "R$\N{NO-BREAK SPACE}1.234,50"
+        assert frontrow.money(100, "USD") == "US$\N{NO-BREAK SPACE}1,00"
+
+
+def test_a_duration_leaves_out_what_is_nothing() -> None:
+    assert [frontrow.duration(minutes) for minutes in (45, 120, 104)] == ["45 min", "2 h", "1 h 44 min"]

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import pytest
+from pytest_django.fixtures import Settings
+
+from tests import factories
+from ticketing.checks import no_demo_accounts
+
+
+@pytest.mark.django_db
+class TestNoDemoAccounts:
+    def test_names_each_account_with_the_known_password(self, settings: Settings) -> None:
+        settings.PRODUCTION = True
+        factories.UserFactory(username="owner", password="frontrow-demo")
+        factories.UserFactory(username="ana", password="something-of-her-own")
+        (found,) = no_demo_accounts(None)
+        assert found.id == "frontrow.E001"
+        assert "'owner'" in found.msg
+
+    def test_has_nothing_against_them_in_the_demo(self, settings: Settings) -> None:
+        settings.PRODUCTION = False
+        factories.UserFactory(username="owner", password="frontrow-demo")
+        assert no_demo_accounts(None) == []

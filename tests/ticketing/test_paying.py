@@ -1,0 +1,249 @@
+"""Authorise, sell, capture: every attempt ends as a sale or the hold goes on."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from realtime import wire
+from realtime.models import Event
+from reservations import claims
+from reservations.models import Reservation, Status
+from reservations.operations import (
+    AlreadyPaid,
+    NotHeld,
+    PaymentInProgress,
+    ReservationExpired,
+    expire_holds,
+    release,
+)
+from sessions_app.models import Seat, Session
+from tests.conftest import Hold
+from tests.factories import StockFactory, UserFactory
+from tests.reservations.test_holding import request_for, run_out
+from ticketing import operations
+from ticketing.gateways import fake
+from ticketing.models import Payment, Sale, SandboxCharge, Ticket
+from ticketing.queries import sale_body
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _the_gateway_answers_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fake, "SLOW_SECONDS", 0)
+    monkeypatch.setattr(fake, "DEADLINE_SECONDS", 0)
+
+
+@pytest.fixture
+def held(session: Session, hold: Hold, ana: uuid.UUID) -> Reservation:
+    return hold(session, "A1", "A2", buyer=ana)
+
+
+def pay(reservation: Reservation, token: str = "ok") -> Payment:
+    payment = operations.start_payment(
+        reservation_id=reservation.pk, buyer=reservation.buyer, method="fake", token=token
+    )
+    operations.settle_payment(payment_id=payment.pk)
+    payment.refresh_from_db()
+    reservation.refresh_from_db()
+    return payment
+
+
+def charged() -> list[str]:
+    return list(SandboxCharge.objects.values_list("status", flat=True))
+
+
+class TestPaying:
+    def test_tells_the_buyer_the_whole_sale(self, held: Reservation, monkeypatch: pytest.MonkeyPatch) -> None:
+        told: list[dict[str, Any]] = []
+        monkeypatch.setattr(wire, "send_personal", lambda *, buyer, message: told.append(message))
+        payment = pay(held)
+        assert [message["status"] for message in told] == ["paying", "confirmed"]
+        said = told[-1]["sale"]
+        payment_now = {"payment": {**said["payment"], "status": payment.status}}
+        assert {**said, **payment_now} == sale_body(Sale.objects.get())
+
+    @pytest.mark.parametrize("token", ["ok", "slow"])
+    def test_sells_the_seats_and_writes_a_ticket_for_each(self, held: Reservation, token: str) -> None:
+        payment = pay(held, token)
+        assert (held.status, payment.status, charged()) == (Status.CONFIRMED, "captured", ["captured"])
+        sale = Sale.objects.get()
+        assert (sale.total, sale.buyer, sale.status) == (5000, held.buyer, "paid")
+        tickets = Ticket.objects.filter(sale=sale)
+        assert {ticket.seat.label for ticket in tickets if ticket.seat} == {"A1", "A2"}
+        assert len({ticket.code for ticket in tickets}) == 2
+        assert set(Seat.objects.filter(reservation_id=held.pk).values_list("status", flat=True)) == {"s"}
+
+    def test_for_unnumbered_places_writes_tickets_without_a_seat(
+        self, session: Session, hold: Hold, ana: uuid.UUID
+    ) -> None:
+        stock = StockFactory.create(session=session, capacity=3)
+        pay(hold(session, buyer=ana, ticket_type=stock.pk, quantity=2))
+        assert [(ticket.seat, ticket.price) for ticket in Ticket.objects.all()] == [(None, 9000)] * 2
+
+    def test_tells_it_in_the_log(self, held: Reservation) -> None:
+        pay(held)
+        names = Event.objects.filter(session=held.session_id).order_by("id").values_list("name", flat=True)
+        assert list(names)[2:] == ["seat.sold", "reservation.confirmed", "payment.captured"]
+
+    def test_keeps_losers_away_from_a_sold_seat_at_the_door(self, held: Reservation) -> None:
+        pay(held)
+        assert claims.client().get(claims.claim_key(held.session_id, "A1")) == f"s:{held.pk}"
+
+    def test_declined_leaves_the_hold_and_another_card_may_be_tried(self, held: Reservation) -> None:
+        ends = held.expires_at
+        assert pay(held, "declined").status == "declined"
+        assert (held.status, held.expires_at, charged()) == (Status.HELD, ends, ["declined"])
+        assert pay(held).status == "captured"
+
+    def test_that_times_out_leaves_the_hold_and_charges_nothing_ever(self, held: Reservation) -> None:
+        payment = pay(held, "timeout")
+        assert (payment.status, payment.reason, held.status) == ("failed", "gateway_timeout", Status.HELD)
+        late = fake.authorise(attempt=payment.pk, amount=5000, currency="BRL", token="ok")
+        assert late.state == "voided"
+
+    def test_declined_after_the_holds_end_ends_the_hold(self, held: Reservation) -> None:
+        payment = operations.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="declined")
+        Reservation.objects.filter(pk=held.pk).update(expires_at=timezone.now() - dt.timedelta(seconds=1))
+        operations.settle_payment(payment_id=payment.pk)
+        held.refresh_from_db()
+        assert held.status == Status.EXPIRED
+        assert not Seat.objects.filter(reservation_id=held.pk).exists()
+
+    def test_after_the_hold_is_refused_and_charges_nothing(self, held: Reservation) -> None:
+        run_out(held)
+        with pytest.raises(ReservationExpired):
+            pay(held)
+        assert (charged(), Payment.objects.count()) == ([], 0)
+
+    def test_of_a_swept_hold_is_refused_the_same(self, held: Reservation) -> None:
+        run_out(held)
+        expire_holds()
+        with pytest.raises(ReservationExpired):
+            pay(held)
+
+    def test_begun_in_time_is_finished_though_the_hold_ran_out_meanwhile(self, held: Reservation) -> None:
+        payment = operations.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok")
+        Reservation.objects.filter(pk=held.pk).update(expires_at=timezone.now() - dt.timedelta(seconds=1))
+        assert expire_holds() == 0
+        operations.settle_payment(payment_id=payment.pk)
+        held.refresh_from_db()
+        assert held.status == Status.CONFIRMED
+
+    def test_twice_is_refused(self, held: Reservation) -> None:
+        operations.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok")
+        with pytest.raises(PaymentInProgress):
+            operations.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok")
+        with pytest.raises(PaymentInProgress):
+            release(reservation_id=held.pk, buyer=held.buyer)
+
+    def test_again_after_it_is_paid_names_the_sale(self, held: Reservation) -> None:
+        pay(held)
+        with pytest.raises(AlreadyPaid) as refusal:
+            pay(held)
+        assert refusal.value.sale == Sale.objects.get().pk
+
+    def test_for_a_queued_reservation_is_too_early(self, session: Session, ana: uuid.UUID) -> None:
+        request = request_for(session, "A1", buyer=ana)
+        claims.admit([claims.Knock(request=request, claim_ms=5000, max_per_buyer=10, epoch=2**40)])
+        with pytest.raises(NotHeld):
+            operations.start_payment(reservation_id=request.id, buyer=ana, method="fake", token="ok")
+
+    def test_of_somebody_elses_is_as_if_there_were_none(self, held: Reservation, bruno: uuid.UUID) -> None:
+        with pytest.raises(Reservation.DoesNotExist):
+            operations.start_payment(reservation_id=held.pk, buyer=bruno, method="fake", token="ok")
+
+    def test_settled_twice_sells_once(self, held: Reservation) -> None:
+        payment = pay(held)
+        operations.settle_payment(payment_id=payment.pk)
+        assert (Sale.objects.count(), Ticket.objects.count()) == (1, 2)
+
+    @pytest.mark.parametrize(
+        ("method", "token", "error"),
+        [("gold", "ok", operations.UnknownMethod), ("fake", "gold", operations.UnknownToken)],
+    )
+    def test_by_an_unknown_way_changes_nothing(
+        self, held: Reservation, method: str, token: str, error: type[Exception]
+    ) -> None:
+        with pytest.raises(error):
+            operations.start_payment(reservation_id=held.pk, buyer=held.buyer, method=method, token=token)
+        held.refresh_from_db()
+        assert held.status == Status.HELD
+
+
+class TestSweep:
+    """A worker died between two steps; the sweep takes the attempt up where it stands."""
+
+    def test_takes_up_an_attempt_that_nobody_began(self, held: Reservation) -> None:
+        payment = operations.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok")
+        self.long_ago(payment)
+        assert operations.sweep_payments() == 1
+        payment.refresh_from_db()
+        assert payment.status == "captured"
+
+    def test_captures_what_was_sold_and_not_captured(self, held: Reservation) -> None:
+        payment = operations.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok")
+        fake.authorise(attempt=payment.pk, amount=5000, currency="BRL", token="ok")
+        operations._sell(payment_id=payment.pk)  # noqa: SLF001 the worker dies after this step
+        self.long_ago(payment)
+        operations.sweep_payments()
+        assert (charged(), Sale.objects.count()) == (["captured"], 1)
+
+    def test_leaves_attempts_that_a_worker_may_be_busy_with(self, held: Reservation) -> None:
+        operations.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok")
+        assert operations.sweep_payments() == 0
+
+    @staticmethod
+    def long_ago(payment: Payment) -> None:
+        Payment.objects.filter(pk=payment.pk).update(started_at=timezone.now() - dt.timedelta(minutes=1))
+
+
+class TestAdoption:
+    def test_gives_the_guests_holds_and_sales_to_the_user(
+        self, session: Session, hold: Hold, held: Reservation
+    ) -> None:
+        guest = held.buyer
+        pay(held)
+        hold(session, "B1", buyer=guest)
+        user = UserFactory.create()
+        operations.adopt_guest(guest=guest, user=user)
+        assert set(Reservation.objects.values_list("buyer", flat=True)) == {user.pk}
+        assert Sale.objects.get().buyer == user.pk
+
+
+class TestConstraints:
+    def test_ticket_one_live_ticket_per_seat(self, held: Reservation) -> None:
+        pay(held)
+        twin = Ticket.objects.first()
+        assert twin is not None
+        twin.pk, twin.code = uuid.uuid4(), "TWIN"
+        with pytest.raises(IntegrityError, match="ticket_one_live_ticket_per_seat"), transaction.atomic():
+            twin.save(force_insert=True)
+
+    def test_reservation_final_state_is_final(self, held: Reservation) -> None:
+        pay(held)
+        with pytest.raises(IntegrityError, match="a final state"), transaction.atomic():
+            Reservation.objects.filter(pk=held.pk).update(status=Status.CANCELLED)
+
+    def test_payment_one_open_attempt_a_reservation(self, held: Reservation) -> None:
+        Payment.objects.create(reservation=held, method="fake", token="ok", amount=1, currency="BRL")
+        with pytest.raises(IntegrityError, match="payment_one_open_attempt_a_reservation"), transaction.atomic():
+            Payment.objects.create(reservation=held, method="fake", token="ok", amount=1, currency="BRL")
+
+    def test_seat_free_has_none_and_held_has_one(self, held: Reservation) -> None:
+        with pytest.raises(IntegrityError, match="seat_free_has_none"), transaction.atomic():
+            Seat.objects.filter(label="A1").update(status="f", held_until=None)
+        with pytest.raises(IntegrityError, match="seat_held_or_sold_has_a_reservation"), transaction.atomic():
+            Seat.objects.filter(label="A1").update(reservation_id=None)
+
+    def test_event_log_is_append_only(self, held: Reservation) -> None:
+        with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
+            Event.objects.update(name="forged")
+        with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
+            Event.objects.first().delete()  # type: ignore[union-attr]

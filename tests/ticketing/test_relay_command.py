@@ -1,0 +1,155 @@
+"""`manage.py relay`: each duty, alone and when another one fails."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+
+import kombu
+import pytest
+from django.conf import settings
+from django.core.management import call_command
+from django.db import OperationalError
+
+from realtime import events, relay
+from realtime.models import Event
+from reservations import inbox
+from reservations.models import InboxRequest, Reservation, Status
+from sessions_app.models import Session
+from tests.conftest import Hold
+from tests.processes import until
+from tests.reservations.test_holding import request_for, run_out
+from ticketing import operations
+from ticketing.management.commands import relay as command
+from ticketing.management.commands.relay import Duty
+from ticketing.models import Payment, PaymentStatus, Sale
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def everything() -> Iterator[kombu.Queue]:
+    """A queue that gets every event."""
+    with relay.connect(settings.CELERY_BROKER_URL) as broker:
+        queue = kombu.Queue(f"{settings.KEY_PREFIX}.all", relay.exchange(), routing_key="#")(broker.default_channel)
+        queue.declare()
+        queue.purge()
+        yield queue
+        queue.delete()
+
+
+class TestOnce:
+    def test_publishes_what_waits(self, everything: kombu.Queue) -> None:
+        event = events.record(event="reservation.held", session=None, facts={})
+
+        call_command("relay", "--once")
+
+        assert everything.get(no_ack=True).payload["id"] == str(event.id)
+
+    def test_publishes_more_than_a_batch(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(relay, "BATCH", 2)
+        monkeypatch.setattr(relay.publish_batch, "__kwdefaults__", {"limit": 2})
+        events.record_many([events.NewEvent(event="reservation.held", session=None, facts={})] * 5)
+
+        call_command("relay", "--once")
+
+        assert not Event.objects.filter(published_at__isnull=True).exists()
+
+    def test_settles_the_inbox(self, session: Session, ana: uuid.UUID) -> None:
+        request = request_for(session, "A1", buyer=ana)
+        inbox.store([request], shard_for=lambda _request: 0)
+
+        call_command("relay", "--once")
+
+        assert Reservation.objects.get(pk=request.id).status == Status.HELD
+        assert not InboxRequest.objects.exists()
+
+    def test_leaves_holds_to_beat_for_a_while(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+        held = hold(session, "A1", buyer=ana)
+        run_out(held)
+
+        call_command("relay", "--once")
+
+        held.refresh_from_db()
+        assert held.status == Status.HELD
+
+    def test_ends_holds_when_beat_is_silent(
+        self, session: Session, hold: Hold, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(command, "BEAT_IS_SILENT", 0)
+        held = hold(session, "A1", buyer=ana)
+        run_out(held)
+
+        call_command("relay", "--once")
+
+        held.refresh_from_db()
+        assert held.status == Status.EXPIRED
+
+    def test_brings_open_payments_to_their_end(
+        self, session: Session, hold: Hold, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        held = hold(session, "A1", buyer=ana)
+        payment = operations.start_payment(reservation_id=held.pk, buyer=ana, method="fake", token="ok")
+        monkeypatch.setattr(operations, "SWEEP_AFTER", type(operations.SWEEP_AFTER)())
+
+        call_command("relay", "--once")
+
+        assert Payment.objects.get(pk=payment.pk).status == PaymentStatus.CAPTURED
+        assert Sale.objects.filter(reservation=held).exists()
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [
+        record.msg["event"]  # type: ignore[index] # structlog puts its event here
+        for record in caplog.records
+        if record.name == command.__name__
+    ]
+
+
+class TestDuty:
+    @pytest.mark.parametrize("error", [OperationalError("gone"), relay.NotPublished("gone"), LookupError("a bug")])
+    def test_a_failure_ends_nothing(self, error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+        errors = [error, error]
+
+        def do() -> bool:
+            if errors:
+                raise errors.pop()
+            return True
+
+        duty = Duty("publish", do, every=0)
+
+        assert [duty.perform() for _round in range(3)] == [False, False, True]
+        assert logged(caplog)[0] in {"relay.failing", "relay.failed"}
+        assert logged(caplog)[-1] == "relay.recovered"
+
+    def test_an_outage_is_logged_when_it_begins(self, caplog: pytest.LogCaptureFixture) -> None:
+        def do() -> bool:
+            raise relay.NotPublished
+
+        duty = Duty("publish", do, every=0)
+        for _round in range(3):
+            duty.perform()
+
+        assert logged(caplog) == ["relay.failing"]
+
+    def test_one_that_hangs_keeps_nobody(self) -> None:
+        stop, hangs = threading.Event(), threading.Event()
+        rounds: list[float] = []
+
+        def count() -> bool:
+            rounds.append(time.monotonic())
+            return False
+
+        slow = Duty("slow", lambda: hangs.wait(10), every=0)
+        quick = Duty("quick", count, every=0.001)
+        threads = [threading.Thread(target=duty.perform_until, args=[stop]) for duty in (slow, quick)]
+        for thread in threads:
+            thread.start()
+
+        until(lambda: len(rounds) > 3, what="the quick one's rounds")
+        stop.set()
+        hangs.set()
+        for thread in threads:
+            thread.join()

@@ -1,0 +1,228 @@
+"""Paying, sales and tickets over HTTP: decode, one domain call, encode."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.http import HttpResponse
+from django.urls import reverse
+from django.utils.translation import get_language
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework import exceptions
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from realtime.rest import (
+    BuyerAPIView,
+    CursorPagination,
+    as_staff_too,
+    listed_buyer,
+    paged,
+    prefer_wait,
+    problems_of,
+)
+from reservations import replies
+from reservations.api import IDEMPOTENCY_KEY, OF_BUYER, PREFER
+from reservations.breaker import Breaker
+from reservations.lines import PUBLISH_ERRORS, courier, jobs_queue
+from ticketing import operations, paper, queries
+from ticketing.models import Payment, PaymentStatus
+from ticketing.serializers import (
+    PAID_EXAMPLE,
+    SALE_EXAMPLE,
+    OneTicketOut,
+    Paid,
+    PayFields,
+    Paying,
+    SaleOut,
+)
+
+broker = Breaker("broker", errors=PUBLISH_ERRORS)
+log = structlog.get_logger(__name__)
+
+TAG = "Sales and tickets"
+UNDER_WAY = (PaymentStatus.STARTED, PaymentStatus.AUTHORISED)
+
+
+class PaymentDeclined(Exception):
+    """The gateway said no, or nothing in time; nothing was charged and the hold goes on. `reason` is the gateway's."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class PayView(BuyerAPIView):
+    @extend_schema(
+        summary="Pay for a held reservation",
+        description=(
+            "Authorises, sells the seats, then captures: nothing is charged for a seat that is gone. The sandbox's "
+            "tokens: `ok`; `declined` (402); `slow` (3 seconds); `timeout` (402 after 5 seconds)."
+        ),
+        tags=[TAG],
+        parameters=[IDEMPOTENCY_KEY, PREFER],
+        request=PayFields,
+        responses={
+            200: OpenApiResponse(Paid, description="Paid, with `Prefer: wait`", examples=[PAID_EXAMPLE]),
+            202: OpenApiResponse(Paying, description="Under way"),
+            **problems_of(400, 401, 402, 403, 404, 409, 410, 413, 415, 422, 429, 503),
+        },
+    )
+    def post(self, request: Request, reservation: UUID) -> Response:
+        fields = PayFields(data=request.data)
+        fields.is_valid(raise_exception=True)
+        wait = prefer_wait(request)
+        payment = operations.start_payment(
+            reservation_id=reservation,
+            buyer=self.buyer.id,
+            email=fields.validated_data["email"],
+            language=get_language() or "en",
+            **fields.validated_data["payment"],
+        )
+        outcome = settle(payment, wait=wait)
+        response = under_way(payment) if outcome is None else paid(outcome)
+        if wait:
+            response["Preference-Applied"] = f"wait={wait:g}"
+        return response
+
+
+def settle(payment: Payment, *, wait: float) -> dict[str, Any] | None:
+    """Hand the payment to a worker; its outcome, if it comes within `wait` seconds."""
+    if not wait:
+        ring(payment)
+        return None
+    with replies.desk().expect(payment.pk) as future:
+        ring(payment, reply_to=replies.desk().address if future else "")
+        outcome = replies.wait(future, seconds=wait) if future else None
+    outcome = outcome or operations.payment_outcome(payment.pk)  # the reply may have been lost on its way
+    return None if outcome["status"] in UNDER_WAY and not outcome["sale"] else outcome
+
+
+def ring(payment: Payment, *, reply_to: str = "") -> None:
+    """Tell a worker, with deadlines on every step. While the broker is away the sweep of open attempts finds it."""
+    if settings.LINE == "in_process":
+        operations.settle_payment(payment_id=payment.pk, reply_to=reply_to)
+        return
+    try:
+        with broker:
+            courier().send(
+                "ticketing.tasks.settle_payment", jobs_queue("payments"), payment=str(payment.pk), reply_to=reply_to
+            )
+    except PUBLISH_ERRORS as error:
+        log.warning("payment.left_to_the_sweep", payment=str(payment.pk), error=repr(error))
+
+
+def under_way(payment: Payment) -> Response:
+    body = {
+        "reservation": str(payment.reservation_id),
+        "payment": {"id": str(payment.pk), "method": payment.method, "status": payment.status},
+    }
+    headers = {"Location": reverse("api-reservation", args=[payment.reservation_id]), "Retry-After": "1"}
+    return Response(body, status=202, headers=headers)
+
+
+def paid(outcome: dict[str, Any]) -> Response:
+    """Raises: PaymentDeclined."""
+    if outcome["sale"] is None:
+        raise PaymentDeclined(outcome["reason"])
+    return Response({"sale": outcome["sale"]})
+
+
+# --- Sales
+
+
+class SalesView(BuyerAPIView):
+    pagination_class = CursorPagination
+
+    @extend_schema(
+        operation_id="sales_list",
+        summary="What the buyer bought",
+        tags=[TAG],
+        parameters=[OF_BUYER],
+        responses={200: SaleOut(many=True), **problems_of(400, 401, 404, 429, 503)},
+    )
+    def get(self, request: Request) -> Response:
+        return sales_page(request, listed_buyer(request, self.buyer))
+
+
+class PurchasesView(BuyerAPIView):
+    pagination_class = CursorPagination
+
+    @extend_schema(
+        operation_id="purchases_list",
+        summary="The purchase history of a buyer",
+        description="One's own; staff read anybody's.",
+        tags=[TAG],
+        responses={200: SaleOut(many=True), **problems_of(400, 401, 404, 429, 503)},
+    )
+    def get(self, request: Request, buyer: UUID) -> Response:
+        if buyer != self.buyer.id and not self.buyer.is_staff:
+            raise exceptions.NotFound
+        return sales_page(request, buyer)
+
+
+def sales_page(request: Request, buyer: UUID | None) -> Response:
+    return paged(request, queries.sales_of(buyer), lambda page: [queries.sale_body(sale) for sale in page])
+
+
+class SaleView(BuyerAPIView):
+    @extend_schema(
+        operation_id="sales_read",
+        summary="One sale with its tickets",
+        tags=[TAG],
+        responses={200: OpenApiResponse(SaleOut, examples=[SALE_EXAMPLE]), **problems_of(401, 404, 429, 503)},
+    )
+    def get(self, request: Request, sale: UUID) -> Response:
+        return Response(queries.sale_body(as_staff_too(self.buyer, lambda owner: queries.find_sale(sale, buyer=owner))))
+
+
+class SalePaperView(BuyerAPIView):
+    @extend_schema(
+        operation_id="sales_tickets_pdf",
+        summary="The sale's tickets to print",
+        tags=[TAG],
+        responses={
+            (200, "application/pdf"): OpenApiTypes.BINARY,
+            **problems_of(401, 404, 429, 503),
+        },
+    )
+    def get(self, request: Request, sale: UUID) -> HttpResponse:
+        found = as_staff_too(self.buyer, lambda owner: queries.find_sale(sale, buyer=owner))
+        headers = {"Content-Disposition": f'inline; filename="tickets-{found.number}.pdf"', "Cache-Control": "private"}
+        return HttpResponse(paper.tickets_pdf(found), content_type="application/pdf", headers=headers)
+
+
+# --- Tickets
+
+
+class TicketView(BuyerAPIView):
+    @extend_schema(
+        operation_id="tickets_read",
+        summary="One ticket",
+        tags=[TAG],
+        responses={200: OneTicketOut, **problems_of(401, 404, 429, 503)},
+    )
+    def get(self, request: Request, ticket: UUID) -> Response:
+        found = as_staff_too(self.buyer, lambda owner: queries.find_ticket(ticket, buyer=owner))
+        more = {"sale": str(found.sale_id), "session": str(found.session_id), "used_at": found.used_at}
+        return Response({**queries.ticket_body(found), **more})
+
+
+class TicketCodeView(BuyerAPIView):
+    @extend_schema(
+        operation_id="tickets_qr",
+        summary="The ticket's code to scan",
+        tags=[TAG],
+        responses={
+            (200, "image/svg+xml"): OpenApiTypes.STR,
+            **problems_of(401, 404, 429, 503),
+        },
+    )
+    def get(self, request: Request, ticket: UUID) -> HttpResponse:
+        found = as_staff_too(self.buyer, lambda owner: queries.find_ticket(ticket, buyer=owner))
+        headers = {"Cache-Control": "private, max-age=3600"}
+        return HttpResponse(paper.qr_svg(found.code), content_type="image/svg+xml", headers=headers)

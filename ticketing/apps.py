@@ -1,0 +1,13 @@
+from django.apps import AppConfig
+from django.core.checks import Tags, register
+from django.utils.translation import gettext_lazy as _
+
+
+class TicketingConfig(AppConfig):
+    name = "ticketing"
+    verbose_name = _("Tickets and money")
+
+    def ready(self) -> None:
+        from ticketing.checks import no_demo_accounts
+
+        register(no_demo_accounts, Tags.security)

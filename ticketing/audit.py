@@ -1,0 +1,73 @@
+"""What must never be true of money and tickets; `manage.py audit` asks."""
+
+from __future__ import annotations
+
+from realtime.audit import Check
+
+CHECKS = [
+    Check(
+        name="ticket_and_seat_disagree",
+        says="a sold seat has no live ticket, or a live ticket's seat isn't sold for its sale",
+        sql="""
+            SELECT seat.id AS seat, seat.session_id AS session, seat.label, ticket.id AS ticket
+            FROM (SELECT * FROM sessions_app_seat WHERE status = 's') AS seat
+            FULL JOIN (
+                SELECT ticket.id, ticket.seat_id, sale.reservation_id FROM ticketing_ticket AS ticket
+                JOIN ticketing_sale AS sale ON sale.id = ticket.sale_id WHERE ticket.status <> 'void' AND ticket.seat_id IS NOT NULL
+            ) AS ticket ON ticket.seat_id = seat.id AND ticket.reservation_id = seat.reservation_id
+            WHERE seat.id IS NULL OR ticket.id IS NULL
+        """,
+    ),
+    Check(
+        name="tickets_differ_from_places",
+        says="a sale has more or fewer tickets than places",
+        sql="""
+            SELECT sale.id AS sale, owner.quantity, count(ticket.id) AS tickets FROM ticketing_sale AS sale
+            JOIN reservations_reservation AS owner ON owner.id = sale.reservation_id
+            LEFT JOIN ticketing_ticket AS ticket ON ticket.sale_id = sale.id
+            GROUP BY sale.id, owner.quantity HAVING count(ticket.id) <> owner.quantity
+        """,
+    ),
+    Check(
+        name="confirmed_without_its_sale",
+        says="a confirmed reservation and its sale don't name each other",
+        sql="""
+            SELECT owner.id AS reservation, owner.sale_id AS named, sale.id AS sale FROM reservations_reservation AS owner
+            FULL JOIN ticketing_sale AS sale ON sale.reservation_id = owner.id
+            WHERE (owner.status = 'confirmed' OR sale.id IS NOT NULL)
+                AND (sale.id IS NULL OR owner.sale_id IS DISTINCT FROM sale.id OR owner.status <> 'confirmed')
+        """,
+    ),
+    Check(
+        name="sale_not_paid",
+        says="a sale's payment was not captured within a minute, or not in its amount",
+        sql="""
+            SELECT sale.id AS sale, payment.id AS payment, payment.status, payment.amount, sale.total FROM ticketing_sale AS sale
+            JOIN ticketing_payment AS payment ON payment.id = sale.payment_id
+            WHERE payment.amount <> sale.total
+                OR (payment.status <> 'captured' AND sale.sold_at < clock_timestamp() - interval '1 minute')
+        """,
+    ),
+    Check(
+        name="charged_without_a_sale",
+        says="a payment was captured for something that wasn't sold",
+        sql="""
+            SELECT payment.id AS payment, payment.reservation_id AS reservation FROM ticketing_payment AS payment
+            LEFT JOIN ticketing_sale AS sale ON sale.payment_id = payment.id
+            WHERE payment.status = 'captured' AND sale.id IS NULL
+        """,
+    ),
+    Check(
+        name="sandbox_differs",
+        says="the sandbox gateway's own record of an attempt differs from ours",
+        sql="""
+            SELECT payment.id AS payment, payment.status, charge.status AS at_the_gateway, payment.amount, charge.amount AS charged
+            FROM ticketing_payment AS payment LEFT JOIN ticketing_sandboxcharge AS charge ON charge.attempt = payment.id
+            WHERE payment.method = 'fake' AND payment.started_at < clock_timestamp() - interval '1 minute' AND (
+                (payment.status = 'captured') <> coalesce(charge.status = 'captured', false)
+                OR (charge.status = 'captured' AND charge.amount <> payment.amount)
+                OR (payment.status IN ('declined', 'failed', 'voided') AND charge.status = 'authorised')
+            )
+        """,
+    ),
+]

@@ -1,0 +1,140 @@
+"""What people are written: their tickets, and that a hold ran out. Each event sends one letter, however often it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.core.mail import EmailMultiAlternatives
+from django.db import connection
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils import translation
+from django.utils.translation import gettext as _
+
+from sessions_app.models import Session
+from ticketing.models import Notification, Sale, Ticket, User
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Letter:
+    """`template`: two files of templates/ticketing/mail, .txt and .html, that read `facts`."""
+
+    to: str
+    language: str
+    subject: str
+    template: str
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def send_for(event: dict[str, Any]) -> None:
+    """Send what `event` (realtime.relay.message) calls for, once.
+
+    Raises: OSError when the mail server is away or refuses.
+    """
+    kind, event_id = event["event"], UUID(event["id"])
+    with _alone_with(event_id) as alone:
+        if not alone or Notification.objects.filter(pk=event_id).exists():
+            return
+        letter = LETTERS[kind](event)
+        if letter is None:
+            log.debug("mail.no_address", event_id=event["id"], kind=kind)
+            return
+        _post(letter, event_id=event_id)
+        Notification.objects.create(event=event_id, kind=kind)
+        log.info("mail.sent", event_id=event["id"], kind=kind)
+
+
+@contextmanager
+def _alone_with(event_id: UUID) -> Iterator[bool]:
+    """Whether nobody else is at work on the event.
+
+    A lock of the connection, not of a transaction: none is open while the mail server answers.
+    """
+    key = int.from_bytes(event_id.bytes[-8:], signed=True)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [key])
+        ((locked,),) = cursor.fetchall()
+        try:
+            yield locked
+        finally:
+            if locked:
+                cursor.execute("SELECT pg_advisory_unlock(%s)", [key])
+
+
+def _post(letter: Letter, *, event_id: UUID) -> None:
+    with translation.override(letter.language):
+        facts = letter.facts | {"language": letter.language, "site": settings.SITE_URL}
+        message = EmailMultiAlternatives(
+            " ".join(letter.subject.split()),
+            render_to_string(f"ticketing/mail/{letter.template}.txt", facts),
+            to=[letter.to],
+            headers={"Message-ID": f"<{event_id}@frontrow>", "Auto-Submitted": "auto-generated"},
+        )
+        message.attach_alternative(render_to_string(f"ticketing/mail/{letter.template}.html", facts), "text/html")
+        message.send()
+
+
+def _confirmed(event: dict[str, Any]) -> Letter | None:
+    """To the address given with the payment, or else the account's."""
+    sale = Sale.objects.select_related("session__show", "session__hall__venue").get(pk=event["facts"]["sale"])
+    address = sale.email or _address_of(sale.buyer)
+    if not address:
+        return None
+    with translation.override(sale.language):
+        subject = _("Your tickets for %(show)s") % {"show": sale.session.show.title}
+    return Letter(
+        to=address,
+        language=sale.language,
+        subject=subject,
+        template="confirmed",
+        facts={
+            "sale": sale,
+            "session": sale.session,
+            "tickets": Ticket.objects.filter(sale=sale).select_related("seat", "ticket_type").order_by("id"),
+            "link": settings.SITE_URL + reverse("sale", args=[sale.pk]),
+        },
+    )
+
+
+def _expired(event: dict[str, Any]) -> Letter | None:
+    """To accounts with an address; guests left none before they paid."""
+    address = _address_of(UUID(event["buyer"]))
+    if not address:
+        return None
+    session = Session.objects.select_related("show", "hall__venue").get(pk=event["session"])
+    language = _language_of(UUID(event["buyer"]))
+    with translation.override(language):
+        subject = _("Your seats for %(show)s are free again") % {"show": session.show.title}
+    return Letter(
+        to=address,
+        language=language,
+        subject=subject,
+        template="expired",
+        facts={
+            "session": session,
+            "seats": event["facts"]["seats"],
+            "places": event["facts"]["quantity"],
+            "link": settings.SITE_URL + reverse("session", args=[session.pk]),
+        },
+    )
+
+
+LETTERS = {"reservation.confirmed": _confirmed, "reservation.expired": _expired}
+
+
+def _address_of(buyer: UUID) -> str:
+    return User.objects.filter(pk=buyer, is_active=True).values_list("email", flat=True).first() or ""
+
+
+def _language_of(buyer: UUID) -> str:
+    """The one they last bought in."""
+    last = Sale.objects.filter(buyer=buyer).order_by("-id").values_list("language", flat=True).first()
+    return last or settings.LANGUAGE_CODE

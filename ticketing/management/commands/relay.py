@@ -1,0 +1,136 @@
+"""`manage.py relay`: what must go on even when everything but PostgreSQL is gone."""
+
+import signal
+import threading
+import time
+from argparse import ArgumentParser
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.core.management.base import BaseCommand
+from django.db import Error as DatabaseError
+from django.db import close_old_connections
+from prometheus_client import Counter, start_http_server
+
+from realtime import relay, wire
+from reservations import operations as reservations
+from ticketing import operations as ticketing
+
+BEAT_IS_SILENT = 3.0  # seconds that a hold may be over before somebody else than beat ends it
+PAUSE_AFTER_FAILURE = 1.0
+LAST_ROUND = 3.0  # seconds the duties get to finish what they are at
+
+FAILURES = Counter("frontrow_relay_failures", "Rounds of the relay that failed", ["duty"])
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass
+class Duty:
+    """Something to look after every so many seconds. `do` is true when more waits, and is called again at once."""
+
+    name: str
+    do: Callable[[], bool]
+    every: float
+    failing: bool = False
+
+    def perform(self) -> bool:
+        """One round. An outage is logged when it begins and when it ends."""
+        close_old_connections()
+        try:
+            more = self.do()
+        except (DatabaseError, relay.NotPublished) as error:
+            self._failed()
+            if not self.failing:
+                log.warning("relay.failing", duty=self.name, error=type(error).__name__, said=str(error))
+            self.failing = True
+            return False
+        except Exception:
+            self._failed()
+            log.exception("relay.failed", duty=self.name)
+            self.failing = True
+            return False
+        if self.failing:
+            log.warning("relay.recovered", duty=self.name)
+        self.failing = False
+        return more
+
+    def perform_until(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            if not self.perform():
+                stop.wait(max(self.every, PAUSE_AFTER_FAILURE) if self.failing else self.every)
+
+    def _failed(self) -> None:
+        FAILURES.labels(self.name).inc()
+
+
+def duties(publisher: relay.Publisher) -> list[Duty]:
+    return [
+        Duty("publish", lambda: relay.publish_batch(publisher) == relay.BATCH, every=0.2),
+        Duty("inbox", drain_inboxes, every=0.5),
+        Duty("expire", expire_when_beat_is_silent, every=1.0),
+        Duty("payments", sweep_payments, every=5.0),
+        Duty("count", count_waiting, every=5.0),
+    ]
+
+
+def drain_inboxes() -> bool:
+    for shard in range(settings.SHARDS):
+        reservations.drain_inbox(shard=shard)
+    return False
+
+
+def expire_when_beat_is_silent() -> bool:
+    if reservations.count_expired_holds(grace_seconds=BEAT_IS_SILENT):
+        reservations.expire_holds()
+    return False
+
+
+def sweep_payments() -> bool:
+    ticketing.sweep_payments()
+    return False  # an attempt that stays open is for the next round
+
+
+def count_waiting() -> bool:
+    relay.count_waiting()
+    return False
+
+
+class Command(BaseCommand):
+    help = "Publish events, settle the inbox, end holds when beat is silent, look after open payments."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--once", action="store_true", help="do all that waits, then end")
+
+    def handle(self, *, once: bool, **_options: Any) -> None:
+        publisher = relay.Publisher(settings.CELERY_BROKER_URL)
+        if once:
+            for duty in duties(publisher):
+                while duty.perform():
+                    pass
+        else:
+            if settings.METRICS_PORT:
+                start_http_server(settings.METRICS_PORT)
+            perform_until_stopped(duties(publisher))
+        publisher.close()
+        wire.flush()
+
+
+def perform_until_stopped(duties: list[Duty]) -> None:
+    """A thread a duty: a broker that hangs keeps nobody from the inbox, a slow gateway nobody from the events."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_signal: stop.set())
+    threads = [threading.Thread(target=duty.perform_until, args=[stop], name=duty.name, daemon=True) for duty in duties]
+    for thread in threads:
+        thread.start()
+    log.info("relay.started")
+    stop.wait()
+    deadline = time.monotonic() + LAST_ROUND
+    for thread in threads:
+        thread.join(max(0, deadline - time.monotonic()))
+    log.info("relay.stopped")

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.apps import apps
+from django.conf import settings
+from django.contrib.auth.hashers import make_password
+from django.contrib.auth.models import Group
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connection, transaction
+from tqdm import tqdm
+
+from realtime.clock import db_now
+from sessions_app.models import Hall, Session, Show, Venue
+from sessions_app.operations import HallBusy, create_session, furnish
+from ticketing import demo
+from ticketing.models import User
+from ticketing.staff import OURS, ensure_groups
+
+
+class Command(BaseCommand):
+    help = "Makes the demo: halls, films, sessions of the next days, accounts. Run again, it adds what is missing."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--profile", choices=demo.PROFILES, default="demo", help="how much of it (default: demo)")
+        parser.add_argument("--reset", action="store_true", help="first delete everything sold and on sale; asks")
+        parser.add_argument("--no-input", action="store_true", help="don't ask")
+        parser.add_argument("--groups", action="store_true", help="only the permission groups, in production too")
+
+    def handle(self, *, profile: str, reset: bool, no_input: bool, groups: bool, **options: Any) -> None:
+        if groups:
+            ensure_groups()
+            self.stdout.write("The groups owner, boxoffice and gate have their permissions.")
+            return
+        if settings.PRODUCTION:
+            raise CommandError(
+                "FRONTROW_ENV=production: the demo's accounts have a password that everybody knows, so it is not made "
+                "here. `seed --groups` makes the permission groups, `createsuperuser` a first account."
+            )
+        if reset:
+            self.reset(no_input=no_input)
+        people = make_accounts()
+        made = self.make_sessions(demo.PROFILES[profile], quiet=options["verbosity"] == 0)
+        if options["verbosity"]:
+            self.stdout.write(f"{made} sessions and {people} accounts are new. Accounts, all with {demo.PASSWORD!r}: ")
+            self.stdout.write(", ".join(person.username for person in demo.PEOPLE))
+
+    def reset(self, *, no_input: bool) -> None:
+        if not no_input:
+            self.stdout.write("Every sale, reservation, session, hall and event of this database will be deleted.")
+            try:
+                answer = input("Type yes to go on: ")
+            except EOFError:
+                answer = ""
+            if answer.strip().lower() != "yes":
+                raise CommandError("Nothing was deleted.")
+        delete_everything()
+
+    def make_sessions(self, rooms: list[demo.Room], *, quiet: bool) -> int:
+        """How many were new."""
+        halls = {id(room): make_hall(room) for room in rooms}
+        shows = {title.title: make_show(title) for room in rooms for title in room.titles}
+        taken = set(Session.objects.filter(hall__in=halls.values()).values_list("hall", "starts_at"))
+        programme = demo.showings(rooms, now=db_now(), zone=ZoneInfo(settings.TIME_ZONE))
+        missing = [showing for showing in programme if (halls[id(showing.room)].pk, showing.starts_at) not in taken]
+        bar = tqdm(missing, desc="sessions", unit="", disable=True if quiet else None, file=self.stderr)
+        return sum(
+            make_session(showing, hall=halls[id(showing.room)], show=shows[showing.title.title]) for showing in bar
+        )
+
+
+@transaction.atomic
+def make_accounts() -> int:
+    """How many were new."""
+    groups = ensure_groups()
+    known = set(User.objects.values_list("username", flat=True))
+    missing = [person for person in demo.PEOPLE if person.username not in known]
+    password = make_password(demo.PASSWORD) if missing else ""  # one slow hash for all of them
+    for person in missing:
+        user = User.objects.create(
+            username=person.username,
+            first_name=person.first_name,
+            email=f"{person.username}@frontrow.example",
+            password=password,
+            is_staff=bool(person.group),
+            is_superuser=person.is_superuser,
+        )
+        user.groups.set(own_groups(person, groups))
+    return len(missing)
+
+
+def own_groups(person: demo.Person, groups: dict[str, Group]) -> list[Group]:
+    return [groups[person.group]] if person.group else []
+
+
+@transaction.atomic
+def make_hall(room: demo.Room) -> Hall:
+    venue, _new = Venue.objects.get_or_create(
+        name=room.house.name, defaults={"city": room.house.city, "address": room.house.address}
+    )
+    hall, new = Hall.objects.get_or_create(venue=venue, name=room.name)
+    if new:
+        furnish(hall=hall, places=room.places)
+    return hall
+
+
+def make_show(title: demo.Title) -> Show:
+    known = Show.objects.filter(title=title.title).first()
+    return known or Show.objects.create(
+        title=title.title,
+        duration_minutes=title.minutes,
+        rating=title.rating,
+        genre=title.genre,
+        synopsis=title.synopsis,
+    )
+
+
+def make_session(showing: demo.Showing, *, hall: Hall, show: Show) -> bool:
+    """False: somebody put another session there."""
+    try:
+        create_session(
+            show=show.pk,
+            hall=hall.pk,
+            starts_at=showing.starts_at,
+            on_sale_at=showing.on_sale_at,
+            ticket_types=showing.ticket_types,
+        )
+    except HallBusy:
+        return False
+    return True
+
+
+def delete_everything() -> None:
+    """All but people. TRUNCATE, because the event log refuses to be deleted row by row."""
+    models = [model for app in OURS for model in apps.get_app_config(app).get_models() if model is not User]
+    tables = ", ".join(connection.ops.quote_name(model._meta.db_table) for model in models)  # noqa: SLF001 Django documents it
+    with connection.cursor() as cursor:
+        cursor.execute(f"TRUNCATE {tables}")

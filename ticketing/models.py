@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import secrets
+
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+from uuid6 import uuid7
+
+from reservations.models import Reservation
+from sessions_app.models import Seat, Session, TicketType
+
+
+class User(AbstractUser):
+    """A person with an account; the id is the buyer of what that person holds and buys."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+
+
+class PaymentStatus(models.TextChoices):
+    STARTED = "started", _("started")
+    AUTHORISED = "authorised", _("authorised")
+    CAPTURED = "captured", _("captured")
+    DECLINED = "declined", _("declined")
+    FAILED = "failed", _("failed")
+    VOIDED = "voided", _("voided")
+
+
+class Payment(models.Model):
+    """One attempt to pay for a reservation; its id is the gateway's idempotency key."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    reservation = models.ForeignKey(Reservation, models.PROTECT, related_name="payments", verbose_name=_("reservation"))
+    method = models.CharField(_("method"), max_length=20)
+    token = models.CharField(
+        _("token"), max_length=120, help_text=_("What the gateway gave the browser; never a card number.")
+    )
+    status = models.CharField(_("status"), max_length=10, choices=PaymentStatus, default=PaymentStatus.STARTED)
+    amount = models.PositiveBigIntegerField(_("amount"), help_text=_("In minor units."))
+    currency = models.CharField(_("currency"), max_length=3)
+    reference = models.CharField(_("gateway's reference"), max_length=120, blank=True)
+    reason = models.CharField(_("reason"), max_length=60, blank=True)
+    email = models.EmailField(_("e-mail for the receipt"), blank=True)
+    language = models.CharField(_("language"), max_length=8, default="en")
+    started_at = models.DateTimeField(_("started at"), db_default=Now())
+    changed_at = models.DateTimeField(_("changed at"), db_default=Now())
+
+    class Meta:
+        verbose_name = _("payment")
+        verbose_name_plural = _("payments")
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["reservation"], name="payment_one_capture_a_reservation", condition=Q(status="captured")
+            ),
+            models.UniqueConstraint(
+                fields=["reservation"],
+                name="payment_one_open_attempt_a_reservation",
+                condition=Q(status__in=["started", "authorised"]),
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["started_at"], name="payment_open", condition=Q(status__in=["started", "authorised"]))
+        ]  # The sweep.
+
+    def __str__(self) -> str:
+        return f"{self.get_status_display()} {self.id}"
+
+
+class Sale(models.Model):
+    """A paid reservation."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    number = models.BigIntegerField(_("number"), unique=True, editable=False)
+    reservation = models.OneToOneField(Reservation, models.PROTECT, related_name="+", verbose_name=_("reservation"))
+    payment = models.OneToOneField(Payment, models.PROTECT, related_name="sale", verbose_name=_("payment"))
+    session = models.ForeignKey(Session, models.PROTECT, related_name="+", verbose_name=_("session"))
+    buyer = models.UUIDField(_("buyer"))
+    lines = models.JSONField(_("lines"), default=list)
+    total = models.PositiveBigIntegerField(_("total"), help_text=_("In minor units."))
+    refunded = models.PositiveBigIntegerField(_("refunded"), default=0, help_text=_("In minor units."))
+    currency = models.CharField(_("currency"), max_length=3)
+    email = models.EmailField(_("e-mail for the receipt"), blank=True)
+    language = models.CharField(_("language"), max_length=8, default="en")
+    sold_at = models.DateTimeField(_("sold at"), db_default=Now())
+
+    class Meta:
+        verbose_name = _("sale")
+        verbose_name_plural = _("sales")
+        ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(condition=Q(refunded__lte=F("total")), name="sale_refunds_no_more_than_it_took")
+        ]
+        indexes = [
+            models.Index(fields=["buyer", "-id"], name="sale_of_buyer"),  # Purchase history.
+            models.Index(fields=["session"], name="sale_of_session"),  # Sales at a glance.
+        ]
+
+    def __str__(self) -> str:
+        return f"#{self.number}"
+
+    @property
+    def status(self) -> str:
+        if not self.refunded:
+            return "paid"
+        return "refunded" if self.refunded == self.total else "partly_refunded"
+
+
+class TicketStatus(models.TextChoices):
+    VALID = "valid", _("valid")
+    USED = "used", _("used")
+    VOID = "void", _("void")
+
+
+def new_code() -> str:
+    """Unguessable: 128 random bits, as 26 letters and digits that survive being typed."""
+    alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: no I, L, O, U
+    return "".join(secrets.choice(alphabet) for _index in range(26))
+
+
+class Ticket(models.Model):
+    """Admits one."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    sale = models.ForeignKey(Sale, models.PROTECT, related_name="tickets", verbose_name=_("sale"))
+    session = models.ForeignKey(Session, models.PROTECT, related_name="+", verbose_name=_("session"))
+    seat = models.ForeignKey(Seat, models.PROTECT, null=True, related_name="+", verbose_name=_("seat"))
+    ticket_type = models.ForeignKey(TicketType, models.PROTECT, related_name="+", verbose_name=_("ticket type"))
+    price = models.PositiveIntegerField(_("price"), help_text=_("In minor units."))
+    code = models.CharField(_("code"), max_length=64, unique=True, default=new_code)
+    status = models.CharField(_("status"), max_length=5, choices=TicketStatus, default=TicketStatus.VALID)
+    used_at = models.DateTimeField(_("used at"), null=True, blank=True)
+    used_gate = models.CharField(_("gate"), max_length=60, blank=True)
+
+    class Meta:
+        verbose_name = _("ticket")
+        verbose_name_plural = _("tickets")
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["seat"], name="ticket_one_live_ticket_per_seat", condition=~Q(status="void")
+            ),
+            models.CheckConstraint(
+                condition=Q(status="used", used_at__isnull=False) | ~Q(status="used") & Q(used_at__isnull=True),
+                name="ticket_used_has_a_time",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.ticket_type.name} {self.seat.label if self.seat else ''}".strip()
+
+
+class RefundStatus(models.TextChoices):
+    ASKED = "asked", _("asked")
+    PAID_BACK = "paid_back", _("paid back")
+
+
+class Refund(models.Model):
+    """Money on its way back; its id is the gateway's idempotency key."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    sale = models.ForeignKey(Sale, models.PROTECT, related_name="refunds", verbose_name=_("sale"))
+    amount = models.PositiveBigIntegerField(_("amount"), help_text=_("In minor units."))
+    reason = models.CharField(_("reason"), max_length=120, blank=True)
+    status = models.CharField(_("status"), max_length=10, choices=RefundStatus, default=RefundStatus.ASKED)
+    asked_at = models.DateTimeField(_("asked at"), db_default=Now())
+
+    class Meta:
+        verbose_name = _("refund")
+        verbose_name_plural = _("refunds")
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.get_status_display()} {self.id}"
+
+
+class SandboxCharge(models.Model):
+    """The sandbox gateway's own record of an attempt, apart from ours so that the two can be compared."""
+
+    attempt = models.UUIDField(primary_key=True, editable=False)
+    amount = models.PositiveBigIntegerField(_("amount"))
+    currency = models.CharField(_("currency"), max_length=3)
+    status = models.CharField(_("status"), max_length=10)
+    refunded = models.PositiveBigIntegerField(_("refunded"), default=0)
+    changed_at = models.DateTimeField(_("changed at"), db_default=Now())
+
+    class Meta:
+        verbose_name = _("sandbox charge")
+        verbose_name_plural = _("sandbox charges")
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.attempt}"
+
+
+class Notification(models.Model):
+    """An e-mail that was sent, so that a repeated event sends no second one."""
+
+    event = models.UUIDField(primary_key=True, editable=False)
+    kind = models.CharField(_("kind"), max_length=40)
+    sent_at = models.DateTimeField(_("sent at"), db_default=Now())
+
+    class Meta:
+        verbose_name = _("notification")
+        verbose_name_plural = _("notifications")
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.event}"

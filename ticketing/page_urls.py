@@ -1,0 +1,14 @@
+from django.urls import path
+from django.views.i18n import set_language
+
+from ticketing import views
+
+urlpatterns = [
+    path("sales/<uuid:sale_id>", views.sale, name="sale"),
+    path("tickets/<uuid:ticket_id>", views.ticket, name="ticket"),
+    path("my-tickets", views.purchases, name="purchases"),
+    path("sign-in", views.sign_in, name="sign-in"),
+    path("register", views.register, name="register"),
+    path("sign-out", views.sign_out, name="sign-out"),
+    path("language", set_language, name="set-language"),
+]

@@ -1,0 +1,49 @@
+"""What the people of a house may do in the admin: the owner all, the box office its work, the gate a look."""
+
+from __future__ import annotations
+
+from django.contrib.auth.models import Group, Permission
+from django.db.models import Q
+
+OURS = ["sessions_app", "reservations", "ticketing", "realtime"]
+LOOK = ["view"]
+RUN = ["view", "add", "change"]
+
+# Group → app label → model → what it may do with it. An owner may do everything.
+GROUPS: dict[str, dict[str, dict[str, list[str]]]] = {
+    "boxoffice": {
+        "sessions_app": {
+            "venue": RUN,
+            "hall": RUN,
+            "hallseat": [*RUN, "delete"],
+            "show": RUN,
+            "session": RUN,
+            "tickettype": [*RUN, "delete"],
+            "seat": ["view", "change"],
+        },
+        "reservations": {"reservation": LOOK},
+        "ticketing": {"sale": LOOK, "ticket": LOOK, "payment": LOOK, "refund": LOOK},
+        "realtime": {"event": LOOK},
+    },
+    "gate": {
+        "sessions_app": {"session": LOOK, "show": LOOK, "hall": LOOK, "venue": LOOK},
+        "ticketing": {"ticket": LOOK, "sale": LOOK},
+    },
+}
+
+
+def ensure_groups() -> dict[str, Group]:
+    """Make owner, boxoffice and gate, and give each its permissions; what an operator added beside them stays."""
+    groups = {name: Group.objects.get_or_create(name=name)[0] for name in ["owner", *GROUPS]}
+    groups["owner"].permissions.add(*Permission.objects.filter(content_type__app_label__in=OURS))
+    for name, apps in GROUPS.items():
+        groups[name].permissions.add(*Permission.objects.filter(wanted(apps)))
+    return groups
+
+
+def wanted(apps: dict[str, dict[str, list[str]]]) -> Q:
+    names = Q(pk__in=[])
+    for app, models in apps.items():
+        codes = [f"{verb}_{model}" for model, verbs in models.items() for verb in verbs]
+        names |= Q(content_type__app_label=app, codename__in=codes)
+    return names

@@ -1,0 +1,53 @@
+// @ts-check
+/** Paying for what a hold panel holds. */
+
+import { post } from "../sessions_app/api.js";
+import { say } from "../sessions_app/words.js";
+
+/** @typedef {import("../reservations/hold-panel.js").HoldPanel} HoldPanel */
+
+let leaving = false;
+
+/** The answer and the socket may both tell of the sale. @param {string | {id: string}} sale */
+export function openSale(sale) {
+  if (!leaving) location.assign(`/sales/${typeof sale === "string" ? sale : sale.id}`);
+  leaving = true;
+}
+
+addEventListener("pageshow", () => (leaving = false));
+
+/** @param {HTMLFormElement} form @param {HoldPanel} panel */
+export function payWith(form, panel) {
+  const button = /** @type {HTMLButtonElement} */ (form.querySelector('[type="submit"]'));
+  panel.addEventListener("change", (event) => {
+    const { before, now } = /** @type {CustomEvent} */ (event).detail;
+    if (now.status === "confirmed" && now.sale) openSale(now.sale);
+    else if (before?.status === "paying" && now.status === "held" && !panel.isTalking) panel.alert(say("unpaid"));
+  });
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const reservation = panel.reservation;
+    if (!reservation || button.disabled) return;
+    const fields = new FormData(form);
+    const email = String(fields.get("email") ?? "").trim();
+    panel.clearMessage();
+    button.disabled = true;
+    button.setAttribute("aria-busy", "true");
+    const answer = await post(
+      `/reservations/${reservation.id}/pay`,
+      { payment: { method: "fake", token: String(fields.get("token")) }, ...(email && { email }) },
+      { wait: 10 },
+    );
+    button.disabled = false;
+    button.removeAttribute("aria-busy");
+    if (answer.ok && answer.body?.sale) return openSale(answer.body.sale);
+    if (!answer.ok) {
+      const { code, sale, detail, status, errors, reason } = answer.problem;
+      if (code === "already_paid" && sale) return openSale(sale);
+      if (code === "payment_declined") panel.alert(say(reason === "gateway_timeout" ? "unpaid" : "declined"));
+      else if (status === 0) panel.alert(say("no-answer"));
+      else if (!["payment_in_progress", "reservation_expired"].includes(code ?? "")) panel.alert(errors?.[0]?.message ?? detail ?? say("failed"));
+    }
+    await panel.refresh();
+  });
+}

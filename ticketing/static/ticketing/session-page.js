@@ -1,0 +1,222 @@
+// @ts-check
+/** The session's page: the map stays true, a choice becomes a hold, a hold becomes tickets. */
+
+import { VersionedFeed } from "../realtime/feed.js";
+import { LiveSocket } from "../realtime/socket.js";
+import { HoldPanel } from "../reservations/hold-panel.js";
+import { get, post, serverNow } from "../sessions_app/api.js";
+import { SeatMap } from "../sessions_app/seat-map.js";
+import { StockPicker } from "../sessions_app/stock.js";
+import { count, listed, money, say } from "../sessions_app/words.js";
+import { payWith } from "./payment-form.js";
+
+/** @typedef {import("../reservations/hold-panel.js").Reservation} Reservation */
+/**
+ * @typedef {{id: string, version: number, most: number, on_sale_at: string | null, closed: boolean,
+ *   types: import("../sessions_app/seat-map.js").TicketType[]}} Page
+ */
+
+/** @param {string} selector @returns {HTMLElement} */
+const one = (selector) => /** @type {HTMLElement} */ (document.querySelector(selector));
+/** @type {Page} */
+const page = JSON.parse(one("#session-data").textContent ?? "{}");
+const SILENCE = 40_000; // the server speaks every 15 s
+
+const plan = /** @type {HTMLElement | null} */ (document.querySelector("[data-plan]"));
+const map = plan && new SeatMap(plan, page.types, page.most);
+const shelf = /** @type {HTMLElement | null} */ (document.querySelector("[data-stock-picker]"));
+const stock = shelf && new StockPicker(shelf, page.most);
+const panel = new HoldPanel(one("#hold-panel"), (seat) => map?.name(seat) ?? seat);
+const hold = /** @type {HTMLButtonElement} */ (one("#hold"));
+/** @type {Set<string>} */
+const bought = new Set();
+let opensAt = page.on_sale_at ? Date.parse(page.on_sale_at) : 0;
+
+/** @param {string} text */
+function announce(text) {
+  const announcer = one("#announcer");
+  announcer.textContent = "";
+  requestAnimationFrame(() => (announcer.textContent = text));
+}
+
+/** @param {string} text */
+function warn(text) {
+  const notice = one("#choice-message");
+  notice.hidden = !text;
+  notice.textContent = text;
+}
+
+// --- what is chosen
+
+/** @returns {{places: number, total: {amount: number, currency: string} | null}} */
+function chosen() {
+  const prices = new Map(page.types.map((type) => [type.id, type.price]));
+  const each = stock?.choice
+    ? Array(stock.choice.quantity).fill(prices.get(stock.choice.type))
+    : [...(map?.chosen ?? [])].map((label) => prices.get(map?.seats.get(label)?.type ?? ""));
+  const amount = each.reduce((sum, price) => sum + (price?.amount ?? 0), 0);
+  return { places: each.length, total: each.length ? { amount, currency: each[0].currency } : null };
+}
+
+function paintChoice() {
+  const { places, total } = chosen();
+  const free = !panel.isLive && !page.closed;
+  if (places && !panel.isLive) panel.root.hidden = true;
+  one("#choice").hidden = panel.isLive;
+  one("#choice-places").textContent = places ? count("places", places) : say("nothing-chosen");
+  one("#choice-total").textContent = total ? money(total) : "";
+  one("#choice-seats").replaceChildren(...[...(map?.chosen ?? [])].map(chip));
+  hold.disabled = !free || !places || serverNow() < opensAt || hold.getAttribute("aria-busy") === "true";
+  if (map) map.locked = panel.isLive || page.closed;
+  stock?.lock(panel.isLive || page.closed);
+}
+
+/** @param {string} label */
+function chip(label) {
+  const item = document.createElement("li");
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = label;
+  button.setAttribute("aria-label", say("remove", { seat: map?.name(label) ?? label }));
+  button.addEventListener("click", () => map?.toggle(label));
+  item.append(button);
+  return item;
+}
+
+map?.addEventListener("choice", () => {
+  if (map.chosen.size) stock?.clear();
+  paintChoice();
+});
+map?.addEventListener("announce", (event) => announce(/** @type {CustomEvent<string>} */ (event).detail));
+map?.addEventListener("lost", (event) => warn(lostWords(/** @type {CustomEvent<string[]>} */ (event).detail)));
+stock?.addEventListener("choice", () => {
+  if (stock.choice) map?.clear();
+  paintChoice();
+  announce(count("places", stock.choice?.quantity ?? 0));
+});
+
+/** @param {string[]} labels */
+function lostWords(labels) {
+  return count("lost", labels.length, { seats: listed(labels) });
+}
+
+// --- holding
+
+hold.addEventListener("click", async () => {
+  const seats = [...(map?.chosen ?? [])];
+  const what = stock?.choice ? { ticket_type: stock.choice.type, quantity: stock.choice.quantity } : { seats };
+  warn("");
+  hold.setAttribute("aria-busy", "true");
+  if (map) map.asking = true;
+  paintChoice();
+  const answer = await post("/reservations", { session: page.id, ...what }, { wait: 5 });
+  hold.removeAttribute("aria-busy");
+  if (answer.ok) panel.show(answer.body, true);
+  else refuse(answer.problem);
+  if (map) map.asking = panel.reservation?.status === "queued";
+  paintChoice();
+});
+
+/** @param {import("../sessions_app/api.js").Problem} problem */
+function refuse(problem) {
+  const lost = (problem.conflicts ?? []).map((/** @type {{seat: string}} */ conflict) => conflict.seat);
+  if (problem.code === "seats_unavailable" && lost.length) {
+    map?.apply(Object.fromEntries(problem.conflicts.map(statusOf)));
+    map?.lose(lost);
+  } else if (problem.code === "limit_reached") warn(count("limit-reached", problem.limit ?? page.most));
+  else if (problem.code === "sold_out") warn(say("sold-out"));
+  else if (problem.code === "sale_closed") warn(say("sale-closed"));
+  else if (problem.code === "rate_limited" || problem.status === 503) warn(count("busy", problem.retry_after));
+  else if (!problem.status) warn(say("no-answer"));
+  else warn(problem.detail ?? say("failed"));
+  one("#choice-message").focus();
+}
+
+/** @param {{seat: string, reason: string}} conflict */
+function statusOf({ seat, reason }) {
+  return [seat, { held: "h", sold: "s", blocked: "b" }[reason] ?? "h"];
+}
+
+panel.addEventListener("change", (event) => {
+  const { now } = /** @type {CustomEvent<{now: Reservation}>} */ (event).detail;
+  if (now.status === "confirmed") now.seats.forEach((seat) => bought.add(seat));
+  map?.own([...bought, ...(panel.isLive && now.status !== "queued" ? now.seats : [])]);
+  if (now.status === "held") {
+    stock?.clear();
+    map?.clear();
+  }
+  if (map && now.status !== "queued") map.asking = false;
+  if (now.status === "rejected") {
+    panel.root.hidden = true;
+    refuse({ status: 409, code: now.reason ?? "", conflicts: now.conflicts ?? [] });
+  }
+  paintChoice();
+});
+payWith(/** @type {HTMLFormElement} */ (one("#payment")), panel);
+one('[data-part="again"]')?.addEventListener("click", () => {
+  panel.root.hidden = true;
+  /** @type {HTMLElement | null} */ (document.querySelector('[data-seat][tabindex="0"]'))?.focus();
+});
+
+// --- what the server says
+
+const feed = new VersionedFeed({
+  version: page.version,
+  fetch: async () => {
+    const answer = await get(`/sessions/${page.id}/seats?format=compact`);
+    if (!answer.ok) throw new Error(answer.problem.code);
+    return answer.body;
+  },
+  replace: (snapshot) => map?.replace(snapshot.seats),
+  apply: (diff) => map?.apply(diff.changes),
+});
+
+new LiveSocket(`/ws/sessions/${page.id}`, {
+  silence: SILENCE,
+  state: (state) => {
+    const pill = one("#connection");
+    pill.dataset.state = state;
+    one("#connection-text").textContent = say(`connection-${state}`);
+  },
+  message: (message) => {
+    if (message.type === "hello") feed.hello(message);
+    else if (message.type === "seats") feed.take(message);
+    else if (message.type === "ticket:update") stock?.update(message.ticket_type, message.available);
+  },
+});
+
+new LiveSocket("/ws/me", {
+  message: (message) => {
+    if (message.type !== "reservation:update") return;
+    if (message.id === panel.reservation?.id) panel.take(message);
+    else if (!panel.isLive && !hold.hasAttribute("aria-busy")) adopt(message.id);
+  },
+});
+
+/** Take up a reservation of this session that was made elsewhere: before a reload, in another tab. @param {string} id */
+async function adopt(id) {
+  const answer = await get(`/reservations/${id}`);
+  if (!answer.ok || answer.body.session !== page.id || panel.isLive) return;
+  if (["queued", "held", "paying"].includes(answer.body.status)) panel.show(answer.body);
+}
+
+async function recall() {
+  const answer = await get(`/reservations?session=${page.id}&limit=50`);
+  if (!answer.ok) return;
+  /** @type {Reservation[]} */
+  const own = answer.body.results.filter((/** @type {Reservation} */ { session }) => session === page.id);
+  own.filter(({ status }) => status === "confirmed").forEach(({ seats }) => seats.forEach((seat) => bought.add(seat)));
+  map?.own(bought);
+  const live = own.find(({ status }) => ["queued", "held", "paying"].includes(status));
+  if (live) panel.show(live);
+}
+
+if (opensAt > serverNow()) {
+  setTimeout(() => {
+    one("#not-open")?.setAttribute("hidden", "");
+    paintChoice();
+  }, Math.min(opensAt - serverNow(), 2 ** 31 - 1));
+}
+paintChoice();
+recall();
+document.documentElement.dataset.ready = "true";

@@ -1,0 +1,130 @@
+"""Pages of people and tickets: sales, tickets, history, accounts, language."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.contrib import auth
+from django.contrib.auth.forms import AuthenticationForm
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render, resolve_url
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.http import url_has_allowed_host_and_scheme, urlencode
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+import reservations.queries
+from reservations.models import FINAL, Reservation
+from sessions_app.visitors import Visitor
+from ticketing import queries
+from ticketing.forms import RegisterForm
+from ticketing.models import Sale, Ticket, User
+
+LONGEST = 100  # purchases a page lists
+PASSWORD_BACKEND = "django.contrib.auth.backends.ModelBackend"  # noqa: S105 no password
+
+
+def owner(request: Visitor) -> UUID | None:
+    """Whose things this visitor may open: only its own, and staff everybody's (None)."""
+    if request.user.is_staff:
+        return None
+    if request.buyer is None:
+        raise Http404
+    return request.buyer
+
+
+@require_safe
+@never_cache
+def sale(request: Visitor, sale_id: UUID) -> HttpResponse:
+    try:
+        found = queries.find_sale(sale_id, buyer=owner(request))
+    except Sale.DoesNotExist:
+        raise Http404 from None
+    words = {"paid": _("Paid"), "partly_refunded": _("Partly paid back"), "refunded": _("Paid back")}
+    return render(
+        request,
+        "ticketing/sale.html",
+        {
+            "sale": found,
+            "tickets": found.tickets.all(),
+            "status": words[found.status],
+            "register_link": f"{reverse('register')}?{urlencode({'next': request.path})}",
+        },
+    )
+
+
+@require_safe
+@never_cache
+def ticket(request: Visitor, ticket_id: UUID) -> HttpResponse:
+    try:
+        found = queries.find_ticket(ticket_id, buyer=owner(request))
+    except Ticket.DoesNotExist:
+        raise Http404 from None
+    return render(request, "ticketing/ticket.html", {"ticket": found})
+
+
+@require_safe
+@never_cache
+def purchases(request: Visitor) -> HttpResponse:
+    """What this visitor holds, has bought, has seen."""
+    sales: list[Sale] = []
+    holds: list[Reservation] = []
+    if request.buyer is not None:
+        sales = list(queries.sales_of(request.buyer)[:LONGEST])
+        mine = reservations.queries.of_buyer(request.buyer).select_related("session__show")
+        holds = [hold for hold in mine.exclude(status__in=FINAL) if not hold.is_over_at(timezone.now())]
+    upcoming = [one for one in sales if one.session.ends_at > timezone.now()]
+    return render(
+        request,
+        "ticketing/purchases.html",
+        {
+            "holds": holds,
+            "upcoming": sorted(upcoming, key=lambda one: one.session.starts_at),
+            "past": [one for one in sales if one not in upcoming],
+            "page": "purchases",
+        },
+    )
+
+
+@never_cache
+@sensitive_post_parameters("password")
+@require_http_methods(["GET", "HEAD", "POST"])
+def sign_in(request: Visitor) -> HttpResponse:
+    form = AuthenticationForm(request, data=request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        return entered(request, form.get_user())
+    return render(request, "ticketing/sign_in.html", {"form": form, "next": onward(request), "page": "sign-in"})
+
+
+@never_cache
+@sensitive_post_parameters("password1", "password2")
+@require_http_methods(["GET", "HEAD", "POST"])
+def register(request: Visitor) -> HttpResponse:
+    form = RegisterForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        return entered(request, form.save())
+    return render(request, "ticketing/register.html", {"form": form, "next": onward(request), "page": "register"})
+
+
+def entered(request: Visitor, user: User) -> HttpResponse:
+    """Open the session; the identity middleware follows it and hands over what the guest held and bought."""
+    auth.login(request, user, backend=PASSWORD_BACKEND)
+    return redirect(onward(request))
+
+
+@require_POST
+def sign_out(request: Visitor) -> HttpResponse:
+    auth.logout(request)
+    return redirect("whats-on")
+
+
+def onward(request: Visitor) -> str:
+    """Where the visitor wanted to go; never to another site."""
+    wanted = request.POST.get("next") or request.GET.get("next") or ""
+    here = url_has_allowed_host_and_scheme(
+        wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+    )
+    return wanted if here else resolve_url("whats-on")
