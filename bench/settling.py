@@ -228,7 +228,7 @@ WITH lost AS (
     INSERT INTO realtime_event (id, name, session, map_version, facts, occurred_at)
     SELECT gen_random_uuid(), 'seat.held', %(session)s, 1, jsonb_build_object('changes', jsonb_object_agg(label, 'h')), now() FROM lost
 )
-UPDATE sessions_app_session SET map_version = 1 WHERE id = %(session)s
+UPDATE sessions_app_session SET map_version = 1, free_seats = free_seats - cardinality(%(labels)s) WHERE id = %(session)s
 """
 
 

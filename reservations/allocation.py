@@ -22,7 +22,7 @@ from itertools import starmap
 from typing import Any
 
 from django.db import connection
-from django.db.models import F
+from django.db.models import F, Q, QuerySet
 
 from realtime.clock import db_now
 from reservations import statements
@@ -106,8 +106,6 @@ def settle_batch(requests: Sequence[HoldRequest]) -> Announcements:
     )
     sessions = lock_sessions(request.session for request in requests)
     news = Announcements(now=db_now())
-    for session in sessions.values():
-        expire_in(session, news)
     new = _tell_the_settled(requests, news)
     batch = _read(new, sessions, news)
     for request in new:
@@ -131,6 +129,9 @@ def _read(requests: Sequence[HoldRequest], sessions: dict[uuid.UUID, Session], n
     for request in requests:
         wanted[request.session].update(request.seats)
     seats = {session: lock_places(session, wanted[session]) for session in sorted(wanted) if wanted[session]}
+    for session in statements.some_ran_out(sessions):
+        asked = [request for request in requests if request.session == session]
+        _expire_in_the_way(sessions[session], asked, seats.get(session, {}), news)
     types = TicketType.objects.filter(session__in=sessions).select_for_update(no_key=True).order_by("pk")
     return _Batch(
         sessions=sessions,
@@ -141,6 +142,31 @@ def _read(requests: Sequence[HoldRequest], sessions: dict[uuid.UUID, Session], n
         cancelled=statements.take_marks(requests),
         keys=_keys_used(requests),
     )
+
+
+def _expire_in_the_way(
+    session: Session, requests: Sequence[HoldRequest], seats: dict[str, Place], news: Announcements
+) -> None:
+    """A hold that ran out is no obstacle, swept or not: end those in the way of these requests, and leave the rest to the sweep.
+
+    In the way are a wanted seat's, a buyer's own (they count for the limit), of a stock as many as are asked for, and all
+    that have seats where the best are asked for.
+    """
+    over = _ran_out(session, news.now)
+    mine = Q(pk__in={place.reservation_id for place in seats.values() if place.was_held_until(news.now)})
+    mine |= Q(buyer__in={request.buyer for request in requests})
+    if any(request.best_available for request in requests):
+        mine |= ~Q(seats=[])
+    ended = _expire(over.filter(mine), session, news)
+    places: Counter[uuid.UUID] = Counter()
+    for request in requests:
+        if request.ticket_type and not request.best_available:
+            places[request.ticket_type] += request.quantity
+    for kind, number in sorted(places.items()):
+        _expire(over.filter(ticket_type=kind, seats=[])[:number], session, news)
+    freed = {label for reservation in ended for label in reservation.seats}
+    for label in freed & seats.keys():
+        seats[label].status = SeatStatus.FREE
 
 
 def _keys_used(requests: Sequence[HoldRequest]) -> dict[tuple[uuid.UUID, str, str], uuid.UUID]:
@@ -312,20 +338,23 @@ def _write(batch: _Batch, requests: Sequence[HoldRequest]) -> None:
 # --- What becomes of a reservation
 
 
-def expire_in(session: Session, news: Announcements, *, limit: int | None = None) -> int:
-    """End the session's holds that ran out, and free all they held; how many. The session is locked."""
-    over = (
-        Reservation.objects.select_for_update(no_key=True, of=("self",))
-        .filter(session=session, status=Status.HELD, expires_at__lte=news.now)
-        .order_by("pk")[:limit]
-    )
-    reservations = list(over)
-    if not reservations:
-        return 0
+def expire_in(session: Session, news: Announcements, *, limit: int) -> int:
+    """End the session's holds that ran out, at most `limit` of them, and free all they held; how many. The session is locked."""
+    return len(_expire(_ran_out(session, news.now)[:limit], session, news))
+
+
+def _ran_out(session: Session, now: dt.datetime) -> QuerySet[Reservation]:
+    return Reservation.objects.filter(session=session, status=Status.HELD, expires_at__lte=now).order_by("expires_at")
+
+
+def _expire(holds: QuerySet[Reservation], session: Session, news: Announcements) -> list[Reservation]:
+    locked = Reservation.objects.select_for_update(no_key=True).filter(pk__in=holds.values("pk"))
+    reservations = list(locked.order_by("pk").defer("lines"))
     for reservation in reservations:
         reservation.session = session
-    _end(reservations, Status.EXPIRED, "expired", session, news)
-    return len(reservations)
+    if reservations:
+        _end(reservations, Status.EXPIRED, "expired", session, news)
+    return reservations
 
 
 def free(locked: Locked, *, status: Status, reason: str) -> None:
@@ -339,13 +368,8 @@ def _end(
     for reservation in reservations:
         reservation.status, reservation.reason = status, reason
         reservation.changed_at, reservation.pinned_until = news.now, None
-    ended = [reservation.pk for reservation in reservations]
-    Reservation.objects.filter(pk__in=ended).update(
-        status=status, reason=reason, changed_at=news.now, pinned_until=None
-    )
-    held = Seat.objects.filter(reservation_id__in=ended)
-    labels = [seat.label for seat in held.select_for_update(no_key=True).order_by("pk")]
-    held.update(status=SeatStatus.FREE, reservation_id=None, held_until=None)
+    statements.end(reservations, status=status, reason=reason, at=news.now)
+    labels = statements.free(session.pk, reservations)
     news.seats(session, "seat.released", dict.fromkeys(labels, SeatStatus.FREE))
     _give_stock_back(reservations, news)
     for reservation in reservations:
@@ -370,7 +394,7 @@ def prolong(locked: Locked, *, until: dt.datetime) -> None:
     reservation.expires_at = until
     reservation.extensions += 1
     _save(locked, "expires_at", "extensions")
-    Seat.objects.filter(reservation_id=reservation.pk).update(held_until=until)
+    _seats_of(reservation).update(held_until=until)
     locked.news.reservation(reservation, "reservation.extended")
 
 
@@ -378,7 +402,7 @@ def pin(locked: Locked, *, until: dt.datetime) -> None:
     """While it is being paid nothing expires it before `until`; its hold's own end stays noted."""
     locked.reservation.status, locked.reservation.pinned_until = Status.PAYING, until
     _save(locked, "status", "pinned_until")
-    Seat.objects.filter(reservation_id=locked.reservation.pk).update(held_until=until)
+    _seats_of(locked.reservation).update(held_until=until)
     locked.news.reservation(locked.reservation)
 
 
@@ -390,20 +414,26 @@ def unpin(locked: Locked) -> None:
         free(locked, status=Status.EXPIRED, reason="expired")
         return
     _save(locked, "status", "pinned_until")
-    Seat.objects.filter(reservation_id=reservation.pk).update(held_until=reservation.expires_at)
+    _seats_of(reservation).update(held_until=reservation.expires_at)
     locked.news.reservation(reservation)
 
 
 def sell(locked: Locked, *, sale: uuid.UUID) -> list[Seat]:
     """It is paid for: its seats are sold, for good. The seats, for their tickets."""
     reservation = locked.reservation
-    seats = list(Seat.objects.filter(reservation_id=reservation.pk).select_for_update(no_key=True).order_by("pk"))
-    Seat.objects.filter(reservation_id=reservation.pk).update(status=SeatStatus.SOLD, held_until=None)
+    seats = list(_seats_of(reservation).select_for_update(no_key=True).order_by("pk"))
+    _seats_of(reservation).update(status=SeatStatus.SOLD, held_until=None)
     reservation.status, reservation.sale_id, reservation.pinned_until = Status.CONFIRMED, sale, None
     _save(locked, "status", "sale_id", "pinned_until")
     locked.news.seats(locked.session, "seat.sold", dict.fromkeys([seat.label for seat in seats], SeatStatus.SOLD))
     locked.news.reservation(reservation, "reservation.confirmed")
     return seats
+
+
+def _seats_of(reservation: Reservation) -> QuerySet[Seat]:
+    """Those that are its own."""
+    named = Seat.objects.of(reservation.session_id).filter(label__in=reservation.seats)
+    return named.filter(reservation_id=reservation.pk)
 
 
 def _save(locked: Locked, *fields: str) -> None:

@@ -15,10 +15,10 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
-from django.db import connection
 
 from realtime import events, wire
 from realtime.events import NewEvent
+from realtime.rows import as_json, execute
 from reservations import claims, metrics, replies
 from reservations.claims import NoClaims, Standing
 from reservations.models import LIVE, Reservation, Status
@@ -26,6 +26,16 @@ from reservations.queries import personal_message
 from sessions_app.models import SeatStatus, Session
 
 log = structlog.get_logger(__name__)
+
+# By what a seat becomes, how many more are free: only free ones are held or blocked, only held ones sold.
+GAINED = {SeatStatus.FREE: 1, SeatStatus.HELD: -1, SeatStatus.BLOCKED: -1, SeatStatus.SOLD: 0}
+COUNTED = ("id", "map_version", "arrival_high", "free_seats")
+COUNT = """
+UPDATE sessions_app_session AS session
+SET map_version = new.map_version, arrival_high = new.arrival_high, free_seats = new.free_seats
+FROM jsonb_to_recordset(%s) AS new (id uuid, map_version bigint, arrival_high bigint, free_seats int)
+WHERE session.id = new.id
+"""
 
 
 @dataclasses.dataclass(slots=True)
@@ -58,6 +68,8 @@ class Announcements:
         letters = {label: str(letter.value) for label, letter in changes.items()}
         diff = self._diffs.setdefault(session.pk, _Diff(session.map_version, session.map_version, {}))
         session.map_version = diff.version = session.map_version + 1
+        session.free_seats += sum(map(GAINED.__getitem__, changes.values()))
+        diff.available = session.free_seats
         diff.changes.update(letters)
         self._sessions[session.pk] = session
         self._events.append(
@@ -95,11 +107,11 @@ class Announcements:
             self._replies[address].append((name, outcome))
 
     def record(self) -> None:
-        """Events, map versions and the counts that the diffs carry; the last thing before the commit."""
-        Session.objects.bulk_update(self._sessions.values(), ["map_version", "arrival_high"])
+        """Events, and what the sessions count; the last thing before the commit."""
+        if self._sessions:
+            counted = [{name: getattr(session, name) for name in COUNTED} for session in self._sessions.values()]
+            execute(COUNT, as_json(counted))
         events.record_many(self._events)
-        for session, available in _free_seats(list(self._diffs)).items():
-            self._diffs[session].available = available
 
     def send(self) -> None:
         """After the commit. Never raises: what was committed stands, and each effect heals by itself."""
@@ -153,14 +165,3 @@ def _standing(reservation: Reservation, *, now: dt.datetime) -> Standing:
         ticket_type=reservation.ticket_type_id,
         milliseconds=milliseconds,
     )
-
-
-def _free_seats(sessions: list[uuid.UUID]) -> dict[uuid.UUID, int]:
-    if not sessions:
-        return {}
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT session_id, count(*) FILTER (WHERE status = 'f') FROM sessions_app_seat WHERE session_id = ANY(%s) GROUP BY session_id",
-            [sessions],
-        )
-        return dict(cursor.fetchall())

@@ -38,6 +38,18 @@ CHECKS = [
         """,
     ),
     Check(
+        name="free_seats_miscounted",
+        says="the session's count of free seats, which every seat change tells, is not the number of its free seats",
+        sql="""
+            SELECT session.id AS session, session.free_seats AS counted, coalesce(seats.free, 0) AS free
+            FROM sessions_app_session AS session
+            LEFT JOIN (
+                SELECT session_id, count(*) AS free FROM sessions_app_seat WHERE status = 'f' GROUP BY session_id
+            ) AS seats ON seats.session_id = session.id
+            WHERE session.free_seats <> coalesce(seats.free, 0)
+        """,
+    ),
+    Check(
         name="hold_past_its_end",
         says="a hold ran out and nobody freed its seats: are beat and `relay` running?",
         sql=f"""

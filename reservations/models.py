@@ -32,13 +32,21 @@ class Reservation(models.Model):
     """A request for seats and what became of it. Written first when it is settled; before that the line holds it."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    session = models.ForeignKey(Session, models.PROTECT, related_name="reservations", verbose_name=_("session"))
+    session = models.ForeignKey(
+        Session, models.PROTECT, related_name="reservations", verbose_name=_("session"), db_index=False
+    )
     buyer = models.UUIDField(_("buyer"))
     status = models.CharField(_("status"), max_length=10, choices=Status, default=Status.QUEUED)
     arrival = models.BigIntegerField(_("arrival"), help_text=_("Its place in the order of arrival of its session."))
     seats = ArrayField(models.CharField(max_length=16), verbose_name=_("seats"), default=list, blank=True)
     ticket_type = models.ForeignKey(
-        TicketType, models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("ticket type")
+        TicketType,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("ticket type"),
+        db_index=False,
     )
     quantity = models.PositiveIntegerField(_("places"))
     lines = models.JSONField(
@@ -93,7 +101,12 @@ class Reservation(models.Model):
                 name="reservation_live_of_buyer",
                 condition=Q(status__in=["held", "paying", "confirmed"]),
             ),  # Limits.
-            models.Index(fields=["expires_at"], name="reservation_to_expire", condition=Q(status="held")),  # The sweep.
+            models.Index(
+                fields=["session", "expires_at"], name="reservation_held", condition=Q(status="held")
+            ),  # The sweep, and what a settling finds run out.
+            models.Index(
+                fields=["ticket_type"], name="reservation_of_stock", condition=Q(ticket_type__isnull=False)
+            ),  # The audit's stock; deleting a type.
             models.Index(fields=["accepted_at"], name="reservation_keyed", condition=~Q(key="")),  # Clearing old keys.
             models.Index(fields=["session", "arrival"], name="reservation_arrivals"),  # The audit's order.
         ]

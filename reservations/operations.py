@@ -258,7 +258,7 @@ def lock_held(*, reservation_id: uuid.UUID, buyer: uuid.UUID | None) -> allocati
             raise NotHeld(reservation.status)
 
 
-def expire_holds(*, limit: int = 5_000) -> int:
+def expire_holds(*, limit: int = 50_000) -> int:
     """End holds that ran out, session by session in short transactions, at most `limit` of them; how many."""
     ended = 0
     for session in sessions_with_expired_holds():

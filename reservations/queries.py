@@ -16,6 +16,7 @@ from reservations.models import FINAL, Reservation, Status
 
 YOUNG_SECONDS = 600  # an id this young that is found nowhere may still be on its way
 CLOCKS_APART = 60  # seconds that the machines' clocks may differ
+TELL_THE_END = frozenset({Status.HELD, Status.PAYING, Status.EXPIRED})
 
 
 class NotYetKnown(Exception):
@@ -34,9 +35,7 @@ def reservation_body(reservation: Reservation) -> dict[str, Any]:
         "arrival": reservation.arrival,
         "lines": reservation.lines,
         "total": {"amount": reservation.total, "currency": reservation.currency} if reservation.lines else None,
-        "expires_at": _utc(reservation.expires_at)
-        if reservation.status in {Status.HELD, Status.PAYING, Status.EXPIRED}
-        else None,
+        "expires_at": _end_of_hold(reservation),
         "extensions_left": max(0, MAX_EXTENSIONS - reservation.extensions),
         "reason": reservation.reason or None,
         "conflicts": reservation.conflicts,
@@ -68,6 +67,10 @@ def queued_body(request: HoldRequest) -> dict[str, Any]:
 
 
 MAX_EXTENSIONS = 2
+
+
+def _end_of_hold(reservation: Reservation) -> str | None:
+    return _utc(reservation.expires_at) if reservation.status in TELL_THE_END else None
 
 
 def _utc(moment: dt.datetime | None) -> str | None:
@@ -139,6 +142,11 @@ def unfinished(buyer: uuid.UUID) -> list[dict[str, Any]]:
 
 
 def personal_message(reservation: Reservation) -> dict[str, Any]:
-    body = reservation_body(reservation)
-    optional = {name: body[name] for name in ("expires_at", "reason", "conflicts", "sale") if body[name]}
-    return {"type": "reservation:update", "id": body["id"], "status": body["status"], **optional}
+    optional = {
+        "expires_at": _end_of_hold(reservation),
+        "reason": reservation.reason,
+        "conflicts": reservation.conflicts,
+        "sale": str(reservation.sale_id) if reservation.sale_id else None,
+    }
+    told = {name: value for name, value in optional.items() if value}
+    return {"type": "reservation:update", "id": str(reservation.id), "status": reservation.status, **told}

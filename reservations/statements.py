@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from realtime.rows import as_array, as_json, execute
 from reservations.hold_request import HoldRequest
-from reservations.models import Reservation
+from reservations.models import Reservation, Status
+from sessions_app.models import SeatStatus
 
 INSERT = """
 INSERT INTO reservations_reservation (
@@ -31,7 +33,7 @@ COLUMNS = (
 )  # fmt: skip
 
 LOCK_SEATS = """
-SELECT id, label, status, ticket_type_id FROM sessions_app_seat
+SELECT id, label, status, ticket_type_id, reservation_id, held_until FROM sessions_app_seat
 WHERE session_id = %s AND label = ANY(%s) ORDER BY id FOR NO KEY UPDATE
 """
 HOLD_SEATS = """
@@ -41,6 +43,20 @@ WHERE seat.id = new.id AND seat.status = 'f'
 """
 
 
+RAN_OUT = """
+SELECT session.id FROM unnest(%s::uuid[]) AS session (id) WHERE EXISTS (
+    SELECT FROM reservations_reservation AS hold
+    WHERE hold.session_id = session.id AND hold.status = 'held' AND hold.expires_at <= statement_timestamp()
+)
+"""
+END = """
+UPDATE reservations_reservation SET status = %s, reason = %s, changed_at = %s, pinned_until = NULL
+WHERE id = ANY(%s::uuid[])
+"""
+FREE_SEATS = """
+UPDATE sessions_app_seat SET status = 'f', reservation_id = NULL, held_until = NULL
+WHERE session_id = %s AND label = ANY(%s) AND reservation_id = ANY(%s::uuid[]) RETURNING label
+"""
 KNOWN = "SELECT id FROM reservations_reservation WHERE id = ANY(%s::uuid[])"
 HAS = """
 SELECT session_id, buyer, sum(quantity) FROM reservations_reservation
@@ -61,6 +77,11 @@ class Place:
     status: str
     ticket_type_id: uuid.UUID
     reservation_id: uuid.UUID | None = None
+    held_until: dt.datetime | None = None
+
+    def was_held_until(self, now: dt.datetime) -> bool:
+        """Whether it is still marked for a hold that ran out."""
+        return self.status == SeatStatus.HELD and self.held_until is not None and self.held_until <= now
 
 
 class SeatTakenUnderLock(Exception):
@@ -69,7 +90,12 @@ class SeatTakenUnderLock(Exception):
 
 def lock_places(session: uuid.UUID, labels: Collection[str]) -> dict[str, Place]:
     rows = execute(LOCK_SEATS, session, list(labels)).fetchall()
-    return {label: Place(pk, session, label, status, kind) for pk, label, status, kind in rows}
+    return {row[1]: Place(row[0], session, *row[1:]) for row in rows}
+
+
+def some_ran_out(sessions: Iterable[uuid.UUID]) -> set[uuid.UUID]:
+    """The sessions with holds that ran out and that no sweep has ended yet."""
+    return {row[0] for row in execute(RAN_OUT, as_array(sessions))}
 
 
 def insert(reservations: Sequence[Reservation]) -> None:
@@ -112,3 +138,15 @@ def take_marks(requests: Sequence[HoldRequest]) -> set[uuid.UUID]:
 
 def clear_inbox(requests: Sequence[HoldRequest]) -> None:
     execute(CLEAR_INBOX, as_array(request.id for request in requests))
+
+
+def end(reservations: Sequence[Reservation], *, status: Status, reason: str, at: dt.datetime) -> None:
+    execute(END, status.value, reason, at, as_array(row.pk for row in reservations))
+
+
+def free(session: uuid.UUID, reservations: Sequence[Reservation]) -> list[str]:
+    """The labels of the seats that were theirs, free now."""
+    labels = [label for row in reservations for label in row.seats]
+    if not labels:
+        return []
+    return [row[0] for row in execute(FREE_SEATS, session, labels, as_array(row.pk for row in reservations))]

@@ -140,6 +140,7 @@ class Session(models.Model):
     )
     map_version = models.BigIntegerField(_("map version"), default=0, editable=False)
     plan_version = models.PositiveIntegerField(_("plan version"), default=0, editable=False)
+    free_seats = models.PositiveIntegerField(_("free seats"), default=0, editable=False)  # so that a diff needn't count
     arrival_high = models.BigIntegerField(_("last arrival settled"), default=0, editable=False)
     created_at = models.DateTimeField(_("created at"), db_default=Now())
 
@@ -244,7 +245,11 @@ class SeatQuerySet(models.QuerySet["Seat"]):
 class Seat(Chair):
     """One chair in one session: what a reservation can take."""
 
-    session = models.ForeignKey(Session, models.CASCADE, related_name="seats", verbose_name=_("session"))
+    # Found by session and label: no index holds what a hold or a sale changes, so that PostgreSQL updates the row in its
+    # page (HOT) and touches none.
+    session = models.ForeignKey(
+        Session, models.CASCADE, related_name="seats", verbose_name=_("session"), db_index=False
+    )
     ticket_type = models.ForeignKey(TicketType, models.PROTECT, related_name="seats", verbose_name=_("ticket type"))
     status = models.CharField(_("status"), max_length=1, choices=SeatStatus, default=SeatStatus.FREE)
     reservation_id = models.UUIDField(_("reservation"), null=True, editable=False)
@@ -256,12 +261,6 @@ class Seat(Chair):
         verbose_name = _("seat")
         verbose_name_plural = _("seats")
         ordering = ["session_id", "position"]
-        indexes = [
-            models.Index(
-                fields=["reservation_id"], name="seat_of_reservation", condition=Q(reservation_id__isnull=False)
-            ),  # Release, pay, audit.
-            models.Index(fields=["session", "status"], name="seat_counts"),  # Counts in the catalogue.
-        ]
         constraints = [
             models.UniqueConstraint(fields=["session", "label"], name="seat_label_once_a_session"),
             models.CheckConstraint(

@@ -153,6 +153,7 @@ def draft(**asked: Unpack[NewSession]) -> Draft:
     session.clean_fields(exclude=["show", "hall"])
     places = plan(hall=hall, rows=asked.get("rows"), seats_per_row=asked.get("seats_per_row"))
     tiers = price_tiers(session=session, places=places, price=asked.get("price"), asked=asked.get("ticket_types") or [])
+    session.free_seats = len(places)
     return Draft(session, places, tiers)
 
 

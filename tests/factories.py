@@ -80,6 +80,8 @@ class SessionFactory(factory.django.DjangoModelFactory[Session]):
             for row in range(rows)
             for column in range(columns)
         )
+        self.free_seats = rows * columns
+        self.save(update_fields=["free_seats"])
 
 
 class StockFactory(factory.django.DjangoModelFactory[TicketType]):

@@ -17,17 +17,11 @@ from uuid6 import uuid7
 
 from realtime import events
 from realtime.rows import as_array, as_json
-from reservations import statements
+from reservations import announcements, statements
 
 # Those that Django writes; the others are the worker's own, to the letter
 LOCK_SESSION = "SELECT * FROM sessions_app_session WHERE id = %s ORDER BY id FOR NO KEY UPDATE"
-EXPIRED = """
-    SELECT * FROM reservations_reservation WHERE session_id = %s AND status = 'held' AND expires_at <= %s
-    ORDER BY id FOR NO KEY UPDATE
-"""
 LOCK_TYPES = "SELECT * FROM sessions_app_tickettype WHERE session_id = %s ORDER BY id FOR NO KEY UPDATE"
-NEXT_VERSION = "UPDATE sessions_app_session SET map_version = %s, arrival_high = %s WHERE id = %s"
-FREE_SEATS = "SELECT count(*) FILTER (WHERE status = 'f') FROM sessions_app_seat WHERE session_id = %s"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +41,7 @@ class Batch:
     reservations: str
     seats: str
     events: str
-    version: int
+    counts: str
 
 
 def settle(connection: psycopg.Connection, batch: Batch) -> None:
@@ -57,15 +51,14 @@ def settle(connection: psycopg.Connection, batch: Batch) -> None:
             connection.execute(statement.encode(), parameters).fetchall()
         for statement, parameters in writes(batch):
             connection.execute(statement.encode(), parameters)
-        connection.execute(FREE_SEATS, [batch.session]).fetchall()
 
 
 def reads(batch: Batch) -> Iterator[tuple[str, list[Any]]]:
     yield LOCK_SESSION, [batch.session]
     yield "SELECT clock_timestamp()", []
-    yield EXPIRED, [batch.session, dt.datetime.now(dt.UTC)]
     yield statements.KNOWN, [batch.ids]
     yield statements.LOCK_SEATS, [batch.session, batch.labels]
+    yield statements.RAN_OUT, [as_array([batch.session])]
     yield LOCK_TYPES, [batch.session]
     yield statements.HAS, [as_array([batch.session]), batch.buyers]
     yield statements.TAKE_MARKS, [batch.ids]
@@ -75,7 +68,7 @@ def writes(batch: Batch) -> Iterator[tuple[str, list[Any]]]:
     yield statements.INSERT, [batch.reservations]
     yield statements.HOLD_SEATS, [batch.seats]
     yield statements.CLEAR_INBOX, [batch.ids]
-    yield NEXT_VERSION, [batch.version, batch.version, batch.session]
+    yield announcements.COUNT, [batch.counts]
     yield events.INSERT, [batch.events]
 
 
@@ -105,7 +98,7 @@ def _batch(session: uuid.UUID, kind: uuid.UUID, pairs: Sequence[Sequence[Chair]]
             ]
         ),
         events=as_json(told),
-        version=version,
+        counts=as_json([{"id": session, "map_version": version, "arrival_high": version, "free_seats": 0}]),
     )
 
 

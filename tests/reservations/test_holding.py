@@ -39,6 +39,10 @@ def run_out(reservation: Reservation) -> None:
     forget_redis()  # its claims have lapsed
 
 
+def status(reservation: Reservation) -> str:
+    return Reservation.objects.values_list("status", flat=True).get(pk=reservation.pk)
+
+
 class TestHold:
     def test_takes_all_the_seats_for_thirty_seconds(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
         held = hold(session, "A2", "A1", buyer=ana)
@@ -356,6 +360,38 @@ class TestExpiry:
         old.refresh_from_db()
         assert old.status == Status.EXPIRED
         assert seat(session, "A2").status == "f"
+
+    def test_settling_ends_what_is_in_the_way_and_leaves_the_rest_to_the_sweep(
+        self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
+    ) -> None:
+        wanted, elsewhere = (hold(session, label, buyer=uuid.uuid4()) for label in ("A1", "D4"))
+        own = hold(session, "B1", buyer=bruno)
+        for old in (wanted, elsewhere, own):
+            run_out(old)
+        assert hold(session, "A1", buyer=bruno).status == Status.HELD
+        assert [status(old) for old in (wanted, elsewhere, own)] == ["expired", "held", "expired"]
+
+    def test_settling_ends_as_many_of_a_stock_as_are_asked_for(
+        self, session: Session, hold: Hold, ana: uuid.UUID
+    ) -> None:
+        stock = StockFactory.create(session=session, capacity=3)
+        old = [hold(session, buyer=uuid.uuid4(), ticket_type=stock.pk, quantity=1) for _place in range(3)]
+        for held in old:
+            run_out(held)
+        assert hold(session, buyer=ana, ticket_type=stock.pk, quantity=2).status == Status.HELD
+        assert sorted(map(status, old)) == ["expired", "expired", "held"]
+        stock.refresh_from_db()
+        assert stock.available == 0
+
+    def test_the_best_seats_are_sought_among_those_that_ran_out_too(
+        self, session: Session, hold: Hold, ana: uuid.UUID
+    ) -> None:
+        labels = list(Seat.objects.of(session.pk).values_list("label", flat=True))
+        for start in range(0, len(labels), 8):
+            run_out(hold(session, *labels[start : start + 8], buyer=uuid.uuid4()))
+        assert hold(session, buyer=ana, best_available=True, quantity=4).status == Status.HELD
+        session.refresh_from_db()
+        assert session.free_seats == 12
 
     def test_sweep_frees_seats_and_stock_and_says_so(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
         stock = StockFactory.create(session=session, capacity=3)

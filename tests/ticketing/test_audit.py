@@ -27,6 +27,7 @@ WITHOUT_TRIGGERS = "SET session_replication_role = replica;"
 BREAKS = {
     "stock_differs_from_capacity": "UPDATE sessions_app_tickettype SET available = 1 WHERE capacity = 3",
     "counts_differ_from_capacity": "UPDATE reservations_reservation SET seats = '{A1,B1}' WHERE status = 'held' AND seats = '{A1}'",
+    "free_seats_miscounted": "UPDATE sessions_app_session SET free_seats = free_seats - 1",
     "hold_past_its_end": "UPDATE reservations_reservation SET expires_at = now() - interval '1 hour' WHERE status = 'held'",
     "seat_of_no_live_reservation": "UPDATE sessions_app_seat SET reservation_id = gen_random_uuid() WHERE label = 'A1'",
     "reservation_without_its_seats": "UPDATE reservations_reservation SET seats = '{C4}' WHERE seats = '{A1}'",

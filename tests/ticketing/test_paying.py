@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from realtime import wire
@@ -32,6 +33,15 @@ from ticketing.models import Payment, Sale, SandboxCharge, Ticket
 from ticketing.queries import sale_body
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+FORGED = {
+    "name": "forged",
+    "session": uuid.uuid4(),
+    "buyer": uuid.uuid4(),
+    "map_version": 99,
+    "facts": {},
+    "occurred_at": dt.datetime(2020, 1, 1, tzinfo=dt.UTC),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -243,7 +253,10 @@ class TestConstraints:
             Seat.objects.filter(label="A1").update(reservation_id=None)
 
     def test_event_log_is_append_only(self, held: Reservation) -> None:
-        with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
-            Event.objects.update(name="forged")
+        assert set(Event.objects.values()[0]) == {*FORGED, "id", "published_at"}
+        for column, value in FORGED.items():
+            with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
+                Event.objects.filter(**{f"{column}__isnull": False}).update(**{column: value})
+        assert Event.objects.update(published_at=Now())
         with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
             Event.objects.first().delete()  # type: ignore[union-attr]

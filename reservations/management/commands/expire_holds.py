@@ -15,7 +15,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--once", action="store_true", help="sweep once and stop, instead of each second")
         parser.add_argument("--dry-run", action="store_true", help="only say how many there are")
-        parser.add_argument("--limit", type=int, default=5_000, help="at most this many a sweep (default 5000)")
+        parser.add_argument("--limit", type=int, default=50_000, help="at most this many a sweep (default 50000)")
 
     def handle(self, *, once: bool, dry_run: bool, limit: int, **options: Any) -> None:
         if dry_run:
