@@ -6,29 +6,43 @@ here travel as one JSON document, which PostgreSQL takes apart (`jsonb_to_record
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
+import msgspec
 import psycopg
 from django.db import connection
+from django.db.models import Model
+
+Row = TypeVar("Row", bound=Model)
 
 
-def execute(statement: str, *parameters: Any) -> psycopg.Cursor[Any]:
-    """In Django's transaction, if there is one. Raises: Django's database errors."""
+def execute(statement: str, *parameters: Any, **named: Any) -> psycopg.Cursor[Any]:
+    """In Django's transaction, if there is one; `%s` or `%(name)s`. Raises: Django's database errors."""
     connection.ensure_connection()
     cursor: psycopg.Cursor[Any] = psycopg.Cursor(connection.connection)
     with connection.wrap_database_errors:
-        cursor.execute(statement, parameters)
+        cursor.execute(statement, named or parameters)
     return cursor
 
 
 def as_json(rows: Sequence[dict[str, Any]]) -> str:
     """For `jsonb_to_recordset(%s)`: UUIDs and times as text."""
-    return json.dumps(rows, default=str, separators=(",", ":"))
+    return msgspec.json.encode(rows).decode()
 
 
 def as_array(ids: Iterable[UUID]) -> str:
     """For `= ANY(%s::uuid[])`."""
     return "{" + ",".join(map(str, ids)) + "}"
+
+
+def columns(model: type[Model]) -> str:
+    """All of a model's columns for a SELECT, in the order that `rows_of` takes them."""
+    return ", ".join(str(field.column) for field in model._meta.concrete_fields)
+
+
+def rows_of(model: type[Row], cursor: psycopg.Cursor[Any]) -> list[Row]:
+    """What a SELECT of `columns(model)` found."""
+    names = [field.attname for field in model._meta.concrete_fields]
+    return [model.from_db(connection.alias, names, row) for row in cursor]

@@ -40,7 +40,7 @@ class SeatAdmin(ModelAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Seat | None = None) -> list[str]:
         """A seat changes hands by reservations, never by a form; `block` and `unblock` are the house's only say."""
-        return [field.name for field in self.model._meta.fields]  # noqa: SLF001 Django documents it
+        return [field.name for field in self.model._meta.fields]
 
     @display(
         description=_("status"),

@@ -32,7 +32,7 @@ from reservations.hall_plan import HallPlan, SeatOnPlan
 from reservations.hold_request import HoldRequest
 from reservations.models import InboxRequest, Reservation, Status
 from reservations.queries import reservation_body
-from reservations.statements import Place, lock_places
+from reservations.statements import Past, Place, lock_places
 from sessions_app.models import Seat, SeatStatus, Session, TicketType
 
 REASONS = {SeatStatus.HELD: "held", SeatStatus.SOLD: "sold", SeatStatus.BLOCKED: "blocked"}
@@ -49,8 +49,7 @@ class Locked:
 
 
 def lock_sessions(sessions: Iterable[uuid.UUID]) -> dict[uuid.UUID, Session]:
-    rows = Session.objects.select_for_update(no_key=True).filter(pk__in=set(sessions)).order_by("pk")
-    return {row.pk: row for row in rows}
+    return {row.pk: row for row in statements.lock_sessions(set(sessions))}
 
 
 def lock_reservation(*, reservation_id: uuid.UUID, buyer: uuid.UUID | None) -> Locked:
@@ -105,42 +104,45 @@ def settle_batch(requests: Sequence[HoldRequest]) -> Announcements:
         {request.id: request for request in requests}.values(), key=lambda request: (request.session, request.arrival)
     )
     sessions = lock_sessions(request.session for request in requests)
-    news = Announcements(now=db_now())
-    new = _tell_the_settled(requests, news)
-    batch = _read(new, sessions, news)
+    past = statements.read(requests)
+    news = Announcements(now=past.now)
+    new = _tell_the_settled(requests, past, news)
+    batch = _open(new, sessions, past, news)
     for request in new:
         _decide(request, batch)
     _write(batch, requests)
     return news
 
 
-def _tell_the_settled(requests: Sequence[HoldRequest], news: Announcements) -> list[HoldRequest]:
+def _tell_the_settled(requests: Sequence[HoldRequest], past: Past, news: Announcements) -> list[HoldRequest]:
     """The requests that are new; the others' waiters hear what became of them."""
-    known = statements.known(requests)
-    settled = Reservation.objects.select_related("session").in_bulk(known) if known else {}
+    if not past.settled:
+        return list(requests)
+    settled = Reservation.objects.select_related("session").in_bulk(past.settled)
     for request in requests:
         if request.id in settled:
             news.reply(request.reply_to, request.id, reservation_body(settled[request.id]))
-    return [request for request in requests if request.id not in known]
+    return [request for request in requests if request.id not in past.settled]
 
 
-def _read(requests: Sequence[HoldRequest], sessions: dict[uuid.UUID, Session], news: Announcements) -> _Batch:
+def _open(
+    requests: Sequence[HoldRequest], sessions: dict[uuid.UUID, Session], past: Past, news: Announcements
+) -> _Batch:
     wanted: dict[uuid.UUID, set[str]] = defaultdict(set)
     for request in requests:
         wanted[request.session].update(request.seats)
     seats = {session: lock_places(session, wanted[session]) for session in sorted(wanted) if wanted[session]}
-    for session in statements.some_ran_out(sessions):
+    for session in sorted(past.ran_out):
         asked = [request for request in requests if request.session == session]
         _expire_in_the_way(sessions[session], asked, seats.get(session, {}), news)
-    types = TicketType.objects.filter(session__in=sessions).select_for_update(no_key=True).order_by("pk")
     return _Batch(
         sessions=sessions,
         news=news,
         seats=seats,
-        types={row.pk: row for row in types},
-        has=Counter(statements.places_had(requests)),
-        cancelled=statements.take_marks(requests),
-        keys=_keys_used(requests),
+        types={row.pk: row for row in statements.lock_types(sessions)},
+        has=Counter(past.has),
+        cancelled=past.cancelled,
+        keys=past.keys,  # see Note [A key belongs to one request]
     )
 
 
@@ -167,17 +169,6 @@ def _expire_in_the_way(
     freed = {label for reservation in ended for label in reservation.seats}
     for label in freed & seats.keys():
         seats[label].status = SeatStatus.FREE
-
-
-def _keys_used(requests: Sequence[HoldRequest]) -> dict[tuple[uuid.UUID, str, str], uuid.UUID]:
-    """See Note [A key belongs to one request]."""
-    keyed = [request for request in requests if request.key]
-    if not keyed:
-        return {}
-    used = Reservation.objects.filter(
-        buyer__in={request.buyer for request in keyed}, key__in={request.key for request in keyed}
-    ).exclude(status=Status.REJECTED)
-    return {(row.buyer, row.scope, row.key): row.pk for row in used}
 
 
 def _decide(request: HoldRequest, batch: _Batch) -> None:
@@ -322,9 +313,9 @@ def _line(kind: TicketType, session: Session, seat: str | None) -> dict[str, Any
 
 
 def _write(batch: _Batch, requests: Sequence[HoldRequest]) -> None:
-    statements.insert(batch.decided)
-    statements.hold(batch.taken, batch.ends)
-    TicketType.objects.bulk_update([batch.types[kind] for kind in batch.stock_taken], ["available"])
+    statements.write(batch.decided, batch.taken, batch.ends, requests)
+    if batch.stock_taken:
+        TicketType.objects.bulk_update([batch.types[kind] for kind in batch.stock_taken], ["available"])
     by_session: dict[uuid.UUID, dict[str, SeatStatus]] = defaultdict(dict)
     for seat in batch.taken:
         by_session[seat.session_id][seat.label] = SeatStatus.HELD
@@ -332,7 +323,6 @@ def _write(batch: _Batch, requests: Sequence[HoldRequest]) -> None:
         batch.news.seats(batch.sessions[identity], "seat.held", changes)
     for reservation in batch.decided:
         batch.news.arrived(batch.sessions[reservation.session_id], reservation.arrival)
-    statements.clear_inbox(requests)
 
 
 # --- What becomes of a reservation

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import redis
 from django.conf import settings
 
@@ -278,7 +279,7 @@ def _upkeep(standings: Sequence[Standing]) -> None:
         said.append([identity, len(standing.seats), f"{identity}:{standing.places}", value, milliseconds])
         if standing.ticket_type and not milliseconds:
             stale.add(_stock_key(standing.session, standing.ticket_type))
-    script("upkeep")(keys=keys, args=[json.dumps(said)])
+    script("upkeep")(keys=keys, args=[msgspec.json.encode(said)])
     if stale:
         client().delete(*stale)
 

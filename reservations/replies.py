@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-import json
 import os
 import threading
 import time
@@ -12,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
 import redis
 import structlog
 from django.conf import settings
@@ -55,7 +55,7 @@ class ReplyDesk:
             self._listening.set()
         if message["type"] != "message":
             return
-        for name, outcome in json.loads(message["data"]):
+        for name, outcome in msgspec.json.decode(message["data"]):
             future = self._waiting.get(name)
             if future is not None and not future.done():
                 future.set_result(outcome)
@@ -96,7 +96,7 @@ def send(outcomes: Mapping[str, Sequence[tuple[uuid.UUID, Outcome]]]) -> None:
         with claims.breaker:
             pipe = claims.client().pipeline(transaction=False)
             for address, told in outcomes.items():
-                pipe.publish(address, json.dumps([(str(name), outcome) for name, outcome in told]))
+                pipe.publish(address, msgspec.json.encode(told))
             pipe.execute()
     except claims.FAILURES as error:
         raise claims.NoClaims from error

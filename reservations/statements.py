@@ -6,12 +6,13 @@ import dataclasses
 import datetime as dt
 import uuid
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
 
-from realtime.rows import as_array, as_json, execute
+import msgspec
+
+from realtime.rows import as_array, as_json, columns, execute, rows_of
 from reservations.hold_request import HoldRequest
 from reservations.models import Reservation, Status
-from sessions_app.models import SeatStatus
+from sessions_app.models import SeatStatus, Session, TicketType
 
 INSERT = """
 INSERT INTO reservations_reservation (
@@ -43,12 +44,6 @@ WHERE seat.id = new.id AND seat.status = 'f'
 """
 
 
-RAN_OUT = """
-SELECT session.id FROM unnest(%s::uuid[]) AS session (id) WHERE EXISTS (
-    SELECT FROM reservations_reservation AS hold
-    WHERE hold.session_id = session.id AND hold.status = 'held' AND hold.expires_at <= statement_timestamp()
-)
-"""
 END = """
 UPDATE reservations_reservation SET status = %s, reason = %s, changed_at = %s, pinned_until = NULL
 WHERE id = ANY(%s::uuid[])
@@ -57,14 +52,38 @@ FREE_SEATS = """
 UPDATE sessions_app_seat SET status = 'f', reservation_id = NULL, held_until = NULL
 WHERE session_id = %s AND label = ANY(%s) AND reservation_id = ANY(%s::uuid[]) RETURNING label
 """
-KNOWN = "SELECT id FROM reservations_reservation WHERE id = ANY(%s::uuid[])"
-HAS = """
-SELECT session_id, buyer, sum(quantity) FROM reservations_reservation
-WHERE session_id = ANY(%s::uuid[]) AND buyer = ANY(%s::uuid[]) AND status IN ('held', 'paying', 'confirmed')
-GROUP BY session_id, buyer
+LOCK_SESSIONS = f"""
+SELECT {columns(Session)} FROM sessions_app_session WHERE id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE
+"""  # noqa: S608 our own columns
+LOCK_TYPES = f"""
+SELECT {columns(TicketType)} FROM sessions_app_tickettype WHERE session_id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE
+"""  # noqa: S608 our own columns
+READ = """
+WITH marks AS (DELETE FROM reservations_cancelmark WHERE id = ANY(%(ids)s::uuid[]) RETURNING id)
+SELECT
+    statement_timestamp(),
+    ARRAY(SELECT id FROM reservations_reservation WHERE id = ANY(%(ids)s::uuid[])),
+    ARRAY(SELECT id FROM marks),
+    ARRAY(
+        SELECT session FROM unnest(%(sessions)s::uuid[]) AS session WHERE EXISTS (
+            SELECT FROM reservations_reservation AS hold
+            WHERE hold.session_id = session AND hold.status = 'held' AND hold.expires_at <= statement_timestamp()
+        )
+    ),
+    (SELECT coalesce(json_agg(json_build_array(session_id, buyer, places)), '[]')::text FROM (
+        SELECT session_id, buyer, sum(quantity) AS places FROM reservations_reservation
+        WHERE session_id = ANY(%(sessions)s::uuid[]) AND buyer = ANY(%(buyers)s::uuid[])
+            AND status IN ('held', 'paying', 'confirmed')
+            AND NOT (status = 'held' AND expires_at <= statement_timestamp())
+        GROUP BY session_id, buyer
+    ) AS had),
+    (SELECT coalesce(json_agg(json_build_array(buyer, scope, key, id)), '[]')::text FROM reservations_reservation
+        WHERE buyer = ANY(%(keyed)s::uuid[]) AND key = ANY(%(keys)s) AND key <> '' AND status <> 'rejected')
 """
-TAKE_MARKS = "DELETE FROM reservations_cancelmark WHERE id = ANY(%s::uuid[]) RETURNING id"
-CLEAR_INBOX = "DELETE FROM reservations_inboxrequest WHERE id = ANY(%s::uuid[])"
+WRITE = f"""
+WITH decided AS ({INSERT}), line AS (DELETE FROM reservations_inboxrequest WHERE id = ANY(%s::uuid[]))
+{HOLD_SEATS}
+"""  # noqa: S608 our own constants
 
 
 @dataclasses.dataclass(slots=True)
@@ -93,51 +112,76 @@ def lock_places(session: uuid.UUID, labels: Collection[str]) -> dict[str, Place]
     return {row[1]: Place(row[0], session, *row[1:]) for row in rows}
 
 
-def some_ran_out(sessions: Iterable[uuid.UUID]) -> set[uuid.UUID]:
-    """The sessions with holds that ran out and that no sweep has ended yet."""
-    return {row[0] for row in execute(RAN_OUT, as_array(sessions))}
+def lock_sessions(sessions: Iterable[uuid.UUID]) -> list[Session]:
+    return rows_of(Session, execute(LOCK_SESSIONS, as_array(sessions)))
 
 
-def insert(reservations: Sequence[Reservation]) -> None:
-    if reservations:
-        execute(INSERT, as_json([{name: getattr(row, name) for name in COLUMNS} for row in reservations]))
+def lock_types(sessions: Iterable[uuid.UUID]) -> list[TicketType]:
+    return rows_of(TicketType, execute(LOCK_TYPES, as_array(sessions)))
 
 
-def hold(seats: Sequence[Any], ends: Sequence[Any]) -> None:
-    """Free seats become their reservation's; one that isn't free any more would be a bug of the locks: it stops everything.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Past:
+    """What PostgreSQL knows about requests before they are decided.
 
-    Raises: SeatTakenUnderLock.
+    `now` is the database's clock once their sessions were locked; `settled` were decided before; `cancelled` their buyers
+    gave up in line, which is forgotten with this; `ran_out` are the sessions with holds whose time is over and that no sweep
+    has ended; `has` are the places that each buyer of a session holds or bought; `keys` the reservations that each used
+    idempotency key of a buyer and scope names.
     """
-    if not seats:
-        return
-    rows = [
+
+    now: dt.datetime
+    settled: set[uuid.UUID]
+    cancelled: set[uuid.UUID]
+    ran_out: set[uuid.UUID]
+    has: dict[tuple[uuid.UUID, uuid.UUID], int]
+    keys: dict[tuple[uuid.UUID, str, str], uuid.UUID]
+
+
+Had = tuple[uuid.UUID, uuid.UUID, int]
+Used = tuple[uuid.UUID, str, str, uuid.UUID]
+
+
+def read(requests: Sequence[HoldRequest]) -> Past:
+    keyed = [request for request in requests if request.key]
+    found = execute(
+        READ,
+        ids=as_array(request.id for request in requests),
+        sessions=as_array({request.session for request in requests}),
+        buyers=as_array({request.buyer for request in requests}),
+        keyed=as_array({request.buyer for request in keyed}),
+        keys=[request.key for request in keyed],
+    ).fetchone()
+    assert found is not None
+    now, settled, cancelled, ran_out, has, keys = found
+    return Past(
+        now=now,
+        settled=set(settled),
+        cancelled=set(cancelled),
+        ran_out=set(ran_out),
+        has={(session, buyer): places for session, buyer, places in msgspec.json.decode(has, type=list[Had])},
+        keys={(buyer, scope, key): first for buyer, scope, key, first in msgspec.json.decode(keys, type=list[Used])},
+    )
+
+
+def write(
+    decided: Sequence[Reservation],
+    taken: Sequence[Place],
+    ends: Sequence[dt.datetime],
+    requests: Sequence[HoldRequest],
+) -> None:
+    """The decided reservations, the seats that they take until those ends, and the requests' rows out of the inbox.
+
+    A seat that isn't free any more would be a bug of the locks: it stops everything. Raises: SeatTakenUnderLock.
+    """
+    held = [
         {"id": seat.pk, "reservation_id": seat.reservation_id, "held_until": end}
-        for seat, end in zip(seats, ends, strict=True)
+        for seat, end in zip(taken, ends, strict=True)
     ]
-    done = execute(HOLD_SEATS, as_json(rows))
-    if done.rowcount != len(seats):
-        raise SeatTakenUnderLock(f"{done.rowcount} of {len(seats)} seats were free")
-
-
-def known(requests: Sequence[HoldRequest]) -> set[uuid.UUID]:
-    """Those that were settled before."""
-    return {row[0] for row in execute(KNOWN, as_array(request.id for request in requests))}
-
-
-def places_had(requests: Sequence[HoldRequest]) -> dict[tuple[uuid.UUID, uuid.UUID], int]:
-    """What each buyer already holds or bought, by session and buyer."""
-    sessions = {request.session for request in requests}
-    had = execute(HAS, as_array(sessions), as_array({request.buyer for request in requests}))
-    return {(session, buyer): int(places) for session, buyer, places in had}
-
-
-def take_marks(requests: Sequence[HoldRequest]) -> set[uuid.UUID]:
-    """Those that their buyers gave up while they stood in line; the marks are gone with this."""
-    return {row[0] for row in execute(TAKE_MARKS, as_array(request.id for request in requests))}
-
-
-def clear_inbox(requests: Sequence[HoldRequest]) -> None:
-    execute(CLEAR_INBOX, as_array(request.id for request in requests))
+    rows = [{name: getattr(row, name) for name in COLUMNS} for row in decided]
+    done = execute(WRITE, as_json(rows), as_array(request.id for request in requests), as_json(held))
+    if done.rowcount != len(taken):
+        raise SeatTakenUnderLock(f"{done.rowcount} of {len(taken)} seats were free")
 
 
 def end(reservations: Sequence[Reservation], *, status: Status, reason: str, at: dt.datetime) -> None:

@@ -1,4 +1,5 @@
-"""What settling a batch of holds asks of PostgreSQL, sent raw by psycopg: the same statements, rows and transactions.
+"""What settling a batch of holds asks of PostgreSQL, sent raw by psycopg: the same statements (the worker's own, to the
+letter), rows and transactions.
 
 Nothing is decided and nothing encoded while the clock runs: what is left is PostgreSQL and the driver.
 """
@@ -18,10 +19,6 @@ from uuid6 import uuid7
 from realtime import events
 from realtime.rows import as_array, as_json
 from reservations import announcements, statements
-
-# Those that Django writes; the others are the worker's own, to the letter
-LOCK_SESSION = "SELECT * FROM sessions_app_session WHERE id = %s ORDER BY id FOR NO KEY UPDATE"
-LOCK_TYPES = "SELECT * FROM sessions_app_tickettype WHERE session_id = %s ORDER BY id FOR NO KEY UPDATE"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,21 +50,17 @@ def settle(connection: psycopg.Connection, batch: Batch) -> None:
             connection.execute(statement.encode(), parameters)
 
 
-def reads(batch: Batch) -> Iterator[tuple[str, list[Any]]]:
-    yield LOCK_SESSION, [batch.session]
-    yield "SELECT clock_timestamp()", []
-    yield statements.KNOWN, [batch.ids]
+def reads(batch: Batch) -> Iterator[tuple[str, Any]]:
+    session = as_array([batch.session])
+    yield statements.LOCK_SESSIONS, [session]
+    asked = {"ids": batch.ids, "sessions": session, "buyers": batch.buyers, "keyed": "{}", "keys": []}
+    yield statements.READ, asked
     yield statements.LOCK_SEATS, [batch.session, batch.labels]
-    yield statements.RAN_OUT, [as_array([batch.session])]
-    yield LOCK_TYPES, [batch.session]
-    yield statements.HAS, [as_array([batch.session]), batch.buyers]
-    yield statements.TAKE_MARKS, [batch.ids]
+    yield statements.LOCK_TYPES, [session]
 
 
 def writes(batch: Batch) -> Iterator[tuple[str, list[Any]]]:
-    yield statements.INSERT, [batch.reservations]
-    yield statements.HOLD_SEATS, [batch.seats]
-    yield statements.CLEAR_INBOX, [batch.ids]
+    yield statements.WRITE, [batch.reservations, batch.ids, batch.seats]
     yield announcements.COUNT, [batch.counts]
     yield events.INSERT, [batch.events]
 

@@ -480,4 +480,4 @@ def test_a_seat_written_without_the_lock_stops_the_settling(session: Session, an
     places["A1"].reservation_id = ana
     Seat.objects.of(session.pk).filter(label="A1").update(status="b")
     with pytest.raises(statements.SeatTakenUnderLock):
-        statements.hold(list(places.values()), [timezone.now()])
+        statements.write([], list(places.values()), [timezone.now()], [])

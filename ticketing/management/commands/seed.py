@@ -135,6 +135,6 @@ def make_session(showing: demo.Showing, *, hall: Hall, show: Show) -> bool:
 def delete_everything() -> None:
     """All but people. TRUNCATE, because the event log refuses to be deleted row by row."""
     models = [model for app in OURS for model in apps.get_app_config(app).get_models() if model is not User]
-    tables = ", ".join(connection.ops.quote_name(model._meta.db_table) for model in models)  # noqa: SLF001 Django documents it
+    tables = ", ".join(connection.ops.quote_name(model._meta.db_table) for model in models)
     with connection.cursor() as cursor:
         cursor.execute(f"TRUNCATE {tables}")
