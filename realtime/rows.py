@@ -7,6 +7,7 @@ here travel as one JSON document, which PostgreSQL takes apart (`jsonb_to_record
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -46,3 +47,14 @@ def rows_of(model: type[Row], cursor: psycopg.Cursor[Any]) -> list[Row]:
     """What a SELECT of `columns(model)` found."""
     names = [field.attname for field in model._meta.concrete_fields]
     return [model.from_db(connection.alias, names, row) for row in cursor]
+
+
+@cache
+def _defaults(model: type[Model]) -> dict[str, Any]:
+    return {field.attname: field.get_default() for field in model._meta.concrete_fields}
+
+
+def new_row(model: type[Row], **values: Any) -> Row:
+    """As `model(**values)`, by column, in a third of its time. A default that can change (a list) must be given."""
+    row = {**_defaults(model), **values}
+    return model.from_db(connection.alias, list(row), list(row.values()))

@@ -25,6 +25,7 @@ from django.db import connection
 from django.db.models import F, Q, QuerySet
 
 from realtime.clock import db_now
+from realtime.rows import new_row
 from reservations import statements
 from reservations.announcements import Announcements
 from reservations.best_available import FreeSeats
@@ -35,6 +36,9 @@ from reservations.queries import reservation_body
 from reservations.statements import Past, Place, lock_places
 from sessions_app.models import Seat, SeatStatus, Session, TicketType
 
+NOT_OF_AN_END = (
+    "lines", "total", "held_at", "settled_at", "changed_at", "extensions", "duplicate_of", "scope", "key", "fingerprint",
+)  # fmt: skip
 REASONS = {SeatStatus.HELD: "held", SeatStatus.SOLD: "sold", SeatStatus.BLOCKED: "blocked"}
 
 
@@ -172,9 +176,11 @@ def _expire_in_the_way(
 
 
 def _decide(request: HoldRequest, batch: _Batch) -> None:
-    reservation = Reservation(
+    session = batch.sessions[request.session]
+    reservation = new_row(
+        Reservation,
         id=request.id,
-        session=batch.sessions[request.session],
+        session_id=session.pk,
         buyer=request.buyer,
         arrival=request.arrival,
         seats=list(request.seats),
@@ -186,7 +192,10 @@ def _decide(request: HoldRequest, batch: _Batch) -> None:
         accepted_at=request.accepted_at,
         settled_at=batch.news.now,
         changed_at=batch.news.now,
+        lines=[],
+        conflicts=[],
     )
+    reservation.session = session
     refusal = _refusal(request, batch) or _take(request, reservation, batch)
     if refusal:
         for name, value in refusal.items():
@@ -339,7 +348,7 @@ def _ran_out(session: Session, now: dt.datetime) -> QuerySet[Reservation]:
 
 def _expire(holds: QuerySet[Reservation], session: Session, news: Announcements) -> list[Reservation]:
     locked = Reservation.objects.select_for_update(no_key=True).filter(pk__in=holds.values("pk"))
-    reservations = list(locked.order_by("pk").defer("lines"))
+    reservations = list(locked.order_by("pk").defer(*NOT_OF_AN_END))
     for reservation in reservations:
         reservation.session = session
     if reservations:
