@@ -272,7 +272,7 @@ def _take_seats(
 
 
 def _take_best(request: HoldRequest, reservation: Reservation, batch: _Batch) -> dict[str, Any]:
-    """The session's row is locked, so what was read as free stays so; of the seats only those chosen are locked then."""
+    """The session's row is locked, so what was read as free stays so, until the chosen seats are locked by being written."""
     session = reservation.session
     if session.pk not in batch.free:
         batch.free[session.pk] = _free_seats(session, batch)
@@ -281,15 +281,15 @@ def _take_best(request: HoldRequest, reservation: Reservation, batch: _Batch) ->
     )
     if not labels:
         return _rejected("sold_out")
-    seats = lock_places(session.pk, labels)
-    batch.seats.setdefault(session.pk, {}).update(seats)
+    plan, seats = _hall_plan(session.pk, session.plan_version), batch.seats.setdefault(session.pk, {})
+    for label in set(labels) - seats.keys():
+        seats[label] = Place(plan[label].pk, session.pk, label, SeatStatus.FREE, plan[label].ticket_type)
     reservation.seats = labels
     return _take_seats([seats[label] for label in labels], labels, reservation, batch)
 
 
 def _free_seats(session: Session, batch: _Batch) -> FreeSeats:
-    free = Seat.objects.of(session.pk).filter(status=SeatStatus.FREE).values_list("label", flat=True)
-    seats = FreeSeats(_hall_plan(session.pk, session.plan_version), free)
+    seats = FreeSeats(_hall_plan(session.pk, session.plan_version), statements.free_labels(session.pk))
     seats.take(seat.label for seat in batch.taken if seat.session_id == session.pk)
     return seats
 
@@ -297,7 +297,7 @@ def _free_seats(session: Session, batch: _Batch) -> FreeSeats:
 @lru_cache(maxsize=64)
 def _hall_plan(session: uuid.UUID, plan_version: int) -> HallPlan:
     """Read once: chairs stay where they are until the plan has a new version."""
-    columns = ("label", "section", "row", "x", "y", "kind", "ticket_type_id")
+    columns = ("label", "section", "row", "x", "y", "kind", "ticket_type_id", "pk")
     return HallPlan(starmap(SeatOnPlan, Seat.objects.of(session).order_by("position").values_list(*columns)))
 
 

@@ -26,6 +26,7 @@ class SeatOnPlan(NamedTuple):
     y: float
     kind: str
     ticket_type: uuid.UUID
+    pk: int = 0
 
 
 class Group(NamedTuple):
@@ -76,6 +77,11 @@ class HallPlan:
     def labels(self, groups: Iterable[Group]) -> list[str]:
         chosen = (self._seats[index] for group in sorted(groups) for index in range(group.start, group.end))
         return [seat.label for seat in chosen if seat]
+
+    def __getitem__(self, label: str) -> SeatOnPlan:
+        seat = self._seats[self.index[label]]
+        assert seat is not None
+        return seat
 
     def way(self, group: Group) -> int:
         """The sum of its seats' squared ways to the focal point."""

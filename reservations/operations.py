@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 ATTEMPTS = 5
 FIRST_PAUSE = 0.05  # seconds; doubles each time, with jitter
 DRAIN_CHUNK = 200
-EXPIRE_CHUNK = 1_000
+EXPIRE_CHUNK = 500
 KEYS_KEPT = dt.timedelta(hours=24)
 
 Done = TypeVar("Done")

@@ -37,6 +37,7 @@ LOCK_SEATS = """
 SELECT id, label, status, ticket_type_id, reservation_id, held_until FROM sessions_app_seat
 WHERE session_id = %s AND label = ANY(%s) ORDER BY id FOR NO KEY UPDATE
 """
+FREE_LABELS = "SELECT ARRAY(SELECT label FROM sessions_app_seat WHERE session_id = %s AND status = 'f')"
 HOLD_SEATS = """
 UPDATE sessions_app_seat AS seat SET status = 'h', reservation_id = new.reservation_id, held_until = new.held_until
 FROM jsonb_to_recordset(%s) AS new (id bigint, reservation_id uuid, held_until timestamptz)
@@ -118,6 +119,11 @@ def lock_sessions(sessions: Iterable[uuid.UUID]) -> list[Session]:
 
 def lock_types(sessions: Iterable[uuid.UUID]) -> list[TicketType]:
     return rows_of(TicketType, execute(LOCK_TYPES, as_array(sessions)))
+
+
+def free_labels(session: uuid.UUID) -> list[str]:
+    (labels,) = execute(FREE_LABELS, session).fetchall()
+    return list(labels[0])
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Collection, Iterable
 from fractions import Fraction
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 from django.db import connection
@@ -18,7 +18,8 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reservations import operations
+from realtime.rows import execute
+from reservations import operations, statements
 from reservations.best_available import HEARTS, TRIED, FreeSeats, choose
 from reservations.hall_plan import HallPlan, SeatOnPlan
 from reservations.hold_request import HoldRequest
@@ -444,12 +445,22 @@ class TestInTheWorker:
         )
         assert (held.seats, held.total, refused.reason) == (["A1", "A2", "A3"], 27_000, "sold_out")
 
-    def test_the_hall_is_read_once_for_a_batch(self, session: Session) -> None:
+    def test_the_hall_is_read_once_for_a_batch(self, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+        said: list[str] = []
+
+        def listening(statement: str, *parameters: Any, **named: Any) -> Any:
+            said.append(statement)
+            return execute(statement, *parameters, **named)
+
         settle(best(session, 1))
+        monkeypatch.setattr(statements, "execute", listening)
         with CaptureQueriesContext(connection) as queries:
             settle(*(best(session, 2, arrival=n) for n in range(2, 9)))
-        reads = [query["sql"] for query in queries if 'FROM "sessions_app_seat"' in query["sql"]]
-        assert len([sql for sql in reads if "FOR NO KEY UPDATE" not in sql]) == 1
+        assert [statement for statement in said if "sessions_app_seat" in statement] == [
+            statements.FREE_LABELS,
+            statements.WRITE,
+        ]
+        assert not [query for query in queries if "sessions_app_seat" in query["sql"]]
 
 
 def batched(requests: list[HoldRequest], size: int) -> Iterable[list[HoldRequest]]:
