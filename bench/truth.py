@@ -149,7 +149,7 @@ def audit(stage: Stage) -> None:
     """What `manage.py audit` asks."""
     with psycopg.connect(stage.database) as connection:
         for one in CHECKS:
-            if one.name in NEEDS_RELAY:
+            if one.name in NEEDS_RELAY or one.look:
                 continue
             found = connection.execute(one.sql.encode(), list(one.parameters) or None).fetchall()
             stage.expect(not found, f"audit: {one.name}, {len(found):,} times")

@@ -10,7 +10,7 @@ from kombu import Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-from reservations.lines import dead_letters, holds_queue, jobs_queue
+from reservations.lines import dead_letters, given_up, holds_queue, jobs_queue
 
 PREFIX = settings.KEY_PREFIX
 JOBS = ("payments", "housekeeping", "mail")
@@ -81,4 +81,5 @@ def start_heartbeat(sender: Any, **_facts: Any) -> None:
 def declare_dead_letters() -> None:
     if settings.RABBITMQ_URL:
         with app.connection_for_write() as connection:
-            dead_letters()(connection.default_channel).declare()
+            for queue in (dead_letters(), given_up()):
+                queue(connection.default_channel).declare()

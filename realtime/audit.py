@@ -1,9 +1,11 @@
-"""What must never be true of the event log; `manage.py audit` asks. Each check is a query that finds nothing in a sound database."""
+"""What must never be true of the event log; `manage.py audit` asks. Each check finds nothing in a sound installation."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import islice
 from typing import Any
 
 from django.db import connection
@@ -13,12 +15,16 @@ MOST_FINDINGS = 100  # of one check; a broken installation is known to be broken
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """`sql` answers a row a fault, its first column the subject; `says` is what such a row means."""
+    """`sql` answers a row a fault, its first column the subject; `says` is what such a row means.
+
+    What isn't in the tables has no `sql` and `look`s for itself: facts for each fault.
+    """
 
     name: str
     says: str
-    sql: str
+    sql: str = ""
     parameters: Sequence[Any] = ()
+    look: Callable[[], Iterable[dict[str, Any]]] | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,11 +37,17 @@ class Finding:
 def run(checks: Sequence[Check]) -> Iterator[Finding]:
     """All of the checks, one snapshot each; at most `MOST_FINDINGS` of each."""
     for check in checks:
-        with connection.cursor() as cursor:
-            cursor.execute(f"SELECT * FROM ({check.sql}) AS faults LIMIT {MOST_FINDINGS}", check.parameters)  # noqa: S608 our own constant
-            names = [column.name for column in cursor.description or ()]
-            for row in cursor.fetchall():
-                yield Finding(check=check.name, says=check.says, facts=dict(zip(names, map(_plain, row), strict=True)))
+        look = check.look or partial(_rows, check)
+        for facts in islice(look(), MOST_FINDINGS):
+            yield Finding(check=check.name, says=check.says, facts=facts)
+
+
+def _rows(check: Check) -> Iterator[dict[str, Any]]:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT * FROM ({check.sql}) AS faults LIMIT {MOST_FINDINGS}", check.parameters)  # noqa: S608 our own constant
+        names = [column.name for column in cursor.description or ()]
+        for row in cursor.fetchall():
+            yield dict(zip(names, map(_plain, row), strict=True))
 
 
 def _plain(value: Any) -> Any:
@@ -55,5 +67,22 @@ CHECKS = [
         sql="SELECT session, map_version, before FROM (SELECT session, map_version,"
         " lag(map_version, 1, 0) OVER (PARTITION BY session ORDER BY map_version) AS before"
         " FROM realtime_event WHERE map_version IS NOT NULL) AS log WHERE map_version <> before + 1",
+    ),
+    Check(
+        name="transaction_left_open",
+        says="a transaction has been idle for long, and whatever it locked is locked",
+        sql="SELECT pid, application_name AS program, state, state_change AS since FROM pg_stat_activity"
+        " WHERE datname = current_database() AND state IN ('idle in transaction', 'idle in transaction (aborted)')"
+        " AND state_change < clock_timestamp() - %s::interval",
+        parameters=["10 seconds"],  # the relay's waits for its broker for 2; the processes' own end at 30
+    ),
+    Check(
+        name="advisory_lock_orphaned",
+        says="a connection keeps an advisory lock and has done nothing for long",
+        sql="SELECT held.pid, held.classid, held.objid, owner.application_name AS program, owner.state_change AS since"
+        " FROM pg_locks AS held JOIN pg_stat_activity AS owner ON owner.pid = held.pid"
+        " WHERE held.locktype = 'advisory' AND held.granted AND owner.datname = current_database() AND owner.state = 'idle'"
+        " AND owner.state_change < clock_timestamp() - %s::interval",
+        parameters=["1 minute"],  # longer than any mail server is waited for, under the lock of its letter
     ),
 ]

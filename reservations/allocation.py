@@ -334,6 +334,29 @@ def _write(batch: _Batch, requests: Sequence[HoldRequest]) -> None:
         batch.news.arrived(batch.sessions[reservation.session_id], reservation.arrival)
 
 
+def refuse(request: HoldRequest, session: Session, news: Announcements, *, reason: str) -> Reservation:
+    """Write a request down as ended without anything, whatever it asked for. The session is locked."""
+    reservation = Reservation.objects.create(
+        id=request.id,
+        session=session,
+        buyer=request.buyer,
+        status=Status.CANCELLED if reason == "released" else Status.REJECTED,
+        reason=reason,
+        arrival=request.arrival,
+        seats=list(request.seats),
+        ticket_type_id=request.ticket_type,
+        quantity=request.places,
+        scope=request.scope,
+        key=request.key,
+        fingerprint=request.fingerprint,
+        accepted_at=request.accepted_at,
+        settled_at=news.now,
+        changed_at=news.now,
+    )
+    news.reservation(reservation, f"reservation.{reservation.status}")
+    return reservation
+
+
 # --- What becomes of a reservation
 
 

@@ -2,10 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 from realtime.audit import Check
+from reservations import dead_letters
 
 GRACE = "interval '10 seconds'"  # a sweep runs each second; ten is a broken one
 PATIENCE = "interval '1 minute'"  # what stands in line longer is forgotten
+
+# Whoever takes the best available names no seat, and is compared with nobody. The table doesn't tell them apart, but the
+# request's fingerprint does: see `Ask.fingerprint`.
+NAMED_ITS_SEATS = """
+    {row}.fingerprint NOT IN (
+        SELECT left(encode(sha256(convert_to(
+            '["' || replace({row}.session_id::text, '-', '') || '", [], "' || coalesce({row}.ticket_type_id::text, 'None') || '", '
+            || {row}.quantity || ', true, ' || accessible || ']', 'UTF8')), 'hex'), 32)
+        FROM unnest(ARRAY['true', 'false']) AS accessible
+    )
+"""
+
+
+def dead_letters_waiting() -> Iterator[dict[str, Any]]:
+    try:
+        waiting = dead_letters.count_waiting()
+    except dead_letters.OutOfReach as error:
+        yield {"place": "rabbitmq", "said": str(error)}
+        return
+    for place, letters in waiting.items():
+        if letters:
+            yield {"place": place, "letters": letters}
+
 
 CHECKS = [
     Check(
@@ -142,5 +169,36 @@ CHECKS = [
             WHERE owner.status IN ('held', 'paying', 'confirmed')
             GROUP BY owner.buyer, session.id HAVING sum(owner.quantity) > session.max_per_buyer
         """,
+    ),
+    Check(
+        name="overtaken",
+        says="of two who wanted the same seat, the later arrival was settled first",
+        sql=f"""
+            WITH wanted AS (
+                SELECT id, session_id, arrival, settled_at, true AS won, seat, fingerprint, ticket_type_id, quantity
+                FROM reservations_reservation CROSS JOIN unnest(seats) AS seat WHERE held_at IS NOT NULL
+                UNION ALL
+                SELECT id, session_id, arrival, settled_at, false, conflict ->> 'seat', fingerprint, ticket_type_id, quantity
+                FROM reservations_reservation CROSS JOIN jsonb_array_elements(conflicts) AS conflict
+                WHERE reason = 'seats_unavailable'
+            ), as_settled AS (
+                SELECT *, max(arrival) OVER (
+                    PARTITION BY session_id, arrival >> 40, seat ORDER BY settled_at, won DESC, arrival
+                    ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+                ) AS furthest FROM wanted
+            )
+            SELECT early.id AS reservation, early.arrival, late.id AS overtaken_by, late.arrival AS its_arrival,
+                early.session_id AS session, early.seat
+            FROM as_settled AS early JOIN wanted AS late
+                ON late.session_id = early.session_id AND late.seat = early.seat
+                AND late.arrival >> 40 = early.arrival >> 40 AND late.arrival > early.arrival
+                AND (late.settled_at < early.settled_at OR (late.settled_at = early.settled_at AND late.won AND NOT early.won))
+            WHERE early.furthest > early.arrival AND {NAMED_ITS_SEATS.format(row="early")} AND {NAMED_ITS_SEATS.format(row="late")}
+        """,  # noqa: S608 our own constants; an epoch is the arrival's upper bits, and across epochs nothing is promised
+    ),
+    Check(
+        name="dead_letters_waiting",
+        says="requests could not be settled: see `manage.py dead_letters list`; those in `given_up` wait for `relay`",
+        look=dead_letters_waiting,
     ),
 ]

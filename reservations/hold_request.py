@@ -10,6 +10,7 @@ import uuid
 from typing import Any
 
 HOLD_SCOPE = "POST /api/v1/reservations"
+UNREADABLE = (KeyError, TypeError, ValueError, AttributeError)  # what `HoldRequest.from_json` raises for anything else
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
-from reservations.hold_request import HoldRequest
+from reservations.hold_request import UNREADABLE, HoldRequest
 from reservations.models import InboxRequest
 
-MAX_ATTEMPTS = 5  # a request that fails this often alone is left for a person: `manage.py audit` names it
+MAX_ATTEMPTS = 5  # a request that fails this often alone is left for a person: `manage.py dead_letters`
 
 
-def store(requests: Sequence[HoldRequest], *, shard_for: Callable[[HoldRequest], int]) -> None:
-    """One INSERT for the batch; a request already stored stays as it was."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class Waiting:
+    """`suspected`: it failed before, or a worker died with it; it is tried apart from the others."""
+
+    request: HoldRequest
+    suspected: bool
+
+
+def store(requests: Sequence[HoldRequest], *, shard_for: Callable[[HoldRequest], int], suspicion: str = "") -> None:
+    """One INSERT for the batch; a request already stored stays as it was. `suspicion`: what already happened to them."""
     InboxRequest.objects.bulk_create(
         [
             InboxRequest(
@@ -26,6 +34,7 @@ def store(requests: Sequence[HoldRequest], *, shard_for: Callable[[HoldRequest],
                 buyer=request.buyer,
                 request=request.to_json(),
                 accepted_at=timezone.now(),
+                error=suspicion[:200],
             )
             for request in requests
         ],
@@ -33,14 +42,38 @@ def store(requests: Sequence[HoldRequest], *, shard_for: Callable[[HoldRequest],
     )
 
 
-def waiting(shard: int, *, limit: int) -> list[HoldRequest]:
-    """The next requests of the shard, in order of arrival."""
-    rows = InboxRequest.objects.filter(shard=shard, attempts__lt=MAX_ATTEMPTS).order_by("arrival")[:limit]
-    return [_request(row) for row in rows]
+def waiting(shard: int, *, limit: int) -> list[Waiting]:
+    """The next requests of the shard, in order of arrival; one that can't be read is left for a person."""
+    found = []
+    for row in InboxRequest.objects.filter(shard=shard, attempts__lt=MAX_ATTEMPTS).order_by("arrival")[:limit]:
+        try:
+            found.append(Waiting(_request(row), suspected=bool(row.error)))
+        except UNREADABLE as error:
+            note_failure(row.pk, error=f"can't be read: {error!r}", tries=MAX_ATTEMPTS)
+    return found
 
 
-def note_failure(request: uuid.UUID, *, error: str) -> None:
-    InboxRequest.objects.filter(pk=request).update(attempts=F("attempts") + 1, error=error[:200])
+def note_failure(request: uuid.UUID, *, error: str, tries: int = 1) -> None:
+    InboxRequest.objects.filter(pk=request).update(attempts=F("attempts") + tries, error=error[:200])
+
+
+def take_back_a_try(request: uuid.UUID) -> None:
+    """It wasn't the request that failed."""
+    InboxRequest.objects.filter(pk=request, attempts__gt=0).update(attempts=F("attempts") - 1)
+
+
+def left_for_a_person() -> QuerySet[InboxRequest]:
+    return InboxRequest.objects.filter(attempts__gte=MAX_ATTEMPTS).order_by("accepted_at")
+
+
+def put_back(requests: Collection[uuid.UUID]) -> int:
+    """They are tried anew, each apart from the others; how many."""
+    return InboxRequest.objects.filter(pk__in=requests).update(attempts=0)
+
+
+def forget(request: uuid.UUID) -> None:
+    """One that a person looked at and that can't be settled in any way."""
+    InboxRequest.objects.filter(pk=request, attempts__gte=MAX_ATTEMPTS).delete()
 
 
 def find(reservation: uuid.UUID) -> HoldRequest | None:

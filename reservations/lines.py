@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import kombu
@@ -29,6 +29,9 @@ log = structlog.get_logger(__name__)
 SOCKET_SECONDS = 2  # a blocked broker (disk alarm) hangs a publisher for good; only socket deadlines bound it
 DECLARED_SECONDS = 5.0  # a broker that forgot its queues (a flushed Redis) is told again this soon
 DELIVERY_LIMIT = 20
+LOOKED_AT = (
+    1_000_000  # how often what waits there may be looked at: RabbitMQ 4 drops it after 20 times unless told otherwise
+)
 PUBLISH_ERRORS = (OSError, KombuError, OperationalError, AMQPError, redis.RedisError, BreakerOpen)
 
 
@@ -53,12 +56,21 @@ def by_shard(requests: Sequence[HoldRequest]) -> dict[int, list[HoldRequest]]:
 
 
 def dead_letters() -> Queue:
-    name = f"{settings.KEY_PREFIX}.holds.dead"
+    """Requests that fail alone, one a message, put there by the settling. They wait for a person."""
+    return _behind_the_line("dead", routing_key="letters")
+
+
+def given_up() -> Queue:
+    """Messages that RabbitMQ gave up delivering: a worker died with them too often, or refused them. `relay` sweeps them."""
+    return _behind_the_line("given_up", routing_key="holds.#")
+
+
+def _behind_the_line(name: str, *, routing_key: str) -> Queue:
     return Queue(
-        name,
+        f"{settings.KEY_PREFIX}.holds.{name}",
         Exchange(f"{settings.KEY_PREFIX}.dead", type="topic"),
-        routing_key="holds.#",
-        queue_arguments={"x-queue-type": "quorum"},
+        routing_key=routing_key,
+        queue_arguments={"x-queue-type": "quorum", "x-delivery-limit": LOOKED_AT},
     )
 
 
@@ -75,6 +87,8 @@ def holds_queue(shard: int) -> Queue:
             "x-delivery-limit": DELIVERY_LIMIT,
             "x-dead-letter-exchange": f"{settings.KEY_PREFIX}.dead",
             "x-dead-letter-routing-key": f"holds.{shard}",
+            "x-dead-letter-strategy": "at-least-once",  # by default a message may be lost on its way to `given_up`
+            "x-overflow": "reject-publish",  # at-least-once wants it; no length is set
         },
     )
 
@@ -118,16 +132,16 @@ class Courier:
         self._producer: kombu.Producer | None = None
         self._declared: dict[str, float] = {}
 
-    def send(self, task: str, queue: Queue, **arguments: Any) -> None:
-        """Raises: OSError, KombuError (PUBLISH_ERRORS); the message may then still have arrived."""
+    def send(self, task: str, queue: Queue, *, headers: Mapping[str, Any] | None = None, **arguments: Any) -> None:
+        """`headers`: beside Celery's own. Raises: OSError, KombuError (PUBLISH_ERRORS); the message may then still have arrived."""
         with self._lock:
             try:
-                self._send(task, queue, arguments)
+                self._send(task, queue, arguments, headers or {})
             except Exception:
                 self._hang_up()
                 raise
 
-    def _send(self, task: str, queue: Queue, arguments: dict[str, Any]) -> None:
+    def _send(self, task: str, queue: Queue, arguments: dict[str, Any], headers: Mapping[str, Any]) -> None:
         if self._producer is None:
             self._producer = self._connection.Producer(serializer="json", auto_declare=False)
         if time.monotonic() - self._declared.get(queue.name, -DECLARED_SECONDS) >= DECLARED_SECONDS:
@@ -138,6 +152,7 @@ class Courier:
             # Celery's message protocol, version 2: https://docs.celeryq.dev/en/stable/internals/protocol.html
             [[], arguments, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}],
             headers={
+                **headers,
                 "lang": "py",
                 "task": task,
                 "id": identity,
@@ -154,6 +169,11 @@ class Courier:
             mandatory=True,  # without it an unroutable message is confirmed
             timeout=SOCKET_SECONDS,
         )
+
+    def close(self) -> None:
+        """The next message opens a connection anew."""
+        with self._lock:
+            self._hang_up()
 
     def _hang_up(self) -> None:
         self._producer = None

@@ -1,6 +1,6 @@
 """What operators watch of holding; names are what the dashboard in `deploy/` draws."""
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 BATCH = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -19,4 +19,10 @@ wait_in_line = Histogram("frontrow_line_seconds", "From acceptance to outcome.",
 expired = Counter("frontrow_expired_total", "Holds that ran out.")
 effects_lost = Counter(
     "frontrow_effects_lost_total", "Work after a commit that failed; it heals by itself, later.", ["effect"]
+)
+dead_letters = Gauge(
+    "frontrow_dead_letters_waiting",
+    "Requests that could not be settled and wait for a person, by where they lie.",
+    ["place"],
+    multiprocess_mode="max",
 )

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime as dt
+import itertools
 import random
 import time
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
 import structlog
+from django.db import DataError, IntegrityError, InterfaceError, OperationalError, transaction
 from django.db import Error as DatabaseError
-from django.db import IntegrityError, OperationalError, transaction
 from django.db.models.functions import Now
+from django.utils import timezone
 from psycopg.errors import UniqueViolation
 
+from realtime import wire
 from realtime.clock import db_now
-from reservations import allocation, claims, inbox, metrics, queries
+from reservations import allocation, claims, inbox, metrics, queries, statements
 from reservations.announcements import Announcements
 from reservations.claims import NoClaims, Standing
 from reservations.hold_request import HoldRequest
@@ -61,31 +65,49 @@ class AlreadyPaid(Exception):
         self.sale = sale
 
 
-class Poison(Exception):
-    """A request that fails alone, again and again. `request`: its id."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class Failure:
+    """A request that failed alone, `tries` times, in the end with `error`."""
 
-    def __init__(self, request: uuid.UUID) -> None:
-        super().__init__(str(request))
-        self.request = request
+    request: HoldRequest
+    error: Exception
+    tries: int
+
+    @property
+    def reason(self) -> str:
+        return _in_a_line(self.error)
+
+
+class Poison(Exception):
+    """Some requests fail alone, again and again; all the others are settled."""
+
+    def __init__(self, failures: Sequence[Failure]) -> None:
+        super().__init__(", ".join(str(failure.request.id) for failure in failures))
+        self.failures = failures
 
 
 def settle(requests: Sequence[HoldRequest], *, shard: int | None = None) -> None:
     """Bring every request to its outcome; again is harmless. With `shard`, under that shard's lock (the inbox).
 
-    A batch that keeps failing is split until the poison stands alone; its neighbours settle.
+    A batch that fails is split until those to blame stand alone. They are tried again together, after each of the usual pauses:
+    however many they are, their neighbours in line wait less than a second for them.
 
-    Raises: Poison, with the first that failed alone, after all the others are settled; DatabaseError when PostgreSQL is away.
+    Raises: Poison, when all the others are settled; DatabaseError or ConnectionError when no request is to blame (see `_is_to_blame`).
     """
-    if not requests:
-        return
-    try:
-        _with_retries(lambda: _settle_once(requests, shard))
-    except (DatabaseError, ConnectionError):
-        if not _database_answers():
-            raise
-        _settle_halves(requests, shard, None)
-    except Exception as error:  # noqa: BLE001 whatever a request's content breaks, the others must not wait for it
-        _settle_halves(requests, shard, error)
+    failed = _settle_or_split(requests, shard)
+    for tries, pause in enumerate(_pauses(), start=2):
+        if not failed:
+            return
+        time.sleep(pause)
+        failed = [
+            dataclasses.replace(again, tries=tries)
+            for before in failed
+            for again in _settle_or_split([before.request], shard)
+        ]
+    if failed:
+        for failure in failed:
+            log.error("settle.poison", reservation=str(failure.request.id), error=failure.reason)
+        raise Poison(failed)
 
 
 def settle_however_long(requests: Sequence[HoldRequest]) -> None:
@@ -100,19 +122,35 @@ def settle_however_long(requests: Sequence[HoldRequest]) -> None:
             return
 
 
-def _settle_halves(requests: Sequence[HoldRequest], shard: int | None, error: Exception | None) -> None:
-    if len(requests) == 1:
-        log.error("settle.poison", reservation=str(requests[0].id), error=repr(error))
-        raise Poison(requests[0].id) from error
-    middle = len(requests) // 2
-    poison: Poison | None = None
-    for half in (requests[:middle], requests[middle:]):
-        try:
-            settle(half, shard=shard)
-        except Poison as found:
-            poison = poison or found
-    if poison:
-        raise poison
+def _settle_or_split(requests: Sequence[HoldRequest], shard: int | None) -> list[Failure]:
+    """Those that failed alone; the others are settled."""
+    if not requests:
+        return []
+    try:
+        _with_retries(lambda: _settle_once(requests, shard))
+    except Exception as error:
+        if not _is_to_blame(error):
+            raise
+        if len(requests) == 1:
+            return [Failure(requests[0], error, tries=1)]
+        middle = len(requests) // 2
+        return [*_settle_or_split(requests[:middle], shard), *_settle_or_split(requests[middle:], shard)]
+    return []
+
+
+# Classes of SQLSTATE that no request brings about: connection, authorisation, a database that only reads, rollbacks such as
+# deadlocks, tables that aren't migrated yet, resources, locks, an operator's say, the system. https://www.postgresql.org/docs/current/errcodes-appendix.html
+NOBODYS_FAULT = frozenset({"08", "25", "28", "3D", "40", "42", "53", "55", "57", "58"})
+
+
+def _is_to_blame(error: Exception) -> bool:
+    """Whether it is the request's own fault, so that the others need not wait for it."""
+    if isinstance(error, ConnectionError):
+        return False
+    if isinstance(error, DatabaseError):
+        state = getattr(error.__cause__, "sqlstate", None)
+        return state[:2] not in NOBODYS_FAULT if state else not isinstance(error, OperationalError | InterfaceError)
+    return True
 
 
 def _settle_once(requests: Sequence[HoldRequest], shard: int | None) -> None:
@@ -134,38 +172,111 @@ def announce(news: Announcements) -> None:
 
 def _with_retries(work: Callable[[], Done]) -> Done:
     """Again after a lock timeout, a deadlock, a lost connection or a key that somebody else just wrote."""
-    pause = FIRST_PAUSE
-    for attempt in range(1, ATTEMPTS + 1):
+    for attempt, pause in enumerate(_pauses(), start=1):
         try:
             return work()
         except (OperationalError, IntegrityError) as error:
-            passing = isinstance(error, OperationalError) or isinstance(error.__cause__, UniqueViolation)
-            if attempt == ATTEMPTS or not passing:
+            if not isinstance(error, OperationalError) and not isinstance(error.__cause__, UniqueViolation):
                 raise
-            log.warning("transaction.retried", attempt=attempt, error=str(error).strip().splitlines()[0])
-            time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 jitter, not a secret
-            pause *= 2
-    raise AssertionError("unreachable")
+            log.warning("transaction.retried", attempt=attempt, error=_in_a_line(error))
+            time.sleep(pause)
+    return work()
 
 
-def _database_answers() -> bool:
-    try:
-        Session.objects.exists()
-    except DatabaseError:
-        return False
-    return True
+def _in_a_line(error: Exception) -> str:
+    """Without the details that PostgreSQL adds: they quote the row."""
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def _pauses() -> Iterator[float]:
+    """Seconds between the attempts: they double, with jitter."""
+    for attempt in range(ATTEMPTS - 1):
+        pause = FIRST_PAUSE * 2**attempt
+        yield random.uniform(pause / 2, pause)  # noqa: S311 jitter, not a secret
 
 
 def drain_inbox(*, shard: int) -> int:
     """Settle what waits in PostgreSQL's inbox for the shard, in order of arrival; how many."""
     drained = 0
-    while requests := inbox.waiting(shard, limit=DRAIN_CHUNK):
-        try:
-            settle(requests, shard=shard)
-        except Poison as poison:
-            inbox.note_failure(poison.request, error=repr(poison.__cause__))
-        drained += len(requests)
+    while waiting := inbox.waiting(shard, limit=DRAIN_CHUNK):
+        for suspected, some in itertools.groupby(waiting, key=lambda one: one.suspected):
+            requests = [one.request for one in some]
+            if suspected:
+                for request in requests:
+                    _settle_suspect(request, shard)
+            else:
+                _settle_from_inbox(requests, shard)
+        drained += len(waiting)
     return drained
+
+
+def _settle_from_inbox(requests: Sequence[HoldRequest], shard: int) -> None:
+    try:
+        settle(requests, shard=shard)
+    except Poison as poison:
+        for failure in poison.failures:
+            inbox.note_failure(failure.request.id, error=failure.reason, tries=failure.tries)
+
+
+def _settle_suspect(request: HoldRequest, shard: int) -> None:
+    """Alone, and counted before it is tried: should it take this process down with it, that doesn't go on for ever."""
+    inbox.note_failure(request.id, error="its process did not live to tell")
+    try:
+        _settle_from_inbox([request], shard)
+    except (DatabaseError, ConnectionError):
+        with contextlib.suppress(DatabaseError):
+            inbox.take_back_a_try(request.id)
+        raise
+
+
+def refuse(request: HoldRequest, *, reason: str) -> Reservation | None:
+    """Settle a request that can't be settled otherwise as rejected; its buyer is told. One that was settled before stays as it was.
+
+    What of it the table can't hold is left out. Without its session there can be no row: then None.
+    """
+    try:
+        return _refuse(request, request, reason)
+    except (DataError, IntegrityError):
+        return _refuse(request, _bare(request), reason)
+
+
+def _bare(request: HoldRequest) -> HoldRequest:
+    """Who asked in which session; nothing that a constraint could object to."""
+    return HoldRequest(
+        id=request.id,
+        session=request.session,
+        buyer=request.buyer,
+        arrival=0,
+        quantity=1,
+        accepted_at=timezone.now(),
+    )
+
+
+@transaction.atomic(durable=True)
+def _refuse(request: HoldRequest, known: HoldRequest, reason: str) -> Reservation | None:
+    """`known`: what is written down of the request."""
+    session = allocation.lock_sessions([request.session]).get(request.session)
+    if settled := Reservation.objects.filter(pk=request.id).first():
+        statements.clear_inbox([request])
+        return settled
+    released = statements.take_marks([request])
+    statements.clear_inbox([request])
+    if session is None:
+        transaction.on_commit(partial(_forget, request, reason))
+        return None
+    news = Announcements(now=db_now())
+    refused = allocation.refuse(known, session, news, reason="released" if released else reason)
+    announce(news)
+    transaction.on_commit(partial(_give_back, request))
+    return refused
+
+
+def _forget(request: HoldRequest, reason: str) -> None:
+    """Its session is gone: nothing is kept of it, but its buyer is told."""
+    with contextlib.suppress(NoClaims):
+        claims.give_back([request])
+    message = {"type": "reservation:update", "id": str(request.id), "status": Status.REJECTED.value, "reason": reason}
+    wire.send_personal(buyer=request.buyer, message=message)
 
 
 @transaction.atomic(durable=True)

@@ -7,16 +7,16 @@ from typing import Any
 from celery import shared_task
 from celery.exceptions import Reject
 
-from reservations import operations
-from reservations.hold_request import HoldRequest
+from reservations import dead_letters, operations
+from reservations.lines import LineDown
 
 
-@shared_task(acks_late=True, ignore_result=True)
+@shared_task(acks_late=True, acks_on_failure=False, ignore_result=True)  # whatever fails it: it is swept, not lost
 def settle(*, requests: list[dict[str, Any]], **_newer: Any) -> None:
     try:
-        operations.settle_however_long([HoldRequest.from_json(request) for request in requests])
-    except operations.Poison as poison:
-        raise Reject(str(poison), requeue=False) from poison
+        dead_letters.settle_message(requests)
+    except LineDown as error:  # no dead letter could be written, so the message must come again
+        raise Reject(str(error), requeue=True) from error
 
 
 @shared_task(acks_late=True, ignore_result=True)

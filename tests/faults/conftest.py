@@ -6,7 +6,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from django.test import override_settings
 
+from reservations import dead_letters
 from tests import services
 from tests.api_client import ApiClient
 from tests.processes import Process, Processes, fresh_database
@@ -42,9 +44,18 @@ class Site:
     def findings(self) -> list[str]:
         """What `manage.py audit` would find, without the seconds that a command takes to start."""
         with psycopg.connect(self.database) as connection:
-            return [
-                check.name for check in CHECKS if connection.execute(check.sql.encode(), check.parameters).fetchone()
+            found = [
+                check.name
+                for check in CHECKS
+                if check.sql and connection.execute(check.sql.encode(), check.parameters).fetchone()
             ]
+        return [*found, *(name for name, letters in self.dead_letters().items() if letters)]
+
+    def dead_letters(self) -> dict[str, int]:
+        """How many lie in RabbitMQ, by queue."""
+        where = {name: self.processes.environment[name] for name in ("RABBITMQ_URL", "KEY_PREFIX")}
+        with override_settings(**where):
+            return dead_letters.count_in_rabbitmq()
 
 
 @pytest.fixture(scope="package", params=["embedded", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])

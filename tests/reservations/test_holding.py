@@ -6,12 +6,14 @@ import dataclasses
 import datetime as dt
 import uuid
 
+import psycopg
 import pytest
+from django.db import DatabaseError, connection
 from django.utils import timezone
 from uuid6 import uuid7
 
 from realtime.models import Event
-from reservations import claims, front_door, operations, queries, sale_facts, statements
+from reservations import allocation, claims, front_door, operations, queries, sale_facts, statements
 from reservations.hold_request import Ask, HoldRequest
 from reservations.models import CancelMark, InboxRequest, Reservation, Status
 from sessions_app.models import Seat, Session
@@ -41,6 +43,10 @@ def run_out(reservation: Reservation) -> None:
 
 def status(reservation: Reservation) -> str:
     return Reservation.objects.values_list("status", flat=True).get(pk=reservation.pk)
+
+
+def another_connection() -> psycopg.Connection:
+    return psycopg.connect(**connection.get_connection_params() | {"cursor_factory": None, "context": None})
 
 
 class TestHold:
@@ -245,11 +251,38 @@ class TestSettling:
         self, session: Session, ana: uuid.UUID, bruno: uuid.UUID
     ) -> None:
         good = [request_for(session, f"A{n}", buyer=ana, arrival=n) for n in (1, 2, 3)]
-        poison = request_for(session, buyer=bruno, quantity=-5, arrival=9)
+        poison = [request_for(session, buyer=bruno, quantity=-5, arrival=n) for n in (8, 9)]
         with pytest.raises(operations.Poison) as refused:
-            operations.settle([*good[:2], poison, good[2]])
-        assert refused.value.request == poison.id
+            operations.settle([poison[0], *good[:2], poison[1], good[2]])
+        assert [(failure.request, failure.tries) for failure in refused.value.failures] == [(one, 5) for one in poison]
+        assert "reservation_asks_for_something" in refused.value.failures[0].reason
+        assert "Failing row" not in refused.value.failures[0].reason
         assert Reservation.objects.filter(status=Status.HELD).count() == 3
+
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "SELECT 1 FROM a_table_of_the_next_release",
+            "SET TRANSACTION READ ONLY; DELETE FROM reservations_cancelmark",
+            "SET lock_timeout = '1ms'; LOCK reservations_cancelmark",
+            "SELECT pg_terminate_backend(pg_backend_pid())",
+        ],
+    )
+    def test_blames_no_request_for_what_no_request_can_help(
+        self, session: Session, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch, statement: str
+    ) -> None:
+        def settle_batch(_requests: object) -> None:
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+
+        monkeypatch.setattr(operations, "FIRST_PAUSE", 0)
+        monkeypatch.setattr(allocation, "settle_batch", settle_batch)
+        requests = [request_for(session, f"A{n}", buyer=ana, arrival=n) for n in (1, 2)]
+        with another_connection() as other:
+            other.execute("LOCK reservations_cancelmark IN ACCESS SHARE MODE")
+            with pytest.raises(DatabaseError):
+                operations.settle(requests)
+        connection.close()
 
     def test_leaves_poison_in_the_inbox_for_a_person(self, session: Session, ana: uuid.UUID, bruno: uuid.UUID) -> None:
         poison, good = request_for(session, buyer=ana, quantity=-5), request_for(session, "A1", buyer=bruno, arrival=2)

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import uuid
 from io import StringIO
+from typing import Any
 
 import pytest
 from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 
+from realtime.audit import run
 from realtime.models import Event
-from reservations.models import Reservation
-from sessions_app.models import Session
+from reservations import claims, dead_letters, lines, operations
+from reservations.hold_request import HoldRequest
+from reservations.models import Reservation, Status
+from sessions_app.models import Seat, SeatKind, Session
+from tests import services
 from tests.conftest import Hold
 from tests.factories import StockFactory
+from tests.processes import free_port
+from tests.reservations.test_holding import another_connection, request_for, run_out
 from tests.ticketing.test_paying import pay
 from ticketing.management.commands.audit import CHECKS
 
@@ -47,14 +55,19 @@ BREAKS = {
     "sandbox_differs": "DELETE FROM ticketing_sandboxcharge; UPDATE ticketing_payment SET started_at = now() - interval '1 hour'",
     "events_unpublished": "UPDATE realtime_event SET occurred_at = now() - interval '1 hour', published_at = NULL",
     "map_version_gap": "DELETE FROM realtime_event WHERE map_version = 1",
+    "overtaken": "UPDATE reservations_reservation SET arrival = arrival >> 40 << 40 WHERE reason = 'seats_unavailable'",
 }
+BREAKS["dead_letters_waiting"] = BREAKS["accepted_and_forgotten"]
+OF_CONNECTIONS = {"transaction_left_open", "advisory_lock_orphaned"}
 
 
 @pytest.fixture
 def _a_busy_evening(session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID) -> None:
-    """A hold, a sale of two seats, and some places without a number."""
+    """A hold that somebody came too late for, a sale of two seats, and some places without a number."""
     stock = StockFactory.create(session=session, capacity=3)
     hold(session, "A1", buyer=ana)
+    claims.client().delete(claims.claim_key(session.pk, "A1"))
+    hold(session, "A1", buyer=bruno)
     pay(hold(session, "B2", "B3", buyer=bruno))
     hold(session, buyer=ana, ticket_type=stock.pk, quantity=1)
     Event.objects.update(published_at=timezone.now())
@@ -76,7 +89,7 @@ class TestAudit:
         assert report["sound"] is True
 
     def test_breaks_every_check(self) -> None:
-        assert set(BREAKS) == {check.name for check in CHECKS}
+        assert set(BREAKS) | OF_CONNECTIONS == {check.name for check in CHECKS}
 
     @pytest.mark.parametrize("check", sorted(BREAKS))
     def test_finds(self, check: str) -> None:
@@ -90,3 +103,131 @@ class TestAudit:
         with pytest.raises(SystemExit):
             call_command("audit")
         assert "hold_past_its_end: a hold ran out and nobody freed its seats" in capsys.readouterr().out
+
+
+EPOCH = 3 << 40
+
+
+def found(check: str, *parameters: str) -> list[dict[str, Any]]:
+    """What one check finds; with `parameters`, judged by those."""
+    (checked,) = (one for one in CHECKS if one.name == check)
+    return [
+        finding.facts for finding in run([dataclasses.replace(checked, parameters=parameters or checked.parameters)])
+    ]
+
+
+class TestOrder:
+    @pytest.fixture
+    def early(self, session: Session, ana: uuid.UUID) -> HoldRequest:
+        return request_for(session, "A1", "A2", buyer=ana, arrival=EPOCH + 1)
+
+    def test_finds_who_was_overtaken_and_by_whom(self, session: Session, bruno: uuid.UUID, early: HoldRequest) -> None:
+        late = request_for(session, "A2", buyer=bruno, arrival=EPOCH + 2)
+        for request in (late, early):
+            operations.settle([request])
+        (finding,) = found("overtaken")
+        assert (finding["reservation"], finding["overtaken_by"]) == (str(early.id), str(late.id))
+        assert finding["seat"] == "A2"
+
+    def test_finds_it_inside_a_batch(self, session: Session, bruno: uuid.UUID, early: HoldRequest) -> None:
+        late = request_for(session, "A2", buyer=bruno, arrival=EPOCH + 2)
+        operations.settle([early, late])
+        assert found("overtaken") == []
+        Reservation.objects.filter(pk=late.id).update(arrival=EPOCH)
+        assert len(found("overtaken")) == 1
+
+    def test_finds_it_among_those_who_came_too_late(
+        self, session: Session, ana: uuid.UUID, bruno: uuid.UUID, early: HoldRequest
+    ) -> None:
+        operations.settle([early])
+        for arrival in (EPOCH + 9, EPOCH + 8):
+            operations.settle([request_for(session, "A1", buyer=bruno, arrival=arrival)])
+        assert [finding["its_arrival"] for finding in found("overtaken")] == [EPOCH + 9]
+
+    def test_finds_it_when_a_seat_came_free_again(self, session: Session, bruno: uuid.UUID, early: HoldRequest) -> None:
+        late = request_for(session, "A2", buyer=bruno, arrival=EPOCH + 2)
+        operations.settle([late])
+        run_out(Reservation.objects.get())
+        operations.settle([early])
+        assert Reservation.objects.get(pk=early.id).status == Status.HELD
+        assert len(found("overtaken")) == 1
+
+    def test_compares_nobody_over_a_change_of_epoch(
+        self, session: Session, bruno: uuid.UUID, early: HoldRequest
+    ) -> None:
+        for request in (request_for(session, "A2", buyer=bruno, arrival=(4 << 40) + 1), early):
+            operations.settle([request])
+        assert found("overtaken") == []
+
+    def test_compares_nobody_who_wanted_other_seats(
+        self, session: Session, bruno: uuid.UUID, early: HoldRequest
+    ) -> None:
+        for request in (request_for(session, "A3", buyer=bruno, arrival=EPOCH + 2), early):
+            operations.settle([request])
+        assert found("overtaken") == []
+
+    @pytest.mark.parametrize("accessible", [False, True])
+    def test_compares_nobody_with_whoever_took_the_best_available(
+        self, session: Session, ana: uuid.UUID, bruno: uuid.UUID, accessible: bool
+    ) -> None:
+        Seat.objects.filter(label="B2").update(kind=SeatKind.WHEELCHAIR)
+        best = request_for(
+            session, buyer=bruno, arrival=EPOCH + 2, best_available=True, quantity=2, accessible=accessible
+        )
+        operations.settle([best])
+        taken = Reservation.objects.get(pk=best.id).seats
+        early = request_for(session, *taken, buyer=ana, arrival=EPOCH + 1)
+        operations.settle([early])
+        assert Reservation.objects.get(pk=early.id).reason == "seats_unavailable"
+        assert found("overtaken") == []
+        Reservation.objects.filter(pk=best.id).update(fingerprint="somebody who named them")
+        assert len(found("overtaken")) == 2
+
+
+class TestConnections:
+    def test_finds_a_transaction_that_is_left_open(self) -> None:
+        with another_connection() as other:
+            other.execute("SELECT")
+            pids = [finding["pid"] for finding in found("transaction_left_open", "0 seconds")]
+            assert other.info.backend_pid in pids
+
+    def test_finds_no_short_one(self) -> None:
+        with another_connection() as other:
+            other.execute("SELECT")
+            assert found("transaction_left_open") == []
+
+    def test_finds_an_advisory_lock_that_was_forgotten(self) -> None:
+        with another_connection() as other:
+            other.autocommit = True
+            other.execute("SELECT pg_advisory_lock(1, 2)")
+            assert found("advisory_lock_orphaned") == []
+            (finding,) = found("advisory_lock_orphaned", "0 seconds")
+            assert (finding["pid"], finding["objid"]) == (other.info.backend_pid, 2)
+            other.execute("SELECT pg_advisory_unlock(1, 2)")
+            assert found("advisory_lock_orphaned", "0 seconds") == []
+
+    def test_finds_no_lock_that_its_transaction_will_give_back(self) -> None:
+        with another_connection() as other:
+            other.execute("SELECT pg_advisory_xact_lock(1, 2)")
+            assert found("advisory_lock_orphaned", "0 seconds") == []
+
+
+class TestLetters:
+    @pytest.mark.rabbitmq
+    def test_finds_those_in_rabbitmq(self, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        settings.RABBITMQ_URL = services.current().rabbitmq_url
+        courier = lines.Courier(settings.RABBITMQ_URL)
+        monkeypatch.setattr(lines, "courier", lambda: courier)
+        assert found("dead_letters_waiting") == []
+        dead_letters.settle_message(["?"])
+        assert found("dead_letters_waiting") == [{"place": lines.dead_letters().name, "letters": 1}]
+        with dead_letters.pile() as pile:
+            dead_letters.drop(pile.letters[0])
+        courier.close()
+        assert found("dead_letters_waiting") == []
+
+    def test_says_so_when_rabbitmq_is_away(self, settings: Any) -> None:
+        settings.RABBITMQ_URL = f"amqp://127.0.0.1:{free_port()}//"
+        (finding,) = found("dead_letters_waiting")
+        assert finding["place"] == "rabbitmq"
+        assert "refused" in finding["said"]

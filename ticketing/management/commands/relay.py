@@ -16,7 +16,9 @@ from django.db import close_old_connections
 from prometheus_client import Counter, start_http_server
 
 from realtime import relay, wire
+from reservations import dead_letters
 from reservations import operations as reservations
+from reservations.lines import LineDown
 from ticketing import operations as ticketing
 
 BEAT_IS_SILENT = 3.0  # seconds that a hold may be over before somebody else than beat ends it
@@ -42,7 +44,7 @@ class Duty:
         close_old_connections()
         try:
             more = self.do()
-        except (DatabaseError, relay.NotPublished) as error:
+        except (DatabaseError, relay.NotPublished, dead_letters.OutOfReach, LineDown) as error:
             self._failed()
             if not self.failing:
                 log.warning("relay.failing", duty=self.name, error=type(error).__name__, said=str(error))
@@ -73,6 +75,7 @@ def duties(publisher: relay.Publisher) -> list[Duty]:
         Duty("inbox", drain_inboxes, every=0.5),
         Duty("expire", expire_when_beat_is_silent, every=1.0),
         Duty("payments", sweep_payments, every=5.0),
+        Duty("dead_letters", sweep_dead_letters, every=5.0),
         Duty("count", count_waiting, every=5.0),
     ]
 
@@ -92,6 +95,12 @@ def expire_when_beat_is_silent() -> bool:
 def sweep_payments() -> bool:
     ticketing.sweep_payments()
     return False  # an attempt that stays open is for the next round
+
+
+def sweep_dead_letters() -> bool:
+    swept = dead_letters.sweep()
+    dead_letters.count_waiting()
+    return swept == dead_letters.SWEEP
 
 
 def count_waiting() -> bool:
