@@ -16,7 +16,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from realtime.admin import ReadOnly
-from reservations import operations
+from reservations import inbox, operations
 from reservations.models import InboxRequest, Reservation
 from sessions_app.models import Seat
 from sessions_app.templatetags.frontrow import money
@@ -114,6 +114,16 @@ class ReservationAdmin(ReadOnly, ModelAdmin):
 
 @admin.register(InboxRequest)
 class InboxRequestAdmin(ReadOnly, ModelAdmin):
-    list_display = ["id", "shard", "arrival", "buyer", "accepted_at"]
-    list_filter = ["shard", "accepted_at"]
+    list_display = ["id", "shard", "arrival", "buyer", "accepted_at", "attempts", "error"]
+    list_filter = ["attempts", "shard", "accepted_at"]
     search_fields = ["=id", "=buyer"]
+    actions = ["requeue"]
+
+    def has_requeue_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("reservations.change_inboxrequest")
+
+    @admin.action(description=_("Try the chosen requests again"), permissions=["requeue"])
+    def requeue(self, request: HttpRequest, rows: QuerySet[InboxRequest]) -> None:
+        again = inbox.put_back(list(rows.values_list("pk", flat=True)))
+        text = ngettext("%(number)d request is tried again.", "%(number)d requests are tried again.", again)
+        self.message_user(request, text % {"number": again}, messages.SUCCESS)

@@ -4,16 +4,21 @@ import uuid
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.contrib.messages import get_messages
 from django.test import Client
 from django.urls import reverse
 
 from realtime.models import Event
+from reservations import operations
+from reservations.models import InboxRequest, Reservation
 from sessions_app.models import Seat, Session
 from tests import factories
 from tests.conftest import Hold
+from tests.reservations.test_holding import request_for
 
 SEATS = "admin:sessions_app_seat_changelist"
+INBOX = "admin:reservations_inboxrequest_changelist"
 
 
 @pytest.fixture
@@ -67,3 +72,34 @@ class TestReservationDesk:
         change = reverse("admin:reservations_reservation_change", args=[reservation.pk])
         assert desk.get(change).status_code == 200
         assert desk.post(change, {"status": "cancelled"}).status_code == 403
+
+
+class TestInboxDesk:
+    @pytest.fixture
+    def poison(self, session: Session) -> InboxRequest:
+        """It would be settled now."""
+        request = request_for(session, "A1", buyer=uuid.uuid4())
+        row: InboxRequest = InboxRequest.objects.create(
+            id=request.id, shard=0, arrival=1, buyer=request.buyer, request=request.to_json(), attempts=5, error="a bug"
+        )
+        return row
+
+    def test_shows_what_failed_and_why(self, desk: Client, poison: InboxRequest) -> None:
+        page = desk.get(reverse(INBOX)).content.decode()
+        assert str(poison.pk) in page
+        assert "a bug" in page
+
+    def test_puts_it_back_in_line(self, desk: Client, poison: InboxRequest) -> None:
+        answer: Any = desk.post(reverse(INBOX), {"action": "requeue", "_selected_action": [poison.pk]})
+        assert "1 request is tried again." in map(str, get_messages(answer.wsgi_request))
+        operations.drain_inbox(shard=0)
+        assert Reservation.objects.get().pk == poison.pk
+
+    def test_leaves_that_to_who_may_change_it(self, poison: InboxRequest) -> None:
+        clerk = factories.UserFactory(is_staff=True)
+        clerk.user_permissions.add(Permission.objects.get(codename="view_inboxrequest"))
+        client = Client()
+        client.force_login(clerk, backend="django.contrib.auth.backends.ModelBackend")
+        client.post(reverse(INBOX), {"action": "requeue", "_selected_action": [poison.pk]})
+        poison.refresh_from_db()
+        assert poison.attempts == 5

@@ -6,18 +6,21 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import kombu
 import pytest
-from django.conf import settings
+from django.conf import settings as site
 from django.core.management import call_command
 from django.db import OperationalError
 
 from realtime import events, relay
 from realtime.models import Event
-from reservations import inbox
+from reservations import inbox, lines
+from reservations.dead_letters import OutOfReach
 from reservations.models import InboxRequest, Reservation, Status
 from sessions_app.models import Session
+from tests import services
 from tests.conftest import Hold
 from tests.processes import until
 from tests.reservations.test_holding import request_for, run_out
@@ -32,8 +35,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def everything() -> Iterator[kombu.Queue]:
     """A queue that gets every event."""
-    with relay.connect(settings.CELERY_BROKER_URL) as broker:
-        queue = kombu.Queue(f"{settings.KEY_PREFIX}.all", relay.exchange(), routing_key="#")(broker.default_channel)
+    with relay.connect(site.CELERY_BROKER_URL) as broker:
+        queue = kombu.Queue(f"{site.KEY_PREFIX}.all", relay.exchange(), routing_key="#")(broker.default_channel)
         queue.declare()
         queue.purge()
         yield queue
@@ -65,6 +68,18 @@ class TestOnce:
 
         assert Reservation.objects.get(pk=request.id).status == Status.HELD
         assert not InboxRequest.objects.exists()
+
+    @pytest.mark.rabbitmq
+    def test_sweeps_what_rabbitmq_gave_up_into_the_inbox(self, session: Session, ana: uuid.UUID, settings: Any) -> None:
+        settings.RABBITMQ_URL = services.current().rabbitmq_url
+        courier, request = lines.Courier(settings.RABBITMQ_URL), request_for(session, "A1", buyer=ana)
+        courier.send("reservations.tasks.settle", lines.given_up(), requests=[request.to_json()])
+        courier.close()
+
+        call_command("relay", "--once")
+        call_command("relay", "--once")  # it looked after the inbox before
+
+        assert Reservation.objects.get(pk=request.id).status == Status.HELD
 
     def test_leaves_holds_to_beat_for_a_while(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
         held = hold(session, "A1", buyer=ana)
@@ -109,7 +124,9 @@ def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 class TestDuty:
-    @pytest.mark.parametrize("error", [OperationalError("gone"), relay.NotPublished("gone"), LookupError("a bug")])
+    @pytest.mark.parametrize(
+        "error", [OperationalError("gone"), relay.NotPublished("gone"), OutOfReach("gone"), LookupError("a bug")]
+    )
     def test_a_failure_ends_nothing(self, error: Exception, caplog: pytest.LogCaptureFixture) -> None:
         errors = [error, error]
 
