@@ -16,7 +16,6 @@ from typing import Any, Literal
 
 import structlog
 from django.conf import settings
-from django.db import DataError, IntegrityError
 from django.utils import timezone
 from kombu import Message, Queue
 from kombu.exceptions import KombuError
@@ -24,6 +23,7 @@ from kombu.exceptions import KombuError
 from realtime import relay
 from reservations import inbox, lines, metrics, operations
 from reservations.hold_request import UNREADABLE, HoldRequest
+from reservations.inbox import UNSTORABLE
 from reservations.lines import PUBLISH_ERRORS, LineDown
 from reservations.models import InboxRequest, Reservation
 from sessions_app.models import shard_of
@@ -134,7 +134,7 @@ def requeue(letter: DeadLetter) -> bool:
     """Back into line, through the inbox; false where it can't be read. Again is harmless. Raises: OutOfReach."""
     if letter.request is None:
         return False
-    with suppress(DataError, IntegrityError):
+    with suppress(*UNSTORABLE):
         inbox.store([letter.request], shard_for=_shard_of, suspicion=letter.reason or "requeued")
         inbox.put_back([letter.request.id])
         letter.take_out()
@@ -229,7 +229,7 @@ def _sweep_message(message: Message) -> None:
     log.warning("dead_letters.swept", requests=len(requests), unreadable=len(unreadable), why=suspicion)
     try:
         inbox.store(requests, shard_for=_shard_of, suspicion=suspicion)
-    except (DataError, IntegrityError):
+    except UNSTORABLE:
         unreadable += _store_one_by_one(requests, suspicion)
     for one, error in unreadable:
         _send(one, reason=error, tries=0)
@@ -241,7 +241,7 @@ def _store_one_by_one(requests: Sequence[HoldRequest], suspicion: str) -> list[t
     for request in requests:
         try:
             inbox.store([request], shard_for=_shard_of, suspicion=suspicion)
-        except (DataError, IntegrityError) as error:
+        except UNSTORABLE as error:
             refused.append((request.to_json(), repr(error)))
     return refused
 

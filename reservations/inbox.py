@@ -6,12 +6,14 @@ import dataclasses
 import uuid
 from collections.abc import Callable, Collection, Sequence
 
+from django.db import DataError, IntegrityError
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from reservations.hold_request import UNREADABLE, HoldRequest
 from reservations.models import InboxRequest
 
+UNSTORABLE = (DataError, IntegrityError, TypeError, ValueError)  # what a row raises that can't hold what a request says
 MAX_ATTEMPTS = 5  # a request that fails this often alone is left for a person: `manage.py dead_letters`
 
 

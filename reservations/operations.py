@@ -14,8 +14,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 import structlog
-from django.db import DataError, IntegrityError, InterfaceError, OperationalError, transaction
 from django.db import Error as DatabaseError
+from django.db import IntegrityError, InterfaceError, OperationalError, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 from psycopg.errors import UniqueViolation
@@ -236,7 +236,7 @@ def refuse(request: HoldRequest, *, reason: str) -> Reservation | None:
     """
     try:
         return _refuse(request, request, reason)
-    except (DataError, IntegrityError):
+    except inbox.UNSTORABLE:
         return _refuse(request, _bare(request), reason)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import uuid
 from collections.abc import Iterator
@@ -452,16 +453,21 @@ class TestSweep:
         self, rabbitmq: RabbitMQ, session: Session, ana: uuid.UUID
     ) -> None:
         good = request_for(session, "A1", buyer=ana)
-        unstorable = request_for(session, "A\0", buyer=ana, arrival=2)
-        rabbitmq.give_up(good, unstorable)
+        unstorable = [
+            request_for(session, "A\0", buyer=ana, arrival=2),
+            dataclasses.replace(request_for(session, "A3", buyer=ana), arrival="soon"),  # type: ignore[arg-type]
+        ]
+        rabbitmq.give_up(good, *unstorable)
         rabbitmq.give_up(task="somebody.elses", words="?")
         assert dead_letters.sweep() == 2
         assert InboxRequest.objects.get().pk == good.id
         letters = waiting()
-        assert letters[0].request == unstorable
-        assert [letter.request for letter in letters[1:]] == [None]
+        assert [letter.request for letter in letters] == [*unstorable, None]
+        with pytest.raises(CommandError, match="3 can't be requeued"):
+            command("requeue", "--all")
         command("drop", "--all", "--yes")
-        assert Reservation.objects.get(pk=unstorable.id).status == Status.REJECTED
+        told = Reservation.objects.filter(pk__in=[request.id for request in unstorable])
+        assert [row.status for row in told] == [Status.REJECTED] * 2
 
     def test_loses_nothing_while_postgresql_is_away(
         self, rabbitmq: RabbitMQ, session: Session, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
