@@ -22,11 +22,11 @@ from psycopg.errors import UniqueViolation
 
 from realtime import wire
 from realtime.clock import db_now
-from reservations import allocation, claims, inbox, metrics, queries, statements
+from reservations import allocation, claims, inbox, metrics, queries
 from reservations.announcements import Announcements
 from reservations.claims import NoClaims, Standing
 from reservations.hold_request import HoldRequest
-from reservations.models import CancelMark, Reservation, Status
+from reservations.models import CancelMark, InboxRequest, Reservation, Status
 from reservations.queries import MAX_EXTENSIONS, reservation_body
 from sessions_app.models import Session
 
@@ -256,11 +256,10 @@ def _bare(request: HoldRequest) -> HoldRequest:
 def _refuse(request: HoldRequest, known: HoldRequest, reason: str) -> Reservation | None:
     """`known`: what is written down of the request."""
     session = allocation.lock_sessions([request.session]).get(request.session)
+    InboxRequest.objects.filter(pk=request.id).delete()
     if settled := Reservation.objects.filter(pk=request.id).first():
-        statements.clear_inbox([request])
         return settled
-    released = statements.take_marks([request])
-    statements.clear_inbox([request])
+    released, _rows = CancelMark.objects.filter(pk=request.id).delete()
     if session is None:
         transaction.on_commit(partial(_forget, request, reason))
         return None
