@@ -97,7 +97,7 @@ class Reservation(models.Model):
         indexes = [
             models.Index(fields=["buyer", "-id"], name="reservation_of_buyer"),  # A buyer's own list.
             models.Index(
-                fields=["session", "buyer"],
+                fields=["buyer", "session"],  # in this order: without statistics PostgreSQL may use the first alone
                 name="reservation_live_of_buyer",
                 condition=Q(status__in=["held", "paying", "confirmed"]),
             ),  # Limits.

@@ -66,9 +66,8 @@ SELECT
     ARRAY(SELECT id FROM reservations_reservation WHERE id = ANY(%(ids)s::uuid[])),
     ARRAY(SELECT id FROM marks),
     ARRAY(
-        SELECT session FROM unnest(%(sessions)s::uuid[]) AS session WHERE EXISTS (
-            SELECT FROM reservations_reservation AS hold
-            WHERE hold.session_id = session AND hold.status = 'held' AND hold.expires_at <= statement_timestamp()
+        SELECT session FROM unnest(%(sessions)s::uuid[]) AS session WHERE statement_timestamp() >= (
+            SELECT min(expires_at) FROM reservations_reservation WHERE session_id = session AND status = 'held'
         )
     ),
     (SELECT coalesce(json_agg(json_build_array(session_id, buyer, places)), '[]')::text FROM (

@@ -9,6 +9,15 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.RemoveIndex(model_name="reservation", name="reservation_to_expire"),
+        migrations.RemoveIndex(model_name="reservation", name="reservation_live_of_buyer"),
+        migrations.AddIndex(
+            model_name="reservation",
+            index=models.Index(
+                condition=models.Q(("status__in", ["held", "paying", "confirmed"])),
+                fields=["buyer", "session"],
+                name="reservation_live_of_buyer",
+            ),
+        ),
         migrations.AlterField(
             model_name="reservation",
             name="session",
