@@ -1,9 +1,9 @@
 -- Admit one request, or say why not; all of it or nothing.
--- KEYS  1 arrivals of the session   2 what the buyer holds in it   3 the idempotency record   4 the stock of the ticket type
+-- KEYS  1 arrivals of the session: the last one given, and the line its epoch belongs to   2 what the buyer holds in it   3 the idempotency record   4 the stock of the ticket type
 --       5 the request as asked      6… one claim a seat, sorted
 -- ARGV  1 reservation id   2 claim ms   3 places   4 places a buyer may have   5 fingerprint   6 lease ms ('' = no key)
 --       7 stock as PostgreSQL last said ('' = no stock)   8 first arrival of a new epoch ('' = none)   9 lowest arrival allowed
---       10 the request, JSON
+--       10 the request, JSON   11 the line it is to stand in
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local id = ARGV[1]
@@ -44,10 +44,14 @@ if ARGV[7] ~= '' then
 end
 
 if not arrival then
-  if ARGV[8] ~= '' and tonumber(redis.call('GET', KEYS[1]) or '0') < tonumber(ARGV[8]) then redis.call('SET', KEYS[1], ARGV[8]) end
-  local last = redis.call('GET', KEYS[1])
-  if not last or tonumber(last) < tonumber(ARGV[9]) then return {'epoch'} end
-  arrival = redis.call('INCR', KEYS[1])
+  local counter = redis.call('HMGET', KEYS[1], 'last', 'line')
+  local last, line = tonumber(counter[1] or '0'), counter[2]
+  if ARGV[8] ~= '' and last < tonumber(ARGV[8]) then
+    last, line = tonumber(ARGV[8]), ARGV[11]
+    redis.call('HSET', KEYS[1], 'last', ARGV[8], 'line', line)
+  end
+  if line ~= ARGV[11] or last < tonumber(ARGV[9]) then return {'epoch'} end -- Note [One epoch, one line] in front_door.py
+  arrival = redis.call('HINCRBY', KEYS[1], 'last', 1)
   if ARGV[7] ~= '' then redis.call('DECRBY', KEYS[4], ARGV[3]) end
 end
 

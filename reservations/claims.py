@@ -54,8 +54,9 @@ class Knock:
     max_per_buyer: int
     stock: int | None = None
     lease_ms: int = LEASE_MS
-    epoch: int = 0  # first arrival of a new epoch, when the counter was missing or the path changed
-    floor: int = 0  # arrivals at or below this one belong to an older path
+    line: str = ""  # the one it is to stand in
+    epoch: int = 0  # first arrival of a new epoch, when the counter was missing or belonged to another line
+    floor: int = 0  # arrivals below this one belong to an older epoch
 
 
 @functools.cache
@@ -83,6 +84,10 @@ def key(kind: str, *parts: object) -> str:
 
 def claim_key(session: uuid.UUID, seat: str) -> str:
     return key("claim", f"{{{session}}}", seat)
+
+
+def _arrivals_key(session: uuid.UUID) -> str:
+    return key("arrivals", f"{{{session}}}")
 
 
 def _mine_key(session: uuid.UUID, buyer: uuid.UUID) -> str:
@@ -136,7 +141,7 @@ def _admit(knocks: Sequence[Knock]) -> list[Verdict]:
 def _arguments(knock: Knock) -> tuple[list[str], list[str | int]]:
     request = knock.request
     keys = [
-        key("arrival", f"{{{request.session}}}"),
+        _arrivals_key(request.session),
         _mine_key(request.session, request.buyer),
         _idem_key(request),
         _stock_key(request.session, request.ticket_type),
@@ -154,6 +159,7 @@ def _arguments(knock: Knock) -> tuple[list[str], list[str | int]]:
         knock.epoch or "",
         knock.floor,
         json.dumps(request.to_json()),
+        knock.line,
     ]
     return keys, argv
 
@@ -180,6 +186,34 @@ def _verdict(knock: Knock, answer: list[Any]) -> Verdict:
             return Verdict(kind=kind)
         case _:
             raise ValueError(f"admit.lua answered {answer!r}")
+
+
+def renumbered(requests: Sequence[HoldRequest], *, line: str) -> None:
+    """Admitted requests got other numbers, of a new epoch, and stand in `line`: remember them so, and count on from there.
+
+    Raises: NoClaims.
+    """
+    newest: dict[uuid.UUID, int] = {}
+    for request in requests:
+        newest[request.session] = max(request.arrival, newest.get(request.session, 0))
+    try:
+        with breaker:
+            pipe = client().pipeline(transaction=False)
+            for request in requests:
+                script("renumber")(
+                    keys=[_arrivals_key(request.session), key("asked", request.id), _idem_key(request)],
+                    args=[
+                        str(request.id),
+                        request.arrival,
+                        newest[request.session],
+                        line,
+                        json.dumps(request.to_json()),
+                    ],
+                    client=pipe,
+                )
+            pipe.execute()
+    except FAILURES as error:
+        raise NoClaims from error
 
 
 def answer_given(requests: Iterable[tuple[HoldRequest, int, str]]) -> None:

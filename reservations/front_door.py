@@ -3,6 +3,19 @@
 One thread a process serves batches: what arrived while the last batch was in flight is the next one, so an idle system adds
 no delay and a crowd shares its trips. Nothing here waits for PostgreSQL while Redis and the broker are there; the one
 exception is a new epoch of arrival numbers.
+
+Note [One epoch, one line]
+An epoch of a session belongs to one line. Redis keeps the line's name beside the counter, and the script that gives numbers gives
+none for another line than that: then a process opens a new epoch. While nothing changes this costs nothing. Processes needn't
+agree: one has seen RabbitMQ fail and another not yet, then each change between them costs a trip and a new epoch, until their
+breakers agree. Whatever they see:
+- Numbers of a session rise in the order in which Redis admitted, and those of an epoch stand in one line, which is settled in order.
+- Back to RabbitMQ: the order to drain the shard's inbox is in the queue, confirmed, before Redis gives a number of the new epoch, so
+  the worker settles first what stood in the inbox. Whoever dies in between leaves an order too many, never one too few. That is why
+  every epoch on RabbitMQ begins so: a Redis that forgot doesn't know which line was used before.
+- Away from RabbitMQ: what falls over in the middle of a batch gets an epoch of its own, and Redis counts on from there. It may be
+  settled before what a RabbitMQ that is cut off still holds: a sale doesn't stop for that. Claims keep apart those who want the same.
+- A message that RabbitMQ took without saying so in time stands in both lines, and is settled once, by the first that comes.
 """
 
 from __future__ import annotations
@@ -30,12 +43,13 @@ from uuid6 import uuid7
 from reservations import claims, metrics, operations, replies
 from reservations.claims import Knock, NoClaims, Verdict
 from reservations.hold_request import Ask, HoldRequest
-from reservations.lines import InboxLine, InProcessLine, Line, LineDown, RabbitLine
+from reservations.lines import InboxLine, InProcessLine, Line, LineDown, RabbitLine, by_shard
 from reservations.sale_facts import SaleFacts, facts_of
 
 log = structlog.get_logger(__name__)
 
 MAX_BATCH = 500
+EPOCH_TRIES = 5  # another process may open a later epoch between two trips of ours; five times in a row it doesn't
 ANSWER_SECONDS = 15.0  # longer than every deadline on the way; only a wedged process gets here
 NEWER_SECONDS = 0.1  # a refusal stands on facts at most this old
 EPOCH = 2**40  # arrivals an epoch holds; epoch * 2⁴⁰ + count stays below 2⁵³, exact in JavaScript
@@ -183,10 +197,12 @@ def _through_the_door(request: HoldRequest, facts: SaleFacts, *, wait: float) ->
 
 
 @dataclasses.dataclass(eq=False, slots=True)
-class _Entry:
+class Entry:
+    """Somebody at the door; `wait`: how many seconds for the outcome."""
+
     knock: Knock
-    wait: float
-    answer: concurrent.futures.Future[Admission]
+    wait: float = 0
+    answer: concurrent.futures.Future[Admission] = dataclasses.field(default_factory=concurrent.futures.Future)
 
     @property
     def request(self) -> HoldRequest:
@@ -200,7 +216,7 @@ class FrontDoor:
         self.pid = os.getpid()
         self._line = line
         self._fallback = fallback
-        self._arrived: queue.SimpleQueue[_Entry] = queue.SimpleQueue()
+        self._arrived: queue.SimpleQueue[Entry] = queue.SimpleQueue()
         self._floors: dict[
             uuid.UUID, int
         ] = {}  # the newest epoch this process took per session; older counters are stale
@@ -214,7 +230,7 @@ class FrontDoor:
             stock=facts.stock.get(request.ticket_type) if request.ticket_type and not request.best_available else None,
             lease_ms=claims.LEASE_MS + int(wait * 1000),
         )
-        entry = _Entry(knock, wait, concurrent.futures.Future())
+        entry = Entry(knock, wait)
         self._arrived.put(entry)
         try:
             return entry.answer.result(timeout=ANSWER_SECONDS)
@@ -240,52 +256,69 @@ class FrontDoor:
             metrics.admit_batch.observe(len(batch))
             metrics.admit_seconds.observe(time.perf_counter() - started)
 
-    def serve(self, batch: Sequence[_Entry]) -> None:
+    def serve(self, batch: Sequence[Entry]) -> None:
         """Judge, store and answer one batch; every entry has its answer afterwards."""
         try:
             accepted = self._judge(batch)
-            line = self._line
         except NoClaims:
-            accepted = self._take_epochs_without_redis(batch)
-            line = self._fallback or self._line
-        if accepted:
-            self._store_and_answer(accepted, line)
+            accepted = [entry for entry in batch if not entry.answer.done()]
+            try:
+                self._count_without_redis(accepted)
+            except LineDown as error:
+                for entry in accepted:
+                    self._refuse(entry, error)
+                return
+        self._store_and_answer(accepted)
 
-    def _judge(self, batch: Sequence[_Entry]) -> list[_Entry]:
-        """One trip to Redis; a second one for sessions that need a new epoch. Raises: NoClaims."""
+    def _judge(self, batch: Sequence[Entry]) -> list[Entry]:
+        """One trip to Redis; further ones for sessions that need a new epoch. Raises: NoClaims."""
+        line = self._fallback if self._fallback and self._line.is_down else self._line
         for entry in batch:
+            entry.knock.line = line.name
             entry.knock.floor = self._floors.get(entry.request.session, 0)
-        verdicts = claims.admit([entry.knock for entry in batch])
-        if early := [entry for entry, verdict in zip(batch, verdicts, strict=True) if verdict.kind == "epoch"]:
-            self._open_epochs(early)
-            again = iter(claims.admit([entry.knock for entry in early]))
-            verdicts = [next(again) if verdict.kind == "epoch" else verdict for verdict in verdicts]
-        return [entry for entry, verdict in zip(batch, verdicts, strict=True) if self._hear(entry, verdict)]
+        verdicts = dict(zip(batch, claims.admit([entry.knock for entry in batch]), strict=True))
+        for _try in range(EPOCH_TRIES):
+            early = [entry for entry in batch if verdicts[entry].kind == "epoch"]
+            if not early or not self._open_epoch(early):
+                break
+            verdicts |= zip(early, claims.admit([entry.knock for entry in early]), strict=True)
+        return [entry for entry in batch if self._hear(entry, verdicts[entry])]
 
-    def _open_epochs(self, entries: Sequence[_Entry]) -> None:
-        epochs = {session: next_epoch() for session in sorted({entry.request.session for entry in entries})}
+    def _open_epoch(self, entries: Sequence[Entry]) -> bool:
+        """On the line that they knock for, or if that is down on the other. See Note [One epoch, one line]."""
+        try:
+            if entries[0].knock.line == self._line.name:
+                self._line.open_epoch(by_shard([entry.request for entry in entries]))
+        except LineDown:
+            if self._fallback is None:
+                return False
+            for entry in entries:
+                entry.knock.line, entry.knock.epoch = self._fallback.name, 0  # that line's epoch may be open already
+            return True
+        try:
+            epoch = next_epoch() * EPOCH
+        except DatabaseError:
+            return False
         for entry in entries:
-            entry.knock.epoch = self._floors[entry.request.session] = entry.knock.floor = (
-                epochs[entry.request.session] * EPOCH
-            )
+            entry.knock.epoch = self._floors[entry.request.session] = entry.knock.floor = epoch
+        return True
 
-    def _take_epochs_without_redis(self, batch: Sequence[_Entry]) -> list[_Entry]:
-        """Nobody sequences: each batch is an epoch of its own in its sessions. Nothing is filtered; PostgreSQL decides."""
-        counts: Counter[uuid.UUID] = Counter()
-        waiting = [entry for entry in batch if not entry.answer.done()]
+    def _count_without_redis(self, entries: Sequence[Entry]) -> None:
+        """Numbers of an epoch that these requests have for themselves, for the line that PostgreSQL keeps. Raises: LineDown."""
         try:
             epoch = next_epoch() * EPOCH
         except DatabaseError as error:
-            for entry in waiting:
-                self._refuse(entry, LineDown(repr(error)))
-            return []
-        for entry in waiting:
-            counts[entry.request.session] += 1
-            self._floors[entry.request.session] = epoch + counts[entry.request.session]
-            entry.knock.request = dataclasses.replace(entry.request, arrival=epoch + counts[entry.request.session])
-        return waiting
+            raise LineDown(repr(error)) from error
+        line = self._fallback or self._line
+        counts: Counter[uuid.UUID] = Counter()
+        for entry in entries:
+            session = entry.request.session
+            counts[session] += 1
+            self._floors[session] = epoch + counts[session]
+            entry.knock.line = line.name
+            entry.knock.request = dataclasses.replace(entry.request, arrival=epoch + counts[session])
 
-    def _hear(self, entry: _Entry, verdict: Verdict) -> bool:
+    def _hear(self, entry: Entry, verdict: Verdict) -> bool:
         """Whether it was admitted; the others have their answer here."""
         request = entry.request
         match verdict.kind:
@@ -313,36 +346,61 @@ class FrontDoor:
                 self._refuse(entry, LineDown("no arrival number was to be had"))
         return False
 
-    def _refuse(self, entry: _Entry, error: Exception) -> None:
+    def _refuse(self, entry: Entry, error: Exception) -> None:
         metrics.admitted.labels(type(error).__name__, "none").inc()
         entry.answer.set_exception(error)
 
-    def _store_and_answer(self, entries: Sequence[_Entry], line: Line) -> None:
-        requests = [entry.request for entry in entries]
+    def _store_and_answer(self, entries: Sequence[Entry]) -> None:
+        """Each in the line of its epoch; where RabbitMQ doesn't take it, in PostgreSQL's, with another number."""
+        ours = [entry for entry in entries if entry.knock.line == self._line.name]
+        others = [entry for entry in entries if entry.knock.line != self._line.name]
+        left = self._store(ours, self._line)
+        if self._fallback:
+            left = self._store([*others, *self._fall_over(left, self._fallback)], self._fallback)
+        self._turn_away(left, LineDown("no line took it"))
+
+    def _fall_over(self, entries: Sequence[Entry], line: Line) -> Sequence[Entry]:
+        """Those that got their numbers for the other line. See Note [One epoch, one line]."""
+        if not entries:
+            return []
         try:
-            name = self._publish(requests, line)
+            self._count_without_redis(entries)
         except LineDown as error:
-            with contextlib.suppress(NoClaims):  # the claims lapse by themselves, with the hold
-                claims.give_back(requests)
-            for entry in entries:
-                self._refuse(entry, error)
-            return
+            self._turn_away(entries, error)
+            return []
+        with contextlib.suppress(NoClaims):  # nobody can ask for them there, nor count on from a lower number
+            claims.renumbered([entry.request for entry in entries], line=line.name)
+        return entries
+
+    def _store(self, entries: Sequence[Entry], line: Line) -> list[Entry]:
+        """Answer all that the line took; those that it didn't."""
+        if not entries:
+            return []
+        try:
+            line.publish([entry.request for entry in entries])
+        except LineDown as error:
+            log.info("front_door.line_down", line=line.name, error=repr(error.__cause__))
+            stored = [entry for entry in entries if entry.request.id in error.stored]
+        else:
+            stored = list(entries)
+        self._accept(stored, line)
+        return [entry for entry in entries if not entry.answer.done()]
+
+    def _accept(self, entries: Sequence[Entry], line: Line) -> None:
         with contextlib.suppress(NoClaims):  # then the same key waits out its lease, and is settled once all the same
             claims.answer_given([(entry.request, 0, "") for entry in entries if not entry.wait])
-        metrics.admitted.labels("admitted", name).inc(len(entries))
+        metrics.admitted.labels("admitted", line.name).inc(len(entries))
         for entry in entries:
             entry.answer.set_result(Admission(request=entry.request))
 
-    def _publish(self, requests: Sequence[HoldRequest], line: Line) -> str:
-        """Into the line, or into the inbox where the line is down; the name of the one that took them. Raises: LineDown."""
-        try:
-            line.publish(requests)
-        except LineDown:
-            if self._fallback is None or line is self._fallback:
-                raise
-            self._fallback.publish(requests)
-            return self._fallback.name
-        return line.name
+    def _turn_away(self, entries: Sequence[Entry], error: LineDown) -> None:
+        """Nothing of them is stored; what they claimed lapses by itself if Redis is away."""
+        if not entries:
+            return
+        with contextlib.suppress(NoClaims):
+            claims.give_back([entry.request for entry in entries])
+        for entry in entries:
+            self._refuse(entry, error)
 
 
 def next_epoch() -> int:

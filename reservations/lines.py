@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import kombu
@@ -36,13 +36,24 @@ PUBLISH_ERRORS = (OSError, KombuError, OperationalError, AMQPError, redis.RedisE
 
 
 class LineDown(Exception):
-    """No line could store the requests; nothing was accepted."""
+    """The line could not store the requests, except those that are `stored`."""
+
+    def __init__(self, *said: str, stored: Collection[uuid.UUID] = ()) -> None:
+        super().__init__(*said)
+        self.stored = frozenset(stored)
 
 
 class Line(Protocol):
     """Stores requests durably, in order, before it returns."""
 
     name: str
+
+    @property
+    def is_down(self) -> bool:
+        """It failed a moment ago; no use trying."""
+
+    def open_epoch(self, shards: Collection[int]) -> None:
+        """What is published from now on is settled after what waits in the inbox for these shards. Raises: LineDown."""
 
     def publish(self, requests: Sequence[HoldRequest]) -> None:
         """Raises: LineDown."""
@@ -189,11 +200,29 @@ def courier() -> Courier:
     return Courier(settings.CELERY_BROKER_URL)
 
 
+def _ring(shard: int) -> None:
+    courier().send("reservations.tasks.drain", holds_queue(shard), shard=shard)
+
+
 class RabbitLine:
     name = "rabbitmq"
     breaker = Breaker("rabbitmq", errors=PUBLISH_ERRORS)
 
+    @property
+    def is_down(self) -> bool:
+        return self.breaker.is_open
+
+    def open_epoch(self, shards: Collection[int]) -> None:
+        """A shard has one consumer, which takes its messages in order: the order to drain goes ahead."""
+        try:
+            with self.breaker:
+                for shard in shards:
+                    _ring(shard)
+        except PUBLISH_ERRORS as error:
+            raise LineDown from error
+
     def publish(self, requests: Sequence[HoldRequest]) -> None:
+        stored: set[uuid.UUID] = set()
         try:
             with self.breaker:
                 for shard, asked in by_shard(requests).items():
@@ -202,15 +231,20 @@ class RabbitLine:
                         holds_queue(shard),
                         requests=[request.to_json() for request in asked],
                     )
+                    stored |= {request.id for request in asked}
         except PUBLISH_ERRORS as error:
-            raise LineDown from error
+            raise LineDown(stored=stored) from error
 
 
 class InboxLine:
     """Durable in PostgreSQL; the broker only rings. A doorbell that nobody hears is made up for by `relay`."""
 
     name = "inbox"
+    is_down = False
     breaker = Breaker("doorbell", errors=PUBLISH_ERRORS)
+
+    def open_epoch(self, shards: Collection[int]) -> None:
+        """It settles in order of arrival as it is."""
 
     def publish(self, requests: Sequence[HoldRequest]) -> None:
         try:
@@ -223,7 +257,7 @@ class InboxLine:
     def ring(self, shard: int) -> None:
         try:
             with self.breaker:
-                courier().send("reservations.tasks.drain", holds_queue(shard), shard=shard)
+                _ring(shard)
         except PUBLISH_ERRORS as error:
             log.info("doorbell.silent", shard=shard, error=repr(error))
 
@@ -232,9 +266,13 @@ class InProcessLine:
     """Settles at once, in the caller. For tests and set-ups without workers."""
 
     name = "in_process"
+    is_down = False
 
     def __init__(self, settle: Callable[[Sequence[HoldRequest]], object]) -> None:
         self._settle = settle
+
+    def open_epoch(self, shards: Collection[int]) -> None:
+        """Nobody waits."""
 
     def publish(self, requests: Sequence[HoldRequest]) -> None:
         self._settle(requests)

@@ -210,6 +210,18 @@ def drain_inbox(*, shard: int) -> int:
     return drained
 
 
+def drain_however_long(*, shard: int) -> None:
+    """Drain, and while PostgreSQL is away wait for it: what stands behind this in the shard's queue came later."""
+    while True:
+        try:
+            drain_inbox(shard=shard)
+        except (DatabaseError, ConnectionError) as error:
+            log.warning("drain.waits_for_the_database", shard=shard, error=repr(error))
+            time.sleep(1)
+        else:
+            return
+
+
 def _settle_from_inbox(requests: Sequence[HoldRequest], shard: int) -> None:
     try:
         settle(requests, shard=shard)

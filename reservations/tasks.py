@@ -21,7 +21,7 @@ def settle(*, requests: list[dict[str, Any]], **_newer: Any) -> None:
 
 @shared_task(acks_late=True, ignore_result=True)
 def drain(*, shard: int, **_newer: Any) -> None:
-    operations.drain_inbox(shard=shard)
+    operations.drain_however_long(shard=shard)
 
 
 @shared_task(acks_late=True, ignore_result=True)
