@@ -1,4 +1,4 @@
-"""A wire between a process and a service that a test can cut and mend: `down` refuses, `hole` swallows, `up` carries."""
+"""A wire between a process and a service that a test can cut and mend: `down` refuses, `hole` swallows, `freeze` keeps, `up` carries."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ class Proxy:
         self._target = (self._parts.hostname, self._parts.port)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._open: set[socket.socket] = set()
-        self._mode: Literal["up", "down", "hole"] = "up"
+        self._mode: Literal["up", "down", "hole", "frozen"] = "up"
+        self._thawed = threading.Event()
 
     @property
     def url(self) -> str:
@@ -44,6 +45,7 @@ class Proxy:
         if self._mode == "hole":
             self._hang_up()
         self._mode = "up"
+        self._thawed.set()
 
     def down(self) -> None:
         """Reset all connections and refuse new ones."""
@@ -53,6 +55,11 @@ class Proxy:
     def hole(self) -> None:
         """Take everything and pass nothing on: a network that lost its other half."""
         self._mode = "hole"
+
+    def freeze(self) -> None:
+        """Keep everything until `up`, and pass it on then, though its sender gave up: a broker under a disk alarm."""
+        self._thawed.clear()
+        self._mode = "frozen"
 
     def _hang_up(self) -> None:
         for end in list(self._open):
@@ -84,6 +91,8 @@ class Proxy:
     def _carry(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(CHUNK):
+                if self._mode == "frozen":
+                    self._thawed.wait()
                 if self._mode == "up":
                     sink.sendall(data)
         for end in (source, sink):  # closed by the other direction too, whichever comes last

@@ -31,6 +31,7 @@ class Site:
     processes: Processes
     webs: list[Process]
     workers: list[Process]
+    relay: Process
     wire: Proxy | None
     owner: ApiClient
     database: str
@@ -40,6 +41,15 @@ class Site:
         """So many new buyers, spread over the web processes."""
         doors = [ApiClient(web.port or 0) for web in self.webs]
         return [doors[n % len(doors)].guest() for n in range(number)]
+
+    def waiting_for_locks(self) -> int:
+        """How many transactions wait for somebody else's."""
+        with psycopg.connect(self.database) as connection:
+            query = (
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            row = connection.execute(query).fetchone()
+        return int(row[0]) if row else 0
 
     def findings(self) -> list[str]:
         """What `manage.py audit` would find, without the seconds that a command takes to start."""
@@ -81,8 +91,8 @@ def _site(folder: Path, wire: Proxy | None, **environment: str) -> Iterator[Site
         workers = [processes.worker(), processes.worker()]
         processes.worker(jobs=True)
         processes.beat()
-        processes.relay()
+        relay = processes.relay()
         for web in webs:
             processes.wait_until_ready(web)
         owner = ApiClient(webs[0].port or 0).sign_in("owner", "frontrow-demo")
-        yield Site(processes, webs, workers, wire, owner, environment["DATABASE_URL"], redis_wire)
+        yield Site(processes, webs, workers, relay, wire, owner, environment["DATABASE_URL"], redis_wire)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
+import psycopg
 import pytest
 import redis
 
+from reservations.front_door import EPOCH
 from tests.api_client import Answer, ApiClient
 from tests.faults.conftest import Site
 from tests.processes import until
@@ -135,6 +137,26 @@ class TestWorkers:
         until(lambda: all(settled(buyer, answer) for buyer, answer in accepted), seconds=40, what="all being settled")
         assert {buyer.status(answer.body["id"]) for buyer, answer in accepted} == {"held"}
 
+    def test_killed_while_a_batch_waits_for_a_lock_settle_all_of_it_or_nothing_and_once(self, site: Site) -> None:
+        buyers = site.guests(8)
+        session = site.owner.new_session()
+        with psycopg.connect(site.database) as blocker:
+            blocker.execute("SELECT FROM sessions_app_session WHERE id = %s FOR NO KEY UPDATE", [session])
+            answers = race([partial(buyer.hold, session, f"A{1 + n % 4}") for n, buyer in enumerate(buyers)])
+            assert statuses(answers) == {202: 4, 409: 4}
+            until(lambda: site.waiting_for_locks(), seconds=20, what="a batch waiting for the lock")
+            for worker in site.workers:
+                worker.kill()
+            blocker.rollback()
+        accepted = [
+            (buyer, answer)
+            for buyer, answer in zip(buyers, answers, strict=True)
+            if isinstance(answer, Answer) and answer.status == 202
+        ]
+        site.workers[:] = [site.processes.worker(), site.processes.worker()]
+        until(lambda: all(settled(buyer, answer) for buyer, answer in accepted), seconds=40, what="all being settled")
+        assert {buyer.status(answer.body["id"]) for buyer, answer in accepted} == {"held"}
+
 
 @pytest.mark.parametrize("site", [pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)], indirect=True)
 class TestBroker:
@@ -153,8 +175,98 @@ class TestBroker:
         until(lambda: all(settled(buyer, answer) for buyer, answer in accepted), seconds=40, what="all being settled")
         assert {buyer.status(answer.body["id"]) for buyer, answer in accepted} == {"held"}
 
+    def test_blocked_by_an_alarm_holds_up_neither_the_sale_nor_what_it_took_without_a_word(self, site: Site) -> None:
+        """Emulated by a wire that keeps what it is given: a real alarm would stop every publisher on this machine."""
+        assert site.wire
+        buyers = site.guests(4)
+        session = site.owner.new_session()
+        assert [buyer.hold(session, f"D{n + 1}", wait=10).status for n, buyer in enumerate(buyers[:2])] == [201, 201]
+        site.wire.freeze()
+        try:
+            accepted = [(buyer, buyer.hold(session, f"A{n + 1}")) for n, buyer in enumerate(buyers[:2])]
+            assert {answer.status for _buyer, answer in accepted} == {202}
+            until(lambda: all(settled(*each) for each in accepted), seconds=20, what="all being settled")
+        finally:
+            site.wire.up()
+        assert {buyer.status(answer.body["id"]) for buyer, answer in accepted} == {"held"}
+        accepted = [(buyer, buyer.hold(session, f"B{n + 1}")) for n, buyer in enumerate(buyers[2:4])]
+        until(lambda: all(settled(*each) for each in accepted), seconds=40, what="the sale going on")
+        assert {buyer.status(answer.body["id"]) for buyer, answer in accepted} == {"held"}
+
+    def test_that_is_back_settles_what_stands_in_the_inbox_before_what_comes_now(self, site: Site) -> None:
+        assert site.wire
+        ana, bruno, carla = site.guests(6)[
+            ::2
+        ]  # at one door: the other's connection broke too, and it would notice first now
+        session = site.owner.new_session(rows=10, seats_per_row=10, max_per_buyer=100)
+        at_rest = [site.relay, *site.workers]
+        for process in at_rest:
+            process.pause()
+        try:
+            site.wire.down()
+            early = ana.hold(session, "A1")
+            site.wire.up()
+            seats = (f"{row}{number}" for row in "BCDEFGHIJ" for number in range(1, 11))
+            until(
+                lambda: epoch(carla.hold(session, next(seats))) > epoch(early),
+                seconds=30,
+                every=0.5,
+                what="RabbitMQ being used again",
+            )
+            forget_claim(site, session, "A1")
+            late = bruno.hold(session, "A1")
+            assert epoch(late) > epoch(early)
+            for worker in site.workers:
+                worker.resume()
+            until(lambda: settled(ana, early) and settled(bruno, late), seconds=40, what="both being settled")
+        finally:
+            for process in at_rest:
+                process.resume()
+        assert (ana.status(early.body["id"]), bruno.status(late.body["id"])) == ("held", "rejected")
+
+
+def epoch(answer: Answer) -> int:
+    assert answer.status == 202, answer
+    return int(answer.body["arrival"] // EPOCH)
+
+
+def forget_claim(site: Site, session: str, seat: str) -> None:
+    prefix = site.processes.environment["KEY_PREFIX"]
+    with redis.Redis.from_url(site.processes.environment["REDIS_URL"]) as client:
+        assert client.delete(f"{prefix}:claim:{{{session}}}:{seat}") == 1
+
 
 class TestRedis:
+    def test_away_in_the_middle_of_a_sale_lets_it_go_on_and_sells_no_seat_twice(self, site: Site) -> None:
+        seats = [f"{row}{number}" for row in "ABCD" for number in range(1, 5)]
+        buyers = site.guests(2 * len(seats))
+        session = site.owner.new_session(hold_seconds=120)
+        answers: list[tuple[ApiClient, Answer]] = []
+
+        def buy(buyer: ApiClient, seat: str) -> None:
+            answers.append((buyer, buyer.hold(session, seat)))
+
+        def some_buy(turn: int) -> None:
+            for n in range(turn, len(buyers), 4):
+                buy(buyers[n], seats[n % len(seats)])
+
+        def cut_and_mend() -> None:
+            until(lambda: len(answers) >= 5, seconds=20, what="some having asked")
+            site.redis_wire.down()
+            until(lambda: len(answers) >= 20, seconds=20, what="more having asked")
+            site.redis_wire.up()
+
+        try:
+            runners: list[Callable[[], None]] = [cut_and_mend, *(partial(some_buy, turn) for turn in range(4))]
+            assert race(runners) == [None] * len(runners)
+        finally:
+            site.redis_wire.up()
+        assert {answer.status for _buyer, answer in answers} <= {202, 409}
+        accepted = [(buyer, answer) for buyer, answer in answers if answer.status == 202]
+        until(lambda: all(settled(*each) for each in accepted), seconds=40, what="all being settled")
+        held = [answer.body["seats"] for buyer, answer in accepted if buyer.status(answer.body["id"]) == "held"]
+        assert sorted(held) == sorted([seat] for seat in seats)
+
     def test_away_leaves_the_decision_to_postgresql(self, site: Site) -> None:
         buyers = site.guests(6)
         session = site.owner.new_session()
