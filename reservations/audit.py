@@ -7,6 +7,7 @@ from typing import Any
 
 from realtime.audit import Check
 from reservations import dead_letters
+from reservations.hold_request import EPOCH_BITS
 
 GRACE = "interval '10 seconds'"  # a sweep runs each second; ten is a broken one
 PATIENCE = "interval '1 minute'"  # what stands in line longer is forgotten
@@ -183,7 +184,7 @@ CHECKS = [
                 WHERE reason = 'seats_unavailable'
             ), as_settled AS (
                 SELECT *, max(arrival) OVER (
-                    PARTITION BY session_id, arrival >> 40, seat ORDER BY settled_at, won DESC, arrival
+                    PARTITION BY session_id, arrival >> {EPOCH_BITS}, seat ORDER BY settled_at, won DESC, arrival
                     ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
                 ) AS furthest FROM wanted
             )
@@ -191,7 +192,7 @@ CHECKS = [
                 early.session_id AS session, early.seat
             FROM as_settled AS early JOIN wanted AS late
                 ON late.session_id = early.session_id AND late.seat = early.seat
-                AND late.arrival >> 40 = early.arrival >> 40 AND late.arrival > early.arrival
+                AND late.arrival >> {EPOCH_BITS} = early.arrival >> {EPOCH_BITS} AND late.arrival > early.arrival
                 AND (late.settled_at < early.settled_at OR (late.settled_at = early.settled_at AND late.won AND NOT early.won))
             WHERE early.furthest > early.arrival AND {NAMED_ITS_SEATS.format(row="early")} AND {NAMED_ITS_SEATS.format(row="late")}
         """,  # noqa: S608 our own constants; an epoch is the arrival's upper bits, and across epochs nothing is promised

@@ -42,7 +42,7 @@ from uuid6 import uuid7
 
 from reservations import claims, metrics, operations, replies
 from reservations.claims import Knock, NoClaims, Verdict
-from reservations.hold_request import Ask, HoldRequest
+from reservations.hold_request import EPOCH_BITS, Ask, HoldRequest
 from reservations.lines import InboxLine, InProcessLine, Line, LineDown, RabbitLine, by_shard
 from reservations.sale_facts import SaleFacts, facts_of
 
@@ -52,7 +52,7 @@ MAX_BATCH = 500
 EPOCH_TRIES = 5  # another process may open a later epoch between two trips of ours; five times in a row it doesn't
 ANSWER_SECONDS = 15.0  # longer than every deadline on the way; only a wedged process gets here
 NEWER_SECONDS = 0.1  # a refusal stands on facts at most this old
-EPOCH = 2**40  # arrivals an epoch holds; epoch * 2⁴⁰ + count stays below 2⁵³, exact in JavaScript
+EPOCH = 1 << EPOCH_BITS  # the first arrival of epoch 1
 
 
 @dataclasses.dataclass(eq=False)

@@ -9,6 +9,9 @@ import json
 import uuid
 from typing import Any
 
+# An arrival is epoch * 2²⁴ + count: 16 million requests of a session in an epoch, and half a billion epochs until it reaches 2⁵³, where
+# Lua and JavaScript begin to round. Each session takes an epoch, each change of line, and while Redis is away each batch.
+EPOCH_BITS = 24
 HOLD_SCOPE = "POST /api/v1/reservations"
 UNREADABLE = (KeyError, TypeError, ValueError, AttributeError)  # what `HoldRequest.from_json` raises for anything else
 

@@ -102,6 +102,13 @@ class TestLine:
         assert rabbit.said[0] == "drain"
         assert len(rabbit.requests) == 4
 
+    def test_has_numbers_that_stay_exact_for_ages(self, door: FrontDoor, enter: Enter) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT setval('reservation_arrival_epoch', 500000000)")
+        first, second = enter(door, "A1"), enter(door, "A2")
+        assert second.arrival == first.arrival + 1
+        assert second.arrival < 2**53
+
     def test_that_fails_sends_the_request_another_way_with_a_number_of_a_new_epoch(
         self, door: FrontDoor, rabbit: Road, inbox: Road, enter: Enter, ana: uuid.UUID
     ) -> None:

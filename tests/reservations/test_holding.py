@@ -14,6 +14,7 @@ from uuid6 import uuid7
 
 from realtime.models import Event
 from reservations import allocation, claims, front_door, operations, queries, sale_facts, statements
+from reservations.front_door import EPOCH
 from reservations.hold_request import Ask, HoldRequest
 from reservations.models import CancelMark, InboxRequest, Reservation, Status
 from sessions_app.models import Seat, Session
@@ -216,7 +217,7 @@ class TestKey:
             request=request_for(session, "A1", buyer=ana, key="k"),
             claim_ms=5000,
             max_per_buyer=10,
-            epoch=2**40,
+            epoch=EPOCH,
             lease_ms=0,
         )
         (lost,) = claims.admit([knock])  # the process died before it answered
@@ -224,7 +225,7 @@ class TestKey:
 
     def test_in_flight_asks_to_come_back(self, session: Session, ana: uuid.UUID) -> None:
         request = request_for(session, "A1", buyer=ana, key="k")
-        claims.admit([claims.Knock(request=request, claim_ms=5000, max_per_buyer=10, epoch=2**40)])
+        claims.admit([claims.Knock(request=request, claim_ms=5000, max_per_buyer=10, epoch=EPOCH)])
         with pytest.raises(front_door.RequestInFlight) as refusal:
             front_door.admit(Ask(session=session.pk, seats=("A1",), key="k"), buyer=ana)
         assert 1 <= refusal.value.retry_after <= 10
@@ -335,7 +336,7 @@ class TestRelease:
     ) -> None:
         requests = [request_for(session, "A1", buyer=buyer) for buyer in (ana, bruno)]
         first, second = (
-            claims.Knock(request=request, claim_ms=5000, max_per_buyer=10, epoch=2**40) for request in requests
+            claims.Knock(request=request, claim_ms=5000, max_per_buyer=10, epoch=EPOCH) for request in requests
         )
         assert [verdict.kind for verdict in claims.admit([first, second])] == ["admitted", "taken"]
         for _time in range(2):
@@ -450,7 +451,7 @@ class TestExpiry:
 class TestFind:
     def test_knows_a_request_from_the_instant_it_was_accepted(self, session: Session, ana: uuid.UUID) -> None:
         request = request_for(session, "A1", buyer=ana)
-        knock = claims.Knock(request=request, claim_ms=5000, max_per_buyer=10, epoch=2**40)
+        knock = claims.Knock(request=request, claim_ms=5000, max_per_buyer=10, epoch=EPOCH)
         claims.admit([knock])
         assert queries.find(request.id, buyer=ana)["status"] == "queued"
 
@@ -478,7 +479,7 @@ class TestFind:
 
     def test_hides_a_queued_request_of_somebody_else(self, session: Session, ana: uuid.UUID, bruno: uuid.UUID) -> None:
         request = request_for(session, "A1", buyer=ana)
-        claims.admit([claims.Knock(request=request, claim_ms=5000, max_per_buyer=10, epoch=2**40)])
+        claims.admit([claims.Knock(request=request, claim_ms=5000, max_per_buyer=10, epoch=EPOCH)])
         with pytest.raises(Reservation.DoesNotExist):
             queries.find(request.id, buyer=bruno)
 

@@ -17,7 +17,7 @@ from django.utils import timezone
 from realtime.audit import run
 from realtime.models import Event
 from reservations import claims, dead_letters, lines, operations
-from reservations.hold_request import HoldRequest
+from reservations.hold_request import EPOCH_BITS, HoldRequest
 from reservations.models import Reservation, Status
 from sessions_app.models import Seat, SeatKind, Session
 from tests import services
@@ -55,7 +55,7 @@ BREAKS = {
     "sandbox_differs": "DELETE FROM ticketing_sandboxcharge; UPDATE ticketing_payment SET started_at = now() - interval '1 hour'",
     "events_unpublished": "UPDATE realtime_event SET occurred_at = now() - interval '1 hour', published_at = NULL",
     "map_version_gap": "DELETE FROM realtime_event WHERE map_version = 1",
-    "overtaken": "UPDATE reservations_reservation SET arrival = arrival >> 40 << 40 WHERE reason = 'seats_unavailable'",
+    "overtaken": f"UPDATE reservations_reservation SET arrival = arrival >> {EPOCH_BITS} << {EPOCH_BITS} WHERE reason = 'seats_unavailable'",  # noqa: S608 our own constant
 }
 BREAKS["dead_letters_waiting"] = BREAKS["accepted_and_forgotten"]
 OF_CONNECTIONS = {"transaction_left_open", "advisory_lock_orphaned"}
@@ -105,7 +105,7 @@ class TestAudit:
         assert "hold_past_its_end: a hold ran out and nobody freed its seats" in capsys.readouterr().out
 
 
-EPOCH = 3 << 40
+EPOCH = 3 << EPOCH_BITS
 
 
 def found(check: str, *parameters: str) -> list[dict[str, Any]]:
@@ -155,7 +155,7 @@ class TestOrder:
     def test_compares_nobody_over_a_change_of_epoch(
         self, session: Session, bruno: uuid.UUID, early: HoldRequest
     ) -> None:
-        for request in (request_for(session, "A2", buyer=bruno, arrival=(4 << 40) + 1), early):
+        for request in (request_for(session, "A2", buyer=bruno, arrival=(4 << EPOCH_BITS) + 1), early):
             operations.settle([request])
         assert found("overtaken") == []
 

@@ -14,6 +14,7 @@ from django.utils import timezone
 from realtime import wire
 from realtime.models import Event
 from reservations import claims
+from reservations.front_door import EPOCH
 from reservations.models import Reservation, Status
 from reservations.operations import (
     AlreadyPaid,
@@ -161,7 +162,7 @@ class TestPaying:
 
     def test_for_a_queued_reservation_is_too_early(self, session: Session, ana: uuid.UUID) -> None:
         request = request_for(session, "A1", buyer=ana)
-        claims.admit([claims.Knock(request=request, claim_ms=5000, max_per_buyer=10, epoch=2**40)])
+        claims.admit([claims.Knock(request=request, claim_ms=5000, max_per_buyer=10, epoch=EPOCH)])
         with pytest.raises(NotHeld):
             operations.start_payment(reservation_id=request.id, buyer=ana, method="fake", token="ok")
 
