@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 
 from sessions_app.models import SeatKind
-from sessions_app.plans import Block, grid, joined, row_name
+from sessions_app.plans import Block, grid, joined, row_name, sizes
 
 
 class TestRowName:
@@ -43,3 +44,15 @@ class TestBlock:
             "101-A2",
             "102-A1",
         ]
+
+    def test_bends_its_rows_around_the_stage_where_it_is_turned(self) -> None:
+        places = joined(Block(rows=[3, 4], front=10.0, turn=90.0))
+        assert [round(math.hypot(place.x, place.y), 1) for place in places] == [10.0] * 3 + [11.3] * 4
+        assert (places[1].x, places[1].y) == (10, 0)
+
+
+def test_a_plan_is_counted_by_sections_and_kinds() -> None:
+    stalls = Block(rows=[2, 3], section="Plateia", kinds={"A1": SeatKind.LOVE})
+    first, second = sizes(joined(stalls, Block(rows=[4], section="Balcão", prefix="B-")))
+    assert (first.name, first.rows, first.seats, first.kinds["love"]) == ("Plateia", 2, 5, 1)
+    assert (second.name, second.rows, second.seats) == ("Balcão", 1, 4)
