@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.http import QueryDict
 from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
-from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import (
+    UnfoldAdminFileFieldWidget,
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+)
 
-from sessions_app import operations, plans
-from sessions_app.models import MAX_SEATS, Hall, Session, TicketType
+from sessions_app import operations, plan_files, plans
+from sessions_app.models import MAX_SEATS, Hall, Session, TicketType, Venue
 from sessions_app.operations import HIGHEST_PRICE, MAX_MINUTES, MAX_PLACES, NewSession, NewTicketType
 from sessions_app.templatetags.frontrow import minor_digits
 
@@ -180,3 +188,88 @@ class HallForm(AnyHallForm):
         rows, seats_per_row = self.cleaned_data.get("rows"), self.cleaned_data.get("seats_per_row")
         if rows and seats_per_row and not self.instance.seats.exists():
             operations.furnish(hall=self.instance, places=plans.grid(rows=rows, seats_per_row=seats_per_row))
+
+
+class PlanForm(forms.Form):
+    """The chairs of a hall, from a file or as text; without a hall, also where the new one is."""
+
+    venue = forms.ModelChoiceField(Venue.objects.all(), label=_("Venue"), widget=UnfoldAdminSelectWidget())
+    name = forms.CharField(max_length=80, label=_("Name"), widget=UnfoldAdminTextInputWidget())
+    file = forms.FileField(
+        required=False,
+        label=_("File"),
+        help_text=_("JSON or a drawing, at most 2 MB."),
+        widget=UnfoldAdminFileFieldWidget({"accept": ".json,.txt,application/json,text/plain"}),
+    )
+    text = forms.CharField(
+        required=False,
+        strip=False,
+        max_length=plan_files.MAX_BYTES,
+        label=_("Plan"),
+        help_text=_("A line is a row: a = seat, w = wheelchair space, c = companion seat, l = love seat, _ = aisle."),
+        widget=UnfoldAdminTextareaWidget(
+            {
+                "rows": 12,
+                "wrap": "off",
+                "spellcheck": "false",
+                "placeholder": "wcaa_aaaaaaaa_aacw\naaaa_aaaaaaaa_aaaa\n\naaaa_aallllaa_aaaa",
+                "class": "font-mono",
+            }
+        ),
+    )
+    seen = forms.CharField(required=False, widget=forms.HiddenInput())  # which plan a preview has shown
+
+    def __init__(self, *arguments: Any, hall: Hall | None, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.hall = hall
+        self.places: list[plans.Place] = []
+        if hall is not None:
+            del self.fields["venue"], self.fields["name"]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        venue, name = cleaned.get("venue"), cleaned.get("name")
+        if venue and name and Hall.objects.filter(venue=venue, name=name).exists():
+            self.add_error("name", gettext("This venue has a hall of that name."))
+        if not {"file", "text"} & self.errors.keys():
+            self.read_plan(self.given())
+        return cleaned
+
+    def given(self) -> bytes:
+        """The file, or else the text."""
+        file = self.cleaned_data["file"]
+        if file is None:
+            return str(self.cleaned_data["text"]).encode()
+        read: bytes = file.read(plan_files.MAX_BYTES + 1)  # enough to see that it is too large
+        return read
+
+    def read_plan(self, given: bytes) -> None:
+        try:
+            self.places = plan_files.read(given)
+        except plan_files.PlanRefused as refused:
+            self.add_error("text", refused.lines())
+        if len(given) <= plan_files.MAX_BYTES:
+            text = given.decode("utf-8-sig", errors="replace").replace("\0", "")
+            self.show_again(text=text, seen=self.digest())
+
+    def show_again(self, **values: str) -> None:
+        """To be mended, or kept as it was shown."""
+        data = cast(QueryDict, self.data).copy()
+        for name, value in values.items():
+            data[name] = value
+        self.data = data
+
+    def digest(self) -> str:
+        """Of the chairs, so that what is kept is what was seen."""
+        return hashlib.sha256(plan_files.document.write(self.places).encode()).hexdigest()
+
+    def was_seen(self) -> bool:
+        return bool(self.cleaned_data["seen"] == self.digest())
+
+    def keep(self) -> Hall:
+        """The hall, with its chairs."""
+        if self.hall is None:
+            cleaned = self.cleaned_data
+            return operations.open_hall(venue=cleaned["venue"], name=cleaned["name"], places=self.places)
+        operations.refurnish(hall_id=self.hall.pk, places=self.places)
+        return self.hall

@@ -18,7 +18,7 @@ from psycopg.errors import ExclusionViolation
 from realtime import events
 from realtime.clock import db_now
 from sessions_app import plans
-from sessions_app.models import MAX_SEATS, Hall, HallSeat, Seat, SeatStatus, Session, Show, TicketType
+from sessions_app.models import MAX_SEATS, Hall, HallSeat, Seat, SeatStatus, Session, Show, TicketType, Venue
 
 HIGHEST_PRICE = 1_000_000_000  # minor units of one place
 MAX_PLACES = 10_000_000  # without a number, of one ticket type
@@ -351,3 +351,22 @@ def furnish(*, hall: Hall, places: Sequence[plans.Place]) -> None:
         )
         for position, place in enumerate(places)
     )
+
+
+@transaction.atomic
+def refurnish(*, hall_id: UUID, places: Sequence[plans.Place]) -> None:
+    """Put other chairs into a hall. Sessions made before keep the seats they were made with.
+
+    Raises: Hall.DoesNotExist.
+    """
+    hall = Hall.objects.select_for_update(no_key=True).get(pk=hall_id)  # another plan waits, or both sets would stay
+    hall.seats.all().delete()
+    furnish(hall=hall, places=places)
+
+
+@transaction.atomic
+def open_hall(*, venue: Venue, name: str, places: Sequence[plans.Place]) -> Hall:
+    """A new hall with its chairs."""
+    hall = Hall.objects.create(venue=venue, name=name)
+    furnish(hall=hall, places=places)
+    return hall

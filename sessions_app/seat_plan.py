@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from sessions_app.plans import Place
+
 CELL = 24  # units of the drawing a seat width takes; the seat itself is 20
 SEAT = 20
-MARGIN = 1.3  # seat widths left free around, for row names
+MARGIN = 1.4  # seat widths left free around, for row names
 LARGE = 450  # seats from which on a room has a stage rather than a screen
+NAME = 4  # seat widths that a section's name takes, or so
 TIERS = 4  # colours for ticket types
 
 Chair = Mapping[str, Any]  # one of the `seats` of API.md's seat map
@@ -93,6 +96,12 @@ def draw(seats: Sequence[Chair], *, prices: Mapping[str, str]) -> Plan:
     )
 
 
+def draw_chairs(places: Sequence[Place]) -> Plan:
+    """A hall that sells nothing yet, one chair at least: all chairs free, each section in a colour of its own."""
+    chairs = [{**asdict(place), "ticket_type": place.section, "status": "f"} for place in places]
+    return draw(chairs, prices=dict.fromkeys((place.section for place in places), ""))
+
+
 def _rows(seats: Sequence[Chair]) -> list[list[Chair]]:
     return [list(chairs) for _row, chairs in itertools.groupby(seats, key=lambda seat: (seat["section"], seat["row"]))]
 
@@ -133,13 +142,24 @@ def _use(chair: Chair, words: Words, tier: int, price: str) -> tuple[object, ...
 def _names(rows: Sequence[Sequence[Chair]]) -> SafeString:
     """Row names before each row's first seat, section names over each section."""
     beside = [
-        (f"{(row[0]['x'] - 0.35) * CELL:g}", f"{row[0]['y'] * CELL + 13:g}", "row-text", row[0]["row"]) for row in rows
+        (f"{(row[0]['x'] - 0.2) * CELL:g}", f"{row[0]['y'] * CELL + 13:g}", "row-text", row[0]["row"]) for row in rows
     ]
     over = []
     for section, group in itertools.groupby(rows, key=lambda row: row[0]["section"]):
-        chairs = list(itertools.chain.from_iterable(group))
         if section:
-            centre = (min(chair["x"] for chair in chairs) + max(chair["x"] for chair in chairs)) / 2
-            edge = min(chair["y"] for chair in chairs)
-            over.append((f"{centre * CELL + SEAT / 2:g}", f"{edge * CELL - 7:g}", "section-text", section))
+            x, y = _head(list(group))
+            over.append((f"{x * CELL + SEAT / 2:g}", f"{y * CELL - 7:g}", "section-text", section))
     return format_html_join("", '<text x="{}" y="{}" class="{}">{}</text>', [*beside, *over])
+
+
+def _head(rows: Sequence[Sequence[Chair]]) -> tuple[float, float]:
+    """Over which spot a section's name is read: its middle, or its first row where nothing is in the middle."""
+    chairs = list(itertools.chain.from_iterable(rows))
+    centre = _middle(chairs)
+    around = [chair for chair in chairs if abs(chair["x"] - centre) <= NAME / 2]
+    return (centre, min(chair["y"] for chair in around)) if around else (_middle(rows[0]), rows[0][0]["y"])
+
+
+def _middle(chairs: Sequence[Chair]) -> float:
+    left, right = min(chair["x"] for chair in chairs), max(chair["x"] for chair in chairs)
+    return float(left + right) / 2

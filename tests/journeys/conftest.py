@@ -76,10 +76,13 @@ class Site:
         )["id"]
         return made
 
+    def halls(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.call("GET", "/halls?limit=200")["results"]
+        return found
+
     def hall(self, seats: int) -> str:
         """The id of a seeded hall of that size."""
-        halls: list[dict[str, Any]] = self.call("GET", "/halls")["results"]
-        return next(str(hall["id"]) for hall in halls if hall["seats"] == seats)
+        return next(str(hall["id"]) for hall in self.halls() if hall["seats"] == seats)
 
     def hold(self, session: str, *seats: str, then_pay: bool = False) -> None:
         """Seats for some guest, held or bought by a program."""

@@ -5,12 +5,17 @@ import uuid
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission
 from django.contrib.messages import get_messages
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from sessions_app import plan_files
 from sessions_app.models import Hall, Seat, Session, Show, TicketType
+from sessions_app.plans import of_chairs
 from tests import factories
 from tests.sessions_app.conftest import Open
 from ticketing.models import User
@@ -188,6 +193,147 @@ class TestHallDesk:
         filled = {"venue": factories.VenueFactory().pk, "name": "Sala 7", "rows": "3"}
         answer = desk.post(reverse("admin:sessions_app_hall_add"), filled)
         assert "seats_per_row" in answer.context["adminform"].form.errors
+
+
+FROM_PLAN = "admin:sessions_app_hall_import_hall"
+MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
+
+
+def plan_of(hall: Hall) -> str:
+    return reverse("admin:sessions_app_hall_import_plan", args=[hall.pk])
+
+
+def shown(answer: Any) -> dict[str, str]:
+    """What the browser posts when the page is sent on with another button."""
+    form = answer.context["form"]
+    return {name: form[name].value() or "" for name in form.fields if name != "file"}
+
+
+def clerk(*permissions: str) -> Client:
+    """Somebody of the staff who may do this and nothing else."""
+    person = factories.UserFactory(is_staff=True)
+    person.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    client = Client()
+    client.force_login(person, backend=MODEL_BACKEND)
+    return client
+
+
+class TestHallPlan:
+    def test_of_a_new_hall_is_shown_and_then_kept(self, desk: Client) -> None:
+        venue = factories.VenueFactory()
+        where = {"venue": str(venue.pk), "name": "Sala 7", "text": "[Plateia]\r\nwcaa_ll\r\n[Balcão]\r\naaa"}
+        preview = desk.post(reverse(FROM_PLAN), {**where, "preview": "1"})
+        page = preview.content.decode()
+        assert page.count("data-seat=") == 9
+        assert "9 seats, as buyers will see them" in page
+        assert not Hall.objects.exists()
+        kept = desk.post(reverse(FROM_PLAN), {**shown(preview), "keep": "1"}, follow=True)
+        assert "has its new chairs" in kept.content.decode()
+        assert Hall.objects.get(venue=venue, name="Sala 7").seats.count() == 9
+        assert "A plan of 9 seats." in LogEntry.objects.get().change_message
+
+    def test_may_be_a_file(self, desk: Client, hall: Hall) -> None:
+        file = SimpleUploadedFile(
+            "plan.json", b'{"sections": [{"rows": [{"name": "Z", "seats": [{"x": 0, "y": 3}]}]}]}'
+        )
+        preview = desk.post(plan_of(hall), {"file": file, "preview": "1"})
+        desk.post(plan_of(hall), {**shown(preview), "keep": "1"})
+        assert list(hall.seats.values_list("label", flat=True)) == ["Z1"]
+
+    def test_says_that_it_replaces_chairs_but_not_those_of_sessions(
+        self, desk: Client, hall: Hall, put_on: Open
+    ) -> None:
+        session = put_on(hall=hall.pk, price=100)
+        preview = desk.post(plan_of(hall), {"text": "aaa", "preview": "1"})
+        page = preview.content.decode()
+        assert "The hall has 4 chairs now. Saving replaces all of them" in page
+        assert "1 session to come was made with the old chairs" in page
+        desk.post(plan_of(hall), {**shown(preview), "keep": "1"})
+        assert hall.seats.count() == 3
+        assert Seat.objects.of(session.pk).count() == 4
+
+    def test_is_shown_again_if_it_was_changed_after_the_preview(self, desk: Client, hall: Hall) -> None:
+        preview = desk.post(plan_of(hall), {"text": "aaa", "preview": "1"})
+        again = desk.post(plan_of(hall), {**shown(preview), "text": "aaaaa", "keep": "1"})
+        assert again.content.decode().count("data-seat=") == 5
+        assert hall.seats.count() == 4
+        desk.post(plan_of(hall), {**shown(again), "keep": "1"})
+        assert hall.seats.count() == 5
+
+    def test_is_not_kept_unseen(self, desk: Client, hall: Hall) -> None:
+        assert desk.post(plan_of(hall), {"text": "aaa", "keep": "1"}).status_code == 200
+        assert hall.seats.count() == 4
+
+    @pytest.mark.parametrize(
+        ("posted", "field", "wrong"),
+        [
+            ({"text": ""}, "text", "There is no seat in it."),
+            ({"text": "aa\n?"}, "text", "line 2: “?” means nothing here"),
+            ({"text": '{"sections": [{"rows": 1}]}'}, "text", "sections[0].rows: Must be a list"),
+            ({"text": "a\0"}, "text", "Null characters are not allowed."),
+            ({"file": b"\xff\xfe"}, "text", "This is not text in UTF-8."),
+            ({"file": b"\0"}, "text", "means nothing here"),
+            ({"file": b""}, "file", "The submitted file is empty."),
+            ({"file": b"#" * 2_000_001}, "text", "A plan has at most 2000000 bytes."),
+            ({"text": "#" * 2_000_001}, "text", "at most 2000000 characters"),
+        ],
+    )
+    def test_says_what_is_wrong(self, desk: Client, hall: Hall, posted: dict[str, Any], field: str, wrong: str) -> None:
+        if "file" in posted:
+            posted = {"file": SimpleUploadedFile("plan.txt", posted["file"])}
+        answer = desk.post(plan_of(hall), {**posted, "keep": "1"})
+        assert answer.status_code == 200
+        assert wrong in str(answer.context["form"].errors[field])
+        assert answer.context["plan"] is None
+        assert hall.seats.count() == 4
+
+    def test_shows_a_file_that_is_wrong_so_that_it_can_be_mended(self, desk: Client, hall: Hall) -> None:
+        answer = desk.post(plan_of(hall), {"file": SimpleUploadedFile("plan.txt", b"aaa\nbbb")})
+        assert answer.context["form"]["text"].value() == "aaa\nbbb"
+
+    def test_that_is_far_too_large_is_turned_away(self, desk: Client, hall: Hall) -> None:
+        assert desk.post(plan_of(hall), {"text": "#" * 3_000_000}).status_code == 400
+
+    def test_of_a_new_hall_needs_a_venue_and_a_name_of_its_own(self, desk: Client, hall: Hall) -> None:
+        assert {"venue", "name"} <= desk.post(reverse(FROM_PLAN), {"text": "a"}).context["form"].errors.keys()
+        taken = {"venue": hall.venue_id, "name": hall.name, "text": "a"}
+        assert set(desk.post(reverse(FROM_PLAN), taken).context["form"].errors) == {"name"}
+
+    def test_is_for_whoever_may_add_or_change_halls(self, hall: Hall, client: Client) -> None:
+        looks, adds, changes = clerk("view_hall"), clerk("add_hall"), clerk("view_hall", "change_hall")
+        answers = {
+            name: (somebody.get(reverse(FROM_PLAN)).status_code, somebody.get(plan_of(hall)).status_code)
+            for name, somebody in {"looks": looks, "adds": adds, "changes": changes, "street": client}.items()
+        }
+        assert answers == {"looks": (403, 403), "adds": (200, 403), "changes": (403, 200), "street": (302, 302)}
+        assert looks.post(plan_of(hall), {"text": "a", "keep": "1"}).status_code == 403
+
+    def test_is_sent_with_a_token(self, hall: Hall, olivia: User) -> None:
+        browser = Client(enforce_csrf_checks=True)
+        browser.force_login(olivia, backend=MODEL_BACKEND)
+        assert browser.post(plan_of(hall), {"text": "a"}).status_code == 403
+        assert 'name="csrfmiddlewaretoken"' in browser.get(plan_of(hall)).content.decode()
+
+    def test_of_no_hall_is_not_found(self, desk: Client) -> None:
+        for name in ("import_plan", "export_plan"):
+            for key in (uuid.uuid4(), "nonsense"):
+                assert desk.get(reverse(f"admin:sessions_app_hall_{name}", args=[key])).status_code == 404
+
+    def test_can_be_downloaded_and_imported_again(self, desk: Client, hall: Hall) -> None:
+        answer = desk.get(reverse("admin:sessions_app_hall_export_plan", args=[hall.pk]))
+        assert answer["Content-Disposition"].startswith('attachment; filename="sala-')
+        assert plan_files.read(answer.content) == of_chairs(list(hall.seats.all()))
+
+    def test_is_offered_where_halls_are(self, desk: Client, hall: Hall) -> None:
+        halls = desk.get(reverse("admin:sessions_app_hall_changelist")).content.decode()
+        assert reverse(FROM_PLAN) in halls
+        one = desk.get(reverse("admin:sessions_app_hall_change", args=[hall.pk])).content.decode()
+        assert plan_of(hall) in one
+
+    def test_speaks_portuguese(self, desk: Client, hall: Hall) -> None:
+        page = desk.post(plan_of(hall), {"text": "aa"}, headers={"accept-language": "pt-br"}).content.decode()
+        assert "2 poltronas, como os compradores as verão" in page
+        assert "Substituir as poltronas" in page
 
 
 @pytest.mark.parametrize(

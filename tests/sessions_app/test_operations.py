@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from realtime.models import Event
 from sessions_app import operations
 from sessions_app.models import Hall, HallSeat, Seat, SeatKind, Session, Show, TicketType
 from sessions_app.operations import HallBusy, HasBuyers, NewTicketType
+from sessions_app.plans import grid
 from tests import factories
 from tests.sessions_app.conftest import Open
 
@@ -172,3 +173,16 @@ class TestCancelSession:
         first = operations.cancel_session(session_id=session.pk)
         assert operations.cancel_session(session_id=session.pk).cancelled_at == first.cancelled_at
         assert Event.objects.filter(session=session.pk, name="session.cancelled").count() == 1
+
+
+class TestRefurnish:
+    def test_changes_the_hall_and_no_session(self, put_on: Open, hall: Hall) -> None:
+        before = put_on(hall=hall.pk, price=100)
+        operations.refurnish(hall_id=hall.pk, places=grid(rows=1, seats_per_row=3))
+        after = put_on(hall=hall.pk, price=100, starts_at=before.ends_at)
+        assert [Seat.objects.of(session.pk).count() for session in (before, after)] == [4, 3]
+
+    def test_leaves_the_chairs_alone_when_the_new_ones_cannot_stand(self, hall: Hall) -> None:
+        with pytest.raises(IntegrityError), transaction.atomic():
+            operations.refurnish(hall_id=hall.pk, places=grid(rows=1, seats_per_row=1) * 2)
+        assert hall.seats.count() == 4

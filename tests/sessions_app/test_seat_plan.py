@@ -6,6 +6,7 @@ from typing import Any
 from django.utils import translation
 
 from sessions_app import posters, seat_plan
+from sessions_app.plans import Block, Place, joined
 from sessions_app.templatetags import frontrow
 
 
@@ -58,6 +59,29 @@ def test_the_fifth_price_has_a_colour_and_its_own_number() -> None:
     drawn = draw(chair("A1", ticket_type="5"), prices=prices)
     assert 'data-tier="1" data-type="5"' in drawn
     assert "R$5" in drawn
+
+
+def test_a_hall_that_sells_nothing_has_a_colour_for_each_section() -> None:
+    places = joined(*(Block(rows=[1], section=name, prefix=name) for name in "PQP"))
+    drawn = seat_plan.draw_chairs(places)
+    assert re.findall(r'data-tier="(\d)"', drawn.rows) == ["0", "1", "0"]
+    assert "Row PA seat 1, free" in drawn.rows
+
+
+def over(*places: Place) -> tuple[int, int]:
+    """Where the section's name is read, in seat widths."""
+    found = re.search(r'x="([^"]+)" y="([^"]+)" class="section-text"', seat_plan.draw_chairs(places).names)
+    assert found
+    return round((float(found[1]) - 10) / 24), round((float(found[2]) + 7) / 24)
+
+
+def test_a_sections_name_is_over_the_middle_of_its_first_row_even_if_that_is_curved() -> None:
+    assert over(*joined(Block(rows=[31, 31], section="Balcão", curve=9.0))) == (0, 3)
+
+
+def test_a_section_with_nothing_in_its_middle_has_its_name_over_its_first_row() -> None:
+    sides = (Block(rows=[3], section="Camarotes", prefix=str(left), left=left) for left in (-30.0, 30.0))
+    assert over(*joined(*sides)) == (-30, 3)
 
 
 def test_a_poster_is_the_same_for_the_same_title() -> None:
