@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
 
 from sessions_app.models import SeatKind
@@ -178,18 +178,46 @@ MULTIPLEX = joined(  # 240
         ),
     )
 )
-ARENA = joined(  # 10,000: two rings of five blocks of a thousand
+THEATRE = joined(  # 2,400
+    Block(
+        rows=[44] * 24,
+        section="Plateia",
+        aisles=frozenset({11, 33}),
+        curve=4.0,
+        front=7.0,
+        kinds=accessible(wheelchairs=["A1", "A2", "A43", "A44"], companions=["A3", "A42"]),
+    ),
+    *(
+        Block(rows=[2] * 12, section="Camarotes", prefix=f"C{side}-", left=left, front=9.0)
+        for side, left in (("E", -29.0), ("D", 29.0))
+    ),
     *(
         Block(
-            rows=[50] * 20,
+            rows=[72] * rows,
             section=section,
-            prefix=f"{ring}0{number}-",
-            left=(number - 3) * 54.0,
-            front=front - abs(number - 3) * 6.0,
-            aisles=frozenset({25}),
+            prefix=prefix,
+            aisles=frozenset({18, 54}),
+            front=front,
+            curve=9.0,
+            kinds=accessible(wheelchairs=[f"{prefix}A1", f"{prefix}A72"], companions=[f"{prefix}A2", f"{prefix}A71"]),
         )
-        for ring, section, front in ((1, "Cadeira Inferior", 40.0), (2, "Cadeira Superior", 72.0))
-        for number in range(1, 6)
+        for rows, section, prefix, front in ((8, "Balcão Nobre", "BN-", 51.0), (10, "Balcão Superior", "BS-", 65.0))
+    ),
+)
+ARENA = joined(  # 10,000: two rings of ten sections, each a slice of the ring
+    *(
+        Block(
+            rows=[first + index // 3 for index in range(rows)],
+            section=section,
+            prefix=f"{ring}{number:02}-",
+            front=front,
+            turn=(number - 5.5) * 17.2,
+        )
+        for ring, section, front, first, rows in (
+            (1, "Cadeira Inferior", 39.0, 10, 32),
+            (2, "Cadeira Superior", 86.0, 22, 21),
+        )
+        for number in range(1, 11)
     )
 )
 AFTERNOON_AND_NIGHT = [dt.time(14, 0), dt.time(16, 40), dt.time(19, 20), dt.time(22, 0)]
@@ -197,6 +225,19 @@ BIJOU = House("Cine Bijou Aurora", "São Paulo, SP", "Rua das Palmeiras, 214")
 ORLA = House("Multiplex Orla", "Santos, SP", "Avenida da Praia, 1800")
 SERRA = House("Cine Serra Azul", "Belo Horizonte, MG", "Rua do Mirante, 77")
 
+ON_THE_RIVER = Room(
+    house=House("Arena Beira-Rio", "Porto Velho, RO", "Estrada do Porto, km 4"),
+    name="Palco Principal",
+    places=ARENA,
+    titles=[MARATHON],
+    times=[dt.time(17, 0)],
+    every=DAYS,
+    ticket_types=[
+        NewTicketType(name="Cadeira Inferior", price=32000),
+        NewTicketType(name="Cadeira Superior", price=24000),
+        NewTicketType(name="Pista", price=18000, capacity=50_000),
+    ],
+)
 DEMO = [
     Room(house=BIJOU, name="Sala Bolso", places=POCKET, titles=FILMS[:3], times=AFTERNOON_AND_NIGHT, price=2500),
     Room(house=BIJOU, name="Sala Aurora", places=ART_HOUSE, titles=FILMS[1:6], times=AFTERNOON_AND_NIGHT, price=3200),
@@ -221,6 +262,21 @@ DEMO = [
             NewTicketType(name="Mezanino", price=16000, capacity=60),
         ],
     ),
+    Room(
+        house=House("Theatro Imperial", "Manaus, AM", "Praça das Mangueiras, 1"),
+        name="Grande Sala",
+        places=THEATRE,
+        titles=CONCERTS[::-1],
+        times=[dt.time(20, 0)],
+        every=3,
+        ticket_types=[
+            NewTicketType(name="Plateia", price=22000),
+            NewTicketType(name="Camarotes", price=30000),
+            NewTicketType(name="Balcão Nobre", price=15000),
+            NewTicketType(name="Balcão Superior", price=8000),
+        ],
+    ),
+    replace(ON_THE_RIVER, times=()),  # the hall alone; the profile `arena` puts it on sale
 ]
 CINEMA = [
     *DEMO,
@@ -241,19 +297,6 @@ CINEMA = [
         )
     ),
 ]
-ON_THE_RIVER = Room(
-    house=House("Arena Beira-Rio", "Porto Velho, RO", "Estrada do Porto, km 4"),
-    name="Palco Principal",
-    places=ARENA,
-    titles=[MARATHON],
-    times=[dt.time(17, 0)],
-    every=DAYS,
-    ticket_types=[
-        NewTicketType(name="Cadeira Inferior", price=32000),
-        NewTicketType(name="Cadeira Superior", price=24000),
-        NewTicketType(name="Pista", price=18000, capacity=50_000),
-    ],
-)
 PROFILES = {"demo": DEMO, "cinema": CINEMA, "arena": [*DEMO, ON_THE_RIVER]}
 
 

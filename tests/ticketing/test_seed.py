@@ -18,6 +18,13 @@ from ticketing.models import User
 
 Seed = Callable[..., str]
 HERE = ZoneInfo("America/Sao_Paulo")
+HALLS = [
+    (demo.POCKET, 16),
+    (demo.ART_HOUSE, 98),
+    (demo.MULTIPLEX, 240),
+    (demo.THEATRE, 2_400),
+    (demo.ARENA, 10_000),
+]
 
 
 @pytest.fixture
@@ -129,14 +136,12 @@ class TestSeed:
 class TestPlans:
     """The halls of the demo, as they are drawn."""
 
-    @pytest.mark.parametrize(
-        ("places", "size"), [(demo.POCKET, 16), (demo.ART_HOUSE, 98), (demo.MULTIPLEX, 240), (demo.ARENA, 10_000)]
-    )
+    @pytest.mark.parametrize(("places", "size"), HALLS)
     def test_have_as_many_chairs_as_they_say_each_in_a_place_of_its_own(self, places: Any, size: int) -> None:
         assert len(places) == len({place.label for place in places}) == len({(place.x, place.y) for place in places})
         assert len(places) == size
 
-    @pytest.mark.parametrize("places", [demo.ART_HOUSE, demo.MULTIPLEX])
+    @pytest.mark.parametrize("places", [demo.ART_HOUSE, demo.MULTIPLEX, demo.THEATRE])
     def test_seat_somebody_beside_each_wheelchair(self, places: Any) -> None:
         kinds = [place.kind for place in places]
         assert kinds.count(SeatKind.WHEELCHAIR) >= 2
