@@ -31,22 +31,20 @@ class NoClaims(Exception):
     """Redis can't be asked now; PostgreSQL alone decides."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What Redis said of one request; which fields are set depends on `kind`."""
 
     kind: Literal["admitted", "replay", "in_flight", "mismatch", "limit", "taken", "sold_out", "epoch"]
     id: uuid.UUID | None = None
     arrival: int = 0
-    conflicts: dict[str, str] = dataclasses.field(default_factory=dict)
+    conflicts: dict[str, str] = {}
     held: int = 0
     retry_ms: int = 0
     status: int = 0
     body: str = ""
 
 
-@dataclasses.dataclass(slots=True, kw_only=True)
-class Knock:
+class Knock(msgspec.Struct, kw_only=True):
     """One request at the door, before it has an arrival number."""
 
     request: HoldRequest
@@ -77,13 +75,16 @@ def script(name: str) -> Any:
     return client().register_script((Path(__file__).parent / f"{name}.lua").read_text())
 
 
+PREFIX = settings.KEY_PREFIX
+
+
 def key(kind: str, *parts: object) -> str:
     """Keys of one session share a hash tag, for Redis Cluster."""
-    return f"{settings.KEY_PREFIX}:{kind}:" + ":".join(str(part) for part in parts)
+    return f"{PREFIX}:{kind}:" + ":".join(map(str, parts))
 
 
 def claim_key(session: uuid.UUID, seat: str) -> str:
-    return key("claim", f"{{{session}}}", seat)
+    return f"{PREFIX}:claim:{{{session}}}:{seat}"
 
 
 def _arrivals_key(session: uuid.UUID) -> str:
@@ -91,15 +92,15 @@ def _arrivals_key(session: uuid.UUID) -> str:
 
 
 def _mine_key(session: uuid.UUID, buyer: uuid.UUID) -> str:
-    return key("mine", f"{{{session}}}", buyer)
+    return f"{PREFIX}:mine:{{{session}}}:{buyer}"
 
 
 def _idem_key(request: HoldRequest) -> str:
-    return key("idem", request.buyer, request.scope, request.key)
+    return f"{PREFIX}:idem:{request.buyer}:{request.scope}:{request.key}"
 
 
 def _stock_key(session: uuid.UUID, ticket_type: uuid.UUID | None) -> str:
-    return key("stock", f"{{{session}}}", ticket_type)
+    return f"{PREFIX}:stock:{{{session}}}:{ticket_type}"
 
 
 def admit(knocks: Sequence[Knock]) -> list[Verdict]:
@@ -138,7 +139,7 @@ def _admit(knocks: Sequence[Knock]) -> list[Verdict]:
     raise NoClaims("Redis keeps forgetting the script")
 
 
-def _arguments(knock: Knock) -> tuple[list[str], list[str | int]]:
+def _arguments(knock: Knock) -> tuple[list[str], list[str | int | bytes]]:
     request = knock.request
     keys = [
         _arrivals_key(request.session),
@@ -148,7 +149,7 @@ def _arguments(knock: Knock) -> tuple[list[str], list[str | int]]:
         key("asked", request.id),
         *(claim_key(request.session, seat) for seat in sorted(request.seats)),
     ]
-    argv: list[str | int] = [
+    argv: list[str | int | bytes] = [
         str(request.id),
         knock.claim_ms,
         request.places,
@@ -158,7 +159,7 @@ def _arguments(knock: Knock) -> tuple[list[str], list[str | int]]:
         "" if knock.stock is None else knock.stock,
         knock.epoch or "",
         knock.floor,
-        json.dumps(request.to_json()),
+        request.encoded(),
         knock.line,
     ]
     return keys, argv

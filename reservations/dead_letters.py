@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Literal
 
+import msgspec
 import structlog
 from django.conf import settings
 from django.utils import timezone
@@ -174,7 +175,7 @@ def _from_inbox(row: InboxRequest) -> DeadLetter:
     return DeadLetter(
         name=str(row.pk),
         said=row.request,
-        request=dataclasses.replace(requests[0], id=row.pk, buyer=row.buyer) if requests else None,
+        request=msgspec.structs.replace(requests[0], id=row.pk, buyer=row.buyer) if requests else None,
         reason=row.error,
         tries=row.attempts,
         since=row.accepted_at.isoformat(),

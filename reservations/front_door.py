@@ -34,12 +34,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import structlog
 from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connection
-from uuid6 import uuid7
 
+from realtime.ids import uuid7
 from reservations import claims, metrics, operations, replies
 from reservations.claims import Knock, NoClaims, Verdict
 from reservations.hold_request import EPOCH_BITS, Ask, HoldRequest
@@ -119,8 +120,7 @@ class RequestInFlight(Exception):
     retry_after: int  # seconds
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Admission:
+class Admission(msgspec.Struct, frozen=True, kw_only=True):
     """An accepted request. `outcome`: its final body when it came in time; `replay`: the first answer (status, JSON body) of a used key."""
 
     request: HoldRequest
@@ -146,13 +146,13 @@ def admit(ask: Ask, *, buyer: uuid.UUID, wait: float = 0) -> Admission:
     with replies.desk().expect(request.id) as future:
         if future is None:
             return _through_the_door(request, facts, wait=0)
-        request = dataclasses.replace(request, reply_to=replies.desk().address)
+        request = msgspec.structs.replace(request, reply_to=replies.desk().address)
         admission = _through_the_door(request, facts, wait=wait)
         if admission.replayed:
             return admission
         if admission.id != request.id:
-            return dataclasses.replace(admission, waited=True)
-        return dataclasses.replace(admission, waited=True, outcome=replies.wait(future, seconds=wait))
+            return msgspec.structs.replace(admission, waited=True)
+        return msgspec.structs.replace(admission, waited=True, outcome=replies.wait(future, seconds=wait))
 
 
 def keep_answer(admission: Admission, *, status: int, body: str) -> None:
@@ -180,8 +180,8 @@ def _refuse_nonsense(ask: Ask, facts: SaleFacts) -> None:
         raise SaleClosed
     if facts.on_sale_at is not None and facts.on_sale_at > now:
         raise SaleNotOpen(on_sale_at=facts.on_sale_at)
-    if repeated := [seat for seat, times in Counter(ask.seats).items() if times > 1]:
-        raise DuplicateSeat(seats=repeated)
+    if len(set(ask.seats)) < len(ask.seats):
+        raise DuplicateSeat(seats=[seat for seat, times in Counter(ask.seats).items() if times > 1])
     if ask.places < 1:
         raise NothingAsked
     if ask.places > facts.max_per_buyer:
@@ -234,7 +234,7 @@ class FrontDoor:
         self._arrived.put(entry)
         try:
             return entry.answer.result(timeout=ANSWER_SECONDS)
-        except concurrent.futures.TimeoutError:
+        except TimeoutError:
             raise LineDown("the front door did not answer") from None
 
     def _serve_for_ever(self) -> None:
@@ -316,7 +316,7 @@ class FrontDoor:
             counts[session] += 1
             self._floors[session] = epoch + counts[session]
             entry.knock.line = line.name
-            entry.knock.request = dataclasses.replace(entry.request, arrival=epoch + counts[session])
+            entry.knock.request = msgspec.structs.replace(entry.request, arrival=epoch + counts[session])
 
     def _hear(self, entry: Entry, verdict: Verdict) -> bool:
         """Whether it was admitted; the others have their answer here."""
@@ -324,11 +324,11 @@ class FrontDoor:
         match verdict.kind:
             case "admitted":
                 assert verdict.id is not None
-                entry.knock.request = dataclasses.replace(request, id=verdict.id, arrival=verdict.arrival)
+                entry.knock.request = msgspec.structs.replace(request, id=verdict.id, arrival=verdict.arrival)
                 return True
             case "replay":
                 assert verdict.id is not None
-                first = dataclasses.replace(request, id=verdict.id, arrival=verdict.arrival)
+                first = msgspec.structs.replace(request, id=verdict.id, arrival=verdict.arrival)
                 replay = (verdict.status, verdict.body) if verdict.body else None
                 entry.answer.set_result(Admission(request=first, replayed=True, replay=replay))
                 metrics.admitted.labels("replay", "none").inc()

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 import hashlib
 import json
 import uuid
 from typing import Any
 
+import msgspec
+
 # An arrival is epoch * 2²⁴ + count: 16 million requests of a session in an epoch, and half a billion epochs until it reaches 2⁵³, where
 # Lua and JavaScript begin to round. Each session takes an epoch, each change of line, and while Redis is away each batch.
 EPOCH_BITS = 24
 HOLD_SCOPE = "POST /api/v1/reservations"
-UNREADABLE = (KeyError, TypeError, ValueError, AttributeError)  # what `HoldRequest.from_json` raises for anything else
+UNREADABLE = msgspec.ValidationError  # what `HoldRequest.from_json` raises for anything else
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """One of: `seats`; `ticket_type` with `quantity`; `best_available` with `quantity` (and perhaps a `ticket_type`)."""
 
     session: uuid.UUID
@@ -51,8 +51,7 @@ class Ask:
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class HoldRequest:
+class HoldRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An ask with its place in line. Travels as JSON; a newer field must have a default, for rolling deploys."""
 
     id: uuid.UUID
@@ -67,7 +66,7 @@ class HoldRequest:
     accessible: bool = False
     key: str = ""
     scope: str = HOLD_SCOPE
-    fingerprint: str = ""
+    fingerprint: str = ""  # of a request with a key: what must not change under it
     reply_to: str = ""  # the web process that waits for the outcome, if one does
 
     @classmethod
@@ -81,14 +80,20 @@ class HoldRequest:
         accepted_at: dt.datetime,
         reply_to: str = "",
     ) -> HoldRequest:
-        asked = {field.name: getattr(ask, field.name) for field in dataclasses.fields(Ask)}
         return cls(
-            **asked,
             id=reservation,
+            session=ask.session,
             buyer=buyer,
             arrival=arrival,
             accepted_at=accepted_at,
-            fingerprint=ask.fingerprint(),
+            seats=ask.seats,
+            ticket_type=ask.ticket_type,
+            quantity=ask.quantity,
+            best_available=ask.best_available,
+            accessible=ask.accessible,
+            key=ask.key,
+            scope=ask.scope,
+            fingerprint=ask.fingerprint() if ask.key else "",
             reply_to=reply_to,
         )
 
@@ -97,31 +102,14 @@ class HoldRequest:
         return len(self.seats) or self.quantity
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            name: _plain(value)
-            for name in self.__slots__
-            if (value := getattr(self, name)) not in (None, (), "", False)
-        }
+        said: dict[str, Any] = msgspec.to_builtins(self)
+        return said
+
+    def encoded(self) -> bytes:
+        """`to_json` as text."""
+        return msgspec.json.encode(self)
 
     @classmethod
     def from_json(cls, said: dict[str, Any]) -> HoldRequest:
-        known = {field.name for field in dataclasses.fields(cls)}
-        values = {name: value for name, value in said.items() if name in known}
-        for name in ("id", "session", "buyer", "ticket_type"):
-            if name in values:
-                values[name] = uuid.UUID(values[name])
-        values["accepted_at"] = dt.datetime.fromisoformat(values["accepted_at"])
-        values["seats"] = tuple(values.get("seats", ()))
-        return cls(**values)
-
-
-def _plain(value: Any) -> Any:
-    match value:
-        case uuid.UUID():
-            return str(value)
-        case dt.datetime():
-            return value.isoformat()
-        case tuple():
-            return list(value)
-        case _:
-            return value
+        """Raises: msgspec.ValidationError."""
+        return msgspec.convert(said, cls)

@@ -6,6 +6,7 @@ import dataclasses
 import uuid
 from collections.abc import Callable, Collection, Sequence
 
+import msgspec
 from django.db import DataError, IntegrityError
 from django.db.models import F, QuerySet
 from django.utils import timezone
@@ -88,4 +89,6 @@ def of_buyer(buyer: uuid.UUID) -> list[HoldRequest]:
 
 
 def _request(row: InboxRequest) -> HoldRequest:
-    return dataclasses.replace(HoldRequest.from_json(row.request), buyer=row.buyer)  # a guest may have signed in since
+    return msgspec.structs.replace(
+        HoldRequest.from_json(row.request), buyer=row.buyer
+    )  # a guest may have signed in since

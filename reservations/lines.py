@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import kombu
+import msgspec
 import redis
 import structlog
 from amqp.exceptions import AMQPError
@@ -144,7 +145,10 @@ class Courier:
         self._declared: dict[str, float] = {}
 
     def send(self, task: str, queue: Queue, *, headers: Mapping[str, Any] | None = None, **arguments: Any) -> None:
-        """`headers`: beside Celery's own. Raises: OSError, KombuError (PUBLISH_ERRORS); the message may then still have arrived."""
+        """`headers`: beside Celery's own; `arguments`: what msgspec can write as JSON.
+
+        Raises: OSError, KombuError (PUBLISH_ERRORS); the message may then still have arrived.
+        """
         with self._lock:
             try:
                 self._send(task, queue, arguments, headers or {})
@@ -154,14 +158,16 @@ class Courier:
 
     def _send(self, task: str, queue: Queue, arguments: dict[str, Any], headers: Mapping[str, Any]) -> None:
         if self._producer is None:
-            self._producer = self._connection.Producer(serializer="json", auto_declare=False)
+            self._producer = self._connection.Producer(auto_declare=False)
         if time.monotonic() - self._declared.get(queue.name, -DECLARED_SECONDS) >= DECLARED_SECONDS:
             queue(self._producer.channel).declare()
             self._declared[queue.name] = time.monotonic()
         identity = str(uuid.uuid4())
         self._producer.publish(
             # Celery's message protocol, version 2: https://docs.celeryq.dev/en/stable/internals/protocol.html
-            [[], arguments, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}],
+            msgspec.json.encode([[], arguments, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}]),
+            content_type="application/json",
+            content_encoding="utf-8",
             headers={
                 **headers,
                 "lang": "py",
@@ -226,11 +232,7 @@ class RabbitLine:
         try:
             with self.breaker:
                 for shard, asked in by_shard(requests).items():
-                    courier().send(
-                        "reservations.tasks.settle",
-                        holds_queue(shard),
-                        requests=[request.to_json() for request in asked],
-                    )
+                    courier().send("reservations.tasks.settle", holds_queue(shard), requests=asked)
                     stored |= {request.id for request in asked}
         except PUBLISH_ERRORS as error:
             raise LineDown(stored=stored) from error

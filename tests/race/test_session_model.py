@@ -305,7 +305,7 @@ class OneSession(RuleBasedStateMachine):
             self.redis_forgets()
         keyed = [request for request in self.asked.values() if request.key]
         first = keyed[picked % len(keyed)]
-        again = {field.name: getattr(first, field.name) for field in dataclasses.fields(Ask)}
+        again = {name: getattr(first, name) for name in Ask.__struct_fields__}
         self._knock(Ask(**again), first.buyer, road)
 
     def _knock(self, asked: Ask, buyer: uuid.UUID, road: str) -> None:

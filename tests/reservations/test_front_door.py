@@ -8,6 +8,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 
+import msgspec
 import pytest
 from django.db import OperationalError, connection
 from hypothesis import HealthCheck, given, settings
@@ -171,7 +172,9 @@ class TestLine:
         batch = [
             front_door.Entry(
                 claims.Knock(
-                    request=dataclasses.replace(before, id=uuid.uuid4(), buyer=uuid.uuid4(), seats=(seat,), arrival=0),
+                    request=msgspec.structs.replace(
+                        before, id=uuid.uuid4(), buyer=uuid.uuid4(), seats=(seat,), arrival=0
+                    ),
                     claim_ms=5_000,
                     max_per_buyer=facts.max_per_buyer,
                 )
@@ -215,8 +218,8 @@ class TestLine:
         batch = [
             front_door.Entry(claims.Knock(request=request, claim_ms=5_000, max_per_buyer=10))
             for request in (
-                dataclasses.replace(known, id=uuid.uuid4(), session=unheard_of.pk, arrival=0),
-                dataclasses.replace(known, id=uuid.uuid4(), seats=("A2",), arrival=0),
+                msgspec.structs.replace(known, id=uuid.uuid4(), session=unheard_of.pk, arrival=0),
+                msgspec.structs.replace(known, id=uuid.uuid4(), seats=("A2",), arrival=0),
             )
         ]
         monkeypatch.setattr(front_door, "next_epoch", away)

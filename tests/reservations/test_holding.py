@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 import uuid
 
+import msgspec
 import psycopg
 import pytest
 from django.db import DatabaseError, connection
@@ -344,7 +344,7 @@ class TestRelease:
             assert queries.find(requests[0].id, buyer=ana)["status"] == "queued"
         assert [verdict.kind for verdict in claims.admit([second])] == ["admitted"]
         operations.settle(
-            [dataclasses.replace(request, arrival=arrival) for arrival, request in enumerate(requests, 1)], shard=0
+            [msgspec.structs.replace(request, arrival=arrival) for arrival, request in enumerate(requests, 1)], shard=0
         )
         assert [Reservation.objects.get(pk=request.id).status for request in requests] == ["cancelled", "held"]
 
