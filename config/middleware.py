@@ -1,27 +1,45 @@
-"""What every request passes on its way in: an id, a line in the log, a limit of size."""
+"""What every request passes on its way in: an id, a line in the log, a count, a limit of size."""
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Callable
+from functools import cache
+from typing import Any
 
 import structlog
+from corsheaders.middleware import CorsMiddleware
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
-from uuid6 import uuid7
+from django.utils import translation
+from prometheus_client import Counter, Histogram
 
 from config import health, problems
+from realtime.ids import uuid7
 
 log = structlog.get_logger(__name__)
+listeners = logging.getLogger(__name__)
 
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+# Whoever takes an answer of the API for a page runs nothing of it and frames it nowhere.
+NOTHING_TO_SHOW = "default-src 'none'; frame-ancestors 'none'"
+VARIES = "Accept-Language"
 Answer = Callable[[HttpRequest], HttpResponse]
+
+requests = Counter("frontrow_requests_total", "Answers, by view, method and status.", ["view", "method", "status"])
+request_seconds = Histogram("frontrow_request_seconds", "From a request's arrival to its answer.", ["view", "method"])
+answers_of, seconds_of = (
+    cache(requests.labels),
+    cache(request_seconds.labels),
+)  # looking up labels costs more than counting
 
 
 class RequestIdMiddleware:
-    """Every answer carries `X-Request-ID`, every log line of the request names it; one line tells how it ended.
+    """Every answer carries `X-Request-ID`, every log line of the request names it; one line tells how it ended, and it is counted.
 
     The line has no query string, no address and nobody's name.
     """
@@ -30,25 +48,41 @@ class RequestIdMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        sent = request.headers.get("X-Request-ID", "")
+        sent = request.META.get("HTTP_X_REQUEST_ID", "")
         request_id = sent if SANE_ID.fullmatch(sent) else str(uuid7())
         started = time.perf_counter()
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        bound = structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
             response = self.get_response(request)
-            response["X-Request-ID"] = request_id
-            tell = log.warning if response.status_code >= 500 else log.debug if _is_probe(request) else log.info
-            tell(
-                "request",
-                method=request.method,
-                path=request.path_info,
-                status=response.status_code,
-                milliseconds=round((time.perf_counter() - started) * 1000, 1),
-            )
+            response.headers["X-Request-ID"] = request_id
+            seconds = time.perf_counter() - started
+            _tell(request, response, seconds)
+        finally:
+            structlog.contextvars.reset_contextvars(**bound)
+        _count(request, response, seconds)
         return response
 
 
-def _is_probe(request: HttpRequest) -> bool:
-    return request.path_info.rstrip("/") in health.PROBES
+def _tell(request: HttpRequest, response: HttpResponse, seconds: float) -> None:
+    failed, probe = response.status_code >= 500, request.path_info.rstrip("/") in health.PROBES
+    level = logging.WARNING if failed else logging.DEBUG if probe else logging.INFO
+    if listeners.isEnabledFor(level):
+        log.log(
+            level,
+            "request",
+            method=request.method,
+            path=request.path_info,
+            status=response.status_code,
+            milliseconds=round(seconds * 1000, 1),
+        )
+
+
+def _count(request: HttpRequest, response: HttpResponse, seconds: float) -> None:
+    """By the view's name, never by its address: there are few of them."""
+    view = request.resolver_match.view_name if request.resolver_match else "none"
+    method = request.method if request.method in METHODS else "other"
+    answers_of(view, method, response.status_code).inc()
+    seconds_of(view, method).observe(seconds)
 
 
 class ProbesMiddleware:
@@ -62,8 +96,18 @@ class ProbesMiddleware:
         return probe(request) if probe else self.get_response(request)
 
 
+class OtherOriginsMiddleware(CorsMiddleware):
+    """CORS, where the operator allows other origins at all."""
+
+    def __call__(self, request: HttpRequest) -> Any:
+        return super().__call__(request) if settings.CORS_ALLOWED_ORIGINS else self.get_response(request)
+
+
 class ApiMiddleware:
-    """Under `/api/`: a trailing slash makes no difference, and a body too large is refused before it is read."""
+    """Under `/api/`: a trailing slash makes no difference, and a body too large is refused before it is read.
+
+    For the REST API it is also, in one, what the middleware of `config.pages` is for pages.
+    """
 
     def __init__(self, get_response: Answer) -> None:
         self.get_response = get_response
@@ -71,12 +115,35 @@ class ApiMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if not problems.speaks_json(request):
             return self.get_response(request)
-        if _content_length(request) > settings.API_LARGEST_BODY:
-            return problems.response(problems.PROBLEMS[RequestDataTooBig])
         if request.path_info.endswith("/"):
             request.path_info = request.path_info.rstrip("/")
             request.path = request.path.rstrip("/")
+        return self._rest(request) if problems.is_rest(request) else self._sized(request)
+
+    def _sized(self, request: HttpRequest) -> HttpResponse:
+        if _content_length(request) > settings.API_LARGEST_BODY:
+            return problems.response(problems.PROBLEMS[RequestDataTooBig])
         return self.get_response(request)
+
+    def _rest(self, request: HttpRequest) -> HttpResponse:
+        """Raises: DisallowedHost."""
+        request.get_host()
+        language = _language(request)
+        translation.activate(language)
+        response = self._sized(request)
+        headers = response.headers
+        headers["Content-Language"] = language
+        headers["Content-Length"] = str(len(response.content))
+        headers["Content-Security-Policy"] = NOTHING_TO_SHOW
+        headers["Vary"] = f"{headers['Vary']}, {VARIES}" if "Vary" in headers else VARIES
+        headers["X-Frame-Options"] = "DENY"
+        return response
+
+
+def _language(request: HttpRequest) -> str:
+    if "HTTP_ACCEPT_LANGUAGE" in request.META or "HTTP_COOKIE" in request.META:
+        return translation.get_language_from_request(request)
+    return settings.LANGUAGE_CODE
 
 
 def _content_length(request: HttpRequest) -> int:

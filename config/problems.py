@@ -382,6 +382,12 @@ def speaks_json(request: HttpRequest) -> bool:
     return f"{request.path_info}/".startswith("/api/")
 
 
+def is_rest(request: HttpRequest) -> bool:
+    """The API itself. Its schema and docs, which lie beside it, are pages; signing in is guarded as it is there."""
+    path = request.path_info
+    return path.startswith("/api/v1/") and not path.startswith("/api/v1/auth/")
+
+
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     described = describe(exception) or (body(BAD_REQUEST), 400, {})
     if speaks_json(request):

@@ -126,26 +126,24 @@ INSTALLED_APPS = [
     "realtime",
 ]
 
-MIDDLEWARE = [
+MIDDLEWARE = [  # the REST API passes those of config.pages, which must stand together
     "config.middleware.RequestIdMiddleware",
     "config.middleware.ProbesMiddleware",
-    "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "corsheaders.middleware.CorsMiddleware",
+    "config.middleware.OtherOriginsMiddleware",
     "config.middleware.ApiMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
-    "config.identity.BuyerMiddleware",
-    "django.middleware.locale.LocaleMiddleware",
-    "django.middleware.common.CommonMiddleware",
-    "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "config.content_security.ContentSecurityMiddleware",
-    "axes.middleware.AxesMiddleware",
+    "config.pages.SessionMiddleware",
+    "config.pages.BuyerMiddleware",
+    "config.pages.LocaleMiddleware",
+    "config.pages.CommonMiddleware",
+    "config.pages.CsrfViewMiddleware",
+    "config.pages.AuthenticationMiddleware",
+    "config.pages.MessageMiddleware",
+    "config.pages.XFrameOptionsMiddleware",
+    "config.pages.ContentSecurityMiddleware",
+    "config.pages.AxesMiddleware",
     "config.idempotency.IdempotencyMiddleware",
-    "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
 
 ROOT_URLCONF = "config.urls"
@@ -422,7 +420,7 @@ AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_LOCKOUT_CALLABLE = "config.problems.locked_out"
 AXES_CLIENT_IP_CALLABLE = "config.addresses.client_ip"
 AXES_CLIENT_STR_CALLABLE = "config.addresses.name_in_log"
-SILENCED_SYSTEM_CHECKS: list[str] = []
+SILENCED_SYSTEM_CHECKS = ["axes.W002"]  # its middleware is there, as a subclass
 
 # --- Logs: one JSON object a line
 LOG_LEVEL = env("LOG_LEVEL", "INFO").upper()
@@ -460,7 +458,11 @@ LOGGING: dict[str, Any] = {
     },
 }
 structlog.configure(
-    processors=[*_SHARED_PROCESSORS, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+    processors=[
+        structlog.stdlib.filter_by_level,
+        *_SHARED_PROCESSORS,
+        structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+    ],
     logger_factory=structlog.stdlib.LoggerFactory(),
     wrapper_class=structlog.stdlib.BoundLogger,
     cache_logger_on_first_use=True,

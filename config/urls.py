@@ -15,12 +15,12 @@ handler404 = "config.problems.not_found"
 handler500 = "config.problems.failed"
 
 api = [
+    *reservations.urls.api_urlpatterns(sales_of=queries.sale_bodies),  # first: it is asked for most
     *sessions_app.urls.api_urlpatterns,
     path("auth/guest", auth_api.GuestView.as_view(), name="api-guest"),
     path("auth/register", auth_api.RegisterView.as_view(), name="api-register"),
     path("auth/token", auth_api.TokenView.as_view(), name="api-token"),
     path("auth/token/refresh", auth_api.RefreshView.as_view(), name="api-token-refresh"),
-    *reservations.urls.api_urlpatterns(sales_of=queries.sale_bodies),
     *ticketing.urls.api_urlpatterns,
 ]
 

@@ -94,5 +94,5 @@ class TestProbes:
 
     def test_metrics_count_what_happened(self) -> None:
         body = Client().get("/metrics").content.decode()
-        for name in ("frontrow_admitted_total", "frontrow_settle_seconds", "django_http_requests_latency"):
+        for name in ("frontrow_admitted_total", "frontrow_settle_seconds", "frontrow_request_seconds"):
             assert name in body
