@@ -54,7 +54,7 @@ class IdempotencyMiddleware:
         if buyer is None:
             return self.get_response(request)  # the view says what is wrong with the credentials
         try:
-            key = idempotency_key(request.headers)
+            key = idempotency_key(request.META)
         except ValidationError as error:
             return problems.response(problems.INVALID, errors=list(problems.field_errors(error.detail)))
         try:
@@ -82,7 +82,7 @@ def _keeps_answers(request: HttpRequest) -> bool:
     return (
         request.method == "POST"
         and problems.speaks_json(request)
-        and "Idempotency-Key" in request.headers
+        and "HTTP_IDEMPOTENCY_KEY" in request.META
         and not path.startswith("/api/v1/auth/")
         and path not in KEEP_THEIR_OWN
     )

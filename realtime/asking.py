@@ -79,9 +79,9 @@ class JSONParser(parsers.JSONParser):
 KEY = r'"[\x21\x23-\x7e]{1,255}"|[\x21\x23-\x7e][\x21-\x7e]{0,254}'
 
 
-def idempotency_key(headers: Mapping[str, str]) -> str | None:
-    """The key a client sent, quoted or bare, None without. Raises: ValidationError."""
-    sent = headers.get("Idempotency-Key")
+def idempotency_key(meta: Mapping[str, Any]) -> str | None:
+    """The key a client sent (`meta`: its headers as WSGI has them), quoted or bare, None without. Raises: ValidationError."""
+    sent: str | None = meta.get("HTTP_IDEMPOTENCY_KEY")
     if sent is None:
         return None
     key = sent.strip()

@@ -6,20 +6,21 @@ from collections.abc import Callable, Collection
 from typing import Any
 from uuid import UUID
 
-from django.http import HttpResponse
+import msgspec
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.urls import reverse
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
-from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from realtime.asking import KEY, idempotency_key
 from realtime.rest import (
     UUID_TEXT,
+    BusyAPIView,
     BuyerAPIView,
     CursorPagination,
     as_staff_too,
+    is_plain_json,
     listed_buyer,
     paged,
     prefer_wait,
@@ -27,9 +28,10 @@ from realtime.rest import (
 )
 from reservations import front_door, operations, queries
 from reservations.front_door import Admission
+from reservations.hold_request import Ask
 from reservations.models import LIVE
 from reservations.sale_facts import facts_of
-from reservations.serializers import HELD, LOST, QUEUED, AskFields, ReservationOut
+from reservations.serializers import HELD, LOST, QUEUED, AskFields, ReservationOut, plain_ask
 
 TAG = "Holding seats"
 POLL_SECONDS = "1"  # when to ask for a queued reservation again
@@ -57,7 +59,7 @@ def no_sales(_sales: Collection[UUID]) -> dict[str, Body]:
     return {}
 
 
-class ReservationsView(BuyerAPIView):
+class ReservationsView(BusyAPIView):
     """Asking for seats, and the buyer's own requests."""
 
     sales_of: SalesOf = staticmethod(no_sales)
@@ -82,15 +84,15 @@ class ReservationsView(BuyerAPIView):
         },
     )
     def post(self, request: Request) -> HttpResponseBase:
-        fields = AskFields(data=request.data)
-        fields.is_valid(raise_exception=True)
-        ask = fields.ask(key=idempotency_key(request.headers))
-        wait = prefer_wait(request)
+        sent = request._request  # noqa: SLF001 DRF offers Django's request under no other name
+        ask = plainly_asked(sent) or carefully_asked(request)
+        wait = prefer_wait(sent)
         admission = front_door.admit(ask, buyer=self.buyer.id, wait=wait)
         if admission.replay:
-            return replayed(admission)
+            return replayed(sent, admission)
         self.admission = admission
-        response = accepted(admission) if admission.outcome is None else self.settled(self.first_of(admission.outcome))
+        outcome = admission.outcome
+        response = accepted(sent, admission) if outcome is None else self.settled(self.first_of(outcome))
         if admission.waited:
             response["Preference-Applied"] = f"wait={wait:g}"
         return response
@@ -100,19 +102,19 @@ class ReservationsView(BuyerAPIView):
         first = outcome["duplicate_of"]
         return queries.find(UUID(first), buyer=self.buyer.id) if first else outcome
 
-    @staticmethod
-    def settled(outcome: Body) -> Response:
+    def settled(self, outcome: Body) -> HttpResponse:
         """201 for the winner; the loser's reason is raised, as if the door had known it."""
         if outcome["status"] in LIVE:
-            return Response(outcome, status=201, headers={"Location": location(outcome["id"])})
+            return written(outcome, status=201, headers={"Location": location(self.request.path, outcome["id"])})
         raise refusal(outcome)
 
     def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
         """Whatever was answered after waiting, a refusal too, is the answer of that key from now on."""
         answer = super().finalize_response(request, response, *args, **kwargs)
-        if self.admission is not None:
-            body = JSONRenderer().render(answer.data).decode()
-            front_door.keep_answer(self.admission, status=answer.status_code, body=body)
+        if self.admission is not None and self.admission.waited:
+            if isinstance(answer, Response):
+                answer.render()
+            front_door.keep_answer(self.admission, status=answer.status_code, body=answer.content.decode())
         return answer
 
     @extend_schema(
@@ -185,24 +187,48 @@ class ExtendView(BuyerAPIView):
 # --- Answers
 
 
-def location(reservation: UUID | str) -> str:
-    return reverse("api-reservation", args=[reservation])
+def plainly_asked(request: HttpRequest) -> Ask | None:
+    """See Note [Who judges a body]. Raises: ValidationError."""
+    ask = plain_ask(request.body) if is_plain_json(request) else None
+    return ask and with_key(ask, request)
 
 
-def accepted(admission: Admission) -> Response:
-    headers = {"Location": location(admission.id), "Retry-After": POLL_SECONDS}
+def carefully_asked(request: Request) -> Ask:
+    """Raises: ValidationError."""
+    fields = AskFields(data=request.data)
+    fields.is_valid(raise_exception=True)
+    return with_key(fields.ask(), request)
+
+
+def with_key(ask: Ask, request: Request | HttpRequest) -> Ask:
+    key = idempotency_key(request.META)
+    return msgspec.structs.replace(ask, key=key) if key else ask
+
+
+def location(collection: str, reservation: UUID | str) -> str:
+    return f"{collection}/{reservation}"
+
+
+def written(body: Body, *, status: int, headers: dict[str, str]) -> HttpResponse:
+    return HttpResponse(
+        msgspec.json.encode(body), status=status, headers={"Content-Type": "application/json", **headers}
+    )
+
+
+def accepted(request: HttpRequest, admission: Admission) -> HttpResponse:
+    headers = {"Location": location(request.path, admission.id), "Retry-After": POLL_SECONDS}
     if admission.replayed:
         headers["Idempotent-Replayed"] = "true"
-    return Response(queries.queued_body(admission.request), status=202, headers=headers)
+    return written(queries.queued_body(admission.request), status=202, headers=headers)
 
 
-def replayed(admission: Admission) -> HttpResponse:
+def replayed(request: HttpRequest, admission: Admission) -> HttpResponse:
     """The first answer of the key again, as it was."""
     assert admission.replay is not None
     status, body = admission.replay
     headers = {"Idempotent-Replayed": "true"}
     if status < 300:
-        headers["Location"] = location(admission.id)
+        headers["Location"] = location(request.path, admission.id)
     if status == 202:
         headers["Retry-After"] = POLL_SECONDS
     media_type = "application/json" if status < 400 else "application/problem+json"

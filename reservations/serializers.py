@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
+from uuid import UUID
 
+import msgspec
 from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
+from msgspec import UNSET, Meta, UnsetType
 from rest_framework import serializers
 
-from realtime.rest import Id, Money, Text, WholeNumber, YesNo
+from realtime.rest import UUID_TEXT, Id, Money, Text, WholeNumber, YesNo
 from reservations.hold_request import Ask
 from reservations.models import Status
 
 MOST_SEATS = 1_000  # of one request, whatever the session allows: a bound for the body, not a rule of the sale
 MOST_PLACES = 2**31 - 1
+LONGEST_LABEL = 16
 
 SESSION = "019337a4-91d0-7c11-b2d1-7b5f0f8f2a10"
 TICKET_TYPE = "019337a4-91d4-7a02-8a3c-51c9b5b6f3aa"
@@ -44,7 +48,7 @@ class AskFields(serializers.Serializer[Any]):
 
     session = Id()
     seats = serializers.ListField(
-        child=Text(max_length=16),
+        child=Text(max_length=LONGEST_LABEL),
         required=False,
         allow_empty=False,
         max_length=MOST_SEATS,
@@ -67,7 +71,7 @@ class AskFields(serializers.Serializer[Any]):
             raise serializers.ValidationError({missing: [_("ticket_type and quantity go together.")]})
         raise serializers.ValidationError({name: [_("Not together with %s.") % ways[0]] for name in ways[1:]})
 
-    def ask(self, *, key: str | None) -> Ask:
+    def ask(self) -> Ask:
         """What was validated, as the front door takes it."""
         fields: Mapping[str, Any] = self.validated_data
         best = fields.get("best_available")
@@ -78,8 +82,64 @@ class AskFields(serializers.Serializer[Any]):
             quantity=best["quantity"] if best else fields.get("quantity", 0),
             best_available=best is not None,
             accessible=bool(best and best["accessible"]),
-            key=key or "",
         )
+
+
+# --- The same for the many: see Note [Who judges a body]
+
+IdText = Annotated[str, Meta(pattern=f"^{UUID_TEXT}", max_length=36)]
+Label = Annotated[str, Meta(pattern=r"^[^\s\0]([^\0]*[^\s\0])?\Z", max_length=LONGEST_LABEL)]
+Labels = Annotated[tuple[Label, ...], Meta(min_length=1, max_length=MOST_SEATS)]
+Places = Annotated[int, Meta(ge=1, le=MOST_PLACES)]
+
+
+class PlainBest(msgspec.Struct, forbid_unknown_fields=True):
+    quantity: Places
+    ticket_type: IdText | UnsetType = UNSET
+    accessible: bool = False
+
+
+class PlainAsk(msgspec.Struct, forbid_unknown_fields=True):
+    """A body as well-behaved clients send it.
+
+    Note [Who judges a body]
+    DRF's serializer is thorough and slow; msgspec takes what is plainly right fifty times as fast. So `AskFields` alone says
+    what is wrong, and why: whatever isn't plainly right is read again by it, and may still be accepted (2.0 places, a label with
+    a space behind it). What must never be is that msgspec takes what `AskFields` refuses, or reads it otherwise;
+    `tests/reservations/test_serializers.py` compares the two.
+    """
+
+    session: IdText
+    seats: Labels | UnsetType = UNSET
+    best_available: PlainBest | UnsetType = UNSET
+    ticket_type: IdText | UnsetType = UNSET
+    quantity: Places | UnsetType = UNSET
+
+
+_plain = msgspec.json.Decoder(PlainAsk)
+
+
+def plain_ask(body: bytes) -> Ask | None:
+    """The ask, if it is plainly right; None leaves it to `AskFields`."""
+    try:
+        said = _plain.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    session, best = UUID(said.session), said.best_available
+    if said.seats and not (best or said.ticket_type or said.quantity):
+        return Ask(session=session, seats=said.seats)
+    if best and not (said.seats or said.ticket_type or said.quantity):
+        ticket_type = UUID(best.ticket_type) if best.ticket_type else None
+        return Ask(
+            session=session,
+            ticket_type=ticket_type,
+            quantity=best.quantity,
+            best_available=True,
+            accessible=best.accessible,
+        )
+    if said.ticket_type and said.quantity and not (said.seats or best):
+        return Ask(session=session, ticket_type=UUID(said.ticket_type), quantity=said.quantity)
+    return None
 
 
 class Conflict(serializers.Serializer[Any]):
