@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.core.signals import request_finished
 from django.test import RequestFactory
 
 from config.wsgi import application
@@ -34,3 +35,22 @@ class TestBodyInChunks:
     def test_is_refused_when_it_is_too_large(self, size: int) -> None:
         status, kind, answer = post(b'{"username": "' + b"a" * size)
         assert (status, kind, answer["code"]) == ("413", PROBLEM, "too_large")
+
+
+class TestAnswer:
+    def test_that_is_whole_goes_out_whole(self) -> None:
+        closed: list[str] = []
+        request_finished.connect(receiver := lambda **_signal: closed.append("finished"), weak=False)
+        try:
+            said = application(RequestFactory().get("/health/live").environ, lambda *_told: None)
+        finally:
+            request_finished.disconnect(receiver)
+        assert isinstance(said, list)
+        assert len(said) == 1
+        assert closed == ["finished"]
+
+    def test_that_is_a_file_is_streamed(self) -> None:
+        said = application(RequestFactory().get("/static/sessions_app/site.css").environ, lambda *_told: None)
+        assert not isinstance(said, list)
+        assert b"".join(said)
+        said.close()
