@@ -1,4 +1,4 @@
-"""Middleware that only pages and the admin need; the REST API passes them all in one step (docs/adr/0009).
+"""Middleware that only pages and the admin need; the REST API passes them all in one step (docs/adr/0010).
 
 The API has no session, messages, `request.user` or nonce: its views read the token or the buyer's cookie, and check the CSRF token
 that goes with the cookie, themselves (`config.identity`). What else it needs of these, `ApiMiddleware` does.
