@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import itertools
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
@@ -40,6 +41,14 @@ NOT_OF_AN_END = (
     "lines", "total", "held_at", "settled_at", "changed_at", "extensions", "duplicate_of", "scope", "key", "fingerprint",
 )  # fmt: skip
 REASONS = {SeatStatus.HELD: "held", SeatStatus.SOLD: "sold", SeatStatus.BLOCKED: "blocked"}
+
+
+class CannotMove(Exception):
+    """`conflicts`: seat → why: held, sold, blocked, price (another one), unknown, not_theirs, uneven (more or fewer than it leaves)."""
+
+    def __init__(self, conflicts: dict[str, str]) -> None:
+        super().__init__(str(conflicts))
+        self.conflicts = conflicts
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -450,6 +459,65 @@ def sell(locked: Locked, *, sale: uuid.UUID) -> list[Seat]:
     locked.news.seats(locked.session, "seat.sold", dict.fromkeys([seat.label for seat in seats], SeatStatus.SOLD))
     locked.news.reservation(reservation, "reservation.confirmed")
     return seats
+
+
+def move(locked: Locked, seats: Sequence[str], to: Sequence[str]) -> list[tuple[Seat, Seat]]:
+    """Give the reservation other free seats for some of its own, one for one and each for what it cost; each old with its new.
+
+    Raises: CannotMove.
+    """
+    reservation, session = locked.reservation, locked.session
+    rows = lock_seats(session.pk, {*seats, *to})
+    types = {kind.pk: kind for kind in TicketType.objects.filter(session=session.pk)}
+    lines = {line["seat"]: line for line in reservation.lines}
+    conflicts = _conflicts_of_move(reservation, seats, to, rows)
+    if conflicts:
+        raise CannotMove(conflicts)
+    left = {label: types[rows[label].ticket_type_id] for label in to}
+    pairs = []
+    for label in seats:
+        found = _for_the_same(lines[label], left)
+        if found is None:
+            raise CannotMove(dict.fromkeys(left, "price"))
+        del left[found]
+        pairs.append((rows[label], rows[found]))
+    for old, new in pairs:
+        new.status, new.reservation_id, new.held_until = old.status, old.reservation_id, old.held_until
+        old.status, old.reservation_id, old.held_until = SeatStatus.FREE, None, None
+        kind = types[new.ticket_type_id]
+        lines[old.label] |= {"seat": new.label, "ticket_type": str(kind.pk), "name": kind.name}
+    Seat.objects.bulk_update(itertools.chain(*pairs), ["status", "reservation_id", "held_until"])
+    reservation.seats = [line["seat"] for line in reservation.lines]
+    _save(locked, "seats", "lines")
+    changes = {seat.label: SeatStatus(seat.status) for seat in itertools.chain(*pairs)}
+    locked.news.seats(session, "seat.moved", changes, gained=0)
+    locked.news.moved(reservation, before=[old.label for old, _new in pairs], to=[new.label for _old, new in pairs])
+    return pairs
+
+
+def _conflicts_of_move(
+    reservation: Reservation, seats: Sequence[str], to: Sequence[str], rows: dict[str, Seat]
+) -> dict[str, str]:
+    conflicts = {
+        label: "not_theirs"
+        for label in seats
+        if label not in rows or rows[label].reservation_id != reservation.pk or seats.count(label) > 1
+    }
+    for label in to:
+        if label not in rows:
+            conflicts[label] = "unknown"
+        elif rows[label].status != SeatStatus.FREE:
+            conflicts[label] = REASONS[SeatStatus(rows[label].status)]
+    if not conflicts and (not seats or len(set(to)) != len(seats)):
+        return dict.fromkeys(to or seats, "uneven")
+    return conflicts
+
+
+def _for_the_same(line: dict[str, Any], left: dict[str, TicketType]) -> str | None:
+    """A seat of the line's own type, whatever that costs by now; else one of another type at the line's price."""
+    own = (label for label, kind in left.items() if str(kind.pk) == line["ticket_type"])
+    alike = (label for label, kind in left.items() if kind.price == line["price"]["amount"])
+    return next(itertools.chain(own, alike), None)
 
 
 def _seats_of(reservation: Reservation) -> QuerySet[Seat]:

@@ -11,7 +11,7 @@ import datetime as dt
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
@@ -57,18 +57,19 @@ class Announcements:
         self._sessions: dict[uuid.UUID, Session] = {}
         self._stock: dict[uuid.UUID, tuple[uuid.UUID, int]] = {}
         self._reservations: list[Reservation] = []
+        self._given_up: list[Standing] = []
         self._sales: dict[uuid.UUID, dict[str, Any]] = {}
         self._outcomes: list[tuple[str, float]] = []  # with the seconds since acceptance
         self._replies: dict[str, list[tuple[uuid.UUID, dict[str, Any]]]] = defaultdict(list)
 
-    def seats(self, session: Session, event: str, changes: dict[str, SeatStatus]) -> None:
-        """The next version of the session's map."""
+    def seats(self, session: Session, event: str, changes: dict[str, SeatStatus], *, gained: int | None = None) -> None:
+        """The next version of the session's map. `gained`: how many more seats are free, where `GAINED` doesn't tell."""
         if not changes:
             return
         letters = {label: str(letter.value) for label, letter in changes.items()}
         diff = self._diffs.setdefault(session.pk, _Diff(session.map_version, session.map_version, {}))
         session.map_version = diff.version = session.map_version + 1
-        session.free_seats += sum(map(GAINED.__getitem__, changes.values()))
+        session.free_seats += sum(map(GAINED.__getitem__, changes.values())) if gained is None else gained
         diff.available = session.free_seats
         diff.changes.update(letters)
         self._sessions[session.pk] = session
@@ -94,6 +95,18 @@ class Announcements:
                     event=event, session=reservation.session_id, buyer=reservation.buyer, facts=reservation.facts()
                 )
             )
+
+    def moved(self, reservation: Reservation, *, before: Sequence[str], to: Sequence[str]) -> None:
+        """It left the seats `before` for as many others; its buyer is told, and their claims are given up."""
+        self._given_up.append(
+            dataclasses.replace(_standing(reservation, now=self.now), seats=before, ticket_type=None, milliseconds=0)
+        )
+        self.reservation(reservation)
+        self.fact(
+            "reservation.moved",
+            reservation=reservation,
+            facts={**reservation.facts(), "from": list(before), "to": list(to)},
+        )
 
     def sold(self, reservation: Reservation, *, sale: dict[str, Any]) -> None:
         """Its buyer is told the whole sale."""
@@ -146,7 +159,7 @@ class Announcements:
     def _keep_claims(self) -> None:
         elapsed = dt.timedelta(seconds=time.monotonic() - self._began)
         latest = {reservation.pk: reservation for reservation in self._reservations}
-        claims.upkeep([_standing(row, now=self.now + elapsed) for row in latest.values()])
+        claims.upkeep([*self._given_up, *(_standing(row, now=self.now + elapsed) for row in latest.values())])
 
 
 def _standing(reservation: Reservation, *, now: dt.datetime) -> Standing:

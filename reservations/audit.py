@@ -175,9 +175,15 @@ CHECKS = [
         name="overtaken",
         says="of two who wanted the same seat, the later arrival was settled first",
         sql=f"""
-            WITH wanted AS (
+            WITH moved AS (
+                SELECT (facts ->> 'reservation')::uuid AS id, ARRAY(SELECT jsonb_array_elements_text(facts -> 'seats')) AS asked
+                FROM realtime_event WHERE name = 'reservation.held' AND facts ->> 'reservation' IN (
+                    SELECT facts ->> 'reservation' FROM realtime_event WHERE name = 'reservation.moved'
+                )
+            ), wanted AS (
                 SELECT id, session_id, arrival, settled_at, true AS won, seat, fingerprint, ticket_type_id, quantity
-                FROM reservations_reservation CROSS JOIN unnest(seats) AS seat WHERE held_at IS NOT NULL
+                FROM reservations_reservation LEFT JOIN moved USING (id)
+                CROSS JOIN unnest(coalesce(asked, seats)) AS seat WHERE held_at IS NOT NULL
                 UNION ALL
                 SELECT id, session_id, arrival, settled_at, false, conflict ->> 'seat', fingerprint, ticket_type_id, quantity
                 FROM reservations_reservation CROSS JOIN jsonb_array_elements(conflicts) AS conflict

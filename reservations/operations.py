@@ -28,7 +28,7 @@ from reservations.claims import NoClaims, Standing
 from reservations.hold_request import HoldRequest
 from reservations.models import CancelMark, InboxRequest, Reservation, Status
 from reservations.queries import MAX_EXTENSIONS, reservation_body
-from sessions_app.models import Session
+from sessions_app.models import Seat, Session
 
 log = structlog.get_logger(__name__)
 
@@ -378,6 +378,39 @@ def lock_held(*, reservation_id: uuid.UUID, buyer: uuid.UUID | None) -> allocati
             return locked
         case _:
             raise NotHeld(reservation.status)
+
+
+def move_seats(
+    *,
+    reservation_id: uuid.UUID,
+    seats: Sequence[str],
+    to: Sequence[str],
+    follow: Callable[[allocation.Locked, list[tuple[Seat, Seat]]], None],
+) -> None:
+    """Staff gives a hold or a purchase other free seats for these of its own, at the same price; its time and its total stay.
+
+    `follow` takes along, in the same transaction, what else names the seats: tickets, which this app doesn't know.
+
+    Raises: allocation.CannotMove, ReservationExpired, NotHeld, PaymentInProgress, Reservation.DoesNotExist.
+    """
+    session = Reservation.objects.values_list("session_id", flat=True).get(pk=reservation_id)
+    _with_retries(partial(_expire_some, session, EXPIRE_CHUNK))  # a hold that ran out is no obstacle
+    with transaction.atomic(durable=True):
+        locked = allocation.lock_reservation(reservation_id=reservation_id, buyer=None)
+        _require_seats(locked)
+        follow(locked, allocation.move(locked, seats, to))
+        announce(locked.news)
+
+
+def _require_seats(locked: allocation.Locked) -> None:
+    """Held or bought, and nobody is paying just now. Raises: ReservationExpired, NotHeld, PaymentInProgress."""
+    reservation = locked.reservation
+    if reservation.status == Status.PAYING:
+        raise PaymentInProgress
+    if reservation.status == Status.EXPIRED or reservation.is_over_at(locked.now):
+        raise ReservationExpired
+    if reservation.status not in {Status.HELD, Status.CONFIRMED}:
+        raise NotHeld(reservation.status)
 
 
 def expire_holds(*, limit: int = 50_000) -> int:

@@ -28,6 +28,9 @@ class PaymentStatus(models.TextChoices):
     VOIDED = "voided", _("voided")
 
 
+OPEN = (PaymentStatus.STARTED, PaymentStatus.AUTHORISED)  # attempts on their way
+
+
 class Payment(models.Model):
     """One attempt to pay for a reservation; its id is the gateway's idempotency key."""
 
@@ -95,7 +98,7 @@ class Sale(models.Model):
         ]
         indexes = [
             models.Index(fields=["buyer", "-id"], name="sale_of_buyer"),  # Purchase history.
-            models.Index(fields=["session"], name="sale_of_session"),  # Sales at a glance.
+            models.Index(fields=["session"], name="sale_of_session"),  # Sales at a glance: what a session took.
         ]
 
     def __str__(self) -> str:

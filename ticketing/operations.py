@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
@@ -19,18 +20,19 @@ from django.db.models.functions import Now
 from prometheus_client import Counter
 
 from reservations import allocation, replies
+from reservations import operations as reserving
 from reservations.announcements import Announcements
 from reservations.claims import NoClaims
 from reservations.models import Status
 from reservations.operations import announce, lock_held
+from sessions_app.models import Seat
 from ticketing.gateways import Gateway, GatewayTimeout, Standing, fake
-from ticketing.models import Payment, PaymentStatus, Sale, Ticket, User
+from ticketing.models import OPEN, Payment, PaymentStatus, Sale, Ticket, TicketStatus, User
 from ticketing.queries import find_sale, sale_body, sales_of
 
 log = structlog.get_logger(__name__)
 
 PIN = dt.timedelta(minutes=10)  # how long a payment may keep seats beyond their hold; the sweep settles it long before
-OPEN = (PaymentStatus.STARTED, PaymentStatus.AUTHORISED)
 SWEEP_AFTER = dt.timedelta(seconds=15)  # longer than the gateway's deadline: nobody works on it any more
 
 payments = Counter("frontrow_payments_total", "Payment attempts that ended, by outcome.", ["outcome"])
@@ -240,6 +242,30 @@ def sweep_payments(*, limit: int = 200) -> int:
         log.warning("payment.swept", payment=str(payment_id))
         settle_payment(payment_id=payment_id)
     return len(swept)
+
+
+def move_seats(*, reservation_id: uuid.UUID, seats: Sequence[str], to: Sequence[str]) -> None:
+    """Staff gives a hold or a purchase other free seats at the same price. Tickets go along: same code, still valid.
+
+    Raises: allocation.CannotMove, ReservationExpired, NotHeld, PaymentInProgress, Reservation.DoesNotExist.
+    """
+    reserving.move_seats(reservation_id=reservation_id, seats=seats, to=to, follow=_take_tickets_along)
+
+
+def _take_tickets_along(locked: allocation.Locked, moved: list[tuple[Seat, Seat]]) -> None:
+    sale = Sale.objects.filter(reservation=locked.reservation).first()
+    if sale is None:
+        return  # not paid for yet
+    sale.lines = locked.reservation.lines
+    sale.save(update_fields=["lines"])
+    new_seats = {old.pk: new for old, new in moved}
+    tickets = list(Ticket.objects.filter(sale=sale, seat__in=new_seats).exclude(status=TicketStatus.VOID))
+    for ticket in tickets:
+        assert ticket.seat_id is not None
+        ticket.seat = new_seats[ticket.seat_id]
+        ticket.ticket_type_id = ticket.seat.ticket_type_id
+    Ticket.objects.bulk_update(tickets, ["seat", "ticket_type"])
+    locked.news.sold(locked.reservation, sale=sale_body(find_sale(sale.pk, buyer=sale.buyer)))
 
 
 @transaction.atomic(durable=True)

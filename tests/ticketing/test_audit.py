@@ -26,6 +26,7 @@ from tests.factories import StockFactory
 from tests.processes import free_port
 from tests.reservations.test_holding import another_connection, request_for, run_out
 from tests.ticketing.test_paying import pay
+from ticketing import operations as paying
 from ticketing.management.commands.audit import CHECKS
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -151,6 +152,26 @@ class TestOrder:
         operations.settle([early])
         assert Reservation.objects.get(pk=early.id).status == Status.HELD
         assert len(found("overtaken")) == 1
+
+    def test_finds_it_though_staff_moved_one_of_them(
+        self, session: Session, bruno: uuid.UUID, early: HoldRequest
+    ) -> None:
+        late = request_for(session, "A2", buyer=bruno, arrival=EPOCH + 2)
+        for request in (late, early):
+            operations.settle([request])
+        paying.move_seats(reservation_id=late.id, seats=["A2"], to=["D1"])
+        assert len(found("overtaken")) == 1
+
+    def test_compares_nobody_by_seats_that_staff_gave_them(
+        self, session: Session, ana: uuid.UUID, bruno: uuid.UUID, early: HoldRequest
+    ) -> None:
+        first = request_for(session, "A1", buyer=ana, arrival=EPOCH)
+        late = request_for(session, "C3", buyer=bruno, arrival=EPOCH + 2)
+        for request in (first, late, early):
+            operations.settle([request])
+        operations.release(reservation_id=first.id, buyer=ana)
+        paying.move_seats(reservation_id=late.id, seats=["C3"], to=["A1"])
+        assert found("overtaken") == []
 
     def test_compares_nobody_over_a_change_of_epoch(
         self, session: Session, bruno: uuid.UUID, early: HoldRequest
