@@ -9,7 +9,7 @@
  */
 
 import { get, post, remove } from "../sessions_app/api.js";
-import { count, money, say } from "../sessions_app/words.js";
+import { count, listed, money, say } from "../sessions_app/words.js";
 import { Countdown } from "./countdown.js";
 
 const UNSETTLED = new Set(["queued", "paying"]);
@@ -61,7 +61,10 @@ export class HoldPanel extends EventTarget {
     if (before?.id !== reservation.id || !LIVE.has(reservation.status)) this.clearMessage();
     if (UNSETTLED.has(reservation.status)) this.#refreshSoon(POLL);
     this.#paint(reservation);
-    if (before?.id !== reservation.id || before.status !== reservation.status) {
+    const isMoved = before?.id === reservation.id && before.seats.length > 0 && before.seats.join() !== reservation.seats.join();
+    if (isMoved) this.#alert(say("moved", { seats: listed(reservation.seats.map(this.nameSeat)) }));
+    if (isMoved) this.dispatchEvent(new CustomEvent("change", { detail: { before, now: reservation } }));
+    else if (before?.id !== reservation.id || before.status !== reservation.status) {
       this.dispatchEvent(new CustomEvent("change", { detail: { before, now: reservation } }));
       if (asked || (before && reservation.status !== "confirmed")) this.#lead();
     }

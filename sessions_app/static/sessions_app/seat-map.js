@@ -3,6 +3,7 @@
  * The seat map: one SVG, one listener, one tab stop. The server draws it; this keeps it true and lets a buyer choose.
  *
  * What a seat shows, strongest first: mine, chosen, lost, and else its status, one letter: f free, h held, s sold, b blocked.
+ * The box office's map (`desk`) lets its people choose seats in any state, and shows that state in what is chosen.
  *
  * @typedef {{label: string, element: SVGUseElement, row: string, section: string, number: string, x: number, y: number,
  *   type: string, kind: string, status: string}} Seat
@@ -23,11 +24,17 @@ export class SeatMap extends EventTarget {
   #zoom = 0;
   /** @type {number[]} */ #zooms = ZOOMS;
   #asking = false;
+  /** @type {Seat | null} */ #last = null;
   locked = false;
+  /** Which seats may be chosen just now. @type {(seat: Seat) => boolean} */
+  mayChoose = (seat) => seat.status === "f";
+  /** What else is known of a seat. @type {(seat: Seat) => string} */
+  note = () => "";
 
-  /** @param {HTMLElement} root @param {TicketType[]} types @param {number} most seats a buyer may choose */
-  constructor(root, types, most) {
+  /** @param {HTMLElement} root @param {TicketType[]} types @param {number} most seats that may be chosen @param {{desk?: boolean}} [options] */
+  constructor(root, types, most, { desk = false } = {}) {
     super();
+    this.desk = desk;
     this.root = root;
     this.types = new Map(types.map((type) => [type.id, type]));
     this.most = most;
@@ -62,7 +69,8 @@ export class SeatMap extends EventTarget {
       const seat = this.#seatOf(event);
       if (!seat) return;
       this.#stand(seat);
-      this.toggle(seat.label);
+      if (event.shiftKey && this.desk) this.#reach(seat);
+      else this.toggle(seat.label);
     });
     grid.addEventListener("keydown", (event) => this.#key(event));
     grid.addEventListener("focusin", (event) => {
@@ -83,8 +91,10 @@ export class SeatMap extends EventTarget {
   #key(event) {
     const from = this.#current;
     if (!from || event.altKey || event.ctrlKey || event.metaKey) return;
-    if (event.key === "Enter" || event.key === " ") this.toggle(from.label);
-    else {
+    if (event.key === "Enter" || event.key === " ") {
+      if (event.shiftKey && this.desk) this.#reach(from);
+      else this.toggle(from.label);
+    } else {
       const to = this.#neighbour(from, event.key);
       if (to === undefined) return;
       if (to) this.#go(to);
@@ -94,9 +104,8 @@ export class SeatMap extends EventTarget {
 
   /** The seat next to `from` as they lie in the hall; null at the edge, undefined for a key that moves nothing. @param {Seat} from @param {string} key */
   #neighbour(from, key) {
-    const inRow = () => [...this.seats.values()].filter((seat) => seat.row === from.row && seat.section === from.section);
-    if (key === "Home") return inRow()[0];
-    if (key === "End") return inRow().at(-1);
+    if (key === "Home") return this.#rowOf(from)[0];
+    if (key === "End") return this.#rowOf(from).at(-1);
     /** @type {Record<string, [number, number]>} */
     const ways = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] };
     const way = ways[key];
@@ -113,6 +122,11 @@ export class SeatMap extends EventTarget {
       if (far < least) [best, least] = [seat, far];
     }
     return best;
+  }
+
+  /** @param {Seat} seat */
+  #rowOf(seat) {
+    return [...this.seats.values()].filter(({ row, section }) => row === seat.row && section === seat.section);
   }
 
   /** @param {Seat} seat */
@@ -149,20 +163,34 @@ export class SeatMap extends EventTarget {
     if (!seat || this.locked) return;
     if (this.chosen.delete(label)) this.#changed(seat, "unchosen");
     else if (this.#mine.has(label)) this.#tell(seat);
-    else if (seat.status !== "f") this.#announce("seat-taken", { seat: this.describe(seat) });
+    else if (!this.mayChoose(seat)) this.#announce("seat-taken", { seat: this.describe(seat) });
     else if (this.chosen.size >= this.most) this.#announce("limit", { n: this.most });
     else {
       this.#lost.delete(label);
       this.chosen.add(label);
+      this.#last = seat;
       this.#changed(seat, "chosen");
     }
   }
 
-  clear() {
+  /** Choose from the seat chosen last to this one, where both stand in one row. @param {Seat} seat */
+  #reach(seat) {
+    const row = this.#rowOf(seat);
+    const ends = [row.indexOf(this.#last ?? seat), row.indexOf(seat)].sort((one, other) => one - other);
+    const reached = ends[0] < 0 ? [seat] : row.slice(ends[0], ends[1] + 1);
+    reached.filter(({ label }) => !this.chosen.has(label)).forEach(({ label }) => this.toggle(label));
+  }
+
+  /** Choose these seats and no others. @param {Iterable<string>} labels */
+  choose(labels) {
     const before = [...this.chosen];
-    this.chosen.clear();
-    before.forEach((label) => this.#paint(label));
+    this.chosen = new Set(labels);
+    for (const label of new Set([...before, ...this.chosen])) this.#paint(label);
     this.dispatchEvent(new CustomEvent("choice"));
+  }
+
+  clear() {
+    this.choose([]);
   }
 
   /** @param {Seat} seat @param {string} word */
@@ -205,7 +233,7 @@ export class SeatMap extends EventTarget {
     if (seat.status === status) return;
     seat.status = status;
     if (status === "f") this.#lost.delete(seat.label);
-    else if (this.chosen.has(seat.label) && !this.asking && !this.#mine.has(seat.label)) this.lose([seat.label]);
+    else if (this.chosen.has(seat.label) && !this.asking && !this.#mine.has(seat.label) && !this.mayChoose(seat)) this.lose([seat.label]);
     this.#paint(seat.label);
   }
 
@@ -247,7 +275,8 @@ export class SeatMap extends EventTarget {
     const seat = this.seats.get(label);
     if (!seat) return;
     const look = this.#look(seat);
-    const shape = look === "f" && seat.kind !== "standard" ? seat.kind : SHAPES[look];
+    const isTaken = this.desk && look === "chosen" && seat.status !== "f";
+    const shape = look === "f" && seat.kind !== "standard" ? seat.kind : SHAPES[isTaken ? /** @type {keyof typeof SHAPES} */ (seat.status) : look];
     seat.element.setAttribute("href", `#seat-${shape}`);
     seat.element.dataset.look = look;
     seat.element.setAttribute("aria-selected", String(look === "chosen" || look === "mine"));
@@ -261,9 +290,11 @@ export class SeatMap extends EventTarget {
     const price = this.types.get(seat.type)?.price;
     const parts = [this.name(seat.label)];
     if (seat.kind !== "standard") parts.push(say(`kind-${seat.kind}`));
+    if (this.desk && look === "chosen") parts.push(say(`status-${seat.status}`));
     parts.push(say(`status-${look}`));
-    if (price && (look === "f" || look === "chosen")) parts.push(money(price));
-    return parts.join(", ");
+    if (price && (look === "f" || (look === "chosen" && !(this.desk && seat.status !== "f")))) parts.push(money(price));
+    parts.push(this.note(seat));
+    return parts.filter(Boolean).join(", ");
   }
 
   /** “Row C seat 7”. @param {string} label */

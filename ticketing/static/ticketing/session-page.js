@@ -28,8 +28,8 @@ const shelf = /** @type {HTMLElement | null} */ (document.querySelector("[data-s
 const stock = shelf && new StockPicker(shelf, page.most);
 const panel = new HoldPanel(one("#hold-panel"), (seat) => map?.name(seat) ?? seat);
 const hold = /** @type {HTMLButtonElement} */ (one("#hold"));
-/** @type {Set<string>} */
-const bought = new Set();
+/** Seats by the reservation that bought them. @type {Map<string, string[]>} */
+const bought = new Map();
 let opensAt = page.on_sale_at ? Date.parse(page.on_sale_at) : 0;
 
 /** @param {string} text */
@@ -139,8 +139,8 @@ function statusOf({ seat, reason }) {
 
 panel.addEventListener("change", (event) => {
   const { now } = /** @type {CustomEvent<{now: Reservation}>} */ (event).detail;
-  if (now.status === "confirmed") now.seats.forEach((seat) => bought.add(seat));
-  map?.own([...bought, ...(panel.isLive && now.status !== "queued" ? now.seats : [])]);
+  if (now.status === "confirmed") bought.set(now.id, now.seats);
+  paintOwn();
   if (now.status === "held") {
     stock?.clear();
     map?.clear();
@@ -152,6 +152,12 @@ panel.addEventListener("change", (event) => {
   }
   paintChoice();
 });
+
+function paintOwn() {
+  const { reservation: now } = panel;
+  map?.own([...[...bought.values()].flat(), ...(now && panel.isLive && now.status !== "queued" ? now.seats : [])]);
+}
+
 payWith(/** @type {HTMLFormElement} */ (one("#payment")), panel);
 one('[data-part="again"]')?.addEventListener("click", () => {
   panel.root.hidden = true;
@@ -189,15 +195,21 @@ new LiveSocket("/ws/me", {
   message: (message) => {
     if (message.type !== "reservation:update") return;
     if (message.id === panel.reservation?.id) panel.take(message);
-    else if (!panel.isLive && !hold.hasAttribute("aria-busy")) adopt(message.id);
+    else if (message.status === "confirmed" || (!panel.isLive && !hold.hasAttribute("aria-busy"))) adopt(message.id);
   },
 });
 
-/** Take up a reservation of this session that was made elsewhere: before a reload, in another tab. @param {string} id */
+/**
+ * Take up a reservation of this session that was made elsewhere: before a reload, in another tab; or one that was paid for, and moved.
+ * @param {string} id
+ */
 async function adopt(id) {
   const answer = await get(`/reservations/${id}`);
-  if (!answer.ok || answer.body.session !== page.id || panel.isLive) return;
-  if (["queued", "held", "paying"].includes(answer.body.status)) panel.show(answer.body);
+  if (!answer.ok || answer.body.session !== page.id) return;
+  if (answer.body.status === "confirmed") {
+    bought.set(id, answer.body.seats);
+    paintOwn();
+  } else if (!panel.isLive && ["queued", "held", "paying"].includes(answer.body.status)) panel.show(answer.body);
 }
 
 async function recall() {
@@ -205,8 +217,8 @@ async function recall() {
   if (!answer.ok) return;
   /** @type {Reservation[]} */
   const own = answer.body.results.filter((/** @type {Reservation} */ { session }) => session === page.id);
-  own.filter(({ status }) => status === "confirmed").forEach(({ seats }) => seats.forEach((seat) => bought.add(seat)));
-  map?.own(bought);
+  own.filter(({ status }) => status === "confirmed").forEach(({ id, seats }) => bought.set(id, seats));
+  paintOwn();
   const live = own.find(({ status }) => ["queued", "held", "paying"].includes(status));
   if (live) panel.show(live);
 }
