@@ -29,6 +29,7 @@ urlpatterns = [
     path("api/schema", schema.SchemaView.as_view(), name="schema"),
     path("api/docs", schema.DocsView.as_view(), name="docs"),
     *(path(address.removeprefix("/"), view) for address, view in health.PROBES.items()),
+    path("admin/", include("ticketing.desk_urls")),
     path("admin/", admin.site.urls),
     path("i18n/", include("django.conf.urls.i18n")),
     path("", include("sessions_app.page_urls")),

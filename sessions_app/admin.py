@@ -8,9 +8,12 @@ from django.contrib import admin, messages
 from django.db.models import Count, QuerySet
 from django.forms import BaseModelFormSet, ModelForm
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.text import slugify
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
@@ -168,12 +171,13 @@ class TicketTypeInline(TabularInline):
 
 @admin.register(Session)
 class SessionAdmin(Undeletable, ModelAdmin):
-    list_display = ["show", "place", "starts_at", "state", "left", "price_from"]
+    list_display = ["show", "place", "starts_at", "state", "left", "price_from", "live_map"]
     list_filter = ["starts_at", "hall__venue", "hall", "cancelled_at"]
     search_fields = ["show__title", "room", "hall__name", "hall__venue__name"]
     date_hierarchy = "starts_at"
     autocomplete_fields = ["show", "hall"]
     actions = ["call_off"]
+    actions_detail = ["open_map"]
     list_per_page = 50
     readonly_fields = ["show", "hall", "currency", "cancelled_at", "map_version", "created_at"]
     add_fieldsets = [
@@ -250,6 +254,16 @@ class SessionAdmin(Undeletable, ModelAdmin):
         if called_off:
             text = ngettext("%(number)d session was called off.", "%(number)d sessions were called off.", called_off)
             self.message_user(request, text % {"number": called_off}, messages.SUCCESS)
+
+    @action(description=_("Live map"), url_path="live-map", icon="map", permissions=["view"])
+    def open_map(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return redirect("seat-desk", object_id)
+
+    @display(description=_("live map"))
+    def live_map(self, session: Session) -> SafeString:
+        return format_html(
+            '<a class="underline" href="{}">{}</a>', reverse("seat-desk", args=[session.pk]), gettext("Live map")
+        )
 
     @display(description=_("where"), ordering="room")
     def place(self, session: Session) -> str:

@@ -99,6 +99,7 @@ class Sale(models.Model):
         indexes = [
             models.Index(fields=["buyer", "-id"], name="sale_of_buyer"),  # Purchase history.
             models.Index(fields=["session"], name="sale_of_session"),  # Sales at a glance: what a session took.
+            models.Index(fields=["sold_at"], name="sale_by_time"),  # Sales at a glance: by day and hour.
         ]
 
     def __str__(self) -> str:

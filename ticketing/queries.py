@@ -8,8 +8,11 @@ from collections.abc import Collection
 from typing import Any
 
 from django.db.models import QuerySet
+from django.db.models.functions import Now
 
-from ticketing.models import Sale, Ticket
+from reservations.models import LIVE, Reservation, Status
+from sessions_app.models import Seat
+from ticketing.models import OPEN, Payment, Sale, Ticket, User
 
 
 def sales_of(buyer: uuid.UUID | None = None) -> QuerySet[Sale]:
@@ -66,3 +69,52 @@ def sale_body_of(sale_id: uuid.UUID | str | None) -> dict[str, Any] | None:
 def sale_bodies(sale_ids: Collection[uuid.UUID]) -> dict[str, dict[str, Any]]:
     """The bodies of sales that are known to be the asker's, by their ids as text."""
     return {str(sale.pk): sale_body(sale) for sale in sales_of().filter(pk__in=sale_ids)} if sale_ids else {}
+
+
+def holders(
+    session_id: uuid.UUID,
+    *,
+    seats: Collection[str] | None = None,
+    reservation: uuid.UUID | None = None,
+    limit: int,
+) -> list[dict[str, Any]]:
+    """Who holds or bought what, JSON-ready and newest first: all of it, or these seats, or this reservation.
+
+    Of a person no more than the buyer's id, and the name of an account.
+    """
+    if reservation is not None:
+        owners = {reservation}
+    elif seats is not None:
+        owned = Seat.objects.of(session_id).filter(label__in=seats).values_list("reservation_id", flat=True)
+        owners = {owner for owner in owned if owner is not None}
+    else:
+        owners = _owners(session_id, limit)
+    rows = Reservation.objects.filter(session=session_id, pk__in=owners, status__in=LIVE)
+    found = list(rows.exclude(status=Status.HELD, expires_at__lte=Now()).order_by("-id")[:limit])
+    names = dict(User.objects.filter(pk__in={row.buyer for row in found}).values_list("pk", "username"))
+    return [holder_body(row, username=names.get(row.buyer)) for row in found]
+
+
+def _owners(session_id: uuid.UUID, limit: int) -> set[uuid.UUID]:
+    """The newest reservations that have something, without a look at the many that have nothing: each way has its index."""
+    held = Reservation.objects.filter(session=session_id, status=Status.HELD, expires_at__gt=Now()).order_by("-id")
+    bought = Sale.objects.filter(session=session_id).order_by("-id")
+    paying = Payment.objects.filter(status__in=OPEN, reservation__session=session_id).order_by("-id")
+    return {
+        *held.values_list("pk", flat=True)[:limit],
+        *bought.values_list("reservation_id", flat=True)[:limit],
+        *paying.values_list("reservation_id", flat=True)[:limit],
+    }
+
+
+def holder_body(row: Reservation, *, username: str | None) -> dict[str, Any]:
+    return {
+        "reservation": str(row.pk),
+        "buyer": str(row.buyer),
+        "username": username,
+        "status": row.status,
+        "status_name": row.get_status_display(),
+        "held_until": row.claimed_until if row.status != Status.CONFIRMED else None,
+        "seats": list(row.seats),
+        "places": row.quantity,
+    }

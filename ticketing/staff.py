@@ -21,7 +21,7 @@ GROUPS: dict[str, dict[str, dict[str, list[str]]]] = {
             "tickettype": [*RUN, "delete"],
             "seat": ["view", "change"],
         },
-        "reservations": {"reservation": LOOK},
+        "reservations": {"reservation": ["view", "change"]},  # releasing and moving, on the live map
         "ticketing": {"sale": LOOK, "ticket": LOOK, "payment": LOOK, "refund": LOOK},
         "realtime": {"event": LOOK},
     },

@@ -1,0 +1,11 @@
+"""Pages of the admin that belong to no list: before the admin's own addresses, and for whoever may enter it."""
+
+from django.contrib import admin
+from django.urls import path
+
+from ticketing import desk
+
+urlpatterns = [
+    path("sessions/<uuid:session_id>/map", admin.site.admin_view(desk.seat_desk), name="seat-desk"),
+    path("sessions/<uuid:session_id>/holders", admin.site.admin_view(desk.seat_holders), name="seat-holders"),
+]
