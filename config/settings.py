@@ -364,6 +364,12 @@ UNFOLD: dict[str, Any] = {
             {
                 "title": _("Sold"),
                 "items": [
+                    {
+                        "title": _("At a glance"),
+                        "icon": "monitoring",
+                        "link": reverse_lazy("glance"),
+                        "permission": lambda request: request.user.has_perm("ticketing.view_payment"),
+                    },
                     _desk(_("Sales"), "receipt_long", "ticketing.sale"),
                     _desk(_("Tickets"), "confirmation_number", "ticketing.ticket"),
                     _desk(_("Reservations"), "hourglass_top", "reservations.reservation"),

@@ -3,9 +3,10 @@
 from django.contrib import admin
 from django.urls import path
 
-from ticketing import desk
+from ticketing import desk, glance
 
 urlpatterns = [
     path("sessions/<uuid:session_id>/map", admin.site.admin_view(desk.seat_desk), name="seat-desk"),
     path("sessions/<uuid:session_id>/holders", admin.site.admin_view(desk.seat_holders), name="seat-holders"),
+    path("glance", admin.site.admin_view(glance.glance), name="glance"),
 ]

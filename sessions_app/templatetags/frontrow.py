@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 
 from django import template
 from django.conf import settings
@@ -41,6 +42,12 @@ def money(amount: int | None, currency: str) -> str:
     symbol = FOREIGN.get(language, {}).get(currency) or SYMBOLS.get(currency)
     spaced = language == "pt-br" or symbol is None
     return f"{symbol or currency}{NBSP if spaced else ''}{number}"
+
+
+@register.filter
+def amounts(by_currency: Mapping[str, int]) -> str:
+    """“R$30.00 · €25.00”; a dash for nothing."""
+    return " · ".join(money(amount, currency) for currency, amount in sorted(by_currency.items())) or "\N{EN DASH}"
 
 
 @register.filter

@@ -146,3 +146,12 @@ def test_the_gate_sees_the_map_and_no_more(site: Site, window: Window) -> None:
     expect_look(gabi, "A1", "s")
     expect(gabi.locator("#desk-form, #holders")).to_have_count(0)
     expect_no_sideways_scroll(gabi)
+
+
+def test_sales_at_a_glance_fit_a_phone(site: Site, window: Window) -> None:
+    site.hold(site.new_session(), "A1", then_pay=True)
+    beto = window(**PHONE)
+    sign_in(beto)
+    beto.goto("/admin/glance")
+    expect(beto.get_by_role("img", name="Tickets sold by hour")).to_be_visible()
+    expect_no_sideways_scroll(beto)

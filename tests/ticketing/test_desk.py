@@ -157,7 +157,7 @@ class TestLooking:
 class TestWhoMay:
     def test_nobody_who_is_not_staff_looks(self, session: Session, client: Client) -> None:
         client.force_login(factories.UserFactory(), backend="django.contrib.auth.backends.ModelBackend")
-        for path in (page_of(session), reverse("seat-holders", args=[session.pk])):
+        for path in (page_of(session), reverse("seat-holders", args=[session.pk]), reverse("glance")):
             assert client.get(path).status_code == 302
             assert Client().get(path).status_code == 302
 
