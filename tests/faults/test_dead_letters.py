@@ -26,7 +26,7 @@ pytestmark = pytest.mark.fault
 @pytest.fixture(autouse=True)
 def _sound(site: Site) -> Iterator[None]:
     yield
-    until(lambda: not site.findings(), seconds=20, what="the audit finding nothing")
+    until(lambda: not site.findings(), seconds=60, what="the audit finding nothing")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -92,10 +92,10 @@ def test_poison_waits_for_a_person_while_its_neighbours_settle(site: Site) -> No
 
     until(
         lambda: all(bruno.status(request) == "held" for request in good),
-        seconds=40,
+        seconds=90,
         what="its neighbours being held",
     )
-    until(lambda: waits(site, poison), seconds=40, what="the poison being set aside")
+    until(lambda: waits(site, poison), seconds=90, what="the poison being set aside")
 
     listed = site.processes.manage("dead_letters", "list")
     assert str(poison.id) in listed
@@ -118,9 +118,9 @@ def test_requeued_poison_that_still_is_poison_comes_back_once(site: Site) -> Non
     ana, bruno = guest(site), guest(site)
     poison, good = poison_among_neighbours(site.owner.new_session(), ana, bruno)
     stand_in_line(site, poison, *good)
-    until(lambda: waits(site, poison), seconds=40, what="the poison being set aside")
+    until(lambda: waits(site, poison), seconds=90, what="the poison being set aside")
     site.processes.manage("dead_letters", "requeue", "--all")
-    until(lambda: "accepted_and_forgotten" in site.findings(), seconds=40, what="it having failed in the inbox")
+    until(lambda: "accepted_and_forgotten" in site.findings(), seconds=90, what="it having failed in the inbox")
     assert "rejected failed" in site.processes.manage("dead_letters", "drop", "--all", "--yes")
 
 
@@ -131,7 +131,7 @@ def test_what_a_crash_loop_pushed_out_is_settled_by_the_relay(site: Site) -> Non
     stand_in_line(site, *good, poison, where="given_up")
     until(
         lambda: all(bruno.status(request) == "held" for request in good),
-        seconds=40,
+        seconds=90,
         what="the innocent being held",
     )
     until(

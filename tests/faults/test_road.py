@@ -26,7 +26,7 @@ FINAL = {"held", "rejected", "expired", "cancelled", "confirmed"}
 @pytest.fixture(autouse=True)
 def _sound(site: Site) -> Iterator[None]:
     yield
-    until(lambda: not site.findings(), seconds=20, what="the audit finding nothing")
+    until(lambda: not site.findings(), seconds=60, what="the audit finding nothing")
 
 
 def statuses(answers: list[Answer | Exception]) -> Counter[int]:
@@ -120,7 +120,7 @@ class TestWorkers:
         finally:
             for worker in site.workers:
                 worker.resume()
-        until(lambda: all(settled(buyer, answer) for buyer, answer in accepted), seconds=20, what="all being settled")
+        until(lambda: all(settled(buyer, answer) for buyer, answer in accepted), seconds=60, what="all being settled")
         assert [buyer.status(answer.body["id"]) for buyer, answer in accepted] == ["held"] * 4
 
     def test_killed_lose_nothing(self, site: Site) -> None:
@@ -134,7 +134,7 @@ class TestWorkers:
                     worker.kill()
         assert {answer.status for _buyer, answer in accepted} == {202}
         site.workers[:] = [site.processes.worker(), site.processes.worker()]
-        until(lambda: all(settled(buyer, answer) for buyer, answer in accepted), seconds=40, what="all being settled")
+        until(lambda: all(settled(buyer, answer) for buyer, answer in accepted), seconds=90, what="all being settled")
         assert {buyer.status(answer.body["id"]) for buyer, answer in accepted} == {"held"}
 
     def test_killed_while_a_batch_waits_for_a_lock_settle_all_of_it_or_nothing_and_once(self, site: Site) -> None:
@@ -144,7 +144,7 @@ class TestWorkers:
             blocker.execute("SELECT FROM sessions_app_session WHERE id = %s FOR NO KEY UPDATE", [session])
             answers = race([partial(buyer.hold, session, f"A{1 + n % 4}") for n, buyer in enumerate(buyers)])
             assert statuses(answers) == {202: 4, 409: 4}
-            until(lambda: site.waiting_for_locks(), seconds=20, what="a batch waiting for the lock")
+            until(lambda: site.waiting_for_locks(), seconds=60, what="a batch waiting for the lock")
             for worker in site.workers:
                 worker.kill()
             blocker.rollback()
@@ -154,7 +154,7 @@ class TestWorkers:
             if isinstance(answer, Answer) and answer.status == 202
         ]
         site.workers[:] = [site.processes.worker(), site.processes.worker()]
-        until(lambda: all(settled(buyer, answer) for buyer, answer in accepted), seconds=40, what="all being settled")
+        until(lambda: all(settled(buyer, answer) for buyer, answer in accepted), seconds=90, what="all being settled")
         assert {buyer.status(answer.body["id"]) for buyer, answer in accepted} == {"held"}
 
 
@@ -172,7 +172,7 @@ class TestBroker:
             finally:
                 site.wire.up()
         assert {answer.status for _buyer, answer in accepted} == {202}
-        until(lambda: all(settled(buyer, answer) for buyer, answer in accepted), seconds=40, what="all being settled")
+        until(lambda: all(settled(buyer, answer) for buyer, answer in accepted), seconds=90, what="all being settled")
         assert {buyer.status(answer.body["id"]) for buyer, answer in accepted} == {"held"}
 
     def test_blocked_by_an_alarm_holds_up_neither_the_sale_nor_what_it_took_without_a_word(self, site: Site) -> None:
@@ -185,12 +185,12 @@ class TestBroker:
         try:
             accepted = [(buyer, buyer.hold(session, f"A{n + 1}")) for n, buyer in enumerate(buyers[:2])]
             assert {answer.status for _buyer, answer in accepted} == {202}
-            until(lambda: all(settled(*each) for each in accepted), seconds=20, what="all being settled")
+            until(lambda: all(settled(*each) for each in accepted), seconds=60, what="all being settled")
         finally:
             site.wire.up()
         assert {buyer.status(answer.body["id"]) for buyer, answer in accepted} == {"held"}
         accepted = [(buyer, buyer.hold(session, f"B{n + 1}")) for n, buyer in enumerate(buyers[2:4])]
-        until(lambda: all(settled(*each) for each in accepted), seconds=40, what="the sale going on")
+        until(lambda: all(settled(*each) for each in accepted), seconds=90, what="the sale going on")
         assert {buyer.status(answer.body["id"]) for buyer, answer in accepted} == {"held"}
 
     def test_that_is_back_settles_what_stands_in_the_inbox_before_what_comes_now(self, site: Site) -> None:
@@ -218,7 +218,7 @@ class TestBroker:
             assert epoch(late) > epoch(early)
             for worker in site.workers:
                 worker.resume()
-            until(lambda: settled(ana, early) and settled(bruno, late), seconds=40, what="both being settled")
+            until(lambda: settled(ana, early) and settled(bruno, late), seconds=90, what="both being settled")
         finally:
             for process in at_rest:
                 process.resume()
@@ -251,9 +251,9 @@ class TestRedis:
                 buy(buyers[n], seats[n % len(seats)])
 
         def cut_and_mend() -> None:
-            until(lambda: len(answers) >= 5, seconds=20, what="some having asked")
+            until(lambda: len(answers) >= 5, seconds=60, what="some having asked")
             site.redis_wire.down()
-            until(lambda: len(answers) >= 20, seconds=20, what="more having asked")
+            until(lambda: len(answers) >= 20, seconds=60, what="more having asked")
             site.redis_wire.up()
 
         try:
@@ -263,7 +263,7 @@ class TestRedis:
             site.redis_wire.up()
         assert {answer.status for _buyer, answer in answers} <= {202, 409}
         accepted = [(buyer, answer) for buyer, answer in answers if answer.status == 202]
-        until(lambda: all(settled(*each) for each in accepted), seconds=40, what="all being settled")
+        until(lambda: all(settled(*each) for each in accepted), seconds=90, what="all being settled")
         held = [answer.body["seats"] for buyer, answer in accepted if buyer.status(answer.body["id"]) == "held"]
         assert sorted(held) == sorted([seat] for seat in seats)
 
@@ -276,13 +276,13 @@ class TestRedis:
             accepted = [(buyer, buyer.hold(session, f"A{n}")) for n, buyer in enumerate(buyers[1:4], start=1)]
             assert {answer.status for _buyer, answer in accepted} == {202}
             until(
-                lambda: all(settled(buyer, answer) for buyer, answer in accepted), seconds=40, what="all being settled"
+                lambda: all(settled(buyer, answer) for buyer, answer in accepted), seconds=90, what="all being settled"
             )
         finally:
             site.redis_wire.up()
         states = [buyer.status(answer.body["id"]) for buyer, answer in accepted]
         assert states == ["rejected", "held", "held"]  # A1 was taken before
-        until(lambda: buyers[5].hold(session, "A4", wait=10).status == 201, seconds=40, what="Redis being used again")
+        until(lambda: buyers[5].hold(session, "A4", wait=10).status == 201, seconds=90, what="Redis being used again")
         assert all(answer.body["arrival"] > first.body["arrival"] for _buyer, answer in accepted)
 
     def test_that_forgot_everything_sells_no_seat_twice_and_repeats_no_arrival(self, site: Site) -> None:
@@ -295,7 +295,7 @@ class TestRedis:
         lost, won = bruno.hold(session, "A1"), bruno.hold(session, "A2")
         assert (lost.status, won.status) == (202, 202)
         assert held.body["arrival"] < lost.body["arrival"] < won.body["arrival"]
-        until(lambda: settled(bruno, lost) and settled(bruno, won), seconds=20, what="both being settled")
+        until(lambda: settled(bruno, lost) and settled(bruno, won), seconds=60, what="both being settled")
         assert bruno.call("GET", f"/reservations/{lost.body['id']}").body["conflicts"] == [
             {"seat": "A1", "reason": "held"}
         ]
