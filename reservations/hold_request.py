@@ -66,7 +66,7 @@ class HoldRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     accessible: bool = False
     key: str = ""
     scope: str = HOLD_SCOPE
-    fingerprint: str = ""  # of a request with a key: what must not change under it
+    fingerprint: str = ""  # what must not change under a key; the audit knows by it what was asked for
     reply_to: str = ""  # the web process that waits for the outcome, if one does
 
     @classmethod
@@ -93,7 +93,7 @@ class HoldRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             accessible=ask.accessible,
             key=ask.key,
             scope=ask.scope,
-            fingerprint=ask.fingerprint() if ask.key else "",
+            fingerprint=ask.fingerprint(),
             reply_to=reply_to,
         )
 
