@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import threading
 import time
 import uuid
@@ -165,7 +166,7 @@ class Courier:
         identity = str(uuid.uuid4())
         self._producer.publish(
             # Celery's message protocol, version 2: https://docs.celeryq.dev/en/stable/internals/protocol.html
-            msgspec.json.encode([[], arguments, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}]),
+            _as_json([[], arguments, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}]),
             content_type="application/json",
             content_encoding="utf-8",
             headers={
@@ -199,6 +200,14 @@ class Courier:
             self._connection.collapse() if hasattr(self._connection, "collapse") else self._connection.close()
         except PUBLISH_ERRORS as error:
             log.debug("courier.hang_up", error=repr(error))
+
+
+def _as_json(message: Any) -> bytes:
+    """What msgspec refuses is half a surrogate pair, which somebody else's dead letter may carry: that is escaped."""
+    try:
+        return msgspec.json.encode(message)
+    except UnicodeEncodeError:
+        return json.dumps(msgspec.to_builtins(message)).encode()
 
 
 @functools.cache

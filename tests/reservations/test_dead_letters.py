@@ -458,7 +458,7 @@ class TestSweep:
             msgspec.structs.replace(request_for(session, "A3", buyer=ana), arrival=2**64),
         ]
         rabbitmq.give_up(good, *unstorable)
-        rabbitmq.give_up(task="somebody.elses", words="?")
+        rabbitmq.give_up(task="somebody.elses", words="\ud800")
         assert dead_letters.sweep() == 2
         assert InboxRequest.objects.get().pk == good.id
         letters = waiting()
