@@ -185,7 +185,23 @@ def _expire_in_the_way(
 
 
 def _decide(request: HoldRequest, batch: _Batch) -> None:
-    session = batch.sessions[request.session]
+    reservation = _row_of(request, batch.sessions[request.session], batch.news)
+    refusal = _refusal(request, batch) or _take(request, reservation, batch)
+    if refusal:
+        for name, value in refusal.items():
+            setattr(reservation, name, value)
+    else:
+        batch.has[request.session, request.buyer] += reservation.quantity
+    if request.key and reservation.status != Status.REJECTED:
+        batch.keys[request.buyer, request.scope, request.key] = request.id
+    batch.decided.append(reservation)
+    batch.news.reservation(reservation, f"reservation.{reservation.status}")
+    if request.reply_to:
+        batch.news.reply(request.reply_to, request.id, reservation_body(reservation))
+
+
+def _row_of(request: HoldRequest, session: Session, news: Announcements) -> Reservation:
+    """As it was asked for, not decided yet."""
     reservation = new_row(
         Reservation,
         id=request.id,
@@ -199,24 +215,13 @@ def _decide(request: HoldRequest, batch: _Batch) -> None:
         key=request.key,
         fingerprint=request.fingerprint,
         accepted_at=request.accepted_at,
-        settled_at=batch.news.now,
-        changed_at=batch.news.now,
+        settled_at=news.now,
+        changed_at=news.now,
         lines=[],
         conflicts=[],
     )
     reservation.session = session
-    refusal = _refusal(request, batch) or _take(request, reservation, batch)
-    if refusal:
-        for name, value in refusal.items():
-            setattr(reservation, name, value)
-    else:
-        batch.has[request.session, request.buyer] += reservation.quantity
-    if request.key and reservation.status != Status.REJECTED:
-        batch.keys[request.buyer, request.scope, request.key] = request.id
-    batch.decided.append(reservation)
-    batch.news.reservation(reservation, f"reservation.{reservation.status}")
-    if request.reply_to:
-        batch.news.reply(request.reply_to, request.id, reservation_body(reservation))
+    return reservation
 
 
 def _refusal(request: HoldRequest, batch: _Batch) -> dict[str, Any]:
@@ -345,23 +350,10 @@ def _write(batch: _Batch, requests: Sequence[HoldRequest]) -> None:
 
 def refuse(request: HoldRequest, session: Session, news: Announcements, *, reason: str) -> Reservation:
     """Write a request down as ended without anything, whatever it asked for. The session is locked."""
-    reservation = Reservation.objects.create(
-        id=request.id,
-        session=session,
-        buyer=request.buyer,
-        status=Status.CANCELLED if reason == "released" else Status.REJECTED,
-        reason=reason,
-        arrival=request.arrival,
-        seats=list(request.seats),
-        ticket_type_id=request.ticket_type,
-        quantity=request.places,
-        scope=request.scope,
-        key=request.key,
-        fingerprint=request.fingerprint,
-        accepted_at=request.accepted_at,
-        settled_at=news.now,
-        changed_at=news.now,
-    )
+    reservation = _row_of(request, session, news)
+    reservation.status = Status.CANCELLED if reason == "released" else Status.REJECTED
+    reservation.reason = reason
+    reservation.save(force_insert=True)
     news.reservation(reservation, f"reservation.{reservation.status}")
     return reservation
 

@@ -208,7 +208,7 @@ def renumbered(requests: Sequence[HoldRequest], *, line: str) -> None:
                         request.arrival,
                         newest[request.session],
                         line,
-                        json.dumps(request.to_json()),
+                        request.encoded(),
                     ],
                     client=pipe,
                 )
