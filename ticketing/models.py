@@ -26,9 +26,12 @@ class PaymentStatus(models.TextChoices):
     DECLINED = "declined", _("declined")
     FAILED = "failed", _("failed")
     VOIDED = "voided", _("voided")
+    RETURNING = "returning", _("on its way back")
+    RETURNED = "returned", _("given back")
 
 
 OPEN = (PaymentStatus.STARTED, PaymentStatus.AUTHORISED)  # attempts on their way
+UNSETTLED = (*OPEN, PaymentStatus.RETURNING)  # what the sweep takes up
 
 
 class Payment(models.Model):
@@ -65,8 +68,15 @@ class Payment(models.Model):
             ),
         ]
         indexes = [
-            models.Index(fields=["started_at"], name="payment_open", condition=Q(status__in=["started", "authorised"]))
-        ]  # The sweep.
+            models.Index(
+                fields=["changed_at"],
+                name="payment_unsettled",
+                condition=Q(status__in=["started", "authorised", "returning"]),
+            ),  # The sweep.
+            models.Index(
+                fields=["changed_at"], name="payment_silent", condition=Q(reason="gateway_silent", status="failed")
+            ),  # The sweep: attempts that were given up without the gateway's word.
+        ]
 
     def __str__(self) -> str:
         return f"{self.get_status_display()} {self.id}"
@@ -135,6 +145,9 @@ class Ticket(models.Model):
     price = models.PositiveIntegerField(_("price"), help_text=_("In minor units."))
     code = models.CharField(_("code"), max_length=64, unique=True, default=new_code)
     status = models.CharField(_("status"), max_length=5, choices=TicketStatus, default=TicketStatus.VALID)
+    refund = models.ForeignKey(
+        "Refund", models.PROTECT, null=True, blank=True, related_name="tickets", verbose_name=_("refund")
+    )
     used_at = models.DateTimeField(_("used at"), null=True, blank=True)
     used_gate = models.CharField(_("gate"), max_length=60, blank=True)
 
@@ -156,9 +169,13 @@ class Ticket(models.Model):
         return f"{self.ticket_type.name} {self.seat.label if self.seat else ''}".strip()
 
 
+# --- Money that goes back, and where all of it is written down
+
+
 class RefundStatus(models.TextChoices):
     ASKED = "asked", _("asked")
     PAID_BACK = "paid_back", _("paid back")
+    REFUSED = "refused", _("refused by the gateway")
 
 
 class Refund(models.Model):
@@ -169,15 +186,75 @@ class Refund(models.Model):
     amount = models.PositiveBigIntegerField(_("amount"), help_text=_("In minor units."))
     reason = models.CharField(_("reason"), max_length=120, blank=True)
     status = models.CharField(_("status"), max_length=10, choices=RefundStatus, default=RefundStatus.ASKED)
+    asked_by = models.UUIDField(_("asked by"), null=True, blank=True)
     asked_at = models.DateTimeField(_("asked at"), db_default=Now())
+    changed_at = models.DateTimeField(_("changed at"), db_default=Now())
 
     class Meta:
         verbose_name = _("refund")
         verbose_name_plural = _("refunds")
         ordering = ["-id"]
+        indexes = [models.Index(fields=["changed_at"], name="refund_asked", condition=Q(status="asked"))]  # The sweep.
 
     def __str__(self) -> str:
         return f"{self.get_status_display()} {self.id}"
+
+
+class Account(models.TextChoices):
+    GATEWAY = "gateway", _("gateway clearing")  # what the gateways owe the house
+    REVENUE = "revenue", _("revenue")
+    FEES = "fees", _("gateways' fees")
+    REFUNDS = "refunds", _("refunds")
+    OWED = "owed", _("owed to buyers")  # promised back and not yet paid, or taken for nothing
+
+
+class LedgerEntry(models.Model):
+    """Half of a posting. Debits are above zero, credits below; a posting's entries sum to zero, and none is ever changed."""
+
+    id = models.BigAutoField(primary_key=True)
+    posting = models.UUIDField(_("posting"))
+    account = models.CharField(_("account"), max_length=10, choices=Account)
+    amount = models.BigIntegerField(_("amount"), help_text=_("In minor units; below zero: credit."))
+    currency = models.CharField(_("currency"), max_length=3)
+    payment = models.ForeignKey(Payment, models.PROTECT, related_name="entries", verbose_name=_("payment"))
+    refund = models.ForeignKey(
+        Refund, models.PROTECT, null=True, blank=True, related_name="entries", verbose_name=_("refund")
+    )
+    posted_at = models.DateTimeField(_("posted at"), db_default=Now())
+
+    class Meta:
+        verbose_name = _("ledger entry")
+        verbose_name_plural = _("ledger entries")
+        ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["posting"], name="ledger_of_posting"),  # Its balance, at the commit.
+            models.Index(fields=["posted_at"], name="ledger_by_time"),  # Reports.
+        ]
+        constraints = [models.CheckConstraint(condition=~Q(amount=0), name="ledger_entry_moves_something")]
+
+    def __str__(self) -> str:
+        return f"{self.get_account_display()} {self.amount} {self.currency}"
+
+
+# --- What gateways tell us
+
+
+class WebhookEvent(models.Model):
+    """Something a gateway told us; written with its effect, so that it has none the second time."""
+
+    gateway = models.CharField(_("gateway"), max_length=20)
+    event = models.CharField(_("event"), max_length=120)
+    kind = models.CharField(_("kind"), max_length=60)
+    received_at = models.DateTimeField(_("received at"), db_default=Now())
+
+    class Meta:
+        verbose_name = _("webhook event")
+        verbose_name_plural = _("webhook events")
+        ordering = ["-id"]
+        constraints = [models.UniqueConstraint(fields=["gateway", "event"], name="webhook_event_once_a_gateway")]
+
+    def __str__(self) -> str:
+        return f"{self.gateway} {self.event}"
 
 
 class SandboxCharge(models.Model):
@@ -196,6 +273,39 @@ class SandboxCharge(models.Model):
 
     def __str__(self) -> str:
         return f"{self.status} {self.attempt}"
+
+
+class SandboxRefund(models.Model):
+    """The sandbox's own record of money it paid back."""
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    charge = models.ForeignKey(SandboxCharge, models.PROTECT, related_name="refunds", verbose_name=_("sandbox charge"))
+    amount = models.PositiveBigIntegerField(_("amount"))
+
+    class Meta:
+        verbose_name = _("sandbox refund")
+        verbose_name_plural = _("sandbox refunds")
+
+    def __str__(self) -> str:
+        return f"{self.amount} {self.id}"
+
+
+class SandboxEvent(models.Model):
+    """A webhook that the sandbox has still to send, `times` over."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    attempt = models.UUIDField(_("attempt"))
+    kind = models.CharField(_("kind"), max_length=40)
+    times = models.PositiveSmallIntegerField(_("times"), default=1)
+    due_at = models.DateTimeField(_("due at"))
+
+    class Meta:
+        verbose_name = _("sandbox event")
+        verbose_name_plural = _("sandbox events")
+        ordering = ["due_at", "id"]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.attempt}"
 
 
 class Notification(models.Model):
