@@ -38,6 +38,7 @@ from rest_framework.views import set_rollback
 
 from reservations import front_door, lines, operations, queries, sale_facts
 from sessions_app import operations as catalogue
+from ticketing import codes, doors, transfers
 from ticketing import operations as ticketing_operations
 from ticketing import queries as ticketing_queries
 from ticketing.api import PaymentDeclined
@@ -74,6 +75,7 @@ def _named(seats: list[str]) -> dict[str, str]:
     return {"seats": ", ".join(seats[:10])}
 
 
+NO_SUCH_CODE = _("No ticket has this code.")
 BUSY_OFFICE = _("The box office is busy; try again.")
 
 
@@ -240,6 +242,55 @@ PROBLEMS: dict[type[BaseException], Known] = {
         "Payment declined",
         _("The payment was declined; nothing was charged."),
         facts=lambda error: {"reason": error.reason},
+    ),
+    # --- Tickets and doors
+    transfers.UnknownReceiver: Known(
+        400,
+        "unknown_receiver",
+        "Unknown receiver",
+        _("There is no account of that name."),
+        facts=lambda _error: _at("username", _("There is no account of that name.")),
+    ),
+    transfers.CannotPassOn: Known(
+        409,
+        "cannot_pass_on",
+        "Cannot be passed on",
+        _("This ticket is used or void, its session is over, or it is that buyer's already."),
+        facts=lambda error: {"reason": error.reason},
+    ),
+    codes.NotACode: Known(
+        404, "unknown_code", "Unknown code", NO_SUCH_CODE, facts=lambda _error: _at("code", NO_SUCH_CODE)
+    ),
+    doors.UnknownCode: Known(
+        404, "unknown_code", "Unknown code", NO_SUCH_CODE, facts=lambda _error: _at("code", NO_SUCH_CODE)
+    ),
+    codes.BadSignature: Known(
+        400,
+        "bad_signature",
+        "Not signed by us",
+        _("The code is damaged or forged."),
+        facts=lambda _error: _at("code", _("The code is damaged or forged.")),
+    ),
+    doors.TicketVoid: Known(
+        409,
+        "ticket_void",
+        "The ticket is void",
+        _("The ticket was refunded, or passed on and has another code now."),
+        facts=lambda error: {"reason": error.reason},
+    ),
+    doors.WrongSession: Known(
+        409,
+        "wrong_session",
+        "For another session",
+        _("The ticket is for another session."),
+        facts=lambda error: {"session": str(error.session)},
+    ),
+    doors.AlreadyUsed: Known(
+        409,
+        "already_used",
+        "Already used",
+        _("Somebody came in with this ticket already."),
+        facts=lambda error: {"used_at": rfc3339(error.used_at), "gate": error.gate},
     ),
     # --- A dependency is away; nothing was done
     sale_facts.FactsUnavailable: _unavailable(),

@@ -3,6 +3,7 @@
 `.env.example` lists the variables; `docs/operator.md` says when to change them.
 """
 
+import base64
 import logging
 import os
 import urllib.parse
@@ -45,6 +46,17 @@ def env_rate(name: str, default: str) -> tuple[float, int]:
     raise ImproperlyConfigured(f"{name} must read like 5/60 (five a second, sixty at once), not {env(name)!r}")
 
 
+def key_bytes(name: str, value: str) -> bytes:
+    """The 32 bytes of an Ed25519 key from base64, or none of nothing. The error never tells the value: it may be private."""
+    try:
+        key = base64.urlsafe_b64decode(value.replace("+", "-").replace("/", "_") + "=" * (-len(value) % 4))
+    except ValueError:
+        key = b"?"
+    if len(key) not in {0, 32}:
+        raise ImproperlyConfigured(f"{name} must be 32 bytes in base64")
+    return key
+
+
 def redis_database(url: str, number: int) -> str:
     """The same Redis, another of its numbered databases, `number` after the one in `url`."""
     parts = urllib.parse.urlsplit(url)
@@ -74,6 +86,12 @@ if PRODUCTION and not RATE_LIMITS:
 for _name in ("DATABASE_URL", "REDIS_URL", "CACHE_URL", "RABBITMQ_URL", "CELERY_BROKER_URL"):
     if PRODUCTION and "frontrow-demo" in env(_name):
         raise ImproperlyConfigured(f"{_name} carries the demo's password; production refuses it")
+
+# --- Ticket codes: signed, so that a gate without a connection can tell them from forged ones
+TICKET_SIGNING_KEY = key_bytes(
+    "TICKET_SIGNING_KEY", env("TICKET_SIGNING_KEY")
+)  # none: one that is made from SECRET_KEY
+TICKET_PUBLIC_KEYS = [key_bytes("TICKET_PUBLIC_KEYS", key) for key in env_list("TICKET_PUBLIC_KEYS")]  # signed before
 
 # --- Where it is reached
 ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", "" if PRODUCTION else "*")
@@ -267,6 +285,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
             ("Catalogue", "What is on, and what is left of it."),
             ("Holding seats", "All or nothing, first come, first served."),
             ("Sales and tickets", "Paying, and what was bought."),
+            ("Doors", "Letting people in, for gate staff."),
         )
     ],
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "persistAuthorization": False, "tryItOutEnabled": True},
@@ -372,6 +391,8 @@ UNFOLD: dict[str, Any] = {
                     },
                     _desk(_("Sales"), "receipt_long", "ticketing.sale"),
                     _desk(_("Tickets"), "confirmation_number", "ticketing.ticket"),
+                    _desk(_("Check-ins"), "door_front", "ticketing.checkin"),
+                    _desk(_("Transfers"), "forward", "ticketing.transfer"),
                     _desk(_("Reservations"), "hourglass_top", "reservations.reservation"),
                     _desk(_("Payments"), "payments", "ticketing.payment"),
                     _desk(_("Refunds"), "undo", "ticketing.refund"),

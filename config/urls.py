@@ -7,7 +7,7 @@ import reservations.urls
 import sessions_app.urls
 import ticketing.urls
 from config import auth_api, health, schema
-from ticketing import queries
+from ticketing import gate_api, queries
 
 handler400 = "config.problems.bad_request"
 handler403 = "config.problems.forbidden"
@@ -29,6 +29,7 @@ urlpatterns = [
     path("api/schema", schema.SchemaView.as_view(), name="schema"),
     path("api/docs", schema.DocsView.as_view(), name="docs"),
     *(path(address.removeprefix("/"), view) for address, view in health.PROBES.items()),
+    path(".well-known/frontrow-tickets.json", gate_api.public_keys, name="ticket-keys"),
     path("admin/", include("ticketing.desk_urls")),
     path("admin/", admin.site.urls),
     path("i18n/", include("django.conf.urls.i18n")),

@@ -15,7 +15,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from realtime.admin import ReadOnly
 from sessions_app.templatetags.frontrow import money
-from ticketing.models import Payment, Refund, Sale, SandboxCharge, Ticket, User
+from ticketing.models import CheckIn, Payment, Refund, Sale, SandboxCharge, Ticket, Transfer, User
 
 if TYPE_CHECKING:
     AccountAdmin = DjangoUserAdmin[User]
@@ -78,9 +78,17 @@ class SaleAdmin(ReadOnly, ModelAdmin):
         return sale.status, names[sale.status]
 
 
+class CheckInInline(ReadOnly, TabularInline):
+    model = CheckIn
+    fields = ["scanned_at", "outcome", "gate", "by", "recorded_at"]
+    readonly_fields = fields
+    extra = 0
+
+
 @admin.register(Ticket)
 class TicketAdmin(ReadOnly, ModelAdmin):
     list_display = ["id", "session", "seat", "ticket_type", "state", "used_at", "used_gate"]
+    inlines = [CheckInInline]
     list_filter = ["status", "session__starts_at", "session__hall"]
     search_fields = ["=code", "=id", "=sale__number", "seat__label", "session__show__title"]
     list_select_related = ["session__show", "seat", "ticket_type"]
@@ -94,6 +102,33 @@ class TicketAdmin(ReadOnly, ModelAdmin):
     )
     def state(self, ticket: Ticket) -> tuple[str, str]:
         return ticket.status, ticket.get_status_display()
+
+
+@admin.register(CheckIn)
+class CheckInAdmin(ReadOnly, ModelAdmin):
+    list_display = ["scanned_at", "state", "ticket", "gate", "by", "recorded_at"]
+    list_filter = ["outcome", "gate", "scanned_at", "ticket__session__hall"]
+    search_fields = ["=id", "=ticket__id", "ticket__seat__label", "gate", "by__username"]
+    list_select_related = ["ticket__seat", "ticket__ticket_type", "by"]
+    date_hierarchy = "scanned_at"
+    list_per_page = 50
+
+    @display(
+        description=_("outcome"),
+        ordering="outcome",
+        label={"admitted": "success", "already_used": "danger", "void": "danger", "wrong_session": "warning"},
+    )
+    def state(self, made: CheckIn) -> tuple[str, str]:
+        return made.outcome, made.get_outcome_display()
+
+
+@admin.register(Transfer)
+class TransferAdmin(ReadOnly, ModelAdmin):
+    list_display = ["passed_at", "ticket", "giver", "receiver"]
+    list_filter = ["passed_at", "ticket__session__hall"]
+    search_fields = ["=code", "=ticket__id", "=giver", "=receiver"]
+    list_select_related = ["ticket__seat", "ticket__ticket_type"]
+    list_per_page = 50
 
 
 @admin.register(Payment)

@@ -7,10 +7,8 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.http import HttpResponse
 from django.urls import reverse
 from django.utils.translation import get_language
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import exceptions
 from rest_framework.request import Request
@@ -29,12 +27,11 @@ from reservations import replies
 from reservations.api import IDEMPOTENCY_KEY, OF_BUYER, PREFER
 from reservations.breaker import Breaker
 from reservations.lines import PUBLISH_ERRORS, courier, jobs_queue
-from ticketing import operations, paper, queries
+from ticketing import operations, queries
 from ticketing.models import Payment, PaymentStatus
 from ticketing.serializers import (
     PAID_EXAMPLE,
     SALE_EXAMPLE,
-    OneTicketOut,
     Paid,
     PayFields,
     Paying,
@@ -178,51 +175,3 @@ class SaleView(BuyerAPIView):
     )
     def get(self, request: Request, sale: UUID) -> Response:
         return Response(queries.sale_body(as_staff_too(self.buyer, lambda owner: queries.find_sale(sale, buyer=owner))))
-
-
-class SalePaperView(BuyerAPIView):
-    @extend_schema(
-        operation_id="sales_tickets_pdf",
-        summary="The sale's tickets to print",
-        tags=[TAG],
-        responses={
-            (200, "application/pdf"): OpenApiTypes.BINARY,
-            **problems_of(401, 404, 429, 503),
-        },
-    )
-    def get(self, request: Request, sale: UUID) -> HttpResponse:
-        found = as_staff_too(self.buyer, lambda owner: queries.find_sale(sale, buyer=owner))
-        headers = {"Content-Disposition": f'inline; filename="tickets-{found.number}.pdf"', "Cache-Control": "private"}
-        return HttpResponse(paper.tickets_pdf(found), content_type="application/pdf", headers=headers)
-
-
-# --- Tickets
-
-
-class TicketView(BuyerAPIView):
-    @extend_schema(
-        operation_id="tickets_read",
-        summary="One ticket",
-        tags=[TAG],
-        responses={200: OneTicketOut, **problems_of(401, 404, 429, 503)},
-    )
-    def get(self, request: Request, ticket: UUID) -> Response:
-        found = as_staff_too(self.buyer, lambda owner: queries.find_ticket(ticket, buyer=owner))
-        more = {"sale": str(found.sale_id), "session": str(found.session_id), "used_at": found.used_at}
-        return Response({**queries.ticket_body(found), **more})
-
-
-class TicketCodeView(BuyerAPIView):
-    @extend_schema(
-        operation_id="tickets_qr",
-        summary="The ticket's code to scan",
-        tags=[TAG],
-        responses={
-            (200, "image/svg+xml"): OpenApiTypes.STR,
-            **problems_of(401, 404, 429, 503),
-        },
-    )
-    def get(self, request: Request, ticket: UUID) -> HttpResponse:
-        found = as_staff_too(self.buyer, lambda owner: queries.find_ticket(ticket, buyer=owner))
-        headers = {"Cache-Control": "private, max-age=3600"}
-        return HttpResponse(paper.qr_svg(found.code), content_type="image/svg+xml", headers=headers)

@@ -6,6 +6,40 @@ from realtime.audit import Check
 
 CHECKS = [
     Check(
+        name="used_without_a_check_in",
+        says="a used ticket has no check-in that let it in at that time, or a ticket that was let in is valid still",
+        sql="""
+            SELECT ticket.id AS ticket, ticket.status, ticket.used_at, scan.id AS check_in, scan.scanned_at
+            FROM ticketing_ticket AS ticket
+            LEFT JOIN ticketing_checkin AS scan ON scan.ticket_id = ticket.id AND scan.outcome = 'admitted'
+            WHERE (ticket.status = 'used' AND scan.scanned_at IS DISTINCT FROM ticket.used_at)
+                OR (ticket.status = 'valid' AND scan.id IS NOT NULL)
+        """,
+    ),
+    Check(
+        name="check_in_not_told_once",
+        says="a check-in isn't in the event log exactly once",
+        sql="""
+            SELECT scan.id AS check_in, scan.outcome, count(told.id) AS times FROM ticketing_checkin AS scan
+            JOIN ticketing_ticket AS ticket ON ticket.id = scan.ticket_id
+            LEFT JOIN realtime_event AS told
+                ON told.session = ticket.session_id AND told.name IN ('ticket.checked_in', 'ticket.refused')
+                AND told.facts ->> 'check_in' = scan.id::text
+            GROUP BY scan.id, scan.outcome HAVING count(told.id) <> 1
+        """,
+    ),
+    Check(
+        name="passed_on_without_a_transfer",
+        says="a ticket is with another buyer and was never passed on, or has the code from before it was",
+        sql="""
+            SELECT ticket.id AS ticket, ticket.code = last.code AS has_its_old_code FROM ticketing_ticket AS ticket
+            LEFT JOIN (
+                SELECT DISTINCT ON (ticket_id) ticket_id, code FROM ticketing_transfer ORDER BY ticket_id, id DESC
+            ) AS last ON last.ticket_id = ticket.id
+            WHERE (ticket.holder IS NOT NULL AND last.ticket_id IS NULL) OR ticket.code = last.code
+        """,
+    ),
+    Check(
         name="ticket_and_seat_disagree",
         says="a sold seat has no live ticket, or a live ticket's seat isn't sold for its sale",
         sql="""

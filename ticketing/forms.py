@@ -1,12 +1,47 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from django import forms
 from django.contrib.auth.forms import BaseUserCreationForm
 from django.utils.translation import gettext_lazy as _
 
-from ticketing.models import User
+from ticketing import transfers
+from ticketing.models import Ticket, User
+
+OBSTACLES = {
+    "used": _("Somebody came in with this ticket already."),
+    "void": _("This ticket is void."),
+    "over": _("The session is over."),
+    "own": _("That is your own name."),
+}
+
+
+class PassOnForm(forms.Form):
+    """To whom a ticket goes: the cleaned name is that buyer's id."""
+
+    username = forms.CharField(
+        label=_("Name of their account"),
+        max_length=150,
+        help_text=_("The name they sign in with."),
+        widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}),
+    )
+
+    def clean_username(self) -> UUID:
+        try:
+            return transfers.account(self.cleaned_data["username"])
+        except transfers.UnknownReceiver:
+            raise forms.ValidationError(_("There is no account of that name.")) from None
+
+    def pass_on(self, ticket: Ticket, *, giver: UUID) -> bool:
+        """Whether it was; else the form says why not."""
+        try:
+            transfers.pass_on(ticket_id=ticket.pk, giver=giver, receiver=self.cleaned_data["username"])
+        except transfers.CannotPassOn as error:
+            self.add_error("username", OBSTACLES[error.reason])
+            return False
+        return True
 
 
 class RegisterForm(BaseUserCreationForm):  # type: ignore[type-arg] # generic in the stubs only

@@ -100,6 +100,8 @@ def _confirmed(event: dict[str, Any]) -> Letter | None:
             "session": sale.session,
             "tickets": Ticket.objects.filter(sale=sale).select_related("seat", "ticket_type").order_by("id"),
             "link": settings.SITE_URL + reverse("sale", args=[sale.pk]),
+            "paper": settings.SITE_URL + reverse("api-sale-tickets-pdf", args=[sale.pk]),
+            "calendar": settings.SITE_URL + reverse("api-sale-calendar", args=[sale.pk]),
         },
     )
 
@@ -127,7 +129,37 @@ def _expired(event: dict[str, Any]) -> Letter | None:
     )
 
 
-LETTERS = {"reservation.confirmed": _confirmed, "reservation.expired": _expired}
+def _passed_on(event: dict[str, Any]) -> Letter | None:
+    """To accounts with an address: to the one that gave the ticket away, and to the one that has it now."""
+    buyer, received = UUID(event["buyer"]), event["event"] == "ticket.received"
+    address = _address_of(buyer)
+    if not address:
+        return None
+    rows = Ticket.objects.select_related("seat", "ticket_type", "session__show", "session__hall__venue")
+    ticket = rows.get(pk=event["facts"]["ticket"])
+    language = _language_of(buyer)
+    with translation.override(language):
+        subject = _("A ticket for you: %(show)s") if received else _("Your ticket for %(show)s was passed on")
+    return Letter(
+        to=address,
+        language=language,
+        subject=subject % {"show": ticket.session.show.title},
+        template="passed_on",
+        facts={
+            "ticket": ticket,
+            "session": ticket.session,
+            "received": received,
+            "link": settings.SITE_URL + reverse("ticket", args=[ticket.pk]),
+        },
+    )
+
+
+LETTERS = {
+    "reservation.confirmed": _confirmed,
+    "reservation.expired": _expired,
+    "ticket.passed_on": _passed_on,
+    "ticket.received": _passed_on,
+}
 
 
 def _address_of(buyer: UUID) -> str:

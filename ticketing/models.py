@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import secrets
+import uuid
 
 from django.contrib.auth.models import AbstractUser
 from django.db import models
@@ -11,6 +12,7 @@ from uuid6 import uuid7
 
 from reservations.models import Reservation
 from sessions_app.models import Seat, Session, TicketType
+from ticketing import codes
 
 
 class User(AbstractUser):
@@ -129,9 +131,9 @@ class TicketStatus(models.TextChoices):
 
 
 def new_code() -> str:
-    """Unguessable: 128 random bits, as 26 letters and digits that survive being typed."""
+    """Unguessable: 60 random bits, as 12 letters and digits that survive being typed."""
     alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: no I, L, O, U
-    return "".join(secrets.choice(alphabet) for _index in range(26))
+    return "".join(secrets.choice(alphabet) for _index in range(12))
 
 
 class Ticket(models.Model):
@@ -143,7 +145,16 @@ class Ticket(models.Model):
     seat = models.ForeignKey(Seat, models.PROTECT, null=True, related_name="+", verbose_name=_("seat"))
     ticket_type = models.ForeignKey(TicketType, models.PROTECT, related_name="+", verbose_name=_("ticket type"))
     price = models.PositiveIntegerField(_("price"), help_text=_("In minor units."))
-    code = models.CharField(_("code"), max_length=64, unique=True, default=new_code)
+    holder = models.UUIDField(
+        _("passed on to"), null=True, blank=True, help_text=_("The buyer who has it now; empty: who bought it.")
+    )
+    code = models.CharField(
+        _("short code"),
+        max_length=64,
+        unique=True,
+        default=new_code,
+        help_text=_("What can be typed at the gate. Signed, it is the code that is scanned (ticketing/codes.py)."),
+    )
     status = models.CharField(_("status"), max_length=5, choices=TicketStatus, default=TicketStatus.VALID)
     refund = models.ForeignKey(
         "Refund", models.PROTECT, null=True, blank=True, related_name="tickets", verbose_name=_("refund")
@@ -155,6 +166,9 @@ class Ticket(models.Model):
         verbose_name = _("ticket")
         verbose_name_plural = _("tickets")
         ordering = ["id"]
+        indexes = [
+            models.Index(fields=["holder"], name="ticket_of_holder", condition=Q(holder__isnull=False)),  # My tickets.
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["seat"], name="ticket_one_live_ticket_per_seat", condition=~Q(status="void")
@@ -167,6 +181,71 @@ class Ticket(models.Model):
 
     def __str__(self) -> str:
         return f"{self.ticket_type.name} {self.seat.label if self.seat else ''}".strip()
+
+    @property
+    def owner(self) -> uuid.UUID:
+        """The buyer who has it."""
+        return self.holder or self.sale.buyer
+
+    @property
+    def signed_code(self) -> str:
+        """What is scanned."""
+        return codes.sign(self.code, session=self.session_id)
+
+
+class Transfer(models.Model):
+    """A ticket changed hands: its code until then is void."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    ticket = models.ForeignKey(Ticket, models.PROTECT, related_name="transfers", verbose_name=_("ticket"))
+    code = models.CharField(_("short code until then"), max_length=64, unique=True)
+    giver = models.UUIDField(_("from"))
+    receiver = models.UUIDField(_("to"))
+    passed_at = models.DateTimeField(_("passed on at"), db_default=Now())
+
+    class Meta:
+        verbose_name = _("transfer")
+        verbose_name_plural = _("transfers")
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class CheckInOutcome(models.TextChoices):
+    ADMITTED = "admitted", _("admitted")
+    ALREADY_USED = "already_used", _("already used")
+    VOID = "void", _("void")
+    WRONG_SESSION = "wrong_session", _("for another session")
+
+
+class CheckIn(models.Model):
+    """A ticket was held up at a gate, and what became of that."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    ticket = models.ForeignKey(Ticket, models.PROTECT, related_name="check_ins", verbose_name=_("ticket"))
+    outcome = models.CharField(_("outcome"), max_length=13, choices=CheckInOutcome)
+    gate = models.CharField(_("gate"), max_length=60, blank=True)
+    by = models.ForeignKey(
+        User, models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("gate staff"), db_index=False
+    )
+    scanned_at = models.DateTimeField(_("scanned at"))
+    recorded_at = models.DateTimeField(
+        _("recorded at"), db_default=Now(), help_text=_("Later than the scan where the gate had no connection.")
+    )
+
+    class Meta:
+        verbose_name = _("check-in")
+        verbose_name_plural = _("check-ins")
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["ticket"], name="check_in_one_admission_a_ticket", condition=Q(outcome="admitted")
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_outcome_display()} {self.id}"
 
 
 # --- Money that goes back, and where all of it is written down

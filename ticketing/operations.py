@@ -275,3 +275,4 @@ def adopt_guest(*, guest: uuid.UUID, user: User) -> None:
         return
     allocation.change_buyer(of=guest, to=user.pk)
     Sale.objects.filter(buyer=guest).update(buyer=user.pk)
+    Ticket.objects.filter(holder=guest).update(holder=user.pk)

@@ -1,14 +1,17 @@
-"""Tickets to show and to print: the code as a picture, a sale as PDF."""
+"""Tickets to show, to print and to remember: the code as a picture, a sale as PDF, its session for a calendar."""
 
 from __future__ import annotations
 
+import datetime as dt
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import segno
 from django.utils import timezone
 from django.utils.translation import gettext, override
 
+from sessions_app.models import Session
+from sessions_app.templatetags.frontrow import spelled
 from ticketing.models import Sale, Ticket
 
 if TYPE_CHECKING:
@@ -19,14 +22,14 @@ CODE_SIDE = 62.0
 QUIET_ZONE = 4  # modules around a code, as ISO 18004 asks
 
 
-def qr_svg(code: str) -> bytes:
+def qr(code: str, *, kind: Literal["svg", "png"]) -> bytes:
     out = io.BytesIO()
-    segno.make(code, error="m", micro=False).save(out, kind="svg", scale=8, border=QUIET_ZONE, light="#fff")
+    segno.make(code, error="m", micro=False).save(out, kind=kind, scale=8, border=QUIET_ZONE, light="#fff")
     return out.getvalue()
 
 
 def tickets_pdf(sale: Sale) -> bytes:
-    """One page a ticket, in the sale's language."""
+    """One page for each ticket that was not passed on, in the sale's language."""
     from fpdf import FPDF  # takes a quarter of a second, which only who prints should wait for
 
     pdf = FPDF(unit="mm", format=PAGE)
@@ -34,28 +37,53 @@ def tickets_pdf(sale: Sale) -> bytes:
     pdf.set_title(f"Frontrow {sale.number}")
     with override(sale.language):
         for ticket in sale.tickets.all():
-            pdf.add_page()
-            _write(pdf, sale, ticket)
+            if ticket.holder is None:
+                pdf.add_page()
+                _write(pdf, sale, ticket)
+        if not pdf.pages:
+            pdf.add_page()  # all of them were passed on, and a PDF has a page
     return bytes(pdf.output())
 
 
 def _write(pdf: FPDF, sale: Sale, ticket: Ticket) -> None:
     session = sale.session
     when = timezone.localtime(session.starts_at).strftime("%d/%m/%Y %H:%M")
-    where = " · ".join(part for part in (session.hall.venue.name if session.hall else "", session.room) if part)
+    where = " · ".join(_where(session))
     place = gettext("Seat %s") % ticket.seat.label if ticket.seat else ticket.ticket_type.name
     pdf.set_xy(8, 10)
     for size, text in ((16, session.show.title), (11, when), (11, where), (20, place), (10, ticket.ticket_type.name)):
         pdf.set_font("Helvetica", style="B" if size > 12 else "", size=size)
         pdf.set_x(8)
         pdf.multi_cell(PAGE[0] - 16, size * 0.5, _printable(text), align="L", new_x="LMARGIN", new_y="NEXT")
-    _draw_code(pdf, ticket.code, x=(PAGE[0] - CODE_SIDE) / 2, y=68)
-    pdf.set_font("Courier", size=9)
-    pdf.set_xy(8, 132)
-    pdf.cell(PAGE[0] - 16, 5, ticket.code, align="C")
+    _draw_code(pdf, ticket.signed_code, x=(PAGE[0] - CODE_SIDE) / 2, y=68)
+    pdf.set_font("Courier", size=11)
+    pdf.set_xy(8, 131)
+    pdf.cell(PAGE[0] - 16, 5, spelled(ticket.code), align="C")
     pdf.set_font("Helvetica", size=8)
     pdf.set_xy(8, 138)
     pdf.cell(PAGE[0] - 16, 5, _printable(gettext("Sale %s") % sale.number), align="C")
+
+
+def _where(session: Session) -> list[str]:
+    return [part for part in (session.hall.venue.name if session.hall else "", session.room) if part]
+
+
+def calendar(session: Session, *, places: list[str], link: str) -> bytes:
+    """The session as iCalendar (RFC 5545). `link`: to the tickets."""
+    from icalendar import Calendar, Event  # takes a while, like fpdf
+
+    event = Event.new(
+        uid=f"{session.pk}@frontrow",
+        stamp=timezone.now(),
+        start=session.starts_at.astimezone(dt.UTC),
+        end=session.ends_at.astimezone(dt.UTC),
+        summary=session.show.title,
+        location=", ".join([*_where(session), *([session.hall.venue.address] if session.hall else [])]).strip(", "),
+        description="\n".join([*places, link]),
+        url=link,
+    )
+    entry = Calendar.new(prodid="-//Frontrow//Tickets//EN", subcomponents=[event])
+    return bytes(entry.to_ical())
 
 
 def _printable(text: str) -> str:

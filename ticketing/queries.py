@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from reservations.models import LIVE, Reservation, Status
 from sessions_app.models import Seat
-from ticketing.models import OPEN, Payment, Sale, Ticket, User
+from ticketing import codes
+from ticketing.models import OPEN, Payment, Sale, Ticket, TicketStatus, Transfer, User
 
 
 def sales_of(buyer: uuid.UUID | None = None) -> QuerySet[Sale]:
@@ -30,8 +31,14 @@ def find_sale(sale_id: uuid.UUID, *, buyer: uuid.UUID | None) -> Sale:
 
 def find_ticket(ticket_id: uuid.UUID, *, buyer: uuid.UUID | None) -> Ticket:
     """Raises: Ticket.DoesNotExist."""
+    return tickets_of(buyer).get(pk=ticket_id)
+
+
+def tickets_of(buyer: uuid.UUID | None) -> QuerySet[Ticket]:
+    """Newest first: those the buyer bought and kept, or was passed; None: everybody's (staff)."""
     rows = Ticket.objects.select_related("sale", "seat", "ticket_type", "session__show", "session__hall__venue")
-    return (rows.filter(sale__buyer=buyer) if buyer else rows).get(pk=ticket_id)
+    kept = Q(sale__buyer=buyer, holder=None)
+    return (rows.filter(kept | Q(holder=buyer)) if buyer else rows).order_by("-id")
 
 
 def sale_body(sale: Sale) -> dict[str, Any]:
@@ -45,20 +52,61 @@ def sale_body(sale: Sale) -> dict[str, Any]:
         "lines": sale.lines,
         "total": {"amount": sale.total, "currency": sale.currency},
         "payment": {"id": str(sale.payment_id), "method": sale.payment.method, "status": sale.payment.status},
-        "tickets": [ticket_body(ticket) for ticket in sale.tickets.all()],
-        "sold_at": sale.sold_at.astimezone(dt.UTC).isoformat().replace("+00:00", "Z"),
+        "tickets": [ticket_body(ticket, passed_on=ticket.holder is not None) for ticket in sale.tickets.all()],
+        "sold_at": as_text(sale.sold_at),
     }
 
 
-def ticket_body(ticket: Ticket) -> dict[str, Any]:
-    """JSON-ready, as `GET /tickets/{id}` answers it."""
+def ticket_body(ticket: Ticket, *, passed_on: bool = False) -> dict[str, Any]:
+    """JSON-ready, as a sale tells it; without the codes if it was passed on, since they are its holder's alone."""
     return {
         "id": str(ticket.id),
         "seat": ticket.seat.label if ticket.seat else None,
         "ticket_type": {"id": str(ticket.ticket_type_id), "name": ticket.ticket_type.name},
-        "code": ticket.code,
+        "code": None if passed_on else ticket.signed_code,
+        "short_code": None if passed_on else ticket.code,
         "status": ticket.status,
+        "passed_on": passed_on,
     }
+
+
+def one_ticket_body(ticket: Ticket) -> dict[str, Any]:
+    """JSON-ready, as `GET /tickets/{id}` answers whoever has it."""
+    return {
+        **ticket_body(ticket),
+        "passed_on": ticket.holder is not None,
+        "sale": str(ticket.sale_id),
+        "session": str(ticket.session_id),
+        "used_at": as_text(ticket.used_at) if ticket.used_at else None,
+        "gate": ticket.used_gate,
+    }
+
+
+def door_list(session_id: uuid.UUID) -> Iterator[dict[str, Any]]:
+    """Every code of the session, those of old too, by its digest; JSON-ready."""
+    columns = ("code", "seat__label", "ticket_type__name", "status", "used_at", "used_gate")
+    for code, *facts in Ticket.objects.filter(session=session_id).values_list(*columns).iterator(2_000):
+        yield _listed(code, *facts)
+    old = Transfer.objects.filter(ticket__session=session_id)
+    for code, seat, kind in old.values_list("code", "ticket__seat__label", "ticket__ticket_type__name"):
+        yield _listed(code, seat, kind, TicketStatus.VOID, None, "")
+
+
+def _listed(
+    code: str, seat: str | None, kind: str, status: str, used_at: dt.datetime | None, gate: str
+) -> dict[str, Any]:
+    return {
+        "digest": codes.digest(code),
+        "seat": seat,
+        "ticket_type": kind,
+        "status": status,
+        "used_at": as_text(used_at) if used_at else None,
+        "gate": gate,
+    }
+
+
+def as_text(moment: dt.datetime) -> str:
+    return moment.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")
 
 
 def sale_body_of(sale_id: uuid.UUID | str | None) -> dict[str, Any] | None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 
-from realtime.rest import Email, Money, Text
+from realtime.rest import Email, Id, Money, Text, WholeNumber
 from reservations.serializers import SESSION, TICKET_TYPE, Line
+from ticketing import doors
 from ticketing.models import PaymentStatus, TicketStatus
 
 
@@ -36,14 +38,17 @@ class TicketOut(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     seat = serializers.CharField(allow_null=True)
     ticket_type = TicketTypeRef()
-    code = serializers.CharField(help_text="What the gate scans.")
+    code = serializers.CharField(allow_null=True, help_text="What the gate scans; none of a ticket that was passed on.")
+    short_code = serializers.CharField(allow_null=True, help_text="What can be typed at the gate instead.")
     status = serializers.ChoiceField(choices=TicketStatus.choices)
+    passed_on = serializers.BooleanField(help_text="Whether somebody else has it now; its holder reads that it was.")
 
 
 class OneTicketOut(TicketOut):
     sale = serializers.UUIDField()
     session = serializers.UUIDField()
     used_at = serializers.DateTimeField(allow_null=True)
+    gate = serializers.CharField(help_text="Where it was used.")
 
 
 class PaymentOut(serializers.Serializer[Any]):
@@ -94,11 +99,117 @@ SALE = {
             "id": "019337a6-0a11-7e0f-b1c2-d3e4f5a6b7c8",
             "seat": "A1",
             "ticket_type": {"id": TICKET_TYPE, "name": "Inteira"},
-            "code": "7QK2M9X4R1T8V3W6Y0Z5A2B4C7",
+            "code": "7QK2M9X4R1T8.H3J0ZZ81M5Q2WXYK.5N8E…",
+            "short_code": "7QK2M9X4R1T8",
             "status": "valid",
+            "passed_on": False,
         }
     ],
     "sold_at": "2026-11-21T20:00:12Z",
 }
 SALE_EXAMPLE = OpenApiExample("A sale", value=SALE, response_only=True)
 PAID_EXAMPLE = OpenApiExample("Paid", value={"sale": SALE}, response_only=True)
+
+
+# --- Passing on
+
+
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample("To an account", value={"username": "bruno"}, request_only=True),
+        OpenApiExample("To a buyer", value={"buyer": "019337a0-5b1c-7f2e-9d3a-1c2b3a4d5e6f"}, request_only=True),
+    ]
+)
+class PassOnFields(serializers.Serializer[Any]):
+    """One of the two."""
+
+    username = Text(max_length=150, required=False, help_text="Of the account that gets it.")
+    buyer = Id(required=False, help_text="Of the buyer who gets it: a guest's too.")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if len(attrs) != 1:
+            raise serializers.ValidationError(_("Name either an account or a buyer."))
+        return attrs
+
+
+class PassedOn(serializers.Serializer[Any]):
+    ticket = serializers.UUIDField()
+    receiver = serializers.UUIDField(help_text="The buyer who has it now.")
+
+
+# --- Doors
+
+
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample("Scanned", value={"code": "7QK2M9X4R1T8.H3J0ZZ81M5Q2WXYK.5N8E…"}, request_only=True),
+        OpenApiExample(
+            "Typed an hour ago, at a gate without a connection",
+            value={
+                "code": "7QK2-M9X4-R1T8",
+                "gate": "Door 2",
+                "session": SESSION,
+                "scan": "019337c1-77aa-7b52-8d1f-0a1b2c3d4e5f",
+                "seconds_ago": 3600,
+            },
+            request_only=True,
+        ),
+    ]
+)
+class CheckInFields(serializers.Serializer[Any]):
+    code = Text(max_length=400, help_text="As scanned, or the short code as typed.")
+    gate = Text(max_length=60, required=False, allow_blank=True, default="", help_text="Where: people read it.")
+    session = Id(required=False, help_text="The session that this gate lets in; a ticket for another is refused.")
+    scan = Id(required=False, help_text="A new id for each scan: told twice, it counts once.")
+    seconds_ago = WholeNumber(
+        min_value=0,
+        max_value=doors.LATEST,
+        required=False,
+        default=0,
+        help_text="For a scan made without a connection.",
+    )
+
+
+class CheckedIn(serializers.Serializer[Any]):
+    """Let in."""
+
+    id = serializers.UUIDField()
+    ticket = serializers.UUIDField()
+    session = serializers.UUIDField()
+    show = serializers.CharField()
+    seat = serializers.CharField(allow_null=True)
+    ticket_type = TicketTypeRef()
+    status = serializers.ChoiceField(choices=TicketStatus.choices)
+    used_at = serializers.DateTimeField()
+    gate = serializers.CharField()
+
+
+class ListedTicket(serializers.Serializer[Any]):
+    digest = serializers.CharField(
+        help_text="SHA-256 of `frontrow ticket:` and the short code, its first 24 hex digits."
+    )
+    seat = serializers.CharField(allow_null=True)
+    ticket_type = serializers.CharField()
+    status = serializers.ChoiceField(choices=TicketStatus.choices)
+    used_at = serializers.DateTimeField(allow_null=True)
+    gate = serializers.CharField()
+
+
+class PublicKey(serializers.Serializer[Any]):
+    """A JSON Web Key (RFC 8037)."""
+
+    kty = serializers.CharField()
+    crv = serializers.CharField()
+    use = serializers.CharField()
+    alg = serializers.CharField()
+    kid = serializers.CharField()
+    x = serializers.CharField()
+
+
+class DoorList(serializers.Serializer[Any]):
+    """What a gate needs to go on without a connection."""
+
+    session = serializers.UUIDField()
+    made_at = serializers.DateTimeField()
+    keys = PublicKey(many=True)
+    tickets = ListedTicket(many=True)

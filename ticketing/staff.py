@@ -22,12 +22,12 @@ GROUPS: dict[str, dict[str, dict[str, list[str]]]] = {
             "seat": ["view", "change"],
         },
         "reservations": {"reservation": ["view", "change"]},  # releasing and moving, on the live map
-        "ticketing": {"sale": LOOK, "ticket": LOOK, "payment": LOOK, "refund": LOOK},
+        "ticketing": {"sale": LOOK, "ticket": LOOK, "payment": LOOK, "refund": LOOK, "checkin": LOOK, "transfer": LOOK},
         "realtime": {"event": LOOK},
     },
     "gate": {
         "sessions_app": {"session": LOOK, "show": LOOK, "hall": LOOK, "venue": LOOK},
-        "ticketing": {"ticket": LOOK, "sale": LOOK},
+        "ticketing": {"ticket": LOOK, "sale": LOOK, "checkin": ["view", "add"]},  # letting people in
     },
 }
 

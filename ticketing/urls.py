@@ -1,15 +1,22 @@
 from django.urls import URLPattern, path
 
-from ticketing import api
+from ticketing import api, gate_api, tickets_api
 
 api_urlpatterns: list[URLPattern] = [  # under /api/v1/
     path("reservations/<uuid:reservation>/pay", api.PayView.as_view(), name="api-reservation-pay"),
     path("reservations/<uuid:reservation>/confirm", api.PayView.as_view(), name="api-reservation-confirm"),
     path("sales", api.SalesView.as_view(), name="api-sales"),
     path("sales/<uuid:sale>", api.SaleView.as_view(), name="api-sale"),
-    path("sales/<uuid:sale>/tickets.pdf", api.SalePaperView.as_view(), name="api-sale-tickets-pdf"),
+    path("sales/<uuid:sale>/tickets.pdf", tickets_api.SalePaperView.as_view(), name="api-sale-tickets-pdf"),
+    path("sales/<uuid:sale>/session.ics", tickets_api.SaleCalendarView.as_view(), name="api-sale-calendar"),
     path("users/<uuid:buyer>/purchases", api.PurchasesView.as_view(), name="api-purchases"),
-    path("tickets/<uuid:ticket>", api.TicketView.as_view(), name="api-ticket"),
-    path("tickets/<uuid:ticket>/qr.svg", api.TicketCodeView.as_view(), name="api-ticket-qr"),
+    path("tickets", tickets_api.TicketsView.as_view(), name="api-tickets"),
+    path("tickets/<uuid:ticket>", tickets_api.TicketView.as_view(), name="api-ticket"),
+    path("tickets/<uuid:ticket>/qr.svg", tickets_api.TicketSvgView.as_view(), name="api-ticket-qr"),
+    path("tickets/<uuid:ticket>/qr.png", tickets_api.TicketPngView.as_view(), name="api-ticket-png"),
+    path("tickets/<uuid:ticket>/session.ics", tickets_api.TicketCalendarView.as_view(), name="api-ticket-calendar"),
+    path("tickets/<uuid:ticket>/transfer", tickets_api.PassOnView.as_view(), name="api-ticket-transfer"),
+    path("checkins", gate_api.CheckInsView.as_view(), name="api-check-ins"),
+    path("sessions/<uuid:session>/door-list", gate_api.DoorListView.as_view(), name="api-door-list"),
 ]
 urlpatterns: list[URLPattern] = []  # pages

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from django.contrib import auth
+from django.contrib import auth, messages
 from django.contrib.auth.forms import AuthenticationForm
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render, resolve_url
@@ -19,8 +19,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 import reservations.queries
 from reservations.models import FINAL, Reservation
 from sessions_app.visitors import Visitor
-from ticketing import queries
-from ticketing.forms import RegisterForm
+from ticketing import queries, transfers
+from ticketing.forms import PassOnForm, RegisterForm
 from ticketing.models import Sale, Ticket, User
 
 LONGEST = 100  # purchases a page lists
@@ -56,14 +56,21 @@ def sale(request: Visitor, sale_id: UUID) -> HttpResponse:
     )
 
 
-@require_safe
+@require_http_methods(["GET", "HEAD", "POST"])
 @never_cache
 def ticket(request: Visitor, ticket_id: UUID) -> HttpResponse:
+    """One ticket, to show and to print; posted, it is passed on."""
     try:
         found = queries.find_ticket(ticket_id, buyer=owner(request))
     except Ticket.DoesNotExist:
         raise Http404 from None
-    return render(request, "ticketing/ticket.html", {"ticket": found})
+    form = PassOnForm(request.POST or None)
+    if request.method == "POST" and request.buyer and form.is_valid() and form.pass_on(found, giver=request.buyer):
+        messages.success(request, _("The ticket is passed on."))
+        return redirect("purchases")
+    obstacle = transfers.obstacle(found, now=timezone.now())
+    may_pass_on = found.owner == request.buyer and (form.is_bound or not obstacle)
+    return render(request, "ticketing/ticket.html", {"ticket": found, "form": form if may_pass_on else None})
 
 
 @require_safe
@@ -71,9 +78,11 @@ def ticket(request: Visitor, ticket_id: UUID) -> HttpResponse:
 def purchases(request: Visitor) -> HttpResponse:
     """What this visitor holds, has bought, has seen."""
     sales: list[Sale] = []
+    given: list[Ticket] = []
     holds: list[Reservation] = []
     if request.buyer is not None:
         sales = list(queries.sales_of(request.buyer)[:LONGEST])
+        given = list(queries.tickets_of(request.buyer).filter(holder=request.buyer)[:LONGEST])
         mine = reservations.queries.of_buyer(request.buyer).select_related("session__show")
         holds = [hold for hold in mine.exclude(status__in=FINAL) if not hold.is_over_at(timezone.now())]
     upcoming = [one for one in sales if one.session.ends_at > timezone.now()]
@@ -82,6 +91,7 @@ def purchases(request: Visitor) -> HttpResponse:
         "ticketing/purchases.html",
         {
             "holds": holds,
+            "given": sorted(given, key=lambda one: one.session.starts_at),
             "upcoming": sorted(upcoming, key=lambda one: one.session.starts_at),
             "past": [one for one in sales if one not in upcoming],
             "page": "purchases",

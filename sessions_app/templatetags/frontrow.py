@@ -89,7 +89,13 @@ def duration(minutes: int) -> str:
 @register.filter
 def grouped(code: str) -> SafeString:
     """A long code in groups that an eye can follow; copied, it is still one word."""
-    return format_html_join("", "<span>{}</span>", ((code[start : start + 5],) for start in range(0, len(code), 5)))
+    return format_html_join("", "<span>{}</span>", ((code[start : start + 4],) for start in range(0, len(code), 4)))
+
+
+@register.filter
+def spelled(code: str) -> str:
+    """The same where there are no styles: K7QM-2X9D-R4TV."""
+    return "-".join(code[start : start + 4] for start in range(0, len(code), 4))
 
 
 @register.simple_tag

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from django.utils import timezone
+from icalendar import Calendar
 from rest_framework.test import APIClient
 
 from reservations.breaker import Breaker
@@ -178,7 +179,10 @@ class TestSales:
             f"/sales/{sale.pk}",
             f"/sales/{sale.pk}/tickets.pdf",
             f"/tickets/{ticket.pk}",
+            f"/sales/{sale.pk}/session.ics",
             f"/tickets/{ticket.pk}/qr.svg",
+            f"/tickets/{ticket.pk}/qr.png",
+            f"/tickets/{ticket.pk}/session.ics",
             f"/users/{ana}/purchases",
         ):
             assert_problem(get(client, path), 404, "not_found")
@@ -202,15 +206,36 @@ class TestTickets:
     def test_tell_their_code_and_their_sale(self, ana: UUID, sale: Sale) -> None:
         [first, _second] = get(client_of(ana), f"/sales/{sale.pk}").json()["tickets"]
         body = get(client_of(ana), f"/tickets/{first['id']}").json()
-        assert body == {**first, "sale": str(sale.pk), "session": str(sale.session_id), "used_at": None}
+        assert body == {
+            **first,
+            "sale": str(sale.pk),
+            "session": str(sale.session_id),
+            "used_at": None,
+            "gate": "",
+        }
 
-    def test_have_a_code_to_scan(self, ana: UUID, sale: Sale) -> None:
+    @pytest.mark.parametrize(
+        ("picture", "kind", "magic"), [("svg", "image/svg+xml", b"<svg"), ("png", "image/png", b"\x89PNG")]
+    )
+    def test_have_a_code_to_scan(self, ana: UUID, sale: Sale, picture: str, kind: str, magic: bytes) -> None:
         ticket = sale.tickets.first()
         assert ticket
-        response = get(client_of(ana), f"/tickets/{ticket.pk}/qr.svg")
-        assert response["Content-Type"] == "image/svg+xml"
-        assert b"<svg" in response.content
+        response = get(client_of(ana), f"/tickets/{ticket.pk}/qr.{picture}")
+        assert response["Content-Type"] == kind
+        assert magic in response.content
         assert "private" in response["Cache-Control"]
+
+    def test_are_listed(self, ana: UUID, sale: Sale) -> None:
+        listed = get(client_of(ana), "/tickets").json()["results"]
+        assert {row["id"] for row in listed} == {str(ticket.pk) for ticket in sale.tickets.all()}
+
+    def test_go_into_a_calendar(self, ana: UUID, sale: Sale) -> None:
+        response = get(client_of(ana), f"/sales/{sale.pk}/session.ics")
+        assert response["Content-Type"].startswith("text/calendar")
+        (event,) = Calendar.from_ical(response.content).walk("VEVENT")
+        assert event.decoded("dtstart") == sale.session.starts_at.replace(microsecond=0)
+        assert event["summary"] == sale.session.show.title
+        assert "A1" in str(event["description"])
 
     def test_that_nobody_has_are_404(self, ana: UUID) -> None:
         assert_problem(get(client_of(ana), f"/tickets/{uuid4()}"), 404, "not_found")

@@ -21,6 +21,7 @@ from realtime.models import Event
 from reservations import operations as reservations
 from reservations.models import Reservation
 from sessions_app.models import Session
+from sessions_app.templatetags.frontrow import spelled
 from tests import services
 from tests.conftest import Hold
 from tests.factories import StockFactory, UserFactory
@@ -82,7 +83,7 @@ class TestConfirmed:
                 session.show.title,
                 "A1",
                 "A2",
-                *codes,
+                *map(spelled, codes),
                 str(sale.number),
                 f"{settings.SITE_URL}/sales/{sale.pk}",
             ):

@@ -1,0 +1,120 @@
+"""The doors over HTTP, and the public keys that a gate judges codes with."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any, cast
+from uuid import UUID
+
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.http import require_safe
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+import sessions_app.queries
+from realtime.asking import asking
+from realtime.rest import BuyerAPIView, IsBuyer, problems_of
+from reservations.api import IDEMPOTENCY_KEY
+from ticketing import codes, doors, queries
+from ticketing.models import CheckIn, User
+from ticketing.serializers import CheckedIn, CheckInFields, DoorList
+
+TAG = "Doors"
+PERMISSION = "ticketing.add_checkin"  # the group `gate` has it
+ALREADY_USED = OpenApiExample(
+    "Somebody came in with it already",
+    value={
+        "type": "urn:frontrow:problem:already_used",
+        "title": "Already used",
+        "status": 409,
+        "detail": "Somebody came in with this ticket already.",
+        "code": "already_used",
+        "used_at": "2026-11-21T22:14:09Z",
+        "gate": "Door 2",
+        "request_id": "01a20076-cec2-76b1-9297-6793843a4bba",
+    },
+    response_only=True,
+)
+
+
+class IsGateStaff(IsBuyer):
+    """Accounts that may check in; another buyer gets 403, nobody at all 401."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        buyer = asking(request)
+        return buyer is not None and buyer.user is not None and buyer.user.has_perm(PERMISSION)
+
+
+class CheckInsView(BuyerAPIView):
+    permission_classes = [IsGateStaff]
+
+    @extend_schema(
+        operation_id="check_ins_create",
+        summary="Let a ticket in",
+        description=(
+            "200 once; then 409 `already_used` with when and where. Others that are refused: 400 `bad_signature` (forged or "
+            "damaged), 404 `unknown_code`, 409 `ticket_void` (with the `reason`: passed_on or refunded), 409 `wrong_session`. "
+            "A gate that had no connection tells later, with `seconds_ago`; the earliest scan is the one that counts."
+        ),
+        tags=[TAG],
+        parameters=[IDEMPOTENCY_KEY],
+        request=CheckInFields,
+        responses={
+            200: OpenApiResponse(CheckedIn, description="Let in"),
+            **problems_of(400, 401, 403, 404, 413, 415, 422, 429, 503),
+            **problems_of(409, examples=[ALREADY_USED]),
+        },
+    )
+    def post(self, request: Request) -> Response:
+        fields = CheckInFields(data=request.data)
+        fields.is_valid(raise_exception=True)
+        made = doors.check_in(by=cast(User, self.buyer.user), **fields.validated_data)
+        return Response(checked_in(made))
+
+
+def checked_in(made: CheckIn) -> dict[str, Any]:
+    ticket = made.ticket
+    return {
+        "id": str(made.pk),
+        "ticket": str(ticket.pk),
+        "session": str(ticket.session_id),
+        "show": ticket.session.show.title,
+        "seat": ticket.seat.label if ticket.seat else None,
+        "ticket_type": {"id": str(ticket.ticket_type_id), "name": ticket.ticket_type.name},
+        "status": ticket.status,
+        "used_at": queries.as_text(made.scanned_at),
+        "gate": made.gate,
+    }
+
+
+class DoorListView(BuyerAPIView):
+    permission_classes = [IsGateStaff]
+
+    @extend_schema(
+        operation_id="sessions_door_tickets",
+        summary="What a gate needs to go on without a connection",
+        description=(
+            "The public keys, and every ticket of the session by a digest of its code: enough to know a ticket, not to make one."
+        ),
+        tags=[TAG],
+        responses={200: DoorList, **problems_of(401, 403, 404, 429, 503)},
+    )
+    def get(self, request: Request, session: UUID) -> Response:
+        found = sessions_app.queries.find(session)
+        return Response(
+            {
+                "session": str(found.pk),
+                "made_at": queries.as_text(dt.datetime.now(dt.UTC)),
+                "keys": codes.published()["keys"],
+                "tickets": list(queries.door_list(found.pk)),
+            }
+        )
+
+
+@require_safe
+def public_keys(request: HttpRequest) -> JsonResponse:
+    """`/.well-known/frontrow-tickets.json`: anybody, on any page, may check a ticket of ours."""
+    headers = {"Cache-Control": "public, max-age=300", "Access-Control-Allow-Origin": "*"}
+    return JsonResponse(codes.published(), headers=headers)

@@ -1,0 +1,163 @@
+"""Tickets over HTTP: to read, to show, to print, to remember, to pass on."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+from uuid import UUID
+
+from django.conf import settings
+from django.http import HttpResponse
+from django.urls import reverse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from realtime.rest import BuyerAPIView, CursorPagination, as_staff_too, listed_buyer, paged, problems_of
+from reservations.api import IDEMPOTENCY_KEY, OF_BUYER
+from sessions_app.models import Session
+from ticketing import paper, queries, transfers
+from ticketing.models import Sale, Ticket
+from ticketing.serializers import OneTicketOut, PassedOn, PassOnFields
+
+TAG = "Sales and tickets"
+MISSING = problems_of(401, 404, 429, 503)
+PRIVATE = {"Cache-Control": "private, no-cache"}  # a ticket's code changes when it is passed on, its seat when it moves
+
+
+class _SaleAPIView(BuyerAPIView):
+    def sale(self, sale_id: UUID) -> Sale:
+        """Raises: Sale.DoesNotExist."""
+        return as_staff_too(self.buyer, lambda owner: queries.find_sale(sale_id, buyer=owner))
+
+
+class _TicketAPIView(BuyerAPIView):
+    def ticket(self, ticket_id: UUID) -> Ticket:
+        """Raises: Ticket.DoesNotExist."""
+        return as_staff_too(self.buyer, lambda owner: queries.find_ticket(ticket_id, buyer=owner))
+
+
+# --- Of a whole sale
+
+
+class SalePaperView(_SaleAPIView):
+    @extend_schema(
+        operation_id="sales_tickets_pdf",
+        summary="The sale's tickets to print",
+        tags=[TAG],
+        responses={(200, "application/pdf"): OpenApiTypes.BINARY, **MISSING},
+    )
+    def get(self, request: Request, sale: UUID) -> HttpResponse:
+        found = self.sale(sale)
+        headers = {"Content-Disposition": f'inline; filename="tickets-{found.number}.pdf"', **PRIVATE}
+        return HttpResponse(paper.tickets_pdf(found), content_type="application/pdf", headers=headers)
+
+
+class SaleCalendarView(_SaleAPIView):
+    @extend_schema(
+        operation_id="sales_calendar",
+        summary="The sale's session for a calendar",
+        tags=[TAG],
+        responses={(200, "text/calendar"): OpenApiTypes.STR, **MISSING},
+    )
+    def get(self, request: Request, sale: UUID) -> HttpResponse:
+        found = self.sale(sale)
+        kept = [ticket for ticket in found.tickets.all() if ticket.holder is None]
+        return calendar(found.session, kept, link=reverse("sale", args=[found.pk]))
+
+
+def calendar(session: Session, tickets: list[Ticket], *, link: str) -> HttpResponse:
+    body = paper.calendar(session, places=[str(ticket) for ticket in tickets], link=settings.SITE_URL + link)
+    headers = {"Content-Disposition": 'inline; filename="session.ics"', **PRIVATE}
+    return HttpResponse(body, content_type="text/calendar; charset=utf-8", headers=headers)
+
+
+# --- Of one ticket
+
+
+class TicketsView(BuyerAPIView):
+    pagination_class = CursorPagination
+
+    @extend_schema(
+        operation_id="tickets_list",
+        summary="The tickets that the buyer has",
+        description="Bought and kept, or passed on by somebody else.",
+        tags=[TAG],
+        parameters=[OF_BUYER],
+        responses={200: OneTicketOut(many=True), **problems_of(400, 401, 404, 429, 503)},
+    )
+    def get(self, request: Request) -> Response:
+        found = queries.tickets_of(listed_buyer(request, self.buyer))
+        return paged(request, found, lambda page: [queries.one_ticket_body(ticket) for ticket in page])
+
+
+class TicketView(_TicketAPIView):
+    @extend_schema(
+        operation_id="tickets_read", summary="One ticket", tags=[TAG], responses={200: OneTicketOut, **MISSING}
+    )
+    def get(self, request: Request, ticket: UUID) -> Response:
+        return Response(queries.one_ticket_body(self.ticket(ticket)))
+
+
+class TicketSvgView(_TicketAPIView):
+    @extend_schema(
+        operation_id="tickets_qr",
+        summary="The ticket's code to scan",
+        tags=[TAG],
+        responses={(200, "image/svg+xml"): OpenApiTypes.STR, **MISSING},
+    )
+    def get(self, request: Request, ticket: UUID) -> HttpResponse:
+        return picture(self.ticket(ticket), kind="svg", content_type="image/svg+xml")
+
+
+class TicketPngView(_TicketAPIView):
+    @extend_schema(
+        operation_id="tickets_qr_png",
+        summary="The ticket's code to scan, as PNG",
+        tags=[TAG],
+        responses={(200, "image/png"): OpenApiTypes.BINARY, **MISSING},
+    )
+    def get(self, request: Request, ticket: UUID) -> HttpResponse:
+        return picture(self.ticket(ticket), kind="png", content_type="image/png")
+
+
+def picture(ticket: Ticket, *, kind: Literal["svg", "png"], content_type: str) -> HttpResponse:
+    return HttpResponse(paper.qr(ticket.signed_code, kind=kind), content_type=content_type, headers=PRIVATE)
+
+
+class TicketCalendarView(_TicketAPIView):
+    @extend_schema(
+        operation_id="tickets_calendar",
+        summary="The ticket's session for a calendar",
+        tags=[TAG],
+        responses={(200, "text/calendar"): OpenApiTypes.STR, **MISSING},
+    )
+    def get(self, request: Request, ticket: UUID) -> HttpResponse:
+        found = self.ticket(ticket)
+        return calendar(found.session, [found], link=reverse("ticket", args=[found.pk]))
+
+
+class PassOnView(BuyerAPIView):
+    @extend_schema(
+        operation_id="tickets_transfer",
+        summary="Pass the ticket on to another buyer",
+        description=(
+            "It is theirs at once, with a new code; the old one opens no door any more. The purchase stays the giver's. "
+            "Used, void and past tickets stay where they are: 409 `cannot_pass_on`, with the `reason`."
+        ),
+        tags=[TAG],
+        parameters=[IDEMPOTENCY_KEY],
+        request=PassOnFields,
+        responses={
+            200: OpenApiResponse(PassedOn, description="Passed on"),
+            **problems_of(400, 401, 403, 404, 409, 413, 415, 422, 429, 503),
+        },
+    )
+    def post(self, request: Request, ticket: UUID) -> Response:
+        queries.find_ticket(ticket, buyer=self.buyer.id)  # whose it isn't learns nothing of accounts either
+        fields = PassOnFields(data=request.data)
+        fields.is_valid(raise_exception=True)
+        asked: dict[str, Any] = fields.validated_data
+        receiver = asked.get("buyer") or transfers.account(asked["username"])
+        passed = transfers.pass_on(ticket_id=ticket, giver=self.buyer.id, receiver=receiver)
+        return Response({"ticket": str(passed.pk), "receiver": str(receiver)})

@@ -1,0 +1,62 @@
+"""A ticket changes hands: it gets a new code, and the old one opens no door any more."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+
+from django.db import transaction
+
+from realtime import events
+from realtime.clock import db_now
+from realtime.events import NewEvent
+from ticketing.models import Ticket, TicketStatus, Transfer, User, new_code
+from ticketing.queries import tickets_of
+
+
+class UnknownReceiver(Exception):
+    """There is no such account."""
+
+
+class CannotPassOn(Exception):
+    """`reason`: used, void, over (the session has ended) or own (it is that buyer's already)."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def account(name: str) -> uuid.UUID:
+    """The buyer of that name. Raises: UnknownReceiver."""
+    found = User.objects.filter(username=name, is_active=True).values_list("pk", flat=True).first()
+    if found is None:
+        raise UnknownReceiver
+    return found
+
+
+def obstacle(ticket: Ticket, *, now: dt.datetime) -> str:
+    """Why nobody can pass it on, empty if its owner can: used, void, over."""
+    if ticket.status != TicketStatus.VALID:
+        return ticket.status
+    return "over" if ticket.session.ends_at <= now else ""
+
+
+@transaction.atomic(durable=True)
+def pass_on(*, ticket_id: uuid.UUID, giver: uuid.UUID, receiver: uuid.UUID) -> Ticket:
+    """Raises: Ticket.DoesNotExist, CannotPassOn."""
+    ticket = tickets_of(giver).select_for_update(no_key=True, of=("self",)).get(pk=ticket_id)
+    reason = obstacle(ticket, now=db_now()) or ("own" if receiver == giver else "")
+    if reason:
+        raise CannotPassOn(reason)
+    passed = Transfer.objects.create(ticket=ticket, code=ticket.code, giver=giver, receiver=receiver)
+    ticket.holder = receiver if receiver != ticket.sale.buyer else None
+    ticket.code = new_code()
+    ticket.save(update_fields=["holder", "code"])
+    facts = {"ticket": str(ticket.pk), "transfer": str(passed.pk)}
+    events.record_many(
+        [
+            NewEvent(event="ticket.passed_on", session=ticket.session_id, buyer=giver, facts=facts),
+            NewEvent(event="ticket.received", session=ticket.session_id, buyer=receiver, facts=facts),
+        ]
+    )
+    return ticket
