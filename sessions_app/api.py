@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from typing import Any, cast
 from uuid import UUID
 
 import django_filters
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import reverse
-from django.utils.cache import get_conditional_response
+from django.utils.cache import get_conditional_response, patch_vary_headers
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, PolymorphicProxySerializer, extend_schema
 from rest_framework import generics
@@ -21,7 +22,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from realtime.rest import CursorPagination, IsStaff, problems_of
-from sessions_app import operations, queries
+from sessions_app import operations, queries, snapshots
 from sessions_app.models import Hall, Session, Show, TicketType, Venue
 from sessions_app.serializers import (
     CompactSeatMapOut,
@@ -35,6 +36,7 @@ from sessions_app.serializers import (
     TicketTypeOut,
     VenueOut,
 )
+from sessions_app.snapshots import Snapshot
 
 TAG = ["Catalogue"]
 IF_NONE_MATCH = OpenApiParameter(
@@ -216,15 +218,13 @@ class SessionSeats(APIView):
         asked.is_valid(raise_exception=True)
         if "at" in asked.validated_data:
             return self.past(request, pk, **asked.validated_data)
-        found = queries.current_version(pk)
-        if found is None:
-            raise Http404
-        unchanged = get_conditional_response(cast(HttpRequest, request), etag=f'"{found[0]}"')
+        version, now = queries.version_now(pk)
+        unchanged = get_conditional_response(cast(HttpRequest, request), etag=f'"{version}"')
         if unchanged is not None:
-            return fresh(unchanged, found[0])
+            return fresh(unchanged, version)
         compact = asked.validated_data.get("format") == "compact"
-        body = queries.compact_map(pk) if compact else queries.spelled_out(queries.seat_map(pk))
-        return fresh(Response(body), body["version"])
+        found = snapshots.of(pk, version=version, now=now, compact=compact)
+        return fresh(as_accepted(found, request.headers.get("Accept-Encoding", "")), found.version)
 
     def past(self, request: Request, pk: UUID, *, at: dt.datetime, **_format: Any) -> Response:
         if not IsStaff().has_permission(request, self):
@@ -233,8 +233,16 @@ class SessionSeats(APIView):
         return Response(queries.compacted(body) if _format else queries.spelled_out(body))
 
 
+def as_accepted(found: Snapshot, accepted: str) -> HttpResponse:
+    """Compressed for whoever understands it, and that is nearly everybody."""
+    packed = re.search(r"\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))", accepted)
+    headers = {"Content-Encoding": "gzip"} if packed else {}
+    return HttpResponse(found.packed if packed else found.plain, content_type="application/json", headers=headers)
+
+
 def fresh(response: HttpResponseBase, version: int) -> HttpResponseBase:
     """Caches may keep it, but ask before they use it."""
     response["ETag"] = f'"{version}"'
     response["Cache-Control"] = "no-cache"
+    patch_vary_headers(response, ["Accept-Encoding"])
     return response

@@ -8,7 +8,20 @@ from typing import Any, cast
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Count, Exists, IntegerField, Min, OuterRef, Q, QuerySet, Subquery, Sum, Value
+from django.db.models import (
+    Count,
+    DateTimeField,
+    Exists,
+    Func,
+    IntegerField,
+    Min,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Sum,
+    Value,
+)
 from django.db.models.functions import Coalesce, Now
 
 from realtime.models import Event
@@ -122,6 +135,21 @@ def current_version(session_id: UUID) -> tuple[int, int] | None:
     )
 
 
+def version_now(session_id: UUID) -> tuple[int, dt.datetime]:
+    """The map's version, and the database's clock. Raises: Session.DoesNotExist."""
+    query = Session.objects.filter(pk=session_id).values_list("map_version", ClockTimestamp())
+    if (found := query.first()) is None:
+        raise Session.DoesNotExist
+    return cast(tuple[int, dt.datetime], found)
+
+
+class ClockTimestamp(Func):
+    """Of this instant, not of the transaction's beginning."""
+
+    function = "CLOCK_TIMESTAMP"
+    output_field = DateTimeField()
+
+
 # One statement, so that version and seats are of the same instant.
 SEAT_MAP = """
 SELECT session.map_version, seat.label, seat.section, seat.row, seat.number, seat.x, seat.y, seat.kind,
@@ -174,7 +202,8 @@ def tally(seats: Iterable[dict[str, Any]]) -> dict[str, int]:
 COMPACT_MAP = """
 SELECT session.map_version, coalesce(string_agg(
     CASE WHEN seat.status = 'h' AND seat.held_until <= statement_timestamp() THEN 'f' ELSE seat.status END,
-    '' ORDER BY seat.position), '')
+    '' ORDER BY seat.position), ''),
+    min(seat.held_until) FILTER (WHERE seat.status = 'h' AND seat.held_until > statement_timestamp())
 FROM sessions_app_session session
 LEFT JOIN sessions_app_seat seat ON seat.session_id = session.id
 WHERE session.id = %s
@@ -184,12 +213,19 @@ GROUP BY session.id
 
 def compact_map(session_id: UUID) -> dict[str, Any]:
     """Version and one status letter a seat, in plan order. Raises: Session.DoesNotExist."""
+    body, _until = compact_map_until(session_id)
+    return body
+
+
+def compact_map_until(session_id: UUID) -> tuple[dict[str, Any], dt.datetime | None]:
+    """And when the first of its holds runs out. Raises: Session.DoesNotExist."""
     with connection.cursor() as cursor:
         cursor.execute(COMPACT_MAP, [session_id])
         row = cursor.fetchone()
     if row is None:
         raise Session.DoesNotExist
-    return {"version": row[0], "seats": row[1]}
+    version, seats, until = row
+    return {"version": version, "seats": seats}, until
 
 
 def compacted(body: dict[str, Any]) -> dict[str, Any]:
