@@ -28,9 +28,12 @@ def _is_trusted(address: str) -> bool:
 
 
 def client_ip(request: HttpRequest) -> str:
-    """The address that asks. `X-Forwarded-For` counts only as far as trusted proxies wrote it, read from the near end."""
-    address = str(request.META.get("REMOTE_ADDR") or "")
-    for hop in reversed(request.headers.get("X-Forwarded-For", "").split(",")):
+    return behind(str(request.META.get("REMOTE_ADDR") or ""), request.headers.get("X-Forwarded-For", ""))
+
+
+def behind(address: str, forwarded: str) -> str:
+    """Who asks through `address`. `X-Forwarded-For` counts only as far as trusted proxies wrote it, read from the near end."""
+    for hop in reversed(forwarded.split(",")):
         before = _bare(hop)
         if not before or not _is_trusted(address):
             break

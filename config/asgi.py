@@ -16,6 +16,7 @@ from uuid import UUID  # noqa: E402 what follows needs Django's apps
 from django.http import parse_cookie  # noqa: E402
 
 from config import identity  # noqa: E402
+from config.crowding import SocketLimit  # noqa: E402
 from realtime import consumers, origins, routing  # noqa: E402
 from reservations.queries import unfinished  # noqa: E402
 from sessions_app.queries import current_version  # noqa: E402
@@ -51,6 +52,8 @@ def _by_cookie(scope: origins.Scope) -> UUID | None:
 application = ProtocolTypeRouter(
     {
         "http": pages,
-        "websocket": routing.sockets(current_version=current_version, authenticate=authenticate, unfinished=unfinished),
+        "websocket": SocketLimit(
+            routing.sockets(current_version=current_version, authenticate=authenticate, unfinished=unfinished)
+        ),
     }
 )

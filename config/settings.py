@@ -313,6 +313,12 @@ LIMITS: dict[str, dict[str, tuple[float, int]]] = {
     "guest": {"address": env_rate("LIMIT_GUEST_ADDRESS", "20/500")},
     "credentials": {"address": env_rate("LIMIT_CREDENTIALS_ADDRESS", "1/60")},
 }
+# --- The sockets
+LIMIT_SOCKETS_ADDRESS = env_int("LIMIT_SOCKETS_ADDRESS", 1_000)  # open at once, of each live process
+DIFFS_A_SECOND = env_int("DIFFS_A_SECOND", 10)  # that a session's watchers are told at most; 0: each change by itself
+if DIFFS_A_SECOND < 0 or LIMIT_SOCKETS_ADDRESS < 1:
+    raise ImproperlyConfigured("DIFFS_A_SECOND must be 0 or more, LIMIT_SOCKETS_ADDRESS 1 or more")
+
 JWT_ACCESS_SECONDS = 30 * 60
 JWT_REFRESH_SECONDS = 30 * 24 * 3600
 BUYER_COOKIE_SECONDS = SESSION_COOKIE_AGE = 30 * 24 * 3600

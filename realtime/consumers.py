@@ -12,7 +12,7 @@ from django.db import InterfaceError, OperationalError
 from prometheus_client import Gauge
 
 from realtime import origins, wire
-from realtime.feed import CurrentVersion, Feed, UnknownSession, encode, open_feed, release
+from realtime.feed import CurrentVersion, Feed, UnknownSession, message, open_feed, release
 from realtime.outbox import Outbox
 from realtime.switchboard import Body, WireDown, switchboard
 
@@ -36,7 +36,7 @@ class Listening(AsyncWebsocketConsumer):
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """However the connection ends, nothing of it stays."""
-        self.outbox = Outbox(self.send)
+        self.outbox = Outbox(send)
         try:
             await super().__call__(scope, receive, send)
         finally:
@@ -110,12 +110,12 @@ class BuyerFeed(Listening):
         """The states as they were read, then what happened since listening began."""
         early, self.early = self.early or [], None
         for body in [*states, *early]:
-            self.outbox.put(encode(body))
+            self.outbox.put(message(body))
 
     def take(self, body: Body) -> None:
         if self.early is not None:
             self.early.append(body)
-        elif not self.outbox.offer(encode(body)):
+        elif not self.outbox.offer(message(body)):
             self.give_up()
 
     def give_up(self) -> None:

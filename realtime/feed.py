@@ -4,18 +4,21 @@ import asyncio
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from operator import itemgetter
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
 import structlog
 from channels.db import database_sync_to_async
+from django.conf import settings
 from django.db import InterfaceError, OperationalError
 
 from realtime import wire
-from realtime.outbox import Outbox
+from realtime.outbox import Message, Outbox, text
 from realtime.switchboard import Body, switchboard
 
 REPEAT_SECONDS = 15.0
+ON_ITS_WAY = 0.5  # seconds in which a diff that was committed comes over the wire, or counts as lost
 
 CurrentVersion = Callable[[UUID], tuple[int, int] | None]  # (map version, available), None for no such session
 
@@ -26,12 +29,13 @@ class UnknownSession(Exception):
     """Nothing is shown under this id."""
 
 
-def encode(body: Body) -> str:
-    return json.dumps(body, separators=(",", ":"), ensure_ascii=False)
+def message(body: Body) -> Message:
+    """As it goes to every socket."""
+    return text(json.dumps(body, separators=(",", ":"), ensure_ascii=False))
 
 
 class Feed:
-    """Knows the newest version it heard of, and tells it again when nothing else was to tell.
+    """Tells what it hears: the first change at once, then all that came within a tenth of a second as one.
 
     Note [The repeated version]: a socket that lost its last diff would wait for the next one, perhaps for ever. So
     every 15 s each feed reads the map's version from the database and sends an empty diff with it. One small query
@@ -43,19 +47,23 @@ class Feed:
         self.users = 0
         self._current_version = current_version
         self._outboxes: set[Outbox] = set()
-        self._version = self._available = 0
+        self._heard = Heard()
+        self._told = self._available = 0  # the version that watchers were told last, and how many seats are free then
+        self._next = 0.0  # by the loop's clock: when the watchers may be told again
+        self._pause = 1 / settings.DIFFS_A_SECOND if settings.DIFFS_A_SECOND else 0.0
+        self._telling: asyncio.TimerHandle | None = None
         self._group = wire.session_group(session)
         self._opened = asyncio.create_task(self._open())
         self._repeating: asyncio.Task[None] | None = None
 
-    async def watch(self, outbox: Outbox) -> None:
+    async def watch(self, box: Outbox) -> None:
         """Greet, then send every diff. Raises: UnknownSession, switchboard.WireDown, OperationalError."""
         await asyncio.shield(self._opened)
-        outbox.offer(encode({"type": "hello", "session": str(self.session), "version": self._version}))
-        self._outboxes.add(outbox)
+        box.offer(message({"type": "hello", "session": str(self.session), "version": self._told}))
+        self._outboxes.add(box)
 
-    def leave(self, outbox: Outbox) -> None:
-        self._outboxes.discard(outbox)
+    def leave(self, box: Outbox) -> None:
+        self._outboxes.discard(box)
 
     @property
     def failed(self) -> bool:
@@ -66,6 +74,8 @@ class Feed:
         self._opened.cancel()
         if self._repeating:
             self._repeating.cancel()
+        if self._telling:
+            self._telling.cancel()
         with suppress(Exception, asyncio.CancelledError):
             await self._opened
         await switchboard().leave(self._group, self._take)
@@ -85,19 +95,32 @@ class Feed:
         return found
 
     def _learn(self, version: int, available: int) -> None:
-        if version >= self._version:
-            self._version, self._available = version, available
+        if version >= self._told:
+            self._told, self._available = version, available
 
     def _take(self, body: Body) -> None:
-        if body["type"] == "seats":
-            self._learn(body["version"], body["available"])
-        self._tell(body)
+        self._heard.add(body)
+        if self._telling is None:
+            wait = self._next - asyncio.get_running_loop().time()
+            if wait > 0:
+                self._telling = asyncio.get_running_loop().call_later(wait, self._tell)
+            else:
+                self._tell()
 
-    def _tell(self, body: Body) -> None:
-        text = encode(body)
-        for outbox in self._outboxes:
-            if not outbox.offer(text):
-                outbox.skip()
+    def _tell(self) -> None:
+        """Everything that was heard since. Told late, watchers are told less often: a crowd never piles up a backlog."""
+        self._telling = None
+        self._next = asyncio.get_running_loop().time() + self._pause
+        for body in self._heard.taken(after=self._told):
+            if body["type"] == "seats":
+                self._learn(body["version"], body["available"])
+            self._send(body)
+
+    def _send(self, body: Body) -> None:
+        told = message(body)
+        for box in self._outboxes:
+            if not box.offer(told):
+                box.skip()
 
     async def _repeat(self) -> None:
         """See Note [The repeated version]."""
@@ -108,17 +131,43 @@ class Feed:
             except (OperationalError, InterfaceError) as error:
                 log.warning("feed.version_unread", error=type(error).__name__)
                 found = None
+            if found and found[0] > self._told:
+                await asyncio.sleep(ON_ITS_WAY)
+            if self._telling:  # what was heard comes first
+                self._telling.cancel()
+                self._tell()
             if found:
                 self._learn(*found)
-            self._tell(
-                {
-                    "type": "seats",
-                    "from": self._version,
-                    "version": self._version,
-                    "changes": {},
-                    "available": self._available,
-                }
-            )
+            version = {"from": self._told, "version": self._told}
+            self._send({"type": "seats", **version, "changes": {}, "available": self._available})
+
+
+class Heard:
+    """What came over the wire and was not told yet. Several processes send, so that versions may come out of order, or again."""
+
+    def __init__(self) -> None:
+        self._diffs: list[Body] = []
+        self._stock: dict[str, Body] = {}
+
+    def add(self, body: Body) -> None:
+        if body["type"] == "seats":
+            self._diffs.append(body)
+        else:
+            self._stock[body["ticket_type"]] = body
+
+    def taken(self, *, after: int) -> list[Body]:
+        """One diff where nothing is missing between them; what is not newer than version `after` is left out."""
+        diffs: list[Body] = []
+        for body in sorted(self._diffs, key=itemgetter("version")):
+            if body["version"] <= (diffs[-1]["version"] if diffs else after):
+                continue
+            if diffs and body["from"] <= diffs[-1]["version"]:
+                diffs[-1] = {**body, "from": diffs[-1]["from"], "changes": {**diffs[-1]["changes"], **body["changes"]}}
+            else:
+                diffs.append(body)
+        told = [*diffs, *self._stock.values()]
+        self._diffs, self._stock = [], {}
+        return told
 
 
 _feeds: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[UUID, Feed]] = WeakKeyDictionary()

@@ -2,10 +2,13 @@
 
 import os
 from argparse import ArgumentParser
+from typing import Any
 
 import uvicorn
 from django.conf import settings
 from prometheus_client import start_http_server
+
+PING_SECONDS = 20
 
 
 def add_address(parser: ArgumentParser) -> None:
@@ -14,13 +17,19 @@ def add_address(parser: ArgumentParser) -> None:
 
 
 def serve_asgi(application: str, *, host: str, port: int) -> None:
-    """Serve until SIGTERM; open sockets are closed with 1012, so that clients come back by themselves.
+    """Serve until SIGTERM."""
+    if settings.METRICS_PORT:
+        start_http_server(settings.METRICS_PORT)
+    uvicorn.Server(as_served(application, host=host, port=port)).run()
+
+
+def as_served(application: Any, *, host: str, port: int) -> uvicorn.Config:
+    """Open sockets are closed with 1012 when it stops, so that clients come back by themselves. A client that answers no
+    ping is gone: its socket is closed within `PING_SECONDS` twice.
 
     Who may say X-Forwarded-For is the application's business (TRUSTED_PROXIES), not the server's.
     """
-    if settings.METRICS_PORT:
-        start_http_server(settings.METRICS_PORT)
-    uvicorn.run(
+    return uvicorn.Config(
         application,
         host=host,
         port=port,
@@ -31,5 +40,7 @@ def serve_asgi(application: str, *, host: str, port: int) -> None:
         server_header=False,
         ws_per_message_deflate=False,  # compressing the same diff once a socket costs more than sending it
         ws_max_size=4096,  # clients have nothing to say
+        ws_ping_interval=PING_SECONDS,
+        ws_ping_timeout=PING_SECONDS,
         timeout_graceful_shutdown=3,
     )

@@ -15,11 +15,12 @@ import uvicorn
 from django.db import connection
 from pytest_django.fixtures import Settings
 from websockets import Subprotocol
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from config import identity
 from config.asgi import application
+from config.management import listening
 from realtime import feed, wire
 from realtime.asking import Buyer
 from reservations import operations
@@ -41,7 +42,7 @@ class Live:
     def __init__(self) -> None:
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port = self._listening.getsockname()[1]
-        self._server = uvicorn.Server(uvicorn.Config(application, lifespan="off", log_config=None))
+        self._server = uvicorn.Server(listening.as_served(application, host="127.0.0.1", port=self.port))
         self._thread = threading.Thread(target=self._server.run, args=[[self._listening]])
 
     def start(self) -> None:
@@ -73,6 +74,14 @@ def hear(client: ClientConnection) -> dict[str, Any]:
     return message
 
 
+def welcome(live: Live, path: str) -> bool:
+    try:
+        with live.connect(path) as client:
+            return bool(hear(client))
+    except InvalidStatus:
+        return False
+
+
 def statuses(session: Session) -> tuple[int, dict[str, str]]:
     body = seat_map(session.pk)
     return body["version"], {seat["label"]: seat["status"] for seat in body["seats"]}
@@ -87,7 +96,9 @@ class Map:
         self.version, self.seats = statuses(session)
         self.available = 0
 
-    def follow(self, until_version: int) -> None:
+    def follow(self, until_version: int) -> list[dict[str, Any]]:
+        """The diffs that were applied."""
+        applied = []
         while self.version < until_version:
             message = hear(self.client)
             if message["type"] != "seats" or message["version"] <= self.version:
@@ -95,6 +106,8 @@ class Map:
             assert message["from"] <= self.version, "a diff is missing"
             self.seats.update(message["changes"])
             self.version, self.available = message["version"], message["available"]
+            applied.append(message)
+        return applied
 
 
 class TestTheLiveMap:
@@ -139,6 +152,44 @@ class TestTheLiveMap:
 
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1012
+
+    def test_a_client_that_answers_no_ping_is_gone(self, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(listening, "PING_SECONDS", 0.1)
+        server = Live()
+        server.start()
+        try:
+            with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+                client.sendall(
+                    f"GET /ws/sessions/{session.pk} HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                    "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+                )
+                heard = b"".join(iter(lambda: client.recv(4096), b""))
+        finally:
+            server.stop()
+
+        assert b" 101 " in heard
+        assert b"keepalive ping timeout" in heard
+
+    def test_an_address_has_so_many_sockets_and_no_more(self, live: Live, session: Session, settings: Settings) -> None:
+        settings.RATE_LIMITS, settings.LIMIT_SOCKETS_ADDRESS = True, 2
+        path = f"/ws/sessions/{session.pk}"
+        with live.connect(path) as one:
+            with live.connect(path), pytest.raises(InvalidStatus) as refused, live.connect(path):
+                pass
+            assert refused.value.response.status_code == 403
+            until(lambda: welcome(live, path), what="room for another one")
+            assert hear(one)["type"] == "hello"
+
+    def test_a_burst_comes_as_one_diff(self, live: Live, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+        with live.connect(f"/ws/sessions/{session.pk}") as client:
+            copy = Map(session, client)
+            for seat in ("A1", "A2", "A3", "B1", "B2", "B3"):
+                hold(session, seat, buyer=ana)
+            heard = copy.follow(6)
+
+        assert copy.seats == statuses(session)[1]
+        assert len(heard) < 6
+        assert sum(len(diff["changes"]) for diff in heard) == 6
 
 
 class TestMyFeed:

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from realtime import outbox
-from realtime.outbox import Outbox
+from realtime.outbox import Message, Outbox, text
 
 pytestmark = pytest.mark.asyncio
 
@@ -17,11 +17,11 @@ class Reader:
         self.reads.set()
         self.gone = False
 
-    async def write(self, text: str) -> None:
+    async def write(self, message: Message) -> None:
         await self.reads.wait()
         if self.gone:
             raise BrokenPipeError
-        self.got.append(text)
+        self.got.append(message["text"])
 
 
 async def settle() -> None:
@@ -35,7 +35,7 @@ async def test_writes_in_order() -> None:
     box = Outbox(ana.write)
 
     for number in range(5):
-        assert box.offer(str(number))
+        assert box.offer(text(str(number)))
     await settle()
 
     assert ana.got == ["0", "1", "2", "3", "4"]
@@ -49,8 +49,8 @@ async def test_a_slow_reader_delays_nobody_and_is_told_so() -> None:
 
     taken = 0
     for number in range(outbox.LONGEST * 2):
-        taken += slow.offer(str(number))
-        quick.offer(str(number))
+        taken += slow.offer(text(str(number)))
+        quick.offer(text(str(number)))
         await asyncio.sleep(0)
     await settle()
 
@@ -64,13 +64,13 @@ async def test_who_skips_goes_on_with_what_is_new() -> None:
     ana = Reader()
     ana.reads.clear()
     box = Outbox(ana.write)
-    box.offer("old")
+    box.offer(text("old"))
     await settle()
-    while box.offer("older than new"):
+    while box.offer(text("older than new")):
         pass
 
     box.skip()
-    box.offer("new")
+    box.offer(text("new"))
     ana.reads.set()
     await settle()
 
@@ -84,7 +84,7 @@ async def test_a_dead_reader_takes_what_it_is_given() -> None:
     box = Outbox(ana.write)
 
     for _number in range(outbox.LONGEST * 2):
-        assert box.offer("anything")
+        assert box.offer(text("anything"))
         await settle()
 
     assert ana.got == []

@@ -7,6 +7,8 @@
 
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 15_000;
+const SENT_AWAY = [1012, 1013]; // the server restarts, or is busy: everybody was told at the same moment
+const SPREAD = 2_000;
 
 /** Where sockets live: this origin, unless the page names another. @param {string} path */
 export function liveUrl(path) {
@@ -55,7 +57,7 @@ export class LiveSocket {
       this.#listen();
       this.onMessage(JSON.parse(event.data));
     };
-    socket.onclose = () => this.#socket === socket && this.#lost();
+    socket.onclose = ({ code }) => this.#socket === socket && this.#lost(SENT_AWAY.includes(code) ? SPREAD : 0);
   }
 
   #listen() {
@@ -63,7 +65,8 @@ export class LiveSocket {
     if (this.silence) this.#watchdog = setTimeout(() => this.#lost(), this.silence);
   }
 
-  #lost() {
+  /** @param {number} [spread] milliseconds over which those who were sent away together come back */
+  #lost(spread = 0) {
     clearTimeout(this.#watchdog);
     clearTimeout(this.#retry);
     const dead = this.#socket;
@@ -71,7 +74,7 @@ export class LiveSocket {
     dead?.close();
     this.#become(navigator.onLine ? "reconnecting" : "offline");
     const pause = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** this.#attempts++);
-    this.#retry = setTimeout(() => this.#open(), pause * (0.5 + Math.random()));
+    this.#retry = setTimeout(() => this.#open(), pause * (0.5 + Math.random()) + spread * Math.random());
   }
 
   #now() {
