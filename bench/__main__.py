@@ -34,6 +34,10 @@ NAMES = (
     "outcomes",
     "best_available",
     "expire",
+    "live",
+    "live_raw",
+    "live_crowd",
+    "live_storm",
 )
 WAYS = ("ours", "limit", "usual")
 
@@ -91,14 +95,16 @@ def measure(names: Sequence[str], results: Results, *, runs: int, quick: bool, l
     with contextlib.ExitStack() as stack:
         folder = logs or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="frontrow-bench-")))
         folder.mkdir(parents=True, exist_ok=True)
-        bar = stack.enter_context(tqdm(total=len(set(names)) * (runs + 1), unit="step", dynamic_ncols=True))
+        bar = stack.enter_context(tqdm(unit="step", dynamic_ncols=True))
         bar.set_description("preparing")
         found = stack.enter_context(services.borrowed(folder))
         results.machine = machine.described(found.versions)
         set_up_django(found)
         from bench.stage import open_stage
 
-        for event in events(names):
+        chosen = events(names)
+        bar.reset(total=len(chosen) * (runs + 1))
+        for event in chosen:
             bar.set_description(event.name)
             measured = [Measurement(figure=figure) for figure in event.figures]
             results.measured += measured
@@ -128,11 +134,11 @@ def set_up_django(found: services.Services) -> None:
 
 
 def events(names: Sequence[str]) -> list[Event]:
-    """In the order of NAMES, each once."""
-    from bench import at_the_door, settling, waiting
+    """In the order of NAMES, each once; `live` is also all whose names begin with it."""
+    from bench import at_the_door, live, settling, waiting
 
-    known = {event.name: event for event in (*at_the_door.EVENTS, *settling.EVENTS, *waiting.EVENTS)}
-    return [known[name] for name in NAMES if name in names]
+    known = {event.name: event for module in (at_the_door, settling, waiting, live) for event in module.EVENTS}
+    return [known[name] for name in NAMES if name in names or name.partition("_")[0] in names]
 
 
 def take(event: Event, stage: Stage, measured: Sequence[Measurement], *, runs: int, bar: tqdm) -> None:

@@ -170,12 +170,17 @@ class Processes:
 
     def start(self, *arguments: str, port: int | None = None, env: Mapping[str, str] | None = None) -> Process:
         """Start `manage.py <arguments>`, with `--port` when it has one."""
-        name = f"{len(self.started):02d}-{'-'.join(part.strip('-') for part in arguments[:2])}"
+        name = "-".join(part.strip("-") for part in arguments[:2])
+        return self.run(name, "manage.py", *arguments, port=port, env=env)
+
+    def run(self, name: str, *program: str, port: int | None = None, env: Mapping[str, str] | None = None) -> Process:
+        """Start any of Python's programs like that."""
+        name = f"{len(self.started):02d}-{name}"
         log = self.folder / f"{name}.log"
         where = ["--port", str(port)] if port else []
         with log.open("wb") as output:
             popen = subprocess.Popen(
-                [sys.executable, "manage.py", *arguments, *where],
+                [sys.executable, *program, *where],
                 cwd=ROOT,
                 env=self.environment | (dict(env) if env else {}),
                 stdin=subprocess.DEVNULL,

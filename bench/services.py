@@ -31,6 +31,7 @@ PREFIX = "frontrow_bench"
 OF_THE_SHELL = (
     "ALLOWED_HOSTS",
     "CELERY_BROKER_URL",
+    "DIFFS_A_SECOND",
     "DJANGO_SETTINGS_MODULE",
     "HOST",
     "LINE",

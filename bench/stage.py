@@ -182,6 +182,26 @@ class Stage:
         self.ready(webs)
         return webs
 
+    def live(self, *, env: dict[str, str] | None = None) -> Process:
+        """The sockets, one process, up."""
+        return self._up(self._started("live", self._site.start("live", port=free_port(), env=env)))
+
+    def both(self) -> Process:
+        """The whole site's pages and sockets on one port, ready."""
+        process = self._started("both", self._site.both())
+        self.ready([process])
+        return process
+
+    def usual_live(self) -> Process:
+        """The usual consumer on the same server, up."""
+        program = ("-m", "uvicorn", "bench.usual.live:application", "--lifespan", "off", "--log-level", "warning")
+        env = {"DJANGO_SETTINGS_MODULE": "bench.usual.settings"}
+        return self._up(self._started("usual live", self._site.run("usual-live", *program, port=free_port(), env=env)))
+
+    def _up(self, process: Process) -> Process:
+        self._site.wait_until_up(process)
+        return process
+
     def _started(self, name: str, process: Process) -> Process:
         self.meter.watch(name, process)
         return process
@@ -241,9 +261,13 @@ class Stage:
             report, changed = self._generated(plan, look)
         cpu["generator"] = round(report.cpu, 2)
         load = Load(report=report, cpu=cpu, settled_after=max(0.0, changed - report.started))
-        with (self._folder / "loads.jsonl").open("a") as log:
-            log.write(json.dumps(load.summary()) + "\n")
+        self.note(load.summary())
         return load
+
+    def note(self, facts: dict[str, Any]) -> None:
+        """A line for the logs."""
+        with (self._folder / "loads.jsonl").open("a") as log:
+            log.write(json.dumps(facts) + "\n")
 
     def _generated(self, plan: Plan, look: Callable[[], object] | None) -> tuple[Report, float]:
         """Its report, and when what `look` sees last changed."""

@@ -96,6 +96,9 @@ class TestCommand:
     def test_takes_them_in_its_own_order(self) -> None:
         assert [event.name for event in events(["lone", "settle", "lone"])] == ["settle", "lone"]
 
+    def test_takes_all_that_begin_with_a_name(self) -> None:
+        assert [event.name for event in events(["live"])] == ["live", "live_raw", "live_crowd", "live_storm"]
+
     def test_takes_all_of_them_three_times_unless_told_otherwise(self) -> None:
         asked = parser().parse_args([])
         assert (asked.names, asked.runs, asked.quick) == ([], 3, False)
