@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
@@ -18,13 +19,19 @@ SEAT = 20
 MARGIN = 1.4  # seat widths left free around, for row names
 LARGE = 450  # seats from which on a room has a stage rather than a screen
 NAME = 4  # seat widths that a section's name takes, or so
+AISLE = 1.3  # seat widths from chair to chair beyond which people walk between
 TIERS = 4  # colours for ticket types
 
 Chair = Mapping[str, Any]  # one of the `seats` of API.md's seat map
 
 SHAPES = {"f": "free", "h": "held", "s": "sold", "b": "blocked"}
+ROW_ROLE = ' role="row"'
+SEAT_ROLE = ' role="gridcell" tabindex="-1" aria-selected="false"'
+STILL_ROLE = ' role="img"'
+ROW = f'<g{ROW_ROLE} data-row="{{}}" data-section="{{}}">{{}}</g>'
 USE = (
-    '<use href="#seat-{}" x="{}" y="{}" role="gridcell" tabindex="-1" aria-selected="false" data-seat="{}" data-number="{}"'
+    f'<use href="#seat-{{}}" x="{{}}" y="{{}}"{SEAT_ROLE}'
+    ' data-seat="{}" data-number="{}"'
     ' data-look="{}" data-tier="{}" data-type="{}" data-kind="{}" aria-label="{}"/>'
 )
 
@@ -73,8 +80,11 @@ class Words:
         return ", ".join(part for part in parts if part)
 
 
-def draw(seats: Sequence[Chair], *, prices: Mapping[str, str]) -> Plan:
-    """`seats` as `queries.seat_map` lists them, in plan order, one at least; `prices`: ticket type → what a reader sees."""
+def draw(seats: Sequence[Chair], *, prices: Mapping[str, str], still: bool = False) -> Plan:
+    """`seats` as `queries.seat_map` lists them, in plan order, one at least; `prices`: ticket type → what a reader sees.
+
+    A `still` plan is a picture: nothing in it has a role or takes the focus.
+    """
     left = min(seat["x"] for seat in seats) - MARGIN
     right = max(seat["x"] for seat in seats) + 1 + MARGIN
     top = min(seat["y"] for seat in seats) - 2.6
@@ -90,7 +100,7 @@ def draw(seats: Sequence[Chair], *, prices: Mapping[str, str]) -> Plan:
         stage=f"M{middle - reach:g} {line + 9:g}Q{middle:g} {line - 9:g} {middle + reach:g} {line + 9:g}",
         stage_text_y=line + 17,
         is_large=len(seats) > LARGE,
-        rows=_drawn(rows, prices),
+        rows=_drawn(rows, prices, still=still),
         names=_names(rows),
         seats=len(seats),
     )
@@ -99,24 +109,85 @@ def draw(seats: Sequence[Chair], *, prices: Mapping[str, str]) -> Plan:
 def draw_chairs(places: Sequence[Place]) -> Plan:
     """A hall that sells nothing yet, one chair at least: all chairs free, each section in a colour of its own."""
     chairs = [{**asdict(place), "ticket_type": place.section, "status": "f"} for place in places]
-    return draw(chairs, prices=dict.fromkeys((place.section for place in places), ""))
+    return draw(chairs, prices=dict.fromkeys((place.section for place in places), ""), still=True)
+
+
+class PlainSeat(NamedTuple):
+    """A seat as a box to tick."""
+
+    label: str
+    number: str
+    says: str
+    shape: str
+    look: str
+    tier: int
+    after_aisle: bool
+
+
+class PlainSection(NamedTuple):
+    """A section as a list of rows; no rows where only its name is shown, to be asked for."""
+
+    name: str
+    free: int
+    rows: list[tuple[str, list[PlainSeat]]]
+
+
+def sections(seats: Sequence[Chair], *, prices: Mapping[str, str], shown: str | None) -> list[PlainSection]:
+    """For browsers without scripts. Of a large hall in sections, only the seats of the one called `shown`."""
+    rows = _rows(seats)
+    words = Words.of_the_page()
+    types = {type_: (index % TIERS, price) for index, (type_, price) in enumerate(prices.items())}
+    by_section: dict[str, list[list[Chair]]] = {}
+    for row in rows:
+        by_section.setdefault(row[0]["section"], []).append(row)
+    whole = len(seats) <= LARGE or len(by_section) == 1
+    return [
+        PlainSection(
+            name,
+            free=sum(seat["status"] == "f" for row in found for seat in row),
+            rows=[(row[0]["row"], _plain_row(row, words, types)) for row in found] if whole or name == shown else [],
+        )
+        for name, found in by_section.items()
+    ]
+
+
+def _plain_row(row: Sequence[Chair], words: Words, types: Mapping[str, tuple[int, str]]) -> list[PlainSeat]:
+    along = [math.hypot(seat["x"] - before["x"], seat["y"] - before["y"]) for before, seat in itertools.pairwise(row)]
+    return [
+        PlainSeat(
+            label=seat["label"],
+            number=str(seat["number"]),
+            says=words.describe(seat, types[seat["ticket_type"]][1]),
+            shape=_shape(seat),
+            look=seat["status"],
+            tier=types[seat["ticket_type"]][0],
+            after_aisle=gap > AISLE,
+        )
+        for seat, gap in zip(row, [0.0, *along], strict=True)
+    ]
+
+
+def _shape(chair: Chair) -> str:
+    status, kind = chair["status"], chair["kind"]
+    return kind if status == "f" and kind != "standard" else SHAPES[status]
 
 
 def _rows(seats: Sequence[Chair]) -> list[list[Chair]]:
     return [list(chairs) for _row, chairs in itertools.groupby(seats, key=lambda seat: (seat["section"], seat["row"]))]
 
 
-def _drawn(rows: Sequence[Sequence[Chair]], prices: Mapping[str, str]) -> SafeString:
+def _drawn(rows: Sequence[Sequence[Chair]], prices: Mapping[str, str], *, still: bool) -> SafeString:
+    row, use = (ROW.replace(ROW_ROLE, ""), USE.replace(SEAT_ROLE, STILL_ROLE)) if still else (ROW, USE)
     words = Words.of_the_page()
     types = {type_: (index, price) for index, (type_, price) in enumerate(prices.items())}
     return format_html_join(
         "",
-        '<g role="row" data-row="{}" data-section="{}">{}</g>',
+        row,
         (
             (
                 chairs[0]["row"],
                 chairs[0]["section"],
-                format_html_join("", USE, (_use(chair, words, *types[chair["ticket_type"]]) for chair in chairs)),
+                format_html_join("", use, (_use(chair, words, *types[chair["ticket_type"]]) for chair in chairs)),
             )
             for chairs in rows
         ),
@@ -124,17 +195,16 @@ def _drawn(rows: Sequence[Sequence[Chair]], prices: Mapping[str, str]) -> SafeSt
 
 
 def _use(chair: Chair, words: Words, tier: int, price: str) -> tuple[object, ...]:
-    status, kind = chair["status"], chair["kind"]
     return (
-        kind if status == "f" and kind != "standard" else SHAPES[status],
+        _shape(chair),
         f"{chair['x'] * CELL:g}",
         f"{chair['y'] * CELL:g}",
         chair["label"],
         chair["number"],
-        status,
+        chair["status"],
         tier % TIERS,
         tier,
-        kind,
+        chair["kind"],
         words.describe(chair, price),
     )
 

@@ -25,6 +25,13 @@ PATIENCE = 10_000  # milliseconds; the machine may be busy
 
 DESK = {"viewport": {"width": 1440, "height": 900}, "locale": "en-US"}
 
+JUMPS = """
+  window.jumps = 0; // Google's cumulative layout shift, of which up to 0.1 counts as good
+  new PerformanceObserver((list) => {
+    for (const jump of list.getEntries()) if (!jump.hadRecentInput) window.jumps += jump.value;
+  }).observe({ type: "layout-shift", buffered: true });
+"""
+
 Window = Callable[..., Page]
 Shot = Callable[[Page, str], None]
 
@@ -152,6 +159,7 @@ def window(new_context: Callable[..., Any]) -> Iterator[Window]:
     def open_window(**options: Any) -> Page:
         page: Page = new_context(**(DESK | options)).new_page()
         page.set_default_timeout(PATIENCE)
+        page.add_init_script(JUMPS)
         page.on("console", lambda message: note(message.type, message.text))
         page.on("pageerror", lambda error: note("error", str(error)))
         return page
