@@ -34,6 +34,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("i18n/", include("django.conf.urls.i18n")),
     path("", include("sessions_app.page_urls")),
+    path("", include("config.plain_forms")),
     path("", include("reservations.page_urls")),
     path("", include("ticketing.page_urls")),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from uuid import UUID
 
 from django.http import Http404, HttpResponse
@@ -42,10 +43,13 @@ def reservation(request: Visitor, reservation_id: UUID) -> HttpResponse:
         "reservations/reservation.html",
         {
             "reservation": body,
+            "places": len(body["seats"]) or body["quantity"],
             "session": session,
             "session_url": reverse("session", args=[session.pk]),
             "seat_names": seat_names(session.pk, body["seats"]),
             "title": titles()[body["status"]],
+            "story": story(body["status"], body["reason"]),
+            "held_until": dt.datetime.fromisoformat(body["expires_at"]) if body["expires_at"] else None,
         },
     )
 
@@ -55,6 +59,29 @@ def seat_names(session_id: UUID, labels: list[str]) -> dict[str, str]:
     words = Words.of_the_page()
     seats = Seat.objects.of(session_id).filter(label__in=labels).order_by("position")
     return {seat["label"]: words.name_of(seat) for seat in seats.values("label", "section", "row", "number")}
+
+
+def story(status: str, reason: str | None) -> str:
+    """What it means, and what to do. The same words stand in _words.html for hold-panel.js."""
+    rejected = {
+        "limit_reached": _("This would be more than one buyer may take."),
+        "sold_out": _("There are not that many places left."),
+        "sale_not_open": _("The sale has not begun yet."),
+        "sale_closed": _("This session is no longer on sale."),
+        "failed": _("Something went wrong on our side, and we are sorry. Nothing was charged. Please choose again."),
+    }
+    if status == Status.REJECTED and reason in rejected:
+        return rejected[reason]
+    return {
+        Status.QUEUED: _("Your request is in line and keeps its place. This takes a moment."),
+        Status.HELD: _("Pay before the time runs out."),
+        Status.PAYING: _("Waiting for the bank. Your places are safe while it answers."),
+        Status.REJECTED: _("Somebody was faster. Choose other places and try again."),
+        Status.EXPIRED: _(
+            "Nothing was charged and the places are free again. Choose once more: with luck they still are."
+        ),
+        Status.CANCELLED: _("The places are free again. Nothing was charged."),
+    }[Status(status)]
 
 
 def titles() -> dict[str, str]:

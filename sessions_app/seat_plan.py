@@ -38,10 +38,11 @@ USE = (
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What the template frames. `wide`: columns, from which the style sheet makes a width on screen."""
+    """What the template frames. `wide` and `tall`: seat widths, from which the style sheet makes a size on screen."""
 
     view_box: str
     wide: float
+    tall: float
     middle: float
     stage: str
     stage_text_y: float
@@ -96,9 +97,10 @@ def draw(seats: Sequence[Chair], *, prices: Mapping[str, str], still: bool = Fal
     return Plan(
         view_box=" ".join(f"{number * CELL:g}" for number in (left, top, right - left, bottom - top)),
         wide=round(right - left, 1),
+        tall=round(bottom - top, 1),
         middle=middle,
         stage=f"M{middle - reach:g} {line + 9:g}Q{middle:g} {line - 9:g} {middle + reach:g} {line + 9:g}",
-        stage_text_y=line + 17,
+        stage_text_y=line + 9,
         is_large=len(seats) > LARGE,
         rows=_drawn(rows, prices, still=still),
         names=_names(rows),

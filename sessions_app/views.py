@@ -16,11 +16,14 @@ from django.views.decorators.cache import cache_control
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_safe
 
+from realtime.ids import uuid7
 from sessions_app import programme, queries, seat_plan
 from sessions_app.models import Session, TicketType
 from sessions_app.programme import Wanted
 from sessions_app.templatetags.frontrow import money
 from sessions_app.visitors import Visitor
+
+LONGEST_CHOICE = 20  # places that a list offers to choose from
 
 
 @require_safe
@@ -79,6 +82,7 @@ def session(request: Visitor, session_id: UUID) -> HttpResponse:
     types = list(queries.ticket_types().filter(session=session_id))
     tiers = {str(type_.pk): type_ for type_ in types}
     prices = {key: money(type_.price, found.currency) for key, type_ in tiers.items()}
+    sections = seat_plan.sections(seat_map["seats"], prices=prices, shown=request.GET.get("section"))
     return render(
         request,
         "sessions_app/session.html",
@@ -89,6 +93,11 @@ def session(request: Visitor, session_id: UUID) -> HttpResponse:
                 type_ for key, type_ in tiers.items() if any(seat["ticket_type"] == key for seat in seat_map["seats"])
             ],
             "stock": [type_ for type_ in types if type_.capacity is not None],
+            "sections": sections,
+            "some_rows": any(section.rows for section in sections),
+            "wanted": set(request.GET.getlist("seat")),
+            "form_key": uuid7().hex,
+            "quantities": range(1, min(found.max_per_buyer, LONGEST_CHOICE) + 1),
             "kinds": sorted({seat["kind"] for seat in seat_map["seats"]} - {"standard"}),
             "closed": found.is_closed_at(timezone.now()),
             "opens_later": not found.sells_at(timezone.now()),

@@ -56,6 +56,11 @@ def clock(moment: dt.datetime) -> str:
 
 
 @register.filter
+def clock_seconds(moment: dt.datetime) -> str:
+    return formats.date_format(timezone.localtime(moment), pgettext("time of day with seconds", "g:i:s A"))
+
+
+@register.filter
 def day(moment: dt.date) -> str:
     """“Friday, May 3”, in the language's own order and case."""
     text = formats.date_format(_local(moment), pgettext("day", "l, F j"))

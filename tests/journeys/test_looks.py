@@ -129,7 +129,7 @@ def test_nothing_jumps_while_a_page_loads(site: Site, window: Window, screen: di
         ana.goto(address)
         expect_calm(ana)
     far = datetime.now(UTC) + timedelta(days=80 if screen is PHONE else 81)
-    hall = {"hall": site.hall(seats=240), "room": None, "rows": None, "seats_per_row": None}
+    hall: dict[str, Any] = {"hall": site.hall(seats=240), "room": None, "rows": None, "seats_per_row": None}
     open_session(ana, site.new_session(**hall, starts_at=far.isoformat()))
     expect_calm(ana)
     choose(ana, "F7")

@@ -55,6 +55,40 @@ def test_a_ticket_is_bought_by_keyboard_alone(site: Site, window: Window) -> Non
     expect_tickets(ana, 2)
 
 
+def test_a_ticket_is_bought_without_scripts(site: Site, window: Window) -> None:
+    session = site.new_session()
+    site.hold(session, "A1")
+    ana = window(java_script_enabled=False)
+    ana.goto(f"/sessions/{session}")
+    expect(ana.get_by_role("checkbox", name="Row A seat 1, held by somebody")).to_be_disabled()
+    ana.get_by_role("checkbox", name="Row B seat 3, free, R$30.00").check()
+    ana.get_by_role("checkbox", name="Row B seat 4, free, R$30.00").check()
+    site.hold(session, "B3")
+    ana.get_by_role("button", name="Hold these places").click()
+    expect(ana.locator(".notices")).to_contain_text("B3")
+    expect(ana.get_by_role("checkbox", name="Row B seat 4, free, R$30.00")).to_be_checked()
+    ana.get_by_role("button", name="Hold these places").click()
+    expect(ana.locator("#hold-panel noscript strong")).to_be_visible()
+    ana.get_by_role("button", name="More time").click()
+    pay(ana, "declined")
+    expect(ana.locator(".notices")).to_contain_text("declined")
+    pay(ana)
+    expect(ana.locator(".ticket")).to_have_count(1)
+    expect(ana.locator(".ticket-seat").first).to_contain_text("B")
+
+
+def test_the_best_seats_are_found_for_three(site: Site, window: Window) -> None:
+    session = site.new_session()
+    ana = window(**PHONE)
+    open_session(ana, session)
+    ana.get_by_label("How many seats").select_option("3")
+    ana.get_by_role("button", name="Hold the best").tap()
+    expect(ana.locator("#hold-panel")).to_have_attribute("data-status", "held")
+    expect(ana.locator('[data-look="mine"][data-seat]')).to_have_count(3)
+    ana.get_by_role("button", name="Release").tap()
+    expect(ana.locator('[data-look="mine"][data-seat]')).to_have_count(0)
+
+
 def test_a_phone_is_wide_enough(site: Site, window: Window) -> None:
     ana = window(**PHONE)
     ana.goto("/")

@@ -31,6 +31,7 @@ export class HoldPanel extends EventTarget {
       warn: (seconds) => this.#alert(count("hurry", seconds)),
       over: () => this.#refreshSoon(OVER),
     });
+    root.addEventListener("submit", (event) => event.target instanceof Element && event.target.matches(".actions") && event.preventDefault());
     this.#part("extend").addEventListener("click", () => this.#extend());
     for (const button of root.querySelectorAll('[data-part="release"], [data-part="cancel"]')) {
       button.addEventListener("click", () => this.release());

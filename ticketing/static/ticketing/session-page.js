@@ -28,6 +28,10 @@ const shelf = /** @type {HTMLElement | null} */ (document.querySelector("[data-s
 const stock = shelf && new StockPicker(shelf, page.most);
 const panel = new HoldPanel(one("#hold-panel"), (seat) => map?.name(seat) ?? seat);
 const hold = /** @type {HTMLButtonElement} */ (one("#hold"));
+const best = /** @type {HTMLFormElement | null} */ (document.querySelector("#best"));
+const bestButton = () => /** @type {HTMLButtonElement} */ (best?.querySelector("button"));
+/** Whether a request for places is on its way. */
+let asks = false;
 /** Seats by the reservation that bought them. @type {Map<string, string[]>} */
 const bought = new Map();
 let opensAt = page.on_sale_at ? Date.parse(page.on_sale_at) : 0;
@@ -63,10 +67,12 @@ function paintChoice() {
   const free = !panel.isLive && !page.closed;
   if (places && !panel.isLive) panel.root.hidden = true;
   one("#choice").hidden = panel.isLive;
+  one("#choice").toggleAttribute("data-chosen", places > 0);
   one("#choice-places").textContent = places ? count("places", places) : say("nothing-chosen");
   one("#choice-total").textContent = total ? money(total) : "";
   one("#choice-seats").replaceChildren(...[...(map?.chosen ?? [])].map(chip));
-  hold.disabled = !free || !places || serverNow() < opensAt || hold.getAttribute("aria-busy") === "true";
+  hold.disabled = !free || !places || serverNow() < opensAt || asks;
+  if (best) bestButton().disabled = !free || serverNow() < opensAt || asks;
   if (map) map.locked = panel.isLive || page.closed;
   stock?.lock(panel.isLive || page.closed);
 }
@@ -102,20 +108,38 @@ function lostWords(labels) {
 
 // --- holding
 
-hold.addEventListener("click", async () => {
+hold.addEventListener("click", () => {
   const seats = [...(map?.chosen ?? [])];
-  const what = stock?.choice ? { ticket_type: stock.choice.type, quantity: stock.choice.quantity } : { seats };
+  ask(hold, stock?.choice ? { ticket_type: stock.choice.type, quantity: stock.choice.quantity } : { seats });
+});
+
+best?.addEventListener("submit", (event) => {
+  event.preventDefault();
+  const fields = new FormData(best);
+  const [quantity, type] = [Number(fields.get("quantity")), fields.get("ticket_type")];
+  const accessible = fields.get("accessible") === "yes";
+  map?.clear();
+  ask(bestButton(), { best_available: { quantity, ...(type && { ticket_type: type }), ...(accessible && { accessible }) } });
+});
+
+/** Ask for places, all or none. @param {HTMLButtonElement} button @param {object} what */
+async function ask(button, what) {
+  if (asks) return;
+  asks = true;
   warn("");
-  hold.setAttribute("aria-busy", "true");
+  button.setAttribute("aria-busy", "true");
   if (map) map.asking = true;
   paintChoice();
   const answer = await post("/reservations", { session: page.id, ...what }, { wait: 5 });
-  hold.removeAttribute("aria-busy");
-  if (answer.ok) panel.show(answer.body, true);
-  else refuse(answer.problem);
+  asks = false;
+  button.removeAttribute("aria-busy");
+  if (answer.ok) {
+    panel.show(answer.body, true);
+    if (button !== hold) map?.reveal(answer.body.seats);
+  } else refuse(answer.problem);
   if (map) map.asking = panel.reservation?.status === "queued";
   paintChoice();
-});
+}
 
 /** @param {import("../sessions_app/api.js").Problem} problem */
 function refuse(problem) {
@@ -195,7 +219,7 @@ new LiveSocket("/ws/me", {
   message: (message) => {
     if (message.type !== "reservation:update") return;
     if (message.id === panel.reservation?.id) panel.take(message);
-    else if (message.status === "confirmed" || (!panel.isLive && !hold.hasAttribute("aria-busy"))) adopt(message.id);
+    else if (message.status === "confirmed" || (!panel.isLive && !asks)) adopt(message.id);
   },
 });
 

@@ -1,0 +1,202 @@
+"""What the pages' scripts ask of the API, for browsers without scripts: forms, answered with a page to look at.
+
+Refusals are in the words of the table that the API's are in (`config.problems`).
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from django.contrib import messages
+from django.core.exceptions import ObjectDoesNotExist
+from django.http import Http404, HttpResponse, QueryDict
+from django.shortcuts import redirect
+from django.urls import path, reverse
+from django.utils.http import urlencode
+from django.utils.translation import get_language
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+import reservations.operations
+from config import identity, problems, throttles
+from reservations import front_door
+from reservations.hold_request import Ask
+from sessions_app.visitors import Visitor
+from ticketing import operations
+from ticketing.api import paid, settle
+from ticketing.serializers import PayFields
+
+PATIENCE = 10.0  # seconds a payment is waited for before the page says that it is under way
+REFUSALS: tuple[type[BaseException], ...] = (*problems.PROBLEMS, ObjectDoesNotExist, ValidationError)
+
+
+def answered(request: Visitor, act: Callable[[], HttpResponse], *, back: str) -> HttpResponse:
+    """What `act` leads to; a refusal is said on the page at `back`."""
+    if wait := limited(request):
+        return problems.page("429.html", 429, {"Retry-After": str(int(wait) + 1)})
+    try:
+        return act()
+    except REFUSALS as error:
+        described = problems.describe(error)
+        if described is None:
+            raise
+        body, status, headers = described
+    if status == 404:
+        raise Http404
+    if status == 503:
+        return problems.page("503.html", status, headers)
+    messages.warning(request, in_words(body))
+    return redirect(back)
+
+
+def limited(request: Visitor) -> float:
+    """Seconds to wait: a form takes from the same buckets as a call of the API."""
+    throttle = throttles.AddressAndBuyerThrottle()
+    asked = Request(
+        copy.copy(request), authenticators=[identity.BuyerAuthentication()]
+    )  # it changes the request's user
+    return 0.0 if throttle.allow_request(asked, APIView()) else throttle.wait()
+
+
+def in_words(problem: Mapping[str, Any]) -> str:
+    """Of fields, what is wrong with each; of seats, which; else the sentence."""
+    if errors := problem.get("errors"):
+        return " ".join(error["message"] for error in errors)
+    return f"{problem['detail']} {', '.join(conflict['seat'] for conflict in problem.get('conflicts', []))}".strip()
+
+
+# --- Holding
+
+
+@require_POST
+@never_cache
+def hold(request: Visitor, session_id: UUID) -> HttpResponse:
+    buyer = identity.ensure_buyer(request)
+    chosen = [("seat", seat) for seat in request.POST.getlist("seats")]
+
+    def act() -> HttpResponse:
+        return redirect("reservation", front_door.admit(asked(session_id, request.POST), buyer=buyer).id)
+
+    return answered(request, act, back=f"{reverse('session', args=[session_id])}?{urlencode(chosen)}#choose")
+
+
+def asked(session_id: UUID, form: QueryDict) -> Ask:
+    """Pressed twice, or sent again by the browser, a choice is one request: the page's key and the choice make its key.
+
+    Raises: UnknownTicketType.
+    """
+    match form.get("way"):
+        case "best":
+            ask = Ask(
+                session=session_id,
+                best_available=True,
+                quantity=whole(form.get("quantity", "")),
+                ticket_type=ticket_type(form.get("ticket_type", "")),
+                accessible=form.get("accessible") == "yes",
+            )
+        case "stock":
+            kind, _sep, quantity = form.get("places", "").partition(":")
+            ask = Ask(session=session_id, ticket_type=ticket_type(kind), quantity=whole(quantity))
+            if ask.ticket_type is None:
+                raise front_door.UnknownTicketType
+        case _:
+            ask = Ask(session=session_id, seats=tuple(form.getlist("seats")))
+    return with_key(ask, form.get("key", ""))
+
+
+def with_key(ask: Ask, of_page: str) -> Ask:
+    if not of_page:
+        return ask
+    return msgspec.structs.replace(ask, key=hashlib.sha256(f"{of_page} {ask.fingerprint()}".encode()).hexdigest())
+
+
+def whole(text: str) -> int:
+    """0, which nobody may ask for, where it is no number."""
+    return int(text) if re.fullmatch("[0-9]{1,4}", text) else 0
+
+
+def ticket_type(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+# --- A reservation
+
+
+@require_POST
+@never_cache
+def extend(request: Visitor, reservation_id: UUID) -> HttpResponse:
+    return on_reservation(
+        request,
+        reservation_id,
+        lambda buyer: reservations.operations.extend(reservation_id=reservation_id, buyer=buyer),
+    )
+
+
+@require_POST
+@never_cache
+def release(request: Visitor, reservation_id: UUID) -> HttpResponse:
+    return on_reservation(
+        request,
+        reservation_id,
+        lambda buyer: reservations.operations.release(reservation_id=reservation_id, buyer=buyer),
+    )
+
+
+@require_POST
+@never_cache
+def pay(request: Visitor, reservation_id: UUID) -> HttpResponse:
+    """Waits for the bank; the page of a reservation that is paid for leads on to its tickets."""
+
+    def act(buyer: UUID) -> None:
+        fields = PayFields(
+            data={
+                "payment": {"method": "fake", "token": request.POST.get("token", "")},
+                "email": request.POST.get("email", "").strip(),
+            }
+        )
+        fields.is_valid(raise_exception=True)
+        payment = operations.start_payment(
+            reservation_id=reservation_id,
+            buyer=buyer,
+            email=fields.validated_data["email"],
+            language=get_language() or "en",
+            **fields.validated_data["payment"],
+        )
+        outcome = settle(payment, wait=PATIENCE)
+        if outcome is not None:
+            paid(outcome)
+
+    return on_reservation(request, reservation_id, act)
+
+
+def on_reservation(request: Visitor, reservation_id: UUID, act: Callable[[UUID], object]) -> HttpResponse:
+    """What `act` comes to is seen on the reservation's own page."""
+    if request.buyer is None:
+        raise Http404
+    buyer, back = request.buyer, reverse("reservation", args=[reservation_id])
+
+    def acted() -> HttpResponse:
+        act(buyer)
+        return redirect(back)
+
+    return answered(request, acted, back=back)
+
+
+urlpatterns = [
+    path("sessions/<uuid:session_id>/hold", hold, name="hold"),
+    path("reservations/<uuid:reservation_id>/extend", extend, name="extend"),
+    path("reservations/<uuid:reservation_id>/release", release, name="release"),
+    path("reservations/<uuid:reservation_id>/pay", pay, name="pay"),
+]

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import re
+import uuid
+from typing import Any
+
+import pytest
+from django.contrib.messages import get_messages
+from django.test import Client
+
+from config import identity, throttles
+from reservations.models import Reservation, Status
+from sessions_app.models import Session
+from tests.conftest import Hold
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def guest(client: Client, session: Session) -> uuid.UUID:
+    """The buyer that the client's browser is."""
+    client.get(f"/sessions/{session.pk}")
+    buyer = identity.buyer_of_cookie(client.cookies["buyer"].value)
+    assert buyer is not None
+    return buyer
+
+
+def told(answer: Any) -> str:
+    return " ".join(str(message) for message in get_messages(answer.wsgi_request))
+
+
+class TestHold:
+    def test_leads_to_the_reservation(self, client: Client, guest: uuid.UUID, session: Session) -> None:
+        answer = client.post(f"/sessions/{session.pk}/hold", {"way": "seats", "seats": ["A1", "A2"]})
+        assert re.fullmatch("/reservations/[0-9a-f-]{36}", answer["Location"])
+
+    def test_pressed_twice_is_one_request(self, client: Client, guest: uuid.UUID, session: Session) -> None:
+        form = {"way": "seats", "seats": ["A1"], "key": "page"}
+        first, again = (client.post(f"/sessions/{session.pk}/hold", form) for _ in range(2))
+        other = client.post(f"/sessions/{session.pk}/hold", form | {"seats": ["A2"]})
+        assert first["Location"] == again["Location"] != other["Location"]
+
+    def test_says_which_seats_are_gone_and_keeps_the_rest(
+        self, client: Client, guest: uuid.UUID, session: Session, hold: Hold, bruno: uuid.UUID
+    ) -> None:
+        hold(session, "A1", buyer=bruno)
+        answer = client.post(f"/sessions/{session.pk}/hold", {"way": "seats", "seats": ["A1", "A2"]})
+        assert "A1" in told(answer)
+        page = client.get(answer["Location"]).content.decode()
+        assert re.search('value="A2"[^>]* checked', page)
+        assert re.search('value="A1"[^>]* disabled', page)
+
+    @pytest.mark.parametrize(
+        "form",
+        [
+            {},
+            {"way": "seats", "seats": ["Z99"]},
+            {"way": "best", "quantity": "many"},
+            {"way": "best", "quantity": "999"},
+            {"way": "stock", "places": "nonsense:2"},
+            {"way": "stock", "places": ""},
+        ],
+    )
+    def test_says_what_nobody_can_have(
+        self, client: Client, guest: uuid.UUID, session: Session, form: dict[str, Any]
+    ) -> None:
+        answer = client.post(f"/sessions/{session.pk}/hold", form)
+        assert answer["Location"].startswith(f"/sessions/{session.pk}")
+        assert told(answer)
+        assert not Reservation.objects.exists()
+
+    def test_of_no_session_is_nothing(self, client: Client, guest: uuid.UUID) -> None:
+        assert client.post(f"/sessions/{uuid.uuid4()}/hold", {"seats": "A1"}, follow=True).status_code == 404
+
+    def test_is_limited_as_the_api_is(
+        self, client: Client, guest: uuid.UUID, session: Session, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(throttles.AddressAndBuyerThrottle, "allow_request", lambda *_: False)
+        monkeypatch.setattr(throttles.AddressAndBuyerThrottle, "wait", lambda _: 2.5)
+        answer = client.post(f"/sessions/{session.pk}/hold", {"seats": "A1"})
+        assert (answer.status_code, answer["Retry-After"]) == (429, "3")
+
+    def test_wants_the_pages_token(self, session: Session) -> None:
+        stranger = Client(enforce_csrf_checks=True)
+        assert stranger.post(f"/sessions/{session.pk}/hold", {"seats": "A1"}).status_code == 403
+
+
+class TestReservation:
+    def test_is_extended_and_released(self, client: Client, guest: uuid.UUID, session: Session, hold: Hold) -> None:
+        held = hold(session, "A1", buyer=guest)
+        before = held.expires_at
+        client.post(f"/reservations/{held.pk}/extend")
+        held.refresh_from_db()
+        assert before is not None
+        assert held.expires_at is not None
+        assert held.expires_at > before
+        answer = client.post(f"/reservations/{held.pk}/release", follow=True)
+        assert "Released" in answer.content.decode()
+
+    def test_is_paid_for_and_leads_to_the_tickets(
+        self, client: Client, guest: uuid.UUID, session: Session, hold: Hold
+    ) -> None:
+        held = hold(session, "A1", buyer=guest)
+        declined = client.post(f"/reservations/{held.pk}/pay", {"token": "declined"})
+        assert "declined" in told(declined)
+        answer = client.post(f"/reservations/{held.pk}/pay", {"token": "ok", "email": "ana@example.org"}, follow=True)
+        assert answer.redirect_chain[-1][0].startswith("/sales/")
+        assert Reservation.objects.get().status == Status.CONFIRMED
+
+    def test_wants_an_address_that_can_be_written_to(
+        self, client: Client, guest: uuid.UUID, session: Session, hold: Hold
+    ) -> None:
+        held = hold(session, "A1", buyer=guest)
+        answer = client.post(f"/reservations/{held.pk}/pay", {"token": "ok", "email": "ana"})
+        assert told(answer) == "Enter a valid email address."
+
+    @pytest.mark.parametrize("action", ["extend", "release", "pay"])
+    def test_of_somebody_else_is_nothing(
+        self, client: Client, guest: uuid.UUID, session: Session, hold: Hold, bruno: uuid.UUID, action: str
+    ) -> None:
+        held = hold(session, "A1", buyer=bruno)
+        assert client.post(f"/reservations/{held.pk}/{action}", {"token": "ok"}).status_code == 404
