@@ -12,7 +12,11 @@
 
 import { money, say } from "./words.js";
 
-const ZOOMS = [1, 1.5, 2.25, 3.5]; // at 1 a seat is large enough for a finger
+const UNIT = 24; // units of the drawing a seat takes with the gap beside it, as in seat_plan.py
+const FINGER = 24; // pixels it takes at least where a finger is to hit it (WCAG 2.5.8)
+const OVERVIEW = 15; // pixels below which a hall is looked at, and a tap comes closer instead of choosing
+const STEPS = [1, 1.5, 2.25, 3.5]; // of the zoom buttons, from where a seat is large enough for a finger
+const DRAG = 6; // pixels a mouse moves before it drags the hall rather than clicking a seat
 const SHAPES = { f: "free", h: "held", s: "sold", b: "blocked", chosen: "chosen", mine: "mine", lost: "lost" };
 
 export class SeatMap extends EventTarget {
@@ -21,8 +25,9 @@ export class SeatMap extends EventTarget {
   /** @type {Set<string>} */ #mine = new Set();
   /** @type {Set<string>} */ #lost = new Set();
   /** @type {Seat | null} */ #current = null;
-  #zoom = 0;
-  /** @type {number[]} */ #zooms = ZOOMS;
+  #zoom = 1;
+  /** Pixels that UNIT takes at zoom 1. */ #cell = FINGER;
+  /** @type {number[]} */ #zooms = STEPS;
   #asking = false;
   /** @type {Seat | null} */ #last = null;
   locked = false;
@@ -52,9 +57,10 @@ export class SeatMap extends EventTarget {
     }
     this.#current = this.seats.values().next().value ?? null;
     this.#current?.element.setAttribute("tabindex", "0");
-    this.#measure();
-    this.#tell(undefined);
     this.#listen();
+    this.#measure();
+    this.pane.scrollLeft = (this.pane.scrollWidth - this.pane.clientWidth) / 2;
+    new ResizeObserver(() => this.#measure()).observe(this.pane);
   }
 
   /** @param {Event} event */
@@ -69,9 +75,15 @@ export class SeatMap extends EventTarget {
       const seat = this.#seatOf(event);
       if (!seat) return;
       this.#stand(seat);
+      if (this.#isOverview) return;
       if (event.shiftKey && this.desk) this.#reach(seat);
       else this.toggle(seat.label);
     });
+    this.pane.addEventListener("click", (event) => {
+      if (this.#isOverview) this.#zoomTo(FINGER / this.#cell, event.clientX, event.clientY);
+    });
+    this.#pan();
+    this.#pinch();
     grid.addEventListener("keydown", (event) => this.#key(event));
     grid.addEventListener("focusin", (event) => {
       const seat = this.#seatOf(event);
@@ -131,6 +143,7 @@ export class SeatMap extends EventTarget {
 
   /** @param {Seat} seat */
   #go(seat) {
+    if (this.#isOverview) this.reveal([seat.label]);
     this.#stand(seat);
     seat.element.focus({ preventScroll: true });
     seat.element.scrollIntoView({ block: "nearest", inline: "nearest" });
@@ -308,7 +321,7 @@ export class SeatMap extends EventTarget {
   /** @param {Seat | undefined} seat */
   #tell(seat) {
     this.hint.textContent = seat ? this.describe(seat) : this.#current && document.activeElement === this.#current.element
-      ? this.describe(this.#current) : say("hint");
+      ? this.describe(this.#current) : say(this.#isOverview ? "hint-overview" : "hint");
   }
 
   /** @param {string} word @param {Record<string, string | number>} facts */
@@ -316,25 +329,102 @@ export class SeatMap extends EventTarget {
     this.dispatchEvent(new CustomEvent("announce", { detail: say(word, facts) }));
   }
 
-  /** A hall wider than the page can be seen whole, too. */
-  #measure() {
-    const whole = (this.pane.clientWidth - 24) / this.svg.clientWidth;
-    if (whole < 0.9) this.#zooms = [whole, ...ZOOMS];
-    this.#zoom = this.#zooms.indexOf(1);
-    this.pane.scrollLeft = (this.pane.scrollWidth - this.pane.clientWidth) / 2;
-    this.#zoomBy(0);
+  // --- zooming and panning
+
+  get #isOverview() {
+    return this.#cell * this.#zoom < OVERVIEW;
   }
 
-  /** @param {1 | 0 | -1} way */
+  /** Where the hall is shown whole first (`data-large`), zoom 1 is that; else a seat that a finger hits. */
+  #measure() {
+    this.#cell = (this.svg.clientWidth / this.#zoom / this.svg.viewBox.baseVal.width) * UNIT;
+    const finger = Math.max(1, FINGER / this.#cell);
+    const whole = this.svg.hasAttribute("data-large") ? 1 : (this.pane.clientWidth - UNIT) / (this.svg.clientWidth / this.#zoom);
+    const far = whole < finger * 0.9 ? [whole] : [];
+    if (finger / whole > 4) far.push(Math.sqrt(whole * finger));
+    this.#zooms = [...far, ...STEPS.map((step) => step * finger)];
+    this.#zoomTo(this.#zoom);
+  }
+
+  /** One step of the buttons. @param {1 | -1} way */
   #zoomBy(way) {
-    const last = this.#zooms.length - 1;
-    this.#zoom = Math.max(0, Math.min(last, this.#zoom + way));
+    const near = 1.02;
+    const next = way > 0 ? this.#zooms.find((zoom) => zoom > this.#zoom * near) : this.#zooms.findLast((zoom) => zoom * near < this.#zoom);
+    if (next) this.#zoomTo(next);
+  }
+
+  /** Zoom, and keep what is at that point of the window there; without one, what is in the middle. @param {number} zoom @param {number} [x] @param {number} [y] */
+  #zoomTo(zoom, x, y) {
+    const [least, most] = [this.#zooms[0], this.#zooms.at(-1) ?? 1];
+    const pane = this.pane.getBoundingClientRect();
+    const [atX, atY] = [x ?? pane.left + pane.width / 2, y ?? pane.top + pane.height / 2];
+    const before = this.svg.getBoundingClientRect();
+    const [right, down] = [(atX - before.left) / before.width, (atY - before.top) / before.height];
+    this.#zoom = Math.max(least, Math.min(most, zoom));
+    this.svg.style.setProperty("--zoom", String(this.#zoom));
+    this.svg.style.setProperty("--scale", String((this.#cell * this.#zoom) / UNIT));
+    this.svg.toggleAttribute("data-overview", this.#isOverview);
+    const after = this.svg.getBoundingClientRect();
+    this.pane.scrollLeft += after.left + right * after.width - atX;
+    this.pane.scrollTop += after.top + down * after.height - atY;
+    this.root.querySelector("[data-zoom-in]")?.toggleAttribute("disabled", this.#zoom >= most);
+    this.root.querySelector("[data-zoom-out]")?.toggleAttribute("disabled", this.#zoom <= least);
+    this.#tell(undefined);
+  }
+
+  /** Bring seats into view, near enough to tell them apart. @param {Iterable<string>} labels */
+  reveal(labels) {
+    const seats = [...labels].flatMap((label) => this.seats.get(label) ?? []);
+    if (!seats.length) return;
+    if (this.#isOverview) this.#zoomTo(FINGER / this.#cell);
+    const boxes = seats.map(({ element }) => element.getBoundingClientRect());
+    const pane = this.pane.getBoundingClientRect();
+    const middle = (/** @type {number[]} */ numbers) => (Math.min(...numbers) + Math.max(...numbers)) / 2;
+    this.pane.scrollLeft += middle(boxes.map(({ x }) => x)) - pane.left - pane.width / 2;
+    this.pane.scrollTop += middle(boxes.map(({ y }) => y)) - pane.top - pane.height / 2;
+  }
+
+  /** A mouse drags the hall; fingers and wheels scroll it by themselves. */
+  #pan() {
     const { pane } = this;
-    const middleX = (pane.scrollLeft + pane.clientWidth / 2) / pane.scrollWidth;
-    const middleY = (pane.scrollTop + pane.clientHeight / 2) / pane.scrollHeight;
-    this.svg.style.setProperty("--zoom", String(this.#zooms[this.#zoom]));
-    if (way) pane.scrollTo(middleX * pane.scrollWidth - pane.clientWidth / 2, middleY * pane.scrollHeight - pane.clientHeight / 2);
-    this.root.querySelector("[data-zoom-in]")?.toggleAttribute("disabled", this.#zoom === last);
-    this.root.querySelector("[data-zoom-out]")?.toggleAttribute("disabled", this.#zoom === 0);
+    /** @type {{x: number, y: number, left: number, top: number} | null} */
+    let start = null;
+    let dragged = false;
+    pane.addEventListener("pointerdown", (event) => {
+      dragged = false;
+      if (event.pointerType !== "mouse" || event.button) return;
+      start = { x: event.clientX, y: event.clientY, left: pane.scrollLeft, top: pane.scrollTop };
+    });
+    addEventListener("pointerup", () => (start = null));
+    pane.addEventListener("pointermove", (event) => {
+      if (!start || !(event.buttons & 1)) return;
+      const [x, y] = [event.clientX - start.x, event.clientY - start.y];
+      dragged ||= Math.hypot(x, y) > DRAG;
+      if (dragged) pane.scrollTo(start.left - x, start.top - y);
+    });
+    pane.addEventListener("click", (event) => dragged && event.stopPropagation(), { capture: true });
+  }
+
+  /** Two fingers, or a wheel with Ctrl, which is how browsers tell of two fingers on a touch pad. */
+  #pinch() {
+    const { pane } = this;
+    pane.addEventListener("wheel", (event) => {
+      if (!event.ctrlKey && !event.metaKey) return;
+      event.preventDefault();
+      this.#zoomTo(this.#zoom * Math.exp(-event.deltaY / 250), event.clientX, event.clientY);
+    }, { passive: false });
+    let [apart, zoom] = [0, 1];
+    /** @param {TouchList} touches */
+    const distance = ([one, other]) => Math.hypot(one.clientX - other.clientX, one.clientY - other.clientY);
+    pane.addEventListener("touchstart", ({ touches }) => {
+      if (touches.length === 2) [apart, zoom] = [distance(touches), this.#zoom];
+    }, { passive: true });
+    pane.addEventListener("touchmove", (event) => {
+      const { touches } = event;
+      if (touches.length !== 2 || !apart) return;
+      if (event.cancelable) event.preventDefault();
+      const [one, other] = touches;
+      this.#zoomTo((zoom * distance(touches)) / apart, (one.clientX + other.clientX) / 2, (one.clientY + other.clientY) / 2);
+    }, { passive: false });
   }
 }
