@@ -202,8 +202,9 @@ class Processes:
     def live(self, *, port: int | None = None) -> Process:
         return self.start("live", port=port or free_port())
 
-    def worker(self, *, jobs: bool = False) -> Process:
-        return self.start("worker", *(["--jobs"] if jobs else []))
+    def worker(self, *kind: str) -> Process:
+        """Settling; or of the kind `--payments` or `--jobs`."""
+        return self.start("worker", *kind)
 
     def beat(self) -> Process:
         return self.start("beat")

@@ -170,12 +170,16 @@ class Stage:
         return self._started("worker", self._site.worker())
 
     def jobs(self) -> Process:
-        return self._started("jobs", self._site.worker(jobs=True))
+        return self._started("jobs", self._site.worker("--jobs"))
+
+    def payments(self) -> Process:
+        return self._started("payments", self._site.worker("--payments"))
 
     def whole(self) -> list[Process]:
-        """A site as it is run: two web processes, a worker, one for jobs, beat and relay; the webs, ready."""
+        """A site as it is run: two web processes, a worker, one for payments, one for jobs, beat and relay; the webs, ready."""
         webs = self.web(processes=2)
         self.worker()
+        self.payments()
         self.jobs()
         self._started("beat", self._site.beat())
         self._started("relay", self._site.relay())

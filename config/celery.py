@@ -61,6 +61,7 @@ app.conf.update(
         "expire-holds": {"task": "reservations.tasks.expire_holds", "schedule": 1.0, "options": {"expires": 5}},
         "forget-keys": {"task": "reservations.tasks.forget_keys", "schedule": 600.0, "options": {"expires": 300}},
         "sweep-payments": {"task": "ticketing.tasks.sweep_payments", "schedule": 5.0, "options": {"expires": 15}},
+        "resume-refunds": {"task": "ticketing.tasks.resume_refunds", "schedule": 60.0, "options": {"expires": 60}},
     },
 )
 app.autodiscover_tasks()

@@ -37,9 +37,9 @@ from rest_framework.settings import api_settings
 from rest_framework.views import set_rollback
 
 from reservations import front_door, lines, operations, queries, sale_facts
+from reservations.breaker import BreakerOpen
 from sessions_app import operations as catalogue
-from ticketing import codes, doors, transfers
-from ticketing import operations as ticketing_operations
+from ticketing import codes, doors, gateways, refunds, transfers
 from ticketing import queries as ticketing_queries
 from ticketing.api import PaymentDeclined
 
@@ -73,6 +73,10 @@ def _at(name: str, message: object) -> dict[str, Any]:
 
 def _named(seats: list[str]) -> dict[str, str]:
     return {"seats": ", ".join(seats[:10])}
+
+
+def _tokens(known: tuple[str, ...]) -> Any:
+    return _("One of %(tokens)s.") % {"tokens": ", ".join(known)} if known else _("The gateway can't take this token.")
 
 
 NO_SUCH_CODE = _("No ticket has this code.")
@@ -222,19 +226,39 @@ PROBLEMS: dict[type[BaseException], Known] = {
         facts=lambda error: {"sale": ticketing_queries.sale_body_of(error.sale)},
     ),
     queries.NotYetKnown: _unavailable(_("It is not to be found at the moment; ask again.")),
-    ticketing_operations.UnknownMethod: Known(
+    gateways.UnknownMethod: Known(
         400,
         "unknown_method",
         "Unknown payment method",
         _("There is no such way to pay here."),
         facts=lambda _error: _at("payment.method", _("There is no such way to pay here.")),
     ),
-    ticketing_operations.UnknownToken: Known(
+    gateways.UnknownToken: Known(
         400,
         "unknown_token",
         "Unknown payment token",
-        _("The sandbox takes ok, declined, slow and timeout."),
-        facts=lambda _error: _at("payment.token", _("The sandbox takes ok, declined, slow and timeout.")),
+        _("The gateway can't take this token."),
+        facts=lambda error: _at("payment.token", _tokens(error.known)),
+    ),
+    gateways.BadSignature: Known(
+        400, "bad_signature", "Bad signature", _("Not signed by the gateway, or too long ago.")
+    ),
+    gateways.GatewayUnavailable: _unavailable(_("The payment gateway can't be reached; try again.")),
+    gateways.GatewayTimeout: _unavailable(_("The payment gateway can't be reached; try again.")),
+    BreakerOpen: _unavailable(_("The payment gateway can't be reached; try again.")),
+    refunds.RefundClosed: Known(
+        409,
+        "refund_closed",
+        "Too late to give tickets back",
+        _("Tickets of this session can't be given back any more."),
+        facts=lambda error: {"until": error.until and rfc3339(error.until)},
+    ),
+    refunds.NothingToRefund: Known(
+        409,
+        "nothing_to_refund",
+        "Nothing to give back",
+        _("The tickets are used, were given back already, or belong to another sale."),
+        facts=lambda error: {"tickets": [str(ticket) for ticket in error.tickets]},
     ),
     PaymentDeclined: Known(
         402,

@@ -249,6 +249,20 @@ if LINE not in {"rabbitmq", "inbox", "in_process"}:
 if SHARDS < 1:
     raise ImproperlyConfigured("SHARDS must be 1 or more")
 
+# --- Taking money
+PAYMENT_METHODS = env_list("PAYMENT_METHODS", "fake")
+SANDBOX_LATENCY_MS = env_int("SANDBOX_LATENCY_MS", 0)  # of every answer of the sandbox gateway
+STRIPE_API_KEY = env("STRIPE_API_KEY")
+STRIPE_WEBHOOK_SECRET = env("STRIPE_WEBHOOK_SECRET")
+STRIPE_API_URL = env("STRIPE_API_URL", "https://api.stripe.com")
+FAULT_POINT = env("FAULT_POINT")  # where a test lets a process die
+if not PAYMENT_METHODS or not set(PAYMENT_METHODS) <= {"fake", "stripe"}:
+    raise ImproperlyConfigured(f"PAYMENT_METHODS must name fake, stripe or both, not {env('PAYMENT_METHODS')!r}")
+if "stripe" in PAYMENT_METHODS and not (STRIPE_API_KEY and STRIPE_WEBHOOK_SECRET):
+    raise ImproperlyConfigured("PAYMENT_METHODS names stripe: set STRIPE_API_KEY and STRIPE_WEBHOOK_SECRET")
+if PRODUCTION and FAULT_POINT:
+    raise ImproperlyConfigured("FAULT_POINT is for tests; production refuses it")
+
 # --- The API
 API_LARGEST_BODY = 256 * 1024  # bytes; a request for 1,000 seats takes 10 KB
 REST_FRAMEWORK: dict[str, Any] = {
@@ -297,6 +311,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "ReservationStatus": "reservations.models.Status",
         "PaymentStatus": "ticketing.models.PaymentStatus",
         "TicketStatus": "ticketing.models.TicketStatus",
+        "RefundStatus": "ticketing.models.RefundStatus",
     },
 }
 # Who may ask how much: tokens that come back a second, and tokens a bucket holds. Addresses are generous, since a
@@ -402,6 +417,12 @@ UNFOLD: dict[str, Any] = {
                     _desk(_("Reservations"), "hourglass_top", "reservations.reservation"),
                     _desk(_("Payments"), "payments", "ticketing.payment"),
                     _desk(_("Refunds"), "undo", "ticketing.refund"),
+                    {
+                        "title": _("Money"),
+                        "icon": "account_balance",
+                        "link": reverse_lazy("money-desk"),
+                        "permission": lambda request: request.user.has_perm("ticketing.view_ledgerentry"),
+                    },
                 ],
             },
             {

@@ -23,16 +23,17 @@ from itertools import starmap
 from typing import Any
 
 from django.db import connection
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, Q, QuerySet, Sum
 
 from realtime.clock import db_now
+from realtime.ids import uuid7
 from realtime.rows import new_row
 from reservations import statements
 from reservations.announcements import Announcements
 from reservations.best_available import FreeSeats
 from reservations.hall_plan import HallPlan, SeatOnPlan
 from reservations.hold_request import HoldRequest
-from reservations.models import InboxRequest, Reservation, Status
+from reservations.models import LIVE, InboxRequest, Reservation, Status
 from reservations.queries import reservation_body
 from reservations.statements import Past, Place, lock_places
 from sessions_app.models import Seat, SeatStatus, Session, TicketType
@@ -74,6 +75,20 @@ def lock_reservation(*, reservation_id: uuid.UUID, buyer: uuid.UUID | None) -> L
     reservation.session = session
     now = db_now()
     return Locked(reservation, session, now, Announcements(now=now))
+
+
+def lock_reservations(reservation_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, Locked]:
+    """Several at once, of any sessions; they share `news` and `now`. Those that don't exist are left out."""
+    sessions = lock_sessions(
+        Reservation.objects.filter(pk__in=reservation_ids).order_by().values_list("session_id", flat=True).distinct()
+    )
+    rows = Reservation.objects.select_for_update(no_key=True, of=("self",)).filter(pk__in=reservation_ids)
+    reservations = list(rows.order_by("pk"))
+    now = db_now()
+    news = Announcements(now=now)
+    for reservation in reservations:
+        reservation.session = sessions[reservation.session_id]
+    return {row.pk: Locked(row, row.session, now, news) for row in reservations}
 
 
 def lock_seats(session: uuid.UUID, labels: Collection[str]) -> dict[str, Seat]:
@@ -366,6 +381,19 @@ def expire_in(session: Session, news: Announcements, *, limit: int) -> int:
     return len(_expire(_ran_out(session, news.now)[:limit], session, news))
 
 
+def end_holds_in(session: Session, news: Announcements, *, limit: int) -> int:
+    """End the session's holds, whether they ran out or not: it was called off. How many; the session is locked."""
+    holds = Reservation.objects.filter(session=session, status=Status.HELD).order_by("expires_at")[:limit]
+    reservations = list(
+        Reservation.objects.select_for_update(no_key=True).filter(pk__in=holds.values("pk")).order_by("pk")
+    )
+    for reservation in reservations:
+        reservation.session = session
+    if reservations:
+        _end(reservations, Status.CANCELLED, "session_cancelled", session, news)
+    return len(reservations)
+
+
 def _ran_out(session: Session, now: dt.datetime) -> QuerySet[Reservation]:
     return Reservation.objects.filter(session=session, status=Status.HELD, expires_at__lte=now).order_by("expires_at")
 
@@ -421,12 +449,15 @@ def prolong(locked: Locked, *, until: dt.datetime) -> None:
     locked.news.reservation(reservation, "reservation.extended")
 
 
-def pin(locked: Locked, *, until: dt.datetime) -> None:
-    """While it is being paid nothing expires it before `until`; its hold's own end stays noted."""
-    locked.reservation.status, locked.reservation.pinned_until = Status.PAYING, until
-    _save(locked, "status", "pinned_until")
-    _seats_of(locked.reservation).update(held_until=until)
-    locked.news.reservation(locked.reservation)
+def pin(several: Sequence[Locked], *, until: dt.datetime) -> None:
+    """While they are being paid nothing expires them before `until`; their holds' own ends stay noted."""
+    if not several:
+        return
+    for locked in several:
+        locked.reservation.status, locked.reservation.pinned_until = Status.PAYING, until
+        locked.reservation.changed_at = locked.now
+        locked.news.reservation(locked.reservation)
+    statements.pin([locked.reservation for locked in several], until=until, at=several[0].now)
 
 
 def unpin(locked: Locked) -> None:
@@ -441,16 +472,116 @@ def unpin(locked: Locked) -> None:
     locked.news.reservation(reservation)
 
 
-def sell(locked: Locked, *, sale: uuid.UUID) -> list[Seat]:
-    """It is paid for: its seats are sold, for good. The seats, for their tickets."""
-    reservation = locked.reservation
-    seats = list(_seats_of(reservation).select_for_update(no_key=True).order_by("pk"))
-    _seats_of(reservation).update(status=SeatStatus.SOLD, held_until=None)
-    reservation.status, reservation.sale_id, reservation.pinned_until = Status.CONFIRMED, sale, None
-    _save(locked, "status", "sale_id", "pinned_until")
-    locked.news.seats(locked.session, "seat.sold", dict.fromkeys([seat.label for seat in seats], SeatStatus.SOLD))
-    locked.news.reservation(reservation, "reservation.confirmed")
+def sell(sales: Sequence[tuple[Locked, uuid.UUID]]) -> dict[uuid.UUID, dict[str, int]]:
+    """They are paid for: their seats are sold, for good. The seats' keys, for their tickets, by reservation and label."""
+    if not sales:
+        return {}
+    for locked, sale in sales:
+        reservation = locked.reservation
+        reservation.status, reservation.sale_id, reservation.pinned_until = Status.CONFIRMED, sale, None
+        reservation.changed_at = locked.now
+    seats = statements.sell([locked.reservation for locked, _sale in sales], at=sales[0][0].now)
+    changes: dict[uuid.UUID, dict[str, SeatStatus]] = defaultdict(dict)
+    for locked, _sale in sales:
+        changes[locked.session.pk] |= dict.fromkeys(seats[locked.reservation.pk], SeatStatus.SOLD)
+    for session in {locked.session.pk: locked.session for locked, _sale in sales}.values():
+        sales[0][0].news.seats(session, "seat.sold", changes[session.pk])
+    for locked, _sale in sales:
+        locked.news.reservation(locked.reservation, "reservation.confirmed")
     return seats
+
+
+def sell_again(lost: Locked, *, sale: uuid.UUID) -> tuple[Reservation, dict[str, int]] | None:
+    """Its money came after it had ended: the same places for the same buyer as a reservation of its own, or nothing at all."""
+    session, before, news = lost.session, lost.reservation, lost.news
+    if session.is_closed_at(lost.now) or not before.lines:
+        return None
+    seats = lock_seats(session.pk, before.seats)
+    _expire_holders(session, seats.values(), news)
+    owned = Reservation.objects.filter(session=session, buyer=before.buyer, status__in=LIVE)
+    owned = owned.exclude(status=Status.HELD, expires_at__lte=lost.now)
+    has = owned.aggregate(places=Sum("quantity", default=0))["places"]
+    if has + before.quantity > session.max_per_buyer:
+        return None
+    if any(seat.status != SeatStatus.FREE for seat in seats.values()) or len(seats) < len(before.seats):
+        return None
+    if before.has_stock and not _take_stock_again(before, news):
+        return None
+    again = new_row(
+        Reservation,
+        id=uuid7(),
+        session_id=session.pk,
+        buyer=before.buyer,
+        status=Status.CONFIRMED,
+        arrival=before.arrival,
+        seats=list(before.seats),
+        ticket_type_id=before.ticket_type_id,
+        quantity=before.quantity,
+        lines=list(before.lines),
+        total=before.total,
+        conflicts=[],
+        sale_id=sale,
+        accepted_at=lost.now,
+        settled_at=lost.now,
+        changed_at=lost.now,
+    )
+    again.session = session
+    again.save(force_insert=True)
+    Seat.objects.filter(pk__in=[seat.pk for seat in seats.values()]).update(
+        status=SeatStatus.SOLD, reservation_id=again.pk
+    )
+    news.seats(session, "seat.sold", dict.fromkeys(seats, SeatStatus.SOLD), gained=-len(seats))
+    news.reservation(again, "reservation.confirmed")
+    return again, {label: seat.pk for label, seat in seats.items()}
+
+
+def _expire_holders(session: Session, seats: Collection[Seat], news: Announcements) -> None:
+    """Holds of these seats that ran out are no obstacle, swept or not."""
+    over = [
+        seat.reservation_id
+        for seat in seats
+        if seat.reservation_id is not None and seat.held_until is not None and seat.held_until <= news.now
+    ]
+    ended = _expire(_ran_out(session, news.now).filter(pk__in=over), session, news) if over else []
+    freed = {label for reservation in ended for label in reservation.seats}
+    for seat in seats:
+        if seat.label in freed:
+            seat.status = SeatStatus.FREE
+
+
+def _take_stock_again(before: Reservation, news: Announcements) -> bool:
+    assert before.ticket_type_id is not None
+    kind = next(row for row in statements.lock_types([before.session_id]) if row.pk == before.ticket_type_id)
+    if kind.available is None or kind.available < before.quantity:
+        return False
+    kind.available -= before.quantity
+    kind.save(update_fields=["available"])
+    news.stock(kind.session_id, kind.pk, kind.available)
+    return True
+
+
+def take_back(locked: Locked, *, seats: Collection[str], places: int) -> None:
+    """Somebody gave bought places back: `places` of them, numbered ones by their `seats`. They are on sale again."""
+    reservation, session, news = locked.reservation, locked.session, locked.news
+    news.gave_back(reservation, seats=list(seats))
+    if seats:
+        owned = Seat.objects.of(session.pk).filter(label__in=seats, reservation_id=reservation.pk)
+        owned.update(status=SeatStatus.FREE, reservation_id=None)
+        news.seats(session, "seat.returned", dict.fromkeys(seats, SeatStatus.FREE))
+    elif reservation.ticket_type_id:
+        TicketType.objects.filter(pk=reservation.ticket_type_id).update(available=F("available") + places)
+        kind = TicketType.objects.get(pk=reservation.ticket_type_id)
+        assert kind.available is not None
+        news.stock(session.pk, kind.pk, kind.available)
+    reservation.seats = [label for label in reservation.seats if label not in seats]
+    reservation.quantity -= places
+    reservation.lines = (
+        [line for line in reservation.lines if line["seat"] not in seats]
+        if seats
+        else reservation.lines[: reservation.quantity]
+    )
+    _save(locked, "seats", "quantity", "lines")
+    news.reservation(reservation)
 
 
 def move(locked: Locked, seats: Sequence[str], to: Sequence[str]) -> list[tuple[Seat, Seat]]:

@@ -108,6 +108,12 @@ class Announcements:
             facts={**reservation.facts(), "from": list(before), "to": list(to)},
         )
 
+    def gave_back(self, reservation: Reservation, *, seats: Sequence[str]) -> None:
+        """Before it loses them: claims of these seats, and what its buyer counts as having, are given up."""
+        self._given_up.append(
+            dataclasses.replace(_standing(reservation, now=self.now), seats=list(seats), milliseconds=0)
+        )
+
     def sold(self, reservation: Reservation, *, sale: dict[str, Any]) -> None:
         """Its buyer is told the whole sale."""
         self._sales[reservation.pk] = {"sale": sale}

@@ -20,13 +20,17 @@ class BreakerOpen(Exception):
 class Breaker:
     """`with breaker:` around each call; a listed error opens it for `cool_seconds`, then one caller tries again.
 
-    While it keeps failing the pause doubles, up to `MAX_COOL_SECONDS`.
+    While it keeps failing the pause doubles, up to `MAX_COOL_SECONDS`. `failures`: how many in a row open it.
     """
 
-    def __init__(self, name: str, *, errors: tuple[type[BaseException], ...], cool_seconds: float = 1.0) -> None:
+    def __init__(
+        self, name: str, *, errors: tuple[type[BaseException], ...], cool_seconds: float = 1.0, failures: int = 1
+    ) -> None:
         self.name = name
         self.errors = errors
         self.cool_seconds = cool_seconds
+        self.failures = failures
+        self._failed = 0
         self._retry_at: float | None = None
         self._pause = cool_seconds
         self._lock = threading.Lock()
@@ -49,11 +53,16 @@ class Breaker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is not None and issubclass(kind, self.errors):
+            self._failed += 1
+            if self._failed < self.failures:
+                return
             if self._retry_at is None:
                 log.warning("breaker.opened", dependency=self.name, error=repr(error))
             else:
                 self._pause = min(2 * self._pause, MAX_COOL_SECONDS)
             self._retry_at = time.monotonic() + self._pause
-        elif self._retry_at is not None:
+            return
+        self._failed = 0
+        if self._retry_at is not None:
             log.info("breaker.closed", dependency=self.name)
             self._retry_at, self._pause = None, self.cool_seconds

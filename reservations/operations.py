@@ -362,8 +362,18 @@ def lock_held(*, reservation_id: uuid.UUID, buyer: uuid.UUID | None) -> allocati
     try:
         locked = allocation.lock_reservation(reservation_id=reservation_id, buyer=buyer)
     except Reservation.DoesNotExist:
-        found = queries.find(reservation_id, buyer=buyer)  # raises what GET would
-        raise NotHeld(found["status"]) from None
+        raise not_settled(reservation_id, buyer=buyer) from None
+    require_held(locked)
+    return locked
+
+
+def not_settled(reservation_id: uuid.UUID, *, buyer: uuid.UUID | None) -> NotHeld:
+    """What to raise for one that isn't in the table. Raises itself: Reservation.DoesNotExist, queries.NotYetKnown, as GET would."""
+    return NotHeld(queries.find(reservation_id, buyer=buyer)["status"])
+
+
+def require_held(locked: allocation.Locked) -> None:
+    """Raises: ReservationExpired, NotHeld, PaymentInProgress, AlreadyPaid."""
     reservation = locked.reservation
     match reservation.status:
         case Status.PAYING:
@@ -375,7 +385,7 @@ def lock_held(*, reservation_id: uuid.UUID, buyer: uuid.UUID | None) -> allocati
         case Status.HELD if reservation.is_over_at(locked.now):
             raise ReservationExpired
         case Status.HELD:
-            return locked
+            return
         case _:
             raise NotHeld(reservation.status)
 

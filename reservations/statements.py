@@ -53,6 +53,22 @@ FREE_SEATS = """
 UPDATE sessions_app_seat SET status = 'f', reservation_id = NULL, held_until = NULL
 WHERE session_id = %s AND label = ANY(%s) AND reservation_id = ANY(%s::uuid[]) RETURNING label
 """
+PIN = """
+UPDATE reservations_reservation SET status = 'paying', pinned_until = %s, changed_at = %s WHERE id = ANY(%s::uuid[])
+"""
+SELL = """
+UPDATE reservations_reservation AS row SET status = 'confirmed', sale_id = new.sale_id, pinned_until = NULL, changed_at = %s
+FROM jsonb_to_recordset(%s) AS new (id uuid, sale_id uuid) WHERE row.id = new.id
+"""
+OWN_SEATS = """
+FROM jsonb_to_recordset(%s) AS own (session_id uuid, label text, reservation_id uuid)
+WHERE seat.session_id = own.session_id AND seat.label = own.label AND seat.reservation_id = own.reservation_id
+"""
+PIN_SEATS = f"UPDATE sessions_app_seat AS seat SET held_until = %s {OWN_SEATS}"  # noqa: S608 our own constant
+SELL_SEATS = f"""
+UPDATE sessions_app_seat AS seat SET status = 's', held_until = NULL {OWN_SEATS}
+RETURNING seat.reservation_id, seat.label, seat.id
+"""  # noqa: S608 our own constant
 LOCK_SESSIONS = f"""
 SELECT {columns(Session)} FROM sessions_app_session WHERE id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE
 """  # noqa: S608 our own columns
@@ -118,6 +134,30 @@ def lock_sessions(sessions: Iterable[uuid.UUID]) -> list[Session]:
 
 def lock_types(sessions: Iterable[uuid.UUID]) -> list[TicketType]:
     return rows_of(TicketType, execute(LOCK_TYPES, as_array(sessions)))
+
+
+def _own_seats(reservations: Iterable[Reservation]) -> str:
+    return as_json(
+        [
+            {"session_id": row.session_id, "label": label, "reservation_id": row.pk}
+            for row in reservations
+            for label in row.seats
+        ]
+    )
+
+
+def pin(reservations: Sequence[Reservation], *, until: dt.datetime, at: dt.datetime) -> None:
+    execute(PIN, until, at, as_array(row.pk for row in reservations))
+    execute(PIN_SEATS, until, _own_seats(reservations))
+
+
+def sell(reservations: Sequence[Reservation], *, at: dt.datetime) -> dict[uuid.UUID, dict[str, int]]:
+    """Their `sale_id`s are set. The sold seats' keys by reservation and label."""
+    execute(SELL, at, as_json([{"id": row.pk, "sale_id": row.sale_id} for row in reservations]))
+    sold: dict[uuid.UUID, dict[str, int]] = {row.pk: {} for row in reservations}
+    for reservation, label, seat in execute(SELL_SEATS, _own_seats(reservations)):
+        sold[reservation][label] = seat
+    return sold
 
 
 def free_labels(session: uuid.UUID) -> list[str]:

@@ -189,7 +189,7 @@ class SessionAdmin(Undeletable, ModelAdmin):
     ]
     fieldsets = [
         (None, {"fields": ["show", "hall", "room", "starts_at", "ends_at", "on_sale_at", "cancelled_at"]}),
-        (_("Rules"), {"fields": [("max_per_buyer", "hold_seconds", "max_hold_seconds"), "currency"]}),
+        (_("Rules"), {"fields": [("max_per_buyer", "hold_seconds", "max_hold_seconds"), "refund_minutes", "currency"]}),
         (_("Behind the scenes"), {"fields": [("map_version", "created_at")], "classes": ["collapse"]}),
     ]
 

@@ -84,6 +84,7 @@ class NewSession(TypedDict, total=False):
     duration_minutes: int | None  # the show's own unless given
     hold_seconds: int
     max_hold_seconds: int
+    refund_minutes: int | None  # before the start, until which buyers may give tickets back; None: never
     max_per_buyer: int
     on_sale_at: dt.datetime | None
     ticket_types: Sequence[NewTicketType]
@@ -148,6 +149,7 @@ def draft(**asked: Unpack[NewSession]) -> Draft:
         currency=asked.get("currency", "BRL"),
         hold_seconds=hold,
         max_hold_seconds=asked.get("max_hold_seconds", 300),
+        refund_minutes=asked.get("refund_minutes", 60),
         max_per_buyer=asked.get("max_per_buyer", 10),
     )
     session.clean_fields(exclude=["show", "hall"])
@@ -317,9 +319,10 @@ def insert_seats(new: Draft) -> None:
 
 
 @transaction.atomic
-def cancel_session(*, session_id: UUID) -> Session:
+def cancel_session(*, session_id: UUID, though_it_has_buyers: bool = False) -> Session:
     """Call a session off that nobody holds or bought a place of; its hall is free again.
 
+    `though_it_has_buyers`: then the caller sees to their money.
     Raises: HasBuyers, Session.DoesNotExist.
     """
     # The session's row is what everybody who takes seats locks first, so nobody can while we look.
@@ -327,7 +330,8 @@ def cancel_session(*, session_id: UUID) -> Session:
     if session.cancelled_at is not None:
         return session
     taken = Seat.objects.of(session_id).filter(status__in=[SeatStatus.HELD, SeatStatus.SOLD])
-    if taken.exists() or session.ticket_types.filter(Q(available__lt=F("capacity"))).exists():
+    has_buyers = taken.exists() or session.ticket_types.filter(Q(available__lt=F("capacity"))).exists()
+    if has_buyers and not though_it_has_buyers:
         raise HasBuyers
     session.cancelled_at = db_now()
     session.save(update_fields=["cancelled_at"])

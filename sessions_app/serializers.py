@@ -225,6 +225,13 @@ class SessionIn(serializers.Serializer[Any]):
     )
     hold_seconds = WholeNumber(min_value=1, max_value=3600, default=30)
     max_hold_seconds = WholeNumber(min_value=1, max_value=LONGEST_HOLD, default=300)
+    refund_minutes = WholeNumber(
+        min_value=0,
+        max_value=525_600,
+        default=60,
+        allow_null=True,
+        help_text="Before the start, until which buyers may give tickets back; null: never.",
+    )
     max_per_buyer = WholeNumber(min_value=1, max_value=MAX_PER_BUYER, default=10)
     on_sale_at = Time(required=False, allow_null=True)
     ticket_types = TicketTypeIn(many=True, required=False)

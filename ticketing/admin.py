@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from realtime.admin import ReadOnly
+from reservations.operations import PaymentInProgress
+from sessions_app.admin import SessionAdmin
+from sessions_app.models import Session
 from sessions_app.templatetags.frontrow import money
-from ticketing.models import CheckIn, Payment, Refund, Sale, SandboxCharge, Ticket, Transfer, User
+from ticketing import refunds
+from ticketing.bells import ring_called_off, ring_refund
+from ticketing.models import (
+    CheckIn,
+    LedgerEntry,
+    Payment,
+    Refund,
+    Sale,
+    SandboxCharge,
+    Ticket,
+    Transfer,
+    User,
+    WebhookEvent,
+)
 
 if TYPE_CHECKING:
     AccountAdmin = DjangoUserAdmin[User]
@@ -64,6 +85,7 @@ class SaleAdmin(ReadOnly, ModelAdmin):
     date_hierarchy = "sold_at"
     inlines = [TicketInline]
     list_per_page = 50
+    actions = ["refund"]
 
     @display(description=_("total"), ordering="total")
     def amount(self, sale: Sale) -> str:
@@ -76,6 +98,37 @@ class SaleAdmin(ReadOnly, ModelAdmin):
     def state(self, sale: Sale) -> tuple[str, Any]:
         names = {"paid": _("paid"), "partly_refunded": _("partly refunded"), "refunded": _("refunded")}
         return sale.status, names[sale.status]
+
+    @admin.action(description=_("Give the money back for the chosen sales"), permissions=["refund"])
+    def refund(self, request: HttpRequest, sales: QuerySet[Sale]) -> None:
+        tell_refunds(self, request, [refunded(request, sale.pk, None) for sale in sales])
+
+    def has_refund_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("ticketing.add_refund")
+
+
+def refunded(request: HttpRequest, sale: UUID, tickets: list[UUID] | None) -> Refund | None:
+    """None where nothing is left to give back, or nothing was taken yet."""
+    by = request.user.pk
+    try:
+        refund = refunds.ask_refund(sale_id=sale, buyer=None, tickets=tickets, reason="box office", asked_by=by)
+    except (refunds.NothingToRefund, PaymentInProgress):
+        return None
+    ring_refund(refund.pk)
+    return refund
+
+
+def tell_refunds(desk: ModelAdmin, request: HttpRequest, tried: list[Refund | None]) -> None:
+    done = [refund for refund in tried if refund]
+    if done:
+        sums: Counter[str] = Counter()
+        for refund in done:
+            sums[refund.sale.currency] += refund.amount
+        amounts = ", ".join(money(amount, currency) for currency, amount in sums.items())
+        desk.message_user(request, gettext("%(amounts)s is on its way back.") % {"amounts": amounts}, messages.SUCCESS)
+    if len(done) < len(tried):
+        text = gettext("Of some nothing was left to give back, or nothing was taken yet.")
+        desk.message_user(request, text, messages.WARNING)
 
 
 class CheckInInline(ReadOnly, TabularInline):
@@ -94,6 +147,7 @@ class TicketAdmin(ReadOnly, ModelAdmin):
     list_select_related = ["session__show", "seat", "ticket_type"]
     exclude = ["code"]  # whoever reads it could walk in with it
     list_per_page = 50
+    actions = ["refund"]
 
     @display(
         description=_("status"),
@@ -102,6 +156,16 @@ class TicketAdmin(ReadOnly, ModelAdmin):
     )
     def state(self, ticket: Ticket) -> tuple[str, str]:
         return ticket.status, ticket.get_status_display()
+
+    @admin.action(description=_("Give the money back for the chosen tickets"), permissions=["refund"])
+    def refund(self, request: HttpRequest, tickets: QuerySet[Ticket]) -> None:
+        by_sale: dict[UUID, list[UUID]] = defaultdict(list)
+        for sale, ticket in tickets.order_by("sale_id", "pk").values_list("sale_id", "pk"):
+            by_sale[sale].append(ticket)
+        tell_refunds(self, request, [refunded(request, sale, chosen) for sale, chosen in by_sale.items()])
+
+    def has_refund_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("ticketing.add_refund")
 
 
 @admin.register(CheckIn)
@@ -158,6 +222,36 @@ class RefundAdmin(ReadOnly, ModelAdmin):
     list_filter = ["status", "asked_at"]
     search_fields = ["=id", "=sale__number"]
     list_select_related = ["sale"]
+    actions = ["try_again"]
+
+    @admin.action(description=_("Ask the gateway again"), permissions=["retry"])
+    def try_again(self, request: HttpRequest, chosen: QuerySet[Refund]) -> None:
+        tried = [refund for refund in chosen.values_list("pk", flat=True) if refunds.try_again(refund_id=refund)]
+        for refund in tried:
+            ring_refund(refund)
+        text = ngettext(
+            "%(number)d refund was asked for again.", "%(number)d refunds were asked for again.", len(tried)
+        )
+        self.message_user(request, text % {"number": len(tried)}, messages.SUCCESS)
+
+    def has_retry_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("ticketing.change_refund")
+
+
+@admin.register(LedgerEntry)
+class LedgerEntryAdmin(ReadOnly, ModelAdmin):
+    list_display = ["id", "posted_at", "account", "amount", "currency", "payment", "refund"]
+    list_filter = ["account", "posted_at", "currency"]
+    search_fields = ["=posting", "=payment__id", "=refund__id", "=payment__sale__number"]
+    list_select_related = ["payment", "refund"]
+    list_per_page = 100
+
+
+@admin.register(WebhookEvent)
+class WebhookEventAdmin(ReadOnly, ModelAdmin):
+    list_display = ["event", "gateway", "kind", "received_at"]
+    list_filter = ["gateway", "kind", "received_at"]
+    search_fields = ["=event"]
 
 
 @admin.register(SandboxCharge)
@@ -165,3 +259,35 @@ class SandboxChargeAdmin(ReadOnly, ModelAdmin):
     list_display = ["attempt", "status", "amount", "currency", "refunded", "changed_at"]
     list_filter = ["status", "currency"]
     search_fields = ["=attempt"]
+
+
+admin.site.unregister(Session)
+
+
+@admin.register(Session)
+class SessionWithBuyersAdmin(SessionAdmin):
+    """The catalogue's desk, and what it can't do: call a session off that somebody paid for."""
+
+    actions = [*(SessionAdmin.actions or []), "call_off_and_refund"]
+    readonly_fields = [*SessionAdmin.readonly_fields, "paid_back"]
+    fieldsets = [*SessionAdmin.fieldsets, (_("Called off"), {"fields": ["paid_back"]})]
+
+    @admin.action(description=_("Call off and give everybody's money back"), permissions=["refund"])
+    def call_off_and_refund(self, request: HttpRequest, sessions: QuerySet[Session]) -> None:
+        for session in sessions:
+            refunds.call_off(session_id=session.pk)
+            ring_called_off(session.pk)
+            text = gettext("“%(session)s” is called off; its page tells how many were paid back.") % {
+                "session": session
+            }
+            self.message_user(request, text, messages.SUCCESS)
+
+    def has_refund_permission(self, request: HttpRequest) -> bool:
+        return self.has_change_permission(request) and request.user.has_perm("ticketing.add_refund")
+
+    @display(description=_("paid back"))
+    def paid_back(self, session: Session) -> str:
+        if not session.pk or session.cancelled_at is None:
+            return ""
+        how_far = refunds.progress(session.pk)
+        return gettext("%(paid)d of %(sales)d sales") % {"paid": how_far.paid_back, "sales": how_far.sales}

@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-import structlog
-from django.conf import settings
 from django.urls import reverse
 from django.utils.translation import get_language
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import exceptions
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.views import APIView
 
+from realtime.asking import Buyer
 from realtime.rest import (
     BuyerAPIView,
     CursorPagination,
@@ -25,24 +26,22 @@ from realtime.rest import (
 )
 from reservations import replies
 from reservations.api import IDEMPOTENCY_KEY, OF_BUYER, PREFER
-from reservations.breaker import Breaker
-from reservations.lines import PUBLISH_ERRORS, courier, jobs_queue
-from ticketing import operations, queries
-from ticketing.models import Payment, PaymentStatus
+from ticketing import operations, queries, refunds, webhooks
+from ticketing.bells import ring_payment, ring_refund
+from ticketing.gateways import UnknownMethod
+from ticketing.models import OPEN, Payment
 from ticketing.serializers import (
     PAID_EXAMPLE,
     SALE_EXAMPLE,
     Paid,
     PayFields,
     Paying,
+    RefundFields,
+    Refunding,
     SaleOut,
 )
 
-broker = Breaker("broker", errors=PUBLISH_ERRORS)
-log = structlog.get_logger(__name__)
-
 TAG = "Sales and tickets"
-UNDER_WAY = (PaymentStatus.STARTED, PaymentStatus.AUTHORISED)
 
 
 class PaymentDeclined(Exception):
@@ -58,7 +57,8 @@ class PayView(BuyerAPIView):
         summary="Pay for a held reservation",
         description=(
             "Authorises, sells the seats, then captures: nothing is charged for a seat that is gone. The sandbox's "
-            "tokens: `ok`; `declined` (402); `slow` (3 seconds); `timeout` (402 after 5 seconds)."
+            "tokens: `ok`; `declined` (402); `slow` (3 seconds); `timeout` (402 after 5 seconds); the others are for whoever "
+            "writes a gateway's client: `timeout_charged`, `webhook_twice`, `webhook_out_of_order`, `webhook_late`."
         ),
         tags=[TAG],
         parameters=[IDEMPOTENCY_KEY, PREFER],
@@ -90,27 +90,13 @@ class PayView(BuyerAPIView):
 def settle(payment: Payment, *, wait: float) -> dict[str, Any] | None:
     """Hand the payment to a worker; its outcome, if it comes within `wait` seconds."""
     if not wait:
-        ring(payment)
+        ring_payment(payment.pk)
         return None
     with replies.desk().expect(payment.pk) as future:
-        ring(payment, reply_to=replies.desk().address if future else "")
+        ring_payment(payment.pk, reply_to=replies.desk().address if future else "")
         outcome = replies.wait(future, seconds=wait) if future else None
     outcome = outcome or operations.payment_outcome(payment.pk)  # the reply may have been lost on its way
-    return None if outcome["status"] in UNDER_WAY and not outcome["sale"] else outcome
-
-
-def ring(payment: Payment, *, reply_to: str = "") -> None:
-    """Tell a worker, with deadlines on every step. While the broker is away the sweep of open attempts finds it."""
-    if settings.LINE == "in_process":
-        operations.settle_payment(payment_id=payment.pk, reply_to=reply_to)
-        return
-    try:
-        with broker:
-            courier().send(
-                "ticketing.tasks.settle_payment", jobs_queue("payments"), payment=str(payment.pk), reply_to=reply_to
-            )
-    except PUBLISH_ERRORS as error:
-        log.warning("payment.left_to_the_sweep", payment=str(payment.pk), error=repr(error))
+    return None if outcome["status"] in OPEN and not outcome["sale"] else outcome
 
 
 def under_way(payment: Payment) -> Response:
@@ -127,6 +113,34 @@ def paid(outcome: dict[str, Any]) -> Response:
     if outcome["sale"] is None:
         raise PaymentDeclined(outcome["reason"])
     return Response({"sale": outcome["sale"]})
+
+
+class WebhookView(APIView):
+    """Nobody signs in here: the signature over the bytes tells who speaks."""
+
+    authentication_classes = ()
+    permission_classes = ()
+    throttle_classes = ()
+
+    @extend_schema(
+        operation_id="webhooks_receive",
+        summary="What a payment gateway tells us",
+        description=(
+            "Signed by the gateway over the raw body (`Frontrow-Signature`, `Stripe-Signature`), not more than five minutes ago. "
+            "Answered with 204 when its effect is committed; anything else asks the gateway to send it again."
+        ),
+        tags=[TAG],
+        request=OpenApiTypes.OBJECT,
+        responses={204: None, **problems_of(400, 404, 413, 503)},
+    )
+    def post(self, request: Request, method: str) -> Response:
+        try:
+            payment = webhooks.receive(method, body=request._request.body, headers=request.headers)  # noqa: SLF001 as it came
+        except UnknownMethod:
+            raise exceptions.NotFound from None
+        if payment is not None:
+            ring_payment(payment.pk)
+        return Response(status=204)
 
 
 # --- Sales
@@ -175,3 +189,35 @@ class SaleView(BuyerAPIView):
     )
     def get(self, request: Request, sale: UUID) -> Response:
         return Response(queries.sale_body(as_staff_too(self.buyer, lambda owner: queries.find_sale(sale, buyer=owner))))
+
+
+class RefundView(BuyerAPIView):
+    @extend_schema(
+        operation_id="sales_refund",
+        summary="Give tickets back",
+        description=(
+            "All that are left, or those that `tickets` names. Buyers may until `refund_minutes` before the session starts, unused tickets "
+            "only; staff who may add refunds at any time, used tickets too. Their places are on sale again at once, the money is on its way."
+        ),
+        tags=[TAG],
+        parameters=[IDEMPOTENCY_KEY],
+        request=RefundFields,
+        responses={
+            202: OpenApiResponse(Refunding, description="The money is on its way"),
+            **problems_of(400, 401, 403, 404, 409, 413, 415, 422, 429, 503),
+        },
+    )
+    def post(self, request: Request, sale: UUID) -> Response:
+        fields = RefundFields(data=request.data)
+        fields.is_valid(raise_exception=True)
+        owner = None if may_refund_anybody(self.buyer) else self.buyer.id
+        refund = refunds.ask_refund(sale_id=sale, buyer=owner, asked_by=self.buyer.id, **fields.validated_data)
+        ring_refund(refund.pk)
+        refund.refresh_from_db()
+        body = {"refund": queries.refund_body(refund), "sale": queries.sale_body_of(sale)}
+        headers = {"Location": reverse("api-sale", args=[sale]), "Retry-After": "1"}
+        return Response(body, status=202, headers=headers)
+
+
+def may_refund_anybody(buyer: Buyer) -> bool:
+    return buyer.is_staff and buyer.user is not None and buyer.user.has_perm("ticketing.add_refund")

@@ -54,11 +54,11 @@ CHECKS = [
     ),
     Check(
         name="tickets_differ_from_places",
-        says="a sale has more or fewer tickets than places",
+        says="a sale has more or fewer live tickets than places",
         sql="""
             SELECT sale.id AS sale, owner.quantity, count(ticket.id) AS tickets FROM ticketing_sale AS sale
             JOIN reservations_reservation AS owner ON owner.id = sale.reservation_id
-            LEFT JOIN ticketing_ticket AS ticket ON ticket.sale_id = sale.id
+            LEFT JOIN ticketing_ticket AS ticket ON ticket.sale_id = sale.id AND ticket.status <> 'void'
             GROUP BY sale.id, owner.quantity HAVING count(ticket.id) <> owner.quantity
         """,
     ),
@@ -79,7 +79,10 @@ CHECKS = [
             SELECT sale.id AS sale, payment.id AS payment, payment.status, payment.amount, sale.total FROM ticketing_sale AS sale
             JOIN ticketing_payment AS payment ON payment.id = sale.payment_id
             WHERE payment.amount <> sale.total
-                OR (payment.status <> 'captured' AND sale.sold_at < clock_timestamp() - interval '1 minute')
+                OR (
+                    payment.status <> 'captured' AND sale.sold_at < clock_timestamp() - interval '1 minute'
+                    AND NOT (payment.status = 'voided' AND sale.refunded = sale.total)
+                )
         """,
     ),
     Check(
@@ -92,13 +95,95 @@ CHECKS = [
         """,
     ),
     Check(
+        name="refunded_differs",
+        says="what a sale says was given back is not what its refunds and void tickets say",
+        sql="""
+            SELECT sale.id AS sale, sale.refunded, coalesce(back.amount, 0) AS refunds, coalesce(void.amount, 0) AS void
+            FROM ticketing_sale AS sale
+            JOIN ticketing_payment AS payment ON payment.id = sale.payment_id
+            LEFT JOIN (SELECT sale_id, sum(amount) AS amount FROM ticketing_refund GROUP BY sale_id) AS back ON back.sale_id = sale.id
+            LEFT JOIN (
+                SELECT sale_id, sum(price) AS amount FROM ticketing_ticket WHERE refund_id IS NOT NULL GROUP BY sale_id
+            ) AS void ON void.sale_id = sale.id
+            WHERE payment.status <> 'voided'
+                AND (sale.refunded <> coalesce(back.amount, 0) OR sale.refunded <> coalesce(void.amount, 0))
+        """,
+    ),
+    Check(
+        name="refund_not_paid_back",
+        says="a refund is not paid back after ten minutes, or the gateway refused it and a person must see to it",
+        sql="""
+            SELECT id AS refund, sale_id AS sale, amount, status, asked_at FROM ticketing_refund
+            WHERE status = 'refused' OR (status = 'asked' AND asked_at < clock_timestamp() - interval '10 minutes')
+        """,
+    ),
+    Check(
+        name="payment_unsettled",
+        says="a payment is open for longer than it may keep its seats, or its money is not given back after ten minutes",
+        sql="""
+            SELECT id AS payment, status, started_at FROM ticketing_payment
+            WHERE status IN ('started', 'returning') AND started_at < clock_timestamp() - interval '15 minutes'
+        """,
+    ),
+    Check(
+        name="ledger_out_of_balance",
+        says="a posting's debits and credits don't sum to zero",
+        sql="""
+            SELECT posting, currency, sum(amount) AS sum FROM ticketing_ledgerentry
+            GROUP BY posting, currency HAVING sum(amount) <> 0
+        """,
+    ),
+    Check(
+        name="ledger_differs_from_payments",
+        says="what was posted for a payment is not what was captured, promised and paid back",
+        sql="""
+            SELECT payment.id AS payment, payment.status, payment.amount, back.paid, back.promised,
+                posted.kept, posted.earned, posted.owed
+            FROM ticketing_payment AS payment
+            LEFT JOIN ticketing_sale AS sale ON sale.payment_id = payment.id
+            CROSS JOIN LATERAL (
+                SELECT coalesce(sum(amount) FILTER (WHERE status = 'paid_back'), 0) AS paid, coalesce(sum(amount), 0) AS promised
+                FROM ticketing_refund WHERE sale_id = sale.id
+            ) AS back
+            CROSS JOIN LATERAL (
+                SELECT coalesce(sum(amount) FILTER (WHERE account IN ('gateway', 'fees')), 0) AS kept,
+                    -coalesce(sum(amount) FILTER (WHERE account IN ('revenue', 'refunds')), 0) AS earned,
+                    -coalesce(sum(amount) FILTER (WHERE account = 'owed'), 0) AS owed
+                FROM ticketing_ledgerentry WHERE payment_id = payment.id
+            ) AS posted
+            WHERE (posted.kept, posted.earned, posted.owed) IS DISTINCT FROM (
+                CASE payment.status WHEN 'captured' THEN payment.amount - back.paid ELSE 0 END,
+                CASE payment.status WHEN 'captured' THEN payment.amount - back.promised ELSE 0 END,
+                CASE payment.status WHEN 'captured' THEN back.promised - back.paid ELSE 0 END
+            )
+        """,
+    ),
+    Check(
+        name="ledger_differs_from_gateway",
+        says="what was posted for a payment is not what the sandbox's own record says it took and gave back",
+        sql="""
+            SELECT payment.id AS payment, payment.status, charge.status AS at_the_gateway, charge.amount, charge.refunded, posted.kept
+            FROM ticketing_payment AS payment LEFT JOIN ticketing_sandboxcharge AS charge ON charge.attempt = payment.id
+            CROSS JOIN LATERAL (
+                SELECT coalesce(sum(amount), 0) AS kept FROM ticketing_ledgerentry
+                WHERE payment_id = payment.id AND account IN ('gateway', 'fees')
+            ) AS posted
+            WHERE payment.method = 'fake' AND payment.amount > 0 AND payment.changed_at < clock_timestamp() - interval '1 minute'
+                AND NOT EXISTS (
+                    SELECT FROM ticketing_refund AS refund JOIN ticketing_sale AS sale ON sale.id = refund.sale_id
+                    WHERE sale.payment_id = payment.id AND refund.changed_at >= clock_timestamp() - interval '1 minute'
+                )
+                AND posted.kept <> coalesce(CASE charge.status WHEN 'captured' THEN charge.amount - charge.refunded END, 0)
+        """,
+    ),
+    Check(
         name="sandbox_differs",
         says="the sandbox gateway's own record of an attempt differs from ours",
         sql="""
             SELECT payment.id AS payment, payment.status, charge.status AS at_the_gateway, payment.amount, charge.amount AS charged
             FROM ticketing_payment AS payment LEFT JOIN ticketing_sandboxcharge AS charge ON charge.attempt = payment.id
-            WHERE payment.method = 'fake' AND payment.started_at < clock_timestamp() - interval '1 minute' AND (
-                (payment.status = 'captured') <> coalesce(charge.status = 'captured', false)
+            WHERE payment.method = 'fake' AND payment.amount > 0 AND payment.changed_at < clock_timestamp() - interval '1 minute' AND (
+                (payment.status IN ('captured', 'returned')) <> coalesce(charge.status = 'captured', false)
                 OR (charge.status = 'captured' AND charge.amount <> payment.amount)
                 OR (payment.status IN ('declined', 'failed', 'voided') AND charge.status = 'authorised')
             )

@@ -3,10 +3,12 @@
 from django.contrib import admin
 from django.urls import path
 
-from ticketing import desk, glance
+from ticketing import desk, glance, money_desk
 
 urlpatterns = [
     path("sessions/<uuid:session_id>/map", admin.site.admin_view(desk.seat_desk), name="seat-desk"),
     path("sessions/<uuid:session_id>/holders", admin.site.admin_view(desk.seat_holders), name="seat-holders"),
     path("glance", admin.site.admin_view(glance.glance), name="glance"),
+    path("money", admin.site.admin_view(money_desk.money_desk), name="money-desk"),
+    path("money.csv", admin.site.admin_view(money_desk.money_csv), name="money-csv"),
 ]

@@ -18,7 +18,8 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 
 from sessions_app.models import Session
-from ticketing.models import Notification, Sale, Ticket, User
+from sessions_app.templatetags.frontrow import money
+from ticketing.models import Notification, Payment, Sale, Ticket, User
 
 log = structlog.get_logger(__name__)
 
@@ -154,11 +155,62 @@ def _passed_on(event: dict[str, Any]) -> Letter | None:
     )
 
 
+def _refunded(event: dict[str, Any]) -> Letter | None:
+    """Of tickets that were given back, or that the house took back."""
+    sale = Sale.objects.select_related("session__show").get(pk=event["facts"]["sale"])
+    called_off = event["facts"]["reason"] == "session_cancelled"
+    with translation.override(sale.language):
+        why = _("The session was called off.") if called_off else ""
+    return _money_back(
+        sale.email or _address_of(sale.buyer),
+        language=sale.language,
+        session=sale.session,
+        facts=event["facts"],
+        why=why,
+        link=reverse("sale", args=[sale.pk]),
+    )
+
+
+def _returned(event: dict[str, Any]) -> Letter | None:
+    """Of money that came when the places were gone, or that couldn't be taken in the end."""
+    payment = Payment.objects.select_related("reservation__session__show").get(pk=event["facts"]["payment"])
+    session = payment.reservation.session
+    with translation.override(payment.language):
+        why = _("Your payment came when the places could no longer be sold to you, so you have no tickets.")
+    return _money_back(
+        payment.email or _address_of(payment.reservation.buyer),
+        language=payment.language,
+        session=session,
+        facts=event["facts"],
+        why=why,
+        link=reverse("session", args=[session.pk]),
+    )
+
+
+def _money_back(
+    address: str, *, language: str, session: Session, facts: dict[str, Any], why: str, link: str
+) -> Letter | None:
+    if not address:
+        return None
+    with translation.override(language):
+        subject = _("Your money back for %(show)s") % {"show": session.show.title}
+        amount = money(facts["amount"], facts["currency"])
+    return Letter(
+        to=address,
+        language=language,
+        subject=subject,
+        template="returned",
+        facts={"session": session, "amount": amount, "why": why, "link": settings.SITE_URL + link},
+    )
+
+
 LETTERS = {
     "reservation.confirmed": _confirmed,
     "reservation.expired": _expired,
     "ticket.passed_on": _passed_on,
     "ticket.received": _passed_on,
+    "sale.refunded": _refunded,
+    "payment.returned": _returned,
 }
 
 

@@ -1,59 +1,99 @@
 """Money and tickets. Authorise, sell, capture: in that order, so that nothing is charged for a seat that is gone.
 
-Note [The three steps of a payment]
+Note [The steps of a payment]
 1. `start_payment`, one transaction: the reservation is `paying` and its seats are pinned, once.
-2. The gateway authorises, outside of any transaction. Then one transaction sells the seats and writes sale and tickets,
-   or puts the hold back.
-3. The gateway captures. Whatever dies in between, `sweep_payments` takes the attempt up again: each step may be repeated.
+2. The gateway authorises, outside of any transaction.
+3. One transaction sells the seats and writes sale and tickets, or puts the hold back. If something else came first, the money goes
+   back.
+4. The gateway captures, and that is noted with its posting.
+Whatever dies in between, `sweep_payments` takes the attempt up again: each step may be repeated.
+
+Note [Money that comes late]
+A gateway may charge after it was given up: it was silent, or told us only later, by a webhook. Then the buyer gets the same places if
+they are free still, as a new reservation; never others in silence. Else the money goes back, and the buyer is told.
+
+Note [Together]
+What many threads start, sell or note at once is one transaction: sessions, reservations and payments are locked in the order of
+their ids, first all of the one kind and then of the next.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import uuid
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import structlog
 from django.db import connection, transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 from prometheus_client import Counter
 
+from realtime import events
+from realtime.clock import db_now
+from realtime.events import NewEvent
+from realtime.rows import as_array, as_json, execute
 from reservations import allocation, replies
 from reservations import operations as reserving
-from reservations.announcements import Announcements
+from reservations.breaker import BreakerOpen
 from reservations.claims import NoClaims
-from reservations.models import Status
-from reservations.operations import announce, lock_held
+from reservations.models import LIVE, Reservation, Status
+from reservations.operations import announce
 from sessions_app.models import Seat
-from ticketing.gateways import Gateway, GatewayTimeout, Standing, fake
-from ticketing.models import OPEN, Payment, PaymentStatus, Sale, Ticket, TicketStatus, User
+from ticketing import gateways, ledger
+from ticketing.faults import reach
+from ticketing.gateways import Attempt, Gateway, GatewayTimeout, GatewayUnavailable, Standing
+from ticketing.ledger import Posting
+from ticketing.models import UNSETTLED, Account, Payment, PaymentStatus, Sale, Ticket, TicketStatus, User
 from ticketing.queries import find_sale, sale_body, sales_of
+from ticketing.together import Together
 
 log = structlog.get_logger(__name__)
 
 PIN = dt.timedelta(minutes=10)  # how long a payment may keep seats beyond their hold; the sweep settles it long before
-SWEEP_AFTER = dt.timedelta(seconds=15)  # longer than the gateway's deadline: nobody works on it any more
+SWEEP_AFTER = dt.timedelta(seconds=15)  # longer than the gateway's deadlines: nobody works on it any more
+SILENT = "gateway_silent"  # given up without the gateway's word
+ASKED_AGAIN_AFTER = dt.timedelta(minutes=1)
+ASKED_AGAIN_FOR = dt.timedelta(days=1)  # after that its webhook must do
+UNREACHABLE = (GatewayTimeout, GatewayUnavailable, BreakerOpen)
 
 payments = Counter("frontrow_payments_total", "Payment attempts that ended, by outcome.", ["outcome"])
 
+Answer = TypeVar("Answer")
 
-class UnknownMethod(Exception):
-    """There is no such way to pay here."""
+WRITE = """
+UPDATE ticketing_payment AS row
+SET status = new.status, reason = new.reason, reference = new.reference, reservation_id = new.reservation_id,
+    changed_at = clock_timestamp()
+FROM jsonb_to_recordset(%s) AS new (id uuid, status text, reason text, reference text, reservation_id uuid)
+WHERE row.id = new.id
+"""
+NOTE_CAPTURES = """
+UPDATE ticketing_payment AS row SET status = 'captured', changed_at = clock_timestamp() FROM reservations_reservation AS owner
+WHERE row.id = ANY(%s::uuid[]) AND row.status = 'authorised' AND owner.id = row.reservation_id
+RETURNING row.id, row.amount, row.currency, owner.session_id, owner.buyer
+"""
 
 
-class UnknownToken(Exception):
-    """The sandbox doesn't know this token."""
+# --- Starting
 
 
-def gateway(method: str) -> Gateway:
-    """Raises: UnknownMethod."""
-    if method != "fake":
-        raise UnknownMethod(method)
-    return fake
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Start:
+    reservation: uuid.UUID
+    buyer: uuid.UUID | None
+    method: str
+    token: str
+    email: str
+    language: str
 
 
-@transaction.atomic(durable=True)
+class _NotSettled(Exception):
+    """The reservation isn't in the table, or is somebody else's."""
+
+
 def start_payment(
     *,
     reservation_id: uuid.UUID,
@@ -67,152 +107,472 @@ def start_payment(
 
     Raises: UnknownMethod, UnknownToken, ReservationExpired, NotHeld, PaymentInProgress, AlreadyPaid, Reservation.DoesNotExist, NotYetKnown.
     """
-    gateway(method)
-    if token not in fake.TOKENS:
-        raise UnknownToken(token)
-    locked = lock_held(reservation_id=reservation_id, buyer=buyer)
-    reservation = locked.reservation
-    payment = Payment.objects.create(
-        reservation=reservation,
-        method=method,
-        token=token,
-        amount=reservation.total,
-        currency=reservation.currency,
-        email=email,
-        language=language,
-    )
-    allocation.pin(locked, until=locked.now + PIN)
-    announce(locked.news)
-    return payment
-
-
-def settle_payment(*, payment_id: uuid.UUID, reply_to: str = "") -> None:
-    """Bring an attempt to its end: a sale, or the hold goes on. Again is harmless."""
-    payment = Payment.objects.get(pk=payment_id)
-    if payment.status == PaymentStatus.STARTED:
-        _sell_or_put_back(payment, _authorise(payment))
-        payment.refresh_from_db()
-    if payment.status == PaymentStatus.AUTHORISED:
-        _capture(payment)
-    _reply(payment_id, reply_to)
-
-
-def _authorise(payment: Payment) -> Standing:
-    """Ask the gateway; after a time-out ask how it stands, and make sure that what it never heard of can't come later."""
-    through = gateway(payment.method)
+    gateways.chosen(method).check(token)
+    ask = _Start(reservation=reservation_id, buyer=buyer, method=method, token=token, email=email, language=language)
     try:
-        return through.authorise(
-            attempt=payment.pk, amount=payment.amount, currency=payment.currency, token=payment.token
-        )
-    except GatewayTimeout:
-        standing = through.find(attempt=payment.pk)
-        if standing.state != "unknown":
-            return standing
-        through.void(attempt=payment.pk)
-        return Standing("voided", reason="gateway_timeout")
-
-
-def _sell_or_put_back(payment: Payment, standing: Standing) -> None:
-    if standing.state in {"authorised", "captured"}:
-        _sell(payment_id=payment.pk)
-    else:
-        _put_back(payment_id=payment.pk, standing=standing)
+        return _start(ask)
+    except _NotSettled:
+        raise reserving.not_settled(reservation_id, buyer=buyer) from None
 
 
 @transaction.atomic(durable=True)
-def _sell(*, payment_id: uuid.UUID) -> None:
-    """Seats sold, sale and tickets written, all or nothing."""
-    locked, payment = _lock(payment_id)
-    if payment.status != PaymentStatus.STARTED or locked.reservation.status != Status.PAYING:
-        return  # somebody else took this step
-    sale = Sale(
-        number=_next_number(),
-        reservation=locked.reservation,
+def _start_all(asks: Sequence[_Start]) -> list[Payment | Exception]:
+    """See Note [Together]."""
+    found = allocation.lock_reservations([ask.reservation for ask in asks])
+    pinned: dict[uuid.UUID, allocation.Locked] = {}
+    outcomes: list[Payment | Exception] = []
+    for ask in asks:
+        locked = found.get(ask.reservation)
+        try:
+            _require_payable(locked, ask, pinned)
+        except Exception as error:  # noqa: BLE001 it is this one's outcome; the others are not to blame
+            outcomes.append(error)
+            continue
+        assert locked is not None
+        pinned[ask.reservation] = locked
+        outcomes.append(_attempt(locked.reservation, ask))
+    Payment.objects.bulk_create([made for made in outcomes if isinstance(made, Payment)])
+    for locked in list(pinned.values())[:1]:
+        allocation.pin(list(pinned.values()), until=locked.now + PIN)
+        announce(locked.news)
+    return outcomes
+
+
+_start = Together(_start_all)
+
+
+def _require_payable(locked: allocation.Locked | None, ask: _Start, pinned: dict[uuid.UUID, allocation.Locked]) -> None:
+    if locked is None or (ask.buyer is not None and locked.reservation.buyer != ask.buyer):
+        raise _NotSettled
+    if ask.reservation in pinned:
+        raise reserving.PaymentInProgress
+    reserving.require_held(locked)
+
+
+def _attempt(reservation: Reservation, ask: _Start) -> Payment:
+    return Payment(
+        reservation=reservation,
+        method=ask.method,
+        token=ask.token,
+        amount=reservation.total,
+        currency=reservation.currency,
+        email=ask.email,
+        language=ask.language,
+    )
+
+
+# --- Settling
+
+
+def settle_payment(*, payment_id: uuid.UUID, reply_to: str = "") -> None:
+    """Bring an attempt to its end: a sale, or the hold goes on, or the money goes back. Again is harmless.
+
+    While the gateway can't be reached it stays open, for the sweep.
+    """
+    payment = Payment.objects.get(pk=payment_id)
+    try:
+        if payment.status == PaymentStatus.FAILED and payment.reason == SILENT:
+            _ask_after_all(payment)
+        if payment.status == PaymentStatus.STARTED:
+            _authorise_and_sell(payment)
+        if payment.status == PaymentStatus.AUTHORISED:
+            _capture(payment)
+        if payment.status == PaymentStatus.RETURNING:
+            _give_back(payment)
+    except UNREACHABLE as error:
+        log.warning("payment.left_to_the_sweep", payment=str(payment_id), error=type(error).__name__)
+    _reply(payment_id, reply_to)
+
+
+def ask_gateway(payment: Payment, question: Callable[[Gateway, Attempt], Answer]) -> Answer:
+    """No transaction and no connection waits for the gateway with us. Raises: GatewayTimeout, GatewayUnavailable, BreakerOpen."""
+    attempt = Attempt(
+        id=payment.pk,
+        amount=payment.amount,
+        currency=payment.currency,
+        token=payment.token,
+        reference=payment.reference,
+    )
+    connection.close()
+    with gateways.breaker_of(payment.method):
+        return question(gateways.of(payment.method), attempt)
+
+
+def _authorise_and_sell(payment: Payment) -> None:
+    reach("payment.started")
+    try:
+        standing = _authorise(payment)
+    except UNREACHABLE:
+        if not _is_given_up(payment):
+            raise
+        standing = Standing("unknown", reason=SILENT)
+    reach("payment.authorised")
+    if standing.has_money:
+        _sell(_Authorised(payment=payment.pk, reference=standing.reference))
+        reach("payment.sold")
+    elif standing.state == "pending" and not _is_given_up(payment):
+        return
+    else:
+        _put_back(payment_id=payment.pk, standing=standing)
+    payment.refresh_from_db()
+
+
+def _authorise(payment: Payment) -> Standing:
+    """Ask the gateway; after a time-out ask how it stands, and make sure that what it never heard of can't come later.
+
+    Raises: GatewayTimeout, when it says nothing at all; GatewayUnavailable, BreakerOpen, when nothing is known of an earlier try.
+    """
+    if not payment.amount:
+        return Standing("authorised")
+    first_try = payment.changed_at == payment.started_at
+    try:
+        return ask_gateway(payment, lambda gateway, attempt: gateway.authorise(attempt))
+    except (GatewayUnavailable, BreakerOpen):
+        if not first_try:
+            raise
+        return Standing("unknown")
+    except GatewayTimeout:
+        _touch(payment)
+    standing = ask_gateway(payment, lambda gateway, attempt: gateway.find(attempt))
+    if standing.state != "unknown":
+        return standing
+    standing = ask_gateway(payment, lambda gateway, attempt: gateway.void(attempt))
+    return dataclasses.replace(standing, reason="gateway_timeout") if not standing.has_money else standing
+
+
+def _touch(payment: Payment) -> None:
+    """Noted before it is asked again: from now on the gateway may have heard of it."""
+    Payment.objects.filter(pk=payment.pk).update(changed_at=Now())
+
+
+def _is_given_up(payment: Payment) -> bool:
+    """Whether its seats were kept for it as long as they may be."""
+    pinned = Reservation.objects.filter(pk=payment.reservation_id).values_list("pinned_until", flat=True).get()
+    return pinned is None or pinned <= db_now()
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Authorised:
+    payment: uuid.UUID
+    reference: str
+
+
+@transaction.atomic(durable=True)
+def _sell_all(asks: Sequence[_Authorised]) -> list[Exception | None]:
+    """Seats sold, sales and tickets written; what came too late goes back. See Note [Together]."""
+    found = _lock_all([ask.payment for ask in asks])
+    references = {ask.payment: ask.reference for ask in asks}
+    sold, lost = [], []
+    for locked, payment in found:
+        if payment.status != PaymentStatus.STARTED:
+            continue  # somebody else took this step
+        payment.reference = references[payment.pk] or payment.reference
+        if locked.reservation.status == Status.PAYING and locked.session.cancelled_at is None:
+            sold.append((locked, payment))
+        else:
+            lost.append((locked, payment))
+    _write_sales(sold)
+    for locked, payment in lost:
+        _lose(locked, payment)
+    if found:
+        announce(found[0][0].news)
+    return [None] * len(asks)
+
+
+_sell = Together(_sell_all)
+
+
+def _lock_all(payment_ids: Sequence[uuid.UUID]) -> list[tuple[allocation.Locked, Payment]]:
+    owners = Payment.objects.filter(pk__in=payment_ids).values_list("reservation_id", flat=True)
+    locked = allocation.lock_reservations(list(owners))
+    rows = Payment.objects.select_for_update(no_key=True).filter(pk__in=payment_ids).order_by("pk")
+    return [(locked[row.reservation_id], row) for row in rows if row.reservation_id in locked]
+
+
+def _write_sales(sold: Sequence[tuple[allocation.Locked, Payment]]) -> None:
+    """All of a batch, which share their `news`."""
+    if not sold:
+        return
+    sales = [_sale_of(locked.reservation, payment) for locked, payment in sold]
+    for sale, number in zip(sales, _next_numbers(len(sales)), strict=True):
+        sale.number = number
+        sale.sold_at = sold[0][0].now
+    seats = allocation.sell([(locked, sale.pk) for (locked, _payment), sale in zip(sold, sales, strict=True)])
+    Sale.objects.bulk_create(sales)
+    tickets = {sale.pk: _tickets_of(sale, seats[sale.reservation_id]) for sale in sales}
+    Ticket.objects.bulk_create(ticket for some in tickets.values() for ticket in some)
+    for (locked, payment), sale in zip(sold, sales, strict=True):
+        payment.status = PaymentStatus.AUTHORISED
+        locked.news.sold(locked.reservation, sale=sale_body(sale, tickets=tickets[sale.pk]))
+    _write([payment for _locked, payment in sold])
+
+
+def _sale_of(reservation: Reservation, payment: Payment) -> Sale:
+    return Sale(
+        reservation=reservation,
         payment=payment,
-        session=locked.session,
-        buyer=locked.reservation.buyer,
-        lines=locked.reservation.lines,
+        session=reservation.session,
+        buyer=reservation.buyer,
+        lines=reservation.lines,
         total=payment.amount,
         currency=payment.currency,
         email=payment.email,
         language=payment.language,
     )
-    seats = {seat.label: seat for seat in allocation.sell(locked, sale=sale.pk)}
-    sale.save(force_insert=True)
-    Ticket.objects.bulk_create(
+
+
+def _tickets_of(sale: Sale, seats: dict[str, int]) -> list[Ticket]:
+    return [
         Ticket(
             sale=sale,
-            session=locked.session,
-            seat=seats.get(line["seat"]),
+            session=sale.session,
+            seat_id=seats.get(line["seat"]),
             ticket_type_id=line["ticket_type"],
             price=line["price"]["amount"],
         )
         for line in sale.lines
+    ]
+
+
+def _next_numbers(count: int) -> list[int]:
+    return [row[0] for row in execute("SELECT nextval('sale_number') FROM generate_series(1, %s)", count)]
+
+
+def _write(some: Sequence[Payment]) -> None:
+    """Their standing, with one statement."""
+    columns = ("id", "status", "reason", "reference", "reservation_id")
+    execute(WRITE, as_json([{name: getattr(row, name) for name in columns} for row in some]))
+
+
+def _lose(locked: allocation.Locked, payment: Payment) -> None:
+    """Reserved or taken, and nothing can be sold for it: it goes back."""
+    payment.status = PaymentStatus.RETURNING
+    payment.reason = payment.reason or "too_late"
+    _write([payment])
+    if locked.reservation.status == Status.PAYING:
+        allocation.unpin(locked)
+    locked.news.fact(
+        "payment.lost", reservation=locked.reservation, facts={"payment": str(payment.pk), "reason": payment.reason}
     )
-    _set(payment, PaymentStatus.AUTHORISED)
-    locked.news.sold(locked.reservation, sale=sale_body(find_sale(sale.pk, buyer=sale.buyer)))
-    announce(locked.news)
 
 
 @transaction.atomic(durable=True)
 def _put_back(*, payment_id: uuid.UUID, standing: Standing) -> None:
-    locked, payment = _lock(payment_id)
-    if payment.status != PaymentStatus.STARTED:
-        return
-    payment.reason = standing.reason or standing.state
-    _set(payment, PaymentStatus.DECLINED if standing.state == "declined" else PaymentStatus.FAILED)
-    locked.news.fact(
-        "payment.declined", reservation=locked.reservation, facts={"payment": str(payment.pk), "reason": payment.reason}
-    )
-    if locked.reservation.status == Status.PAYING:
-        allocation.unpin(locked)
-    announce(locked.news)
-    payments.labels(payment.status).inc()
+    """It was declined, or nothing came of it: the hold goes on while it lasts."""
+    for locked, payment in _lock_all([payment_id]):
+        if payment.status != PaymentStatus.STARTED:
+            return
+        declined = standing.state == "declined"
+        # What may still come without our leave is asked about again.
+        payment.reason = standing.reason or standing.state
+        if standing.state in {"unknown", "pending"}:
+            payment.reason = SILENT
+        payment.reference = standing.reference or payment.reference
+        payment.status = PaymentStatus.DECLINED if declined else PaymentStatus.FAILED
+        _write([payment])
+        locked.news.fact(
+            "payment.declined",
+            reservation=locked.reservation,
+            facts={"payment": str(payment.pk), "reason": payment.reason},
+        )
+        if locked.reservation.status == Status.PAYING:
+            allocation.unpin(locked)
+        announce(locked.news)
+        payments.labels(payment.status).inc()
 
 
 def _capture(payment: Payment) -> None:
-    """Take the money for what was sold. A gateway that doesn't answer is asked again by the sweep."""
-    try:
-        standing = gateway(payment.method).capture(attempt=payment.pk)
-    except GatewayTimeout:
-        log.warning("payment.capture_later", payment=str(payment.pk))
-        return
-    if standing.state != "captured":
+    """Take the money for what was sold. If it is gone, so is the sale."""
+    standing = (
+        ask_gateway(payment, lambda gateway, attempt: gateway.capture(attempt))
+        if payment.amount
+        else Standing("captured")
+    )
+    reach("payment.captured")
+    if standing.state == "captured":
+        _note_capture(_Captured(payment=payment.pk, fee=standing.fee))
+        payment.status = PaymentStatus.CAPTURED
+    elif standing.state in {"voided", "declined"}:
         log.error("payment.not_captured", payment=str(payment.pk), state=standing.state)
-        return
-    _note_capture(payment_id=payment.pk)
+        _unsell(payment_id=payment.pk)
+    else:
+        log.warning("payment.capture_later", payment=str(payment.pk), state=standing.state)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Captured:
+    payment: uuid.UUID
+    fee: int
 
 
 @transaction.atomic(durable=True)
-def _note_capture(*, payment_id: uuid.UUID) -> None:
-    locked, payment = _lock(payment_id)
-    if payment.status != PaymentStatus.AUTHORISED:
+def _note_captures(asks: Sequence[_Captured]) -> list[Exception | None]:
+    fees = {ask.payment: ask.fee for ask in asks}
+    new: list[NewEvent] = []
+    postings: list[Posting] = []
+    for payment, amount, currency, session, buyer in execute(NOTE_CAPTURES, as_array(sorted(fees))).fetchall():
+        facts = {"payment": str(payment), "amount": amount, "currency": currency}
+        new.append(NewEvent(event="payment.captured", session=session, buyer=buyer, facts=facts))
+        postings += _of_capture(payment, amount, currency, fee=fees[payment], credit=Account.REVENUE)
+    ledger.post(postings)
+    events.record_many(new)
+    payments.labels("captured").inc(len(new))
+    return [None] * len(asks)
+
+
+_note_capture = Together(_note_captures)
+
+
+def _of_capture(payment: uuid.UUID, amount: int, currency: str, *, fee: int, credit: Account) -> list[Posting]:
+    return [
+        Posting(debit=Account.GATEWAY, credit=credit, amount=amount, currency=currency, payment=payment),
+        Posting(debit=Account.FEES, credit=Account.GATEWAY, amount=fee, currency=currency, payment=payment),
+    ]
+
+
+@transaction.atomic(durable=True)
+def _unsell(*, payment_id: uuid.UUID) -> None:
+    """What was reserved for the sale is gone at the gateway: there is no money, so there is no sale."""
+    for locked, payment in _lock_all([payment_id]):
+        if payment.status != PaymentStatus.AUTHORISED:
+            return
+        sale = Sale.objects.select_for_update(no_key=True).get(payment=payment)
+        give_places_back(locked, sale, list(sale.tickets.exclude(status=TicketStatus.VOID).select_related("seat")))
+        Sale.objects.filter(pk=sale.pk).update(refunded=sale.total)
+        payment.status, payment.reason = PaymentStatus.VOIDED, "not_captured"
+        _write([payment])
+        locked.news.fact("payment.returned", reservation=locked.reservation, facts=_facts_of_return(payment))
+        announce(locked.news)
+        payments.labels("voided").inc()
+
+
+def give_places_back(locked: allocation.Locked, sale: Sale, tickets: Sequence[Ticket]) -> None:
+    """These tickets admit nobody any more, and what they were for is on sale again. In the caller's transaction."""
+    Ticket.objects.filter(pk__in=[ticket.pk for ticket in tickets]).update(
+        status=TicketStatus.VOID, used_at=None, used_gate=""
+    )
+    allocation.take_back(locked, seats=[ticket.seat.label for ticket in tickets if ticket.seat], places=len(tickets))
+
+
+# --- Money that goes back, or comes late
+
+
+def _give_back(payment: Payment) -> None:
+    """Let go of it, or pay it back if it was taken already."""
+    standing = (
+        ask_gateway(payment, lambda gateway, attempt: gateway.find(attempt)) if payment.amount else Standing("voided")
+    )
+    if standing.state == "authorised":
+        standing = ask_gateway(payment, lambda gateway, attempt: gateway.void(attempt))
+    if standing.state == "captured":
+        ask_gateway(payment, lambda gateway, attempt: gateway.refund(attempt, refund=payment.pk, amount=payment.amount))
+    if standing.state == "pending":
         return
-    _set(payment, PaymentStatus.CAPTURED)
-    facts = {"payment": str(payment.pk), "amount": payment.amount, "currency": payment.currency}
-    news = Announcements(now=locked.now)
-    news.fact("payment.captured", reservation=locked.reservation, facts=facts)
-    announce(news)
-    payments.labels("captured").inc()
+    reach("payment.given_back")
+    _note_return(payment_id=payment.pk, standing=standing)
+    payment.refresh_from_db()
 
 
-def _lock(payment_id: uuid.UUID) -> tuple[allocation.Locked, Payment]:
-    reservation_id = Payment.objects.values_list("reservation_id", flat=True).get(pk=payment_id)
-    locked = allocation.lock_reservation(reservation_id=reservation_id, buyer=None)
-    return locked, Payment.objects.select_for_update(no_key=True).get(pk=payment_id)
+@transaction.atomic(durable=True)
+def _note_return(*, payment_id: uuid.UUID, standing: Standing) -> None:
+    for locked, payment in _lock_all([payment_id]):
+        if payment.status != PaymentStatus.RETURNING:
+            return
+        payment.status = PaymentStatus.RETURNED if standing.state == "captured" else PaymentStatus.VOIDED
+        _write([payment])
+        if standing.state == "captured":
+            back = Posting(
+                debit=Account.OWED,
+                credit=Account.GATEWAY,
+                amount=payment.amount,
+                currency=payment.currency,
+                payment=payment.pk,
+            )
+            taken = _of_capture(payment.pk, payment.amount, payment.currency, fee=standing.fee, credit=Account.OWED)
+            ledger.post([*taken, back])
+        locked.news.fact("payment.returned", reservation=locked.reservation, facts=_facts_of_return(payment))
+        announce(locked.news)
+        payments.labels(payment.status).inc()
 
 
-def _set(payment: Payment, status: PaymentStatus) -> None:
-    payment.status = status
-    payment.save(update_fields=["status", "reason"])
-    Payment.objects.filter(pk=payment.pk).update(changed_at=Now())
+def _facts_of_return(payment: Payment) -> dict[str, Any]:
+    return {
+        "payment": str(payment.pk),
+        "amount": payment.amount,
+        "currency": payment.currency,
+        "reason": payment.reason,
+    }
 
 
-def _next_number() -> int:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT nextval('sale_number')")
-        number: int = cursor.fetchone()[0]
-    return number
+def _ask_after_all(payment: Payment) -> None:
+    """It was given up without the gateway's word; what does the gateway say now?"""
+    _touch(payment)
+    standing = ask_gateway(payment, lambda gateway, attempt: gateway.find(attempt))
+    if standing.state == "unknown":
+        standing = ask_gateway(payment, lambda gateway, attempt: gateway.void(attempt))
+    take_notice(payment_id=payment.pk, standing=standing)
+    payment.refresh_from_db()
+
+
+def standing_of(payment: Payment) -> Standing:
+    """As the gateway says now. Raises: GatewayTimeout, GatewayUnavailable, BreakerOpen."""
+    return ask_gateway(payment, lambda gateway, attempt: gateway.find(attempt))
+
+
+@transaction.atomic(durable=True)
+def take_notice(*, payment_id: uuid.UUID, standing: Standing, unless: Callable[[], bool] = lambda: False) -> None:
+    """What the gateway says of an attempt takes effect, in the transaction in which `unless` says that it hasn't yet.
+
+    Whatever is left to do then is `settle_payment`'s. Again, late and out of order are harmless.
+    """
+    for locked, payment in _lock_all([payment_id]):
+        if unless():
+            return
+        given_up = payment.status in {PaymentStatus.DECLINED, PaymentStatus.FAILED, PaymentStatus.VOIDED}
+        if given_up and standing.has_money:
+            _take_late(locked, payment, standing)
+        elif given_up and payment.reason == SILENT and standing.state in {"declined", "voided"}:
+            payment.reason = standing.reason or standing.state
+            _write([payment])
+        announce(locked.news)
+
+
+def _take_late(locked: allocation.Locked, payment: Payment, standing: Standing) -> None:
+    """See Note [Money that comes late]."""
+    payment.reference = standing.reference or payment.reference
+    reservation = locked.reservation
+    log.warning("payment.late", payment=str(payment.pk), reservation=reservation.status)
+    paid_otherwise = reservation.status in LIVE and reservation.status != Status.HELD
+    if reservation.status == Status.HELD and not reservation.is_over_at(locked.now):
+        _write_sales([(locked, payment)])
+    elif paid_otherwise or not _sell_again(locked, payment):
+        payment.reason = "too_late"
+        _lose(locked, payment)
+
+
+def _sell_again(lost: allocation.Locked, payment: Payment) -> bool:
+    if lost.reservation.status == Status.HELD:  # it ran out, and nobody swept it
+        allocation.free(lost, status=Status.EXPIRED, reason="expired")
+    sale = _sale_of(lost.reservation, payment)
+    found = allocation.sell_again(lost, sale=sale.pk)
+    if found is None:
+        return False
+    again, seats = found
+    sale.reservation, sale.sold_at, (sale.number,) = again, lost.now, _next_numbers(1)
+    sale.save(force_insert=True)
+    tickets = Ticket.objects.bulk_create(_tickets_of(sale, seats))
+    payment.status, payment.reason, payment.reservation = PaymentStatus.AUTHORISED, "", again
+    _write([payment])
+    lost.news.fact(
+        "payment.late",
+        reservation=lost.reservation,
+        facts={"payment": str(payment.pk), "again": str(again.pk), "sale": str(sale.pk)},
+    )
+    lost.news.sold(again, sale=sale_body(sale, tickets=tickets))
+    return True
+
+
+# --- Telling, and looking after
 
 
 def _reply(payment_id: uuid.UUID, address: str) -> None:
@@ -232,16 +592,23 @@ def payment_outcome(payment_id: uuid.UUID) -> dict[str, Any]:
 
 
 def sweep_payments(*, limit: int = 200) -> int:
-    """Take up attempts that nobody works on any more; how many."""
-    left = (
-        Payment.objects.filter(status__in=OPEN, started_at__lt=Now() - SWEEP_AFTER)
-        .order_by("started_at")
-        .values_list("pk", flat=True)
+    """Take up attempts that nobody works on any more, and ask after those that the gateway never spoke of; how many."""
+    left = Payment.objects.filter(status__in=UNSETTLED, changed_at__lt=Now() - SWEEP_AFTER)
+    silent = Payment.objects.filter(
+        status=PaymentStatus.FAILED,
+        reason=SILENT,
+        changed_at__lt=Now() - ASKED_AGAIN_AFTER,
+        started_at__gt=Now() - ASKED_AGAIN_FOR,
     )
-    for payment_id in (swept := list(left[:limit])):
+    swept = [*_oldest(left, limit), *_oldest(silent, limit)]
+    for payment_id in swept:
         log.warning("payment.swept", payment=str(payment_id))
         settle_payment(payment_id=payment_id)
     return len(swept)
+
+
+def _oldest(rows: QuerySet[Payment], limit: int) -> Iterable[uuid.UUID]:
+    return rows.order_by("changed_at").values_list("pk", flat=True)[:limit]
 
 
 def move_seats(*, reservation_id: uuid.UUID, seats: Sequence[str], to: Sequence[str]) -> None:
@@ -256,7 +623,9 @@ def _take_tickets_along(locked: allocation.Locked, moved: list[tuple[Seat, Seat]
     sale = Sale.objects.filter(reservation=locked.reservation).first()
     if sale is None:
         return  # not paid for yet
-    sale.lines = locked.reservation.lines
+    now_at = {line["seat"]: line for line in locked.reservation.lines}
+    new_labels = {old.label: new.label for old, new in moved}
+    sale.lines = [now_at.get(new_labels.get(line["seat"], line["seat"]), line) for line in sale.lines]
     sale.save(update_fields=["lines"])
     new_seats = {old.pk: new for old, new in moved}
     tickets = list(Ticket.objects.filter(sale=sale, seat__in=new_seats).exclude(status=TicketStatus.VOID))

@@ -5,6 +5,7 @@ from ticketing import views
 
 urlpatterns = [
     path("sales/<uuid:sale_id>", views.sale, name="sale"),
+    path("sales/<uuid:sale_id>/refund", views.refund, name="sale-refund"),
     path("tickets/<uuid:ticket_id>", views.ticket, name="ticket"),
     path("my-tickets", views.purchases, name="purchases"),
     path("sign-in", views.sign_in, name="sign-in"),

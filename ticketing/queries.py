@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from django.db.models import Q, QuerySet
@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from reservations.models import LIVE, Reservation, Status
 from sessions_app.models import Seat
 from ticketing import codes
-from ticketing.models import OPEN, Payment, Sale, Ticket, TicketStatus, Transfer, User
+from ticketing.models import OPEN, Payment, Refund, Sale, Ticket, TicketStatus, Transfer, User
 
 
 def sales_of(buyer: uuid.UUID | None = None) -> QuerySet[Sale]:
@@ -41,8 +41,14 @@ def tickets_of(buyer: uuid.UUID | None) -> QuerySet[Ticket]:
     return (rows.filter(kept | Q(holder=buyer)) if buyer else rows).order_by("-id")
 
 
-def sale_body(sale: Sale) -> dict[str, Any]:
-    """JSON-ready, as `GET /sales/{id}` answers it."""
+def sale_body(sale: Sale, *, tickets: Sequence[Ticket] | None = None) -> dict[str, Any]:
+    """JSON-ready, as `GET /sales/{id}` answers it. `tickets`: those of a sale that is just being made, in the order of its lines."""
+    if tickets is None:
+        told = [ticket_body(ticket, passed_on=ticket.holder is not None) for ticket in sale.tickets.all()]
+    else:
+        told = [
+            _ticket_body(ticket, line["seat"], line["name"]) for ticket, line in zip(tickets, sale.lines, strict=True)
+        ]
     return {
         "id": str(sale.id),
         "number": str(sale.number),
@@ -52,17 +58,33 @@ def sale_body(sale: Sale) -> dict[str, Any]:
         "lines": sale.lines,
         "total": {"amount": sale.total, "currency": sale.currency},
         "payment": {"id": str(sale.payment_id), "method": sale.payment.method, "status": sale.payment.status},
-        "tickets": [ticket_body(ticket, passed_on=ticket.holder is not None) for ticket in sale.tickets.all()],
+        "tickets": told,
         "sold_at": as_text(sale.sold_at),
+    }
+
+
+def refund_body(refund: Refund) -> dict[str, Any]:
+    """JSON-ready."""
+    return {
+        "id": str(refund.id),
+        "status": refund.status,
+        "amount": {"amount": refund.amount, "currency": refund.sale.currency},
+        "tickets": [str(ticket.pk) for ticket in refund.tickets.all()],
+        "asked_at": as_text(refund.asked_at),
     }
 
 
 def ticket_body(ticket: Ticket, *, passed_on: bool = False) -> dict[str, Any]:
     """JSON-ready, as a sale tells it; without the codes if it was passed on, since they are its holder's alone."""
+    seat = ticket.seat.label if ticket.seat else None
+    return _ticket_body(ticket, seat, ticket.ticket_type.name, passed_on=passed_on)
+
+
+def _ticket_body(ticket: Ticket, seat: str | None, kind: str, *, passed_on: bool = False) -> dict[str, Any]:
     return {
         "id": str(ticket.id),
-        "seat": ticket.seat.label if ticket.seat else None,
-        "ticket_type": {"id": str(ticket.ticket_type_id), "name": ticket.ticket_type.name},
+        "seat": seat,
+        "ticket_type": {"id": str(ticket.ticket_type_id), "name": kind},
         "code": None if passed_on else ticket.signed_code,
         "short_code": None if passed_on else ticket.code,
         "status": ticket.status,

@@ -11,12 +11,18 @@ from rest_framework import serializers
 from realtime.rest import Email, Id, Money, Text, WholeNumber
 from reservations.serializers import SESSION, TICKET_TYPE, Line
 from ticketing import doors
-from ticketing.models import PaymentStatus, TicketStatus
+from ticketing.models import PaymentStatus, RefundStatus, TicketStatus
 
 
 class PaymentMeans(serializers.Serializer[Any]):
-    method = serializers.ChoiceField(choices=["fake"], help_text="`fake` is the sandbox: no money moves.")
-    token = Text(max_length=120, help_text="Of the gateway. The sandbox takes `ok`, `declined`, `slow` and `timeout`.")
+    method = serializers.ChoiceField(
+        choices=["fake", "stripe"],
+        help_text="`fake` is the sandbox: no money moves. Which of them a house takes is its own choice.",
+    )
+    token = Text(
+        max_length=120,
+        help_text="Of the gateway: a word of the sandbox, such as `ok`, or the id of a payment method at Stripe.",
+    )
 
 
 @extend_schema_serializer(
@@ -70,6 +76,30 @@ class SaleOut(serializers.Serializer[Any]):
     payment = PaymentOut()
     tickets = TicketOut(many=True)
     sold_at = serializers.DateTimeField()
+
+
+class RefundFields(serializers.Serializer[Any]):
+    tickets = serializers.ListField(
+        child=Id(),
+        required=False,
+        allow_empty=False,
+        max_length=1000,
+        help_text="Only these; all that are left without it.",
+    )
+    reason = Text(max_length=120, required=False, allow_blank=True, default="")
+
+
+class RefundOut(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    status = serializers.ChoiceField(choices=RefundStatus.choices)
+    amount = Money()
+    tickets = serializers.ListField(child=serializers.UUIDField())
+    asked_at = serializers.DateTimeField()
+
+
+class Refunding(serializers.Serializer[Any]):
+    refund = RefundOut()
+    sale = SaleOut()
 
 
 class Paid(serializers.Serializer[Any]):

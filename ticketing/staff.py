@@ -22,7 +22,15 @@ GROUPS: dict[str, dict[str, dict[str, list[str]]]] = {
             "seat": ["view", "change"],
         },
         "reservations": {"reservation": ["view", "change"]},  # releasing and moving, on the live map
-        "ticketing": {"sale": LOOK, "ticket": LOOK, "payment": LOOK, "refund": LOOK, "checkin": LOOK, "transfer": LOOK},
+        "ticketing": {
+            "sale": LOOK,
+            "ticket": LOOK,
+            "payment": LOOK,
+            "refund": ["view", "add", "change"],
+            "ledgerentry": LOOK,
+            "checkin": LOOK,
+            "transfer": LOOK,
+        },
         "realtime": {"event": LOOK},
     },
     "gate": {

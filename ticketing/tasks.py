@@ -1,4 +1,4 @@
-"""Doorbells: what Celery rings; the work is in `operations.py`."""
+"""Doorbells: what Celery rings; the work is in `operations.py` and `refunds.py`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from celery import shared_task
 
-from ticketing import operations
+from ticketing import bells, operations, refunds, webhooks
 
 
 @shared_task(acks_late=True, ignore_result=True)
@@ -16,5 +16,23 @@ def settle_payment(*, payment: str, reply_to: str = "", **_newer: Any) -> None:
 
 
 @shared_task(acks_late=True, ignore_result=True)
+def pay_back(*, refund: str, **_newer: Any) -> None:
+    refunds.pay_back(refund_id=uuid.UUID(refund))
+
+
+@shared_task(acks_late=True, ignore_result=True)
+def refund_everybody(*, session: str, **_newer: Any) -> None:
+    refunds.refund_everybody(session_id=uuid.UUID(session), each=lambda refund: bells.ring_refund(refund.pk))
+
+
+@shared_task(acks_late=True, ignore_result=True)
 def sweep_payments(**_newer: Any) -> None:
+    webhooks.deliver_sandbox()
     operations.sweep_payments()
+    refunds.sweep_refunds()
+
+
+@shared_task(acks_late=True, ignore_result=True)
+def resume_refunds(**_newer: Any) -> None:
+    for session in refunds.left_to_refund():
+        bells.ring_called_off(session)

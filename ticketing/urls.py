@@ -5,8 +5,10 @@ from ticketing import api, gate_api, tickets_api
 api_urlpatterns: list[URLPattern] = [  # under /api/v1/
     path("reservations/<uuid:reservation>/pay", api.PayView.as_view(), name="api-reservation-pay"),
     path("reservations/<uuid:reservation>/confirm", api.PayView.as_view(), name="api-reservation-confirm"),
+    path("webhooks/<slug:method>", api.WebhookView.as_view(), name="api-webhook"),
     path("sales", api.SalesView.as_view(), name="api-sales"),
     path("sales/<uuid:sale>", api.SaleView.as_view(), name="api-sale"),
+    path("sales/<uuid:sale>/refund", api.RefundView.as_view(), name="api-sale-refund"),
     path("sales/<uuid:sale>/tickets.pdf", tickets_api.SalePaperView.as_view(), name="api-sale-tickets-pdf"),
     path("sales/<uuid:sale>/session.ics", tickets_api.SaleCalendarView.as_view(), name="api-sale-calendar"),
     path("users/<uuid:buyer>/purchases", api.PurchasesView.as_view(), name="api-purchases"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from uuid import UUID
 
 from django.contrib import auth, messages
@@ -18,10 +19,13 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 import reservations.queries
 from reservations.models import FINAL, Reservation
+from reservations.operations import PaymentInProgress
+from sessions_app.templatetags.frontrow import money
 from sessions_app.visitors import Visitor
-from ticketing import queries, transfers
+from ticketing import queries, refunds, transfers
+from ticketing.bells import ring_refund
 from ticketing.forms import PassOnForm, RegisterForm
-from ticketing.models import Sale, Ticket, User
+from ticketing.models import PaymentStatus, Sale, Ticket, TicketStatus, User
 
 LONGEST = 100  # purchases a page lists
 PASSWORD_BACKEND = "django.contrib.auth.backends.ModelBackend"  # noqa: S105 no password
@@ -51,9 +55,46 @@ def sale(request: Visitor, sale_id: UUID) -> HttpResponse:
             "sale": found,
             "tickets": found.tickets.all(),
             "status": words[found.status],
+            "live": [
+                ticket
+                for ticket in found.tickets.all()
+                if ticket.status == TicketStatus.VALID and ticket.holder is None
+            ],
+            "refundable_until": open_until(found),
             "register_link": f"{reverse('register')}?{urlencode({'next': request.path})}",
         },
     )
+
+
+def open_until(sale: Sale) -> dt.datetime | None:
+    """Until when its buyer may give tickets back, if that may still be."""
+    until = refunds.refundable_until(sale.session)
+    captured = sale.payment.status == PaymentStatus.CAPTURED
+    return until if captured and until is not None and until > timezone.now() else None
+
+
+@require_POST
+def refund(request: Visitor, sale_id: UUID) -> HttpResponse:
+    """The buyer gives tickets back."""
+    if request.buyer is None:
+        raise Http404
+    try:
+        chosen = [UUID(text) for text in request.POST.getlist("ticket")]
+    except ValueError:
+        raise Http404 from None
+    try:
+        asked = refunds.ask_refund(sale_id=sale_id, buyer=request.buyer, tickets=chosen)
+    except Sale.DoesNotExist:
+        raise Http404 from None
+    except refunds.NothingToRefund:
+        messages.error(request, _("Choose the tickets you want to give back."))
+    except (refunds.RefundClosed, PaymentInProgress):
+        messages.error(request, _("These tickets can't be given back now."))
+    else:
+        ring_refund(asked.pk)
+        amount = money(asked.amount, asked.sale.currency)
+        messages.success(request, _("%(amount)s is on its way back to you.") % {"amount": amount})
+    return redirect("sale", sale_id)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

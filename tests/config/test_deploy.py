@@ -52,7 +52,7 @@ def test_every_command_that_operators_read_about_exists() -> None:
 
 def test_nothing_of_the_site_starts_before_the_tables_are_there() -> None:
     processes = [service for service in SERVICES.values() if service.get("build") and service.get("restart") != "no"]
-    assert len(processes) == 6
+    assert len(processes) == 7
     for process in processes:
         assert process["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
 
@@ -86,7 +86,7 @@ def test_the_processes_believe_the_proxy_alone() -> None:
 def test_prometheus_reads_services_that_exist() -> None:
     jobs = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())["scrape_configs"]
     names = {name for job in jobs for source in job.get("dns_sd_configs", []) for name in source["names"]}
-    assert names == {"web", "live", "worker", "jobs", "relay"}
+    assert names == {"web", "live", "worker", "payments", "jobs", "relay"}
     assert names <= set(SERVICES)
 
 

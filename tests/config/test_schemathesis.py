@@ -38,7 +38,7 @@ def test_every_answer_is_what_the_schema_says(tmp_path: Path) -> None:
         site.manage("seed", "--profile", "demo")
         web = site.both()
         site.worker()
-        site.worker(jobs=True)
+        site.worker("--payments")
         site.wait_until_ready(web)
         tried = subprocess.run(
             [

@@ -99,7 +99,16 @@ class TestUp:
         assert f"http://127.0.0.1:{opened.port}" in opened.said
         assert "owner, boxoffice, gate, ana, bruno; password frontrow-demo" in opened.said
         assert {opened.checks()[name] for name in ("database", "cache", "broker", "worker")} == {"ok"}
-        wanted = {"postgres", "valkey-server", "both --host", "worker", "worker --jobs", "beat", "relay"}
+        wanted = {
+            "postgres",
+            "valkey-server",
+            "both --host",
+            "worker",
+            "worker --payments",
+            "worker --jobs",
+            "beat",
+            "relay",
+        }
         until(lambda: wanted <= opened.processes().keys(), what=f"{wanted} among {opened.processes()}")
 
     def test_refuses_a_second_run_of_the_same_clone(self, opened: Demo) -> None:

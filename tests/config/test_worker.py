@@ -103,10 +103,10 @@ class TestLoop:
 
 
 @pytest.mark.fault
-@pytest.mark.parametrize("jobs", [False, True])
-def test_a_worker_stops_by_itself_soon_after_it_was_asked(tmp_path: Path, jobs: bool) -> None:
+@pytest.mark.parametrize("kind", [[], ["--payments"], ["--jobs"]], ids=str)
+def test_a_worker_stops_by_itself_soon_after_it_was_asked(tmp_path: Path, kind: list[str]) -> None:
     with fresh_database() as database, Processes(folder=tmp_path, DATABASE_URL=database) as site:
-        process = site.worker(jobs=jobs)
+        process = site.worker(*kind)
         until(lambda: "ready." in process.last_words(), seconds=30, what="its being ready")
         process.popen.terminate()
         assert process.popen.wait(5) == 0

@@ -23,7 +23,7 @@ get_user_model().objects.create_superuser("owner", "owner@example.com", "frontro
 
 @dataclasses.dataclass(slots=True)
 class Site:
-    """A whole installation: two web processes, two workers, one for jobs, beat and relay.
+    """A whole installation: two web processes, two workers, one for payments, one for jobs, beat and relay.
 
     `wire` leads to its RabbitMQ, where it has one, `redis_wire` to its Redis.
     """
@@ -89,7 +89,8 @@ def _site(folder: Path, wire: Proxy | None, **environment: str) -> Iterator[Site
         processes.manage("shell", "-c", OWNER)
         webs = [processes.web(), processes.web()]
         workers = [processes.worker(), processes.worker()]
-        processes.worker(jobs=True)
+        processes.worker("--payments")
+        processes.worker("--jobs")
         processes.beat()
         relay = processes.relay()
         for web in webs:

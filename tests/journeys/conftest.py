@@ -112,7 +112,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         processes.manage("migrate", "-v0")
         web = processes.both()
         settling = [processes.worker(), processes.relay()]
-        processes.worker(jobs=True)
+        processes.worker("--payments")
         processes.beat()
         processes.manage("seed", "--profile", "demo")
         processes.wait_until_ready(web)

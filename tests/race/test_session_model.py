@@ -46,7 +46,7 @@ from tests.conftest import forget_redis
 from tests.factories import SessionFactory, StockFactory
 from tests.race.racing import ROUNDS
 from ticketing import operations as paying
-from ticketing.gateways import GatewayTimeout, Standing, fake
+from ticketing.gateways import Attempt, GatewayTimeout, Standing, fake
 from ticketing.management.commands.audit import CHECKS
 from ticketing.models import Payment
 
@@ -596,8 +596,8 @@ def unique(requests: Iterable[HoldRequest]) -> list[HoldRequest]:
     return list({request.id: request for request in requests}.values())
 
 
-def no_answer(*, attempt: uuid.UUID) -> Standing:
-    raise GatewayTimeout(str(attempt))
+def no_answer(attempt: Attempt) -> Standing:
+    raise GatewayTimeout(str(attempt.id))
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,7 @@ from sessions_app.models import Seat, Session
 from tests.api import assert_problem, client_of, get, post
 from tests.conftest import Hold
 from tests.factories import UserFactory
-from ticketing import api, operations
+from ticketing import bells, operations
 from ticketing.models import Payment, PaymentStatus, Sale, SandboxCharge
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -149,8 +149,8 @@ class TestPaying:
 
         reservation = hold(session, "A1", buyer=ana)
         settings.LINE = "rabbitmq"
-        monkeypatch.setattr(api, "courier", Away)
-        monkeypatch.setattr(api, "broker", Breaker("broker", errors=PUBLISH_ERRORS))
+        monkeypatch.setattr(bells, "courier", Away)
+        monkeypatch.setattr(bells, "broker", Breaker("broker", errors=PUBLISH_ERRORS))
         assert pay(ana, reservation).status_code == 202
         assert Payment.objects.get().status == PaymentStatus.STARTED
         assert Reservation.objects.get().status == Status.PAYING

@@ -26,7 +26,7 @@ from tests.factories import StockFactory, UserFactory
 from tests.processes import free_port
 from tests.reservations.test_holding import another_connection, request_for, run_out
 from tests.ticketing.test_paying import pay
-from ticketing import doors
+from ticketing import doors, refunds
 from ticketing import operations as paying
 from ticketing.management.commands.audit import CHECKS
 from ticketing.models import Ticket
@@ -51,14 +51,21 @@ BREAKS = {
     "map_differs_from_log": "UPDATE sessions_app_seat SET status = 'b' WHERE label = 'D4'",
     "over_the_limit": "UPDATE sessions_app_session SET max_per_buyer = 1",
     "ticket_and_seat_disagree": "UPDATE ticketing_ticket SET status = 'void' WHERE status = 'valid'",
-    "tickets_differ_from_places": "DELETE FROM ticketing_ticket WHERE id = (SELECT id FROM ticketing_ticket LIMIT 1)",
+    "tickets_differ_from_places": "DELETE FROM ticketing_ticket WHERE id = (SELECT id FROM ticketing_ticket WHERE status = 'valid' LIMIT 1)",
     "confirmed_without_its_sale": "UPDATE reservations_reservation SET sale_id = gen_random_uuid() WHERE status = 'confirmed'",
     "sale_not_paid": "UPDATE ticketing_sale SET total = total + 1",
     "used_without_a_check_in": "UPDATE ticketing_ticket SET used_at = now() WHERE status = 'used'",
     "check_in_not_told_once": "DELETE FROM realtime_event WHERE name = 'ticket.checked_in'",
     "passed_on_without_a_transfer": "UPDATE ticketing_ticket SET holder = gen_random_uuid()",
     "charged_without_a_sale": "DELETE FROM ticketing_ticket; DELETE FROM ticketing_sale",
-    "sandbox_differs": "DELETE FROM ticketing_sandboxcharge; UPDATE ticketing_payment SET started_at = now() - interval '1 hour'",
+    "sandbox_differs": "DELETE FROM ticketing_sandboxcharge; UPDATE ticketing_payment SET changed_at = now() - interval '1 hour'",
+    "refunded_differs": "UPDATE ticketing_sale SET refunded = refunded + 1 WHERE refunded < total",
+    "refund_not_paid_back": "UPDATE ticketing_refund SET status = 'refused'",
+    "payment_unsettled": "UPDATE ticketing_payment SET status = 'returning', started_at = now() - interval '1 hour'",
+    "ledger_out_of_balance": "UPDATE ticketing_ledgerentry SET amount = amount + 1 WHERE account = 'revenue'",
+    "ledger_differs_from_payments": "DELETE FROM ticketing_ledgerentry WHERE account IN ('refunds', 'owed')",
+    "ledger_differs_from_gateway": "UPDATE ticketing_sandboxcharge SET refunded = 0; "
+    "UPDATE ticketing_payment SET changed_at = now() - interval '1 hour'; UPDATE ticketing_refund SET changed_at = now() - interval '1 hour'",
     "events_unpublished": "UPDATE realtime_event SET occurred_at = now() - interval '1 hour', published_at = NULL",
     "map_version_gap": "DELETE FROM realtime_event WHERE map_version = 1",
     "overtaken": f"UPDATE reservations_reservation SET arrival = arrival >> {EPOCH_BITS} << {EPOCH_BITS} WHERE reason = 'seats_unavailable'",  # noqa: S608 our own constant
@@ -69,7 +76,7 @@ OF_CONNECTIONS = {"transaction_left_open", "advisory_lock_orphaned"}
 
 @pytest.fixture
 def _a_busy_evening(session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID) -> None:
-    """A hold that somebody came too late for, a sale of two seats, somebody in one of them, and places without a number."""
+    """A hold that somebody came too late for, a sale of two seats, somebody in one of them, places without a number, a ticket given back."""
     stock = StockFactory.create(session=session, capacity=3)
     hold(session, "A1", buyer=ana)
     claims.client().delete(claims.claim_key(session.pk, "A1"))
@@ -77,6 +84,10 @@ def _a_busy_evening(session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UU
     pay(hold(session, "B2", "B3", buyer=bruno))
     doors.check_in(code=Ticket.objects.filter(seat__label="B2").get().code, by=UserFactory())
     hold(session, buyer=ana, ticket_type=stock.pk, quantity=1)
+    given_back = pay(hold(session, "C1", "C2", buyer=ana))
+    ticket = Ticket.objects.filter(sale__payment=given_back).earliest("id")
+    refund = refunds.ask_refund(sale_id=ticket.sale_id, buyer=ana, tickets=[ticket.pk])
+    refunds.pay_back(refund_id=refund.pk)
     Event.objects.update(published_at=timezone.now())
 
 

@@ -276,7 +276,7 @@ class TestTheWholeWay:
         url = os.environ["DATABASE_URL"].rpartition("/")[0] + "/" + connection.settings_dict["NAME"]
         rabbitmq = services.current().rabbitmq_url if kind == "rabbitmq" else ""
         with Processes(folder=tmp_path, DATABASE_URL=url, RABBITMQ_URL=rabbitmq) as site:
-            worker = site.worker(jobs=True)
+            worker = site.worker("--jobs")
             until(lambda: "ready." in worker.last_words(), seconds=60, what="the worker")
             site.relay()
             until(Notification.objects.exists, seconds=60, what=f"a letter\n{site.last_words()}")

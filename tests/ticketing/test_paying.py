@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from functools import partial
 from typing import Any
 
 import pytest
@@ -27,10 +28,11 @@ from reservations.operations import (
 from sessions_app.models import Seat, Session
 from tests.conftest import Hold
 from tests.factories import StockFactory, UserFactory
+from tests.race.racing import race
 from tests.reservations.test_holding import request_for, run_out
-from ticketing import operations
-from ticketing.gateways import fake
-from ticketing.models import Payment, Sale, SandboxCharge, Ticket
+from ticketing import gateways, operations
+from ticketing.gateways import Attempt, Standing, fake
+from ticketing.models import LedgerEntry, Payment, Sale, SandboxCharge, Ticket
 from ticketing.queries import sale_body
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -64,6 +66,14 @@ def pay(reservation: Reservation, token: str = "ok") -> Payment:
     payment.refresh_from_db()
     reservation.refresh_from_db()
     return payment
+
+
+def attempt_of(payment: Payment, token: str = "ok") -> Attempt:
+    return Attempt(id=payment.pk, amount=payment.amount, currency=payment.currency, token=token)
+
+
+def silence(_attempt: Attempt) -> Standing:
+    raise gateways.GatewayTimeout
 
 
 def charged() -> list[str]:
@@ -116,7 +126,7 @@ class TestPaying:
     def test_that_times_out_leaves_the_hold_and_charges_nothing_ever(self, held: Reservation) -> None:
         payment = pay(held, "timeout")
         assert (payment.status, payment.reason, held.status) == ("failed", "gateway_timeout", Status.HELD)
-        late = fake.authorise(attempt=payment.pk, amount=5000, currency="BRL", token="ok")
+        late = fake.authorise(attempt_of(payment))
         assert late.state == "voided"
 
     def test_declined_after_the_holds_end_ends_the_hold(self, held: Reservation) -> None:
@@ -177,7 +187,7 @@ class TestPaying:
 
     @pytest.mark.parametrize(
         ("method", "token", "error"),
-        [("gold", "ok", operations.UnknownMethod), ("fake", "gold", operations.UnknownToken)],
+        [("gold", "ok", gateways.UnknownMethod), ("fake", "gold", gateways.UnknownToken)],
     )
     def test_by_an_unknown_way_changes_nothing(
         self, held: Reservation, method: str, token: str, error: type[Exception]
@@ -186,6 +196,102 @@ class TestPaying:
             operations.start_payment(reservation_id=held.pk, buyer=held.buyer, method=method, token=token)
         held.refresh_from_db()
         assert held.status == Status.HELD
+
+
+class TestGateway:
+    def test_that_charged_though_it_was_silent_is_asked_and_the_sale_is_made(self, held: Reservation) -> None:
+        assert pay(held, "timeout_charged").status == "captured"
+        assert (held.status, charged()) == (Status.CONFIRMED, ["captured"])
+
+    def test_that_says_nothing_at_all_keeps_the_seats_until_the_sweep_has_asked(
+        self, held: Reservation, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(fake, "find", silence)
+            assert pay(held, "timeout_charged").status == "started"
+            assert held.status == Status.PAYING
+        Payment.objects.update(changed_at=timezone.now() - dt.timedelta(minutes=1))
+        operations.sweep_payments()
+        held.refresh_from_db()
+        assert (held.status, charged()) == (Status.CONFIRMED, ["captured"])
+
+    def test_that_stays_silent_for_longer_than_seats_are_kept_loses_them(
+        self, held: Reservation, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        payment = operations.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok")
+        past = timezone.now() - dt.timedelta(seconds=1)
+        Reservation.objects.update(pinned_until=past, expires_at=past)
+        monkeypatch.setattr(fake, "authorise", silence)
+        monkeypatch.setattr(fake, "find", silence)
+        operations.settle_payment(payment_id=payment.pk)
+        payment.refresh_from_db()
+        held.refresh_from_db()
+        assert (payment.status, payment.reason, held.status) == ("failed", "gateway_silent", Status.EXPIRED)
+
+    def test_that_turns_us_away_puts_the_hold_back_at_once(
+        self, held: Reservation, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def turned_away(_attempt: Attempt) -> Standing:
+            raise gateways.GatewayUnavailable
+
+        monkeypatch.setattr(fake, "authorise", turned_away)
+        assert (pay(held).status, held.status, charged()) == ("failed", Status.HELD, [])
+
+    def test_that_is_silent_again_and_again_is_left_alone_for_a_while(
+        self, session: Session, hold: Hold, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[Attempt] = []
+
+        def silent(attempt: Attempt) -> Standing:
+            asked.append(attempt)
+            raise gateways.GatewayTimeout
+
+        monkeypatch.setattr(fake, "authorise", silent)
+        monkeypatch.setattr(fake, "find", silent)
+        gateways.breaker_of.cache_clear()
+        attempts = [pay(hold(session, seat, buyer=uuid.uuid4())) for seat in ("A1", "A2", "A3", "A4")]
+        gateways.breaker_of.cache_clear()
+        assert len(asked) == 5
+        assert [payment.status for payment in attempts] == ["started", "started", "started", "failed"]
+
+    def test_that_still_works_on_it_keeps_the_seats(self, held: Reservation, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(fake, "authorise", lambda _attempt: Standing("pending"))
+        assert (pay(held).status, held.status) == ("started", Status.PAYING)
+
+    def test_whose_authorisation_is_gone_takes_the_sale_along(
+        self, held: Reservation, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(fake, "capture", lambda _attempt: Standing("voided"))
+        assert pay(held).status == "voided"
+        assert (Sale.objects.get().status, Ticket.objects.exclude(status="void").count()) == ("refunded", 0)
+        assert set(Seat.objects.values_list("status", flat=True)) == {"f"}
+        assert not LedgerEntry.objects.exists()
+
+    def test_isnt_asked_for_nothing(self, held: Reservation) -> None:
+        Reservation.objects.update(total=0)
+        assert pay(held).status == "captured"
+        assert (charged(), Sale.objects.get().total, LedgerEntry.objects.count()) == ([], 0, 0)
+
+    def test_believes_no_amount_but_ours(self, held: Reservation) -> None:
+        pay(held)
+        charge = SandboxCharge.objects.get()
+        assert (charge.amount, charge.currency) == (5000, "BRL")
+
+
+class TestTogether:
+    def test_sells_all_of_a_batch_and_puts_the_others_back(self, session: Session, hold: Hold) -> None:
+        seats = ["A1", "A2", "A3", "A4", "B1", "B2"]
+        attempts = []
+        for number, seat in enumerate(seats):
+            held = hold(session, seat, buyer=uuid.uuid4())
+            payment = operations.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok")
+            fake.authorise(attempt_of(payment, "ok" if number % 3 else "declined"))
+            attempts.append(payment)
+        race([partial(operations.settle_payment, payment_id=payment.pk) for payment in attempts])
+        statuses = Payment.objects.order_by("id").values_list("status", flat=True)
+        assert list(statuses) == ["declined", "captured", "captured"] * 2
+        assert sorted(Ticket.objects.values_list("seat__label", flat=True)) == ["A2", "A3", "B1", "B2"]
+        assert len(set(Sale.objects.values_list("number", flat=True))) == 4
 
 
 class TestSweep:
@@ -200,8 +306,9 @@ class TestSweep:
 
     def test_captures_what_was_sold_and_not_captured(self, held: Reservation) -> None:
         payment = operations.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok")
-        fake.authorise(attempt=payment.pk, amount=5000, currency="BRL", token="ok")
-        operations._sell(payment_id=payment.pk)  # noqa: SLF001 the worker dies after this step
+        fake.authorise(attempt_of(payment))
+        step = operations._Authorised(payment=payment.pk, reference="")  # noqa: SLF001 the worker dies after this step
+        operations._sell(step)  # noqa: SLF001
         self.long_ago(payment)
         operations.sweep_payments()
         assert (charged(), Sale.objects.count()) == (["captured"], 1)
@@ -212,7 +319,7 @@ class TestSweep:
 
     @staticmethod
     def long_ago(payment: Payment) -> None:
-        Payment.objects.filter(pk=payment.pk).update(started_at=timezone.now() - dt.timedelta(minutes=1))
+        Payment.objects.filter(pk=payment.pk).update(changed_at=timezone.now() - dt.timedelta(minutes=1))
 
 
 class TestAdoption:

@@ -116,7 +116,7 @@ class Site:
         if os.environ.get("FRONTROW_ENV", "demo") == "production":
             raise StartupProblem(
                 "`up` is the demo, with accounts whose password everybody knows; FRONTROW_ENV says production.",
-                "Start web, live, worker, worker --jobs, beat and relay each by its own command, or unset FRONTROW_ENV.",
+                "Start web, live, worker, worker --payments, worker --jobs, beat and relay each by its own command, or unset FRONTROW_ENV.",
             )
         for name in ("WEB_PROCESSES", "WORKER_PROCESSES"):
             if getattr(settings, name) < 1:
@@ -192,6 +192,7 @@ class Site:
 
     def _in_the_background(self) -> list[Program]:
         return [
+            self._program("payments", "worker", "--payments"),
             self._program("jobs", "worker", "--jobs"),
             self._program("beat", "beat"),
             self._program("relay", "relay"),

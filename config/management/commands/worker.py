@@ -1,4 +1,4 @@
-"""`manage.py worker`: settles holds; with --jobs payments, expiry and mail."""
+"""`manage.py worker`: settles holds; with --payments takes payments; with --jobs expiry and mail."""
 
 import os
 import socket
@@ -12,30 +12,43 @@ from prometheus_client import start_http_server
 from config.blocking_worker import BlockingWorker
 from config.celery import app
 
-JOBS = ["payments", "housekeeping", "mail"]
+JOBS = ["housekeeping", "mail"]
+PAYMENT_THREADS = 128  # they wait for gateways: at 300 ms an answer, each takes less than two payments a second
 
 
 class Command(BaseCommand):
-    help = "Settle holds, in order; with --jobs: take payments, expire holds, send mail."
+    help = "Settle holds, in order; with --payments: take payments; with --jobs: expire holds, send mail."
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--jobs", action="store_true", help=f"serve the queues {', '.join(JOBS)} instead")
+        kind = parser.add_mutually_exclusive_group()
+        kind.add_argument("--payments", action="store_true", help="serve the queue payments instead, and nothing else")
+        kind.add_argument("--jobs", action="store_true", help=f"serve the queues {', '.join(JOBS)} instead")
         parser.add_argument("--shards", default="", help="only these, for example 0,2 (default: all of SHARDS)")
-        parser.add_argument("--threads", type=int, default=8, help="of --jobs; settling has one, for order's sake")
+        parser.add_argument(
+            "--threads", type=int, help="of --payments (128) and --jobs (8); settling has one, for order's sake"
+        )
         parser.add_argument("-n", "--name", default="", help="must be unique; made from host and process if absent")
 
-    def handle(self, *, jobs: bool, shards: str, threads: int, name: str, **_options: Any) -> None:
+    def handle(
+        self, *, payments: bool, jobs: bool, shards: str, threads: int | None, name: str, **_options: Any
+    ) -> None:
         if settings.METRICS_PORT:
             start_http_server(settings.METRICS_PORT)
-        kind = "jobs" if jobs else "settle"
+        if payments:
+            kind, queues, concurrency = "payments", ["payments"], threads or PAYMENT_THREADS
+        elif jobs:
+            kind, queues, concurrency = "jobs", JOBS, threads or 8
+        else:
+            kind, queues, concurrency = "settle", holds(shards), 1
         worker = BlockingWorker(
             app=app,
             hostname=name or f"{kind}-{os.getpid()}@{socket.gethostname()}",
-            pool_cls="threads" if jobs else "solo",
-            concurrency=threads if jobs else 1,
-            prefetch_multiplier=1 if jobs else 4,
-            queues=JOBS if jobs else holds(shards),
+            pool_cls="solo" if kind == "settle" else "threads",
+            concurrency=concurrency,
+            # Two a thread of payments: an ack waits for the loop's next turn, and nobody must wait for that.
+            prefetch_multiplier={"settle": 4, "payments": 2, "jobs": 1}[kind],
+            queues=queues,
             loglevel=settings.LOG_LEVEL,
             without_gossip=True,
             without_mingle=True,

@@ -20,6 +20,7 @@ from reservations import dead_letters
 from reservations import operations as reservations
 from reservations.lines import LineDown
 from ticketing import operations as ticketing
+from ticketing import refunds, webhooks
 
 BEAT_IS_SILENT = 3.0  # seconds that a hold may be over before somebody else than beat ends it
 PAUSE_AFTER_FAILURE = 1.0
@@ -93,7 +94,9 @@ def expire_when_beat_is_silent() -> bool:
 
 
 def sweep_payments() -> bool:
+    webhooks.deliver_sandbox()
     ticketing.sweep_payments()
+    refunds.sweep_refunds()
     return False  # an attempt that stays open is for the next round
 
 

@@ -44,7 +44,7 @@ export function payWith(form, panel) {
     if (!answer.ok) {
       const { code, sale, detail, status, errors, reason } = answer.problem;
       if (code === "already_paid" && sale) return openSale(sale);
-      if (code === "payment_declined") panel.alert(say(reason === "gateway_timeout" ? "unpaid" : "declined"));
+      if (code === "payment_declined") panel.alert(say(["gateway_timeout", "gateway_silent"].includes(reason) ? "unpaid" : "declined"));
       else if (status === 0) panel.alert(say("no-answer"));
       else if (!["payment_in_progress", "reservation_expired"].includes(code ?? "")) panel.alert(errors?.[0]?.message ?? detail ?? say("failed"));
     }

@@ -1,0 +1,45 @@
+"""Tell a worker what to take up, with deadlines on every step. While the broker is away, the sweeps find it."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import structlog
+from django.conf import settings
+
+from reservations.breaker import Breaker
+from reservations.lines import PUBLISH_ERRORS, courier, jobs_queue
+from ticketing import operations, refunds
+
+broker = Breaker("broker", errors=PUBLISH_ERRORS)
+log = structlog.get_logger(__name__)
+
+
+def ring_payment(payment: uuid.UUID, *, reply_to: str = "") -> None:
+    if settings.LINE == "in_process":
+        operations.settle_payment(payment_id=payment, reply_to=reply_to)
+        return
+    _ring("settle_payment", payment=str(payment), reply_to=reply_to)
+
+
+def ring_refund(refund: uuid.UUID) -> None:
+    if settings.LINE == "in_process":
+        refunds.pay_back(refund_id=refund)
+        return
+    _ring("pay_back", refund=str(refund))
+
+
+def ring_called_off(session: uuid.UUID) -> None:
+    if settings.LINE == "in_process":
+        refunds.refund_everybody(session_id=session, each=lambda refund: ring_refund(refund.pk))
+        return
+    _ring("refund_everybody", session=str(session))
+
+
+def _ring(task: str, **arguments: Any) -> None:
+    try:
+        with broker:
+            courier().send(f"ticketing.tasks.{task}", jobs_queue("payments"), **arguments)
+    except PUBLISH_ERRORS as error:
+        log.warning("bell.left_to_the_sweep", task=task, error=repr(error))

@@ -1,0 +1,13 @@
+"""Named points at which a test lets this process die, as if the machine had: see tests/faults."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from django.conf import settings
+
+
+def reach(point: str) -> None:
+    if point == settings.FAULT_POINT:
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,62 @@
+"""Double entry, in minor units: what moved, out of which account into which. Nothing is ever changed, only added.
+
+| what happened | debit | credit |
+|---|---|---|
+| money was captured for a sale | gateway | revenue |
+| the gateway kept a fee of it | fees | gateway |
+| a refund was promised | refunds | owed |
+| a refund was paid back | owed | gateway |
+| money was captured for nothing | gateway | owed |
+| and given back | owed | gateway |
+
+So revenue less refunds is what was sold and not given back, `gateway` what the gateways owe the house, `owed` what the house owes
+its buyers. PostgreSQL refuses a posting that doesn't sum to zero.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from realtime.ids import uuid7
+from realtime.rows import as_json, execute
+from ticketing.models import Account
+
+INSERT = """
+INSERT INTO ticketing_ledgerentry (posting, account, amount, currency, payment_id, refund_id, posted_at)
+SELECT posting, account, amount, currency, payment_id, refund_id, clock_timestamp()
+FROM jsonb_to_recordset(%s) AS new (posting uuid, account text, amount bigint, currency text, payment_id uuid, refund_id uuid)
+"""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Posting:
+    """`amount` moves out of `credit` into `debit`."""
+
+    debit: Account
+    credit: Account
+    amount: int
+    currency: str
+    payment: uuid.UUID
+    refund: uuid.UUID | None = None
+
+    def entries(self) -> list[dict[str, Any]]:
+        both = {
+            "posting": uuid7(),
+            "currency": self.currency,
+            "payment_id": self.payment,
+            "refund_id": self.refund,
+        }
+        return [
+            {**both, "account": self.debit.value, "amount": self.amount},
+            {**both, "account": self.credit.value, "amount": -self.amount},
+        ]
+
+
+def post(postings: Sequence[Posting]) -> None:
+    """In the caller's transaction, with what they tell of. Those of nothing at all are left out."""
+    entries = [entry for posting in postings if posting.amount for entry in posting.entries()]
+    if entries:
+        execute(INSERT, as_json(entries))

@@ -1,0 +1,283 @@
+"""Money back. Promised in one transaction with the places that come free; paid back outside of it; noted with its posting.
+
+Note [Called off]
+A session that is called off gives everybody's money back. What is left to do is read from the tables: live holds, live tickets,
+refunds that were asked for. So it may be stopped at any instant and begun again, and beginning twice is harmless.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import uuid
+from collections.abc import Callable, Collection, Sequence
+
+import structlog
+from django.db import transaction
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models.functions import Now
+
+from realtime import events
+from realtime.clock import db_now
+from reservations import allocation
+from reservations import operations as reserving
+from reservations.announcements import Announcements
+from reservations.operations import announce
+from sessions_app import operations as catalogue
+from sessions_app.models import Session
+from ticketing import ledger, operations
+from ticketing.faults import reach
+from ticketing.gateways import RefundRefused
+from ticketing.ledger import Posting
+from ticketing.models import (
+    Account,
+    Payment,
+    PaymentStatus,
+    Refund,
+    RefundStatus,
+    Sale,
+    Ticket,
+    TicketStatus,
+)
+from ticketing.queries import find_sale, sale_body
+
+log = structlog.get_logger(__name__)
+
+HOLDS_AT_ONCE = 500
+
+
+class RefundClosed(Exception):
+    """Buyers may not give back tickets of this session (any more). `until`: when they might have, last."""
+
+    def __init__(self, until: dt.datetime | None) -> None:
+        super().__init__(until)
+        self.until = until
+
+
+class NothingToRefund(Exception):
+    """Each of the tickets was given back already, is used, or isn't of this sale. `tickets`: those to blame; none: all of the sale."""
+
+    def __init__(self, tickets: Sequence[uuid.UUID] = ()) -> None:
+        super().__init__([str(ticket) for ticket in tickets])
+        self.tickets = list(tickets)
+
+
+# --- Promising
+
+
+@transaction.atomic(durable=True)
+def ask_refund(
+    *,
+    sale_id: uuid.UUID,
+    buyer: uuid.UUID | None,
+    tickets: Collection[uuid.UUID] | None = None,
+    reason: str = "",
+    asked_by: uuid.UUID | None = None,
+) -> Refund:
+    """These tickets, or all that are left, admit nobody any more, and their money is on its way; `pay_back` must follow.
+
+    `buyer` None: staff, at any time, and used tickets too.
+    Raises: Sale.DoesNotExist, PaymentInProgress (not captured yet), RefundClosed, NothingToRefund.
+    """
+    owned = Sale.objects.filter(pk=sale_id)
+    found = (owned.filter(buyer=buyer) if buyer else owned).get()
+    locked = allocation.lock_reservation(reservation_id=found.reservation_id, buyer=None)
+    sale = Sale.objects.select_for_update(no_key=True).select_related(None).get(pk=sale_id)
+    if not Payment.objects.filter(pk=sale.payment_id, status=PaymentStatus.CAPTURED).exists():
+        raise reserving.PaymentInProgress
+    if buyer is not None:
+        _require_open(locked.session, now=locked.now)
+    chosen = _choose(sale, tickets, used_too=buyer is None)
+    amount = sum(ticket.price for ticket in chosen)
+    refund = Refund.objects.create(sale=sale, amount=amount, reason=reason, asked_by=asked_by or buyer)
+    operations.give_places_back(locked, sale, chosen)
+    Ticket.objects.filter(pk__in=[ticket.pk for ticket in chosen]).update(refund=refund)
+    sale.refunded += amount
+    sale.save(update_fields=["refunded"])
+    ledger.post([_posting(refund, sale, debit=Account.REFUNDS, credit=Account.OWED)])
+    facts = {**_facts(refund, sale), "tickets": [str(ticket.pk) for ticket in chosen]}
+    locked.news.fact("sale.refunded", reservation=locked.reservation, facts=facts)
+    locked.news.sold(locked.reservation, sale=sale_body(find_sale(sale.pk, buyer=None)))
+    announce(locked.news)
+    return refund
+
+
+def refundable_until(session: Session) -> dt.datetime | None:
+    """Until when buyers may give tickets back; None: never."""
+    if session.refund_minutes is None:
+        return None
+    return session.starts_at - dt.timedelta(minutes=session.refund_minutes)
+
+
+def _require_open(session: Session, *, now: dt.datetime) -> None:
+    until = refundable_until(session)
+    if session.cancelled_at is None and (until is None or until < now):
+        raise RefundClosed(until)
+
+
+def _choose(sale: Sale, tickets: Collection[uuid.UUID] | None, *, used_too: bool) -> list[Ticket]:
+    given = {TicketStatus.VALID, TicketStatus.USED} if used_too else {TicketStatus.VALID}
+    live = {
+        ticket.pk: ticket
+        for ticket in sale.tickets.select_related("seat")
+        if ticket.status in given and (used_too or ticket.holder is None)  # what was passed on is somebody else's
+    }
+    wanted = set(live if tickets is None else tickets)
+    if not wanted or wanted - live.keys():
+        raise NothingToRefund(sorted(wanted - live.keys()))
+    return [live[ticket] for ticket in sorted(wanted)]
+
+
+def _posting(refund: Refund, sale: Sale, *, debit: Account, credit: Account) -> Posting:
+    return Posting(
+        debit=debit,
+        credit=credit,
+        amount=refund.amount,
+        currency=sale.currency,
+        payment=sale.payment_id,
+        refund=refund.pk,
+    )
+
+
+def _facts(refund: Refund, sale: Sale) -> dict[str, object]:
+    return {
+        "sale": str(sale.pk),
+        "refund": str(refund.pk),
+        "amount": refund.amount,
+        "currency": sale.currency,
+        "reason": refund.reason or None,
+    }
+
+
+# --- Paying back
+
+
+def pay_back(*, refund_id: uuid.UUID) -> None:
+    """Again is harmless. While the gateway can't be reached it stays asked for, for the sweep."""
+    refund = Refund.objects.select_related("sale__payment").get(pk=refund_id)
+    if refund.status != RefundStatus.ASKED:
+        return
+    reach("refund.asked")
+    try:
+        if refund.amount:
+            operations.ask_gateway(
+                refund.sale.payment,
+                lambda gateway, attempt: gateway.refund(attempt, refund=refund.pk, amount=refund.amount),
+            )
+    except RefundRefused as error:
+        log.warning("refund.refused", refund=str(refund_id), error=str(error))
+        _note(refund_id, RefundStatus.REFUSED)
+    except operations.UNREACHABLE as error:
+        log.warning("refund.left_to_the_sweep", refund=str(refund_id), error=type(error).__name__)
+    else:
+        reach("refund.paid_back")
+        _note(refund_id, RefundStatus.PAID_BACK)
+
+
+@transaction.atomic(durable=True)
+def _note(refund_id: uuid.UUID, status: RefundStatus) -> None:
+    refund = Refund.objects.select_for_update(no_key=True, of=("self",)).select_related("sale").get(pk=refund_id)
+    if refund.status != RefundStatus.ASKED:
+        return
+    Refund.objects.filter(pk=refund_id).update(status=status, changed_at=Now())
+    if status == RefundStatus.PAID_BACK:
+        ledger.post([_posting(refund, refund.sale, debit=Account.OWED, credit=Account.GATEWAY)])
+    events.record(
+        event=f"refund.{status}",
+        session=refund.sale.session_id,
+        buyer=refund.sale.buyer,
+        facts=_facts(refund, refund.sale),
+    )
+
+
+def try_again(*, refund_id: uuid.UUID) -> bool:
+    """A refund that the gateway refused is asked for anew; whether it was one. `pay_back` must follow."""
+    refused = Refund.objects.filter(pk=refund_id, status=RefundStatus.REFUSED)
+    return bool(refused.update(status=RefundStatus.ASKED, changed_at=Now()))
+
+
+def sweep_refunds(*, limit: int = 200) -> int:
+    """Pay back what nobody works on any more; how many."""
+    left = Refund.objects.filter(status=RefundStatus.ASKED, changed_at__lt=Now() - operations.SWEEP_AFTER)
+    swept = list(left.order_by("changed_at").values_list("pk", flat=True)[:limit])
+    for refund_id in swept:
+        log.warning("refund.swept", refund=str(refund_id))
+        pay_back(refund_id=refund_id)
+    return len(swept)
+
+
+# --- A session that is called off
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Of the sales of a session that was called off."""
+
+    sales: int
+    paid_back: int
+    refused: int
+
+    @property
+    def is_over(self) -> bool:
+        return self.paid_back + self.refused == self.sales
+
+
+def call_off(*, session_id: uuid.UUID) -> Session:
+    """Nothing of the session is sold from now on; `refund_everybody` must follow. See Note [Called off].
+
+    Raises: Session.DoesNotExist.
+    """
+    return catalogue.cancel_session(session_id=session_id, though_it_has_buyers=True)
+
+
+def refund_everybody(*, session_id: uuid.UUID, each: Callable[[Refund], None]) -> int:
+    """Ends the holds and promises every buyer of a session that was called off the money back; `each` sees to its being paid.
+
+    How many were promised just now.
+    """
+    while _end_some_holds(session_id):
+        pass
+    promised = 0
+    for sale_id in _with_live_tickets(session_id).values_list("pk", flat=True):
+        try:
+            refund = ask_refund(sale_id=sale_id, buyer=None, reason="session_cancelled")
+        except (reserving.PaymentInProgress, NothingToRefund):
+            continue  # not captured yet: the next round; or somebody else was faster
+        each(refund)
+        promised += 1
+    return promised
+
+
+def _with_live_tickets(session_id: uuid.UUID) -> QuerySet[Sale]:
+    live = Ticket.objects.filter(sale=OuterRef("pk")).exclude(status=TicketStatus.VOID)
+    return Sale.objects.filter(Exists(live), session=session_id).order_by("pk")
+
+
+@transaction.atomic(durable=True)
+def _end_some_holds(session_id: uuid.UUID) -> int:
+    session = allocation.lock_sessions([session_id])[session_id]
+    news = Announcements(now=db_now())
+    ended = allocation.end_holds_in(session, news, limit=HOLDS_AT_ONCE)
+    announce(news)
+    return ended
+
+
+def left_to_refund() -> list[uuid.UUID]:
+    """Sessions that were called off while somebody still has a ticket, or a hold."""
+    live = Ticket.objects.filter(session=OuterRef("pk")).exclude(status=TicketStatus.VOID)
+    return list(Session.objects.filter(Exists(live), cancelled_at__isnull=False).values_list("pk", flat=True))
+
+
+def progress(session_id: uuid.UUID) -> Progress:
+    """A sale counts as paid back when all that it promised is."""
+    sales = Sale.objects.filter(session=session_id)
+    waiting = Count("refunds", filter=Q(refunds__status=RefundStatus.ASKED))
+    refused = Count("refunds", filter=Q(refunds__status=RefundStatus.REFUSED))
+    live = Exists(Ticket.objects.filter(sale=OuterRef("pk")).exclude(status=TicketStatus.VOID))
+    rows = sales.annotate(waiting=waiting, refused=refused, live=live).values_list("waiting", "refused", "live")
+    found = list(rows)
+    return Progress(
+        sales=len(found),
+        paid_back=sum(not waiting and not refused and not live for waiting, refused, live in found),
+        refused=sum(bool(refused) and not waiting and not live for waiting, refused, live in found),
+    )
