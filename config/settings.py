@@ -413,6 +413,12 @@ UNFOLD: dict[str, Any] = {
                     _desk(_("Sales"), "receipt_long", "ticketing.sale"),
                     _desk(_("Tickets"), "confirmation_number", "ticketing.ticket"),
                     _desk(_("Check-ins"), "door_front", "ticketing.checkin"),
+                    {
+                        "title": _("At the gate"),
+                        "icon": "qr_code_scanner",
+                        "link": reverse_lazy("gate"),
+                        "permission": lambda request: request.user.has_perm("ticketing.add_checkin"),
+                    },
                     _desk(_("Transfers"), "forward", "ticketing.transfer"),
                     _desk(_("Reservations"), "hourglass_top", "reservations.reservation"),
                     _desk(_("Payments"), "payments", "ticketing.payment"),

@@ -1,12 +1,15 @@
 from django.urls import path
 from django.views.i18n import set_language
 
-from ticketing import views
+from ticketing import gate, views
 
 urlpatterns = [
     path("sales/<uuid:sale_id>", views.sale, name="sale"),
     path("sales/<uuid:sale_id>/refund", views.refund, name="sale-refund"),
     path("tickets/<uuid:ticket_id>", views.ticket, name="ticket"),
+    path("gate", gate.sessions, name="gate"),
+    path("gate/worker.js", gate.worker, name="gate-worker"),
+    path("gate/<uuid:session_id>", gate.scanner, name="gate-scanner"),
     path("my-tickets", views.purchases, name="purchases"),
     path("sign-in", views.sign_in, name="sign-in"),
     path("register", views.register, name="register"),

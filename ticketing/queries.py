@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.db.models.functions import Now
 
 from reservations.models import LIVE, Reservation, Status
@@ -102,6 +102,13 @@ def one_ticket_body(ticket: Ticket) -> dict[str, Any]:
         "used_at": as_text(ticket.used_at) if ticket.used_at else None,
         "gate": ticket.used_gate,
     }
+
+
+def came(session_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, dict[str, int]]:
+    """Of each session's tickets, how many are used and how many there are, `used` and `sold`."""
+    live = Ticket.objects.filter(session__in=session_ids).exclude(status=TicketStatus.VOID).order_by()
+    counted = live.values("session").annotate(sold=Count("*"), used=Count("used_at"))
+    return {row["session"]: {"sold": row["sold"], "used": row["used"]} for row in counted}
 
 
 def door_list(session_id: uuid.UUID) -> Iterator[dict[str, Any]]:

@@ -37,10 +37,10 @@ function csrf() {
 
 /**
  * @param {string} method @param {string} path below `/api/v1`
- * @param {{body?: object, key?: string, wait?: number}} [options]
+ * @param {{body?: object, key?: string, wait?: number, timeout?: number}} [options] `timeout`: milliseconds
  * @returns {Promise<Answer>} `status` 0: nobody answered
  */
-async function once(method, path, { body, key, wait } = {}) {
+export async function once(method, path, { body, key, wait, timeout } = {}) {
   /** @type {Record<string, string>} */
   const headers = { Accept: "application/json", "X-CSRFToken": csrf() };
   if (body) headers["Content-Type"] = "application/json";
@@ -53,6 +53,7 @@ async function once(method, path, { body, key, wait } = {}) {
       body: body && JSON.stringify(body),
       cache: "no-cache",
       credentials: "same-origin",
+      ...(timeout && { signal: AbortSignal.timeout(timeout) }),
     });
     noteTime(response);
     const text = await response.text();

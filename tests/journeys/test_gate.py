@@ -1,0 +1,183 @@
+"""At the door: a ticket lets one person in, with a connection and without."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.journeys.conftest import Shot, Site, Window
+from tests.journeys.steps import choose, expect_tickets, hold, open_session, pay
+from tests.journeys.test_looks import expect_accessible
+from tests.journeys.test_people import PHONE
+
+pytestmark = pytest.mark.journey
+
+# A camera that always sees the same code, in a browser that reads codes.
+CAMERA = """
+    const canvas = document.createElement("canvas");
+    setInterval(() => canvas.getContext("2d").fillRect(0, 0, 9, 9), 50);
+    navigator.mediaDevices.getUserMedia = async () => canvas.captureStream(10);
+    globalThis.BarcodeDetector = class {
+        static getSupportedFormats = async () => ["qr_code"];
+        detect = async () => [{ rawValue: "CODE" }];
+    };
+"""
+
+
+def buy(site: Site, session: str, *seats: str) -> list[dict[str, Any]]:
+    """Their tickets, in the order of the seats."""
+    guest = site.call("POST", "/auth/guest")["access"]
+    held = site.call("POST", "/reservations", {"session": session, "seats": seats}, token=guest, Prefer="wait=10")
+    card = {"payment": {"method": "fake", "token": "ok"}}
+    paid = site.call("POST", f"/reservations/{held['id']}/pay", card, token=guest, Prefer="wait=10")
+    return sorted(paid["sale"]["tickets"], key=lambda ticket: str(ticket["seat"]))
+
+
+def sign_in(page: Page, name: str, *, onward: str = "/my-tickets") -> None:
+    page.goto(onward)
+    if onward == "/my-tickets":
+        page.get_by_role("link", name="Sign in", exact=True).click()
+    page.get_by_label("Username").fill(name)
+    page.get_by_label("Password").fill("frontrow-demo")
+    page.locator("main form").get_by_role("button", name="Sign in").click()
+    page.wait_for_url(f"**{onward}")
+
+
+def open_gate(page: Page, session: str) -> None:
+    sign_in(page, "gate", onward="/gate")
+    page.locator(f'a[href="/gate/{session}"]').click()
+    page.wait_for_selector("html[data-ready]")
+    page.get_by_label("Name of this gate").fill("Door 2")
+
+
+def hold_up(page: Page, code: str) -> None:
+    page.get_by_label("Code on the ticket").fill(code)
+    page.get_by_role("button", name="Check").click()
+
+
+def expect_verdict(page: Page, word: str, *, seat: str = "", more: str = "") -> None:
+    expect(page.locator("#verdict-word")).to_have_text(word)
+    expect(page.locator("#verdict-seat")).to_contain_text(seat)
+    expect(page.locator("#verdict-more")).to_contain_text(more)
+
+
+def test_a_ticket_comes_in_once(site: Site, window: Window, shot: Shot) -> None:
+    session = site.new_session("A Última Sessão")
+    first, second = buy(site, session, "C4", "C5")
+    gabi = window(**PHONE)
+    open_gate(gabi, session)
+    hold_up(gabi, first["code"])
+    expect_verdict(gabi, "Come in", seat="Seat C4")
+    shot(gabi, "gate")
+    expect_accessible(gabi)
+    expect(gabi.locator("#came")).to_have_text("1")
+    hold_up(gabi, first["short_code"].lower())
+    expect_verdict(gabi, "Already used", more="at Door 2")
+    hold_up(gabi, second["code"][:-1] + ("8" if second["code"][-1] != "8" else "0"))
+    expect_verdict(gabi, "Forged or damaged")
+    hold_up(gabi, "5901234123457")
+    expect_verdict(gabi, "Unknown code")
+    hold_up(gabi, buy(site, site.new_session(), "A1")[0]["code"])
+    expect_verdict(gabi, "For another session")
+    expect_accessible(gabi)
+    gabi.get_by_role("link", name="Another session").click()
+    expect(gabi.locator(f'a[href="/gate/{session}"]')).to_contain_text("1 of 2 are in")
+    expect_accessible(gabi)
+
+
+def test_a_gate_without_a_connection_judges_by_itself_and_tells_later(site: Site, window: Window) -> None:
+    session = site.new_session()
+    first, second, third, fourth = buy(site, session, "A1", "A2", "A3", "A4")
+    token = site.call("POST", "/auth/token", {"username": "gate", "password": "frontrow-demo"})["access"]
+    gabi = window(**PHONE)
+    open_gate(gabi, session)
+    hold_up(gabi, first["code"])
+    expect_verdict(gabi, "Come in", seat="Seat A1")
+    expect(gabi.locator("html")).to_have_attribute("data-kept", "true")
+
+    gabi.context.set_offline(True)
+    expect(gabi.locator("#line")).to_have_attribute("data-state", "offline")
+    sold_since = buy(site, session, "B1")[0]
+    site.call("POST", "/checkins", {"code": third["code"], "gate": "Door 5"}, token=token)
+    hold_up(gabi, first["short_code"])
+    expect_verdict(gabi, "Already used", more="at Door 2")
+    hold_up(gabi, second["short_code"])
+    expect_verdict(gabi, "Come in (without a connection)", seat="Seat A2")
+    hold_up(gabi, second["code"])
+    expect_verdict(gabi, "Already used", more="at Door 2")
+    hold_up(gabi, sold_since["short_code"])
+    expect_verdict(gabi, "Unknown code", more="Not on this phone's list")
+    expect_accessible(gabi)
+    hold_up(gabi, sold_since["code"])
+    expect_verdict(gabi, "Come in (without a connection)")
+    hold_up(gabi, fourth["code"].replace(fourth["short_code"], second["short_code"]))
+    expect_verdict(gabi, "Forged or damaged")
+    hold_up(gabi, third["code"])
+    expect_verdict(gabi, "Come in (without a connection)", seat="Seat A3")
+    expect(gabi.locator("#waiting")).to_have_text("3")
+
+    gabi.reload()
+    gabi.wait_for_selector("html[data-ready]")
+    expect(gabi.locator("#waiting")).to_have_text("3")
+    hold_up(gabi, second["code"])
+    expect_verdict(gabi, "Already used", more="at Door 2")
+
+    gabi.context.set_offline(False)
+    expect(gabi.locator("#line")).to_have_attribute("data-state", "online")
+    expect(gabi.locator("#waiting")).to_have_text("0")
+    quarrel = gabi.locator("#quarrel-list li")
+    expect(quarrel).to_have_count(1)
+    expect(quarrel).to_have_text(re.compile(r"A3: you let it in at .+ came in with it at .+ \(Door 5\)"))
+    listed = site.call("GET", f"/sessions/{session}/door-list", token=token)["tickets"]
+    assert {row["seat"]: row["status"] for row in listed} == {
+        "A1": "used", "A2": "used", "A3": "used", "A4": "valid", "B1": "used",
+    }  # fmt: skip
+    gabi.get_by_role("button", name="I have seen them").click()
+    expect(gabi.locator("#quarrels")).to_be_hidden()
+
+
+def test_the_camera_reads_a_ticket_once(site: Site, window: Window) -> None:
+    session = site.new_session()
+    (ticket,) = buy(site, session, "D1")
+    gabi = window(**PHONE)
+    gabi.add_init_script(CAMERA.replace("CODE", ticket["code"]))
+    open_gate(gabi, session)
+    gabi.get_by_role("button", name="Scan with the camera").click()
+    expect_verdict(gabi, "Come in", seat="Seat D1")
+    gabi.get_by_role("button", name="Stop the camera").click()
+    expect(gabi.locator("#camera")).to_be_hidden()
+    expect_verdict(gabi, "Come in", seat="Seat D1")
+
+
+def test_a_ticket_passed_on_opens_the_door_to_its_new_owner_alone(site: Site, window: Window) -> None:
+    session = site.new_session()
+    ana, bruno, gabi = window(), window(), window(**PHONE)
+    open_session(ana, session)
+    choose(ana, "A1")
+    hold(ana)
+    pay(ana)
+    expect_tickets(ana, 1)
+    old = ana.locator(".ticket-stub code").inner_text()
+    ana.get_by_role("link", name="This ticket alone").click()
+    ana.get_by_text("Pass this ticket on").click()
+    expect_accessible(ana)
+    ana.get_by_label("Name of their account").fill("bruno")
+    ana.get_by_role("button", name="Pass it on").click()
+    expect(ana.get_by_text("The ticket is passed on.")).to_be_visible()
+    sign_in(bruno, "bruno")
+    bruno.locator('[aria-labelledby="given"] .purchase').click()
+    expect(bruno.locator(".ticket-stub img")).to_be_visible()
+    open_gate(gabi, session)
+    hold_up(gabi, old)
+    expect_verdict(gabi, "Void", more="It was passed on")
+    hold_up(gabi, bruno.locator(".ticket-stub code").inner_text())
+    expect_verdict(gabi, "Come in", seat="Seat A1")
+
+
+def test_the_gate_is_for_gate_staff(window: Window) -> None:
+    ana = window()
+    sign_in(ana, "ana", onward="/gate")
+    expect(ana.get_by_role("heading", name="This is not allowed")).to_be_visible()
