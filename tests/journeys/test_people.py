@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.journeys.conftest import Site, Window
 from tests.journeys.steps import choose, expect_look, expect_tickets, hold, open_session, pay, seat
@@ -190,3 +192,47 @@ def test_a_film_is_found_by_its_title(site: Site, window: Window) -> None:
     expect(ana.get_by_role("heading", name="O Farol das Baleias")).to_be_visible()
     ana.goto("/?q=xyzzy")
     expect(ana.get_by_role("heading", name="Nothing matches")).to_be_visible()
+
+
+def test_a_large_hall_is_seen_whole_and_then_near(site: Site, window: Window) -> None:
+    far = datetime.now(UTC) + timedelta(days=82)
+    hall: dict[str, Any] = {"hall": site.hall(seats=2400), "room": None, "rows": None, "seats_per_row": None}
+    ana = window(**PHONE)
+    open_session(ana, site.new_session(**hall, starts_at=far.isoformat()))
+    plan, pane = ana.locator("svg.plan"), ana.locator(".plan-pane")
+    whole, frame = plan.bounding_box(), pane.bounding_box()
+    assert whole is not None
+    assert frame is not None
+    assert frame["x"] <= whole["x"]
+    assert whole["width"] <= frame["width"]
+    expect_no_sideways_scroll(ana)
+
+    pane.tap(position={"x": frame["width"] / 2, "y": 60})
+    expect(plan).not_to_have_attribute("data-overview", "")
+    expect(ana.locator("#choice-places")).to_have_text("Nothing chosen yet")
+    label = ana.evaluate(IN_THE_MIDDLE)
+    room = seat(ana, label).bounding_box()
+    assert room is not None
+    assert min(room["width"], room["height"]) >= 19.5
+    seat(ana, label).tap()
+    expect_look(ana, label, "chosen")
+    expect_no_sideways_scroll(ana)
+
+    near = width_of(plan)
+    ana.get_by_role("button", name="Zoom out").tap()
+    assert width_of(plan) < near
+    pane.dispatch_event("wheel", {"deltaY": -400, "ctrlKey": True, "clientX": 200, "clientY": 400})
+    assert width_of(plan) > near
+
+
+IN_THE_MIDDLE = """() => {
+  const { left, top, width } = document.querySelector(".plan-pane").getBoundingClientRect();
+  const away = (seat) => { const { x, y } = seat.getBoundingClientRect(); return Math.hypot(x - left - width / 2, y - top - 120); };
+  return [...document.querySelectorAll('[data-seat][data-look="f"]')].sort((one, other) => away(one) - away(other))[0].dataset.seat;
+}"""
+
+
+def width_of(plan: Locator) -> float:
+    box = plan.bounding_box()
+    assert box is not None
+    return box["width"]
