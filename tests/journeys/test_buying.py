@@ -153,6 +153,25 @@ def test_whoever_was_slower_sees_which_seats_are_gone(site: Site, window: Window
     expect_look(bruno, "A2", "chosen")
 
 
+def test_of_two_who_press_at_once_one_has_the_seat(site: Site, window: Window) -> None:
+    session = site.new_session()
+    fighters = window(), window()
+    for page in fighters:
+        open_session(page, session)
+        choose(page, "A1")
+    for page in fighters:
+        page.evaluate("document.querySelector('#hold').click()")  # which waits for nothing
+    panels = [page.locator("#hold-panel") for page in fighters]
+    until(lambda: "held" in [panel.get_attribute("data-status") for panel in panels], what="a winner")
+    winner, loser = sorted(
+        fighters, key=lambda page: page.locator("#hold-panel").get_attribute("data-status") != "held"
+    )
+    expect_look(winner, "A1", "mine")
+    expect_look(loser, "A1", "lost")
+    expect(loser.locator("#choice-message")).to_contain_text("Somebody was faster: A1 is taken")
+    expect(loser.locator("#hold-panel")).to_be_hidden()
+
+
 def test_a_refusal_marks_the_lost_seats_even_without_a_socket(site: Site, window: Window) -> None:
     session = site.new_session()
     bruno = window()
