@@ -111,7 +111,7 @@ def test_pages_of_the_box_office_are_for_everybody(site: Site, window: Window) -
     choose(beto, "A1")
     expect(beto.locator("#of-chosen")).to_contain_text("held")
     expect_accessible(beto)
-    for address in ("/admin/glance", "/admin/money"):
+    for address in ("/admin/glance", "/admin/money", "/gate", f"/gate/{session}"):
         beto.goto(address)
         expect_accessible(beto)
     beto.goto("/admin/sessions_app/hall/from-plan/")
