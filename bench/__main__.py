@@ -38,6 +38,7 @@ NAMES = (
     "live_raw",
     "live_crowd",
     "live_storm",
+    "map",
 )
 WAYS = ("ours", "limit", "usual")
 
@@ -136,8 +137,11 @@ def set_up_django(found: services.Services) -> None:
 def events(names: Sequence[str]) -> list[Event]:
     """In the order of NAMES, each once; `live` is also all whose names begin with it."""
     from bench import at_the_door, live, settling, waiting
+    from bench import map as seat_map
 
-    known = {event.name: event for module in (at_the_door, settling, waiting, live) for event in module.EVENTS}
+    known = {
+        event.name: event for module in (at_the_door, settling, waiting, live, seat_map) for event in module.EVENTS
+    }
     return [known[name] for name in NAMES if name in names or name.partition("_")[0] in names]
 
 

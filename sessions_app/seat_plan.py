@@ -18,6 +18,7 @@ CELL = 24  # units of the drawing a seat width takes; the seat itself is 20
 SEAT = 20
 MARGIN = 1.4  # seat widths left free around, for row names
 LARGE = 450  # seats from which on a room has a stage rather than a screen
+HUGE = 3_000  # seats from which on they travel packed, and static/sessions_app/far-seats.js makes elements of those in sight
 NAME = 4  # seat widths that a section's name takes, or so
 AISLE = 1.3  # seat widths from chair to chair beyond which people walk between
 TIERS = 4  # colours for ticket types
@@ -48,6 +49,7 @@ class Plan:
     stage_text_y: float
     is_large: bool
     rows: SafeString
+    chairs: dict[str, Any] | None  # instead of `rows`, for a huge hall
     names: SafeString
     seats: int
 
@@ -94,6 +96,7 @@ def draw(seats: Sequence[Chair], *, prices: Mapping[str, str], still: bool = Fal
     reach = min((right - left) * 0.42, 16) * CELL
     line = (top + 0.9) * CELL
     rows = _rows(seats)
+    is_packed = len(seats) > HUGE and not still
     return Plan(
         view_box=" ".join(f"{number * CELL:g}" for number in (left, top, right - left, bottom - top)),
         wide=round(right - left, 1),
@@ -102,7 +105,8 @@ def draw(seats: Sequence[Chair], *, prices: Mapping[str, str], still: bool = Fal
         stage=f"M{middle - reach:g} {line + 9:g}Q{middle:g} {line - 9:g} {middle + reach:g} {line + 9:g}",
         stage_text_y=line + 9,
         is_large=len(seats) > LARGE,
-        rows=_drawn(rows, prices, still=still),
+        rows=_drawn([] if is_packed else rows, prices, still=still),
+        chairs=_packed(rows, list(prices)) if is_packed else None,
         names=_names(rows),
         seats=len(seats),
     )
@@ -194,6 +198,36 @@ def _drawn(rows: Sequence[Sequence[Chair]], prices: Mapping[str, str], *, still:
             for chairs in rows
         ),
     )
+
+
+def _packed(rows: Sequence[Sequence[Chair]], types: Sequence[str]) -> dict[str, Any]:
+    """All that the page needs to draw and name them, in a few bytes a seat once it is compressed."""
+    looks = "".join(chair["status"] for chair in itertools.chain.from_iterable(rows))
+    return {"rows": [_packed_row(row, types) for row in rows], "looks": looks}
+
+
+def _packed_row(row: Sequence[Chair], types: Sequence[str]) -> list[Any]:
+    numbers = [chair["number"] for chair in row]
+    labels = [chair["label"] for chair in row]
+    prefix = labels[0].removesuffix(str(numbers[0]))
+    kinds = {str(index): chair["kind"] for index, chair in enumerate(row) if chair["kind"] != "standard"}
+    tiers = [types.index(chair["ticket_type"]) for chair in row]
+    return [
+        row[0]["section"],
+        row[0]["row"],
+        prefix if labels == [f"{prefix}{number}" for number in numbers] else labels,
+        numbers[0] if numbers == list(range(numbers[0], numbers[0] + len(row))) else numbers,
+        _steps([chair["x"] for chair in row]),
+        _steps([chair["y"] for chair in row]),
+        kinds,
+        tiers[0] if len(set(tiers)) == 1 else tiers,
+    ]
+
+
+def _steps(places: Sequence[float]) -> list[int]:
+    """From seat to seat, the first from zero, in whole units of the drawing."""
+    units = [0, *(round(place * CELL) for place in places)]
+    return [after - before for before, after in itertools.pairwise(units)]
 
 
 def _use(chair: Chair, words: Words, tier: int, price: str) -> tuple[object, ...]:

@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_date
 from django.views.decorators.cache import cache_control
 from django.views.decorators.csrf import ensure_csrf_cookie
+from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_safe
 
 from realtime.ids import uuid7
@@ -72,6 +73,7 @@ def _day(text: str) -> dt.date | None:
 @require_safe
 @cache_control(private=True, no_cache=True)
 @ensure_csrf_cookie
+@gzip_page
 def session(request: Visitor, session_id: UUID) -> HttpResponse:
     request.ensure_buyer()
     try:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
 from django.utils import translation
 
 from sessions_app import posters, seat_plan
@@ -101,3 +102,33 @@ def test_money_reads_as_its_readers_write_it() -> None:
 
 def test_a_duration_leaves_out_what_is_nothing() -> None:
     assert [frontrow.duration(minutes) for minutes in (45, 120, 104)] == ["45 min", "2 h", "1 h 44 min"]
+
+
+class TestAHugeHall:
+    @pytest.fixture(autouse=True)
+    def _soon_huge(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(seat_plan, "HUGE", 2)
+
+    def test_travels_packed(self) -> None:
+        chairs = [chair("A1"), chair("A2", status="h", kind="love"), chair("A3", y=1.5), chair("B1", ticket_type="u")]
+        plan = seat_plan.draw(chairs, prices={"t": "R$30.00", "u": "R$20.00"})
+        assert plan.rows == ""
+        assert plan.chairs == {
+            "rows": [
+                ["", "A", "A", 1, [24, 24, 24], [24, 0, 12], {"1": "love"}, 0],
+                ["", "B", "B", 1, [24], [48], {}, 1],
+            ],
+            "looks": "fhff",
+        }
+
+    def test_spells_out_what_follows_no_rule(self) -> None:
+        chairs = [chair("A1"), chair("A3", ticket_type="u"), chair("A4") | {"label": "A4b"}]
+        plan = seat_plan.draw(chairs, prices={"t": "", "u": ""})
+        assert plan.chairs is not None
+        _section, _row, labels, numbers, *_places, types = plan.chairs["rows"][0]
+        assert (labels, numbers, types) == (["A1", "A3", "A4b"], [1, 3, 4], [0, 1, 0])
+
+    def test_is_drawn_in_full_where_it_is_only_a_picture(self) -> None:
+        plan = seat_plan.draw_chairs(joined(Block(rows=[4])))
+        assert plan.chairs is None
+        assert plan.rows.count("<use") == 4

@@ -5,11 +5,12 @@
  * What a seat shows, strongest first: mine, chosen, lost, and else its status, one letter: f free, h held, s sold, b blocked.
  * The box office's map (`desk`) lets its people choose seats in any state, and shows that state in what is chosen.
  *
- * @typedef {{label: string, element: SVGUseElement, row: string, section: string, number: string, x: number, y: number,
- *   type: string, kind: string, status: string}} Seat
+ * @typedef {{label: string, element: SVGUseElement | null, row: string, section: string, number: string, x: number, y: number,
+ *   tier: number, type: string, kind: string, status: string}} Seat `element`: none while it is far away (far-seats.js)
  * @typedef {{id: string, name: string, price: {amount: number, currency: string}}} TicketType
  */
 
+import { FarSeats, unpacked } from "./far-seats.js";
 import { money, say } from "./words.js";
 
 const UNIT = 24; // units of the drawing a seat takes with the gap beside it, as in seat_plan.py
@@ -29,6 +30,7 @@ export class SeatMap extends EventTarget {
   /** Pixels that UNIT takes at zoom 1. */ #cell = FINGER;
   /** @type {number[]} */ #zooms = STEPS;
   #asking = false;
+  /** @type {FarSeats | null} */ #far = null;
   /** @type {Seat | null} */ #last = null;
   locked = false;
   /** Which seats may be chosen just now. @type {(seat: Seat) => boolean} */
@@ -47,20 +49,40 @@ export class SeatMap extends EventTarget {
     this.pane = /** @type {HTMLElement} */ (root.querySelector(".plan-pane"));
     this.hint = /** @type {HTMLElement} */ (root.querySelector(".plan-hint"));
     this.ring = /** @type {SVGRectElement} */ (root.querySelector(".plan-ring"));
+    const packed = root.querySelector("#plan-chairs")?.textContent;
+    for (const seat of packed ? unpacked(JSON.parse(packed), types) : []) this.seats.set(seat.label, seat);
     for (const element of /** @type {NodeListOf<SVGUseElement>} */ (root.querySelectorAll("[data-seat]"))) {
       const row = /** @type {SVGElement} */ (element.parentNode).dataset;
       const { seat: label = "", number = "", type = "0", kind = "standard", look: status = "f" } = element.dataset;
       const [x, y] = [Number(element.getAttribute("x")), Number(element.getAttribute("y"))];
       this.seats.set(label, {
-        label, element, number, kind, status, type: types[Number(type)]?.id ?? "", x, y, row: row.row ?? "", section: row.section ?? "",
+        label, element, number, kind, status, tier: Number(type), type: types[Number(type)]?.id ?? "", x, y, row: row.row ?? "", section: row.section ?? "",
       });
     }
+    this.#far = packed ? this.#drawFar() : null;
     this.#current = this.seats.values().next().value ?? null;
-    this.#current?.element.setAttribute("tabindex", "0");
+    if (this.#current) this.#element(this.#current).setAttribute("tabindex", "0");
     this.#listen();
     this.#measure();
     this.pane.scrollLeft = (this.pane.scrollWidth - this.pane.clientWidth) / 2;
     new ResizeObserver(() => this.#measure()).observe(this.pane);
+  }
+
+  #drawFar() {
+    return new FarSeats({
+      svg: this.svg,
+      pane: this.pane,
+      seats: this.seats.values(),
+      look: (seat) => this.#look(seat),
+      isWanted: (seat) => seat === this.#current || this.chosen.has(seat.label) || this.#mine.has(seat.label) || this.#lost.has(seat.label),
+      isNear: () => !this.#isOverview,
+      dress: (seat) => this.#dress(seat),
+    });
+  }
+
+  /** @param {Seat} seat @returns {SVGUseElement} */
+  #element(seat) {
+    return seat.element ?? /** @type {FarSeats} */ (this.#far).bring(seat);
   }
 
   /** @param {Event} event */
@@ -145,15 +167,15 @@ export class SeatMap extends EventTarget {
   #go(seat) {
     if (this.#isOverview) this.reveal([seat.label]);
     this.#stand(seat);
-    seat.element.focus({ preventScroll: true });
-    seat.element.scrollIntoView({ block: "nearest", inline: "nearest" });
+    this.#element(seat).focus({ preventScroll: true });
+    this.#element(seat).scrollIntoView({ block: "nearest", inline: "nearest" });
   }
 
   /** The one tab stop. @param {Seat} seat */
   #stand(seat) {
     if (seat !== this.#current) {
-      this.#current?.element.setAttribute("tabindex", "-1");
-      seat.element.setAttribute("tabindex", "0");
+      this.#current?.element?.setAttribute("tabindex", "-1");
+      this.#element(seat).setAttribute("tabindex", "0");
       this.#current = seat;
     }
     this.#tell(seat);
@@ -162,7 +184,7 @@ export class SeatMap extends EventTarget {
 
   #placeRing() {
     const seat = this.#current;
-    if (!seat?.element.matches(":focus-visible")) return;
+    if (!seat?.element?.matches(":focus-visible")) return;
     this.ring.setAttribute("x", String(seat.x - 1));
     this.ring.setAttribute("y", String(seat.y - 1));
     this.ring.setAttribute("visibility", "visible");
@@ -287,14 +309,22 @@ export class SeatMap extends EventTarget {
   #paint(label) {
     const seat = this.seats.get(label);
     if (!seat) return;
+    this.#far?.paint(seat);
+    this.#dress(seat);
+    if (seat === this.#current && document.activeElement === seat.element) this.#tell(seat);
+  }
+
+  /** @param {Seat} seat */
+  #dress(seat) {
+    const { element } = seat;
+    if (!element) return;
     const look = this.#look(seat);
     const isTaken = this.desk && look === "chosen" && seat.status !== "f";
     const shape = look === "f" && seat.kind !== "standard" ? seat.kind : SHAPES[isTaken ? /** @type {keyof typeof SHAPES} */ (seat.status) : look];
-    seat.element.setAttribute("href", `#seat-${shape}`);
-    seat.element.dataset.look = look;
-    seat.element.setAttribute("aria-selected", String(look === "chosen" || look === "mine"));
-    seat.element.setAttribute("aria-label", this.describe(seat));
-    if (seat === this.#current && document.activeElement === seat.element) this.#tell(seat);
+    element.setAttribute("href", `#seat-${shape}`);
+    element.dataset.look = look;
+    element.setAttribute("aria-selected", String(look === "chosen" || look === "mine"));
+    element.setAttribute("aria-label", this.describe(seat));
   }
 
   /** “Row C seat 7, free, R$ 30.00”. @param {Seat} seat */
@@ -377,7 +407,7 @@ export class SeatMap extends EventTarget {
     const seats = [...labels].flatMap((label) => this.seats.get(label) ?? []);
     if (!seats.length) return;
     if (this.#isOverview) this.#zoomTo(FINGER / this.#cell);
-    const boxes = seats.map(({ element }) => element.getBoundingClientRect());
+    const boxes = seats.map((seat) => this.#element(seat).getBoundingClientRect());
     const pane = this.pane.getBoundingClientRect();
     const middle = (/** @type {number[]} */ numbers) => (Math.min(...numbers) + Math.max(...numbers)) / 2;
     this.pane.scrollLeft += middle(boxes.map(({ x }) => x)) - pane.left - pane.width / 2;
