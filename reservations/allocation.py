@@ -38,9 +38,6 @@ from reservations.queries import reservation_body
 from reservations.statements import Past, Place, lock_places
 from sessions_app.models import Seat, SeatStatus, Session, TicketType
 
-NOT_OF_AN_END = (
-    "lines", "total", "held_at", "settled_at", "changed_at", "extensions", "duplicate_of", "scope", "key", "fingerprint",
-)  # fmt: skip
 REASONS = {SeatStatus.HELD: "held", SeatStatus.SOLD: "sold", SeatStatus.BLOCKED: "blocked"}
 
 
@@ -335,8 +332,9 @@ def _take_stock(request: HoldRequest, reservation: Reservation, batch: _Batch) -
     if kind is None or kind.available is None or kind.available < request.quantity:
         return _rejected("sold_out")
     kind.available -= request.quantity
+    kind.stock_version += 1
     batch.stock_taken.add(kind.pk)
-    batch.news.stock(kind.session_id, kind.pk, kind.available)
+    batch.news.stock(kind)
     reservation.lines = [_line(kind, reservation.session, None) for _place in range(request.quantity)]
     return {}
 
@@ -353,7 +351,9 @@ def _line(kind: TicketType, session: Session, seat: str | None) -> dict[str, Any
 def _write(batch: _Batch, requests: Sequence[HoldRequest]) -> None:
     statements.write(batch.decided, batch.taken, batch.ends, requests)
     if batch.stock_taken:
-        TicketType.objects.bulk_update([batch.types[kind] for kind in batch.stock_taken], ["available"])
+        TicketType.objects.bulk_update(
+            [batch.types[kind] for kind in batch.stock_taken], ["available", "stock_version"]
+        )
     by_session: dict[uuid.UUID, dict[str, SeatStatus]] = defaultdict(dict)
     for seat in batch.taken:
         by_session[seat.session_id][seat.label] = SeatStatus.HELD
@@ -384,14 +384,7 @@ def expire_in(session: Session, news: Announcements, *, limit: int) -> int:
 def end_holds_in(session: Session, news: Announcements, *, limit: int) -> int:
     """End the session's holds, whether they ran out or not: it was called off. How many; the session is locked."""
     holds = Reservation.objects.filter(session=session, status=Status.HELD).order_by("expires_at")[:limit]
-    reservations = list(
-        Reservation.objects.select_for_update(no_key=True).filter(pk__in=holds.values("pk")).order_by("pk")
-    )
-    for reservation in reservations:
-        reservation.session = session
-    if reservations:
-        _end(reservations, Status.CANCELLED, "session_cancelled", session, news)
-    return len(reservations)
+    return len(_end_all(holds, Status.CANCELLED, "session_cancelled", session, news))
 
 
 def _ran_out(session: Session, now: dt.datetime) -> QuerySet[Reservation]:
@@ -399,32 +392,33 @@ def _ran_out(session: Session, now: dt.datetime) -> QuerySet[Reservation]:
 
 
 def _expire(holds: QuerySet[Reservation], session: Session, news: Announcements) -> list[Reservation]:
-    locked = Reservation.objects.select_for_update(no_key=True).filter(pk__in=holds.values("pk"))
-    reservations = list(locked.order_by("pk").defer(*NOT_OF_AN_END))
-    for reservation in reservations:
-        reservation.session = session
-    if reservations:
-        _end(reservations, Status.EXPIRED, "expired", session, news)
-    return reservations
+    return _end_all(holds, Status.EXPIRED, "expired", session, news)
 
 
 def free(locked: Locked, *, status: Status, reason: str) -> None:
     """End one reservation and give back what it held."""
-    _end([locked.reservation], status, reason, locked.session, locked.news)
+    (ended,) = _end([locked.reservation.pk], status, reason, locked.session, locked.news)
+    for name in ("status", "reason", "changed_at", "pinned_until"):
+        setattr(locked.reservation, name, getattr(ended, name))
+
+
+def _end_all(
+    holds: QuerySet[Reservation], status: Status, reason: str, session: Session, news: Announcements
+) -> list[Reservation]:
+    over = list(holds.values_list("pk", flat=True))
+    return _end(over, status, reason, session, news) if over else []
 
 
 def _end(
-    reservations: Sequence[Reservation], status: Status, reason: str, session: Session, news: Announcements
-) -> None:
-    for reservation in reservations:
-        reservation.status, reservation.reason = status, reason
-        reservation.changed_at, reservation.pinned_until = news.now, None
-    statements.end(reservations, status=status, reason=reason, at=news.now)
-    labels = statements.free(session.pk, reservations)
+    over: Sequence[uuid.UUID], status: Status, reason: str, session: Session, news: Announcements
+) -> list[Reservation]:
+    ended, labels = statements.end(session.pk, over, status=status, reason=reason, at=news.now)
     news.seats(session, "seat.released", dict.fromkeys(labels, SeatStatus.FREE))
-    _give_stock_back(reservations, news)
-    for reservation in reservations:
+    _give_stock_back(ended, news)
+    for reservation in ended:
+        reservation.session = session
         news.reservation(reservation, f"reservation.{status}")
+    return ended
 
 
 def _give_stock_back(reservations: Sequence[Reservation], news: Announcements) -> None:
@@ -433,10 +427,13 @@ def _give_stock_back(reservations: Sequence[Reservation], news: Announcements) -
         if reservation.ticket_type_id and reservation.has_stock:
             places[reservation.ticket_type_id] += reservation.quantity
     for identity, number in sorted(places.items()):
-        TicketType.objects.filter(pk=identity).update(available=F("available") + number)
-    for kind in TicketType.objects.filter(pk__in=places):
-        assert kind.available is not None
-        news.stock(kind.session_id, kind.pk, kind.available)
+        _add_to_stock(identity, number, news)
+
+
+def _add_to_stock(kind: uuid.UUID, places: int, news: Announcements) -> None:
+    owned = TicketType.objects.filter(pk=kind)
+    owned.update(available=F("available") + places, stock_version=F("stock_version") + 1)
+    news.stock(owned.get())
 
 
 def prolong(locked: Locked, *, until: dt.datetime) -> None:
@@ -555,8 +552,9 @@ def _take_stock_again(before: Reservation, news: Announcements) -> bool:
     if kind.available is None or kind.available < before.quantity:
         return False
     kind.available -= before.quantity
-    kind.save(update_fields=["available"])
-    news.stock(kind.session_id, kind.pk, kind.available)
+    kind.stock_version += 1
+    kind.save(update_fields=["available", "stock_version"])
+    news.stock(kind)
     return True
 
 
@@ -569,10 +567,7 @@ def take_back(locked: Locked, *, seats: Collection[str], places: int) -> None:
         owned.update(status=SeatStatus.FREE, reservation_id=None)
         news.seats(session, "seat.returned", dict.fromkeys(seats, SeatStatus.FREE))
     elif reservation.ticket_type_id:
-        TicketType.objects.filter(pk=reservation.ticket_type_id).update(available=F("available") + places)
-        kind = TicketType.objects.get(pk=reservation.ticket_type_id)
-        assert kind.available is not None
-        news.stock(session.pk, kind.pk, kind.available)
+        _add_to_stock(reservation.ticket_type_id, places, news)
     reservation.seats = [label for label in reservation.seats if label not in seats]
     reservation.quantity -= places
     reservation.lines = (

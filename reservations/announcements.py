@@ -6,8 +6,11 @@ state is sent again on connecting, a waiter gets its 202.
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import datetime as dt
+import queue
+import threading
 import time
 import uuid
 from collections import defaultdict
@@ -20,10 +23,10 @@ from realtime import events, wire
 from realtime.events import NewEvent
 from realtime.rows import as_json, execute
 from reservations import claims, metrics, replies
-from reservations.claims import NoClaims, Standing
+from reservations.claims import NoClaims, Standing, Stock
 from reservations.models import LIVE, Reservation, Status
 from reservations.queries import personal_message
-from sessions_app.models import SeatStatus, Session
+from sessions_app.models import SeatStatus, Session, TicketType
 
 log = structlog.get_logger(__name__)
 
@@ -55,7 +58,7 @@ class Announcements:
         self._events: list[NewEvent] = []
         self._diffs: dict[uuid.UUID, _Diff] = {}
         self._sessions: dict[uuid.UUID, Session] = {}
-        self._stock: dict[uuid.UUID, tuple[uuid.UUID, int]] = {}
+        self._stock: dict[uuid.UUID, Stock] = {}
         self._reservations: list[Reservation] = []
         self._given_up: list[Standing] = []
         self._sales: dict[uuid.UUID, dict[str, Any]] = {}
@@ -82,8 +85,9 @@ class Announcements:
         session.arrival_high = max(session.arrival_high, arrival)
         self._sessions[session.pk] = session
 
-    def stock(self, session: uuid.UUID, ticket_type: uuid.UUID, available: int) -> None:
-        self._stock[ticket_type] = (session, available)
+    def stock(self, kind: TicketType) -> None:
+        assert kind.available is not None
+        self._stock[kind.pk] = Stock(kind.session_id, kind.pk, kind.stock_version, kind.available)
 
     def reservation(self, reservation: Reservation, event: str = "") -> None:
         """Tell its buyer; with `event`, also write that down."""
@@ -141,8 +145,8 @@ class Announcements:
             wire.send_diff(
                 session=session, start=diff.start, version=diff.version, changes=diff.changes, available=diff.available
             )
-        for ticket_type, (session, available) in self._stock.items():
-            wire.send_stock(session=session, ticket_type=ticket_type, available=available)
+        for stock in self._stock.values():
+            wire.send_stock(session=stock.session, ticket_type=stock.ticket_type, available=stock.available)
         for reservation in self._reservations:
             message = {**personal_message(reservation), **self._sales.get(reservation.pk, {})}
             wire.send_personal(buyer=reservation.buyer, message=message)
@@ -165,7 +169,54 @@ class Announcements:
     def _keep_claims(self) -> None:
         elapsed = dt.timedelta(seconds=time.monotonic() - self._began)
         latest = {reservation.pk: reservation for reservation in self._reservations}
-        claims.upkeep([*self._given_up, *(_standing(row, now=self.now + elapsed) for row in latest.values())])
+        standings = [*self._given_up, *(_standing(row, now=self.now + elapsed) for row in latest.values())]
+        claims.upkeep(standings, stocks=self._stock.values())
+
+
+class Teller:
+    """Sends from a thread of its own, in order, so that the next batch is settled while Redis hears of the last one.
+
+    Whoever runs too far ahead waits. What a dying process hasn't told heals as whatever else isn't told.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: queue.Queue[Announcements] = queue.Queue(maxsize=4)
+        threading.Thread(target=self._run, name="teller", daemon=True).start()
+        atexit.register(self.flush)
+
+    def tell(self, news: Announcements) -> None:
+        self._waiting.put(news)
+
+    def flush(self) -> None:
+        self._waiting.join()
+
+    def _run(self) -> None:
+        while True:
+            news = self._waiting.get()
+            try:
+                news.send()
+            except Exception:
+                metrics.effects_lost.labels("news").inc()
+                log.exception("effects.lost", effect="news")
+            finally:
+                self._waiting.task_done()
+
+
+_teller: Teller | None = None
+
+
+def tell_from_a_thread() -> None:
+    """From now on, in this process: for one that settles and does nothing else."""
+    global _teller
+    _teller = _teller or Teller()
+
+
+def tell(news: Announcements) -> None:
+    """After its commit."""
+    if _teller is None:
+        news.send()
+    else:
+        _teller.tell(news)
 
 
 def _standing(reservation: Reservation, *, now: dt.datetime) -> Standing:

@@ -9,9 +9,9 @@ import dataclasses
 import functools
 import json
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import redis
@@ -50,7 +50,7 @@ class Knock(msgspec.Struct, kw_only=True):
     request: HoldRequest
     claim_ms: int
     max_per_buyer: int
-    stock: int | None = None
+    stock: tuple[int, int] | None = None  # as PostgreSQL last said, and the version of that
     lease_ms: int = LEASE_MS
     line: str = ""  # the one it is to stand in
     epoch: int = 0  # first arrival of a new epoch, when the counter was missing or belonged to another line
@@ -99,8 +99,9 @@ def _idem_key(request: HoldRequest) -> str:
     return f"{PREFIX}:idem:{request.buyer}:{request.scope}:{request.key}"
 
 
-def _stock_key(session: uuid.UUID, ticket_type: uuid.UUID | None) -> str:
-    return f"{PREFIX}:stock:{{{session}}}:{ticket_type}"
+def stock_keys(session: uuid.UUID, ticket_type: uuid.UUID | None) -> list[str]:
+    """Of the stock, of those in line for it, and of those who hold some."""
+    return [f"{PREFIX}:{kind}:{{{session}}}:{ticket_type}" for kind in ("stock", "in-line", "holders")]
 
 
 def admit(knocks: Sequence[Knock]) -> list[Verdict]:
@@ -145,7 +146,7 @@ def _arguments(knock: Knock) -> tuple[list[str], list[str | int | bytes]]:
         _arrivals_key(request.session),
         _mine_key(request.session, request.buyer),
         _idem_key(request),
-        _stock_key(request.session, request.ticket_type),
+        *stock_keys(request.session, request.ticket_type),
         key("asked", request.id),
         *(claim_key(request.session, seat) for seat in sorted(request.seats)),
     ]
@@ -156,7 +157,7 @@ def _arguments(knock: Knock) -> tuple[list[str], list[str | int | bytes]]:
         knock.max_per_buyer,
         request.fingerprint,
         knock.lease_ms if request.key else "",
-        "" if knock.stock is None else knock.stock,
+        *(knock.stock or ("", "")),
         knock.epoch or "",
         knock.floor,
         request.encoded(),
@@ -287,36 +288,45 @@ class Standing:
         )
 
 
-def upkeep(standings: Sequence[Standing]) -> None:
+class Stock(NamedTuple):
+    """How many unnumbered places of a type are left after a commit, and the version of that."""
+
+    session: uuid.UUID
+    ticket_type: uuid.UUID
+    version: int
+    available: int
+
+
+def upkeep(standings: Sequence[Standing], stocks: Collection[Stock] = ()) -> None:
     """Bring Redis to what PostgreSQL committed; a flushed Redis heals here by itself.
 
     Raises: NoClaims.
     """
-    if not standings:
+    if not standings and not stocks:
         return
     try:
         with breaker:
-            _upkeep(standings)
+            _upkeep(standings, stocks)
     except FAILURES as error:
         raise NoClaims from error
 
 
-def _upkeep(standings: Sequence[Standing]) -> None:
+def _upkeep(standings: Sequence[Standing], stocks: Collection[Stock]) -> None:
     keys: list[str] = []
     said = []
-    stale: set[str] = set()  # stock counters that are read from PostgreSQL again
     for standing in standings:
         keys.extend(claim_key(standing.session, seat) for seat in standing.seats)
         keys.append(_mine_key(standing.session, standing.buyer))
         identity = str(standing.reservation)
         value = f"s:{identity}" if standing.milliseconds is None else identity
         milliseconds = SOLD_MS if standing.milliseconds is None else standing.milliseconds
-        said.append([identity, len(standing.seats), f"{identity}:{standing.places}", value, milliseconds])
-        if standing.ticket_type and not milliseconds:
-            stale.add(_stock_key(standing.session, standing.ticket_type))
-    script("upkeep")(keys=keys, args=[msgspec.json.encode(said)])
-    if stale:
-        client().delete(*stale)
+        waits = standing.ticket_type is not None and not standing.seats
+        if waits:
+            keys.extend(stock_keys(standing.session, standing.ticket_type))
+        said.append([identity, len(standing.seats), f"{identity}:{standing.places}", value, milliseconds, waits])
+    keys.extend(stock_keys(stock.session, stock.ticket_type)[0] for stock in stocks)
+    left = [[stock.version, stock.available] for stock in stocks]
+    script("upkeep")(keys=keys, args=[msgspec.json.encode(said), msgspec.json.encode(left)])
 
 
 def remembers_since() -> float:

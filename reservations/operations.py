@@ -6,16 +6,18 @@ import contextlib
 import dataclasses
 import datetime as dt
 import itertools
+import math
 import random
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
 import structlog
 from django.db import Error as DatabaseError
-from django.db import IntegrityError, InterfaceError, OperationalError, transaction
+from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 from psycopg.errors import UniqueViolation
@@ -23,7 +25,7 @@ from psycopg.errors import UniqueViolation
 from realtime import wire
 from realtime.clock import db_now
 from reservations import allocation, claims, inbox, metrics, queries
-from reservations.announcements import Announcements
+from reservations.announcements import Announcements, tell
 from reservations.claims import NoClaims, Standing
 from reservations.hold_request import HoldRequest
 from reservations.models import CancelMark, InboxRequest, Reservation, Status
@@ -35,7 +37,8 @@ log = structlog.get_logger(__name__)
 ATTEMPTS = 5
 FIRST_PAUSE = 0.05  # seconds; doubles each time, with jitter
 DRAIN_CHUNK = 200
-EXPIRE_CHUNK = 500
+EXPIRE_CHUNK = 200  # holds of a session ended at once: whoever asks for its seats meanwhile waits for these
+SWEEPERS = 2  # sessions swept at a time: one waits for PostgreSQL while the other doesn't
 KEYS_KEPT = dt.timedelta(hours=24)
 
 Done = TypeVar("Done")
@@ -167,7 +170,7 @@ def _settle_once(requests: Sequence[HoldRequest], shard: int | None) -> None:
 def announce(news: Announcements) -> None:
     """Write it down now, tell it after the commit."""
     news.record()
-    transaction.on_commit(news.send)
+    transaction.on_commit(partial(tell, news))
 
 
 def _with_retries(work: Callable[[], Done]) -> Done:
@@ -424,11 +427,21 @@ def _require_seats(locked: allocation.Locked) -> None:
 
 
 def expire_holds(*, limit: int = 50_000) -> int:
-    """End holds that ran out, session by session in short transactions, at most `limit` of them; how many."""
+    """End holds that ran out, in short transactions, at most about `limit` of them, as many in each session; how many."""
+    sessions = sessions_with_expired_holds()
+    if not sessions:
+        return 0
+    with ThreadPoolExecutor(SWEEPERS, thread_name_prefix="sweeper") as sweepers:
+        return sum(sweepers.map(partial(_sweep, limit=math.ceil(limit / len(sessions))), sessions))
+
+
+def _sweep(session: uuid.UUID, *, limit: int) -> int:
     ended = 0
-    for session in sessions_with_expired_holds():
+    try:
         while ended < limit and (some := _with_retries(partial(_expire_some, session, limit - ended))):
             ended += some
+    finally:
+        connection.close()  # this thread's own
     return ended
 
 

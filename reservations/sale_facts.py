@@ -30,7 +30,7 @@ class FactsUnavailable(Exception):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SaleFacts:
-    """`ahead`: the database's clock minus this machine's, in seconds; `stock`: places left per ticket type, as last read."""
+    """`ahead`: the database's clock minus this machine's, in seconds; `stock`: per ticket type the places left, as last read, and the version of that."""
 
     session: uuid.UUID
     on_sale_at: dt.datetime | None
@@ -41,7 +41,7 @@ class SaleFacts:
     plan_version: int
     labels: frozenset[str]
     ticket_types: frozenset[uuid.UUID]
-    stock: dict[uuid.UUID, int]
+    stock: dict[uuid.UUID, tuple[int, int]]
     ahead: float
     read_at: float
 
@@ -100,7 +100,7 @@ def _read(session: uuid.UUID, known: SaleFacts | None) -> SaleFacts | None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
         ahead = (cursor.fetchone()[0] - asked_at).total_seconds()
-    types = list(TicketType.objects.filter(session_id=session).values_list("id", "available"))
+    types = list(TicketType.objects.filter(session_id=session).values_list("id", "available", "stock_version"))
     if known and known.plan_version == row.plan_version:
         labels = known.labels
     else:
@@ -114,8 +114,8 @@ def _read(session: uuid.UUID, known: SaleFacts | None) -> SaleFacts | None:
         max_per_buyer=row.max_per_buyer,
         plan_version=row.plan_version,
         labels=labels,
-        ticket_types=frozenset(identity for identity, _available in types),
-        stock={identity: available for identity, available in types if available is not None},
+        ticket_types=frozenset(identity for identity, _available, _version in types),
+        stock={identity: (available, version) for identity, available, version in types if available is not None},
         ahead=ahead,
         read_at=time.monotonic(),
     )

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
-from realtime.rows import as_array, as_json, columns, execute, rows_of
+from realtime.rows import as_array, as_json, columns, execute, rows_of, some_columns
 from reservations.hold_request import HoldRequest
 from reservations.models import Reservation, Status
 from sessions_app.models import SeatStatus, Session, TicketType
@@ -46,12 +46,18 @@ WHERE seat.id = new.id AND seat.status = 'f'
 
 
 END = """
-UPDATE reservations_reservation SET status = %s, reason = %s, changed_at = %s, pinned_until = NULL
-WHERE id = ANY(%s::uuid[])
-"""
-FREE_SEATS = """
-UPDATE sessions_app_seat SET status = 'f', reservation_id = NULL, held_until = NULL
-WHERE session_id = %s AND label = ANY(%s) AND reservation_id = ANY(%s::uuid[]) RETURNING label
+WITH ended AS (
+    UPDATE reservations_reservation SET status = %(status)s, reason = %(reason)s, changed_at = %(at)s, pinned_until = NULL
+    WHERE id = ANY(%(ids)s::uuid[])
+    RETURNING id, session_id, buyer, status, arrival, seats, ticket_type_id, quantity, expires_at, reason, conflicts, sale_id,
+        accepted_at, changed_at, pinned_until
+), freed AS (
+    UPDATE sessions_app_seat AS seat SET status = 'f', reservation_id = NULL, held_until = NULL
+    FROM (SELECT id, unnest(seats) AS label FROM ended) AS place
+    WHERE seat.session_id = %(session)s AND seat.label = place.label AND seat.reservation_id = place.id
+    RETURNING seat.label
+)
+SELECT (SELECT coalesce(json_agg(ended), '[]')::text FROM ended), ARRAY(SELECT label FROM freed)
 """
 PIN = """
 UPDATE reservations_reservation SET status = 'paying', pinned_until = %s, changed_at = %s WHERE id = ANY(%s::uuid[])
@@ -229,13 +235,32 @@ def write(
         raise SeatTakenUnderLock(f"{done.rowcount} of {len(taken)} seats were free")
 
 
-def end(reservations: Sequence[Reservation], *, status: Status, reason: str, at: dt.datetime) -> None:
-    execute(END, status.value, reason, at, as_array(row.pk for row in reservations))
+class Ended(msgspec.Struct, frozen=True):
+    """What is told of a reservation that is over."""
+
+    id: uuid.UUID
+    session_id: uuid.UUID
+    buyer: uuid.UUID
+    status: str
+    arrival: int
+    seats: list[str]
+    ticket_type_id: uuid.UUID | None
+    quantity: int
+    expires_at: dt.datetime | None
+    reason: str
+    conflicts: list[dict[str, str]]
+    sale_id: uuid.UUID | None
+    accepted_at: dt.datetime
+    changed_at: dt.datetime
+    pinned_until: None
 
 
-def free(session: uuid.UUID, reservations: Sequence[Reservation]) -> list[str]:
-    """The labels of the seats that were theirs, free now."""
-    labels = [label for row in reservations for label in row.seats]
-    if not labels:
-        return []
-    return [row[0] for row in execute(FREE_SEATS, session, labels, as_array(row.pk for row in reservations))]
+def end(
+    session: uuid.UUID, reservations: Iterable[uuid.UUID], *, status: Status, reason: str, at: dt.datetime
+) -> tuple[list[Reservation], list[str]]:
+    """The session's reservations, over now, and the labels of the seats that were theirs, free now."""
+    said = {"status": status.value, "reason": reason, "at": at, "session": session}
+    found = execute(END, **said, ids=as_array(reservations)).fetchone()
+    assert found is not None
+    ended = msgspec.json.decode(found[0], type=list[Ended])
+    return [some_columns(Reservation, msgspec.structs.asdict(row)) for row in ended], found[1]

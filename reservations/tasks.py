@@ -2,21 +2,68 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
-from celery import shared_task
+import structlog
+from celery import Task, shared_task
 from celery.exceptions import Reject
+from kombu.exceptions import ContentDisallowed, DecodeError
+from kombu.message import Message
 
 from reservations import dead_letters, operations
 from reservations.lines import LineDown
 
+log = structlog.get_logger(__name__)
 
-@shared_task(acks_late=True, acks_on_failure=False, ignore_result=True)  # whatever fails it: it is swept, not lost
-def settle(*, requests: list[dict[str, Any]], **_newer: Any) -> None:
+TOGETHER = 200  # requests of one settling; a larger one gains little, and each waits for all
+
+_settled: set[str] = set()  # messages of this process whose requests were settled with others', by task id
+
+
+@shared_task(
+    bind=True, acks_late=True, acks_on_failure=False, ignore_result=True
+)  # whatever fails it: it is swept, not lost
+def settle(self: Task[Any, Any], *, requests: list[dict[str, Any]], **_newer: Any) -> None:
+    if self.request.id in _settled:
+        return
     try:
         dead_letters.settle_message(requests)
     except LineDown as error:  # no dead letter could be written, so the message must come again
         raise Reject(str(error), requeue=True) from error
+
+
+def settled_together(came: deque[Message]) -> list[Message]:
+    """Take from the left the messages that can be settled in one transaction, settle them, and hand them out for their tasks' own turn.
+
+    A slow line has few requests a message and several messages waiting. Nothing overtakes: what isn't a settling, such as an
+    order to drain the inbox, is handed out alone.
+    """
+    _settled.clear()
+    some = [came.popleft()]
+    asked = _requests_of(some[0])
+    while asked and came and (more := _requests_of(came[0])) and len(asked) + len(more) <= TOGETHER:
+        asked += more
+        some.append(came.popleft())
+    if len(some) > 1:
+        try:
+            dead_letters.settle_message(asked)
+        except Exception as error:  # noqa: BLE001 each is tried alone now, and says itself what is wrong
+            log.warning("settle.not_together", messages=len(some), error=repr(error))
+            return some
+        _settled.update(message.headers["id"] for message in some)
+    return some
+
+
+def _requests_of(message: Message) -> list[Any]:
+    """Empty if it is another task's, or can't be read: then the task says so."""
+    if (message.headers or {}).get("task") != settle.name:
+        return []
+    try:
+        _arguments, named, _options = message.payload
+        return list(named["requests"])
+    except (DecodeError, ContentDisallowed, LookupError, TypeError, ValueError):
+        return []
 
 
 @shared_task(acks_late=True, ignore_result=True)

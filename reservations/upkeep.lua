@@ -1,6 +1,8 @@
 -- Bring claims to what was committed, own values only.
--- KEYS  the claims of all of them, each reservation's followed by the key of what its buyer holds
--- ARGV  1 JSON: for each reservation [id, how many claims, member, value, ms]; ms 0: it owns nothing any more
+-- KEYS  the claims of all of them, each reservation's followed by the key of what its buyer holds and, if it stood in line for
+--       unnumbered places, by the stock, the line for it and its holders; then the stocks that changed
+-- ARGV  1 JSON: for each reservation [id, how many claims, member, value, ms, in line]; ms 0: it owns nothing any more
+--       2 JSON: for each stock that changed [version, places left]
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local at = 0
@@ -22,4 +24,24 @@ for _, r in ipairs(cjson.decode(ARGV[1])) do
     redis.call('ZREM', mine, member)
   end
   at = at + claims + 1
+  if r[6] then -- it is settled: what is left of the stock is without what it took
+    local stock, line, holders = KEYS[at + 1], KEYS[at + 2], KEYS[at + 3]
+    if redis.call('ZREM', line, member) == 1 then
+      redis.call('HINCRBY', stock, 'waiting', -tonumber(string.match(member, ':(%d+)$')))
+    end
+    if ms > 0 and value == id then
+      redis.call('ZADD', holders, now + ms, member)
+      redis.call('PEXPIRE', holders, 86400000)
+    else
+      redis.call('ZREM', holders, member)
+    end
+    at = at + 3
+  end
+end
+for i, left in ipairs(cjson.decode(ARGV[2])) do
+  local stock = KEYS[at + i]
+  if left[1] > tonumber(redis.call('HGET', stock, 'version') or '-1') then
+    redis.call('HSET', stock, 'version', left[1], 'available', left[2], 'since', now)
+    redis.call('PEXPIRE', stock, 86400000)
+  end
 end

@@ -206,6 +206,7 @@ class TicketType(models.Model):
         _("capacity"), null=True, blank=True, help_text=_("Places without a number; empty for seats.")
     )
     available = models.IntegerField(_("available"), null=True, blank=True, editable=False)
+    stock_version = models.PositiveBigIntegerField(_("changes of what is available"), default=0, editable=False)
     position = models.PositiveIntegerField(_("order"), default=0)
 
     class Meta:

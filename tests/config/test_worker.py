@@ -38,21 +38,31 @@ class TestBlockingWorker:
 
 
 class Reads:
-    """A connection whose reads are given; after the last one its consumer closes."""
+    """A connection whose reads are given: nothing, messages that come together, or an error; after the last one its consumer closes."""
 
     supports_heartbeats = True
 
     def __init__(self, reads: list[Any], blueprint: SimpleNamespace, log: list[str]) -> None:
         self.reads, self.blueprint, self.log = deque(reads), blueprint, log
+        self.waiting: deque[Any] = deque()  # more that has come
+        self.come: Any = None
 
     def drain_events(self, timeout: float) -> None:
         assert timeout <= 0.5
+        if timeout == 0:
+            if not self.waiting:
+                raise TimeoutError
+            self.come(self.waiting.popleft())
+            return
         self.log.append("read")
         if len(self.reads) == 1:
             self.blueprint.state = CLOSE
         outcome = self.reads.popleft()
-        if outcome is not None:
+        if isinstance(outcome, Exception):
             raise outcome
+        if outcome is not None:
+            self.waiting.extend(outcome[1:])
+            self.come(outcome[0])
 
     def heartbeat_check(self, _rate: float) -> None:
         self.log.append("heartbeat")
@@ -74,14 +84,22 @@ def loop(reads: list[Any], log: list[str], *, heartbeat: float = 5) -> None:
     connection = Reads(reads, blueprint, log)
     consumer = mock.Mock(connection=connection)
     consumer.perform_pending_operations.side_effect = lambda: log.append("acks")
+    consumer.create_task_handler.return_value = lambda message: log.append(message.headers["id"])
+    tasks = mock.Mock()
+    tasks.consume.side_effect = lambda: setattr(connection, "come", tasks.on_message)
     qos = SimpleNamespace(prev=1, value=1)
-    blocking_loop(consumer, connection, mock.Mock(), blueprint, None, qos, heartbeat, None)
+    blocking_loop(consumer, connection, tasks, blueprint, None, qos, heartbeat, None)
 
 
 class TestLoop:
     def test_acknowledges_what_is_done_before_it_waits_again(self, log: list[str]) -> None:
         loop([None, None], log)
         assert log == ["acks", "read", "heartbeat", "acks", "read", "heartbeat"]
+
+    def test_takes_all_that_has_come_and_hands_it_out_in_order(self, log: list[str]) -> None:
+        first, second, third = (SimpleNamespace(headers={"task": "mail", "id": name}) for name in "abc")
+        loop([[first, second], [third]], log)
+        assert log == ["acks", "read", "a", "b", "heartbeat", "acks", "read", "c", "heartbeat"]
 
     def test_goes_on_when_nothing_came(self, log: list[str]) -> None:
         loop([TimeoutError(), TimeoutError(), None], log)

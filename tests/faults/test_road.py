@@ -85,6 +85,44 @@ class TestCinema:
         assert ana.pay(held.body["id"]).body["code"] == "already_paid"
 
 
+class TestRush:
+    """As `python -m bench burst stampede`, small."""
+
+    def test_of_four_for_each_seat_gives_it_to_the_first_and_settles_every_202(self, site: Site) -> None:
+        buyers = site.guests(32)
+        session = site.owner.new_session(rows=8, seats_per_row=8)
+        seats = [f"{row}{number}" for row in "ABCDEFGH" for number in range(1, 9)]
+        wanted = [seats[37 * number % len(seats)] for number in range(4 * len(seats))]
+
+        def ask(which: int) -> list[Answer]:
+            return [buyers[which].hold(session, seat) for seat in wanted[which :: len(buyers)]]
+
+        answers: list[Answer] = []
+        for some in race([partial(ask, which) for which in range(len(buyers))]):
+            assert isinstance(some, list), some
+            answers += some
+        assert statuses([*answers]) == {202: len(seats), 409: 3 * len(seats)}
+        accepted = [answer.body for answer in answers if answer.status == 202]
+        assert sorted(body["seats"][0] for body in accepted) == sorted(seats)
+        assert len({body["arrival"] for body in accepted}) == len(accepted)
+
+        def states() -> Counter[str]:
+            query = "SELECT status, count(*) FROM reservations_reservation WHERE session_id = %s GROUP BY 1"
+            with psycopg.connect(site.database) as connection:
+                return Counter(dict(connection.execute(query, [session]).fetchall()))
+
+        until(lambda: states() == {"held": len(seats)}, seconds=8, what="every 202 being settled")
+
+    def test_of_all_for_the_same_seats_has_one_winner_a_seat(self, site: Site) -> None:
+        buyers = site.guests(48)
+        session = site.owner.new_session(rows=1, seats_per_row=4)
+        answers = race([partial(buyer.hold, session, f"A{1 + n % 4}") for n, buyer in enumerate(buyers)])
+        assert statuses(answers) == {202: 4, 409: 44}
+        for answer in answers:
+            if isinstance(answer, Answer) and answer.status == 409:
+                assert [conflict["reason"] for conflict in answer.body["conflicts"]] == ["held"]
+
+
 class TestKey:
     def test_said_fifty_times_at_once_makes_one_reservation(self, site: Site) -> None:
         (ana,) = site.guests(1)

@@ -14,6 +14,7 @@ from uuid6 import uuid7
 
 from realtime.models import Event
 from reservations import allocation, claims, front_door, operations, queries, sale_facts, statements
+from reservations.claims import Stock
 from reservations.front_door import EPOCH
 from reservations.hold_request import Ask, HoldRequest
 from reservations.models import CancelMark, InboxRequest, Reservation, Status
@@ -110,7 +111,7 @@ class TestHold:
     ) -> None:
         stock = StockFactory.create(session=session, capacity=1)
         hold(session, buyer=ana, ticket_type=stock.pk, quantity=1)
-        claims.client().set(claims.key("stock", f"{{{session.pk}}}", stock.pk), 99)
+        claims.upkeep([], stocks=[Stock(session.pk, stock.pk, version=99, available=99)])
         assert hold(session, buyer=bruno, ticket_type=stock.pk, quantity=1).reason == "sold_out"
 
     def test_of_the_best_available_seats_are_side_by_side(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
