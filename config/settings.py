@@ -414,6 +414,12 @@ UNFOLD: dict[str, Any] = {
                     _desk(_("Tickets"), "confirmation_number", "ticketing.ticket"),
                     _desk(_("Check-ins"), "door_front", "ticketing.checkin"),
                     {
+                        "title": _("At the counter"),
+                        "icon": "point_of_sale",
+                        "link": reverse_lazy("counter-sessions"),
+                        "permission": lambda request: request.user.has_perm("ticketing.add_sale"),
+                    },
+                    {
                         "title": _("At the gate"),
                         "icon": "qr_code_scanner",
                         "link": reverse_lazy("gate"),

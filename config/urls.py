@@ -35,6 +35,7 @@ urlpatterns = [
     path("i18n/", include("django.conf.urls.i18n")),
     path("", include("sessions_app.page_urls")),
     path("", include("config.plain_forms")),
+    path("", include("config.counter")),
     path("", include("reservations.page_urls")),
     path("", include("ticketing.page_urls")),
 ]

@@ -357,6 +357,19 @@ def extend(*, reservation_id: uuid.UUID, buyer: uuid.UUID | None) -> dict[str, A
     return reservation_body(reservation)
 
 
+@transaction.atomic(durable=True)
+def keep(*, reservation_id: uuid.UUID) -> None:
+    """For whoever stands at the counter: the hold goes on for as long as the session lets one go on at all.
+
+    Raises: ReservationExpired, NotHeld, PaymentInProgress, AlreadyPaid, Reservation.DoesNotExist, queries.NotYetKnown.
+    """
+    locked = lock_held(reservation_id=reservation_id, buyer=None)
+    reservation = locked.reservation
+    assert reservation.held_at is not None
+    allocation.prolong(locked, until=reservation.held_at + dt.timedelta(seconds=locked.session.max_hold_seconds))
+    announce(locked.news)
+
+
 def lock_held(*, reservation_id: uuid.UUID, buyer: uuid.UUID | None) -> allocation.Locked:
     """The reservation, locked and held, in the caller's transaction.
 

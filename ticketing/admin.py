@@ -222,7 +222,7 @@ class RefundAdmin(ReadOnly, ModelAdmin):
     list_filter = ["status", "asked_at"]
     search_fields = ["=id", "=sale__number"]
     list_select_related = ["sale"]
-    actions = ["try_again"]
+    actions = ["try_again", "handed_back"]
 
     @admin.action(description=_("Ask the gateway again"), permissions=["retry"])
     def try_again(self, request: HttpRequest, chosen: QuerySet[Refund]) -> None:
@@ -233,6 +233,12 @@ class RefundAdmin(ReadOnly, ModelAdmin):
             "%(number)d refund was asked for again.", "%(number)d refunds were asked for again.", len(tried)
         )
         self.message_user(request, text % {"number": len(tried)}, messages.SUCCESS)
+
+    @admin.action(description=_("Handed back at the counter"), permissions=["retry"])
+    def handed_back(self, request: HttpRequest, chosen: QuerySet[Refund]) -> None:
+        done = [refund for refund in chosen.values_list("pk", flat=True) if refunds.handed_back(refund_id=refund)]
+        text = ngettext("%(number)d refund is paid back.", "%(number)d refunds are paid back.", len(done))
+        self.message_user(request, text % {"number": len(done)}, messages.SUCCESS)
 
     def has_retry_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("ticketing.change_refund")

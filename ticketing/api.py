@@ -8,7 +8,7 @@ from uuid import UUID
 from django.urls import reverse
 from django.utils.translation import get_language
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from rest_framework import exceptions
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -131,6 +131,17 @@ class WebhookView(APIView):
         ),
         tags=[TAG],
         request=OpenApiTypes.OBJECT,
+        examples=[
+            OpenApiExample(
+                "Of the sandbox",
+                value={
+                    "id": "019337a6-0b20-7c11-8f3e-6a5b4c3d2e1f",
+                    "kind": "payment.captured",
+                    "attempt": "019337a6-09ff-7c21-9c0e-5a1b2c3d4e5f",
+                },
+                request_only=True,
+            )
+        ],
         responses={204: None, **problems_of(400, 404, 413, 503)},
     )
     def post(self, request: Request, method: str) -> Response:

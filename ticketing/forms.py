@@ -7,7 +7,7 @@ from django import forms
 from django.contrib.auth.forms import BaseUserCreationForm
 from django.utils.translation import gettext_lazy as _
 
-from ticketing import transfers
+from ticketing import gateways, transfers
 from ticketing.models import Ticket, User
 
 OBSTACLES = {
@@ -42,6 +42,41 @@ class PassOnForm(forms.Form):
             self.add_error("username", OBSTACLES[error.reason])
             return False
         return True
+
+
+class TakenForm(forms.Form):
+    """How somebody paid at the counter."""
+
+    method = forms.ChoiceField(
+        label=_("Paid"),
+        choices=[("cash", _("in cash")), ("card", _("by card, on the terminal"))],
+        initial="cash",
+        widget=forms.RadioSelect,
+    )
+    transaction = forms.CharField(
+        label=_("Id of the terminal's transaction"),
+        required=False,
+        max_length=40,
+        help_text=_("As its slip says it; never the card's number."),
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+    )
+    email = forms.EmailField(
+        label=_("E-mail for the receipt and the tickets"),
+        required=False,
+        widget=forms.EmailInput(attrs={"autocomplete": "off"}),
+    )
+
+    def clean(self) -> dict[str, Any]:
+        """A transaction for a card, and none for cash."""
+        taken = self.cleaned_data
+        if taken.get("method") == "cash":
+            taken["transaction"] = ""
+        elif "transaction" in taken:
+            try:
+                gateways.at_the_counter("card").check(taken["transaction"])
+            except gateways.UnknownToken:
+                self.add_error("transaction", _("This is no transaction's id."))
+        return taken
 
 
 class RegisterForm(BaseUserCreationForm):  # type: ignore[type-arg] # generic in the stubs only

@@ -28,23 +28,26 @@ LONGEST = 200
 Page = Callable[..., HttpResponse]
 
 
-def for_gate_staff(page: Page) -> Page:
+def allowed_to(permission: str) -> Callable[[Page], Page]:
     """Whoever isn't signed in is asked to; others are refused."""
 
-    @wraps(page)
-    def guarded(request: Visitor, **kwargs: Any) -> HttpResponse:
-        if not request.user.is_authenticated:
-            return redirect_to_login(request.get_full_path())
-        if not request.user.has_perm(PERMISSION):
-            raise PermissionDenied
-        return page(request, **kwargs)
+    def guard(page: Page) -> Page:
+        @wraps(page)
+        def guarded(request: Visitor, **kwargs: Any) -> HttpResponse:
+            if not request.user.is_authenticated:
+                return redirect_to_login(request.get_full_path())
+            if not request.user.has_perm(permission):
+                raise PermissionDenied
+            return page(request, **kwargs)
 
-    return guarded
+        return guarded
+
+    return guard
 
 
 @require_safe
 @never_cache
-@for_gate_staff
+@allowed_to(PERMISSION)
 def sessions(request: Visitor) -> HttpResponse:
     """Those that let people in today, with how many came."""
     now = timezone.now()
@@ -60,7 +63,7 @@ def sessions(request: Visitor) -> HttpResponse:
 
 @require_safe
 @never_cache
-@for_gate_staff
+@allowed_to(PERMISSION)
 def scanner(request: Visitor, session_id: UUID) -> HttpResponse:
     session = Session.objects.select_related("show", "hall__venue").filter(pk=session_id).first()
     if session is None:

@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 
 from sessions_app.models import Session
 from sessions_app.templatetags.frontrow import money
+from ticketing import paper
 from ticketing.models import Notification, Payment, Sale, Ticket, User
 
 log = structlog.get_logger(__name__)
@@ -33,6 +34,7 @@ class Letter:
     subject: str
     template: str
     facts: dict[str, Any] = field(default_factory=dict)
+    enclosed: tuple[tuple[str, bytes, str], ...] = ()  # file name, content, media type
 
 
 def send_for(event: dict[str, Any]) -> None:
@@ -80,6 +82,8 @@ def _post(letter: Letter, *, event_id: UUID) -> None:
             headers={"Message-ID": f"<{event_id}@frontrow>", "Auto-Submitted": "auto-generated"},
         )
         message.attach_alternative(render_to_string(f"ticketing/mail/{letter.template}.html", facts), "text/html")
+        for name, content, media_type in letter.enclosed:
+            message.attach(name, content, media_type)
         message.send()
 
 
@@ -104,6 +108,7 @@ def _confirmed(event: dict[str, Any]) -> Letter | None:
             "paper": settings.SITE_URL + reverse("api-sale-tickets-pdf", args=[sale.pk]),
             "calendar": settings.SITE_URL + reverse("api-sale-calendar", args=[sale.pk]),
         },
+        enclosed=((f"tickets-{sale.number}.pdf", paper.tickets_pdf(sale), "application/pdf"),),
     )
 
 

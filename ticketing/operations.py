@@ -102,12 +102,13 @@ def start_payment(
     token: str,
     email: str = "",
     language: str = "en",
+    at_the_counter: bool = False,
 ) -> Payment:
     """Pin the hold and open an attempt; `settle_payment` must follow.
 
     Raises: UnknownMethod, UnknownToken, ReservationExpired, NotHeld, PaymentInProgress, AlreadyPaid, Reservation.DoesNotExist, NotYetKnown.
     """
-    gateways.chosen(method).check(token)
+    (gateways.at_the_counter if at_the_counter else gateways.chosen)(method).check(token)
     ask = _Start(reservation=reservation_id, buyer=buyer, method=method, token=token, email=email, language=language)
     try:
         return _start(ask)

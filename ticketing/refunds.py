@@ -196,6 +196,14 @@ def try_again(*, refund_id: uuid.UUID) -> bool:
     return bool(refused.update(status=RefundStatus.ASKED, changed_at=Now()))
 
 
+def handed_back(*, refund_id: uuid.UUID) -> bool:
+    """A person paid back what the gateway can't; whether it was to be paid back still."""
+    if not try_again(refund_id=refund_id):
+        return False
+    _note(refund_id, RefundStatus.PAID_BACK)
+    return True
+
+
 def sweep_refunds(*, limit: int = 200) -> int:
     """Pay back what nobody works on any more; how many."""
     left = Refund.objects.filter(status=RefundStatus.ASKED, changed_at__lt=Now() - operations.SWEEP_AFTER)

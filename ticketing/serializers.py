@@ -78,6 +78,12 @@ class SaleOut(serializers.Serializer[Any]):
     sold_at = serializers.DateTimeField()
 
 
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample("All of it", value={"reason": "The projector failed"}, request_only=True),
+        OpenApiExample("One ticket", value={"tickets": ["019337a6-0a11-7e0f-b1c2-d3e4f5a6b7c8"]}, request_only=True),
+    ]
+)
 class RefundFields(serializers.Serializer[Any]):
     tickets = serializers.ListField(
         child=Id(),

@@ -23,7 +23,7 @@ GROUPS: dict[str, dict[str, dict[str, list[str]]]] = {
         },
         "reservations": {"reservation": ["view", "change"]},  # releasing and moving, on the live map
         "ticketing": {
-            "sale": LOOK,
+            "sale": ["view", "add"],  # selling at the counter
             "ticket": LOOK,
             "payment": LOOK,
             "refund": ["view", "add", "change"],

@@ -55,6 +55,7 @@ def sale(request: Visitor, sale_id: UUID) -> HttpResponse:
             "sale": found,
             "tickets": found.tickets.all(),
             "status": words[found.status],
+            "paid_by": paid_by(found.payment.method),
             "live": [
                 ticket
                 for ticket in found.tickets.all()
@@ -95,6 +96,12 @@ def refund(request: Visitor, sale_id: UUID) -> HttpResponse:
         amount = money(asked.amount, asked.sale.currency)
         messages.success(request, _("%(amount)s is on its way back to you.") % {"amount": amount})
     return redirect("sale", sale_id)
+
+
+def paid_by(method: str) -> str:
+    """What a receipt calls it."""
+    names = {"fake": _("Sandbox"), "stripe": _("Card"), "cash": _("Cash"), "card": _("Card at the counter")}
+    return names[method]
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

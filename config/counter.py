@@ -1,0 +1,156 @@
+"""The counter: the box office holds places for whoever stands there, takes cash or a card, prints the tickets.
+
+Plain forms; `counter-page.js` adds the live map. Each customer is a buyer of their own.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import cast
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.admin.models import ADDITION, LogEntry
+from django.http import Http404, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import path, reverse
+from django.utils import timezone
+from django.utils.translation import get_language
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_safe
+from uuid6 import uuid7
+
+import reservations.operations
+import sessions_app.queries
+from config.plain_forms import answered, asked
+from reservations import front_door, queries
+from reservations.models import Reservation, Status
+from reservations.views import story
+from sessions_app import seat_plan
+from sessions_app.models import Session
+from sessions_app.templatetags.frontrow import money
+from sessions_app.views import LONGEST_CHOICE, session_data
+from sessions_app.visitors import Visitor
+from ticketing import operations
+from ticketing.api import paid
+from ticketing.forms import TakenForm
+from ticketing.gate import allowed_to
+from ticketing.models import Sale, User
+
+SELL = "ticketing.add_sale"
+PATIENCE = 10.0  # seconds for the outcome of a hold
+LONGEST = 200
+
+
+@require_safe
+@never_cache
+@allowed_to(SELL)
+def sessions(request: Visitor) -> HttpResponse:
+    found = sessions_app.queries.on_sale()[:LONGEST]
+    return render(request, "ticketing/counter/sessions.html", {"sessions": found})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
+@allowed_to(SELL)
+def choose(request: Visitor, session_id: UUID) -> HttpResponse:
+    try:
+        session = sessions_app.queries.find(session_id)
+    except Session.DoesNotExist:
+        raise Http404 from None
+    if request.method == "POST":
+        return answered(request, lambda: hold(request, session), back=reverse("counter", args=[session.pk]))
+    seat_map = sessions_app.queries.seat_map(session_id)
+    types = list(sessions_app.queries.ticket_types().filter(session=session_id))
+    prices = {str(kind.pk): money(kind.price, session.currency) for kind in types}
+    seats = seat_map["seats"]
+    return render(
+        request,
+        "ticketing/counter/choose.html",
+        {
+            "session": session,
+            "plan": seat_plan.draw(seats, prices=prices) if seats else None,
+            "tiers": [kind for kind in types if any(seat["ticket_type"] == str(kind.pk) for seat in seats)],
+            "stock": [kind for kind in types if kind.capacity is not None],
+            "kinds": sorted({seat["kind"] for seat in seats} - {"standard"}),
+            "quantities": range(1, min(session.max_per_buyer, LONGEST_CHOICE) + 1),
+            "form_key": uuid7().hex,
+            "closed": not session.sells_at(timezone.now()),
+            "data": session_data(session, types, version=seat_map["version"]),
+        },
+    )
+
+
+def hold(request: Visitor, session: Session) -> HttpResponse:
+    """Raises: what `front_door.admit` raises, NotYetKnown."""
+    form = request.POST.copy()
+    form.setlist("seats", re.findall(r"[^\s,;\0]+", form.get("seats", "")))
+    admission = front_door.admit(asked(session.pk, form), buyer=uuid7(), wait=PATIENCE)
+    outcome = admission.outcome or queries.find(admission.id, buyer=None)  # the reply may have been lost on its way
+    if outcome["status"] == Status.HELD:
+        reservations.operations.keep(reservation_id=admission.id)
+        return redirect("counter-hold", admission.id)
+    if outcome["status"] == Status.QUEUED:
+        reservations.operations.release(reservation_id=admission.id, buyer=None)
+        messages.warning(request, _("The line is long; nothing is held. Try again."))
+        return redirect("counter", session.pk)
+    taken = ", ".join(conflict["seat"] for conflict in outcome.get("conflicts") or ())
+    messages.warning(request, f"{story(outcome['status'], outcome.get('reason'))} {taken}".strip())
+    return redirect("counter", session.pk)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
+@allowed_to(SELL)
+def take(request: Visitor, reservation_id: UUID) -> HttpResponse:
+    """What it costs and how it is paid."""
+    held = get_object_or_404(
+        Reservation.objects.select_related("session__show", "session__hall__venue"), pk=reservation_id
+    )
+    if held.status == Status.CONFIRMED:
+        return redirect("sale", held.sale_id)
+    form = TakenForm(request.POST or None)
+    here = reverse("counter-hold", args=[held.pk])
+    if request.method == "POST" and request.POST.get("action") == "release":
+        return answered(request, lambda: give_back(request, held), back=here)
+    if request.method == "POST" and form.is_valid():
+        return answered(request, lambda: sell(request, held, form), back=here)
+    over = held.status != Status.HELD or held.is_over_at(timezone.now())
+    return render(
+        request, "ticketing/counter/take.html", {"held": held, "session": held.session, "form": form, "over": over}
+    )
+
+
+def give_back(request: Visitor, held: Reservation) -> HttpResponse:
+    reservations.operations.release(reservation_id=held.pk, buyer=None)
+    messages.success(request, _("The places are free again. Nothing was charged."))
+    return redirect("counter", held.session_id)
+
+
+def sell(request: Visitor, held: Reservation, form: TakenForm) -> HttpResponse:
+    """Settled here and now: nobody else has to be asked. Raises: what `start_payment` raises, PaymentDeclined."""
+    taken = form.cleaned_data
+    payment = operations.start_payment(
+        reservation_id=held.pk,
+        buyer=None,
+        method=taken["method"],
+        token=taken["transaction"],
+        email=taken["email"],
+        language=get_language() or "en",
+        at_the_counter=True,
+    )
+    operations.settle_payment(payment_id=payment.pk)
+    paid(operations.payment_outcome(payment.pk))
+    sale = Sale.objects.get(payment=payment)
+    clerk = cast(User, request.user)
+    LogEntry.objects.log_actions(clerk.pk, [sale], ADDITION, taken["method"], single_object=True)
+    messages.success(request, _("Sold. Order %(number)s: print the tickets.") % {"number": sale.number})
+    return redirect("sale", sale.pk)
+
+
+urlpatterns = [
+    path("counter", sessions, name="counter-sessions"),
+    path("counter/<uuid:session_id>", choose, name="counter"),
+    path("counter/holds/<uuid:reservation_id>", take, name="counter-hold"),
+]
