@@ -518,6 +518,7 @@ LOGGING: dict[str, Any] = {
         "axes": {"level": "WARNING"},
         "django.request": {"level": "ERROR"},  # config.middleware tells of every request already
         "daphne": {"level": "WARNING"},
+        "stripe": {"level": "WARNING"},  # two lines a question otherwise
         "celery": {"level": LOG_LEVEL, "handlers": ["console"], "propagate": False},
         "celery.app.trace": {"level": "DEBUG" if LOG_LEVEL == "DEBUG" else "WARNING"},  # two lines a task otherwise
         "celery.worker.strategy": {"level": "DEBUG" if LOG_LEVEL == "DEBUG" else "WARNING"},

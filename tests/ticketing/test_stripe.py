@@ -1,0 +1,186 @@
+"""Stripe through its own SDK, against a server that speaks its HTTP."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db.models import Sum
+from django.test import Client
+from django.utils import timezone
+
+from reservations.models import Reservation, Status
+from sessions_app.models import Session
+from tests.conftest import Hold
+from tests.reservations.test_holding import run_out
+from tests.ticketing import stripe_stub
+from tests.ticketing.stripe_stub import Stub
+from ticketing import gateways, operations, refunds
+from ticketing.gateways import signatures, stripe
+from ticketing.models import LedgerEntry, Payment, Sale
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SECRET = "whsec_test"
+
+
+@pytest.fixture
+def stub(settings: Any) -> Iterator[Stub]:
+    with stripe_stub.serving() as (stub, url):
+        settings.PAYMENT_METHODS = ["stripe"]
+        settings.STRIPE_API_KEY, settings.STRIPE_WEBHOOK_SECRET, settings.STRIPE_API_URL = "sk_test_1", SECRET, url
+        gateways.breaker_of.cache_clear()
+        yield stub
+
+
+@pytest.fixture
+def held(session: Session, hold: Hold, ana: uuid.UUID) -> Reservation:
+    return hold(session, "A1", "A2", buyer=ana)
+
+
+def pay(reservation: Reservation, token: str = "pm_card_visa") -> Payment:
+    payment = operations.start_payment(
+        reservation_id=reservation.pk, buyer=reservation.buyer, method="stripe", token=token
+    )
+    operations.settle_payment(payment_id=payment.pk)
+    payment.refresh_from_db()
+    reservation.refresh_from_db()
+    return payment
+
+
+def sweep() -> None:
+    Payment.objects.update(changed_at=timezone.now() - dt.timedelta(minutes=2))
+    operations.sweep_payments()
+
+
+def statuses(stub: Stub) -> list[str]:
+    return [intent["status"] for intent in stub.intents.values()]
+
+
+class TestPaying:
+    def test_authorises_sells_and_captures(self, stub: Stub, held: Reservation) -> None:
+        payment = pay(held)
+        assert (payment.status, payment.reference, held.status) == ("captured", "pi_1", Status.CONFIRMED)
+        (intent,) = stub.intents.values()
+        assert (intent["status"], intent["amount"], intent["currency"]) == ("succeeded", 5000, "brl")
+        assert intent["metadata"] == {"attempt": str(payment.pk)}
+
+    def test_posts_what_stripe_keeps(self, stub: Stub, held: Reservation) -> None:
+        pay(held)
+        sums = LedgerEntry.objects.order_by("account").values_list("account").annotate(sum=Sum("amount"))
+        assert dict(sums) == {"gateway": 4810, "fees": 190, "revenue": -5000}
+
+    def test_declined_keeps_the_hold_and_another_card_may_be_tried(self, stub: Stub, held: Reservation) -> None:
+        payment = pay(held, stripe_stub.DECLINED)
+        assert (payment.status, payment.reason, held.status) == ("declined", "insufficient_funds", Status.HELD)
+        assert pay(held).status == "captured"
+
+    def test_whose_bank_wants_to_ask_the_buyer_is_declined(self, stub: Stub, held: Reservation) -> None:
+        payment = pay(held, stripe_stub.ABROAD)
+        assert (payment.status, payment.reason) == ("declined", "authentication_required")
+
+    def test_knows_what_cant_be_a_payment_method(self, stub: Stub, held: Reservation) -> None:
+        with pytest.raises(gateways.UnknownToken):
+            pay(held, "4242424242424242")
+        assert stub.asked == []
+
+    def test_that_isnt_switched_on_is_refused(self, stub: Stub, held: Reservation, settings: Any) -> None:
+        settings.PAYMENT_METHODS = ["fake"]
+        with pytest.raises(gateways.UnknownMethod):
+            pay(held)
+
+
+class TestSilence:
+    def test_after_charging_is_found_by_the_same_key(
+        self, stub: Stub, held: Reservation, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        stub.slow_seconds = 0.5
+        with monkeypatch.context() as patch:
+            patch.setattr(stripe, "DEADLINE_SECONDS", 0.1)
+            stripe._client.cache_clear()  # noqa: SLF001 its deadline is another now
+            assert pay(held, stripe_stub.SLOW).status == "started"
+        stripe._client.cache_clear()  # noqa: SLF001
+        stub.slow_seconds = 0
+        sweep()
+        assert (statuses(stub), Sale.objects.count()) == (["succeeded"], 1)
+
+    def test_of_a_server_that_fails_is_asked_again(self, stub: Stub, held: Reservation) -> None:
+        stub.down = 2
+        assert (pay(held).status, held.status) == ("started", Status.PAYING)
+        sweep()
+        assert Payment.objects.get().status == "captured"
+
+    def test_at_the_capture_leaves_it_to_the_sweep(self, stub: Stub, held: Reservation) -> None:
+        payment = operations.start_payment(
+            reservation_id=held.pk, buyer=held.buyer, method="stripe", token="pm_card_visa"
+        )
+        stub.answers[f"{payment.pk}-capture"] = (500, {"error": {"type": "api_error"}})
+        operations.settle_payment(payment_id=payment.pk)
+        assert Payment.objects.get().status == "authorised"
+        del stub.answers[f"{payment.pk}-capture"]
+        sweep()
+        assert Payment.objects.get().status == "captured"
+
+    def test_of_nobody_at_all_costs_a_deadline_and_no_seat(self, stub: Stub, held: Reservation, settings: Any) -> None:
+        settings.STRIPE_API_URL = "http://127.0.0.1:9"
+        assert (pay(held).status, held.status) == ("started", Status.PAYING)
+
+
+class TestBack:
+    def test_whole_and_in_parts(self, stub: Stub, held: Reservation) -> None:
+        pay(held)
+        sale = Sale.objects.get()
+        first = sale.tickets.earliest("id")
+        for tickets in ([first.pk], None):
+            refund = refunds.ask_refund(sale_id=sale.pk, buyer=sale.buyer, tickets=tickets)
+            for _time in range(2):
+                refunds.pay_back(refund_id=refund.pk)
+        assert [refund["amount"] for refund in stub.refunds.values()] == [2500, 2500]
+
+    def test_that_stripe_refuses_waits_for_a_person(self, stub: Stub, held: Reservation) -> None:
+        pay(held)
+        stub.intents["pi_1"]["status"] = "canceled"
+        refund = refunds.ask_refund(sale_id=Sale.objects.get().pk, buyer=None)
+        refunds.pay_back(refund_id=refund.pk)
+        refund.refresh_from_db()
+        assert refund.status == "refused"
+
+    def test_lets_go_of_what_came_too_late(self, stub: Stub, held: Reservation) -> None:
+        payment = pay(held, stripe_stub.DECLINED)
+        run_out(held)
+        Session.objects.update(cancelled_at=timezone.now())
+        stub.intents["pi_1"]["status"] = "requires_capture"
+        operations.take_notice(payment_id=payment.pk, standing=operations.standing_of(payment))
+        operations.settle_payment(payment_id=payment.pk)
+        payment.refresh_from_db()
+        assert (payment.status, statuses(stub)) == ("voided", ["canceled"])
+
+
+class TestWebhook:
+    @staticmethod
+    def post(payment: Payment | None, *, secret: str = SECRET, age: float = 0) -> Any:
+        about = {"id": "pi_1", "object": "payment_intent", "metadata": {"attempt": str(payment.pk)} if payment else {}}
+        event = {"id": "evt_1", "object": "event", "type": "payment_intent.succeeded", "data": {"object": about}}
+        body = json.dumps(event).encode()
+        signed = signatures.sign(body, secret=secret.encode(), at=time.time() - age)
+        headers = {"Stripe-Signature": signed}
+        return Client().generic("POST", "/api/v1/webhooks/stripe", body, "application/json", headers=headers)
+
+    def test_brings_money_that_came_late(self, stub: Stub, held: Reservation) -> None:
+        payment = pay(held, stripe_stub.DECLINED)
+        stub.intents["pi_1"]["status"] = "requires_capture"
+        assert [self.post(payment).status_code for _time in range(2)] == [204, 204]
+        payment.refresh_from_db()
+        assert (payment.status, statuses(stub), Sale.objects.count()) == ("captured", ["succeeded"], 1)
+
+    def test_about_something_else_is_taken(self, stub: Stub) -> None:
+        assert self.post(None).status_code == 204
+
+    @pytest.mark.parametrize("forged", [{"secret": "whsec_other"}, {"age": 400}])
+    def test_forged_or_replayed_is_refused(self, stub: Stub, held: Reservation, forged: Any) -> None:
+        assert self.post(pay(held), **forged).json()["code"] == "bad_signature"
