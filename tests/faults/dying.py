@@ -1,0 +1,39 @@
+"""Takes steps of payments and dies on the way: each argument is a fault point, what to do and with which id.
+
+    python -m tests.faults.dying payment.sold:settle:<id> refund.asked:pay_back:<id>
+
+A process forked for each, so that Django is set up once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from uuid import UUID
+
+import django
+
+
+def main(errands: list[str]) -> int:
+    django.setup()
+    from django.conf import settings
+
+    from ticketing import operations, refunds
+
+    survived = 0
+    for errand in errands:
+        point, what, name = errand.split(":")
+        child = os.fork()
+        if child == 0:
+            settings.FAULT_POINT = point
+            if what == "settle":
+                operations.settle_payment(payment_id=UUID(name))
+            else:
+                refunds.pay_back(refund_id=UUID(name))
+            os._exit(0)
+        survived += os.WIFEXITED(os.waitpid(child, 0)[1])
+    return survived
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
