@@ -39,6 +39,8 @@ NAMES = (
     "live_crowd",
     "live_storm",
     "map",
+    "pay",
+    "pay_slow",
 )
 WAYS = ("ours", "limit", "usual")
 
@@ -136,12 +138,11 @@ def set_up_django(found: services.Services) -> None:
 
 def events(names: Sequence[str]) -> list[Event]:
     """In the order of NAMES, each once; `live` is also all whose names begin with it."""
-    from bench import at_the_door, live, settling, waiting
+    from bench import at_the_door, live, paying, settling, waiting
     from bench import map as seat_map
 
-    known = {
-        event.name: event for module in (at_the_door, settling, waiting, live, seat_map) for event in module.EVENTS
-    }
+    modules = (at_the_door, settling, waiting, live, seat_map, paying)
+    known = {event.name: event for module in modules for event in module.EVENTS}
     return [known[name] for name in NAMES if name in names or name.partition("_")[0] in names]
 
 

@@ -172,8 +172,8 @@ class Stage:
     def jobs(self) -> Process:
         return self._started("jobs", self._site.worker("--jobs"))
 
-    def payments(self) -> Process:
-        return self._started("payments", self._site.worker("--payments"))
+    def payments(self, **environment: str) -> Process:
+        return self._started("payments", self._site.start("worker", "--payments", env=environment))
 
     def whole(self) -> list[Process]:
         """A site as it is run: two web processes, a worker, one for payments, one for jobs, beat and relay; the webs, ready."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
@@ -11,6 +12,7 @@ from django.conf import settings
 from reservations.breaker import Breaker
 from reservations.lines import PUBLISH_ERRORS, courier, jobs_queue
 from ticketing import operations, refunds
+from ticketing.together import Together
 
 broker = Breaker("broker", errors=PUBLISH_ERRORS)
 log = structlog.get_logger(__name__)
@@ -20,7 +22,7 @@ def ring_payment(payment: uuid.UUID, *, reply_to: str = "") -> None:
     if settings.LINE == "in_process":
         operations.settle_payment(payment_id=payment, reply_to=reply_to)
         return
-    _ring("settle_payment", payment=str(payment), reply_to=reply_to)
+    _ring_together((str(payment), reply_to))
 
 
 def ring_refund(refund: uuid.UUID) -> None:
@@ -35,6 +37,15 @@ def ring_called_off(session: uuid.UUID) -> None:
         refunds.refund_everybody(session_id=session, each=lambda refund: ring_refund(refund.pk))
         return
     _ring("refund_everybody", session=str(session))
+
+
+def _ring_all(payments: Sequence[tuple[str, str]]) -> list[Exception | None]:
+    """One message, and one confirmation to wait for, for all that are started at once."""
+    _ring("settle_payments", payments=payments)
+    return [None] * len(payments)
+
+
+_ring_together = Together(_ring_all)
 
 
 def _ring(task: str, **arguments: Any) -> None:

@@ -21,8 +21,11 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import functools
+import os
 import uuid
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import structlog
@@ -57,6 +60,7 @@ SWEEP_AFTER = dt.timedelta(seconds=15)  # longer than the gateway's deadlines: n
 SILENT = "gateway_silent"  # given up without the gateway's word
 ASKED_AGAIN_AFTER = dt.timedelta(minutes=1)
 ASKED_AGAIN_FOR = dt.timedelta(days=1)  # after that its webhook must do
+AT_ONCE = 128  # payments that a process settles side by side; most of them wait for a gateway
 UNREACHABLE = (GatewayTimeout, GatewayUnavailable, BreakerOpen)
 
 payments = Counter("frontrow_payments_total", "Payment attempts that ended, by outcome.", ["outcome"])
@@ -185,6 +189,28 @@ def settle_payment(*, payment_id: uuid.UUID, reply_to: str = "") -> None:
     _reply(payment_id, reply_to)
 
 
+def settle_payments(payments: Sequence[tuple[uuid.UUID, str]]) -> None:
+    """Several at once, each with whom to tell; they wait for the gateway side by side. One that fails is left to the sweep."""
+    if len(payments) == 1:
+        _settle_alone(*payments[0])
+        return
+    list(_threads(os.getpid()).map(_settle_alone, *zip(*payments, strict=True)))
+
+
+@functools.cache
+def _threads(_pid: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(AT_ONCE, thread_name_prefix="payments")
+
+
+def _settle_alone(payment_id: uuid.UUID, reply_to: str) -> None:
+    try:
+        settle_payment(payment_id=payment_id, reply_to=reply_to)
+    except Exception:
+        log.exception("payment.left_to_the_sweep", payment=str(payment_id))
+    finally:
+        connection.close()  # back to the pool
+
+
 def ask_gateway(payment: Payment, question: Callable[[Gateway, Attempt], Answer]) -> Answer:
     """No transaction and no connection waits for the gateway with us. Raises: GatewayTimeout, GatewayUnavailable, BreakerOpen."""
     attempt = Attempt(
@@ -194,7 +220,8 @@ def ask_gateway(payment: Payment, question: Callable[[Gateway, Attempt], Answer]
         token=payment.token,
         reference=payment.reference,
     )
-    connection.close()
+    if payment.method != "fake":  # the sandbox, which is in the database itself, gives it back where it waits
+        connection.close()
     with gateways.breaker_of(payment.method):
         return question(gateways.of(payment.method), attempt)
 
@@ -209,12 +236,13 @@ def _authorise_and_sell(payment: Payment) -> None:
         standing = Standing("unknown", reason=SILENT)
     reach("payment.authorised")
     if standing.has_money:
-        _sell(_Authorised(payment=payment.pk, reference=standing.reference))
+        payment.status = _sell(_Authorised(payment=payment.pk, reference=standing.reference))
+        payment.reference = standing.reference or payment.reference
         reach("payment.sold")
-    elif standing.state == "pending" and not _is_given_up(payment):
         return
-    else:
-        _put_back(payment_id=payment.pk, standing=standing)
+    if standing.state == "pending" and not _is_given_up(payment):
+        return
+    _put_back(payment_id=payment.pk, standing=standing)
     payment.refresh_from_db()
 
 
@@ -259,8 +287,8 @@ class _Authorised:
 
 
 @transaction.atomic(durable=True)
-def _sell_all(asks: Sequence[_Authorised]) -> list[Exception | None]:
-    """Seats sold, sales and tickets written; what came too late goes back. See Note [Together]."""
+def _sell_all(asks: Sequence[_Authorised]) -> list[str | Exception]:
+    """Seats sold, sales and tickets written; what came too late goes back. How each stands then. See Note [Together]."""
     found = _lock_all([ask.payment for ask in asks])
     references = {ask.payment: ask.reference for ask in asks}
     sold, lost = [], []
@@ -277,7 +305,8 @@ def _sell_all(asks: Sequence[_Authorised]) -> list[Exception | None]:
         _lose(locked, payment)
     if found:
         announce(found[0][0].news)
-    return [None] * len(asks)
+    standings = {payment.pk: payment.status for _locked, payment in found}
+    return [standings[ask.payment] for ask in asks]
 
 
 _sell = Together(_sell_all)

@@ -16,6 +16,11 @@ def settle_payment(*, payment: str, reply_to: str = "", **_newer: Any) -> None:
 
 
 @shared_task(acks_late=True, ignore_result=True)
+def settle_payments(*, payments: list[tuple[str, str]], **_newer: Any) -> None:
+    operations.settle_payments([(uuid.UUID(payment), reply_to) for payment, reply_to in payments])
+
+
+@shared_task(acks_late=True, ignore_result=True)
 def pay_back(*, refund: str, **_newer: Any) -> None:
     refunds.pay_back(refund_id=uuid.UUID(refund))
 

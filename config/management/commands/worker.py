@@ -7,12 +7,14 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
+from django.db import connection
 from prometheus_client import start_http_server
 
 from config.blocking_worker import BlockingWorker
 from config.celery import app
 
 JOBS = ["housekeeping", "mail"]
+POOL_SECONDS = 30  # how long a thread of payments waits for a connection
 PAYMENT_THREADS = 128  # they wait for gateways: at 300 ms an answer, each takes less than two payments a second
 
 
@@ -37,6 +39,8 @@ class Command(BaseCommand):
             start_http_server(settings.METRICS_PORT)
         if payments:
             kind, queues, concurrency = "payments", ["payments"], threads or PAYMENT_THREADS
+            # Many threads share few connections, each for an instant; nobody else waits for an answer with them.
+            connection.settings_dict["OPTIONS"]["pool"]["timeout"] = POOL_SECONDS
         elif jobs:
             kind, queues, concurrency = "jobs", JOBS, threads or 8
         else:
