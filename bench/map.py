@@ -58,7 +58,7 @@ NOTE_FRAMES = """() => {
 # When the page can be used, and a frame has shown it.
 NOTE_FIRST_VIEW = """
 const shown = () => setTimeout(() => (window.firstView = performance.now()));
-const ready = () => document.documentElement.dataset.ready === "true";
+const ready = () => document.documentElement?.dataset.ready === "true";
 const look = () => requestAnimationFrame(ready() ? () => requestAnimationFrame(shown) : look);
 look();
 """
@@ -93,7 +93,7 @@ def seat_map(stage: Stage) -> Iterator[Contest]:
 def watched(stage: Stage, site: Process, browser: Browser) -> list[float]:
     """Milliseconds from somebody's hold, before it was committed, to its colour on another's screen."""
     room = aside(stage.room, 400)
-    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page = browser.new_page(viewport={"width": 1440, "height": 900}, bypass_csp=True)
     open_page(page, site, room.id)
     page.evaluate(NOTE_PAINTS)
     changes = stage.sized(300)
@@ -108,7 +108,7 @@ def watched(stage: Stage, site: Process, browser: Browser) -> list[float]:
 
 def on_a_slow_phone(stage: Stage, site: Process, browser: Browser, arena: Room) -> tuple[float, list[float]]:
     """Milliseconds until the arena can be used, and of its longest frames while it changes."""
-    context = browser.new_context(**PHONE)
+    context = browser.new_context(**PHONE, bypass_csp=True)
     page = context.new_page()
     devtools: CDPSession = context.new_cdp_session(page)
     devtools.send("Emulation.setCPUThrottlingRate", {"rate": SLOWER})

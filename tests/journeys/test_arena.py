@@ -12,6 +12,7 @@ from tests.journeys.conftest import Site, Window
 from tests.journeys.steps import READY, expect_look, hold, open_session
 from tests.journeys.test_looks import expect_accessible
 from tests.journeys.test_people import PHONE
+from tests.processes import until
 
 pytestmark = pytest.mark.journey
 
@@ -80,7 +81,7 @@ def test_is_walked_by_keyboard_and_follows_what_others_do(site: Site, window: Wi
     before = page.evaluate(PIXEL, first)
     site.hold(arena, first)
     expect_look(page, first, "h")
-    page.wait_for_function(f"before => String(({PIXEL})({first!r})) !== String(before)", arg=before)
+    until(lambda: page.evaluate(PIXEL, first) != before, what="the picture showing it")
 
     page.keyboard.press("End")
     last = page.evaluate("document.activeElement.dataset.seat")
