@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 KEPT_SECONDS = 24 * 3600
 LEASE_SECONDS = 30  # for how long a request without an answer keeps others with its key out
-KEEP_THEIR_OWN = {"/api/v1/reservations"}  # the front door
+KEEP_THEIR_OWN = {"/api/v1/reservations", "/api/v1/orders"}  # the front door
 KEPT_HEADERS = ("Content-Type", "Location", "Retry-After", "Preference-Applied")
 
 MISMATCH = problems.Known(

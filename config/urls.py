@@ -15,7 +15,8 @@ handler404 = "config.problems.not_found"
 handler500 = "config.problems.failed"
 
 api = [
-    *reservations.urls.api_urlpatterns(sales_of=queries.sale_bodies),  # first: it is asked for most
+    *reservations.urls.api_urlpatterns(sales_of=queries.sale_bodies),  # first: these are asked for most
+    *ticketing.urls.order_urlpatterns,
     *sessions_app.urls.api_urlpatterns,
     path("auth/guest", auth_api.GuestView.as_view(), name="api-guest"),
     path("auth/register", auth_api.RegisterView.as_view(), name="api-register"),

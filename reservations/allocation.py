@@ -32,12 +32,13 @@ from reservations import statements
 from reservations.announcements import Announcements
 from reservations.best_available import FreeSeats
 from reservations.hall_plan import HallPlan, SeatOnPlan
-from reservations.hold_request import HoldRequest
+from reservations.hold_request import HoldRequest, Means
 from reservations.models import LIVE, InboxRequest, Reservation, Status
 from reservations.queries import reservation_body
 from reservations.statements import Past, Place, lock_places
 from sessions_app.models import Seat, SeatStatus, Session, TicketType
 
+FREE = Means(method="free")  # what an order is paid by that costs nothing: no gateway is asked
 REASONS = {SeatStatus.HELD: "held", SeatStatus.SOLD: "sold", SeatStatus.BLOCKED: "blocked"}
 
 
@@ -146,7 +147,7 @@ def _tell_the_settled(requests: Sequence[HoldRequest], past: Past, news: Announc
     settled = Reservation.objects.select_related("session").in_bulk(past.settled)
     for request in requests:
         if request.id in settled:
-            news.reply(request.reply_to, request.id, reservation_body(settled[request.id]))
+            _reply(request, settled[request.id], news)
     return [request for request in requests if request.id not in past.settled]
 
 
@@ -208,8 +209,15 @@ def _decide(request: HoldRequest, batch: _Batch) -> None:
         batch.keys[request.buyer, request.scope, request.key] = request.id
     batch.decided.append(reservation)
     batch.news.reservation(reservation, f"reservation.{reservation.status}")
-    if request.reply_to:
-        batch.news.reply(request.reply_to, request.id, reservation_body(reservation))
+    _reply(request, reservation, batch.news)
+
+
+def _reply(request: HoldRequest, reservation: Reservation, news: Announcements) -> None:
+    """An order that carries its payment has its outcome when that is taken."""
+    if reservation.waits_for_its_payment:
+        news.to_pay(reservation, reply_to=request.reply_to)
+    elif request.reply_to and not (reservation.payment and reservation.status == Status.PAYING):
+        news.reply(request.reply_to, request.id, reservation_body(reservation))
 
 
 def _row_of(request: HoldRequest, session: Session, news: Announcements) -> Reservation:
@@ -226,6 +234,7 @@ def _row_of(request: HoldRequest, session: Session, news: Announcements) -> Rese
         scope=request.scope,
         key=request.key,
         fingerprint=request.fingerprint,
+        payment=request.payment and request.payment.to_json(),
         accepted_at=request.accepted_at,
         settled_at=news.now,
         changed_at=news.now,
@@ -271,8 +280,12 @@ def _take(request: HoldRequest, reservation: Reservation, batch: _Batch) -> dict
     if not refusal:
         reservation.status = Status.HELD
         reservation.held_at = batch.news.now
-        reservation.expires_at = batch.news.now + dt.timedelta(seconds=session.hold_seconds)
         reservation.total = sum(line["price"]["amount"] for line in reservation.lines)
+        if request.is_order and not reservation.total and not reservation.payment:
+            reservation.payment = FREE.to_json()
+        # Nobody hurries over an order that carries its payment: it may stand in line once more, for the gateway.
+        seconds = session.max_hold_seconds if reservation.payment else session.hold_seconds
+        reservation.expires_at = batch.news.now + dt.timedelta(seconds=seconds)
         batch.ends.extend([reservation.expires_at] * (len(batch.taken) - len(batch.ends)))
     return refusal
 
@@ -518,6 +531,7 @@ def sell_again(lost: Locked, *, sale: uuid.UUID) -> tuple[Reservation, dict[str,
         total=before.total,
         conflicts=[],
         sale_id=sale,
+        scope=before.scope,
         accepted_at=lost.now,
         settled_at=lost.now,
         changed_at=lost.now,

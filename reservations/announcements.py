@@ -22,7 +22,7 @@ import structlog
 from realtime import events, wire
 from realtime.events import NewEvent
 from realtime.rows import as_json, execute
-from reservations import claims, metrics, replies
+from reservations import claims, metrics, orders, replies
 from reservations.claims import NoClaims, Standing, Stock
 from reservations.models import LIVE, Reservation, Status
 from reservations.queries import personal_message
@@ -64,6 +64,7 @@ class Announcements:
         self._sales: dict[uuid.UUID, dict[str, Any]] = {}
         self._outcomes: list[tuple[str, float]] = []  # with the seconds since acceptance
         self._replies: dict[str, list[tuple[uuid.UUID, dict[str, Any]]]] = defaultdict(list)
+        self._to_pay: dict[uuid.UUID, str] = {}
 
     def seats(self, session: Session, event: str, changes: dict[str, SeatStatus], *, gained: int | None = None) -> None:
         """The next version of the session's map. `gained`: how many more seats are free, where `GAINED` doesn't tell."""
@@ -129,6 +130,10 @@ class Announcements:
         if address:
             self._replies[address].append((name, outcome))
 
+    def to_pay(self, order: Reservation, *, reply_to: str) -> None:
+        """It is held, and its payment can be taken. `reply_to`: who waits for what comes of it."""
+        self._to_pay[order.pk] = reply_to
+
     def record(self) -> None:
         """Events, and what the sessions count; the last thing before the commit."""
         if self._sessions:
@@ -150,6 +155,9 @@ class Announcements:
         for reservation in self._reservations:
             message = {**personal_message(reservation), **self._sales.get(reservation.pk, {})}
             wire.send_personal(buyer=reservation.buyer, message=message)
+            if reservation.is_order and reservation.status != Status.PAYING:  # which is PROCESSING, as it was before
+                wire.send_personal(buyer=reservation.buyer, message=orders.message(reservation))
+        orders.ring(list(self._to_pay.items()))  # last: nobody shall hear of the payment before the hold
 
     def _count(self) -> None:
         for event, seconds in self._outcomes:

@@ -59,12 +59,66 @@ def no_sales(_sales: Collection[UUID]) -> dict[str, Body]:
     return {}
 
 
-class ReservationsView(BusyAPIView):
-    """Asking for seats, and the buyer's own requests."""
+class DoorView(BusyAPIView):
+    """Whoever asks through the front door is answered alike; what of it is told differs."""
 
     sales_of: SalesOf = staticmethod(no_sales)
     pagination_class = CursorPagination
     admission: Admission | None = None
+
+    def let_in(self, sent: HttpRequest, ask: Ask) -> HttpResponseBase:
+        wait = prefer_wait(sent)
+        admission = front_door.admit(ask, buyer=self.buyer.id, wait=wait)
+        if admission.replay:
+            return replayed(sent, admission)
+        self.admission = admission
+        outcome = admission.outcome
+        response = self.accepted(sent, admission) if outcome is None else self.settled(self.first_of(outcome))
+        if admission.waited:
+            response["Preference-Applied"] = f"wait={wait:g}"
+        return response
+
+    def accepted(self, sent: HttpRequest, admission: Admission) -> HttpResponse:
+        headers = {"Location": location(sent.path, admission.id), "Retry-After": POLL_SECONDS}
+        if admission.replayed:
+            headers["Idempotent-Replayed"] = "true"
+        return written(self.told(queries.queued_body(admission.request)), status=202, headers=headers)
+
+    def first_of(self, outcome: Body) -> Body:
+        """The outcome, or of a duplicate (Redis forgot the key) the one that the key's first request came to."""
+        first = outcome["duplicate_of"]
+        return queries.find(UUID(first), buyer=self.buyer.id) if first else outcome
+
+    def settled(self, outcome: Body) -> HttpResponse:
+        """201 for the winner; the loser's reason is raised, as if the door had known it."""
+        if outcome["status"] in LIVE:
+            headers = {"Location": location(self.request.path, outcome["id"])}
+            return written(self.told(outcome), status=201, headers=headers)
+        raise self.refusal(outcome)
+
+    def told(self, reservation: Body) -> Body:
+        """How the answer tells it."""
+        return reservation
+
+    def refusal(self, outcome: Body) -> Exception:
+        return refusal(outcome)
+
+    def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
+        """Whatever was answered after waiting, a refusal too, is the answer of that key from now on."""
+        answer = super().finalize_response(request, response, *args, **kwargs)
+        if self.admission is not None and self.admission.waited:
+            if isinstance(answer, Response):
+                answer.render()
+            front_door.keep_answer(self.admission, status=answer.status_code, body=answer.content.decode())
+        return answer
+
+    def with_sales(self, bodies: list[Body]) -> list[Body]:
+        sales = self.sales_of([UUID(body["sale"]) for body in bodies if body["sale"]])
+        return [{**body, "sale": sales.get(body["sale"])} for body in bodies]
+
+
+class ReservationsView(DoorView):
+    """Asking for seats, and the buyer's own requests."""
 
     @extend_schema(
         operation_id="reservations_create",
@@ -85,37 +139,7 @@ class ReservationsView(BusyAPIView):
     )
     def post(self, request: Request) -> HttpResponseBase:
         sent = request._request  # noqa: SLF001 DRF offers Django's request under no other name
-        ask = plainly_asked(sent) or carefully_asked(request)
-        wait = prefer_wait(sent)
-        admission = front_door.admit(ask, buyer=self.buyer.id, wait=wait)
-        if admission.replay:
-            return replayed(sent, admission)
-        self.admission = admission
-        outcome = admission.outcome
-        response = accepted(sent, admission) if outcome is None else self.settled(self.first_of(outcome))
-        if admission.waited:
-            response["Preference-Applied"] = f"wait={wait:g}"
-        return response
-
-    def first_of(self, outcome: Body) -> Body:
-        """The outcome, or of a duplicate (Redis forgot the key) the one that the key's first request came to."""
-        first = outcome["duplicate_of"]
-        return queries.find(UUID(first), buyer=self.buyer.id) if first else outcome
-
-    def settled(self, outcome: Body) -> HttpResponse:
-        """201 for the winner; the loser's reason is raised, as if the door had known it."""
-        if outcome["status"] in LIVE:
-            return written(outcome, status=201, headers={"Location": location(self.request.path, outcome["id"])})
-        raise refusal(outcome)
-
-    def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
-        """Whatever was answered after waiting, a refusal too, is the answer of that key from now on."""
-        answer = super().finalize_response(request, response, *args, **kwargs)
-        if self.admission is not None and self.admission.waited:
-            if isinstance(answer, Response):
-                answer.render()
-            front_door.keep_answer(self.admission, status=answer.status_code, body=answer.content.decode())
-        return answer
+        return self.let_in(sent, plainly_asked(sent) or carefully_asked(request))
 
     @extend_schema(
         operation_id="reservations_list",
@@ -127,10 +151,6 @@ class ReservationsView(BusyAPIView):
     def get(self, request: Request) -> Response:
         rows = queries.of_buyer(listed_buyer(request, self.buyer))
         return paged(request, rows, lambda page: self.with_sales([queries.reservation_body(row) for row in page]))
-
-    def with_sales(self, bodies: list[Body]) -> list[Body]:
-        sales = self.sales_of([UUID(body["sale"]) for body in bodies if body["sale"]])
-        return [{**body, "sale": sales.get(body["sale"])} for body in bodies]
 
 
 class ReservationView(BuyerAPIView):
@@ -213,13 +233,6 @@ def written(body: Body, *, status: int, headers: dict[str, str]) -> HttpResponse
     return HttpResponse(
         msgspec.json.encode(body), status=status, headers={"Content-Type": "application/json", **headers}
     )
-
-
-def accepted(request: HttpRequest, admission: Admission) -> HttpResponse:
-    headers = {"Location": location(request.path, admission.id), "Retry-After": POLL_SECONDS}
-    if admission.replayed:
-        headers["Idempotent-Replayed"] = "true"
-    return written(queries.queued_body(admission.request), status=202, headers=headers)
 
 
 def replayed(request: HttpRequest, admission: Admission) -> HttpResponse:

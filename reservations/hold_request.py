@@ -14,7 +14,20 @@ import msgspec
 # Lua and JavaScript begin to round. Each session takes an epoch, each change of line, and while Redis is away each batch.
 EPOCH_BITS = 24
 HOLD_SCOPE = "POST /api/v1/reservations"
+ORDER_SCOPE = "POST /api/v1/orders"
 UNREADABLE = msgspec.ValidationError  # what `HoldRequest.from_json` raises for anything else
+
+
+class Means(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How an order is to be paid for once its places are held; `language` is its receipt's."""
+
+    method: str
+    token: str = ""
+    email: str = ""
+    language: str = "en"
+
+    def to_json(self) -> dict[str, str]:
+        return msgspec.structs.asdict(self)
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +41,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     accessible: bool = False
     key: str = ""
     scope: str = HOLD_SCOPE
+    payment: Means | None = None
 
     @property
     def places(self) -> int:
@@ -40,7 +54,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 
     def fingerprint(self) -> str:
         """The same for the same request, whatever order its seats came in."""
-        said = [
+        said: list[Any] = [
             self.session.hex,
             sorted(self.seats),
             str(self.ticket_type),
@@ -48,6 +62,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
             self.best_available,
             self.accessible,
         ]
+        if self.payment:
+            said += [self.payment.method, self.payment.token, self.payment.email]
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
 
 
@@ -68,6 +84,7 @@ class HoldRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     scope: str = HOLD_SCOPE
     fingerprint: str = ""  # what must not change under a key; the audit knows by it what was asked for
     reply_to: str = ""  # the web process that waits for the outcome, if one does
+    payment: Means | None = None
 
     @classmethod
     def of(
@@ -95,7 +112,12 @@ class HoldRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             scope=ask.scope,
             fingerprint=ask.fingerprint(),
             reply_to=reply_to,
+            payment=ask.payment,
         )
+
+    @property
+    def is_order(self) -> bool:
+        return self.scope == ORDER_SCOPE
 
     @property
     def places(self) -> int:

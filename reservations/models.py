@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 from uuid6 import uuid7
 
+from reservations.hold_request import ORDER_SCOPE
 from sessions_app.models import Session, TicketType
 
 
@@ -68,6 +69,13 @@ class Reservation(models.Model):
     conflicts = models.JSONField(_("conflicts"), default=list, blank=True)
     duplicate_of = models.UUIDField(_("duplicate of"), null=True, blank=True)
     sale_id = models.UUIDField(_("sale"), null=True, blank=True)
+    payment = models.JSONField(
+        _("how it is to be paid"),
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_("Of an order: taken as soon as its places are held."),
+    )
     scope = models.CharField(_("method and path"), max_length=120, blank=True)
     key = models.CharField(_("idempotency key"), max_length=255, blank=True, default="")
     fingerprint = models.CharField(_("fingerprint of the request"), max_length=64, blank=True)
@@ -112,6 +120,9 @@ class Reservation(models.Model):
             ),  # The audit's stock; deleting a type.
             models.Index(fields=["accepted_at"], name="reservation_keyed", condition=~Q(key="")),  # Clearing old keys.
             models.Index(fields=["session", "arrival"], name="reservation_arrivals"),  # The audit's order.
+            models.Index(
+                fields=["changed_at"], name="reservation_to_pay", condition=Q(status="held", payment__isnull=False)
+            ),  # The sweep: orders that nobody began to take the money for.
         ]
 
     def __str__(self) -> str:
@@ -120,6 +131,16 @@ class Reservation(models.Model):
     @property
     def currency(self) -> str:
         return self.session.currency
+
+    @property
+    def is_order(self) -> bool:
+        """Whether it was asked for as an order."""
+        return self.scope == ORDER_SCOPE
+
+    @property
+    def waits_for_its_payment(self) -> bool:
+        """Whether it is held and carries the payment that somebody must take now."""
+        return self.status == Status.HELD and self.payment is not None
 
     @property
     def has_stock(self) -> bool:

@@ -24,10 +24,10 @@ from psycopg.errors import UniqueViolation
 
 from realtime import wire
 from realtime.clock import db_now
-from reservations import allocation, claims, inbox, metrics, queries
+from reservations import allocation, claims, inbox, metrics, orders, queries
 from reservations.announcements import Announcements, tell
 from reservations.claims import NoClaims, Standing
-from reservations.hold_request import HoldRequest
+from reservations.hold_request import HOLD_SCOPE, ORDER_SCOPE, HoldRequest
 from reservations.models import CancelMark, InboxRequest, Reservation, Status
 from reservations.queries import MAX_EXTENSIONS, reservation_body
 from sessions_app.models import Seat, Session
@@ -263,6 +263,7 @@ def _bare(request: HoldRequest) -> HoldRequest:
         buyer=request.buyer,
         arrival=0,
         quantity=1,
+        scope=ORDER_SCOPE if request.is_order else HOLD_SCOPE,
         accepted_at=timezone.now(),
     )
 
@@ -291,6 +292,8 @@ def _forget(request: HoldRequest, reason: str) -> None:
         claims.give_back([request])
     message = {"type": "reservation:update", "id": str(request.id), "status": Status.REJECTED.value, "reason": reason}
     wire.send_personal(buyer=request.buyer, message=message)
+    if request.is_order:
+        wire.send_personal(buyer=request.buyer, message=orders.message_of_the_lost(request, reason))
 
 
 @transaction.atomic(durable=True)

@@ -9,9 +9,9 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from reservations import claims, inbox
+from reservations import claims, inbox, orders
 from reservations.claims import NoClaims
-from reservations.hold_request import HoldRequest
+from reservations.hold_request import ORDER_SCOPE, HoldRequest
 from reservations.models import FINAL, Reservation, Status
 
 YOUNG_SECONDS = 600  # an id this young that is found nowhere may still be on its way
@@ -132,12 +132,22 @@ def of_buyer(buyer: uuid.UUID | None = None) -> QuerySet[Reservation]:
     return rows.filter(buyer=buyer) if buyer else rows
 
 
+def orders_of(buyer: uuid.UUID | None = None) -> QuerySet[Reservation]:
+    """Those that were asked for as orders, newest first; None: everybody's (staff)."""
+    return of_buyer(buyer).filter(scope=ORDER_SCOPE)
+
+
 def unfinished(buyer: uuid.UUID) -> list[dict[str, Any]]:
     """The personal messages that a socket sends first: one for each reservation of the buyer that isn't final."""
-    settled = Reservation.objects.filter(buyer=buyer).exclude(status__in=FINAL).order_by("id")[:100]
+    settled = (
+        Reservation.objects.filter(buyer=buyer).exclude(status__in=FINAL).select_related("session").order_by("id")[:100]
+    )
     queued = inbox.of_buyer(buyer)
-    return [personal_message(row) for row in settled] + [
-        {"type": "reservation:update", "id": str(request.id), "status": Status.QUEUED.value} for request in queued
+    return [
+        *(personal_message(row) for row in settled),
+        *(orders.message(row) for row in settled if row.is_order),
+        *({"type": "reservation:update", "id": str(request.id), "status": Status.QUEUED.value} for request in queued),
+        *(orders.message_in_line(request) for request in queued if request.is_order),
     ]
 
 

@@ -50,6 +50,7 @@ class SaleFacts:
 
 
 _known: dict[uuid.UUID, SaleFacts] = {}
+_sessions_of_types: dict[uuid.UUID, uuid.UUID] = {}
 _reading: dict[uuid.UUID, threading.Lock] = {}
 _guard = threading.Lock()
 
@@ -121,7 +122,21 @@ def _read(session: uuid.UUID, known: SaleFacts | None) -> SaleFacts | None:
     )
 
 
+def session_of(ticket_type: uuid.UUID) -> uuid.UUID | None:
+    """The session that sells the type, asked of PostgreSQL once in each process. Raises: FactsUnavailable."""
+    if ticket_type not in _sessions_of_types:
+        try:
+            found = TicketType.objects.filter(pk=ticket_type).values_list("session_id", flat=True).first()
+        except DatabaseError as error:
+            raise FactsUnavailable from error
+        if found is None:
+            return None
+        _sessions_of_types[ticket_type] = found
+    return _sessions_of_types[ticket_type]
+
+
 def forget() -> None:
     """Drop every copy (tests, and after a restore)."""
     _known.clear()
+    _sessions_of_types.clear()
     _reading.clear()

@@ -17,20 +17,20 @@ from sessions_app.models import SeatStatus, Session, TicketType
 INSERT = """
 INSERT INTO reservations_reservation (
     id, session_id, buyer, status, arrival, seats, ticket_type_id, quantity, lines, total, held_at, expires_at, extensions,
-    reason, conflicts, duplicate_of, scope, key, fingerprint, accepted_at, settled_at, changed_at
+    reason, conflicts, duplicate_of, payment, scope, key, fingerprint, accepted_at, settled_at, changed_at
 )
 SELECT
     id, session_id, buyer, status, arrival, seats, ticket_type_id, quantity, lines, total, held_at, expires_at, 0,
-    reason, conflicts, duplicate_of, scope, key, fingerprint, accepted_at, settled_at, settled_at
+    reason, conflicts, duplicate_of, payment, scope, key, fingerprint, accepted_at, settled_at, settled_at
 FROM jsonb_to_recordset(%s) AS new (
     id uuid, session_id uuid, buyer uuid, status text, arrival bigint, seats text[], ticket_type_id uuid, quantity int,
     lines jsonb, total bigint, held_at timestamptz, expires_at timestamptz, reason text, conflicts jsonb, duplicate_of uuid,
-    scope text, key text, fingerprint text, accepted_at timestamptz, settled_at timestamptz
+    payment jsonb, scope text, key text, fingerprint text, accepted_at timestamptz, settled_at timestamptz
 )
 """
 COLUMNS = (
     "id", "session_id", "buyer", "status", "arrival", "seats", "ticket_type_id", "quantity", "lines", "total", "held_at",
-    "expires_at", "reason", "conflicts", "duplicate_of", "scope", "key", "fingerprint", "accepted_at", "settled_at",
+    "expires_at", "reason", "conflicts", "duplicate_of", "payment", "scope", "key", "fingerprint", "accepted_at", "settled_at",
 )  # fmt: skip
 
 LOCK_SEATS = """
@@ -49,8 +49,8 @@ END = """
 WITH ended AS (
     UPDATE reservations_reservation SET status = %(status)s, reason = %(reason)s, changed_at = %(at)s, pinned_until = NULL
     WHERE id = ANY(%(ids)s::uuid[])
-    RETURNING id, session_id, buyer, status, arrival, seats, ticket_type_id, quantity, expires_at, reason, conflicts, sale_id,
-        accepted_at, changed_at, pinned_until
+    RETURNING id, session_id, buyer, status, arrival, seats, ticket_type_id, quantity, total, expires_at, reason, conflicts,
+        sale_id, payment, scope, accepted_at, changed_at, pinned_until
 ), freed AS (
     UPDATE sessions_app_seat AS seat SET status = 'f', reservation_id = NULL, held_until = NULL
     FROM (SELECT id, unnest(seats) AS label FROM ended) AS place
@@ -246,10 +246,13 @@ class Ended(msgspec.Struct, frozen=True):
     seats: list[str]
     ticket_type_id: uuid.UUID | None
     quantity: int
+    total: int
     expires_at: dt.datetime | None
     reason: str
     conflicts: list[dict[str, str]]
     sale_id: uuid.UUID | None
+    payment: dict[str, str] | None
+    scope: str
     accepted_at: dt.datetime
     changed_at: dt.datetime
     pinned_until: None

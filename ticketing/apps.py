@@ -8,6 +8,9 @@ class TicketingConfig(AppConfig):
     verbose_name = _("Tickets and money")
 
     def ready(self) -> None:
+        from reservations import orders as held
+        from ticketing import orders
         from ticketing.checks import no_demo_accounts
 
         register(no_demo_accounts, Tags.security)
+        held.pay_in_process = orders.pay

@@ -120,6 +120,12 @@ def start_payment(
         raise reserving.not_settled(reservation_id, buyer=buyer) from None
 
 
+def start_orders(orders: Sequence[Reservation]) -> list[Payment]:
+    """An attempt for each of these orders that nobody began to pay yet, by the means it carries."""
+    asks = [_Start(reservation=order.pk, buyer=None, **order.payment) for order in orders if order.payment]
+    return [made for made in _start_all(asks) if isinstance(made, Payment)]
+
+
 @transaction.atomic(durable=True)
 def _start_all(asks: Sequence[_Start]) -> list[Payment | Exception]:
     """See Note [Together]."""
@@ -380,7 +386,7 @@ def _lose(locked: allocation.Locked, payment: Payment) -> None:
     payment.reason = payment.reason or "too_late"
     _write([payment])
     if locked.reservation.status == Status.PAYING:
-        allocation.unpin(locked)
+        _let_go(locked, reason="session_cancelled")
     locked.news.fact(
         "payment.lost", reservation=locked.reservation, facts={"payment": str(payment.pk), "reason": payment.reason}
     )
@@ -406,9 +412,17 @@ def _put_back(*, payment_id: uuid.UUID, standing: Standing) -> None:
             facts={"payment": str(payment.pk), "reason": payment.reason},
         )
         if locked.reservation.status == Status.PAYING:
-            allocation.unpin(locked)
+            _let_go(locked, reason="payment_declined")
         announce(locked.news)
         payments.labels(payment.status).inc()
+
+
+def _let_go(locked: allocation.Locked, *, reason: str) -> None:
+    """The hold goes on while it lasts; an order that brought its payment is over: nobody is there to try another card."""
+    if locked.reservation.payment is None:
+        allocation.unpin(locked)
+    else:
+        allocation.free(locked, status=Status.CANCELLED, reason=reason)
 
 
 def _capture(payment: Payment) -> None:

@@ -1,4 +1,4 @@
-"""Doorbells: what Celery rings; the work is in `operations.py` and `refunds.py`."""
+"""Doorbells: what Celery rings; the work is in `operations.py`, `orders.py` and `refunds.py`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from celery import shared_task
 
 from ticketing import bells, operations, refunds, webhooks
+from ticketing import orders as held
 
 
 @shared_task(acks_late=True, ignore_result=True)
@@ -18,6 +19,11 @@ def settle_payment(*, payment: str, reply_to: str = "", **_newer: Any) -> None:
 @shared_task(acks_late=True, ignore_result=True)
 def settle_payments(*, payments: list[tuple[str, str]], **_newer: Any) -> None:
     operations.settle_payments([(uuid.UUID(payment), reply_to) for payment, reply_to in payments])
+
+
+@shared_task(acks_late=True, ignore_result=True)
+def pay_orders(*, orders: list[tuple[str, str]], **_newer: Any) -> None:
+    held.pay([(uuid.UUID(order), reply_to) for order, reply_to in orders])
 
 
 @shared_task(acks_late=True, ignore_result=True)
@@ -34,6 +40,7 @@ def refund_everybody(*, session: str, **_newer: Any) -> None:
 def sweep_payments(**_newer: Any) -> None:
     webhooks.deliver_sandbox()
     operations.sweep_payments()
+    held.sweep()
     refunds.sweep_refunds()
 
 

@@ -1,7 +1,11 @@
 from django.urls import URLPattern, path
 
-from ticketing import api, gate_api, tickets_api
+from ticketing import api, gate_api, orders_api, tickets_api
 
+order_urlpatterns: list[URLPattern] = [  # under /api/v1/
+    path("orders", orders_api.OrdersView.as_view(), name="api-orders"),
+    path("orders/<uuid:order>", orders_api.OrderView.as_view(), name="api-order"),
+]
 api_urlpatterns: list[URLPattern] = [  # under /api/v1/
     path("reservations/<uuid:reservation>/pay", api.PayView.as_view(), name="api-reservation-pay"),
     path("reservations/<uuid:reservation>/confirm", api.PayView.as_view(), name="api-reservation-confirm"),

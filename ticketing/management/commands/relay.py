@@ -20,7 +20,7 @@ from reservations import dead_letters
 from reservations import operations as reservations
 from reservations.lines import LineDown
 from ticketing import operations as ticketing
-from ticketing import refunds, webhooks
+from ticketing import orders, refunds, webhooks
 
 BEAT_IS_SILENT = 3.0  # seconds that a hold may be over before somebody else than beat ends it
 PAUSE_AFTER_FAILURE = 1.0
@@ -76,6 +76,7 @@ def duties(publisher: relay.Publisher) -> list[Duty]:
         Duty("inbox", drain_inboxes, every=0.5),
         Duty("expire", expire_when_beat_is_silent, every=1.0),
         Duty("payments", sweep_payments, every=5.0),
+        Duty("orders", lambda: orders.sweep() == orders.SWEPT, every=1.0),
         Duty("dead_letters", sweep_dead_letters, every=5.0),
         Duty("count", count_waiting, every=5.0),
     ]

@@ -1,0 +1,130 @@
+"""Orders: reservations that may carry their payment. Same row, same id; here is how they are told, and who is rung to pay them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.utils import translation
+from django.utils.translation import gettext_lazy as _
+
+from reservations.hold_request import HoldRequest
+from reservations.lines import PUBLISH_ERRORS, InboxLine, courier, jobs_queue
+from reservations.models import Reservation, Status
+
+TOGETHER = 25  # orders a message: what one payment worker takes at once, and the next one needn't wait for
+
+STANDINGS = {
+    Status.QUEUED: "PENDING",
+    Status.HELD: "PROCESSING",
+    Status.PAYING: "PROCESSING",
+    Status.CONFIRMED: "COMPLETED",
+}
+FAILED = "FAILED"
+MESSAGES = {
+    Status.QUEUED: _("Your order is in line."),
+    Status.HELD: _("Your places are held until they are paid for."),
+    Status.PAYING: _("Your places are held, and being paid for."),
+    Status.CONFIRMED: _("Your order is complete: the tickets are yours."),
+}
+FAILURES = {
+    "sold_out": _("Sold out: not that many places were left."),
+    "seats_unavailable": _("Somebody was faster: some of the seats are taken."),
+    "limit_reached": _("With what you already have it would be more than one buyer may have."),
+    "sale_closed": _("The sale was over."),
+    "sale_not_open": _("The sale had not begun."),
+    "payment_declined": _("The payment was declined; nothing was charged and the places were given back."),
+    "session_cancelled": _("The session was called off; nothing was charged."),
+    "expired": _("The time to pay ran out; nothing was charged."),
+    "released": _("You gave the order up; nothing was charged."),
+    "duplicate": _("This order was placed before, with the same key."),
+}
+FAILED_OTHERWISE = _("The order could not be fulfilled; nothing was charged.")
+
+OrderBell = Callable[[Sequence[tuple[uuid.UUID, str]]], object]
+pay_in_process: OrderBell | None = None  # whoever takes payments sets it; for LINE=in_process, where no worker is
+
+log = structlog.get_logger(__name__)
+
+
+def standing(status: str) -> str:
+    return STANDINGS.get(Status(status), FAILED)
+
+
+def said_of(status: str, reason: str | None) -> str:
+    """A sentence for the buyer, in the language of whoever asks."""
+    if standing(status) == FAILED:
+        return str(FAILURES.get(reason or "", FAILED_OTHERWISE))
+    return str(MESSAGES[Status(status)])
+
+
+def body(reservation: dict[str, Any]) -> dict[str, Any]:
+    """A reservation's body, told as an order; `sale` is the sale's id here."""
+    status, reason = reservation["status"], reservation["reason"]
+    kept = (
+        "session",
+        "ticket_type",
+        "seats",
+        "quantity",
+        "arrival",
+        "lines",
+        "total",
+        "expires_at",
+        "conflicts",
+        "sale",
+    )
+    return {
+        "id": reservation["id"],
+        "status": standing(status),
+        "message": said_of(status, reason),
+        "reason": reason,
+        **{name: reservation[name] for name in kept},
+    }
+
+
+def message(reservation: Reservation) -> dict[str, Any]:
+    """For the buyer's sockets. Its `session` is loaded."""
+    language = (reservation.payment or {}).get("language") or settings.LANGUAGE_CODE
+    told = _update(reservation.pk, reservation.status, reservation.reason, language)
+    if reservation.total or standing(reservation.status) != FAILED:
+        told["total"] = {"amount": reservation.total, "currency": reservation.currency}
+    return told
+
+
+def message_in_line(request: HoldRequest) -> dict[str, Any]:
+    return _update(request.id, Status.QUEUED, "", _language_of(request))
+
+
+def message_of_the_lost(request: HoldRequest, reason: str) -> dict[str, Any]:
+    return _update(request.id, Status.REJECTED, reason, _language_of(request))
+
+
+def _language_of(request: HoldRequest) -> str:
+    return request.payment.language if request.payment else settings.LANGUAGE_CODE
+
+
+def _update(order: uuid.UUID, status: str, reason: str, language: str) -> dict[str, Any]:
+    with translation.override(language):
+        said = said_of(status, reason)
+    return {"type": "order:update", "id": str(order), "status": standing(status), "message": said}
+
+
+def ring(orders: Sequence[tuple[uuid.UUID, str]]) -> None:
+    """Tell the payment workers which orders are held, each with whom to tell the outcome. Never raises: a sweep finds what nobody heard."""
+    for start in range(0, len(orders), TOGETHER):
+        _ring(orders[start : start + TOGETHER])
+
+
+def _ring(some: Sequence[tuple[uuid.UUID, str]]) -> None:
+    if settings.LINE == "in_process":
+        if pay_in_process is not None:
+            pay_in_process(some)
+        return
+    try:
+        with InboxLine.breaker:
+            courier().send("ticketing.tasks.pay_orders", jobs_queue("payments"), orders=some)
+    except PUBLISH_ERRORS as error:
+        log.warning("orders.left_to_the_sweep", orders=len(some), error=repr(error))

@@ -1,0 +1,165 @@
+"""Buying in one step over HTTP: decode, one domain call, encode."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from uuid import UUID
+
+import msgspec
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils.translation import get_language
+from django.utils.translation import gettext_lazy as _
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework import exceptions
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from realtime.asking import KEY, idempotency_key
+from realtime.rest import BuyerAPIView, as_staff_too, is_plain_json, listed_buyer, paged, problems_of
+from reservations import front_door, orders, sale_facts
+from reservations import queries as reservations
+from reservations.api import OF_BUYER, PREFER, Body, DoorView
+from reservations.hold_request import ORDER_SCOPE, Ask, Means
+from ticketing import gateways, queries
+from ticketing.api import PaymentDeclined
+from ticketing.order_fields import ORDER_DONE, ORDER_IN_LINE, OrderFields, OrderOut, OrderWish, plain_wish
+from ticketing.orders import why_declined
+
+TAG = "Buying in one step"
+REQUIRED_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    {"type": "string", "pattern": f"^({KEY})$"},
+    OpenApiParameter.HEADER,
+    required=True,
+    description="1 to 255 visible characters, a new one for each order. The same key and payload get the first answer again.",
+)
+
+
+class OrdersView(DoorView):
+    """Ordering, and the buyer's own orders."""
+
+    @staticmethod
+    def sales_of(sales: Collection[UUID]) -> dict[str, Body]:
+        return queries.sale_bodies(sales)
+
+    @extend_schema(
+        operation_id="orders_create",
+        summary="Buy in one step",
+        description=(
+            "Holds the places, takes the payment and makes the tickets in one go. Accepted orders are stored durably and settled once, in "
+            "order of arrival. Whatever costs nothing needs no `payment`; without it an order that has a price stays `PROCESSING` until "
+            "it is paid by `POST /reservations/{id}/pay`, same id, or its time runs out. With `Prefer: wait=N` the answer is the outcome, "
+            "if it comes in time."
+        ),
+        tags=[TAG],
+        parameters=[REQUIRED_KEY, PREFER],
+        request=OrderFields,
+        responses={
+            201: OpenApiResponse(OrderOut, description="With `Prefer: wait`: bought, or held", examples=[ORDER_DONE]),
+            202: OpenApiResponse(OrderOut, description="Accepted, in line", examples=[ORDER_IN_LINE]),
+            **problems_of(400, 401, 402, 403, 409, 413, 415, 422, 429, 503),
+        },
+    )
+    def post(self, request: Request) -> HttpResponseBase:
+        sent = request._request  # noqa: SLF001 DRF offers Django's request under no other name
+        key = required_key(sent)
+        return self.let_in(sent, ask_of(plainly_wished(sent) or carefully_wished(request), key=key))
+
+    def told(self, reservation: Body) -> Body:
+        return told(reservation)
+
+    def refusal(self, outcome: Body) -> Exception:
+        if outcome["reason"] == "payment_declined":
+            return PaymentDeclined(why_declined(UUID(outcome["id"])))
+        return super().refusal(outcome)
+
+    @extend_schema(
+        operation_id="orders_list",
+        summary="The buyer's own orders",
+        tags=[TAG],
+        parameters=[OF_BUYER],
+        responses={200: OrderOut(many=True), **problems_of(400, 401, 404, 429, 503)},
+    )
+    def get(self, request: Request) -> Response:
+        rows = reservations.orders_of(listed_buyer(request, self.buyer))
+        return paged(
+            request,
+            rows,
+            lambda page: self.with_sales([orders.body(reservations.reservation_body(row)) for row in page]),
+        )
+
+
+class OrderView(BuyerAPIView):
+    """One order."""
+
+    @extend_schema(
+        operation_id="orders_read",
+        summary="How an order stands",
+        description="From the instant of the 202. Its id is its reservation's too.",
+        tags=[TAG],
+        responses={
+            200: OpenApiResponse(OrderOut, examples=[ORDER_DONE, ORDER_IN_LINE]),
+            **problems_of(401, 404, 429, 503),
+        },
+    )
+    def get(self, request: Request, order: UUID) -> Response:
+        return Response(told(as_staff_too(self.buyer, lambda owner: reservations.find(order, buyer=owner))))
+
+
+def told(reservation: Body) -> Body:
+    body = orders.body(reservation)
+    sale = body["sale"]
+    return {**body, "sale": queries.sale_bodies([UUID(sale)]).get(sale)} if sale else body
+
+
+# --- Asking
+
+
+def required_key(sent: HttpRequest) -> str:
+    """Raises: ValidationError."""
+    key = idempotency_key(sent.META)
+    if key is None:
+        raise exceptions.ValidationError(
+            {"Idempotency-Key": [_("An order needs this header: a new key for each order, the same one to ask again.")]}
+        )
+    return key
+
+
+def plainly_wished(sent: HttpRequest) -> OrderWish | None:
+    """See Note [Who judges a body] in reservations/serializers.py."""
+    return plain_wish(sent.body) if is_plain_json(sent) else None
+
+
+def carefully_wished(request: Request) -> OrderWish:
+    """Raises: ValidationError."""
+    fields = OrderFields(data=request.data)
+    fields.is_valid(raise_exception=True)
+    return fields.wish()
+
+
+def ask_of(wish: OrderWish, *, key: str) -> Ask:
+    """Raises: UnknownTicketType, FactsUnavailable, UnknownMethod, UnknownToken."""
+    return Ask(
+        session=wish.session or session_of(wish.ticket_type),
+        seats=wish.seats,
+        ticket_type=wish.ticket_type,
+        quantity=wish.quantity,
+        key=key,
+        scope=ORDER_SCOPE,
+        payment=means_of(wish.payment),
+    )
+
+
+def session_of(ticket_type: UUID | None) -> UUID:
+    session = sale_facts.session_of(ticket_type) if ticket_type else None
+    if session is None:
+        raise front_door.UnknownTicketType
+    return session
+
+
+def means_of(payment: Means | None) -> Means | None:
+    if payment is None:
+        return None
+    gateways.chosen(payment.method).check(payment.token)
+    return msgspec.structs.replace(payment, language=get_language() or "en")
