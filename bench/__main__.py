@@ -39,6 +39,7 @@ NAMES = (
     "live_crowd",
     "live_storm",
     "map",
+    "orders",
     "pay",
     "pay_slow",
 )
@@ -138,10 +139,10 @@ def set_up_django(found: services.Services) -> None:
 
 def events(names: Sequence[str]) -> list[Event]:
     """In the order of NAMES, each once; `live` is also all whose names begin with it."""
-    from bench import at_the_door, live, paying, settling, waiting
+    from bench import at_the_door, live, ordering, paying, settling, waiting
     from bench import map as seat_map
 
-    modules = (at_the_door, settling, waiting, live, seat_map, paying)
+    modules = (at_the_door, settling, waiting, live, seat_map, paying, ordering)
     known = {event.name: event for module in modules for event in module.EVENTS}
     return [known[name] for name in NAMES if name in names or name.partition("_")[0] in names]
 

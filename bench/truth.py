@@ -42,6 +42,19 @@ class Ledger:
         query = "SELECT count(*) FROM reservations_reservation WHERE session_id = %s"
         return self._number(query)
 
+    def finished(self) -> int:
+        """How many were bought, or are lost."""
+        return self._number(
+            "SELECT count(*) FROM reservations_reservation"
+            " WHERE session_id = %s AND status IN ('confirmed', 'rejected', 'expired', 'cancelled')"
+        )
+
+    def open_payments(self) -> int:
+        return self._number(
+            "SELECT count(*) FROM ticketing_payment AS payment JOIN reservations_reservation AS owner"
+            " ON owner.id = payment.reservation_id WHERE owner.session_id = %s AND payment.status IN ('started', 'authorised')"
+        )
+
     def held(self) -> int:
         """How many seats."""
         return self._number("SELECT count(*) FROM sessions_app_seat WHERE session_id = %s AND status = 'h'")

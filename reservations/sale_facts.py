@@ -17,6 +17,7 @@ from sessions_app.models import Seat, Session, TicketType
 log = structlog.get_logger(__name__)
 
 FRESH_SECONDS = 2.0
+MOST_SECONDS = 2.0  # that somebody waits for another's question
 STALE_SECONDS = 600.0  # while PostgreSQL is away the door goes by what it last knew
 
 
@@ -53,6 +54,7 @@ _known: dict[uuid.UUID, SaleFacts] = {}
 _sessions_of_types: dict[uuid.UUID, uuid.UUID] = {}
 _reading: dict[uuid.UUID, threading.Lock] = {}
 _guard = threading.Lock()
+_asking_for_types = threading.Lock()
 
 
 def facts_of(session: uuid.UUID, *, max_age: float = FRESH_SECONDS) -> SaleFacts:
@@ -124,15 +126,28 @@ def _read(session: uuid.UUID, known: SaleFacts | None) -> SaleFacts | None:
 
 def session_of(ticket_type: uuid.UUID) -> uuid.UUID | None:
     """The session that sells the type, asked of PostgreSQL once in each process. Raises: FactsUnavailable."""
-    if ticket_type not in _sessions_of_types:
-        try:
-            found = TicketType.objects.filter(pk=ticket_type).values_list("session_id", flat=True).first()
-        except DatabaseError as error:
-            raise FactsUnavailable from error
-        if found is None:
-            return None
-        _sessions_of_types[ticket_type] = found
+    if ticket_type in _sessions_of_types:
+        return _sessions_of_types[ticket_type]
+    if not _asking_for_types.acquire(timeout=MOST_SECONDS):  # one asks for all who came with it
+        raise FactsUnavailable(str(ticket_type))
+    try:
+        if ticket_type not in _sessions_of_types:
+            found = _session_of(ticket_type)
+            if found is None:
+                return None
+            _sessions_of_types[ticket_type] = found
+    finally:
+        _asking_for_types.release()
     return _sessions_of_types[ticket_type]
+
+
+def _session_of(ticket_type: uuid.UUID) -> uuid.UUID | None:
+    try:
+        return TicketType.objects.filter(pk=ticket_type).values_list("session_id", flat=True).first()
+    except DatabaseError as error:
+        raise FactsUnavailable from error
+    finally:
+        connection.close()  # back to the pool: whoever waits at the door must not keep it from the door
 
 
 def forget() -> None:

@@ -38,6 +38,7 @@ def pay(orders: Sequence[tuple[uuid.UUID, str]]) -> int:
     """Take what these held orders carry, each with whom to tell the outcome; how many were begun. Again is harmless."""
     waiters = dict(orders)
     begun = operations.start_orders(list(_waiting().filter(pk__in=waiters)))
+    connection.close()  # back to the pool: those who pay need what there is of it
     work = functools.partial(_settle, waiters=waiters)
     list(_threads(os.getpid()).map(work, begun) if len(begun) > 1 else map(work, begun))
     return len(begun)
