@@ -17,7 +17,7 @@ import datetime as dt
 import itertools
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import starmap
 from typing import Any
@@ -160,7 +160,7 @@ def _open(
     seats = {session: lock_places(session, wanted[session]) for session in sorted(wanted) if wanted[session]}
     for session in sorted(past.ran_out):
         asked = [request for request in requests if request.session == session]
-        _expire_in_the_way(sessions[session], asked, seats.get(session, {}), news)
+        _expire_in_the_way(sessions[session], asked, seats.get(session, {}), past.overdue.get(session, set()), news)
     return _Batch(
         sessions=sessions,
         news=news,
@@ -173,19 +173,18 @@ def _open(
 
 
 def _expire_in_the_way(
-    session: Session, requests: Sequence[HoldRequest], seats: dict[str, Place], news: Announcements
+    session: Session, requests: Sequence[HoldRequest], seats: dict[str, Place], own: set[uuid.UUID], news: Announcements
 ) -> None:
     """A hold that ran out is no obstacle, swept or not: end those in the way of these requests, and leave the rest to the sweep.
 
-    In the way are a wanted seat's, a buyer's own (they count for the limit), of a stock as many as are asked for, and all
+    In the way are a wanted seat's, the buyers' `own` (they count for the limit), of a stock as many as are asked for, and all
     that have seats where the best are asked for.
     """
     over = _ran_out(session, news.now)
-    mine = Q(pk__in={place.reservation_id for place in seats.values() if place.was_held_until(news.now)})
-    mine |= Q(buyer__in={request.buyer for request in requests})
+    named = Q(pk__in=own | {place.reservation_id for place in seats.values() if place.was_held_until(news.now)})
     if any(request.best_available for request in requests):
-        mine |= ~Q(seats=[])
-    ended = _expire(over.filter(mine), session, news)
+        named |= ~Q(seats=[])
+    ended = _expire(over.filter(named), session, news)
     places: Counter[uuid.UUID] = Counter()
     for request in requests:
         if request.ticket_type and not request.best_available:
@@ -410,7 +409,8 @@ def _expire(holds: QuerySet[Reservation], session: Session, news: Announcements)
 
 def free(locked: Locked, *, status: Status, reason: str) -> None:
     """End one reservation and give back what it held."""
-    (ended,) = _end([locked.reservation.pk], status, reason, locked.session, locked.news)
+    over = {locked.reservation.pk: locked.reservation.seats}
+    (ended,) = _end(over, status, reason, locked.session, locked.news)
     for name in ("status", "reason", "changed_at", "pinned_until"):
         setattr(locked.reservation, name, getattr(ended, name))
 
@@ -418,12 +418,12 @@ def free(locked: Locked, *, status: Status, reason: str) -> None:
 def _end_all(
     holds: QuerySet[Reservation], status: Status, reason: str, session: Session, news: Announcements
 ) -> list[Reservation]:
-    over = list(holds.values_list("pk", flat=True))
+    over = dict(holds.values_list("pk", "seats"))
     return _end(over, status, reason, session, news) if over else []
 
 
 def _end(
-    over: Sequence[uuid.UUID], status: Status, reason: str, session: Session, news: Announcements
+    over: Mapping[uuid.UUID, Sequence[str]], status: Status, reason: str, session: Session, news: Announcements
 ) -> list[Reservation]:
     ended, labels = statements.end(session.pk, over, status=status, reason=reason, at=news.now)
     news.seats(session, "seat.released", dict.fromkeys(labels, SeatStatus.FREE))

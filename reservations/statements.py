@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -45,6 +46,7 @@ WHERE seat.id = new.id AND seat.status = 'f'
 """
 
 
+# Labels are given, though the first half knows them: joined with it, PostgreSQL reads all seats of the session.
 END = """
 WITH ended AS (
     UPDATE reservations_reservation SET status = %(status)s, reason = %(reason)s, changed_at = %(at)s, pinned_until = NULL
@@ -52,10 +54,9 @@ WITH ended AS (
     RETURNING id, session_id, buyer, status, arrival, seats, ticket_type_id, quantity, total, expires_at, reason, conflicts,
         sale_id, payment, scope, accepted_at, changed_at, pinned_until
 ), freed AS (
-    UPDATE sessions_app_seat AS seat SET status = 'f', reservation_id = NULL, held_until = NULL
-    FROM (SELECT id, unnest(seats) AS label FROM ended) AS place
-    WHERE seat.session_id = %(session)s AND seat.label = place.label AND seat.reservation_id = place.id
-    RETURNING seat.label
+    UPDATE sessions_app_seat SET status = 'f', reservation_id = NULL, held_until = NULL
+    WHERE session_id = %(session)s AND label = ANY(%(labels)s) AND reservation_id = ANY(%(ids)s::uuid[])
+    RETURNING label
 )
 SELECT (SELECT coalesce(json_agg(ended), '[]')::text FROM ended), ARRAY(SELECT label FROM freed)
 """
@@ -92,6 +93,9 @@ SELECT
             SELECT min(expires_at) FROM reservations_reservation WHERE session_id = session AND status = 'held'
         )
     ),
+    (SELECT coalesce(json_agg(json_build_array(session_id, id)), '[]')::text FROM reservations_reservation
+        WHERE session_id = ANY(%(sessions)s::uuid[]) AND buyer = ANY(%(buyers)s::uuid[])
+            AND status = 'held' AND expires_at <= statement_timestamp()),
     (SELECT coalesce(json_agg(json_build_array(session_id, buyer, places)), '[]')::text FROM (
         SELECT session_id, buyer, sum(quantity) AS places FROM reservations_reservation
         WHERE session_id = ANY(%(sessions)s::uuid[]) AND buyer = ANY(%(buyers)s::uuid[])
@@ -177,7 +181,7 @@ class Past:
 
     `now` is the database's clock once their sessions were locked; `settled` were decided before; `cancelled` their buyers
     gave up in line, which is forgotten with this; `ran_out` are the sessions with holds whose time is over and that no sweep
-    has ended; `has` are the places that each buyer of a session holds or bought; `keys` the reservations that each used
+    has ended, `overdue` by session those of them that are these buyers' own; `has` are the places that each buyer of a session holds or bought; `keys` the reservations that each used
     idempotency key of a buyer and scope names.
     """
 
@@ -185,10 +189,12 @@ class Past:
     settled: set[uuid.UUID]
     cancelled: set[uuid.UUID]
     ran_out: set[uuid.UUID]
+    overdue: dict[uuid.UUID, set[uuid.UUID]]
     has: dict[tuple[uuid.UUID, uuid.UUID], int]
     keys: dict[tuple[uuid.UUID, str, str], uuid.UUID]
 
 
+Overdue = tuple[uuid.UUID, uuid.UUID]
 Had = tuple[uuid.UUID, uuid.UUID, int]
 Used = tuple[uuid.UUID, str, str, uuid.UUID]
 
@@ -204,12 +210,16 @@ def read(requests: Sequence[HoldRequest]) -> Past:
         keys=[request.key for request in keyed],
     ).fetchone()
     assert found is not None
-    now, settled, cancelled, ran_out, has, keys = found
+    now, settled, cancelled, ran_out, over, has, keys = found
+    overdue: dict[uuid.UUID, set[uuid.UUID]] = defaultdict(set)
+    for session, reservation in msgspec.json.decode(over, type=list[Overdue]):
+        overdue[session].add(reservation)
     return Past(
         now=now,
         settled=set(settled),
         cancelled=set(cancelled),
         ran_out=set(ran_out),
+        overdue=overdue,
         has={(session, buyer): places for session, buyer, places in msgspec.json.decode(has, type=list[Had])},
         keys={(buyer, scope, key): first for buyer, scope, key, first in msgspec.json.decode(keys, type=list[Used])},
     )
@@ -259,11 +269,12 @@ class Ended(msgspec.Struct, frozen=True):
 
 
 def end(
-    session: uuid.UUID, reservations: Iterable[uuid.UUID], *, status: Status, reason: str, at: dt.datetime
+    session: uuid.UUID, over: Mapping[uuid.UUID, Sequence[str]], *, status: Status, reason: str, at: dt.datetime
 ) -> tuple[list[Reservation], list[str]]:
-    """The session's reservations, over now, and the labels of the seats that were theirs, free now."""
-    said = {"status": status.value, "reason": reason, "at": at, "session": session}
-    found = execute(END, **said, ids=as_array(reservations)).fetchone()
+    """`over`: reservations of the session and their seats. They as they are over, and the labels of those seats, free now."""
+    labels = [label for seats in over.values() for label in seats]
+    said = {"status": status.value, "reason": reason, "at": at, "session": session, "labels": labels}
+    found = execute(END, **said, ids=as_array(over)).fetchone()
     assert found is not None
     ended = msgspec.json.decode(found[0], type=list[Ended])
     return [some_columns(Reservation, msgspec.structs.asdict(row)) for row in ended], found[1]

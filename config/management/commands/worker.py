@@ -51,7 +51,7 @@ class Command(BaseCommand):
             pool_cls="solo" if kind == "settle" else "threads",
             concurrency=concurrency,
             # Two a thread of payments: an ack waits for the loop's next turn, and nobody must wait for that.
-            prefetch_multiplier={"settle": 4, "payments": 2, "jobs": 1}[kind],
+            prefetch_multiplier={"settle": 16, "payments": 2, "jobs": 1}[kind],
             queues=queues,
             loglevel=settings.LOG_LEVEL,
             without_gossip=True,
