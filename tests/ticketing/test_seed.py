@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.contrib.auth.models import Group
 from django.core.management import CommandError, call_command
+from django.db import IntegrityError, connection
 from pytest_django.fixtures import Settings
 
 from sessions_app import queries
@@ -119,6 +120,8 @@ class TestSeed:
     def test_does_not_ask_where_nobody_can_answer(self, seed: Seed) -> None:
         seed()
         assert "0 accounts" in seed("--reset", "--no-input")
+        with pytest.raises(IntegrityError, match="append-only"), connection.cursor() as cursor:
+            cursor.execute("TRUNCATE ticketing_ledgerentry")
 
     def test_is_refused_in_production(self, seed: Seed, settings: Settings) -> None:
         settings.PRODUCTION = True
