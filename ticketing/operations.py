@@ -14,7 +14,8 @@ they are free still, as a new reservation; never others in silence. Else the mon
 
 Note [Together]
 What many threads start, sell or note at once is one transaction: sessions, reservations and payments are locked in the order of
-their ids, first all of the one kind and then of the next.
+their ids, first all of the one kind and then of the next. Whoever waits for the others keeps no connection meanwhile: of those there are few,
+and a batch would be no larger than their number.
 """
 
 from __future__ import annotations
@@ -242,6 +243,7 @@ def _authorise_and_sell(payment: Payment) -> None:
         standing = Standing("unknown", reason=SILENT)
     reach("payment.authorised")
     if standing.has_money:
+        connection.close()  # see Note [Together]
         payment.status = _sell(_Authorised(payment=payment.pk, reference=standing.reference))
         payment.reference = standing.reference or payment.reference
         reach("payment.sold")
@@ -434,6 +436,7 @@ def _capture(payment: Payment) -> None:
     )
     reach("payment.captured")
     if standing.state == "captured":
+        connection.close()  # see Note [Together]
         _note_capture(_Captured(payment=payment.pk, fee=standing.fee))
         payment.status = PaymentStatus.CAPTURED
     elif standing.state in {"voided", "declined"}:

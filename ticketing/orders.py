@@ -27,7 +27,7 @@ from reservations.queries import reservation_body
 from ticketing import operations
 from ticketing.models import Payment
 
-AT_ONCE = 32  # orders that a process pays side by side; they wait for a gateway
+AT_ONCE = 128  # orders that a process pays side by side; they wait for a gateway
 SWEPT = 100  # of one sweep
 LEFT_AFTER = dt.timedelta(seconds=3)  # longer than a doorbell takes to be heard
 
