@@ -113,6 +113,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         web = processes.both()
         settling = [processes.worker(), processes.relay()]
         processes.worker("--payments")
+        processes.worker("--jobs")
         processes.beat()
         processes.manage("seed", "--profile", "demo")
         processes.wait_until_ready(web)
