@@ -214,7 +214,7 @@ _teller: Teller | None = None
 
 
 def tell_from_a_thread() -> None:
-    """From now on, in this process: for one that settles and does nothing else."""
+    """From now on, in this process: for workers, whose work nobody reads back before it is told."""
     global _teller
     _teller = _teller or Teller()
 
