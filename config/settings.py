@@ -251,6 +251,7 @@ if SHARDS < 1:
 
 # --- Taking money
 PAYMENT_METHODS = env_list("PAYMENT_METHODS", "fake")
+SANDBOX_IN_PRODUCTION = env("SANDBOX_IN_PRODUCTION", "off") == "on"  # for a rehearsal
 SANDBOX_LATENCY_MS = env_int("SANDBOX_LATENCY_MS", 0)  # of every answer of the sandbox gateway
 STRIPE_API_KEY = env("STRIPE_API_KEY")
 STRIPE_WEBHOOK_SECRET = env("STRIPE_WEBHOOK_SECRET")
@@ -260,6 +261,11 @@ if not PAYMENT_METHODS or not set(PAYMENT_METHODS) <= {"fake", "stripe"}:
     raise ImproperlyConfigured(f"PAYMENT_METHODS must name fake, stripe or both, not {env('PAYMENT_METHODS')!r}")
 if "stripe" in PAYMENT_METHODS and not (STRIPE_API_KEY and STRIPE_WEBHOOK_SECRET):
     raise ImproperlyConfigured("PAYMENT_METHODS names stripe: set STRIPE_API_KEY and STRIPE_WEBHOOK_SECRET")
+if PRODUCTION and "fake" in PAYMENT_METHODS and not SANDBOX_IN_PRODUCTION:
+    raise ImproperlyConfigured(
+        "PAYMENT_METHODS names fake, the sandbox: everybody would get tickets and nobody would pay. Set it to stripe, or "
+        "SANDBOX_IN_PRODUCTION=on for a rehearsal"
+    )
 if PRODUCTION and FAULT_POINT:
     raise ImproperlyConfigured("FAULT_POINT is for tests; production refuses it")
 

@@ -1,0 +1,55 @@
+"""What no process starts with: each refusal says what to do."""
+
+from __future__ import annotations
+
+import os
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from django.core.exceptions import ImproperlyConfigured
+
+SETTINGS = Path(__file__).parents[2] / "config" / "settings.py"
+PRODUCTION = {"FRONTROW_ENV": "production", "SECRET_KEY": "k" * 40, "PAYMENT_METHODS": "stripe"}
+STRIPE = {"STRIPE_API_KEY": "sk_live_1", "STRIPE_WEBHOOK_SECRET": "whsec_1"}
+
+
+def settings_with(monkeypatch: pytest.MonkeyPatch, **environment: str) -> dict[str, Any]:
+    """Read anew, with nothing else in the environment."""
+    monkeypatch.setattr(os, "environ", environment)
+    monkeypatch.setattr(structlog, "configure", lambda **_how: None)
+    return runpy.run_path(str(SETTINGS))
+
+
+class TestProduction:
+    def test_starts_with_what_it_wants(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert settings_with(monkeypatch, **PRODUCTION, **STRIPE)["PRODUCTION"] is True
+
+    @pytest.mark.parametrize("methods", ["", "fake", "stripe,fake"])
+    def test_refuses_to_sell_with_the_sandbox_unnoticed(self, monkeypatch: pytest.MonkeyPatch, methods: str) -> None:
+        with pytest.raises(ImproperlyConfigured, match="nobody would pay.*SANDBOX_IN_PRODUCTION=on"):
+            settings_with(monkeypatch, **{**PRODUCTION, **STRIPE, "PAYMENT_METHODS": methods})
+
+    def test_may_rehearse_with_the_sandbox_where_it_is_told_to(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        rehearsal = {**PRODUCTION, "PAYMENT_METHODS": "fake", "SANDBOX_IN_PRODUCTION": "on"}
+        assert settings_with(monkeypatch, **rehearsal)["PAYMENT_METHODS"] == ["fake"]
+
+    @pytest.mark.parametrize(
+        ("wrong", "says"),
+        [
+            ({"SECRET_KEY": "short"}, "SECRET_KEY must be set"),
+            ({"RATE_LIMITS": "off"}, "RATE_LIMITS=off is for load tests"),
+            ({"DATABASE_URL": "postgres://frontrow:frontrow-demo@db/frontrow"}, "DATABASE_URL carries the demo's"),
+            ({"FAULT_POINT": "payment.sold"}, "FAULT_POINT is for tests"),
+            ({"STRIPE_API_KEY": ""}, "set STRIPE_API_KEY"),
+        ],
+    )
+    def test_refuses(self, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, str], says: str) -> None:
+        with pytest.raises(ImproperlyConfigured, match=says):
+            settings_with(monkeypatch, **{**PRODUCTION, **STRIPE, **wrong})
+
+
+def test_the_demo_sells_with_the_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings_with(monkeypatch)["PAYMENT_METHODS"] == ["fake"]
