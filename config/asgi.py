@@ -18,7 +18,7 @@ from django.http import parse_cookie  # noqa: E402
 from config import identity  # noqa: E402
 from config.crowding import SocketLimit  # noqa: E402
 from realtime import consumers, origins, routing  # noqa: E402
-from reservations.queries import unfinished  # noqa: E402
+from reservations.queries import first_messages  # noqa: E402
 from sessions_app.queries import current_version  # noqa: E402
 
 
@@ -53,7 +53,7 @@ application = ProtocolTypeRouter(
     {
         "http": pages,
         "websocket": SocketLimit(
-            routing.sockets(current_version=current_version, authenticate=authenticate, unfinished=unfinished)
+            routing.sockets(current_version=current_version, authenticate=authenticate, unfinished=first_messages)
         ),
     }
 )

@@ -22,6 +22,7 @@ import structlog
 from django.conf import settings
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.http import require_safe
 from django_prometheus.exports import ExportToDjangoView
 
 from reservations import claims
@@ -151,10 +152,12 @@ def examine() -> dict[str, dict[str, Any]]:
     }
 
 
+@require_safe
 def live(_request: HttpRequest) -> HttpResponse:
     return JsonResponse({"status": OK})
 
 
+@require_safe
 def ready(_request: HttpRequest) -> HttpResponse:
     checks = examine()
     gone = {name for name, found in checks.items() if found["status"] == GONE}
@@ -166,6 +169,7 @@ def ready(_request: HttpRequest) -> HttpResponse:
     return answer
 
 
+@require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
     answer: HttpResponse = ExportToDjangoView(request)
     return answer

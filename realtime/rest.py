@@ -53,6 +53,14 @@ class BuyerAPIView(APIView):
     """A view for buyers only; `self.buyer` is who asks."""
 
     permission_classes = [IsBuyer]
+    waited = 0.0  # seconds of `Prefer: wait=N` that were granted
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        """Whoever waited is told so, whatever came of it."""
+        answer = super().finalize_response(request, response, *args, **kwargs)
+        if self.waited:
+            answer["Preference-Applied"] = f"wait={self.waited:g}"
+        return answer
 
     @property
     def buyer(self) -> Buyer:
@@ -122,7 +130,12 @@ class CursorPagination(pagination.CursorPagination):
     max_page_size = HIGHEST_LIMIT
     ordering: str | list[str] | tuple[str, ...] = "-id"
 
+    ahead = 0  # of what comes first and is no row; the first page has as many rows less
+
     def get_page_size(self, request: Request) -> int:
+        return max(1, self._limit(request) - self.ahead)
+
+    def _limit(self, request: Request) -> int:
         asked = request.query_params.get("limit")
         if asked is None:
             return DEFAULT_LIMIT
@@ -161,11 +174,19 @@ def paged(
     render: Callable[[list[Row]], list[Any]],
     *,
     ordering: tuple[str, ...] = ("-id",),
+    first: Callable[[], list[dict[str, Any]]] = list,
 ) -> Response:
-    """One page of `rows` as API.md's list body, newest first unless `ordering` says otherwise."""
+    """One page of `rows` as API.md's list body, newest first unless `ordering` says otherwise.
+
+    `first`: what the first page begins with, bodies of what isn't among the rows yet; fewer than a page.
+    """
     pages = CursorPagination()
     pages.ordering = ordering
-    return pages.get_paginated_response(render(pages.paginate_queryset(rows, request) or []))
+    ahead = [] if "cursor" in request.query_params else first()[: pages.get_page_size(request) - 1]
+    pages.ahead = len(ahead)
+    page = render(pages.paginate_queryset(rows, request) or [])
+    known = {body["id"] for body in page} if ahead else set()
+    return pages.get_paginated_response([*(body for body in ahead if body["id"] not in known), *page])
 
 
 # --- Whose things: one's own; anybody's for staff; what is somebody else's isn't there

@@ -1,7 +1,7 @@
 -- Admit one request, or say why not; all of it or nothing.
 -- KEYS  1 arrivals of the session: the last one given, and the line its epoch belongs to   2 what the buyer holds in it   3 the idempotency record
 --       4 the stock of the ticket type: as PostgreSQL last told, since when, and the places in line for it   5 who is in line for it
---       6 who holds some of it, and until when   7 the request as asked   8… one claim a seat, sorted
+--       6 who holds some of it, and until when   7 the request as asked   8 what its buyer asked for, newest last   9… one claim a seat, sorted
 -- ARGV  1 reservation id   2 claim ms   3 places   4 places a buyer may have   5 fingerprint   6 lease ms ('' = no key)
 --       7 stock as the door last read it ('' = no stock)   8 its version   9 first arrival of a new epoch ('' = none)   10 lowest arrival allowed
 --       11 the request, JSON   12 the line it is to stand in
@@ -35,10 +35,10 @@ end
 if has + tonumber(ARGV[3]) > tonumber(ARGV[4]) then return {'limit', has} end
 
 local lost = {}
-for i = 8, #KEYS do
+for i = 9, #KEYS do
   local owner = redis.call('GET', KEYS[i])
   if owner and owner ~= id then
-    table.insert(lost, i - 7)
+    table.insert(lost, i - 8)
     table.insert(lost, string.sub(owner, 1, 2) == 's:' and 'sold' or 'held')
   end
 end
@@ -80,7 +80,7 @@ if not arrival then
   arrival = redis.call('HINCRBY', KEYS[1], 'last', 1)
 end
 
-for i = 8, #KEYS do
+for i = 9, #KEYS do
   if not redis.call('SET', KEYS[i], id, 'NX', 'PX', ARGV[2]) then redis.call('PEXPIRE', KEYS[i], ARGV[2]) end
 end
 redis.call('ZADD', KEYS[2], now + tonumber(ARGV[2]), member)
@@ -92,6 +92,9 @@ if asks_stock then
 end
 local place = string.format('%.0f', arrival)
 redis.call('SET', KEYS[7], place .. ' ' .. ARGV[11], 'EX', 600)
+redis.call('ZADD', KEYS[8], now, id)
+redis.call('ZREMRANGEBYRANK', KEYS[8], 0, -51)
+redis.call('EXPIRE', KEYS[8], 600)
 if keyed then
   redis.call('HSET', KEYS[3], 'id', id, 'fingerprint', ARGV[5], 'arrival', place, 'lease', now + tonumber(ARGV[6]))
   redis.call('EXPIRE', KEYS[3], 86400)

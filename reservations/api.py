@@ -72,11 +72,9 @@ class DoorView(BusyAPIView):
         if admission.replay:
             return replayed(sent, admission)
         self.admission = admission
+        self.waited = wait if admission.waited else 0.0
         outcome = admission.outcome
-        response = self.accepted(sent, admission) if outcome is None else self.settled(self.first_of(outcome))
-        if admission.waited:
-            response["Preference-Applied"] = f"wait={wait:g}"
-        return response
+        return self.accepted(sent, admission) if outcome is None else self.settled(self.first_of(outcome))
 
     def accepted(self, sent: HttpRequest, admission: Admission) -> HttpResponse:
         headers = {"Location": location(sent.path, admission.id), "Retry-After": POLL_SECONDS}
@@ -144,13 +142,19 @@ class ReservationsView(DoorView):
     @extend_schema(
         operation_id="reservations_list",
         summary="The buyer's own reservations",
+        description="Newest first; the first page begins with what stands in line still.",
         tags=[TAG],
         parameters=[OF_BUYER],
         responses={200: ReservationOut(many=True), **problems_of(400, 401, 404, 429, 503)},
     )
     def get(self, request: Request) -> Response:
-        rows = queries.of_buyer(listed_buyer(request, self.buyer))
-        return paged(request, rows, lambda page: self.with_sales([queries.reservation_body(row) for row in page]))
+        whose = listed_buyer(request, self.buyer)
+        return paged(
+            request,
+            queries.of_buyer(whose),
+            lambda page: self.with_sales([queries.reservation_body(row) for row in page]),
+            first=lambda: [queries.queued_body(asked) for asked in queries.in_line(whose)] if whose else [],
+        )
 
 
 class ReservationView(BuyerAPIView):

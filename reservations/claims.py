@@ -95,6 +95,10 @@ def _mine_key(session: uuid.UUID, buyer: uuid.UUID) -> str:
     return f"{PREFIX}:mine:{{{session}}}:{buyer}"
 
 
+def _asked_by_key(buyer: uuid.UUID) -> str:
+    return key("asked-by", buyer)
+
+
 def _idem_key(request: HoldRequest) -> str:
     return f"{PREFIX}:idem:{request.buyer}:{request.scope}:{request.key}"
 
@@ -148,6 +152,7 @@ def _arguments(knock: Knock) -> tuple[list[str], list[str | int | bytes]]:
         _idem_key(request),
         *stock_keys(request.session, request.ticket_type),
         key("asked", request.id),
+        _asked_by_key(request.buyer),
         *(claim_key(request.session, seat) for seat in sorted(request.seats)),
     ]
     argv: list[str | int | bytes] = [
@@ -352,7 +357,20 @@ def asked(reservation: uuid.UUID) -> HoldRequest | None:
             found = client().get(key("asked", reservation))
     except FAILURES as error:
         raise NoClaims from error
-    if not isinstance(found, str):
-        return None
+    return _as_asked(found) if isinstance(found, str) else None
+
+
+def asked_by(buyer: uuid.UUID) -> list[HoldRequest]:
+    """What the buyer asked for in the last ten minutes, at most fifty of it, settled or not. Raises: NoClaims."""
+    try:
+        with breaker:
+            ids: Any = client().zrange(_asked_by_key(buyer), 0, -1)
+            found: Any = client().mget([key("asked", name) for name in ids]) if ids else []
+    except FAILURES as error:
+        raise NoClaims from error
+    return [_as_asked(said) for said in found if said]
+
+
+def _as_asked(found: str) -> HoldRequest:
     arrival, said = found.split(" ", 1)
     return HoldRequest.from_json({**json.loads(said), "arrival": int(arrival)})

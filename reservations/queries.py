@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import time
 import uuid
+from operator import attrgetter
 from typing import Any
 
 from django.db.models import QuerySet
+from django.db.models.functions import Now
 
 from reservations import claims, inbox, orders
 from reservations.claims import NoClaims
@@ -16,6 +19,8 @@ from reservations.models import FINAL, Reservation, Status
 
 YOUNG_SECONDS = 600  # an id this young that is found nowhere may still be on its way
 CLOCKS_APART = 60  # seconds that the machines' clocks may differ
+TOLD_AGAIN_FOR = dt.timedelta(minutes=10)  # an outcome, to whoever was away when it came
+ENDED_AMONG = 50  # of the buyer's newest reservations
 TELL_THE_END = frozenset({Status.HELD, Status.PAYING, Status.EXPIRED})
 
 
@@ -137,18 +142,43 @@ def orders_of(buyer: uuid.UUID | None = None) -> QuerySet[Reservation]:
     return of_buyer(buyer).filter(scope=ORDER_SCOPE)
 
 
-def unfinished(buyer: uuid.UUID) -> list[dict[str, Any]]:
-    """The personal messages that a socket sends first: one for each reservation of the buyer that isn't final."""
-    settled = (
-        Reservation.objects.filter(buyer=buyer).exclude(status__in=FINAL).select_related("session").order_by("id")[:100]
-    )
-    queued = inbox.of_buyer(buyer)
-    return [
-        *(personal_message(row) for row in settled),
-        *(orders.message(row) for row in settled if row.is_order),
-        *({"type": "reservation:update", "id": str(request.id), "status": Status.QUEUED.value} for request in queued),
-        *(orders.message_in_line(request) for request in queued if request.is_order),
-    ]
+def in_line(buyer: uuid.UUID) -> list[HoldRequest]:
+    """The buyer's requests that nobody settled yet, newest first. While Redis is away those in RabbitMQ are known by their ids only."""
+    waiting = {request.id: request for request in inbox.of_buyer(buyer)}
+    with contextlib.suppress(NoClaims):
+        waiting |= {request.id: request for request in claims.asked_by(buyer) if request.id not in waiting}
+    if not waiting:
+        return []
+    settled = set(Reservation.objects.filter(pk__in=waiting).values_list("pk", flat=True))
+    return [waiting[name] for name in sorted(waiting.keys() - settled, reverse=True)]
+
+
+def first_messages(buyer: uuid.UUID) -> list[dict[str, Any]]:
+    """What a buyer's socket sends first: each reservation and order that isn't final, and those that became it a moment ago.
+
+    Oldest first. Those in line are read before the others, so that none is missed that is settled meanwhile.
+    """
+    queued = in_line(buyer)
+    rows = {row.pk: row for row in [*_ended_just_now(buyer), *_unfinished(buyer)]}
+    told: list[dict[str, Any]] = []
+    for row in sorted(rows.values(), key=attrgetter("id")):
+        told += [personal_message(row), *([orders.message(row)] if row.is_order else [])]
+    for request in [request for request in reversed(queued) if request.id not in rows]:
+        told.append({"type": "reservation:update", "id": str(request.id), "status": Status.QUEUED.value})
+        told += [orders.message_in_line(request)] if request.is_order else []
+    return told
+
+
+def _unfinished(buyer: uuid.UUID) -> QuerySet[Reservation]:
+    rows = Reservation.objects.filter(buyer=buyer).exclude(status__in=FINAL)
+    return rows.select_related("session").order_by("id")[:100]
+
+
+def _ended_just_now(buyer: uuid.UUID) -> QuerySet[Reservation]:
+    """Among the buyer's newest, by that index; however much somebody has bought, no more is looked at."""
+    newest = Reservation.objects.filter(buyer=buyer).order_by("-id").values("pk")[:ENDED_AMONG]
+    ended = Reservation.objects.filter(pk__in=newest, status__in=FINAL, changed_at__gt=Now() - TOLD_AGAIN_FOR)
+    return ended.select_related("session")
 
 
 def personal_message(reservation: Reservation) -> dict[str, Any]:

@@ -80,11 +80,9 @@ class PayView(BuyerAPIView):
             language=get_language() or "en",
             **fields.validated_data["payment"],
         )
+        self.waited = wait
         outcome = settle(payment, wait=wait)
-        response = under_way(payment) if outcome is None else paid(outcome)
-        if wait:
-            response["Preference-Applied"] = f"wait={wait:g}"
-        return response
+        return under_way(payment) if outcome is None else paid(outcome)
 
 
 def settle(payment: Payment, *, wait: float) -> dict[str, Any] | None:

@@ -77,16 +77,18 @@ class OrdersView(DoorView):
     @extend_schema(
         operation_id="orders_list",
         summary="The buyer's own orders",
+        description="Newest first; the first page begins with what stands in line still.",
         tags=[TAG],
         parameters=[OF_BUYER],
         responses={200: OrderOut(many=True), **problems_of(400, 401, 404, 429, 503)},
     )
     def get(self, request: Request) -> Response:
-        rows = reservations.orders_of(listed_buyer(request, self.buyer))
+        whose = listed_buyer(request, self.buyer)
         return paged(
             request,
-            rows,
+            reservations.orders_of(whose),
             lambda page: self.with_sales([orders.body(reservations.reservation_body(row)) for row in page]),
+            first=lambda: waiting(whose) if whose else [],
         )
 
 
@@ -105,6 +107,12 @@ class OrderView(BuyerAPIView):
     )
     def get(self, request: Request, order: UUID) -> Response:
         return Response(told(as_staff_too(self.buyer, lambda owner: reservations.find(order, buyer=owner))))
+
+
+def waiting(buyer: UUID) -> list[Body]:
+    """The buyer's orders that stand in line still."""
+    asked = [request for request in reservations.in_line(buyer) if request.is_order]
+    return [orders.body(reservations.queued_body(request)) for request in asked]
 
 
 def told(reservation: Body) -> Body:

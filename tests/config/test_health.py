@@ -88,6 +88,10 @@ class TestProbes:
         settings.ALLOWED_HOSTS = ["box.example"]
         assert Client().get(path, headers={"host": "10.0.0.7:8000"}).status_code == 200
 
+    @pytest.mark.parametrize("path", ["/health/live", "/health", "/health/ready", "/metrics"])
+    def test_are_only_looked_at(self, path: str) -> None:
+        assert Client().post(path).status_code == 405
+
     def test_live_asks_nobody(self, checks: dict[str, Any]) -> None:
         checks["database"] = gone
         assert Client().get("/health/live").json() == {"status": "ok"}

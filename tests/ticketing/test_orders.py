@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
 from realtime.ids import uuid7
-from reservations import front_door, inbox, orders, replies
+from reservations import claims, front_door, inbox, orders, replies
 from reservations import operations as reserving
 from reservations import queries as reservations
 from reservations.breaker import Breaker
@@ -116,6 +116,7 @@ class TestOrdering:
     @pytest.mark.usefixtures("a_worker")
     def test_with_prefer_wait_answers_a_declined_card(self, ana: UUID, stock: TicketType) -> None:
         refused = order(ana, wish(stock, token="declined"), prefer="wait=5")
+        assert refused["Preference-Applied"] == "wait=5"
         assert assert_problem(refused, 402, "payment_declined")["reason"] == "card_declined"
 
     def test_without_a_payment_it_is_held_until_it_is_paid(self, ana: UUID, stock: TicketType) -> None:
@@ -231,6 +232,58 @@ def asked(stock: TicketType, buyer: UUID, *, arrival: int) -> HoldRequest:
         payment=Means(**PAYMENT),
     )
     return HoldRequest.of(ask, reservation=uuid7(), buyer=buyer, arrival=arrival, accepted_at=timezone.now())
+
+
+class TestWhatStandsInRabbit:
+    """In no table yet: Redis tells of it."""
+
+    @pytest.fixture
+    def waits(self, ana: UUID, stock: TicketType, monkeypatch: pytest.MonkeyPatch) -> str:
+        monkeypatch.setattr(InProcessLine, "publish", lambda _line, _requests: None)
+        name: str = order(ana, wish(stock)).json()["id"]
+        return name
+
+    def test_is_listed_first(self, ana: UUID, bruno: UUID, stock: TicketType, waits: str) -> None:
+        for path in ("/orders", "/reservations"):
+            (listed,) = get(client_of(ana), path).json()["results"]
+            assert listed["id"] == waits
+            assert get(client_of(bruno), path).json()["results"] == []
+        assert get(client_of(ana), "/orders").json()["results"][0]["status"] == "PENDING"
+
+    def test_counts_for_the_limit_of_the_first_page(
+        self, ana: UUID, stock: TicketType, waits: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.undo()
+        bought = [order(ana, wish(stock)).json()["id"] for _order in range(2)]
+        first = get(client_of(ana), "/orders", limit=2).json()
+        rest = client_of(ana).get(first["next"]).json()
+        assert [one["id"] for one in first["results"]] == [waits, bought[1]]
+        assert [one["id"] for one in rest["results"]] == [bought[0]]
+
+    def test_is_told_on_connecting(self, ana: UUID, waits: str) -> None:
+        assert [(one["id"], one["status"]) for one in reservations.first_messages(ana)] == [
+            (waits, "queued"),
+            (waits, "PENDING"),
+        ]
+
+    def test_is_in_no_line_once_it_is_settled(self, ana: UUID, stock: TicketType) -> None:
+        order(ana, wish(stock))
+        assert claims.asked_by(ana)
+        assert reservations.in_line(ana) == []
+
+    def test_is_remembered_in_bounds(self, ana: UUID, stock: TicketType, monkeypatch: pytest.MonkeyPatch) -> None:
+        Session.objects.update(max_per_buyer=100)
+        TicketType.objects.update(capacity=100, available=100)
+        monkeypatch.setattr(InProcessLine, "publish", lambda _line, _requests: None)
+        asked_for = [order(ana, wish(stock)).json()["id"] for _order in range(52)]
+        assert [str(request.id) for request in claims.asked_by(ana)] == asked_for[2:]
+
+    def test_is_unknown_without_redis(self, ana: UUID, waits: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        def away(_buyer: UUID) -> list[HoldRequest]:
+            raise claims.NoClaims
+
+        monkeypatch.setattr(claims, "asked_by", away)
+        assert get(client_of(ana), "/orders").json()["results"] == []
 
 
 class TestTheSameKey:
@@ -411,8 +464,15 @@ class TestTelling:
         held = order(ana, wish(stock)).json()["id"]
         waits = asked(stock, ana, arrival=5)
         inbox.store([waits], shard_for=lambda _request: 0)
-        first = [one for one in reservations.unfinished(ana) if one["type"] == "order:update"]
+        first = [one for one in reservations.first_messages(ana) if one["type"] == "order:update"]
         assert [(one["id"], one["status"]) for one in first] == [(held, "PROCESSING"), (str(waits.id), "PENDING")]
+
+    def test_on_connecting_of_what_ended_just_now_and_not_of_old_times(self, ana: UUID, stock: TicketType) -> None:
+        old, new = (order(ana, wish(stock)).json()["id"] for _order in range(2))
+        Reservation.objects.filter(pk=old).update(changed_at=F("changed_at") - reservations.TOLD_AGAIN_FOR)
+        first = reservations.first_messages(ana)
+        assert [(one["type"], one["id"]) for one in first] == [("reservation:update", new), ("order:update", new)]
+        assert (first[0]["status"], first[1]["status"]) == ("confirmed", "COMPLETED")
 
 
 UUIDS = st.sampled_from([str(uuid4()), "0", "", None, 7])
