@@ -384,10 +384,13 @@ def _write(some: Sequence[Payment]) -> None:
 
 def _lose(locked: allocation.Locked, payment: Payment) -> None:
     """Reserved or taken, and nothing can be sold for it: it goes back."""
+    keeps_the_seats = (
+        payment.status == PaymentStatus.STARTED
+    )  # what comes late must not let go of what another attempt keeps
     payment.status = PaymentStatus.RETURNING
     payment.reason = payment.reason or "too_late"
     _write([payment])
-    if locked.reservation.status == Status.PAYING:
+    if keeps_the_seats and locked.reservation.status == Status.PAYING:
         _let_go(locked, reason="session_cancelled")
     locked.news.fact(
         "payment.lost", reservation=locked.reservation, facts={"payment": str(payment.pk), "reason": payment.reason}

@@ -29,7 +29,7 @@ class TestProduction:
 
     @pytest.mark.parametrize("methods", ["", "fake", "stripe,fake"])
     def test_refuses_to_sell_with_the_sandbox_unnoticed(self, monkeypatch: pytest.MonkeyPatch, methods: str) -> None:
-        with pytest.raises(ImproperlyConfigured, match="nobody would pay.*SANDBOX_IN_PRODUCTION=on"):
+        with pytest.raises(ImproperlyConfigured, match=r"nobody would pay.*SANDBOX_IN_PRODUCTION=on"):
             settings_with(monkeypatch, **{**PRODUCTION, **STRIPE, "PAYMENT_METHODS": methods})
 
     def test_may_rehearse_with_the_sandbox_where_it_is_told_to(self, monkeypatch: pytest.MonkeyPatch) -> None:

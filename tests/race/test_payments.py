@@ -6,6 +6,8 @@ import datetime as dt
 import random
 import threading
 import uuid
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import pytest
@@ -17,6 +19,7 @@ from django.utils import timezone
 from realtime.clock import db_now
 from realtime.models import Event
 from reservations import allocation
+from reservations import operations as reserving
 from reservations.announcements import Announcements
 from reservations.models import Reservation, Status
 from reservations.operations import (
@@ -29,6 +32,7 @@ from reservations.operations import (
 )
 from sessions_app.models import Seat, Session
 from tests.conftest import Hold
+from tests.factories import SessionFactory
 from tests.race.racing import ROUNDS, race
 from tests.ticketing.test_audit import audit
 from tests.ticketing.test_paying import pay
@@ -76,43 +80,144 @@ def sweep(reservation: Reservation) -> str:
 
 def late_money(payment: Payment) -> str:
     event = SandboxEvent.objects.get(attempt=payment.pk)
-    SandboxCharge.objects.filter(pk=payment.pk).update(status="captured")
+    SandboxCharge.objects.filter(pk=payment.pk, status=fake.LATE_STATUS).update(status="captured")
     body, headers = fake.signed(event)
     webhooks.receive("fake", body=body, headers=headers)
     operations.settle_payment(payment_id=payment.pk)
     return "told"
 
 
-@pytest.mark.parametrize("_round", range(ROUNDS))
-def test_has_one_winner_and_conserves_money(session: Session, hold: Hold, _round: int) -> None:
-    holds = [hold(session, f"{'ABCD'[n % 4]}{1 + n // 4}", buyer=uuid.uuid4()) for n in range(AT_ONCE)]
-    late = [pay(held, "webhook_late") for held in holds[::2]]
-    now, chance = db_now(), random.Random(_round)  # noqa: S311 the same dice in every run, no secrets
-    for number, held in enumerate(holds):
-        ends = now + dt.timedelta(milliseconds=chance.randrange(10, 90) + number)
-        Reservation.objects.filter(pk=held.pk).update(expires_at=ends)
-        Seat.objects.filter(reservation_id=held.pk).update(held_until=ends)
-    runners = [partial(step, held) for held in holds for step in (pay_alone, sweep, release_it)]
-    outcomes = race([*runners, *(partial(late_money, payment) for payment in late)])
-    for outcome in outcomes:
-        assert isinstance(outcome, WINS_OR_LOSES), outcome
+class Clock:
+    """What the operations of a race judge by: a millisecond before the end of the holds, that instant, or one after."""
 
-    Payment.objects.update(changed_at=timezone.now() - dt.timedelta(minutes=2))
-    operations.sweep_payments()
-    Payment.objects.update(changed_at=timezone.now() - dt.timedelta(minutes=2))
-    for held in holds:
-        kept = Sale.objects.filter(buyer=held.buyer)
-        seat = Seat.objects.get(session=session, label=held.seats[0])
-        assert (kept.count(), seat.status) in {(1, "s"), (0, "f")}
-    captured = SandboxCharge.objects.filter(status="captured").aggregate(
-        kept=Sum(F("amount") - F("refunded"), default=0)
-    )
-    sold = Sale.objects.aggregate(total=Sum("total", default=0))["total"]
-    posted = LedgerEntry.objects.filter(account="gateway").aggregate(kept=Sum("amount", default=0))["kept"]
-    assert captured["kept"] == sold == posted
-    assert not SandboxCharge.objects.filter(status="authorised").exists()
+    def __init__(self, end: dt.datetime, chance: random.Random) -> None:
+        self.end = end
+        self.chance = chance
+        self.told: Counter[int] = Counter()
+
+    def now(self) -> dt.datetime:
+        off = self.chance.choice((-1, 0, 1))
+        self.told[off] += 1
+        return self.end + dt.timedelta(milliseconds=off)
+
+
+@pytest.mark.parametrize("clock", ["at the deadline", "of the database"])
+def test_has_one_winner_and_conserves_money(clock: str, hold: Hold, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 200 rounds 1,000 interleavings: half are judged at T-1 ms, T or T+1 ms, half come about then by the real clock."""
+    winners: Counter[str] = Counter()
+    told: Counter[int] = Counter()
+    rounds = max(ROUNDS // 2, 4)
+    for number in range(rounds):
+        chance = random.Random(f"{clock} {number}")  # noqa: S311 the same dice in every run, no secrets
+        session = SessionFactory.create()
+        holds = [hold(session, f"{'ABCD'[n % 4]}{1 + n // 4}", buyer=uuid.uuid4()) for n in range(AT_ONCE)]
+        late = {held.pk: pay(held, "webhook_late") for held in holds[::2]}
+        with monkeypatch.context() as patch:
+            if clock == "at the deadline":
+                judge = Clock(run_out_together(holds), chance)
+                patch.setattr(allocation, "db_now", judge.now)
+                patch.setattr(reserving, "db_now", judge.now)
+                winners += outcome_of(holds, late)
+                told += judge.told
+            else:
+                run_out_soon(holds, chance)
+                winners += outcome_of(holds, late)
+    assert winners.total() == AT_ONCE * rounds
+    assert winners["expired"]
+    if told:
+        assert {"paid", "released"} <= set(winners)
+        assert set(told) == {-1, 0, 1}
     Event.objects.update(published_at=Now())
     assert audit()["findings"] == []
+
+
+def run_out_together(holds: Sequence[Reservation]) -> dt.datetime:
+    """The instant is past, so that the sweep looks at them; how each is judged says the clock."""
+    end = db_now() - dt.timedelta(seconds=1)
+    ends_at(holds, [end] * len(holds))
+    return end
+
+
+def run_out_soon(holds: Sequence[Reservation], chance: random.Random) -> None:
+    now = db_now()
+    ends_at(holds, [now + dt.timedelta(milliseconds=chance.randrange(10, 90) + n) for n in range(len(holds))])
+
+
+def ends_at(holds: Sequence[Reservation], moments: Sequence[dt.datetime]) -> None:
+    for held, moment in zip(holds, moments, strict=True):
+        Reservation.objects.filter(pk=held.pk).update(expires_at=moment)
+        Seat.objects.filter(reservation_id=held.pk).update(held_until=moment)
+
+
+def outcome_of(holds: Sequence[Reservation], late: Mapping[uuid.UUID, Payment]) -> Counter[str]:
+    """Let them race; of each hold exactly one thing came, and what the gateway, the ledger and the payments say is the same."""
+    steps = [(held, partial(step, held)) for held in holds for step in (pay_alone, sweep, release_it)]
+    steps += [(held, partial(late_money, late[held.pk])) for held in holds if held.pk in late for _copy in range(2)]
+    outcomes = race([step for _held, step in steps])
+    said: dict[uuid.UUID, list[object]] = defaultdict(list)
+    for (held, _step), outcome in zip(steps, outcomes, strict=True):
+        assert isinstance(outcome, WINS_OR_LOSES), outcome
+        said[held.pk].append(outcome)
+
+    for _sweep in range(2):
+        Payment.objects.update(changed_at=timezone.now() - dt.timedelta(minutes=2))
+        operations.sweep_payments()
+    Payment.objects.update(changed_at=timezone.now() - dt.timedelta(minutes=2))
+    expect_money_conserved()
+    return Counter(winner_of(held, said[held.pk], late.get(held.pk)) for held in holds)
+
+
+def winner_of(held: Reservation, said: list[object], late: Payment | None) -> str:
+    now = Reservation.objects.get(pk=held.pk)
+    paid_late = late is not None and Payment.objects.filter(pk=late.pk, status="captured", reservation=held).exists()
+    won = {
+        "paid": "paid" in said,
+        "late money": paid_late,
+        "released": now.status == Status.CANCELLED,
+        "expired": now.status == Status.EXPIRED,
+    }
+    (winner,) = [name for name, is_so in won.items() if is_so]
+    assert now.status == Status.CONFIRMED or winner in {"released", "expired"}
+    sales = Sale.objects.filter(buyer=held.buyer)
+    seat = Seat.objects.get(session=held.session_id, label=held.seats[0])
+    assert (sales.count(), seat.status) == ((1, "s") if winner in {"paid", "late money"} or late else (0, "f"))
+    return winner
+
+
+def expect_money_conserved() -> None:
+    taken = SandboxCharge.objects.filter(status="captured").aggregate(kept=Sum(F("amount") - F("refunded"), default=0))
+    captured = Payment.objects.filter(status="captured").aggregate(kept=Sum("amount", default=0))
+    posted = LedgerEntry.objects.filter(account="gateway").aggregate(kept=Sum("amount", default=0))
+    sold = Sale.objects.aggregate(kept=Sum("total", default=0))
+    assert taken == captured == posted == sold
+    assert not SandboxCharge.objects.filter(status="authorised").exists()
+
+
+@pytest.mark.parametrize("off", [-1, 0, 1])
+@pytest.mark.parametrize("who", ["payment", "release", "expiry"])
+def test_at_its_instant_a_hold_is_over(
+    session: Session, hold: Hold, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch, who: str, off: int
+) -> None:
+    """A millisecond before it, it isn't: each is judged by the same clock, read after the lock."""
+    held = hold(session, "A1", buyer=ana)
+    now = run_out_together([held]) + dt.timedelta(milliseconds=off)
+    monkeypatch.setattr(allocation, "db_now", lambda: now)
+    monkeypatch.setattr(reserving, "db_now", lambda: now)
+    match who:
+        case "payment" if off < 0:
+            pay_alone(held)
+        case "payment":
+            with pytest.raises(ReservationExpired):
+                pay_alone(held)
+            assert not SandboxCharge.objects.exists()
+        case "release":
+            release_it(held)
+        case "expiry":
+            assert expire_holds() == (0 if off < 0 else 1)
+    held.refresh_from_db()
+    in_time = {"payment": Status.CONFIRMED, "release": Status.CANCELLED, "expiry": Status.HELD}
+    late = {"payment": Status.HELD, "release": Status.EXPIRED, "expiry": Status.EXPIRED}
+    assert held.status == (in_time if off < 0 else late)[who]
 
 
 def test_of_fifty_payments_at_once_is_one_capture(session: Session, hold: Hold, ana: uuid.UUID) -> None:

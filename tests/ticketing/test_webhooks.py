@@ -185,6 +185,17 @@ class TestLateMoney:
         the_money_comes(silent)
         assert (silent.status, Sale.objects.count()) == ("returned", 1)
 
+    def test_goes_back_while_the_buyer_pays_otherwise_and_disturbs_nothing(
+        self, silent: Payment, held: Reservation
+    ) -> None:
+        other = operations.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok")
+        the_money_comes(silent)
+        held.refresh_from_db()
+        assert (silent.status, held.status) == ("returned", Status.PAYING)
+        operations.settle_payment(payment_id=other.pk)
+        other.refresh_from_db()
+        assert (other.status, Sale.objects.get().payment) == ("captured", other)
+
     def test_goes_back_if_the_session_is_over(self, silent: Payment, held: Reservation) -> None:
         run_out(held)
         Session.objects.update(cancelled_at=Now())
