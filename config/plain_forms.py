@@ -156,6 +156,17 @@ def release(request: Visitor, reservation_id: UUID) -> HttpResponse:
 
 @require_POST
 @never_cache
+def give_order_up(request: Visitor, order_id: UUID) -> HttpResponse:
+    return on_reservation(
+        request,
+        order_id,
+        lambda buyer: reservations.operations.release(reservation_id=order_id, buyer=buyer),
+        page="order",
+    )
+
+
+@require_POST
+@never_cache
 def pay(request: Visitor, reservation_id: UUID) -> HttpResponse:
     """Waits for the bank; the page of a reservation that is paid for leads on to its tickets."""
 
@@ -181,11 +192,13 @@ def pay(request: Visitor, reservation_id: UUID) -> HttpResponse:
     return on_reservation(request, reservation_id, act)
 
 
-def on_reservation(request: Visitor, reservation_id: UUID, act: Callable[[UUID], object]) -> HttpResponse:
-    """What `act` comes to is seen on the reservation's own page."""
+def on_reservation(
+    request: Visitor, reservation_id: UUID, act: Callable[[UUID], object], *, page: str = "reservation"
+) -> HttpResponse:
+    """What `act` comes to is seen on the reservation's own page, or the order's."""
     if request.buyer is None:
         raise Http404
-    buyer, back = request.buyer, reverse("reservation", args=[reservation_id])
+    buyer, back = request.buyer, reverse(page, args=[reservation_id])
 
     def acted() -> HttpResponse:
         act(buyer)
@@ -199,4 +212,5 @@ urlpatterns = [
     path("reservations/<uuid:reservation_id>/extend", extend, name="extend"),
     path("reservations/<uuid:reservation_id>/release", release, name="release"),
     path("reservations/<uuid:reservation_id>/pay", pay, name="pay"),
+    path("orders/<uuid:order_id>/give-up", give_order_up, name="give-order-up"),
 ]

@@ -55,9 +55,9 @@ class BuyerAPIView(APIView):
     permission_classes = [IsBuyer]
     waited = 0.0  # seconds of `Prefer: wait=N` that were granted
 
-    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Response:
         """Whoever waited is told so, whatever came of it."""
-        answer = super().finalize_response(request, response, *args, **kwargs)
+        answer: Response = super().finalize_response(request, response, *args, **kwargs)
         if self.waited:
             answer["Preference-Applied"] = f"wait={self.waited:g}"
         return answer

@@ -81,6 +81,7 @@ def body(reservation: dict[str, Any]) -> dict[str, Any]:
         "status": standing(status),
         "message": said_of(status, reason),
         "reason": reason,
+        "place_in_line": None,
         **{name: reservation[name] for name in kept},
     }
 

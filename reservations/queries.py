@@ -14,8 +14,9 @@ from django.db.models.functions import Now
 
 from reservations import claims, inbox, orders
 from reservations.claims import NoClaims
-from reservations.hold_request import ORDER_SCOPE, HoldRequest
+from reservations.hold_request import EPOCH_BITS, ORDER_SCOPE, HoldRequest
 from reservations.models import FINAL, Reservation, Status
+from sessions_app.models import Session
 
 YOUNG_SECONDS = 600  # an id this young that is found nowhere may still be on its way
 CLOCKS_APART = 60  # seconds that the machines' clocks may differ
@@ -129,6 +130,14 @@ def is_young(identity: uuid.UUID) -> bool:
 def _made_at(identity: uuid.UUID) -> float:
     """POSIX seconds, by a UUIDv7's own timestamp (RFC 9562, 5.7: 48 bits of milliseconds)."""
     return (identity.int >> 80) / 1000
+
+
+def place_in_line(*, session: uuid.UUID, arrival: int) -> int | None:
+    """How many of its session's requests are to be settled until this one is, itself included; None where that can't be told."""
+    settled = Session.objects.filter(pk=session).values_list("arrival_high", flat=True).first()
+    if settled is None or settled >> EPOCH_BITS != arrival >> EPOCH_BITS:
+        return None  # nothing of its epoch is settled, and of older ones some may wait still
+    return max(1, arrival - settled)
 
 
 def of_buyer(buyer: uuid.UUID | None = None) -> QuerySet[Reservation]:

@@ -149,6 +149,10 @@ class OrderOut(serializers.Serializer[Any]):
     seats = serializers.ListField(child=serializers.CharField())
     quantity = serializers.IntegerField()
     arrival = serializers.IntegerField(help_text="Its place in the session's order of arrival.")
+    place_in_line = serializers.IntegerField(
+        allow_null=True,
+        help_text="While it is `PENDING`, of `GET /orders/{id}`: 1 is next; null where that can't be told.",
+    )
     lines = Line(many=True)
     total = Money(allow_null=True)
     expires_at = serializers.DateTimeField(allow_null=True)
@@ -166,6 +170,7 @@ IN_LINE: dict[str, Any] = {
     "seats": [],
     "quantity": 1,
     "arrival": 1099511627777,
+    "place_in_line": None,
     "lines": [],
     "total": None,
     "expires_at": None,

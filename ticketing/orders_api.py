@@ -106,7 +106,8 @@ class OrderView(BuyerAPIView):
         },
     )
     def get(self, request: Request, order: UUID) -> Response:
-        return Response(told(as_staff_too(self.buyer, lambda owner: reservations.find(order, buyer=owner))))
+        body = told(as_staff_too(self.buyer, lambda owner: reservations.find(order, buyer=owner)))
+        return Response({**body, "place_in_line": queries.place_of(body)})
 
 
 def waiting(buyer: UUID) -> list[Body]:

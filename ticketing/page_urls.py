@@ -1,7 +1,7 @@
 from django.urls import path
 from django.views.i18n import set_language
 
-from ticketing import gate, views
+from ticketing import gate, order_pages, views
 
 urlpatterns = [
     path("sales/<uuid:sale_id>", views.sale, name="sale"),
@@ -10,6 +10,8 @@ urlpatterns = [
     path("gate", gate.sessions, name="gate"),
     path("gate/worker.js", gate.worker, name="gate-worker"),
     path("gate/<uuid:session_id>", gate.scanner, name="gate-scanner"),
+    path("orders", order_pages.orders, name="orders"),
+    path("orders/<uuid:order_id>", order_pages.order, name="order"),
     path("my-tickets", views.purchases, name="purchases"),
     path("sign-in", views.sign_in, name="sign-in"),
     path("register", views.register, name="register"),

@@ -11,6 +11,7 @@ from django.db.models import Count, Q, QuerySet
 from django.db.models.functions import Now
 
 from reservations.models import LIVE, Reservation, Status
+from reservations.queries import place_in_line
 from sessions_app.models import Seat
 from ticketing import codes
 from ticketing.models import OPEN, Payment, Refund, Sale, Ticket, TicketStatus, Transfer, User
@@ -136,6 +137,13 @@ def _listed(
 
 def as_text(moment: dt.datetime) -> str:
     return moment.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")
+
+
+def place_of(order: dict[str, Any]) -> int | None:
+    """Of an order that waits, where in line it stands, if that can be told."""
+    if order["status"] != "PENDING":
+        return None
+    return place_in_line(session=uuid.UUID(order["session"]), arrival=order["arrival"])
 
 
 def sale_body_of(sale_id: uuid.UUID | str | None) -> dict[str, Any] | None:

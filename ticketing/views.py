@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 from uuid import UUID
 
 from django.contrib import auth, messages
@@ -20,6 +21,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 import reservations.queries
 from reservations.models import FINAL, Reservation
 from reservations.operations import PaymentInProgress
+from sessions_app.models import Session
 from sessions_app.templatetags.frontrow import money
 from sessions_app.visitors import Visitor
 from ticketing import queries, refunds, transfers
@@ -128,16 +130,19 @@ def purchases(request: Visitor) -> HttpResponse:
     sales: list[Sale] = []
     given: list[Ticket] = []
     holds: list[Reservation] = []
+    waiting: list[dict[str, Any]] = []
     if request.buyer is not None:
         sales = list(queries.sales_of(request.buyer)[:LONGEST])
         given = list(queries.tickets_of(request.buyer).filter(holder=request.buyer)[:LONGEST])
         mine = reservations.queries.of_buyer(request.buyer).select_related("session__show")
+        waiting = in_line(request.buyer)
         holds = [hold for hold in mine.exclude(status__in=FINAL) if not hold.is_over_at(timezone.now())]
     upcoming = [one for one in sales if one.session.ends_at > timezone.now()]
     return render(
         request,
         "ticketing/purchases.html",
         {
+            "waiting": waiting,
             "holds": holds,
             "given": sorted(given, key=lambda one: one.session.starts_at),
             "upcoming": sorted(upcoming, key=lambda one: one.session.starts_at),
@@ -145,6 +150,17 @@ def purchases(request: Visitor) -> HttpResponse:
             "page": "purchases",
         },
     )
+
+
+def in_line(buyer: UUID) -> list[dict[str, Any]]:
+    """What the buyer asked for and nobody settled yet, orders and holds, each with its session."""
+    asked = reservations.queries.in_line(buyer)
+    sessions = Session.objects.select_related("show").in_bulk({one.session for one in asked}) if asked else {}
+    return [
+        {"id": one.id, "is_order": one.is_order, "session": sessions[one.session], "places": ", ".join(one.seats)}
+        for one in asked
+        if one.session in sessions
+    ]
 
 
 @never_cache
