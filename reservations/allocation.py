@@ -2,7 +2,7 @@
 
 Note [Why the session row is locked first]
 Every change of a session's seats, stock or reservations locks the session's row first (FOR NO KEY UPDATE, sessions by id),
-then reservations, then seats, each by id. One fixed order, so no deadlock; one holder of the row, so what is read after it is
+then reservations, then seats, then vouchers, each by id. One fixed order, so no deadlock; one holder of the row, so what is read after it is
 true until the commit, and map versions count up without a gap.
 
 Note [A key belongs to one request]
@@ -28,14 +28,15 @@ from django.db.models import F, Q, QuerySet, Sum
 from realtime.clock import db_now
 from realtime.ids import uuid7
 from realtime.rows import new_row
-from reservations import statements
+from reservations import pricing, statements
 from reservations.announcements import Announcements
 from reservations.best_available import FreeSeats
 from reservations.hall_plan import HallPlan, SeatOnPlan
 from reservations.hold_request import HoldRequest, Means
-from reservations.models import LIVE, InboxRequest, Reservation, Status
+from reservations.models import LIVE, InboxRequest, Reservation, Status, Voucher
 from reservations.queries import reservation_body
 from reservations.statements import Past, Place, lock_places
+from reservations.terms import REFUSALS, Terms, Uses, concessions_of
 from sessions_app.models import Seat, SeatStatus, Session, TicketType
 
 FREE = Means(method="free")  # what an order is paid by that costs nothing: no gateway is asked
@@ -94,6 +95,14 @@ def lock_seats(session: uuid.UUID, labels: Collection[str]) -> dict[str, Seat]:
     return {seat.label: seat for seat in rows}
 
 
+def lock_vouchers(codes: Collection[str]) -> dict[str, Voucher]:
+    """By code, those that there are; the last to be locked, since one may be for all sessions."""
+    if not codes:
+        return {}
+    rows = Voucher.objects.filter(code__in=codes).select_for_update(no_key=True).order_by("pk")
+    return {voucher.code: voucher for voucher in rows}
+
+
 def lock_shard(shard: int) -> None:
     """Until the commit nobody else drains the shard's inbox."""
     with connection.cursor() as cursor:
@@ -114,6 +123,7 @@ class _Batch:
     has: Counter[tuple[uuid.UUID, uuid.UUID]]
     cancelled: set[uuid.UUID]
     keys: dict[tuple[uuid.UUID, str, str], uuid.UUID]
+    terms: Terms
     decided: list[Reservation] = dataclasses.field(default_factory=list)
     taken: list[Place] = dataclasses.field(default_factory=list)
     stock_taken: set[uuid.UUID] = dataclasses.field(default_factory=set)
@@ -166,6 +176,7 @@ def _open(
         news=news,
         seats=seats,
         types={row.pk: row for row in statements.lock_types(sessions)},
+        terms=Terms.of(requests, vouchers=lock_vouchers({request.voucher for request in requests if request.voucher})),
         has=Counter(past.has),
         cancelled=past.cancelled,
         keys=past.keys,  # see Note [A key belongs to one request]
@@ -177,13 +188,15 @@ def _expire_in_the_way(
 ) -> None:
     """A hold that ran out is no obstacle, swept or not: end those in the way of these requests, and leave the rest to the sweep.
 
-    In the way are a wanted seat's, the buyers' `own` (they count for the limit), of a stock as many as are asked for, and all
-    that have seats where the best are asked for.
+    In the way are a wanted seat's, the buyers' `own` (they count for the limit), of a stock as many as are asked for, all that have
+    seats where the best are asked for, and those that carry a voucher that is asked for.
     """
     over = _ran_out(session, news.now)
     named = Q(pk__in=own | {place.reservation_id for place in seats.values() if place.was_held_until(news.now)})
     if any(request.best_available for request in requests):
         named |= ~Q(seats=[])
+    if codes := {request.voucher for request in requests if request.voucher}:
+        named |= Q(voucher__code__in=codes)
     ended = _expire(over.filter(named), session, news)
     places: Counter[uuid.UUID] = Counter()
     for request in requests:
@@ -258,6 +271,11 @@ def _refusal(request: HoldRequest, batch: _Batch) -> dict[str, Any]:
         return _rejected("sale_not_open")
     if batch.has[request.session, request.buyer] + request.places > session.max_per_buyer:
         return _rejected("limit_reached")
+    if request.names_terms:
+        try:
+            batch.terms.judge(request, session, now=batch.news.now)
+        except REFUSALS as refused:
+            return _rejected(refused.reason)
     return {}
 
 
@@ -279,7 +297,11 @@ def _take(request: HoldRequest, reservation: Reservation, batch: _Batch) -> dict
     if not refusal:
         reservation.status = Status.HELD
         reservation.held_at = batch.news.now
-        reservation.total = sum(line["price"]["amount"] for line in reservation.lines)
+        if request.names_terms:
+            batch.terms.put_on(reservation, request)
+        elif pricing.has_charges(session):
+            reservation.lines = pricing.priced(reservation.lines, session=session)
+        reservation.total = pricing.total_of(reservation.lines)
         if request.is_order and not reservation.total and not reservation.payment:
             reservation.payment = FREE.to_json()
         # Nobody hurries over an order that carries its payment: it may stand in line once more, for the gateway.
@@ -352,6 +374,7 @@ def _take_stock(request: HoldRequest, reservation: Reservation, batch: _Batch) -
 
 
 def _line(kind: TicketType, session: Session, seat: str | None) -> dict[str, Any]:
+    """At the type's own price; what comes on top, or off it, is `pricing`'s."""
     return {
         "seat": seat,
         "ticket_type": str(kind.pk),
@@ -515,6 +538,8 @@ def sell_again(lost: Locked, *, sale: uuid.UUID) -> tuple[Reservation, dict[str,
         return None
     if any(seat.status != SeatStatus.FREE for seat in seats.values()) or len(seats) < len(before.seats):
         return None
+    if before.voucher_id is not None and not _has_a_use_left(before):
+        return None
     if before.has_stock and not _take_stock_again(before, news):
         return None
     again = new_row(
@@ -529,6 +554,7 @@ def sell_again(lost: Locked, *, sale: uuid.UUID) -> tuple[Reservation, dict[str,
         quantity=before.quantity,
         lines=list(before.lines),
         total=before.total,
+        voucher_id=before.voucher_id,
         conflicts=[],
         sale_id=sale,
         scope=before.scope,
@@ -560,6 +586,17 @@ def _expire_holders(session: Session, seats: Collection[Seat], news: Announcemen
             seat.status = SeatStatus.FREE
 
 
+def _has_a_use_left(before: Reservation) -> bool:
+    """Of the voucher that it carried, and that came back when it ended."""
+    assert before.voucher is not None
+    (voucher,) = lock_vouchers([before.voucher.code]).values()
+    try:
+        Uses.of([voucher]).require_one_left(voucher, before.buyer)
+    except pricing.VoucherUsedUp:
+        return False
+    return True
+
+
 def _take_stock_again(before: Reservation, news: Announcements) -> bool:
     assert before.ticket_type_id is not None
     kind = next(row for row in statements.lock_types([before.session_id]) if row.pk == before.ticket_type_id)
@@ -572,9 +609,10 @@ def _take_stock_again(before: Reservation, news: Announcements) -> bool:
     return True
 
 
-def take_back(locked: Locked, *, seats: Collection[str], places: int) -> None:
-    """Somebody gave bought places back: `places` of them, numbered ones by their `seats`. They are on sale again."""
+def take_back(locked: Locked, *, seats: Collection[str], kinds: Sequence[pricing.Kind]) -> None:
+    """Somebody gave bought places back: numbered ones by their `seats`, others by what they were. They are on sale again."""
     reservation, session, news = locked.reservation, locked.session, locked.news
+    places = len(kinds)
     news.gave_back(reservation, seats=list(seats))
     if seats:
         owned = Seat.objects.of(session.pk).filter(label__in=seats, reservation_id=reservation.pk)
@@ -587,7 +625,7 @@ def take_back(locked: Locked, *, seats: Collection[str], places: int) -> None:
     reservation.lines = (
         [line for line in reservation.lines if line["seat"] not in seats]
         if seats
-        else reservation.lines[: reservation.quantity]
+        else pricing.without(reservation.lines, kinds)
     )
     _save(locked, "seats", "quantity", "lines")
     news.reservation(reservation)
@@ -646,10 +684,40 @@ def _conflicts_of_move(
 
 
 def _for_the_same(line: dict[str, Any], left: dict[str, TicketType]) -> str | None:
-    """A seat of the line's own type, whatever that costs by now; else one of another type at the line's price."""
+    """A seat of the line's own type, whatever that costs by now; else one of another type at the price it had, before what came off."""
     own = (label for label, kind in left.items() if str(kind.pk) == line["ticket_type"])
-    alike = (label for label, kind in left.items() if kind.price == line["price"]["amount"])
+    alike = (label for label, kind in left.items() if kind.price == pricing.base_of(line))
     return next(itertools.chain(own, alike), None)
+
+
+def reprice(locked: Locked, *, concessions: pricing.Choices | None, voucher: str | None) -> None:
+    """What is held costs what it costs with these, and with the session's fees as they are now.
+
+    None leaves what it has: a voucher that it carries is its own, whatever became of it since. No code at all takes it off.
+    Raises: UnknownConcession, NotAmongTheSeats, WrongConcessionCount, VoucherRefused.
+    """
+    reservation, session = locked.reservation, locked.session
+    known = concessions_of([session.pk])[session.pk]
+    seats = [line["seat"] for line in reservation.lines]
+    chosen = (
+        pricing.kept(reservation.lines, known) if concessions is None else pricing.chosen(seats, concessions, known)
+    )
+    if voucher is not None:
+        reservation.voucher = _usable(voucher, locked) if voucher else None
+    reservation.lines = pricing.priced(
+        reservation.lines, session=session, concessions=chosen, voucher=reservation.voucher
+    )
+    reservation.total = pricing.total_of(reservation.lines)
+    _save(locked, "lines", "total", "voucher")
+    locked.news.priced(reservation)
+
+
+def _usable(code: str, locked: Locked) -> Voucher:
+    """Locked, so that who comes next counts this use. Raises: VoucherRefused."""
+    reservation = locked.reservation
+    voucher = pricing.judge(lock_vouchers([code]).get(code), session=locked.session, now=locked.now)
+    Uses.of([voucher], but=reservation.pk).require_one_left(voucher, reservation.buyer)
+    return voucher
 
 
 def _seats_of(reservation: Reservation) -> QuerySet[Seat]:

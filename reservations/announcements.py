@@ -22,7 +22,7 @@ import structlog
 from realtime import events, wire
 from realtime.events import NewEvent
 from realtime.rows import as_json, execute
-from reservations import claims, metrics, orders, replies
+from reservations import claims, metrics, orders, pricing, replies
 from reservations.claims import NoClaims, Standing, Stock
 from reservations.models import LIVE, Reservation, Status
 from reservations.queries import personal_message
@@ -100,6 +100,17 @@ class Announcements:
                     event=event, session=reservation.session_id, buyer=reservation.buyer, facts=reservation.facts()
                 )
             )
+
+    def priced(self, reservation: Reservation) -> None:
+        """It has other terms, and another total; its buyer is told."""
+        self.reservation(reservation)
+        facts = {
+            **reservation.facts(),
+            "total": {"amount": reservation.total, "currency": reservation.currency},
+            "voucher": str(reservation.voucher_id) if reservation.voucher_id else None,
+            "concessions": [name for line in reservation.lines if (name := pricing.concession_of(line))],
+        }
+        self.fact("reservation.priced", reservation=reservation, facts=facts)
 
     def moved(self, reservation: Reservation, *, before: Sequence[str], to: Sequence[str]) -> None:
         """It left the seats `before` for as many others; its buyer is told, and their claims are given up."""

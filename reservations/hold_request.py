@@ -15,6 +15,7 @@ import msgspec
 EPOCH_BITS = 24
 HOLD_SCOPE = "POST /api/v1/reservations"
 ORDER_SCOPE = "POST /api/v1/orders"
+Concessions = tuple[tuple[str, str | int], ...]  # seat → concession; of unnumbered places concession → how many
 UNREADABLE = msgspec.ValidationError  # what `HoldRequest.from_json` raises for anything else
 
 
@@ -42,6 +43,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     key: str = ""
     scope: str = HOLD_SCOPE
     payment: Means | None = None
+    concessions: Concessions = ()
+    voucher: str = ""
 
     @property
     def places(self) -> int:
@@ -64,6 +67,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
         ]
         if self.payment:
             said += [self.payment.method, self.payment.token, self.payment.email]
+        if self.concessions or self.voucher:
+            said += [sorted(self.concessions), self.voucher]
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
 
 
@@ -85,6 +90,8 @@ class HoldRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     fingerprint: str = ""  # what must not change under a key; the audit knows by it what was asked for
     reply_to: str = ""  # the web process that waits for the outcome, if one does
     payment: Means | None = None
+    concessions: Concessions = ()
+    voucher: str = ""
 
     @classmethod
     def of(
@@ -113,11 +120,18 @@ class HoldRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             fingerprint=ask.fingerprint(),
             reply_to=reply_to,
             payment=ask.payment,
+            concessions=ask.concessions,
+            voucher=ask.voucher,
         )
 
     @property
     def is_order(self) -> bool:
         return self.scope == ORDER_SCOPE
+
+    @property
+    def names_terms(self) -> bool:
+        """Whether it asks for another price than its places have."""
+        return bool(self.concessions or self.voucher)
 
     @property
     def places(self) -> int:

@@ -24,7 +24,7 @@ from psycopg.errors import UniqueViolation
 
 from realtime import wire
 from realtime.clock import db_now
-from reservations import allocation, claims, inbox, metrics, orders, queries
+from reservations import allocation, claims, inbox, metrics, orders, pricing, queries
 from reservations.announcements import Announcements, tell
 from reservations.claims import NoClaims, Standing
 from reservations.hold_request import HOLD_SCOPE, ORDER_SCOPE, HoldRequest
@@ -371,6 +371,40 @@ def keep(*, reservation_id: uuid.UUID) -> None:
     assert reservation.held_at is not None
     allocation.prolong(locked, until=reservation.held_at + dt.timedelta(seconds=locked.session.max_hold_seconds))
     announce(locked.news)
+
+
+@transaction.atomic(durable=True)
+def _price(
+    *, reservation_id: uuid.UUID, buyer: uuid.UUID | None, concessions: pricing.Choices | None, voucher: str | None
+) -> dict[str, Any]:
+    locked = lock_held(reservation_id=reservation_id, buyer=buyer)
+    allocation.reprice(locked, concessions=concessions, voucher=voucher)
+    announce(locked.news)
+    return reservation_body(locked.reservation)
+
+
+def price(
+    *,
+    reservation_id: uuid.UUID,
+    buyer: uuid.UUID | None,
+    concessions: pricing.Choices | None = None,
+    voucher: str | None = None,
+) -> dict[str, Any]:
+    """What is held costs what it costs with these concessions and this voucher; None leaves what it has, "" takes a voucher off.
+
+    Raises: ReservationExpired, NotHeld, PaymentInProgress, AlreadyPaid, Reservation.DoesNotExist, queries.NotYetKnown, and what
+    `allocation.reprice` raises.
+    """
+    code = voucher and pricing.normal(voucher)
+    work = partial(_price, reservation_id=reservation_id, buyer=buyer, concessions=concessions, voucher=code)
+    try:
+        return work()
+    except pricing.VoucherUsedUp:
+        over = Reservation.objects.filter(voucher__code=code, status=Status.HELD, expires_at__lte=Now())
+        sessions = list(over.values_list("session_id", flat=True).distinct().order_by("session_id")[:EXPIRE_CHUNK])
+        if not any(_with_retries(partial(_expire_some, session, EXPIRE_CHUNK)) for session in sessions):
+            raise
+    return work()  # a hold that ran out is no obstacle, swept or not
 
 
 def lock_held(*, reservation_id: uuid.UUID, buyer: uuid.UUID | None) -> allocation.Locked:

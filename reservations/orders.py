@@ -72,6 +72,7 @@ def body(reservation: dict[str, Any]) -> dict[str, Any]:
         "arrival",
         "lines",
         "total",
+        "voucher",
         "expires_at",
         "conflicts",
         "sale",

@@ -41,6 +41,7 @@ def reservation_body(reservation: Reservation) -> dict[str, Any]:
         "arrival": reservation.arrival,
         "lines": reservation.lines,
         "total": {"amount": reservation.total, "currency": reservation.currency} if reservation.lines else None,
+        "voucher": reservation.voucher.code if reservation.voucher_id and reservation.voucher else None,
         "expires_at": _end_of_hold(reservation),
         "extensions_left": max(0, MAX_EXTENSIONS - reservation.extensions),
         "reason": reservation.reason or None,
@@ -63,6 +64,7 @@ def queued_body(request: HoldRequest) -> dict[str, Any]:
         "arrival": request.arrival,
         "lines": [],
         "total": None,
+        "voucher": request.voucher or None,
         "expires_at": None,
         "extensions_left": MAX_EXTENSIONS,
         "reason": None,
@@ -88,7 +90,7 @@ def find(reservation_id: uuid.UUID, *, buyer: uuid.UUID | None) -> dict[str, Any
 
     Raises: Reservation.DoesNotExist, NotYetKnown.
     """
-    settled = Reservation.objects.select_related("session").filter(pk=reservation_id).first()
+    settled = Reservation.objects.select_related("session", "voucher").filter(pk=reservation_id).first()
     if settled is not None:
         if buyer is not None and settled.buyer != buyer:
             raise Reservation.DoesNotExist
@@ -142,7 +144,7 @@ def place_in_line(*, session: uuid.UUID, arrival: int) -> int | None:
 
 def of_buyer(buyer: uuid.UUID | None = None) -> QuerySet[Reservation]:
     """Newest first; None: everybody's (staff)."""
-    rows = Reservation.objects.select_related("session").order_by("-id")
+    rows = Reservation.objects.select_related("session", "voucher").order_by("-id")
     return rows.filter(buyer=buyer) if buyer else rows
 
 

@@ -147,13 +147,23 @@ class Conflict(serializers.Serializer[Any]):
     reason = serializers.ChoiceField(choices=["held", "sold", "blocked"])
 
 
+class ConcessionRef(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+
+
 class Line(serializers.Serializer[Any]):
-    """One place, at the price it had when it was held."""
+    """One place. Its parts stand there where they are not nothing: `price` is `base` less `discount` plus `fee`."""
 
     seat = serializers.CharField(allow_null=True)
     ticket_type = serializers.UUIDField()
     name = serializers.CharField()
-    price = Money()
+    price = Money(help_text="What the buyer pays for it; the total is the sum of these.")
+    concession = ConcessionRef(required=False)
+    base = Money(required=False, help_text="The ticket type's price when it was held.")
+    discount = Money(required=False, help_text="What concession and voucher take off.")
+    fee = Money(required=False, help_text="The booking fee.")
+    tax = Money(required=False, help_text="Contained in `base` less `discount`; the fee has none.")
 
 
 class ReservationOut(serializers.Serializer[Any]):
@@ -168,6 +178,7 @@ class ReservationOut(serializers.Serializer[Any]):
     arrival = serializers.IntegerField(help_text="Its place in the session's order of arrival.")
     lines = Line(many=True)
     total = Money(allow_null=True)
+    voucher = serializers.CharField(allow_null=True, help_text="The code it carries.")
     expires_at = serializers.DateTimeField(allow_null=True)
     extensions_left = serializers.IntegerField()
     reason = serializers.CharField(allow_null=True)
@@ -189,6 +200,7 @@ QUEUED = OpenApiExample(
         "arrival": 1099511627777,
         "lines": [],
         "total": None,
+        "voucher": None,
         "expires_at": None,
         "extensions_left": 2,
         "reason": None,

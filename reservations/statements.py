@@ -18,20 +18,20 @@ from sessions_app.models import SeatStatus, Session, TicketType
 INSERT = """
 INSERT INTO reservations_reservation (
     id, session_id, buyer, status, arrival, seats, ticket_type_id, quantity, lines, total, held_at, expires_at, extensions,
-    reason, conflicts, duplicate_of, payment, scope, key, fingerprint, accepted_at, settled_at, changed_at
+    reason, conflicts, duplicate_of, payment, voucher_id, scope, key, fingerprint, accepted_at, settled_at, changed_at
 )
 SELECT
     id, session_id, buyer, status, arrival, seats, ticket_type_id, quantity, lines, total, held_at, expires_at, 0,
-    reason, conflicts, duplicate_of, payment, scope, key, fingerprint, accepted_at, settled_at, settled_at
+    reason, conflicts, duplicate_of, payment, voucher_id, scope, key, fingerprint, accepted_at, settled_at, settled_at
 FROM jsonb_to_recordset(%s) AS new (
     id uuid, session_id uuid, buyer uuid, status text, arrival bigint, seats text[], ticket_type_id uuid, quantity int,
     lines jsonb, total bigint, held_at timestamptz, expires_at timestamptz, reason text, conflicts jsonb, duplicate_of uuid,
-    payment jsonb, scope text, key text, fingerprint text, accepted_at timestamptz, settled_at timestamptz
+    payment jsonb, voucher_id uuid, scope text, key text, fingerprint text, accepted_at timestamptz, settled_at timestamptz
 )
 """
 COLUMNS = (
     "id", "session_id", "buyer", "status", "arrival", "seats", "ticket_type_id", "quantity", "lines", "total", "held_at",
-    "expires_at", "reason", "conflicts", "duplicate_of", "payment", "scope", "key", "fingerprint", "accepted_at", "settled_at",
+    "expires_at", "reason", "conflicts", "duplicate_of", "payment", "voucher_id", "scope", "key", "fingerprint", "accepted_at", "settled_at",
 )  # fmt: skip
 
 LOCK_SEATS = """

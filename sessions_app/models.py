@@ -9,12 +9,14 @@ from django.contrib.postgres.fields import DateTimeRangeField, RangeOperators
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import F, Func, Q
-from django.db.models.functions import Now
+from django.db.models.functions import Lower, Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from uuid6 import uuid7
 
 MAX_SEATS = 20_000  # of one hall; DESIGN's largest is an arena of 10,000
+HIGHEST_FEE = 100_000_000  # minor units a ticket; with the dearest place and its share it fits into a ticket's price
+WHOLE = 10_000  # basis points
 
 currency_code = RegexValidator(r"^[A-Z]{3}$", _("Three capital letters of ISO 4217, like BRL."))
 
@@ -146,6 +148,28 @@ class Session(models.Model):
         validators=[MaxValueValidator(525_600)],
         help_text=_("Minutes before the start until which buyers may give tickets back. Empty: never."),
     )
+    # See Note [How a price is put together] in reservations/pricing.py.
+    booking_fee = models.PositiveIntegerField(
+        _("booking fee"),
+        default=0,
+        db_default=0,
+        validators=[MaxValueValidator(HIGHEST_FEE)],
+        help_text=_("Added to the price of each ticket that costs something."),
+    )
+    booking_fee_basis_points = models.PositiveIntegerField(
+        _("booking fee in hundredths of a percent"),
+        default=0,
+        db_default=0,
+        validators=[MaxValueValidator(WHOLE)],
+        help_text=_("Of the price, and added to it as well: 750 is 7.5 percent."),
+    )
+    tax_basis_points = models.PositiveIntegerField(
+        _("tax in hundredths of a percent"),
+        default=0,
+        db_default=0,
+        validators=[MaxValueValidator(WHOLE)],
+        help_text=_("Contained in the price, and told as such: 700 is 7 percent on what is left without it."),
+    )
     map_version = models.BigIntegerField(_("map version"), default=0, editable=False)
     plan_version = models.PositiveIntegerField(_("plan version"), default=0, editable=False)
     free_seats = models.PositiveIntegerField(_("free seats"), default=0, editable=False)  # so that a diff needn't count
@@ -170,6 +194,12 @@ class Session(models.Model):
                 name="session_longest_hold_covers_a_hold",
             ),
             models.CheckConstraint(condition=Q(max_per_buyer__gte=1), name="session_sells_at_least_one_a_buyer"),
+            models.CheckConstraint(
+                condition=Q(booking_fee__lte=HIGHEST_FEE)
+                & Q(booking_fee_basis_points__lte=WHOLE)
+                & Q(tax_basis_points__lte=WHOLE),
+                name="session_fees_and_tax_are_bounded",
+            ),
             ExclusionConstraint(
                 name="session_hall_hosts_one_at_a_time",
                 expressions=[
@@ -226,6 +256,38 @@ class TicketType(models.Model):
                 condition=Q(capacity__isnull=True, available__isnull=True)
                 | Q(capacity__isnull=False, available__isnull=False),
                 name="ticket_type_stock_is_whole",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Concession(models.Model):
+    """Who pays less for a place of the session: a share off the place's own price, or a price of its own where that is lower."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    session = models.ForeignKey(Session, models.CASCADE, related_name="concessions", verbose_name=_("session"))
+    name = models.CharField(_("name"), max_length=60, help_text=_("Like “Student”."))
+    percent_off = models.PositiveSmallIntegerField(
+        _("percent off"), null=True, blank=True, validators=[MaxValueValidator(100)]
+    )
+    price = models.PositiveIntegerField(
+        _("price"), null=True, blank=True, help_text=_("In minor units; instead of percent off.")
+    )
+    note = models.CharField(_("what to show at the door"), max_length=200, blank=True)
+    position = models.PositiveIntegerField(_("order"), default=0)
+
+    class Meta:
+        verbose_name = _("concession")
+        verbose_name_plural = _("concessions")
+        ordering = ["session_id", "position", "id"]
+        constraints = [
+            models.UniqueConstraint(F("session"), Lower("name"), name="concession_name_once_a_session"),
+            models.CheckConstraint(
+                condition=Q(percent_off__isnull=False, percent_off__lte=100, price__isnull=True)
+                | Q(percent_off__isnull=True, price__isnull=False),
+                name="concession_is_a_share_or_a_price",
             ),
         ]
 

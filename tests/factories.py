@@ -8,7 +8,8 @@ from typing import Any
 import factory
 from django.utils import timezone
 
-from sessions_app.models import Hall, Seat, Session, Show, TicketType, Venue
+from reservations.models import Voucher
+from sessions_app.models import Concession, Hall, Seat, Session, Show, TicketType, Venue
 from ticketing.models import User
 
 
@@ -95,3 +96,22 @@ class StockFactory(factory.django.DjangoModelFactory[TicketType]):
     price = 9000
     capacity = 5
     available = factory.SelfAttribute("capacity")
+
+
+class ConcessionFactory(factory.django.DjangoModelFactory[Concession]):
+    class Meta:
+        model = Concession
+
+    session = factory.SubFactory(SessionFactory)
+    name = "Child"
+    percent_off = 50
+
+
+class VoucherFactory(factory.django.DjangoModelFactory[Voucher]):
+    """10 % off each place, for everybody, for good."""
+
+    class Meta:
+        model = Voucher
+
+    code = factory.Sequence(lambda n: f"VOUCHER-{n}")
+    percent_off = 10

@@ -144,7 +144,16 @@ class Ticket(models.Model):
     session = models.ForeignKey(Session, models.PROTECT, related_name="+", verbose_name=_("session"))
     seat = models.ForeignKey(Seat, models.PROTECT, null=True, related_name="+", verbose_name=_("seat"))
     ticket_type = models.ForeignKey(TicketType, models.PROTECT, related_name="+", verbose_name=_("ticket type"))
-    price = models.PositiveIntegerField(_("price"), help_text=_("In minor units."))
+    price = models.PositiveIntegerField(_("price"), help_text=_("In minor units, with the fee."))
+    fee = models.PositiveIntegerField(
+        _("booking fee"), default=0, db_default=0, help_text=_("In minor units; part of the price.")
+    )
+    tax = models.PositiveIntegerField(
+        _("tax"), default=0, db_default=0, help_text=_("In minor units; part of the price.")
+    )
+    concession = models.CharField(
+        _("concession"), max_length=60, blank=True, default="", db_default="", help_text=_("Its name when it was sold.")
+    )
     holder = models.UUIDField(
         _("passed on to"), null=True, blank=True, help_text=_("The buyer who has it now; empty: who bought it.")
     )
@@ -176,6 +185,9 @@ class Ticket(models.Model):
             models.CheckConstraint(
                 condition=Q(status="used", used_at__isnull=False) | ~Q(status="used") & Q(used_at__isnull=True),
                 name="ticket_used_has_a_time",
+            ),
+            models.CheckConstraint(
+                condition=Q(price__gte=F("fee") + F("tax")), name="ticket_price_covers_its_fee_and_tax"
             ),
         ]
 
@@ -282,6 +294,8 @@ class Refund(models.Model):
 class Account(models.TextChoices):
     GATEWAY = "gateway", _("gateway clearing")  # what the gateways owe the house
     REVENUE = "revenue", _("revenue")
+    BOOKING = "booking", _("booking fees")  # what buyers pay for booking
+    TAXES = "taxes", _("taxes")  # contained in what buyers pay, and owed to the state
     FEES = "fees", _("gateways' fees")
     REFUNDS = "refunds", _("refunds")
     OWED = "owed", _("owed to buyers")  # promised back and not yet paid, or taken for nothing

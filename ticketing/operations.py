@@ -39,7 +39,7 @@ from realtime import events
 from realtime.clock import db_now
 from realtime.events import NewEvent
 from realtime.rows import as_array, as_json, execute
-from reservations import allocation, replies
+from reservations import allocation, pricing, replies
 from reservations import operations as reserving
 from reservations.breaker import BreakerOpen
 from reservations.claims import NoClaims
@@ -367,6 +367,9 @@ def _tickets_of(sale: Sale, seats: dict[str, int]) -> list[Ticket]:
             seat_id=seats.get(line["seat"]),
             ticket_type_id=line["ticket_type"],
             price=line["price"]["amount"],
+            fee=pricing.part_of(line, "fee"),
+            tax=pricing.part_of(line, "tax"),
+            concession=pricing.concession_of(line),
         )
         for line in sale.lines
     ]
@@ -501,7 +504,11 @@ def give_places_back(locked: allocation.Locked, sale: Sale, tickets: Sequence[Ti
     Ticket.objects.filter(pk__in=[ticket.pk for ticket in tickets]).update(
         status=TicketStatus.VOID, used_at=None, used_gate=""
     )
-    allocation.take_back(locked, seats=[ticket.seat.label for ticket in tickets if ticket.seat], places=len(tickets))
+    allocation.take_back(
+        locked,
+        seats=[ticket.seat.label for ticket in tickets if ticket.seat],
+        kinds=[(ticket.price, ticket.concession) for ticket in tickets],
+    )
 
 
 # --- Money that goes back, or comes late

@@ -155,6 +155,7 @@ class OrderOut(serializers.Serializer[Any]):
     )
     lines = Line(many=True)
     total = Money(allow_null=True)
+    voucher = serializers.CharField(allow_null=True, help_text="The code it carries.")
     expires_at = serializers.DateTimeField(allow_null=True)
     conflicts = Conflict(many=True)
     sale = SaleOut(allow_null=True)
@@ -173,6 +174,7 @@ IN_LINE: dict[str, Any] = {
     "place_in_line": None,
     "lines": [],
     "total": None,
+    "voucher": None,
     "expires_at": None,
     "conflicts": [],
     "sale": None,

@@ -10,7 +10,7 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from sessions_app.models import Hall, HallSeat, Seat, Session, TicketType, shard_of
+from sessions_app.models import HIGHEST_FEE, Concession, Hall, HallSeat, Seat, Session, TicketType, shard_of
 from tests import factories
 from tests.sessions_app.conftest import Open
 
@@ -28,6 +28,9 @@ class TestSession:
             ("session_longest_hold_covers_a_hold", {"hold_seconds": 31, "max_hold_seconds": 30}),
             ("session_longest_hold_covers_a_hold", {"hold_seconds": 0}),
             ("session_sells_at_least_one_a_buyer", {"max_per_buyer": 0}),
+            ("session_fees_and_tax_are_bounded", {"booking_fee": HIGHEST_FEE + 1}),
+            ("session_fees_and_tax_are_bounded", {"booking_fee_basis_points": 10_001}),
+            ("session_fees_and_tax_are_bounded", {"tax_basis_points": 10_001}),
         ],
     )
     def test_is_held_to_its_rules_by_the_database(self, put_on: Open, constraint: str, change: dict[str, Any]) -> None:
@@ -123,3 +126,19 @@ class TestSeat:
         session = put_on()
         with refused("seat_label_once_a_session"), transaction.atomic():
             Seat.objects.filter(session=session, label="A1").update(label="A2")
+
+
+class TestConcession:
+    @pytest.mark.parametrize(
+        "change",
+        [{"percent_off": None}, {"price": 100}, {"percent_off": 101}],
+    )
+    def test_is_a_share_or_a_price(self, put_on: Open, change: dict[str, Any]) -> None:
+        concession = factories.ConcessionFactory.create(session=put_on())
+        with refused("concession_is_a_share_or_a_price"), transaction.atomic():
+            Concession.objects.filter(pk=concession.pk).update(**change)
+
+    def test_has_a_name_of_its_own(self, put_on: Open) -> None:
+        concession = factories.ConcessionFactory.create(session=put_on())
+        with refused("concession_name_once_a_session"), transaction.atomic():
+            factories.ConcessionFactory.create(session=concession.session, name="CHILD")
