@@ -1,15 +1,23 @@
-"""The Content-Security-Policy of each answer: strict everywhere, with what its scripts need in the admin."""
+"""The Content-Security-Policy of each answer: strict everywhere, with what its scripts need in the admin, and Stripe where it is on."""
 
 from __future__ import annotations
 
 from csp.constants import SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from csp.middleware import CSPMiddleware, PolicyParts
+from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 ADMIN = "/admin/"
 # The admin's theme is written in Alpine.js, which evaluates the attributes it finds, and sets styles on elements.
 OF_THE_ADMIN = {"script-src": [SELF, UNSAFE_EVAL], "style-src": [SELF, UNSAFE_INLINE]}
+
+# The card form: a script and a frame of Stripe's, in which the card's number stays; hooks shows what a bank asks.
+OF_STRIPE = {
+    "script-src": ["https://js.stripe.com"],
+    "frame-src": ["https://js.stripe.com", "https://hooks.stripe.com"],
+    "connect-src": ["https://api.stripe.com"],
+}
 
 
 class ContentSecurityMiddleware(CSPMiddleware):
@@ -19,4 +27,6 @@ class ContentSecurityMiddleware(CSPMiddleware):
         parts = super().get_policy_parts(request, response, report_only)
         if request.path_info.startswith(ADMIN):
             parts.replace = {**OF_THE_ADMIN, **(parts.replace or {})}
+        elif "stripe" in settings.PAYMENT_METHODS:
+            parts.update = {**OF_STRIPE, **(parts.update or {})}
         return parts

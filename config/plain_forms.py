@@ -20,6 +20,7 @@ from django.shortcuts import redirect
 from django.urls import path, reverse
 from django.utils.http import urlencode
 from django.utils.translation import get_language
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 from rest_framework.exceptions import ValidationError
@@ -171,6 +172,8 @@ def pay(request: Visitor, reservation_id: UUID) -> HttpResponse:
     """Waits for the bank; the page of a reservation that is paid for leads on to its tickets."""
 
     def act(buyer: UUID) -> None:
+        if request.POST.get("method") == "stripe":
+            raise ValidationError({"payment": [_("Paying by card needs JavaScript.")]})
         fields = PayFields(
             data={
                 "payment": {"method": "fake", "token": request.POST.get("token", "")},

@@ -254,13 +254,18 @@ PAYMENT_METHODS = env_list("PAYMENT_METHODS", "fake")
 SANDBOX_IN_PRODUCTION = env("SANDBOX_IN_PRODUCTION", "off") == "on"  # for a rehearsal
 SANDBOX_LATENCY_MS = env_int("SANDBOX_LATENCY_MS", 0)  # of every answer of the sandbox gateway
 STRIPE_API_KEY = env("STRIPE_API_KEY")
+STRIPE_PUBLISHABLE_KEY = env("STRIPE_PUBLISHABLE_KEY")  # for the browser
 STRIPE_WEBHOOK_SECRET = env("STRIPE_WEBHOOK_SECRET")
 STRIPE_API_URL = env("STRIPE_API_URL", "https://api.stripe.com")
 FAULT_POINT = env("FAULT_POINT")  # where a test lets a process die
 if not PAYMENT_METHODS or not set(PAYMENT_METHODS) <= {"fake", "stripe"}:
     raise ImproperlyConfigured(f"PAYMENT_METHODS must name fake, stripe or both, not {env('PAYMENT_METHODS')!r}")
-if "stripe" in PAYMENT_METHODS and not (STRIPE_API_KEY and STRIPE_WEBHOOK_SECRET):
-    raise ImproperlyConfigured("PAYMENT_METHODS names stripe: set STRIPE_API_KEY and STRIPE_WEBHOOK_SECRET")
+if "stripe" in PAYMENT_METHODS and not (STRIPE_API_KEY and STRIPE_PUBLISHABLE_KEY and STRIPE_WEBHOOK_SECRET):
+    raise ImproperlyConfigured(
+        "PAYMENT_METHODS names stripe: set STRIPE_API_KEY, STRIPE_PUBLISHABLE_KEY and STRIPE_WEBHOOK_SECRET"
+    )
+if STRIPE_PUBLISHABLE_KEY and not STRIPE_PUBLISHABLE_KEY.startswith("pk_"):
+    raise ImproperlyConfigured("STRIPE_PUBLISHABLE_KEY is shown to everybody: it must be the one that begins with pk_")
 if PRODUCTION and "fake" in PAYMENT_METHODS and not SANDBOX_IN_PRODUCTION:
     raise ImproperlyConfigured(
         "PAYMENT_METHODS names fake, the sandbox: everybody would get tickets and nobody would pay. Set it to stripe, or "

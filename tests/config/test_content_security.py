@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from django.test import Client
+from pytest_django.fixtures import Settings
 
 
 def policy(client: Client, path: str) -> str:
@@ -17,3 +18,15 @@ class TestContentSecurity:
 
     def test_is_framed_by_nobody_in_the_admin_either(self, client: Client, db: None) -> None:
         assert "frame-ancestors 'none'" in policy(client, "/admin/login/")
+
+    def test_lets_stripe_in_where_it_is_on_and_nobody_else(self, client: Client, db: None, settings: Settings) -> None:
+        assert "stripe" not in policy(client, "/")
+        settings.PAYMENT_METHODS = ["stripe"]
+        said = dict(one.strip().split(" ", 1) for one in policy(client, "/").split(";"))
+        hosts = {name: [word for word in words.split() if "://" in word] for name, words in said.items()}
+        assert {name: found for name, found in hosts.items() if found} == {
+            "script-src": ["https://js.stripe.com"],
+            "frame-src": ["https://js.stripe.com", "https://hooks.stripe.com"],
+            "connect-src": ["https://api.stripe.com"],
+        }
+        assert "stripe" not in policy(client, "/admin/login/")

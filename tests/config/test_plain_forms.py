@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.contrib.messages import get_messages
 from django.test import Client
+from pytest_django.fixtures import Settings
 
 from config import identity, throttles
 from reservations.models import Reservation, Status
@@ -106,6 +107,23 @@ class TestReservation:
         answer = client.post(f"/reservations/{held.pk}/pay", {"token": "ok", "email": "ana@example.org"}, follow=True)
         assert answer.redirect_chain[-1][0].startswith("/sales/")
         assert Reservation.objects.get().status == Status.CONFIRMED
+
+    def test_by_card_wants_a_script_and_says_so(
+        self, client: Client, guest: uuid.UUID, session: Session, hold: Hold, settings: Settings
+    ) -> None:
+        settings.PAYMENT_METHODS, settings.STRIPE_PUBLISHABLE_KEY = ["stripe"], "pk_test_1"
+        page = f"/reservations/{hold(session, 'A1', buyer=guest).pk}"
+        shown = client.get(page).content.decode()
+        assert 'data-key="pk_test_1"' in shown
+        assert "Paying by card needs JavaScript" in shown
+        assert "sandbox" not in shown
+        assert told(client.post(f"{page}/pay", {"method": "stripe"})) == "Paying by card needs JavaScript."
+        assert Reservation.objects.get().status == Status.HELD
+
+    def test_offers_nothing_of_stripe_where_it_is_off(
+        self, client: Client, guest: uuid.UUID, session: Session, hold: Hold
+    ) -> None:
+        assert "data-card" not in client.get(f"/reservations/{hold(session, 'A1', buyer=guest).pk}").content.decode()
 
     def test_wants_an_address_that_can_be_written_to(
         self, client: Client, guest: uuid.UUID, session: Session, hold: Hold

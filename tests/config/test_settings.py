@@ -13,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 SETTINGS = Path(__file__).parents[2] / "config" / "settings.py"
 PRODUCTION = {"FRONTROW_ENV": "production", "SECRET_KEY": "k" * 40, "PAYMENT_METHODS": "stripe"}
-STRIPE = {"STRIPE_API_KEY": "sk_live_1", "STRIPE_WEBHOOK_SECRET": "whsec_1"}
+STRIPE = {"STRIPE_API_KEY": "sk_live_1", "STRIPE_PUBLISHABLE_KEY": "pk_live_1", "STRIPE_WEBHOOK_SECRET": "whsec_1"}
 
 
 def settings_with(monkeypatch: pytest.MonkeyPatch, **environment: str) -> dict[str, Any]:
@@ -44,6 +44,8 @@ class TestProduction:
             ({"DATABASE_URL": "postgres://frontrow:frontrow-demo@db/frontrow"}, "DATABASE_URL carries the demo's"),
             ({"FAULT_POINT": "payment.sold"}, "FAULT_POINT is for tests"),
             ({"STRIPE_API_KEY": ""}, "set STRIPE_API_KEY"),
+            ({"STRIPE_PUBLISHABLE_KEY": ""}, "set STRIPE_API_KEY, STRIPE_PUBLISHABLE_KEY"),
+            ({"STRIPE_PUBLISHABLE_KEY": "sk_live_1"}, "begins with pk_"),
         ],
     )
     def test_refuses(self, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, str], says: str) -> None:

@@ -3,8 +3,12 @@
 
 import { post } from "../sessions_app/api.js";
 import { say } from "../sessions_app/words.js";
+import { PaymentMeans } from "./payment-means.js";
 
 /** @typedef {import("../reservations/hold-panel.js").HoldPanel} HoldPanel */
+
+/** Why it was declined, where there is more to say than that. @type {Record<string, string>} */
+const REFUSALS = { gateway_timeout: "unpaid", gateway_silent: "unpaid", authentication_required: "unasked" };
 
 let leaving = false;
 
@@ -18,6 +22,7 @@ addEventListener("pageshow", () => (leaving = false));
 
 /** @param {HTMLFormElement} form @param {HoldPanel} panel */
 export function payWith(form, panel) {
+  const means = new PaymentMeans(form);
   const button = /** @type {HTMLButtonElement} */ (form.querySelector('[type="submit"]'));
   panel.addEventListener("change", (event) => {
     const { before, now } = /** @type {CustomEvent} */ (event).detail;
@@ -28,23 +33,20 @@ export function payWith(form, panel) {
     event.preventDefault();
     const reservation = panel.reservation;
     if (!reservation || button.disabled) return;
-    const fields = new FormData(form);
-    const email = String(fields.get("email") ?? "").trim();
+    const email = String(new FormData(form).get("email") ?? "").trim();
     panel.clearMessage();
     button.disabled = true;
     button.setAttribute("aria-busy", "true");
-    const answer = await post(
-      `/reservations/${reservation.id}/pay`,
-      { payment: { method: "fake", token: String(fields.get("token")) }, ...(email && { email }) },
-      { wait: 10 },
-    );
+    const payment = await means.take();
+    const answer = payment && (await post(`/reservations/${reservation.id}/pay`, { payment, ...(email && { email }) }, { wait: 10 }));
     button.disabled = false;
     button.removeAttribute("aria-busy");
+    if (!answer) return;
     if (answer.ok && answer.body?.sale) return openSale(answer.body.sale);
     if (!answer.ok) {
       const { code, sale, detail, status, errors, reason } = answer.problem;
       if (code === "already_paid" && sale) return openSale(sale);
-      if (code === "payment_declined") panel.alert(say(["gateway_timeout", "gateway_silent"].includes(reason) ? "unpaid" : "declined"));
+      if (code === "payment_declined") panel.alert(say(REFUSALS[reason] ?? "declined"));
       else if (status === 0) panel.alert(say("no-answer"));
       else if (!["payment_in_progress", "reservation_expired"].includes(code ?? "")) panel.alert(errors?.[0]?.message ?? detail ?? say("failed"));
     }
