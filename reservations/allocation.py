@@ -28,7 +28,7 @@ from django.db.models import F, Q, QuerySet, Sum
 from realtime.clock import db_now
 from realtime.ids import uuid7
 from realtime.rows import new_row
-from reservations import pricing, statements
+from reservations import pace, pricing, statements
 from reservations.announcements import Announcements
 from reservations.best_available import FreeSeats
 from reservations.hall_plan import HallPlan, SeatOnPlan
@@ -41,6 +41,19 @@ from sessions_app.models import Seat, SeatStatus, Session, TicketType
 
 FREE = Means(method="free")  # what an order is paid by that costs nothing: no gateway is asked
 REASONS = {SeatStatus.HELD: "held", SeatStatus.SOLD: "sold", SeatStatus.BLOCKED: "blocked"}
+
+
+class ByWayOfTheInbox(Exception):
+    """New requests of these `sessions` are settled from the inbox only; nothing of the batch was written.
+
+    Note [By way of the inbox]
+    A session has a rate, or something of it waits in the inbox still: then what RabbitMQ brings is stored behind that, and only what
+    stands there is settled. So a rule that is set or dropped in the middle of a sale lets nobody overtake.
+    """
+
+    def __init__(self, sessions: Collection[uuid.UUID]) -> None:
+        super().__init__(", ".join(map(str, sessions)))
+        self.sessions = frozenset(sessions)
 
 
 class CannotMove(Exception):
@@ -131,23 +144,37 @@ class _Batch:
     free: dict[uuid.UUID, FreeSeats] = dataclasses.field(default_factory=dict)  # where the best were asked for
 
 
-def settle_batch(requests: Sequence[HoldRequest]) -> Announcements:
+def settle_batch(requests: Sequence[HoldRequest], *, from_inbox: bool = False) -> Announcements:
     """Decide all requests in order of arrival and write the outcome; whatever was settled before is only told again.
 
-    Runs in the caller's transaction.
+    Runs in the caller's transaction. Raises: ByWayOfTheInbox; pace.NotDue.
     """
     requests = sorted(
         {request.id: request for request in requests}.values(), key=lambda request: (request.session, request.arrival)
     )
     sessions = lock_sessions(request.session for request in requests)
-    past = statements.read(requests)
+    past = statements.read(requests, from_inbox=from_inbox)
     news = Announcements(now=past.now)
     new = _tell_the_settled(requests, past, news)
+    if not from_inbox:
+        _require_plain({request.session: sessions[request.session] for request in new}, past)
+    pace.spend(sessions, [request.session for request in new])
     batch = _open(new, sessions, past, news)
     for request in new:
         _decide(request, batch)
     _write(batch, requests)
     return news
+
+
+def _require_plain(sessions: Mapping[uuid.UUID, Session], past: Past) -> None:
+    """Raises: ByWayOfTheInbox."""
+    parked = [
+        identity
+        for identity, session in sessions.items()
+        if session.settle_rate is not None or identity in past.in_inbox
+    ]
+    if parked:
+        raise ByWayOfTheInbox(parked)
 
 
 def _tell_the_settled(requests: Sequence[HoldRequest], past: Past, news: Announcements) -> list[HoldRequest]:

@@ -113,8 +113,11 @@ CHECKS = [
         name="accepted_and_forgotten",
         says="an accepted request still waits in the inbox: are the worker and `relay` running? Is it poison?",
         sql=f"""
-            SELECT id AS reservation, shard, attempts, error, accepted_at FROM reservations_inboxrequest
-            WHERE accepted_at < clock_timestamp() - {PATIENCE} OR attempts >= 5 ORDER BY accepted_at
+            SELECT line.id AS reservation, shard, attempts, error, accepted_at FROM reservations_inboxrequest AS line
+            LEFT JOIN sessions_app_session AS session ON session.id::text = line.session AND session.settle_rate IS NOT NULL
+            WHERE attempts >= 5 OR accepted_at < clock_timestamp() - {PATIENCE} AND (
+                session.id IS NULL OR session.settle_full_at IS NULL OR session.settle_full_at < clock_timestamp() - {PATIENCE}
+            ) ORDER BY accepted_at
         """,  # noqa: S608 our own constant
     ),
     Check(

@@ -417,7 +417,7 @@ def build_door() -> FrontDoor:
         case "inbox":
             return FrontDoor(line=InboxLine(), fallback=None)
         case _:
-            return FrontDoor(line=InProcessLine(operations.settle), fallback=None)
+            return FrontDoor(line=InProcessLine(operations.receive), fallback=None)
 
 
 @functools.cache

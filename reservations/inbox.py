@@ -3,17 +3,40 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import msgspec
 from django.db import DataError, IntegrityError
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
+from realtime.rows import execute
+from reservations import metrics
 from reservations.hold_request import UNREADABLE, HoldRequest
 from reservations.models import InboxRequest
 
+# Jumps from session to session through the index `inbox_of_session`.
+SESSIONS_WAITING = """
+WITH RECURSIVE found AS (
+    (SELECT session FROM reservations_inboxrequest WHERE shard = %(shard)s AND attempts < 5 ORDER BY session LIMIT 1)
+    UNION ALL
+    SELECT (
+        SELECT session FROM reservations_inboxrequest
+        WHERE shard = %(shard)s AND attempts < 5 AND session > found.session ORDER BY session LIMIT 1
+    ) FROM found WHERE found.session IS NOT NULL
+)
+SELECT session FROM found WHERE session IS NOT NULL
+"""
+HEADS = """
+SELECT head.* FROM unnest(%s::text[]) AS wanted (session) CROSS JOIN LATERAL (
+    SELECT * FROM reservations_inboxrequest
+    WHERE shard = %s AND session = wanted.session AND attempts < 5 ORDER BY arrival LIMIT %s
+) AS head ORDER BY head.arrival LIMIT %s
+"""
+IN_TURNS = "SELECT id FROM sessions_app_session WHERE id = ANY(%s::uuid[]) AND settle_rate IS NOT NULL"
+NAME = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # of a session, where a request can be read
 UNSTORABLE = (DataError, IntegrityError, TypeError, ValueError)  # what a row raises that can't hold what a request says
 MAX_ATTEMPTS = 5  # a request that fails this often alone is left for a person: `manage.py dead_letters`
 
@@ -45,15 +68,45 @@ def store(requests: Sequence[HoldRequest], *, shard_for: Callable[[HoldRequest],
     )
 
 
-def waiting(shard: int, *, limit: int) -> list[Waiting]:
-    """The next requests of the shard, in order of arrival; one that can't be read is left for a person."""
+def waiting(shard: int, *, limit: int, of: Collection[str] | None = None) -> list[Waiting]:
+    """The next requests of the shard, in order of arrival; with `of`, of these sessions as their requests name them.
+
+    One that can't be read is left for a person.
+    """
+    rows = _waiting(shard).order_by("arrival")[:limit] if of is None else _heads_of(of, shard, limit)
     found = []
-    for row in InboxRequest.objects.filter(shard=shard, attempts__lt=MAX_ATTEMPTS).order_by("arrival")[:limit]:
+    for row in rows:
         try:
             found.append(Waiting(_request(row), suspected=bool(row.error)))
         except UNREADABLE as error:
             note_failure(row.pk, error=f"can't be read: {error!r}", tries=MAX_ATTEMPTS)
     return found
+
+
+def _waiting(shard: int) -> QuerySet[InboxRequest]:
+    return InboxRequest.objects.filter(shard=shard, attempts__lt=MAX_ATTEMPTS)
+
+
+def _heads_of(sessions: Collection[str], shard: int, limit: int) -> Iterable[InboxRequest]:
+    """Whatever else stands before them in the shard isn't read."""
+    return InboxRequest.objects.raw(HEADS, [list(sessions), shard, limit, limit])
+
+
+def sessions_waiting(shard: int) -> list[str]:
+    """Whose requests wait, as these name them; each is found by one step in the index, however many wait."""
+    return [session for (session,) in execute(SESSIONS_WAITING, shard=shard)]
+
+
+def in_turns(sessions: Collection[str]) -> set[str]:
+    """Those of the sessions whose requests are settled in turns of their own."""
+    named = [session for session in sessions if NAME.fullmatch(session)]
+    return {str(found) for (found,) in execute(IN_TURNS, named)}
+
+
+def count_waiting() -> int:
+    waiting = InboxRequest.objects.filter(attempts__lt=MAX_ATTEMPTS).count()
+    metrics.inbox_waiting.set(waiting)
+    return waiting
 
 
 def note_failure(request: uuid.UUID, *, error: str, tries: int = 1) -> None:

@@ -26,3 +26,17 @@ dead_letters = Gauge(
     ["place"],
     multiprocess_mode="max",
 )
+parked = Counter(
+    "frontrow_parked_total",
+    "Requests that went by way of the inbox, because their session is settled in turns or something of it waited there.",
+)
+put_off = Counter("frontrow_put_off_total", "How often a session's rate made somebody wait, by the rate.", ["rate"])
+rates = Gauge(
+    "frontrow_rate",
+    "What a session's rate is set to, a second; 0: to nothing any more.",
+    ["session", "rate"],
+    multiprocess_mode="max",
+)
+inbox_waiting = Gauge(
+    "frontrow_inbox_waiting", "Requests that wait in the inbox to be settled.", multiprocess_mode="max"
+)

@@ -7,8 +7,9 @@ from typing import Any
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
-from django.db.models import F, Q
-from django.db.models.functions import Now
+from django.db.models import F, Q, Value
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Coalesce, Now
 from django.utils.translation import gettext_lazy as _
 from uuid6 import uuid7
 
@@ -278,6 +279,13 @@ class InboxRequest(models.Model):
     attempts = models.PositiveSmallIntegerField(_("failed attempts"), default=0)
     error = models.CharField(_("last error"), max_length=200, blank=True)
     accepted_at = models.DateTimeField(_("accepted at"), db_default=Now())
+    session = models.GeneratedField(
+        expression=Coalesce(KeyTextTransform("session", "request"), Value(""), output_field=models.TextField()),
+        output_field=models.TextField(),
+        db_persist=True,
+        verbose_name=_("session"),
+        help_text=_("As the request says it; empty where it can't be read."),
+    )
 
     class Meta:
         verbose_name = _("request in the inbox")
@@ -285,6 +293,9 @@ class InboxRequest(models.Model):
         ordering = ["arrival"]
         indexes = [
             models.Index(fields=["shard", "arrival"], name="inbox_in_order"),  # The drain.
+            models.Index(
+                fields=["shard", "session", "arrival"], name="inbox_of_session", condition=Q(attempts__lt=5)
+            ),  # Which sessions wait, and a session's own turn.
             models.Index(fields=["buyer"], name="inbox_of_buyer"),  # A buyer's own list.
         ]
 

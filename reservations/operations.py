@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import structlog
+from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
 from django.db.models.functions import Now
@@ -24,13 +25,15 @@ from psycopg.errors import UniqueViolation
 
 from realtime import wire
 from realtime.clock import db_now
-from reservations import allocation, claims, inbox, metrics, orders, pricing, queries
+from reservations import allocation, claims, inbox, metrics, orders, pace, pricing, queries
+from reservations.allocation import ByWayOfTheInbox
 from reservations.announcements import Announcements, tell
 from reservations.claims import NoClaims, Standing
 from reservations.hold_request import HOLD_SCOPE, ORDER_SCOPE, HoldRequest
 from reservations.models import CancelMark, InboxRequest, Reservation, Status
+from reservations.pace import NotDue
 from reservations.queries import MAX_EXTENSIONS, reservation_body
-from sessions_app.models import Seat, Session
+from sessions_app.models import Seat, Session, shard_of
 
 log = structlog.get_logger(__name__)
 
@@ -90,12 +93,13 @@ class Poison(Exception):
 
 
 def settle(requests: Sequence[HoldRequest], *, shard: int | None = None) -> None:
-    """Bring every request to its outcome; again is harmless. With `shard`, under that shard's lock (the inbox).
+    """Bring every request to its outcome; again is harmless. With `shard`, under that shard's lock: they stand in the inbox.
 
     A batch that fails is split until those to blame stand alone. They are tried again together, after each of the usual pauses:
     however many they are, their neighbours in line wait less than a second for them.
 
-    Raises: Poison, when all the others are settled; DatabaseError or ConnectionError when no request is to blame (see `_is_to_blame`).
+    Raises: Poison, when all the others are settled; DatabaseError or ConnectionError when no request is to blame (see `_is_to_blame`);
+    ByWayOfTheInbox, NotDue.
     """
     failed = _settle_or_split(requests, shard)
     for tries, pause in enumerate(_pauses(), start=2):
@@ -113,11 +117,35 @@ def settle(requests: Sequence[HoldRequest], *, shard: int | None = None) -> None
         raise Poison(failed)
 
 
+def receive(requests: Sequence[HoldRequest]) -> None:
+    """Settle what comes out of the line; what has to goes by way of the inbox.
+
+    Raises: as `settle`.
+    """
+    left = list(requests)
+    while True:
+        try:
+            return settle(left)
+        except ByWayOfTheInbox as instead:
+            asked = [request.id for request in left if request.session in instead.sessions]
+            settled = set(Reservation.objects.filter(pk__in=asked).values_list("pk", flat=True))
+            parked = [request for request in left if request.session in instead.sessions and request.id not in settled]
+            left = [request for request in left if request not in parked]
+            _park(parked)
+
+
+def _park(requests: Sequence[HoldRequest]) -> None:
+    inbox.store(requests, shard_for=lambda request: shard_of(request.session, settings.SHARDS))
+    metrics.parked.inc(len(requests))
+    for shard in {shard_of(request.session, settings.SHARDS) for request in requests}:
+        drain_inbox(shard=shard)
+
+
 def settle_however_long(requests: Sequence[HoldRequest]) -> None:
     """Settle, and while PostgreSQL is away wait for it: the requests keep their place in line. Raises: Poison."""
     while True:
         try:
-            settle(requests)
+            receive(requests)
         except (DatabaseError, ConnectionError) as error:
             log.warning("settle.waits_for_the_database", requests=len(requests), error=repr(error))
             time.sleep(1)
@@ -148,7 +176,7 @@ NOBODYS_FAULT = frozenset({"08", "25", "28", "3D", "40", "42", "53", "55", "57",
 
 def _is_to_blame(error: Exception) -> bool:
     """Whether it is the request's own fault, so that the others need not wait for it."""
-    if isinstance(error, ConnectionError):
+    if isinstance(error, ConnectionError | NotDue | ByWayOfTheInbox):
         return False
     if isinstance(error, DatabaseError):
         state = getattr(error.__cause__, "sqlstate", None)
@@ -161,7 +189,7 @@ def _settle_once(requests: Sequence[HoldRequest], shard: int | None) -> None:
     with transaction.atomic(durable=True):
         if shard is not None:
             allocation.lock_shard(shard)
-        news = allocation.settle_batch(requests)
+        news = allocation.settle_batch(requests, from_inbox=shard is not None)
         announce(news)
     metrics.settle_seconds.observe(time.perf_counter() - started)
     metrics.settle_batch.observe(len(requests))
@@ -199,18 +227,55 @@ def _pauses() -> Iterator[float]:
 
 
 def drain_inbox(*, shard: int) -> int:
-    """Settle what waits in PostgreSQL's inbox for the shard, in order of arrival; how many."""
-    drained = 0
-    while waiting := inbox.waiting(shard, limit=DRAIN_CHUNK):
-        for suspected, some in itertools.groupby(waiting, key=lambda one: one.suspected):
-            requests = [one.request for one in some]
-            if suspected:
-                for request in requests:
-                    _settle_suspect(request, shard)
-            else:
-                _settle_from_inbox(requests, shard)
-        drained += len(waiting)
-    return drained
+    """Settle what waits in PostgreSQL's inbox for the shard, in order of arrival, and of sessions with turns what is due; how many.
+
+    A session that has nothing due any more is left to the next call, so that nobody waits here for its time to pass.
+    """
+    drained, at_rest = 0, set[str]()
+    while True:
+        sessions = inbox.sessions_waiting(shard)
+        in_turns = inbox.in_turns(sessions)
+        some = _drain_plain(shard, of=set(sessions) - in_turns if in_turns else None)
+        for session in sorted(in_turns - at_rest):
+            settled = _drain_turn(uuid.UUID(session), shard)
+            some += settled
+            if settled < DRAIN_CHUNK:
+                at_rest.add(session)
+        if not some:
+            return drained
+        drained += some
+
+
+def _drain_plain(shard: int, *, of: Collection[str] | None) -> int:
+    """A chunk of what waits, of these sessions; how many."""
+    waiting = inbox.waiting(shard, limit=DRAIN_CHUNK, of=of)
+    _settle_waiting(waiting, shard)
+    return len(waiting)
+
+
+def _settle_waiting(waiting: Sequence[inbox.Waiting], shard: int) -> None:
+    for suspected, some in itertools.groupby(waiting, key=lambda one: one.suspected):
+        requests = [one.request for one in some]
+        if suspected:
+            for request in requests:
+                _settle_suspect(request, shard)
+        else:
+            _settle_from_inbox(requests, shard)
+
+
+def _drain_turn(session: uuid.UUID, shard: int) -> int:
+    """As many of the session's requests as are due now, at most a chunk; how many."""
+    row = Session.objects.get(pk=session)
+    due = pace.due(row, db_now())
+    most = DRAIN_CHUNK if due is None else min(due, DRAIN_CHUNK)
+    waiting = inbox.waiting(shard, limit=most + 1, of=[str(session)])
+    if due is not None and len(waiting) > due:
+        metrics.put_off.labels("settle").inc()
+    try:
+        _settle_waiting(waiting[:most], shard)
+    except NotDue:  # somebody else drained meanwhile
+        return 0
+    return min(len(waiting), most)
 
 
 def drain_however_long(*, shard: int) -> None:
@@ -238,7 +303,7 @@ def _settle_suspect(request: HoldRequest, shard: int) -> None:
     inbox.note_failure(request.id, error="its process did not live to tell")
     try:
         _settle_from_inbox([request], shard)
-    except (DatabaseError, ConnectionError):
+    except (DatabaseError, ConnectionError, NotDue):
         with contextlib.suppress(DatabaseError):
             inbox.take_back_a_try(request.id)
         raise

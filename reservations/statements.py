@@ -9,11 +9,12 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
+from django.conf import settings
 
 from realtime.rows import as_array, as_json, columns, execute, rows_of, some_columns
 from reservations.hold_request import HoldRequest
 from reservations.models import Reservation, Status
-from sessions_app.models import SeatStatus, Session, TicketType
+from sessions_app.models import SeatStatus, Session, TicketType, shard_of
 
 INSERT = """
 INSERT INTO reservations_reservation (
@@ -104,7 +105,13 @@ SELECT
         GROUP BY session_id, buyer
     ) AS had),
     (SELECT coalesce(json_agg(json_build_array(buyer, scope, key, id)), '[]')::text FROM reservations_reservation
-        WHERE buyer = ANY(%(keyed)s::uuid[]) AND key = ANY(%(keys)s) AND key <> '' AND status <> 'rejected')
+        WHERE buyer = ANY(%(keyed)s::uuid[]) AND key = ANY(%(keys)s) AND key <> '' AND status <> 'rejected'),
+    ARRAY(
+        SELECT line.session FROM unnest(%(lines)s::uuid[], %(shards)s::int[]) AS line (session, shard) WHERE EXISTS (
+            SELECT FROM reservations_inboxrequest AS waiting
+            WHERE waiting.shard = line.shard AND waiting.session = line.session::text AND waiting.attempts < 5
+        )
+    )
 """
 WRITE = f"""
 WITH decided AS ({INSERT}), line AS (DELETE FROM reservations_inboxrequest WHERE id = ANY(%s::uuid[]))
@@ -182,7 +189,7 @@ class Past:
     `now` is the database's clock once their sessions were locked; `settled` were decided before; `cancelled` their buyers
     gave up in line, which is forgotten with this; `ran_out` are the sessions with holds whose time is over and that no sweep
     has ended, `overdue` by session those of them that are these buyers' own; `has` are the places that each buyer of a session holds or bought; `keys` the reservations that each used
-    idempotency key of a buyer and scope names.
+    idempotency key of a buyer and scope names; `in_inbox` are the sessions of which something waits there, unless these come from there.
     """
 
     now: dt.datetime
@@ -192,6 +199,7 @@ class Past:
     overdue: dict[uuid.UUID, set[uuid.UUID]]
     has: dict[tuple[uuid.UUID, uuid.UUID], int]
     keys: dict[tuple[uuid.UUID, str, str], uuid.UUID]
+    in_inbox: set[uuid.UUID]
 
 
 Overdue = tuple[uuid.UUID, uuid.UUID]
@@ -199,7 +207,8 @@ Had = tuple[uuid.UUID, uuid.UUID, int]
 Used = tuple[uuid.UUID, str, str, uuid.UUID]
 
 
-def read(requests: Sequence[HoldRequest]) -> Past:
+def read(requests: Sequence[HoldRequest], *, from_inbox: bool) -> Past:
+    lines = [] if from_inbox else list({request.session for request in requests})
     keyed = [request for request in requests if request.key]
     found = execute(
         READ,
@@ -208,9 +217,11 @@ def read(requests: Sequence[HoldRequest]) -> Past:
         buyers=as_array({request.buyer for request in requests}),
         keyed=as_array({request.buyer for request in keyed}),
         keys=[request.key for request in keyed],
+        lines=as_array(lines),
+        shards=[shard_of(session, settings.SHARDS) for session in lines],
     ).fetchone()
     assert found is not None
-    now, settled, cancelled, ran_out, over, has, keys = found
+    now, settled, cancelled, ran_out, over, has, keys, in_inbox = found
     overdue: dict[uuid.UUID, set[uuid.UUID]] = defaultdict(set)
     for session, reservation in msgspec.json.decode(over, type=list[Overdue]):
         overdue[session].add(reservation)
@@ -222,6 +233,7 @@ def read(requests: Sequence[HoldRequest]) -> Past:
         overdue=overdue,
         has={(session, buyer): places for session, buyer, places in msgspec.json.decode(has, type=list[Had])},
         keys={(buyer, scope, key): first for buyer, scope, key, first in msgspec.json.decode(keys, type=list[Used])},
+        in_inbox=set(in_inbox),
     )
 
 

@@ -190,6 +190,10 @@ class SessionAdmin(Undeletable, ModelAdmin):
     fieldsets = [
         (None, {"fields": ["show", "hall", "room", "starts_at", "ends_at", "on_sale_at", "cancelled_at"]}),
         (_("Rules"), {"fields": [("max_per_buyer", "hold_seconds", "max_hold_seconds"), "refund_minutes", "currency"]}),
+        (
+            _("The line"),
+            {"fields": ["settle_rate"], "description": _("Holds from the next request on, also while it sells.")},
+        ),
         (_("Behind the scenes"), {"fields": [("map_version", "created_at")], "classes": ["collapse"]}),
     ]
 

@@ -170,6 +170,16 @@ class Session(models.Model):
         validators=[MaxValueValidator(WHOLE)],
         help_text=_("Contained in the price, and told as such: 700 is 7 percent on what is left without it."),
     )
+    settle_rate = models.PositiveIntegerField(
+        _("requests settled a second"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_("The others wait in their order, and nobody needs to ask again. Empty: as fast as it goes."),
+    )
+    settle_full_at = models.DateTimeField(
+        _("settled in advance until"), null=True, editable=False
+    )  # see reservations/pace.py
     map_version = models.BigIntegerField(_("map version"), default=0, editable=False)
     plan_version = models.PositiveIntegerField(_("plan version"), default=0, editable=False)
     free_seats = models.PositiveIntegerField(_("free seats"), default=0, editable=False)  # so that a diff needn't count
@@ -199,6 +209,10 @@ class Session(models.Model):
                 & Q(booking_fee_basis_points__lte=WHOLE)
                 & Q(tax_basis_points__lte=WHOLE),
                 name="session_fees_and_tax_are_bounded",
+            ),
+            models.CheckConstraint(
+                condition=Q(settle_rate__isnull=True) | Q(settle_rate__gte=1),
+                name="session_settles_at_least_one_a_second",
             ),
             ExclusionConstraint(
                 name="session_hall_hosts_one_at_a_time",

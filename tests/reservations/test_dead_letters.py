@@ -251,7 +251,7 @@ class TestRequeue:
         request = request_for(session, "A1", buyer=ana)
         with monkeypatch.context() as broken:
             broken.setattr(operations, "FIRST_PAUSE", 0)
-            broken.setattr(allocation, "settle_batch", lambda _requests: 1 / 0)
+            broken.setattr(allocation, "settle_batch", lambda _requests, **_where: 1 / 0)
             fail(road, request)
         assert "back in line" in command("requeue", str(request.id))
         assert waiting() == []
@@ -321,7 +321,7 @@ class TestDrop:
         claims.client().set(claims.claim_key(session.pk, "A1"), str(request.id))
         with monkeypatch.context() as broken:
             broken.setattr(operations, "FIRST_PAUSE", 0)
-            broken.setattr(allocation, "settle_batch", lambda _requests: 1 / 0)
+            broken.setattr(allocation, "settle_batch", lambda _requests, **_where: 1 / 0)
             fail(road, request)
         command("drop", "--all", "--yes")
         row = Reservation.objects.get(pk=request.id)
@@ -342,7 +342,7 @@ class TestDrop:
         request = request_for(session, "A1", buyer=ana)
         with monkeypatch.context() as broken:
             broken.setattr(operations, "FIRST_PAUSE", 0)
-            broken.setattr(allocation, "settle_batch", lambda _requests: 1 / 0)
+            broken.setattr(allocation, "settle_batch", lambda _requests, **_where: 1 / 0)
             fail(road, request)
         with dead_letters.pile() as pile:
             operations.settle([request])
@@ -416,11 +416,11 @@ class TestSweep:
         dead_letters.sweep()
         settle_batch, tried = allocation.settle_batch, []
 
-        def die(requests: list[HoldRequest]) -> Any:
+        def die(requests: list[HoldRequest], **where: Any) -> Any:
             tried.append([request.id for request in requests])
             if deadly in requests:
                 raise SystemExit
-            return settle_batch(requests)
+            return settle_batch(requests, **where)
 
         monkeypatch.setattr(allocation, "settle_batch", die)
         for _life in range(5):
@@ -490,7 +490,9 @@ class TestSweep:
         dead_letters.sweep()
         with monkeypatch.context() as away:
             away.setattr(operations, "FIRST_PAUSE", 0)
-            away.setattr(allocation, "settle_batch", lambda _requests: (_ for _ in ()).throw(OperationalError))
+            away.setattr(
+                allocation, "settle_batch", lambda _requests, **_where: (_ for _ in ()).throw(OperationalError)
+            )
             for _round in range(inbox.MAX_ATTEMPTS + 1):
                 with pytest.raises(OperationalError):
                     operations.drain_inbox(shard=0)

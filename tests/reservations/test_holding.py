@@ -273,7 +273,7 @@ class TestSettling:
     def test_blames_no_request_for_what_no_request_can_help(
         self, session: Session, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch, statement: str
     ) -> None:
-        def settle_batch(_requests: object) -> None:
+        def settle_batch(_requests: object, **_where: object) -> None:
             with connection.cursor() as cursor:
                 cursor.execute(statement)
 

@@ -43,9 +43,9 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
     settle_batch = allocation.settle_batch
 
-    def noted(requests: Any) -> Announcements:
+    def noted(requests: Any, **where: Any) -> Announcements:
         sizes.append(len(requests))
-        return settle_batch(requests)
+        return settle_batch(requests, **where)
 
     monkeypatch.setattr(allocation, "settle_batch", noted)
     return sizes

@@ -16,7 +16,7 @@ from django.db import close_old_connections
 from prometheus_client import Counter, start_http_server
 
 from realtime import relay, wire
-from reservations import dead_letters
+from reservations import dead_letters, inbox, pace
 from reservations import operations as reservations
 from reservations.lines import LineDown
 from ticketing import operations as ticketing
@@ -109,6 +109,8 @@ def sweep_dead_letters() -> bool:
 
 def count_waiting() -> bool:
     relay.count_waiting()
+    inbox.count_waiting()
+    pace.tell_the_rates()
     return False
 
 
