@@ -44,10 +44,10 @@ def columns(model: type[Model]) -> str:
     return ", ".join(str(field.column) for field in model._meta.concrete_fields)
 
 
-def rows_of(model: type[Row], cursor: psycopg.Cursor[Any]) -> list[Row]:
+def rows_of(model: type[Row], rows: Iterable[Sequence[Any]]) -> list[Row]:
     """What a SELECT of `columns(model)` found."""
     names = [field.attname for field in model._meta.concrete_fields]
-    return [model.from_db(connection.alias, names, row) for row in cursor]
+    return [model.from_db(connection.alias, names, row) for row in rows]
 
 
 def some_columns(model: type[Row], values: dict[str, Any]) -> Row:

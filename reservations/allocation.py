@@ -2,7 +2,8 @@
 
 Note [Why the session row is locked first]
 Every change of a session's seats, stock or reservations locks the session's row first (FOR NO KEY UPDATE, sessions by id),
-then reservations, then seats, then vouchers, each by id. One fixed order, so no deadlock; one holder of the row, so what is read after it is
+then reservations, then seats, then ticket types, then pools, then vouchers, each by id. One
+fixed order, so no deadlock; one holder of the row, so what is read after it is
 true until the commit, and map versions count up without a gap.
 
 Note [A key belongs to one request]
@@ -23,7 +24,7 @@ from itertools import starmap
 from typing import Any
 
 from django.db import connection
-from django.db.models import F, Q, QuerySet, Sum
+from django.db.models import Q, QuerySet, Sum
 
 from realtime.clock import db_now
 from realtime.ids import uuid7
@@ -36,6 +37,7 @@ from reservations.hold_request import HoldRequest, Means
 from reservations.models import LIVE, InboxRequest, Reservation, Status, Voucher
 from reservations.queries import reservation_body
 from reservations.statements import Past, Place, lock_places
+from reservations.stock import Stock
 from reservations.terms import REFUSALS, Terms, Uses, concessions_of
 from sessions_app.models import Seat, SeatStatus, Session, TicketType
 
@@ -108,6 +110,13 @@ def lock_seats(session: uuid.UUID, labels: Collection[str]) -> dict[str, Seat]:
     return {seat.label: seat for seat in rows}
 
 
+def lock_stock(sessions: Collection[uuid.UUID]) -> Stock:
+    """The ticket types and pools of sessions that are locked."""
+    types, draws = statements.lock_types(sessions)
+    pools = statements.lock_pools(sessions) if any(draws.values()) else []
+    return Stock(types={row.pk: row for row in types}, pools={row.pk: row for row in pools}, draws=draws)
+
+
 def lock_vouchers(codes: Collection[str]) -> dict[str, Voucher]:
     """By code, those that there are; the last to be locked, since one may be for all sessions."""
     if not codes:
@@ -132,14 +141,13 @@ class _Batch:
     sessions: dict[uuid.UUID, Session]
     news: Announcements
     seats: dict[uuid.UUID, dict[str, Place]]
-    types: dict[uuid.UUID, TicketType]
+    stock: Stock
     has: Counter[tuple[uuid.UUID, uuid.UUID]]
     cancelled: set[uuid.UUID]
     keys: dict[tuple[uuid.UUID, str, str], uuid.UUID]
     terms: Terms
     decided: list[Reservation] = dataclasses.field(default_factory=list)
     taken: list[Place] = dataclasses.field(default_factory=list)
-    stock_taken: set[uuid.UUID] = dataclasses.field(default_factory=set)
     ends: list[dt.datetime] = dataclasses.field(default_factory=list)  # of the taken seats, in their order
     free: dict[uuid.UUID, FreeSeats] = dataclasses.field(default_factory=dict)  # where the best were asked for
 
@@ -202,9 +210,9 @@ def _open(
         sessions=sessions,
         news=news,
         seats=seats,
-        types={row.pk: row for row in statements.lock_types(sessions)},
+        stock=lock_stock(sessions),
         terms=Terms.of(requests, vouchers=lock_vouchers({request.voucher for request in requests if request.voucher})),
-        has=Counter(past.has),
+        has=past.has,
         cancelled=past.cancelled,
         keys=past.keys,  # see Note [A key belongs to one request]
     )
@@ -225,15 +233,25 @@ def _expire_in_the_way(
     if codes := {request.voucher for request in requests if request.voucher}:
         named |= Q(voucher__code__in=codes)
     ended = _expire(over.filter(named), session, news)
-    places: Counter[uuid.UUID] = Counter()
-    for request in requests:
-        if request.ticket_type and not request.best_available:
-            places[request.ticket_type] += request.quantity
-    for kind, number in sorted(places.items()):
-        _expire(over.filter(ticket_type=kind, seats=[])[:number], session, news)
+    _expire_in_the_way_of_stock(over, session, requests, news)
     freed = {label for reservation in ended for label in reservation.seats}
     for label in freed & seats.keys():
         seats[label].status = SeatStatus.FREE
+
+
+def _expire_in_the_way_of_stock(
+    over: QuerySet[Reservation], session: Session, requests: Sequence[HoldRequest], news: Announcements
+) -> None:
+    """Of each counter that places are asked of, as many holds as places: whoever draws on the same pool may have them."""
+    draws = statements.draws(session=session.pk) if any(request.asks_stock for request in requests) else {}
+    places: Counter[uuid.UUID] = Counter()
+    for request in requests:
+        if request.asks_stock and request.ticket_type in draws:
+            for counter in (request.ticket_type, *draws[request.ticket_type]):
+                places[counter] += request.quantity
+    for counter, number in sorted(places.items()):
+        drawing = [kind for kind, pools in draws.items() if counter in {kind, *pools}]
+        _expire(over.filter(ticket_type__in=drawing, seats=[])[:number], session, news)
 
 
 def _decide(request: HoldRequest, batch: _Batch) -> None:
@@ -244,6 +262,8 @@ def _decide(request: HoldRequest, batch: _Batch) -> None:
             setattr(reservation, name, value)
     else:
         batch.has[request.session, request.buyer] += reservation.quantity
+        if request.asks_stock and request.ticket_type:
+            batch.has[request.ticket_type, request.buyer] += reservation.quantity
     if request.key and reservation.status != Status.REJECTED:
         batch.keys[request.buyer, request.scope, request.key] = request.id
     batch.decided.append(reservation)
@@ -298,11 +318,30 @@ def _refusal(request: HoldRequest, batch: _Batch) -> dict[str, Any]:
         return _rejected("sale_not_open")
     if batch.has[request.session, request.buyer] + request.places > session.max_per_buyer:
         return _rejected("limit_reached")
+    kind = batch.stock.of(request.ticket_type) if request.asks_stock else None
+    refusal = _refusal_of(kind, request, batch) if kind else {}
+    return refusal or _refusal_of_terms(request, batch)
+
+
+def _refusal_of_terms(request: HoldRequest, batch: _Batch) -> dict[str, Any]:
     if request.names_terms:
         try:
-            batch.terms.judge(request, session, now=batch.news.now)
+            batch.terms.judge(request, batch.sessions[request.session], now=batch.news.now)
         except REFUSALS as refused:
             return _rejected(refused.reason)
+    return {}
+
+
+def _refusal_of(kind: TicketType, request: HoldRequest, batch: _Batch) -> dict[str, Any]:
+    """By the rules of the ticket type itself."""
+    if kind.is_closed_at(batch.news.now):
+        return _rejected("sale_closed")
+    if not kind.sells_at(batch.news.now):
+        return _rejected("sale_not_open")
+    if kind.max_per_order and request.places > kind.max_per_order:
+        return _rejected("too_many_seats")
+    if kind.max_per_buyer and batch.has[kind.pk, request.buyer] + request.places > kind.max_per_buyer:
+        return _rejected("limit_reached")
     return {}
 
 
@@ -352,7 +391,7 @@ def _take_seats(
         assert seat is not None
         seat.status, seat.reservation_id = SeatStatus.HELD, reservation.pk
         batch.taken.append(seat)
-        reservation.lines.append(_line(batch.types[seat.ticket_type_id], reservation.session, seat.label))
+        reservation.lines.append(_line(batch.stock.types[seat.ticket_type_id], reservation.session, seat.label))
     if reservation.session_id in batch.free:
         batch.free[reservation.session_id].take(labels)
     return {}
@@ -389,13 +428,9 @@ def _hall_plan(session: uuid.UUID, plan_version: int) -> HallPlan:
 
 
 def _take_stock(request: HoldRequest, reservation: Reservation, batch: _Batch) -> dict[str, Any]:
-    kind = batch.types.get(request.ticket_type) if request.ticket_type else None
-    if kind is None or kind.available is None or kind.available < request.quantity:
+    kind = batch.stock.of(request.ticket_type)
+    if kind is None or not batch.stock.take(kind, request.quantity):
         return _rejected("sold_out")
-    kind.available -= request.quantity
-    kind.stock_version += 1
-    batch.stock_taken.add(kind.pk)
-    batch.news.stock(kind)
     reservation.lines = [_line(kind, reservation.session, None) for _place in range(request.quantity)]
     return {}
 
@@ -412,10 +447,7 @@ def _line(kind: TicketType, session: Session, seat: str | None) -> dict[str, Any
 
 def _write(batch: _Batch, requests: Sequence[HoldRequest]) -> None:
     statements.write(batch.decided, batch.taken, batch.ends, requests)
-    if batch.stock_taken:
-        TicketType.objects.bulk_update(
-            [batch.types[kind] for kind in batch.stock_taken], ["available", "stock_version"]
-        )
+    batch.stock.write(batch.news)
     by_session: dict[uuid.UUID, dict[str, SeatStatus]] = defaultdict(dict)
     for seat in batch.taken:
         by_session[seat.session_id][seat.label] = SeatStatus.HELD
@@ -477,26 +509,29 @@ def _end(
 ) -> list[Reservation]:
     ended, labels = statements.end(session.pk, over, status=status, reason=reason, at=news.now)
     news.seats(session, "seat.released", dict.fromkeys(labels, SeatStatus.FREE))
-    _give_stock_back(ended, news)
+    _give_stock_back(session, ended, news)
     for reservation in ended:
         reservation.session = session
         news.reservation(reservation, f"reservation.{status}")
     return ended
 
 
-def _give_stock_back(reservations: Sequence[Reservation], news: Announcements) -> None:
+def _give_stock_back(session: Session, reservations: Sequence[Reservation], news: Announcements) -> None:
     places: Counter[uuid.UUID] = Counter()
     for reservation in reservations:
         if reservation.ticket_type_id and reservation.has_stock:
             places[reservation.ticket_type_id] += reservation.quantity
-    for identity, number in sorted(places.items()):
-        _add_to_stock(identity, number, news)
+    _add_to_stock(session, places, news)
 
 
-def _add_to_stock(kind: uuid.UUID, places: int, news: Announcements) -> None:
-    owned = TicketType.objects.filter(pk=kind)
-    owned.update(available=F("available") + places, stock_version=F("stock_version") + 1)
-    news.stock(owned.get())
+def _add_to_stock(session: Session, places: Mapping[uuid.UUID, int], news: Announcements) -> None:
+    """So many of each ticket type. The session is locked."""
+    if not places:
+        return
+    stock = lock_stock([session.pk])
+    for kind, number in places.items():
+        stock.give_back(kind, number)
+    stock.write(news)
 
 
 def prolong(locked: Locked, *, until: dt.datetime) -> None:
@@ -558,10 +593,7 @@ def sell_again(lost: Locked, *, sale: uuid.UUID) -> tuple[Reservation, dict[str,
         return None
     seats = lock_seats(session.pk, before.seats)
     _expire_holders(session, seats.values(), news)
-    owned = Reservation.objects.filter(session=session, buyer=before.buyer, status__in=LIVE)
-    owned = owned.exclude(status=Status.HELD, expires_at__lte=lost.now)
-    has = owned.aggregate(places=Sum("quantity", default=0))["places"]
-    if has + before.quantity > session.max_per_buyer:
+    if _places_of(_live_of(before, news)) + before.quantity > session.max_per_buyer:
         return None
     if any(seat.status != SeatStatus.FREE for seat in seats.values()) or len(seats) < len(before.seats):
         return None
@@ -625,15 +657,30 @@ def _has_a_use_left(before: Reservation) -> bool:
 
 
 def _take_stock_again(before: Reservation, news: Announcements) -> bool:
-    assert before.ticket_type_id is not None
-    kind = next(row for row in statements.lock_types([before.session_id]) if row.pk == before.ticket_type_id)
-    if kind.available is None or kind.available < before.quantity:
+    """Unless by the type's own rules nobody could have them now."""
+    stock = lock_stock([before.session_id])
+    kind = stock.of(before.ticket_type_id)
+    if kind is None or kind.is_closed_at(news.now):
         return False
-    kind.available -= before.quantity
-    kind.stock_version += 1
-    kind.save(update_fields=["available", "stock_version"])
-    news.stock(kind)
+    if kind.max_per_buyer:
+        owned = _live_of(before, news).filter(ticket_type=kind, seats=[])
+        if _places_of(owned) + before.quantity > kind.max_per_buyer:
+            return False
+    if not stock.take(kind, before.quantity):
+        return False
+    stock.write(news)
     return True
+
+
+def _live_of(before: Reservation, news: Announcements) -> QuerySet[Reservation]:
+    """What its buyer has in its session."""
+    owned = Reservation.objects.filter(session=before.session_id, buyer=before.buyer, status__in=LIVE)
+    return owned.exclude(status=Status.HELD, expires_at__lte=news.now)
+
+
+def _places_of(reservations: QuerySet[Reservation]) -> int:
+    places: int = reservations.aggregate(places=Sum("quantity", default=0))["places"]
+    return places
 
 
 def take_back(locked: Locked, *, seats: Collection[str], kinds: Sequence[pricing.Kind]) -> None:
@@ -646,7 +693,7 @@ def take_back(locked: Locked, *, seats: Collection[str], kinds: Sequence[pricing
         owned.update(status=SeatStatus.FREE, reservation_id=None)
         news.seats(session, "seat.returned", dict.fromkeys(seats, SeatStatus.FREE))
     elif reservation.ticket_type_id:
-        _add_to_stock(reservation.ticket_type_id, places, news)
+        _add_to_stock(session, {reservation.ticket_type_id: places}, news)
     reservation.seats = [label for label in reservation.seats if label not in seats]
     reservation.quantity -= places
     reservation.lines = (

@@ -22,8 +22,8 @@ import structlog
 from realtime import events, wire
 from realtime.events import NewEvent
 from realtime.rows import as_json, execute
-from reservations import claims, metrics, orders, pricing, replies
-from reservations.claims import NoClaims, Standing, Stock
+from reservations import claims, metrics, orders, pricing, replies, statements
+from reservations.claims import Counter, NoClaims, Standing, Told
 from reservations.models import LIVE, Reservation, Status
 from reservations.queries import personal_message
 from sessions_app.models import SeatStatus, Session, TicketType
@@ -58,7 +58,9 @@ class Announcements:
         self._events: list[NewEvent] = []
         self._diffs: dict[uuid.UUID, _Diff] = {}
         self._sessions: dict[uuid.UUID, Session] = {}
-        self._stock: dict[uuid.UUID, Stock] = {}
+        self._counters: dict[uuid.UUID, Told] = {}
+        self._left: dict[uuid.UUID, tuple[uuid.UUID, int]] = {}  # by ticket type: its session, and places left
+        self.draws: statements.Draws = {}  # as far as anybody looked; `record` looks up what it needs
         self._reservations: list[Reservation] = []
         self._given_up: list[Standing] = []
         self._sales: dict[uuid.UUID, dict[str, Any]] = {}
@@ -86,9 +88,13 @@ class Announcements:
         session.arrival_high = max(session.arrival_high, arrival)
         self._sessions[session.pk] = session
 
-    def stock(self, kind: TicketType) -> None:
-        assert kind.available is not None
-        self._stock[kind.pk] = Stock(kind.session_id, kind.pk, kind.stock_version, kind.available)
+    def counter(self, session: uuid.UUID, of: uuid.UUID, *, version: int, available: int) -> None:
+        """Of a ticket type or a pool, for the door."""
+        self._counters[of] = Told(session, Counter(of, version, available))
+
+    def left(self, kind: TicketType, available: int) -> None:
+        """How many of the type's unnumbered places anybody can have, for all who look."""
+        self._left[kind.pk] = kind.session_id, available
 
     def reservation(self, reservation: Reservation, event: str = "") -> None:
         """Tell its buyer; with `event`, also write that down."""
@@ -150,7 +156,15 @@ class Announcements:
         if self._sessions:
             counted = [{name: getattr(session, name) for name in COUNTED} for session in self._sessions.values()]
             execute(COUNT, as_json(counted))
+        self._look_up_draws()
         events.record_many(self._events)
+
+    def _look_up_draws(self) -> None:
+        types = {row.ticket_type_id for row in self._reservations if row.has_stock}
+        types |= {standing.ticket_type for standing in self._given_up if not standing.seats}
+        unknown = {kind for kind in types if kind is not None} - self.draws.keys()
+        if unknown:
+            self.draws |= statements.draws(types=unknown)
 
     def send(self) -> None:
         """After the commit. Never raises: what was committed stands, and each effect heals by itself."""
@@ -161,8 +175,8 @@ class Announcements:
             wire.send_diff(
                 session=session, start=diff.start, version=diff.version, changes=diff.changes, available=diff.available
             )
-        for stock in self._stock.values():
-            wire.send_stock(session=stock.session, ticket_type=stock.ticket_type, available=stock.available)
+        for ticket_type, (at, available) in self._left.items():
+            wire.send_stock(session=at, ticket_type=ticket_type, available=available)
         for reservation in self._reservations:
             message = {**personal_message(reservation), **self._sales.get(reservation.pk, {})}
             wire.send_personal(buyer=reservation.buyer, message=message)
@@ -189,7 +203,7 @@ class Announcements:
         elapsed = dt.timedelta(seconds=time.monotonic() - self._began)
         latest = {reservation.pk: reservation for reservation in self._reservations}
         standings = [*self._given_up, *(_standing(row, now=self.now + elapsed) for row in latest.values())]
-        claims.upkeep(standings, stocks=self._stock.values())
+        claims.upkeep(standings, self._counters.values(), draws=self.draws)
 
 
 class Teller:

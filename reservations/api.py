@@ -262,10 +262,21 @@ def refusal(outcome: Body) -> Exception:
         case "sale_closed":
             return front_door.SaleClosed()
         case "sale_not_open":
-            return front_door.SaleNotOpen(on_sale_at=facts_of(UUID(outcome["session"])).on_sale_at)
+            facts, kind = facts_of(UUID(outcome["session"])), outcome["ticket_type"]
+            return front_door.SaleNotOpen(on_sale_at=facts.opens_at(UUID(kind) if kind else None))
         case "limit_reached":
-            return front_door.LimitReached(limit=facts_of(UUID(outcome["session"])).max_per_buyer)
+            return front_door.LimitReached(limit=_limit_of(outcome))
+        case "too_many_seats":
+            return front_door.TooManySeats(limit=_limit_of(outcome), field="quantity")
         case "expired":
             return operations.ReservationExpired()
         case _:
             return operations.NotHeld(outcome["status"])
+
+
+def _limit_of(outcome: Body) -> int:
+    """The narrowest that was in its way: which of them it was, nobody wrote down."""
+    facts = facts_of(UUID(outcome["session"]))
+    stock = facts.stock.get(UUID(outcome["ticket_type"])) if outcome["ticket_type"] else None
+    own = (stock.max_per_order, stock.max_per_buyer) if stock else ()
+    return min([facts.max_per_buyer, *(most for most in own if most)])

@@ -50,6 +50,29 @@ CHECKS = [
         """,
     ),
     Check(
+        name="pool_differs_from_capacity",
+        says="free and taken places of a pool, by all the ticket types that draw on it, don't add up to its capacity",
+        sql="""
+            SELECT pool.id AS pool, pool.capacity, pool.available, coalesce(taken.places, 0) AS taken FROM sessions_app_pool AS pool
+            LEFT JOIN (
+                SELECT draw.pool_id, sum(owner.quantity) AS places FROM sessions_app_tickettype_pools AS draw
+                JOIN reservations_reservation AS owner ON owner.ticket_type_id = draw.tickettype_id
+                WHERE owner.status IN ('held', 'paying', 'confirmed') AND owner.seats = '{}' GROUP BY draw.pool_id
+            ) AS taken ON taken.pool_id = pool.id
+            WHERE pool.available + coalesce(taken.places, 0) <> pool.capacity
+        """,
+    ),
+    Check(
+        name="pool_of_another_session",
+        says="a ticket type draws on a pool of another session, or prices seats and draws on a pool all the same",
+        sql="""
+            SELECT kind.id AS ticket_type, kind.session_id AS session, pool.id AS pool, pool.session_id AS its_session
+            FROM sessions_app_tickettype_pools AS draw
+            JOIN sessions_app_tickettype AS kind ON kind.id = draw.tickettype_id JOIN sessions_app_pool AS pool ON pool.id = draw.pool_id
+            WHERE kind.session_id <> pool.session_id OR kind.capacity IS NULL
+        """,
+    ),
+    Check(
         name="counts_differ_from_capacity",
         says="the seats that reservations hold or bought are not the seats that are held or sold",
         sql="""
@@ -173,6 +196,16 @@ CHECKS = [
             FROM reservations_reservation AS owner JOIN sessions_app_session AS session ON session.id = owner.session_id
             WHERE owner.status IN ('held', 'paying', 'confirmed')
             GROUP BY owner.buyer, session.id HAVING sum(owner.quantity) > session.max_per_buyer
+        """,
+    ),
+    Check(
+        name="over_the_limit_of_its_type",
+        says="a buyer has more places of a ticket type than it allows",
+        sql="""
+            SELECT owner.buyer, kind.id AS ticket_type, sum(owner.quantity) AS places, kind.max_per_buyer
+            FROM reservations_reservation AS owner JOIN sessions_app_tickettype AS kind ON kind.id = owner.ticket_type_id
+            WHERE owner.status IN ('held', 'paying', 'confirmed') AND owner.seats = '{}'
+            GROUP BY owner.buyer, kind.id HAVING sum(owner.quantity) > kind.max_per_buyer
         """,
     ),
     Check(

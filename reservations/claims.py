@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import json
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -27,6 +27,10 @@ FAILURES = (redis.ConnectionError, redis.TimeoutError, BreakerOpen)
 breaker = Breaker("redis", errors=(redis.ConnectionError, redis.TimeoutError))
 
 
+Draws = Mapping[uuid.UUID, Sequence[uuid.UUID]]  # by ticket type, the pools that each of its places takes one from
+NOTHING: Draws = {}
+
+
 class NoClaims(Exception):
     """Redis can't be asked now; PostgreSQL alone decides."""
 
@@ -38,19 +42,34 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     id: uuid.UUID | None = None
     arrival: int = 0
     conflicts: dict[str, str] = {}
-    held: int = 0
+    limit: int = 0  # the one that it would exceed
     retry_ms: int = 0
     status: int = 0
     body: str = ""
 
 
+class Limit(NamedTuple):
+    """How many places a buyer may have: of one ticket type (`of`), or of the session altogether."""
+
+    most: int
+    of: uuid.UUID | None = None
+
+
+class Counter(NamedTuple):
+    """How many unnumbered places of a ticket type or a pool were left after a commit, and the version of that."""
+
+    of: uuid.UUID
+    version: int
+    available: int
+
+
 class Knock(msgspec.Struct, kw_only=True):
-    """One request at the door, before it has an arrival number."""
+    """One request at the door, before it has an arrival number. `counters`: what it draws on, its ticket type's own first."""
 
     request: HoldRequest
     claim_ms: int
-    max_per_buyer: int
-    stock: tuple[int, int] | None = None  # as PostgreSQL last said, and the version of that
+    limits: Sequence[Limit]
+    counters: Sequence[Counter] = ()
     lease_ms: int = LEASE_MS
     line: str = ""  # the one it is to stand in
     epoch: int = 0  # first arrival of a new epoch, when the counter was missing or belonged to another line
@@ -91,8 +110,9 @@ def _arrivals_key(session: uuid.UUID) -> str:
     return key("arrivals", f"{{{session}}}")
 
 
-def _mine_key(session: uuid.UUID, buyer: uuid.UUID) -> str:
-    return f"{PREFIX}:mine:{{{session}}}:{buyer}"
+def _mine_key(session: uuid.UUID, buyer: uuid.UUID, of: uuid.UUID | None = None) -> str:
+    """Of what the buyer has in the session; or of one ticket type."""
+    return f"{PREFIX}:mine:{{{session}}}:{buyer}{f':{of}' if of else ''}"
 
 
 def _asked_by_key(buyer: uuid.UUID) -> str:
@@ -103,9 +123,9 @@ def _idem_key(request: HoldRequest) -> str:
     return f"{PREFIX}:idem:{request.buyer}:{request.scope}:{request.key}"
 
 
-def stock_keys(session: uuid.UUID, ticket_type: uuid.UUID | None) -> list[str]:
-    """Of the stock, of those in line for it, and of those who hold some."""
-    return [f"{PREFIX}:{kind}:{{{session}}}:{ticket_type}" for kind in ("stock", "in-line", "holders")]
+def stock_keys(session: uuid.UUID, counter: uuid.UUID) -> list[str]:
+    """Of a ticket type's or a pool's places, of those in line for them, and of those who hold some."""
+    return [f"{PREFIX}:{kind}:{{{session}}}:{counter}" for kind in ("stock", "in-line", "holders")]
 
 
 def admit(knocks: Sequence[Knock]) -> list[Verdict]:
@@ -148,25 +168,27 @@ def _arguments(knock: Knock) -> tuple[list[str], list[str | int | bytes]]:
     request = knock.request
     keys = [
         _arrivals_key(request.session),
-        _mine_key(request.session, request.buyer),
         _idem_key(request),
-        *stock_keys(request.session, request.ticket_type),
         key("asked", request.id),
         _asked_by_key(request.buyer),
+        *(_mine_key(request.session, request.buyer, limit.of) for limit in knock.limits),
+        *(name for counter in knock.counters for name in stock_keys(request.session, counter.of)),
         *(claim_key(request.session, seat) for seat in sorted(request.seats)),
     ]
     argv: list[str | int | bytes] = [
         str(request.id),
         knock.claim_ms,
         request.places,
-        knock.max_per_buyer,
         request.fingerprint,
         knock.lease_ms if request.key else "",
-        *(knock.stock or ("", "")),
         knock.epoch or "",
         knock.floor,
         request.encoded(),
         knock.line,
+        len(knock.limits),
+        len(knock.counters),
+        *(limit.most for limit in knock.limits),
+        *(said for counter in knock.counters for said in (counter.available, counter.version)),
     ]
     return keys, argv
 
@@ -181,8 +203,8 @@ def _verdict(knock: Knock, answer: list[Any]) -> Verdict:
             )
         case ["in_flight", retry_ms]:
             return Verdict(kind="in_flight", retry_ms=int(retry_ms))
-        case ["limit", held]:
-            return Verdict(kind="limit", held=int(held))
+        case ["limit", index]:
+            return Verdict(kind="limit", limit=knock.limits[int(index) - 1].most)
         case ["taken", *lost]:
             seats = sorted(knock.request.seats)
             return Verdict(
@@ -252,12 +274,12 @@ def answer_given(requests: Iterable[tuple[HoldRequest, int, str]]) -> None:
         raise NoClaims from error
 
 
-def give_back(requests: Sequence[HoldRequest]) -> None:
+def give_back(requests: Sequence[HoldRequest], *, draws: Draws = NOTHING) -> None:
     """Nothing was accepted: free what these requests claimed, and let their buyers send the same keys anew.
 
     Raises: NoClaims.
     """
-    upkeep([Standing.of_nothing(request) for request in requests])
+    upkeep([Standing.of_nothing(request) for request in requests], draws=draws)
     try:
         with breaker:
             client().delete(
@@ -280,6 +302,12 @@ class Standing:
     ticket_type: uuid.UUID | None
     milliseconds: int | None
 
+    def counters(self, draws: Draws) -> list[uuid.UUID]:
+        """What its unnumbered places draw on: its ticket type's own stock first, then the pools."""
+        if self.ticket_type is None or self.seats:
+            return []
+        return [self.ticket_type, *draws.get(self.ticket_type, ())]
+
     @classmethod
     def of_nothing(cls, request: HoldRequest) -> Standing:
         return cls(
@@ -293,44 +321,44 @@ class Standing:
         )
 
 
-class Stock(NamedTuple):
-    """How many unnumbered places of a type are left after a commit, and the version of that."""
+class Told(NamedTuple):
+    """A counter of a session that changed."""
 
     session: uuid.UUID
-    ticket_type: uuid.UUID
-    version: int
-    available: int
+    counter: Counter
 
 
-def upkeep(standings: Sequence[Standing], stocks: Collection[Stock] = ()) -> None:
-    """Bring Redis to what PostgreSQL committed; a flushed Redis heals here by itself.
+def upkeep(standings: Sequence[Standing], told: Collection[Told] = (), *, draws: Draws = NOTHING) -> None:
+    """Bring Redis to what PostgreSQL committed; a flushed Redis heals here by itself. `draws`: by ticket type, which pools.
 
     Raises: NoClaims.
     """
-    if not standings and not stocks:
+    if not standings and not told:
         return
     try:
         with breaker:
-            _upkeep(standings, stocks)
+            _upkeep(standings, told, draws)
     except FAILURES as error:
         raise NoClaims from error
 
 
-def _upkeep(standings: Sequence[Standing], stocks: Collection[Stock]) -> None:
+def _upkeep(standings: Sequence[Standing], told: Collection[Told], draws: Draws) -> None:
     keys: list[str] = []
     said = []
     for standing in standings:
-        keys.extend(claim_key(standing.session, seat) for seat in standing.seats)
-        keys.append(_mine_key(standing.session, standing.buyer))
         identity = str(standing.reservation)
         value = f"s:{identity}" if standing.milliseconds is None else identity
         milliseconds = SOLD_MS if standing.milliseconds is None else standing.milliseconds
-        waits = standing.ticket_type is not None and not standing.seats
-        if waits:
-            keys.extend(stock_keys(standing.session, standing.ticket_type))
-        said.append([identity, len(standing.seats), f"{identity}:{standing.places}", value, milliseconds, waits])
-    keys.extend(stock_keys(stock.session, stock.ticket_type)[0] for stock in stocks)
-    left = [[stock.version, stock.available] for stock in stocks]
+        counters = standing.counters(draws)
+        limits = [None, *counters[:1]]
+        keys.extend(claim_key(standing.session, seat) for seat in standing.seats)
+        keys.extend(_mine_key(standing.session, standing.buyer, of) for of in limits)
+        for counter in counters:
+            keys.extend(stock_keys(standing.session, counter))
+        member = f"{identity}:{standing.places}"
+        said.append([identity, len(standing.seats), member, value, milliseconds, len(limits), len(counters)])
+    keys.extend(stock_keys(session, counter.of)[0] for session, counter in told)
+    left = [[counter.version, counter.available] for _session, counter in told]
     script("upkeep")(keys=keys, args=[msgspec.json.encode(said), msgspec.json.encode(left)])
 
 

@@ -42,10 +42,10 @@ from django.db import connection
 
 from realtime.ids import uuid7
 from reservations import claims, metrics, operations, replies
-from reservations.claims import Knock, NoClaims, Verdict
+from reservations.claims import Knock, Limit, NoClaims, Verdict
 from reservations.hold_request import EPOCH_BITS, Ask, HoldRequest
 from reservations.lines import InboxLine, InProcessLine, Line, LineDown, RabbitLine, by_shard
-from reservations.sale_facts import SaleFacts, facts_of
+from reservations.sale_facts import SaleFacts, StockFacts, facts_of
 
 log = structlog.get_logger(__name__)
 
@@ -73,19 +73,19 @@ class SaleNotOpen(Exception):
 
 
 class SaleClosed(Exception):
-    """It started, or was cancelled."""
+    """The session started or was cancelled, or the ticket type's own sale is over."""
 
 
 @dataclasses.dataclass(eq=False)
 class LimitReached(Exception):
-    """With what the buyer already holds or bought it would be more than the session allows."""
+    """With what the buyer already holds or bought it would be more than the session or the ticket type allows."""
 
     limit: int
 
 
 @dataclasses.dataclass(eq=False)
 class TooManySeats(Exception):
-    """One request for more than the session allows a buyer. `field` is what asked for them."""
+    """One request for more than the session or the ticket type allows. `field` is what asked for them."""
 
     limit: int
     field: str = "seats"
@@ -179,7 +179,7 @@ def _refuse_nonsense(ask: Ask, facts: SaleFacts) -> None:
     if facts.cancelled or facts.starts_at <= now:
         raise SaleClosed
     if facts.on_sale_at is not None and facts.on_sale_at > now:
-        raise SaleNotOpen(on_sale_at=facts.on_sale_at)
+        raise SaleNotOpen(on_sale_at=facts.opens_at(ask.ticket_type if ask.asks_stock else None))
     if len(set(ask.seats)) < len(ask.seats):
         raise DuplicateSeat(seats=[seat for seat, times in Counter(ask.seats).items() if times > 1])
     if ask.places < 1:
@@ -190,6 +190,19 @@ def _refuse_nonsense(ask: Ask, facts: SaleFacts) -> None:
         raise UnknownSeat(seats=unknown)
     if ask.ticket_type and ask.ticket_type not in (facts.ticket_types if ask.best_available else facts.stock):
         raise UnknownTicketType
+    if ask.asks_stock and ask.ticket_type:
+        _refuse_by_its_rules(ask, facts.stock[ask.ticket_type], now)
+
+
+def _refuse_by_its_rules(ask: Ask, stock: StockFacts, now: dt.datetime) -> None:
+    """The ticket type's own, which may be narrower than the session's."""
+    if stock.sells_until is not None and stock.sells_until <= now:
+        raise SaleClosed
+    if stock.sells_from is not None and stock.sells_from > now:
+        raise SaleNotOpen(on_sale_at=stock.sells_from)
+    most = min((most for most in (stock.max_per_order, stock.max_per_buyer) if most), default=ask.places)
+    if ask.places > most:
+        raise TooManySeats(limit=most, field=ask.counted_by)
 
 
 def _through_the_door(request: HoldRequest, facts: SaleFacts, *, wait: float) -> Admission:
@@ -223,11 +236,15 @@ class FrontDoor:
         threading.Thread(target=self._serve_for_ever, name="front-door", daemon=True).start()
 
     def submit(self, request: HoldRequest, facts: SaleFacts, *, wait: float) -> Admission:
+        stock = facts.stock.get(request.ticket_type) if request.ticket_type and request.asks_stock else None
+        limits = [Limit(facts.max_per_buyer)]
+        if stock and stock.max_per_buyer:
+            limits.append(Limit(stock.max_per_buyer, request.ticket_type))
         knock = Knock(
             request=request,
             claim_ms=facts.hold_seconds * 1000,
-            max_per_buyer=facts.max_per_buyer,
-            stock=facts.stock.get(request.ticket_type) if request.ticket_type and not request.best_available else None,
+            limits=limits,
+            counters=stock.counters if stock else (),
             lease_ms=claims.LEASE_MS + int(wait * 1000),
         )
         entry = Entry(knock, wait)
@@ -337,7 +354,7 @@ class FrontDoor:
             case "mismatch":
                 self._refuse(entry, IdempotencyMismatch())
             case "limit":
-                self._refuse(entry, LimitReached(limit=entry.knock.max_per_buyer))
+                self._refuse(entry, LimitReached(limit=verdict.limit))
             case "taken":
                 self._refuse(entry, SeatsUnavailable(conflicts=verdict.conflicts))
             case "sold_out":
@@ -398,9 +415,18 @@ class FrontDoor:
         if not entries:
             return
         with contextlib.suppress(NoClaims):
-            claims.give_back([entry.request for entry in entries])
+            claims.give_back([entry.request for entry in entries], draws=_draws_of(entries))
         for entry in entries:
             self._refuse(entry, error)
+
+
+def _draws_of(entries: Sequence[Entry]) -> claims.Draws:
+    """As they were claimed."""
+    return {
+        entry.request.ticket_type: [counter.of for counter in entry.knock.counters[1:]]
+        for entry in entries
+        if entry.request.ticket_type and entry.knock.counters
+    }
 
 
 def next_epoch() -> int:

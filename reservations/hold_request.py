@@ -47,6 +47,11 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     voucher: str = ""
 
     @property
+    def asks_stock(self) -> bool:
+        """Whether it is for places without a number."""
+        return self.ticket_type is not None and not self.best_available
+
+    @property
     def places(self) -> int:
         return len(self.seats) or self.quantity
 
@@ -132,6 +137,11 @@ class HoldRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     def names_terms(self) -> bool:
         """Whether it asks for another price than its places have."""
         return bool(self.concessions or self.voucher)
+
+    @property
+    def asks_stock(self) -> bool:
+        """Whether it is for places without a number."""
+        return self.ticket_type is not None and not self.best_available
 
     @property
     def places(self) -> int:

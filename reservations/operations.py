@@ -25,7 +25,7 @@ from psycopg.errors import UniqueViolation
 
 from realtime import wire
 from realtime.clock import db_now
-from reservations import allocation, claims, inbox, metrics, orders, pace, pricing, queries
+from reservations import allocation, claims, inbox, metrics, orders, pace, pricing, queries, statements
 from reservations.allocation import ByWayOfTheInbox
 from reservations.announcements import Announcements, tell
 from reservations.claims import NoClaims, Standing
@@ -403,7 +403,10 @@ def _lock_or_mark(reservation_id: uuid.UUID, buyer: uuid.UUID | None) -> allocat
 def _give_back(request: HoldRequest) -> None:
     """What it claimed is free for the next one; it may be asked for still. While Redis is away that is decided without claims."""
     with contextlib.suppress(NoClaims):
-        claims.upkeep([Standing.of_nothing(request)])
+        claims.upkeep(
+            [Standing.of_nothing(request)],
+            draws=statements.draws(types=[request.ticket_type] if request.ticket_type else []),
+        )
 
 
 @transaction.atomic(durable=True)

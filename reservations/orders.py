@@ -34,6 +34,7 @@ FAILURES = {
     "sold_out": _("Sold out: not that many places were left."),
     "seats_unavailable": _("Somebody was faster: some of the seats are taken."),
     "limit_reached": _("With what you already have it would be more than one buyer may have."),
+    "too_many_seats": _("More places than one order may have."),
     "sale_closed": _("The sale was over."),
     "sale_not_open": _("The sale had not begun."),
     "payment_declined": _("The payment was declined; nothing was charged and the places were given back."),

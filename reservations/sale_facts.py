@@ -7,12 +7,15 @@ import datetime as dt
 import threading
 import time
 import uuid
+from collections.abc import Sequence
 
 import structlog
 from django.db import Error as DatabaseError
 from django.db import connection
 
-from sessions_app.models import Seat, Session, TicketType
+from reservations import statements
+from reservations.claims import Counter
+from sessions_app.models import Pool, Seat, Session, TicketType
 
 log = structlog.get_logger(__name__)
 
@@ -30,8 +33,19 @@ class FactsUnavailable(Exception):
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class StockFacts:
+    """A ticket type of unnumbered places and its own rules. `counters`: what is left of it and of each of its pools, as last read."""
+
+    counters: tuple[Counter, ...]
+    sells_from: dt.datetime | None = None
+    sells_until: dt.datetime | None = None
+    max_per_order: int | None = None
+    max_per_buyer: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SaleFacts:
-    """`ahead`: the database's clock minus this machine's, in seconds; `stock`: per ticket type the places left, as last read, and the version of that."""
+    """`ahead`: the database's clock minus this machine's, in seconds."""
 
     session: uuid.UUID
     on_sale_at: dt.datetime | None
@@ -42,12 +56,17 @@ class SaleFacts:
     plan_version: int
     labels: frozenset[str]
     ticket_types: frozenset[uuid.UUID]
-    stock: dict[uuid.UUID, tuple[int, int]]
+    stock: dict[uuid.UUID, StockFacts]
     ahead: float
     read_at: float
 
     def now(self) -> dt.datetime:
         return dt.datetime.now(dt.UTC) + dt.timedelta(seconds=self.ahead)
+
+    def opens_at(self, ticket_type: uuid.UUID | None) -> dt.datetime | None:
+        """When the sale of the type begins, or where it has no time of its own that of the session; None: it has begun."""
+        own = self.stock[ticket_type].sells_from if ticket_type in self.stock else None
+        return max((moment for moment in (self.on_sale_at, own) if moment), default=None)
 
 
 _known: dict[uuid.UUID, SaleFacts] = {}
@@ -103,7 +122,7 @@ def _read(session: uuid.UUID, known: SaleFacts | None) -> SaleFacts | None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
         ahead = (cursor.fetchone()[0] - asked_at).total_seconds()
-    types = list(TicketType.objects.filter(session_id=session).values_list("id", "available", "stock_version"))
+    types = list(TicketType.objects.filter(session_id=session))
     if known and known.plan_version == row.plan_version:
         labels = known.labels
     else:
@@ -117,11 +136,35 @@ def _read(session: uuid.UUID, known: SaleFacts | None) -> SaleFacts | None:
         max_per_buyer=row.max_per_buyer,
         plan_version=row.plan_version,
         labels=labels,
-        ticket_types=frozenset(identity for identity, _available, _version in types),
-        stock={identity: (available, version) for identity, available, version in types if available is not None},
+        ticket_types=frozenset(kind.pk for kind in types),
+        stock=_stock(session, [kind for kind in types if kind.capacity is not None]),
         ahead=ahead,
         read_at=time.monotonic(),
     )
+
+
+def _stock(session: uuid.UUID, types: Sequence[TicketType]) -> dict[uuid.UUID, StockFacts]:
+    if not types:
+        return {}
+    draws = statements.draws(session=session)
+    pools = {pool.pk: pool for pool in Pool.objects.filter(session_id=session)} if any(draws.values()) else {}
+    return {
+        kind.pk: StockFacts(
+            counters=(
+                Counter(kind.pk, kind.stock_version, kind.available or 0),
+                *(
+                    Counter(pool, pools[pool].version, pools[pool].available)
+                    for pool in draws.get(kind.pk, ())
+                    if pool in pools
+                ),
+            ),
+            sells_from=kind.sells_from,
+            sells_until=kind.sells_until,
+            max_per_order=kind.max_per_order,
+            max_per_buyer=kind.max_per_buyer,
+        )
+        for kind in types
+    }
 
 
 def session_of(ticket_type: uuid.UUID) -> uuid.UUID | None:

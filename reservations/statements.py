@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import uuid
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
@@ -14,7 +14,7 @@ from django.conf import settings
 from realtime.rows import as_array, as_json, columns, execute, rows_of, some_columns
 from reservations.hold_request import HoldRequest
 from reservations.models import Reservation, Status
-from sessions_app.models import SeatStatus, Session, TicketType, shard_of
+from sessions_app.models import Pool, SeatStatus, Session, TicketType, shard_of
 
 INSERT = """
 INSERT INTO reservations_reservation (
@@ -80,9 +80,18 @@ RETURNING seat.reservation_id, seat.label, seat.id
 LOCK_SESSIONS = f"""
 SELECT {columns(Session)} FROM sessions_app_session WHERE id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE
 """  # noqa: S608 our own columns
+DRAWS_ON = "ARRAY(SELECT pool_id FROM sessions_app_tickettype_pools WHERE tickettype_id = kind.id ORDER BY pool_id)"
 LOCK_TYPES = f"""
-SELECT {columns(TicketType)} FROM sessions_app_tickettype WHERE session_id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE
+SELECT {DRAWS_ON}, {columns(TicketType)} FROM sessions_app_tickettype AS kind
+WHERE session_id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE
 """  # noqa: S608 our own columns
+LOCK_POOLS = f"""
+SELECT {columns(Pool)} FROM sessions_app_pool WHERE session_id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE
+"""  # noqa: S608 our own columns
+DRAWS = f"""
+SELECT id, {DRAWS_ON} FROM sessions_app_tickettype AS kind
+WHERE capacity IS NOT NULL AND (session_id = %s OR id = ANY(%s::uuid[]))
+"""  # noqa: S608 our own constant
 READ = """
 WITH marks AS (DELETE FROM reservations_cancelmark WHERE id = ANY(%(ids)s::uuid[]) RETURNING id)
 SELECT
@@ -97,12 +106,13 @@ SELECT
     (SELECT coalesce(json_agg(json_build_array(session_id, id)), '[]')::text FROM reservations_reservation
         WHERE session_id = ANY(%(sessions)s::uuid[]) AND buyer = ANY(%(buyers)s::uuid[])
             AND status = 'held' AND expires_at <= statement_timestamp()),
-    (SELECT coalesce(json_agg(json_build_array(session_id, buyer, places)), '[]')::text FROM (
-        SELECT session_id, buyer, sum(quantity) AS places FROM reservations_reservation
+    (SELECT coalesce(json_agg(json_build_array(session_id, buyer, stock, places)), '[]')::text FROM (
+        SELECT session_id, buyer, CASE WHEN seats = '{}' THEN ticket_type_id END AS stock, sum(quantity) AS places
+        FROM reservations_reservation
         WHERE session_id = ANY(%(sessions)s::uuid[]) AND buyer = ANY(%(buyers)s::uuid[])
             AND status IN ('held', 'paying', 'confirmed')
             AND NOT (status = 'held' AND expires_at <= statement_timestamp())
-        GROUP BY session_id, buyer
+        GROUP BY session_id, buyer, stock
     ) AS had),
     (SELECT coalesce(json_agg(json_build_array(buyer, scope, key, id)), '[]')::text FROM reservations_reservation
         WHERE buyer = ANY(%(keyed)s::uuid[]) AND key = ANY(%(keys)s) AND key <> '' AND status <> 'rejected'),
@@ -117,6 +127,11 @@ WRITE = f"""
 WITH decided AS ({INSERT}), line AS (DELETE FROM reservations_inboxrequest WHERE id = ANY(%s::uuid[]))
 {HOLD_SEATS}
 """  # noqa: S608 our own constants
+
+
+Draws = dict[
+    uuid.UUID, tuple[uuid.UUID, ...]
+]  # by ticket type with a stock: the pools that each of its places takes one from
 
 
 @dataclasses.dataclass(slots=True)
@@ -149,8 +164,20 @@ def lock_sessions(sessions: Iterable[uuid.UUID]) -> list[Session]:
     return rows_of(Session, execute(LOCK_SESSIONS, as_array(sessions)))
 
 
-def lock_types(sessions: Iterable[uuid.UUID]) -> list[TicketType]:
-    return rows_of(TicketType, execute(LOCK_TYPES, as_array(sessions)))
+def lock_types(sessions: Iterable[uuid.UUID]) -> tuple[list[TicketType], Draws]:
+    """All of the sessions' types; and what each draws on that has a stock."""
+    rows = execute(LOCK_TYPES, as_array(sessions)).fetchall()
+    types = rows_of(TicketType, [row[1:] for row in rows])
+    return types, {kind.pk: tuple(row[0]) for kind, row in zip(types, rows, strict=True) if kind.capacity is not None}
+
+
+def lock_pools(sessions: Iterable[uuid.UUID]) -> list[Pool]:
+    return rows_of(Pool, execute(LOCK_POOLS, as_array(sessions)))
+
+
+def draws(*, session: uuid.UUID | None = None, types: Iterable[uuid.UUID] = ()) -> Draws:
+    """Of a session's stocks, or of these types."""
+    return {kind: tuple(pools) for kind, pools in execute(DRAWS, session, as_array(types))}
 
 
 def _own_seats(reservations: Iterable[Reservation]) -> str:
@@ -188,8 +215,9 @@ class Past:
 
     `now` is the database's clock once their sessions were locked; `settled` were decided before; `cancelled` their buyers
     gave up in line, which is forgotten with this; `ran_out` are the sessions with holds whose time is over and that no sweep
-    has ended, `overdue` by session those of them that are these buyers' own; `has` are the places that each buyer of a session holds or bought; `keys` the reservations that each used
-    idempotency key of a buyer and scope names; `in_inbox` are the sessions of which something waits there, unless these come from there.
+    has ended, `overdue` by session those of them that are these buyers' own; `has` are the places that each buyer holds or bought of a
+    session, and without a number of a ticket type; `keys` the reservations that each used idempotency key of a buyer and scope names; `in_inbox` are the
+    sessions of which something waits there, unless these come from there.
     """
 
     now: dt.datetime
@@ -197,13 +225,13 @@ class Past:
     cancelled: set[uuid.UUID]
     ran_out: set[uuid.UUID]
     overdue: dict[uuid.UUID, set[uuid.UUID]]
-    has: dict[tuple[uuid.UUID, uuid.UUID], int]
+    has: Counter[tuple[uuid.UUID, uuid.UUID]]
     keys: dict[tuple[uuid.UUID, str, str], uuid.UUID]
     in_inbox: set[uuid.UUID]
 
 
 Overdue = tuple[uuid.UUID, uuid.UUID]
-Had = tuple[uuid.UUID, uuid.UUID, int]
+Had = tuple[uuid.UUID, uuid.UUID, uuid.UUID | None, int]
 Used = tuple[uuid.UUID, str, str, uuid.UUID]
 
 
@@ -225,13 +253,18 @@ def read(requests: Sequence[HoldRequest], *, from_inbox: bool) -> Past:
     overdue: dict[uuid.UUID, set[uuid.UUID]] = defaultdict(set)
     for session, reservation in msgspec.json.decode(over, type=list[Overdue]):
         overdue[session].add(reservation)
+    had: Counter[tuple[uuid.UUID, uuid.UUID]] = Counter()
+    for session, buyer, stock, places in msgspec.json.decode(has, type=list[Had]):
+        had[session, buyer] += places
+        if stock:
+            had[stock, buyer] += places
     return Past(
         now=now,
         settled=set(settled),
         cancelled=set(cancelled),
         ran_out=set(ran_out),
         overdue=overdue,
-        has={(session, buyer): places for session, buyer, places in msgspec.json.decode(has, type=list[Had])},
+        has=had,
         keys={(buyer, scope, key): first for buyer, scope, key, first in msgspec.json.decode(keys, type=list[Used])},
         in_inbox=set(in_inbox),
     )

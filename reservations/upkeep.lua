@@ -1,13 +1,13 @@
 -- Bring claims to what was committed, own values only.
--- KEYS  the claims of all of them, each reservation's followed by the key of what its buyer holds and, if it stood in line for
---       unnumbered places, by the stock, the line for it and its holders; then the stocks that changed
--- ARGV  1 JSON: for each reservation [id, how many claims, member, value, ms, in line]; ms 0: it owns nothing any more
---       2 JSON: for each stock that changed [version, places left]
+-- KEYS  of each reservation its claims, then what its buyer has, a key for each limit, and if it stood in line for unnumbered places
+--       three for each counter it draws on: the counter, the line for it, its holders; in the end the counters that changed
+-- ARGV  1 JSON: for each reservation [id, how many claims, member, value, ms, how many limits, how many counters]; ms 0: it owns nothing
+--       any more   2 JSON: for each counter that changed [version, places left]
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local at = 0
 for _, r in ipairs(cjson.decode(ARGV[1])) do
-  local id, claims, member, value, ms = r[1], r[2], r[3], r[4], r[5]
+  local id, claims, member, value, ms, limits, counters = unpack(r)
   for i = at + 1, at + claims do
     local owner = redis.call('GET', KEYS[i])
     if ms > 0 then
@@ -16,16 +16,18 @@ for _, r in ipairs(cjson.decode(ARGV[1])) do
       redis.call('DEL', KEYS[i])
     end
   end
-  local mine = KEYS[at + claims + 1]
-  if ms > 0 then
-    redis.call('ZADD', mine, now + ms, member)
-    redis.call('PEXPIRE', mine, 86400000)
-  else
-    redis.call('ZREM', mine, member)
+  at = at + claims
+  for i = at + 1, at + limits do
+    if ms > 0 then
+      redis.call('ZADD', KEYS[i], now + ms, member)
+      redis.call('PEXPIRE', KEYS[i], 86400000)
+    else
+      redis.call('ZREM', KEYS[i], member)
+    end
   end
-  at = at + claims + 1
-  if r[6] then -- it is settled: what is left of the stock is without what it took
-    local stock, line, holders = KEYS[at + 1], KEYS[at + 2], KEYS[at + 3]
+  at = at + limits
+  for i = at + 1, at + 3 * counters, 3 do -- it is settled: what is left is without what it took
+    local stock, line, holders = KEYS[i], KEYS[i + 1], KEYS[i + 2]
     if redis.call('ZREM', line, member) == 1 then
       redis.call('HINCRBY', stock, 'waiting', -tonumber(string.match(member, ':(%d+)$')))
     end
@@ -35,8 +37,8 @@ for _, r in ipairs(cjson.decode(ARGV[1])) do
     else
       redis.call('ZREM', holders, member)
     end
-    at = at + 3
   end
+  at = at + 3 * counters
 end
 for i, left in ipairs(cjson.decode(ARGV[2])) do
   local stock = KEYS[at + i]

@@ -239,8 +239,38 @@ def shard_of(session: uuid.UUID, shards: int) -> int:
     return zlib.crc32(session.bytes) % shards
 
 
+class Pool(models.Model):
+    """Places that several ticket types of a session draw on beside their own: of Saturday, say, for day tickets and weekend passes."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    session = models.ForeignKey(Session, models.CASCADE, related_name="pools", verbose_name=_("session"))
+    name = models.CharField(_("name"), max_length=60)
+    capacity = models.PositiveIntegerField(_("capacity"))
+    available = models.IntegerField(_("available"), editable=False)
+    version = models.PositiveBigIntegerField(_("changes of what is available"), default=0, editable=False)
+
+    class Meta:
+        verbose_name = _("pool of places")
+        verbose_name_plural = _("pools of places")
+        ordering = ["session_id", "name"]
+        constraints = [
+            models.UniqueConstraint(fields=["session", "name"], name="pool_name_once_a_session"),
+            models.CheckConstraint(condition=Q(available__gte=0), name="pool_available_never_negative"),
+            models.CheckConstraint(
+                condition=Q(available__lte=F("capacity")), name="pool_available_never_above_capacity"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class TicketType(models.Model):
-    """A price. With `capacity`, also a stock of unnumbered places; without, the price of the seats that point to it."""
+    """A price. With `capacity`, also a stock of unnumbered places; without, the price of the seats that point to it.
+
+    A place of a stock takes one from the stock and one from each of its `pools`; when it is sold, and how many of it one order or
+    one buyer may have, may be narrower than the session's own rules.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     session = models.ForeignKey(Session, models.CASCADE, related_name="ticket_types", verbose_name=_("session"))
@@ -252,6 +282,25 @@ class TicketType(models.Model):
     available = models.IntegerField(_("available"), null=True, blank=True, editable=False)
     stock_version = models.PositiveBigIntegerField(_("changes of what is available"), default=0, editable=False)
     position = models.PositiveIntegerField(_("order"), default=0)
+    pools = models.ManyToManyField(
+        Pool,
+        blank=True,
+        related_name="ticket_types",
+        verbose_name=_("pools of places"),
+        help_text=_("Each place takes one from each of these too."),
+    )
+    sells_from = models.DateTimeField(
+        _("sells from"), null=True, blank=True, help_text=_("Empty: as soon as the session is on sale.")
+    )
+    sells_until = models.DateTimeField(
+        _("sells until"), null=True, blank=True, help_text=_("Empty: until the session starts.")
+    )
+    max_per_order = models.PositiveIntegerField(
+        _("places an order"), null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(1000)]
+    )
+    max_per_buyer = models.PositiveIntegerField(
+        _("places a buyer"), null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(1000)]
+    )
 
     class Meta:
         verbose_name = _("ticket type")
@@ -271,10 +320,36 @@ class TicketType(models.Model):
                 | Q(capacity__isnull=False, available__isnull=False),
                 name="ticket_type_stock_is_whole",
             ),
+            models.CheckConstraint(
+                condition=Q(capacity__isnull=False)
+                | Q(
+                    sells_from__isnull=True,
+                    sells_until__isnull=True,
+                    max_per_order__isnull=True,
+                    max_per_buyer__isnull=True,
+                ),
+                name="ticket_type_only_a_stock_has_rules_of_its_own",
+            ),
+            models.CheckConstraint(
+                condition=Q(sells_from__isnull=True) | Q(sells_until__isnull=True) | Q(sells_from__lt=F("sells_until")),
+                name="ticket_type_sells_from_before_until",
+            ),
+            models.CheckConstraint(
+                condition=(Q(max_per_order__isnull=True) | Q(max_per_order__gte=1))
+                & (Q(max_per_buyer__isnull=True) | Q(max_per_buyer__gte=1)),
+                name="ticket_type_sells_at_least_one",
+            ),
         ]
 
     def __str__(self) -> str:
         return self.name
+
+    def is_closed_at(self, now: dt.datetime) -> bool:
+        """By its own window; the session has one too."""
+        return self.sells_until is not None and self.sells_until <= now
+
+    def sells_at(self, now: dt.datetime) -> bool:
+        return not self.is_closed_at(now) and (self.sells_from is None or self.sells_from <= now)
 
 
 class Concession(models.Model):

@@ -22,10 +22,11 @@ from django.db.models import (
     Sum,
     Value,
 )
-from django.db.models.functions import Coalesce, Now
+from django.db.models.expressions import CombinedExpression
+from django.db.models.functions import Coalesce, Least, Now
 
 from realtime.models import Event
-from sessions_app.models import Hall, Seat, SeatStatus, Session, Show, TicketType, Venue
+from sessions_app.models import Hall, Pool, Seat, SeatStatus, Session, Show, TicketType, Venue
 
 COUNT_NAMES = {
     SeatStatus.FREE.value: "free",
@@ -58,14 +59,29 @@ def with_places(sessions: QuerySet[Session]) -> QuerySet[Session]:
     seated = Seat.objects.filter(ticket_type=OuterRef("pk"))
     sellable = TicketType.objects.filter(Q(capacity__isnull=False) | Exists(seated))
     cheapest = sellable.filter(session=OuterRef("pk")).order_by("price").values("price")[:1]
-    stock = TicketType.objects.filter(capacity__isnull=False)
     return sessions.select_related("show", "hall__venue").annotate(
-        available=number_of(Seat.objects.claimable(), Count("*"), of="session")
-        + number_of(stock, Sum("available"), of="session"),
-        capacity=number_of(Seat.objects.all(), Count("*"), of="session")
-        + number_of(stock, Sum("capacity"), of="session"),
+        available=number_of(Seat.objects.claimable(), Count("*"), of="session") + unnumbered("available"),
+        capacity=number_of(Seat.objects.all(), Count("*"), of="session") + unnumbered("capacity"),
         from_price=Subquery(cheapest),
     )
+
+
+def least(number: str) -> Least:
+    """Of a ticket type's stock and its pools, which has the least of `number` (capacity, available): PostgreSQL leaves out what is NULL."""
+    scarcest = Pool.objects.filter(ticket_types=OuterRef("pk")).order_by(number).values(number)[:1]
+    return Least(number, Subquery(scarcest))
+
+
+def unnumbered(number: str) -> CombinedExpression:
+    """A session's places without a number: of types that share pools no more together than the pools have."""
+    draws = TicketType.pools.through.objects
+    stock = TicketType.objects.filter(capacity__isnull=False).annotate(least=least(number))
+    shares = Exists(draws.filter(tickettype=OuterRef("pk")))
+    pools = Pool.objects.filter(Exists(draws.filter(pool=OuterRef("pk"))))
+    shared = Least(
+        number_of(stock.filter(shares), Sum("least"), of="session"), number_of(pools, Sum(number), of="session")
+    )
+    return number_of(stock.filter(~shares), Sum("least"), of="session") + shared
 
 
 def on_sale() -> QuerySet[Session]:
@@ -98,7 +114,7 @@ def ticket_types() -> QuerySet[TicketType]:
             seats_of_it=number_of(Seat.objects.all(), Count("*"), of="ticket_type"),
             seats_left=number_of(Seat.objects.claimable(), Count("*"), of="ticket_type"),
         )
-        .annotate(places=Coalesce("capacity", "seats_of_it"), places_left=Coalesce("available", "seats_left"))
+        .annotate(places=Coalesce("capacity", "seats_of_it"), places_left=Coalesce(least("available"), "seats_left"))
         .order_by("session_id", "position", "id")
     )
 

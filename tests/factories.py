@@ -9,7 +9,7 @@ import factory
 from django.utils import timezone
 
 from reservations.models import Voucher
-from sessions_app.models import Concession, Hall, Seat, Session, Show, TicketType, Venue
+from sessions_app.models import Concession, Hall, Pool, Seat, Session, Show, TicketType, Venue
 from ticketing.models import User
 
 
@@ -115,3 +115,15 @@ class VoucherFactory(factory.django.DjangoModelFactory[Voucher]):
 
     code = factory.Sequence(lambda n: f"VOUCHER-{n}")
     percent_off = 10
+
+
+class PoolFactory(factory.django.DjangoModelFactory[Pool]):
+    """What several types of a session draw on."""
+
+    class Meta:
+        model = Pool
+
+    session = factory.SubFactory(SessionFactory)
+    name = factory.Sequence(lambda n: f"Day {n}")
+    capacity = 3
+    available = factory.SelfAttribute("capacity")

@@ -14,7 +14,8 @@ from django.db.models.functions import Now, TruncHour
 from django.utils import timezone
 
 from reservations.models import Reservation, Status
-from sessions_app.models import Session, TicketType
+from sessions_app.models import Session
+from sessions_app.queries import unnumbered
 from ticketing.models import OPEN, Payment, Sale
 
 Revenue = Counter[str]  # minor units by currency
@@ -115,8 +116,7 @@ def _paying(sessions: QuerySet[Session]) -> Counter[UUID]:
 
 def _stock(sessions: QuerySet[Session]) -> Counter[UUID]:
     """Places without a number that are left."""
-    types = TicketType.objects.filter(session__in=sessions.order_by(), capacity__isnull=False).order_by()
-    return Counter(dict(types.values_list("session").annotate(left=Sum("available"))))
+    return Counter(dict(sessions.order_by().annotate(left=unnumbered("available")).values_list("pk", "left")))
 
 
 def _sold(sessions: QuerySet[Session]) -> defaultdict[UUID, Places]:

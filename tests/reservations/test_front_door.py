@@ -176,7 +176,7 @@ class TestLine:
                         before, id=uuid.uuid4(), buyer=uuid.uuid4(), seats=(seat,), arrival=0
                     ),
                     claim_ms=5_000,
-                    max_per_buyer=facts.max_per_buyer,
+                    limits=[claims.Limit(facts.max_per_buyer)],
                 )
             )
             for seat in ("A2", "A3", "A4")
@@ -216,7 +216,7 @@ class TestLine:
         known = enter(door, "A1")
         unheard_of = SessionFactory.create()
         batch = [
-            front_door.Entry(claims.Knock(request=request, claim_ms=5_000, max_per_buyer=10))
+            front_door.Entry(claims.Knock(request=request, claim_ms=5_000, limits=[claims.Limit(10)]))
             for request in (
                 msgspec.structs.replace(known, id=uuid.uuid4(), session=unheard_of.pk, arrival=0),
                 msgspec.structs.replace(known, id=uuid.uuid4(), seats=("A2",), arrival=0),

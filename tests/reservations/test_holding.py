@@ -14,7 +14,7 @@ from uuid6 import uuid7
 
 from realtime.models import Event
 from reservations import allocation, claims, front_door, operations, queries, sale_facts, statements
-from reservations.claims import Stock
+from reservations.claims import Counter, Told
 from reservations.front_door import EPOCH
 from reservations.hold_request import Ask, HoldRequest
 from reservations.models import CancelMark, InboxRequest, Reservation, Status
@@ -111,7 +111,7 @@ class TestHold:
     ) -> None:
         stock = StockFactory.create(session=session, capacity=1)
         hold(session, buyer=ana, ticket_type=stock.pk, quantity=1)
-        claims.upkeep([], stocks=[Stock(session.pk, stock.pk, version=99, available=99)])
+        claims.upkeep([], [Told(session.pk, Counter(stock.pk, version=99, available=99))])
         assert hold(session, buyer=bruno, ticket_type=stock.pk, quantity=1).reason == "sold_out"
 
     def test_of_the_best_available_seats_are_side_by_side(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
@@ -217,7 +217,7 @@ class TestKey:
         knock = claims.Knock(
             request=request_for(session, "A1", buyer=ana, key="k"),
             claim_ms=5000,
-            max_per_buyer=10,
+            limits=[claims.Limit(10)],
             epoch=EPOCH,
             lease_ms=0,
         )
@@ -226,7 +226,7 @@ class TestKey:
 
     def test_in_flight_asks_to_come_back(self, session: Session, ana: uuid.UUID) -> None:
         request = request_for(session, "A1", buyer=ana, key="k")
-        claims.admit([claims.Knock(request=request, claim_ms=5000, max_per_buyer=10, epoch=EPOCH)])
+        claims.admit([claims.Knock(request=request, claim_ms=5000, limits=[claims.Limit(10)], epoch=EPOCH)])
         with pytest.raises(front_door.RequestInFlight) as refusal:
             front_door.admit(Ask(session=session.pk, seats=("A1",), key="k"), buyer=ana)
         assert 1 <= refusal.value.retry_after <= 10
@@ -337,7 +337,7 @@ class TestRelease:
     ) -> None:
         requests = [request_for(session, "A1", buyer=buyer) for buyer in (ana, bruno)]
         first, second = (
-            claims.Knock(request=request, claim_ms=5000, max_per_buyer=10, epoch=EPOCH) for request in requests
+            claims.Knock(request=request, claim_ms=5000, limits=[claims.Limit(10)], epoch=EPOCH) for request in requests
         )
         assert [verdict.kind for verdict in claims.admit([first, second])] == ["admitted", "taken"]
         for _time in range(2):
@@ -452,7 +452,7 @@ class TestExpiry:
 class TestFind:
     def test_knows_a_request_from_the_instant_it_was_accepted(self, session: Session, ana: uuid.UUID) -> None:
         request = request_for(session, "A1", buyer=ana)
-        knock = claims.Knock(request=request, claim_ms=5000, max_per_buyer=10, epoch=EPOCH)
+        knock = claims.Knock(request=request, claim_ms=5000, limits=[claims.Limit(10)], epoch=EPOCH)
         claims.admit([knock])
         assert queries.find(request.id, buyer=ana)["status"] == "queued"
 
@@ -480,7 +480,7 @@ class TestFind:
 
     def test_hides_a_queued_request_of_somebody_else(self, session: Session, ana: uuid.UUID, bruno: uuid.UUID) -> None:
         request = request_for(session, "A1", buyer=ana)
-        claims.admit([claims.Knock(request=request, claim_ms=5000, max_per_buyer=10, epoch=EPOCH)])
+        claims.admit([claims.Knock(request=request, claim_ms=5000, limits=[claims.Limit(10)], epoch=EPOCH)])
         with pytest.raises(Reservation.DoesNotExist):
             queries.find(request.id, buyer=bruno)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from reservations import claims, front_door, operations, sale_facts
-from reservations.claims import Stock
+from reservations.claims import Counter, Told
 from reservations.front_door import FrontDoor, SoldOut
 from reservations.hold_request import Ask, HoldRequest
 from reservations.models import Reservation
@@ -77,7 +77,7 @@ class TestTheDoor:
         """This process read them when everything was free, and they are fresh enough still."""
         assert [enter() for _one in range(5)] == [True] * 5
         settle(road)
-        assert sale_facts.facts_of(stock.session_id, max_age=60).stock[stock.pk] == (5, 0)
+        assert sale_facts.facts_of(stock.session_id, max_age=60).stock[stock.pk].counters == (Counter(stock.pk, 0, 5),)
         assert not enter()
 
     def test_gives_again_what_was_given_back(self, enter: Enter, road: Road) -> None:
@@ -133,7 +133,7 @@ class TestUpkeep:
     def test_an_older_number_changes_nothing(self, enter: Enter, road: Road, stock: TicketType) -> None:
         assert enter(5)
         settle(road)
-        claims.upkeep([], stocks=[Stock(stock.session_id, stock.pk, version=0, available=5)])
+        claims.upkeep([], [Told(stock.session_id, Counter(stock.pk, version=0, available=5))])
         assert not enter()
 
     def test_versions_count_each_change(self, session: Session, hold: Hold, stock: TicketType, ana: uuid.UUID) -> None:

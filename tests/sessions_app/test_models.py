@@ -10,9 +10,11 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from sessions_app.models import HIGHEST_FEE, Concession, Hall, HallSeat, Seat, Session, TicketType, shard_of
+from sessions_app.models import HIGHEST_FEE, Concession, Hall, HallSeat, Pool, Seat, Session, TicketType, shard_of
 from tests import factories
 from tests.sessions_app.conftest import Open
+
+MAY = dt.datetime(2031, 5, 1, tzinfo=dt.UTC)
 
 
 def refused(constraint: str) -> Any:
@@ -89,6 +91,13 @@ class TestTicketType:
             ("ticket_type_stock_is_whole", {"capacity": None}),
             ("price", {"price": -1}),
             ("capacity", {"capacity": -1}),
+            (
+                "ticket_type_only_a_stock_has_rules_of_its_own",
+                {"capacity": None, "available": None, "max_per_order": 1},
+            ),
+            ("ticket_type_sells_from_before_until", {"sells_from": MAY, "sells_until": MAY}),
+            ("ticket_type_sells_at_least_one", {"max_per_order": 0}),
+            ("ticket_type_sells_at_least_one", {"max_per_buyer": 0}),
         ],
     )
     def test_is_held_to_its_rules_by_the_database(self, put_on: Open, constraint: str, change: dict[str, Any]) -> None:
@@ -100,6 +109,25 @@ class TestTicketType:
         stock = factories.StockFactory(session=put_on())
         with refused("ticket_type_name_once_a_session"), transaction.atomic():
             TicketType.objects.create(session=stock.session, name=stock.name, price=1)
+
+
+class TestPool:
+    @pytest.mark.parametrize(
+        ("constraint", "change"),
+        [
+            ("pool_available_never_negative", {"available": -1}),
+            ("pool_available_never_above_capacity", {"available": 4}),
+        ],
+    )
+    def test_is_held_to_its_rules_by_the_database(self, put_on: Open, constraint: str, change: dict[str, Any]) -> None:
+        pool = factories.PoolFactory(session=put_on())
+        with refused(constraint), transaction.atomic():
+            Pool.objects.filter(pk=pool.pk).update(**change)
+
+    def test_has_a_name_of_its_own_in_its_session(self, put_on: Open) -> None:
+        pool = factories.PoolFactory(session=put_on())
+        with refused("pool_name_once_a_session"), transaction.atomic():
+            factories.PoolFactory(session=pool.session, name=pool.name)
 
 
 class TestSeat:

@@ -22,7 +22,7 @@ from reservations.models import Reservation, Status
 from sessions_app.models import Seat, SeatKind, Session
 from tests import services
 from tests.conftest import Hold
-from tests.factories import StockFactory, UserFactory
+from tests.factories import PoolFactory, StockFactory, UserFactory
 from tests.processes import free_port
 from tests.reservations.test_holding import another_connection, request_for, run_out
 from tests.ticketing.test_paying import pay
@@ -37,6 +37,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 WITHOUT_TRIGGERS = "SET session_replication_role = replica;"
 BREAKS = {
     "stock_differs_from_capacity": "UPDATE sessions_app_tickettype SET available = 1 WHERE capacity = 3",
+    "pool_differs_from_capacity": "UPDATE sessions_app_pool SET available = available - 1",
+    "pool_of_another_session": "UPDATE sessions_app_pool SET session_id = gen_random_uuid()",
+    "over_the_limit_of_its_type": "UPDATE reservations_reservation SET quantity = 3 WHERE ticket_type_id IS NOT NULL;"
+    " UPDATE sessions_app_tickettype SET max_per_buyer = 2 WHERE capacity = 3",
     "counts_differ_from_capacity": "UPDATE reservations_reservation SET seats = '{A1,B1}' WHERE status = 'held' AND seats = '{A1}'",
     "free_seats_miscounted": "UPDATE sessions_app_session SET free_seats = free_seats - 1",
     "hold_past_its_end": "UPDATE reservations_reservation SET expires_at = now() - interval '1 hour' WHERE status = 'held'",
@@ -78,6 +82,7 @@ OF_CONNECTIONS = {"transaction_left_open", "advisory_lock_orphaned"}
 def _a_busy_evening(session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID) -> None:
     """A hold that somebody came too late for, a sale of two seats, somebody in one of them, places without a number, a ticket given back."""
     stock = StockFactory.create(session=session, capacity=3)
+    stock.pools.add(PoolFactory.create(session=session, capacity=2))
     hold(session, "A1", buyer=ana)
     claims.client().delete(claims.claim_key(session.pk, "A1"))
     hold(session, "A1", buyer=bruno)

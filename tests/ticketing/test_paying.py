@@ -172,7 +172,7 @@ class TestPaying:
 
     def test_for_a_queued_reservation_is_too_early(self, session: Session, ana: uuid.UUID) -> None:
         request = request_for(session, "A1", buyer=ana)
-        claims.admit([claims.Knock(request=request, claim_ms=5000, max_per_buyer=10, epoch=EPOCH)])
+        claims.admit([claims.Knock(request=request, claim_ms=5000, limits=[claims.Limit(10)], epoch=EPOCH)])
         with pytest.raises(NotHeld):
             operations.start_payment(reservation_id=request.id, buyer=ana, method="fake", token="ok")
 

@@ -1,0 +1,343 @@
+"""Ticket types that draw on shared pools, and the rules of their own sale. See Note [What a place draws on]."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import transaction
+from django.utils import timezone
+
+from realtime import wire
+from reservations import allocation, claims, front_door, operations, orders, sale_facts
+from reservations.api import refusal
+from reservations.claims import NoClaims
+from reservations.front_door import FrontDoor, LimitReached, SaleClosed, SaleNotOpen, SoldOut, TooManySeats
+from reservations.hold_request import Ask
+from reservations.lines import LineDown
+from reservations.models import Reservation, Status
+from reservations.queries import reservation_body
+from sessions_app.models import Pool, Session, TicketType
+from tests.conftest import Hold, forget_redis
+from tests.factories import PoolFactory, SessionFactory, StockFactory
+from tests.reservations.test_front_door import Road
+from tests.reservations.test_holding import request_for
+from tests.reservations.test_stock import settle
+from ticketing import operations as paying
+from ticketing import refunds
+from ticketing.models import Sale
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Enter = Callable[..., bool]
+
+
+class Festival:
+    """Three places on each of two days; day tickets, and a pass for both."""
+
+    def __init__(self) -> None:
+        self.session: Session = SessionFactory.create(seats=(1, 1))
+        days = {name: PoolFactory.create(session=self.session, name=name, capacity=3) for name in ("sat", "sun")}
+        self.days = days
+        self.sat = self._type("Saturday", days["sat"])
+        self.sun = self._type("Sunday", days["sun"])
+        self.both = self._type("Weekend", *days.values(), capacity=2)
+
+    def _type(self, name: str, *pools: Pool, capacity: int = 10) -> TicketType:
+        made: TicketType = StockFactory.create(session=self.session, name=name, capacity=capacity)
+        made.pools.add(*pools)
+        return made
+
+    def left(self) -> tuple[int, int]:
+        """On Saturday and on Sunday, as PostgreSQL has it."""
+        return tuple(Pool.objects.values_list("available", flat=True).get(pk=day.pk) for day in self.days.values())  # type: ignore[return-value]
+
+    def stock_left(self, kind: TicketType) -> int | None:
+        return TicketType.objects.values_list("available", flat=True).get(pk=kind.pk)
+
+
+@pytest.fixture
+def festival(transactional_db: None) -> Festival:
+    return Festival()
+
+
+@pytest.fixture
+def road() -> Road:
+    return Road("inbox")
+
+
+@pytest.fixture
+def enter(road: Road, festival: Festival, monkeypatch: pytest.MonkeyPatch) -> Enter:
+    """Knock at a door behind which nobody settles; whether it let the request in."""
+    door = FrontDoor(line=road, fallback=None)
+    monkeypatch.setattr(front_door, "door", lambda: door)
+
+    def enter(kind: TicketType, quantity: int = 1) -> bool:
+        try:
+            front_door.admit(
+                Ask(session=festival.session.pk, ticket_type=kind.pk, quantity=quantity), buyer=uuid.uuid4()
+            )
+        except SoldOut:
+            return False
+        return True
+
+    return enter
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> dict[uuid.UUID, int]:
+    """What everybody who looks hears last of each type."""
+    last: dict[uuid.UUID, int] = {}
+    monkeypatch.setattr(
+        wire, "send_stock", lambda *, session, ticket_type, available: last.update({ticket_type: available})
+    )
+    return last
+
+
+class TestAPlace:
+    def test_takes_one_from_its_stock_and_one_from_each_pool(
+        self, festival: Festival, hold: Hold, ana: uuid.UUID
+    ) -> None:
+        hold(festival.session, buyer=ana, ticket_type=festival.both.pk, quantity=2)
+        assert (festival.left(), festival.stock_left(festival.both)) == ((1, 1), 0)
+        hold(festival.session, buyer=ana, ticket_type=festival.sat.pk, quantity=1)
+        assert festival.left() == (0, 1)
+
+    def test_takes_nothing_where_one_pool_lacks_it(self, festival: Festival, ana: uuid.UUID) -> None:
+        wishes = [(festival.sat, 3), (festival.both, 1), (festival.sun, 3)]
+        requests = [
+            request_for(festival.session, buyer=ana, arrival=n, ticket_type=kind.pk, quantity=places)
+            for n, (kind, places) in enumerate(wishes)
+        ]
+        operations.settle(requests)
+        assert list(Reservation.objects.order_by("arrival").values_list("status", "reason")) == [
+            ("held", ""),
+            ("rejected", "sold_out"),
+            ("held", ""),
+        ]
+        assert (festival.left(), festival.stock_left(festival.both)) == ((0, 0), 2)
+
+    def test_comes_back_to_all_of_them_when_it_is_released_or_runs_out(
+        self, festival: Festival, hold: Hold, ana: uuid.UUID
+    ) -> None:
+        first = hold(festival.session, buyer=ana, ticket_type=festival.both.pk, quantity=1)
+        hold(festival.session, buyer=ana, ticket_type=festival.both.pk, quantity=1)
+        operations.release(reservation_id=first.pk, buyer=ana)
+        assert festival.left() == (2, 2)
+        Reservation.objects.filter(status=Status.HELD).update(expires_at=timezone.now())
+        operations.expire_holds()
+        assert (festival.left(), festival.stock_left(festival.both)) == ((3, 3), 2)
+
+    @pytest.mark.parametrize("token", ["declined", "ok"])
+    def test_comes_back_when_the_card_is_declined_or_the_money_goes_back(
+        self, festival: Festival, hold: Hold, ana: uuid.UUID, token: str
+    ) -> None:
+        held = hold(festival.session, buyer=ana, ticket_type=festival.both.pk, quantity=2)
+        payment = paying.start_payment(reservation_id=held.pk, buyer=ana, method="fake", token=token)
+        paying.settle_payment(payment_id=payment.pk)
+        assert festival.left() == (1, 1)
+        if token == "ok":
+            refunds.ask_refund(sale_id=Sale.objects.get().pk, buyer=ana)
+        else:
+            operations.release(reservation_id=held.pk, buyer=ana)
+        assert (festival.left(), festival.stock_left(festival.both)) == ((3, 3), 2)
+
+    def test_comes_back_when_the_session_is_called_off(self, festival: Festival, hold: Hold, ana: uuid.UUID) -> None:
+        hold(festival.session, buyer=ana, ticket_type=festival.both.pk, quantity=2)
+        refunds.call_off(session_id=festival.session.pk)
+        refunds.refund_everybody(session_id=festival.session.pk, each=lambda _refund: None)
+        assert festival.left() == (3, 3)
+
+    def test_is_had_again_for_money_that_came_late_only_if_the_pools_have_it(
+        self, festival: Festival, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
+    ) -> None:
+        lost = hold(festival.session, buyer=ana, ticket_type=festival.both.pk, quantity=1)
+        operations.release(reservation_id=lost.pk, buyer=ana)
+        taken = hold(festival.session, buyer=bruno, ticket_type=festival.sun.pk, quantity=3)
+
+        def again() -> bool:
+            with transaction.atomic():
+                locked = allocation.lock_reservation(reservation_id=lost.pk, buyer=None)
+                return allocation.sell_again(locked, sale=uuid.uuid4()) is not None
+
+        assert not again()
+        assert festival.left() == (3, 0)
+        operations.release(reservation_id=taken.pk, buyer=bruno)
+        assert again()
+        assert festival.left() == (2, 2)
+
+    def test_held_by_somebody_of_another_type_whose_time_is_over_is_no_obstacle(
+        self, festival: Festival, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
+    ) -> None:
+        for _place in range(3):
+            hold(festival.session, buyer=ana, ticket_type=festival.sat.pk, quantity=1)
+        Reservation.objects.update(expires_at=timezone.now())
+        operations.settle([request_for(festival.session, buyer=bruno, ticket_type=festival.both.pk, quantity=2)])
+        assert Reservation.objects.get(buyer=bruno).status == Status.HELD
+        assert Reservation.objects.filter(buyer=ana, status=Status.EXPIRED).count() == 2
+        assert festival.left() == (0, 1)
+
+    def test_is_told_to_all_who_look_at_a_type_that_shares_a_pool(
+        self, festival: Festival, hold: Hold, ana: uuid.UUID, told: dict[uuid.UUID, int]
+    ) -> None:
+        held = hold(festival.session, buyer=ana, ticket_type=festival.sat.pk, quantity=2)
+        assert told == {festival.sat.pk: 1, festival.both.pk: 1}
+        operations.release(reservation_id=held.pk, buyer=ana)
+        assert told == {festival.sat.pk: 3, festival.both.pk: 2}
+
+
+class TestTheDoor:
+    def test_counts_those_in_line_for_each_pool(self, festival: Festival, enter: Enter) -> None:
+        assert [enter(festival.both), enter(festival.both)] == [True, True]
+        assert not enter(festival.both)  # its own two
+        assert [enter(festival.sat), enter(festival.sat)] == [True, False]
+        assert [enter(festival.sun, 2), enter(festival.sun)] == [False, True]
+
+    def test_counts_nobody_twice_while_some_are_settled(self, festival: Festival, enter: Enter, road: Road) -> None:
+        assert [enter(festival.sat), enter(festival.both)] == [True, True]
+        settle(road, 1)
+        assert [enter(festival.both), enter(festival.sat)] == [True, False]
+        settle(road)
+        assert [enter(festival.sat), enter(festival.sun), enter(festival.sun)] == [False, True, False]
+
+    def test_gives_again_what_was_given_back(self, festival: Festival, enter: Enter, road: Road) -> None:
+        assert enter(festival.both, 2)
+        (first,) = settle(road)
+        assert not enter(festival.sun, 2)
+        operations.release(reservation_id=first.id, buyer=first.buyer)
+        assert [enter(festival.sun, 3), enter(festival.both)] == [True, False]
+
+    def test_gives_again_what_was_given_up_in_line(self, festival: Festival, enter: Enter, road: Road) -> None:
+        assert enter(festival.both, 2)
+        (request,) = road.requests
+        operations.release(reservation_id=request.id, buyer=request.buyer)
+        assert enter(festival.sun, 3)
+
+    def test_gives_again_what_no_line_took(self, festival: Festival, enter: Enter, road: Road) -> None:
+        road.takes = 0
+        with pytest.raises(LineDown):
+            enter(festival.both, 2)
+        road.takes = 9
+        assert [enter(festival.sun, 3), enter(festival.sat, 3)] == [True, True]
+
+    def test_counts_a_neighbours_hold_that_ran_out_as_free(self, festival: Festival, enter: Enter, road: Road) -> None:
+        assert enter(festival.sat, 3)
+        (request,) = settle(road)
+        assert not enter(festival.both)
+        Reservation.objects.update(expires_at=timezone.now())
+        *_stock, holders = claims.stock_keys(festival.session.pk, festival.days["sat"].pk)
+        claims.client().zadd(holders, {f"{request.id}:3": 1})
+        assert enter(festival.both)
+        settle(road)
+        assert festival.left() == (2, 2)
+
+    def test_learns_anew_what_redis_forgot(self, festival: Festival, enter: Enter, road: Road) -> None:
+        assert [enter(festival.sat), enter(festival.both)] == [True, True]
+        settle(road)
+        forget_redis()
+        sale_facts.forget()
+        assert [enter(festival.sat), enter(festival.both)] == [True, False]
+
+    def test_mends_a_counter_that_drifted(self, festival: Festival, enter: Enter, road: Road) -> None:
+        """What was committed says how it is, the next time that anything is."""
+        pool = claims.stock_keys(festival.session.pk, festival.days["sat"].pk)[0]
+        assert enter(festival.sat)
+        claims.client().hset(pool, "available", 99)
+        settle(road)
+        assert [enter(festival.sat, 3), enter(festival.sat, 2)] == [False, True]
+
+    def test_is_not_needed_for_the_same_outcome(
+        self, festival: Festival, monkeypatch: pytest.MonkeyPatch, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
+    ) -> None:
+        def away(*_knocks: Any, **_more: Any) -> None:
+            raise NoClaims
+
+        monkeypatch.setattr(claims, "admit", away)
+        monkeypatch.setattr(claims, "upkeep", away)
+        assert hold(festival.session, buyer=ana, ticket_type=festival.sat.pk, quantity=3).status == Status.HELD
+        assert hold(festival.session, buyer=bruno, ticket_type=festival.both.pk, quantity=1).reason == "sold_out"
+
+
+class TestItsOwnSale:
+    """The rules of a type: at the door, and once more under the locks, where a door with an older copy let it in."""
+
+    @pytest.fixture
+    def kind(self, festival: Festival) -> TicketType:
+        return festival.sat
+
+    def rule(self, kind: TicketType, **rules: Any) -> None:
+        TicketType.objects.filter(pk=kind.pk).update(**rules)
+        sale_facts.forget()
+
+    def settled(self, kind: TicketType, buyer: uuid.UUID, quantity: int = 1) -> Reservation:
+        request = request_for(kind.session, buyer=buyer, ticket_type=kind.pk, quantity=quantity)
+        operations.settle([request])
+        return Reservation.objects.select_related("session").get(pk=request.id)
+
+    def test_begins_at_its_time(self, kind: TicketType, hold: Hold, ana: uuid.UUID) -> None:
+        opens = timezone.now() + dt.timedelta(hours=1)
+        self.rule(kind, sells_from=opens)
+        with pytest.raises(SaleNotOpen) as refused:
+            hold(kind.session, buyer=ana, ticket_type=kind.pk, quantity=1)
+        assert refused.value.on_sale_at == opens
+        late = self.settled(kind, ana)
+        assert late.reason == "sale_not_open"
+        error = refusal(reservation_body(late))
+        assert isinstance(error, SaleNotOpen)
+        assert error.on_sale_at == opens
+
+    def test_ends_at_its_time(self, kind: TicketType, hold: Hold, ana: uuid.UUID) -> None:
+        self.rule(kind, sells_until=timezone.now())
+        with pytest.raises(SaleClosed):
+            hold(kind.session, buyer=ana, ticket_type=kind.pk, quantity=1)
+        assert self.settled(kind, ana).reason == "sale_closed"
+
+    def test_leaves_other_types_alone(self, festival: Festival, kind: TicketType, hold: Hold, ana: uuid.UUID) -> None:
+        self.rule(kind, sells_until=timezone.now(), max_per_buyer=1)
+        assert hold(kind.session, buyer=ana, ticket_type=festival.sun.pk, quantity=3).status == Status.HELD
+        assert hold(kind.session, "A1", buyer=ana).status == Status.HELD
+
+    @pytest.mark.parametrize("rule", ["max_per_order", "max_per_buyer"])
+    def test_takes_no_larger_order(self, kind: TicketType, hold: Hold, ana: uuid.UUID, rule: str) -> None:
+        self.rule(kind, **{rule: 2})
+        with pytest.raises(TooManySeats) as refused:
+            hold(kind.session, buyer=ana, ticket_type=kind.pk, quantity=3)
+        assert (refused.value.limit, refused.value.field) == (2, "quantity")
+        assert hold(kind.session, buyer=ana, ticket_type=kind.pk, quantity=2).status == Status.HELD
+
+    def test_takes_no_larger_order_under_the_locks(self, kind: TicketType, ana: uuid.UUID) -> None:
+        self.rule(kind, max_per_order=2)
+        late = self.settled(kind, ana, 3)
+        assert late.reason == "too_many_seats"
+        error = refusal(reservation_body(late))
+        assert isinstance(error, TooManySeats)
+        assert error.limit == 2
+        assert "More places" in orders.said_of(late.status, late.reason)
+
+    def test_counts_what_a_buyer_has_of_it(
+        self, festival: Festival, kind: TicketType, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
+    ) -> None:
+        self.rule(kind, max_per_buyer=2)
+        first = hold(kind.session, buyer=ana, ticket_type=kind.pk, quantity=1)
+        hold(kind.session, buyer=ana, ticket_type=festival.sun.pk, quantity=2)
+        with pytest.raises(LimitReached) as refused:
+            hold(kind.session, buyer=ana, ticket_type=kind.pk, quantity=2)
+        assert refused.value.limit == 2
+        forget_redis()
+        late = self.settled(kind, ana, 2)
+        assert late.reason == "limit_reached"
+        error = refusal(reservation_body(late))
+        assert isinstance(error, LimitReached)
+        assert error.limit == 2
+        assert hold(kind.session, buyer=bruno, ticket_type=kind.pk, quantity=1).status == Status.HELD
+        operations.release(reservation_id=first.pk, buyer=ana)
+        assert hold(kind.session, buyer=ana, ticket_type=kind.pk, quantity=2).status == Status.HELD
+
+    def test_counts_within_one_batch(self, kind: TicketType, ana: uuid.UUID) -> None:
+        self.rule(kind, max_per_buyer=2)
+        requests = [request_for(kind.session, buyer=ana, arrival=n, ticket_type=kind.pk, quantity=1) for n in range(3)]
+        operations.settle(requests)
+        assert Reservation.objects.filter(reason="limit_reached").count() == 1
