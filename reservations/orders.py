@@ -15,7 +15,7 @@ from reservations.hold_request import HoldRequest
 from reservations.lines import PUBLISH_ERRORS, InboxLine, courier, jobs_queue
 from reservations.models import Reservation, Status
 
-TOGETHER = 25  # orders a message: what one payment worker takes at once, and the next one needn't wait for
+TOGETHER = 100  # orders a message: what one payment worker takes at once, and the next one needn't wait for
 
 STANDINGS = {
     Status.QUEUED: "PENDING",

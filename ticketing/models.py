@@ -83,6 +83,11 @@ class Payment(models.Model):
     def __str__(self) -> str:
         return f"{self.get_status_display()} {self.id}"
 
+    @property
+    def is_untouched(self) -> bool:
+        """Begun, and nobody noted to have asked the gateway in vain."""
+        return self.status == PaymentStatus.STARTED and self.changed_at == self.started_at
+
 
 class Sale(models.Model):
     """A paid reservation."""

@@ -15,7 +15,8 @@ they are free still, as a new reservation; never others in silence. Else the mon
 Note [Together]
 What many threads start, sell or note at once is one transaction: sessions, reservations and payments are locked in the order of
 their ids, first all of the one kind and then of the next. Whoever waits for the others keeps no connection meanwhile: of those there are few,
-and a batch would be no larger than their number.
+and a batch would be no larger than their number. What is rung for at once stays together, where the gateway answers several at once: no
+thread for each, and one question for all.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import datetime as dt
 import functools
 import os
 import uuid
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -48,7 +50,7 @@ from reservations.operations import announce
 from sessions_app.models import Seat
 from ticketing import gateways, ledger
 from ticketing.faults import reach
-from ticketing.gateways import Attempt, Gateway, GatewayTimeout, GatewayUnavailable, Standing
+from ticketing.gateways import Attempt, Gateway, GatewayTimeout, GatewayUnavailable, SeveralAtOnce, Standing
 from ticketing.ledger import Posting
 from ticketing.models import UNSETTLED, Account, Payment, PaymentStatus, Sale, Ticket, TicketStatus, User
 from ticketing.queries import find_sale, sale_body, sales_of
@@ -124,7 +126,11 @@ def start_payment(
 def start_orders(orders: Sequence[Reservation]) -> list[Payment]:
     """An attempt for each of these orders that nobody began to pay yet, by the means it carries."""
     asks = [_Start(reservation=order.pk, buyer=None, **order.payment) for order in orders if order.payment]
-    return [made for made in _start_all(asks) if isinstance(made, Payment)]
+    made = _start.all(asks)
+    for ask, outcome in zip(asks, made, strict=True):
+        if isinstance(outcome, Exception):
+            log.info("order.not_begun", order=str(ask.reservation), error=repr(outcome))
+    return [outcome for outcome in made if isinstance(outcome, Payment)]
 
 
 @transaction.atomic(durable=True)
@@ -197,11 +203,21 @@ def settle_payment(*, payment_id: uuid.UUID, reply_to: str = "") -> None:
 
 
 def settle_payments(payments: Sequence[tuple[uuid.UUID, str]]) -> None:
-    """Several at once, each with whom to tell; they wait for the gateway side by side. One that fails is left to the sweep."""
-    if len(payments) == 1:
-        _settle_alone(*payments[0])
-        return
-    list(_threads(os.getpid()).map(_settle_alone, *zip(*payments, strict=True)))
+    """Several at once, each with whom to tell. One that fails is left to the sweep."""
+    waiters = dict(payments)
+    found = Payment.objects.in_bulk(list(waiters))
+    done = settle_together([payment for payment in found.values() if payment.is_untouched])
+    for payment in done:
+        _reply(payment, waiters[payment])
+    left = [payment for payment in found if payment not in done]
+    settle_side_by_side(left, then=lambda payment: _reply(payment, waiters[payment]))
+
+
+def settle_side_by_side(payments: Sequence[uuid.UUID], *, then: Callable[[uuid.UUID], None]) -> None:
+    """Each by itself, and they wait for the gateway at the same time; `then` when it is settled. One that fails is left to the sweep."""
+    connection.close()  # back to the pool: those who settle need what there is of it
+    work = functools.partial(_settle_alone, then=then)
+    list(_threads(os.getpid()).map(work, payments) if len(payments) > 1 else map(work, payments))
 
 
 @functools.cache
@@ -209,9 +225,10 @@ def _threads(_pid: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(AT_ONCE, thread_name_prefix="payments")
 
 
-def _settle_alone(payment_id: uuid.UUID, reply_to: str) -> None:
+def _settle_alone(payment_id: uuid.UUID, *, then: Callable[[uuid.UUID], None]) -> None:
     try:
-        settle_payment(payment_id=payment_id, reply_to=reply_to)
+        settle_payment(payment_id=payment_id)
+        then(payment_id)
     except Exception:
         log.exception("payment.left_to_the_sweep", payment=str(payment_id))
     finally:
@@ -220,17 +237,83 @@ def _settle_alone(payment_id: uuid.UUID, reply_to: str) -> None:
 
 def ask_gateway(payment: Payment, question: Callable[[Gateway, Attempt], Answer]) -> Answer:
     """No transaction and no connection waits for the gateway with us. Raises: GatewayTimeout, GatewayUnavailable, BreakerOpen."""
-    attempt = Attempt(
+    if payment.method != "fake":  # the sandbox, which is in the database itself, gives it back where it waits
+        connection.close()
+    with gateways.breaker_of(payment.method):
+        return question(gateways.of(payment.method), _attempt_at_gateway(payment))
+
+
+def settle_together(some: Sequence[Payment]) -> set[uuid.UUID]:
+    """Attempts that nobody asked the gateway about yet, as far as it answers several at once: those that came to their end.
+
+    Each step is one for all of them. Whoever isn't plain, or falls out on the way, is left to `settle_payment`, which takes it up where it stands.
+    """
+    plain = [payment for payment in some if _is_plain(payment)]
+    try:
+        return _settle_plain(plain) if plain else set()
+    except Exception as error:  # noqa: BLE001 each is settled alone then, and says itself what is wrong
+        log.warning("payments.not_together", payments=len(plain), error=repr(error))
+        return set()
+
+
+def _is_plain(payment: Payment) -> bool:
+    if not payment.amount:
+        return True
+    gateway = gateways.several_at_once(payment.method)
+    return gateway is not None and gateway.is_plain(_attempt_at_gateway(payment))
+
+
+def _settle_plain(some: Sequence[Payment]) -> set[uuid.UUID]:
+    """See Note [The steps of a payment]. Raises: UNREACHABLE, and what PostgreSQL raises."""
+    reach("payment.started")
+    standings = _ask_together(some, lambda gateway, attempts: gateway.authorise_all(attempts), free="authorised")
+    reach("payment.authorised")
+    connection.close()  # see Note [Together]
+    paid = [_Authorised(payment=pk, reference=found.reference) for pk, found in standings.items() if found.has_money]
+    sold = {ask.payment for ask, now in zip(paid, _sell.all(paid), strict=True) if now == PaymentStatus.AUTHORISED}
+    reach("payment.sold")
+    some = [payment for payment in some if payment.pk in sold]
+    standings = _ask_together(some, lambda gateway, attempts: gateway.capture_all(attempts), free="captured")
+    reach("payment.captured")
+    connection.close()
+    taken = [_Captured(payment=pk, fee=found.fee) for pk, found in standings.items() if found.state == "captured"]
+    noted = _note_capture.all(taken)
+    return {ask.payment for ask, error in zip(taken, noted, strict=True) if error is None}
+
+
+def _ask_together(
+    some: Sequence[Payment],
+    question: Callable[[SeveralAtOnce, Sequence[Attempt]], list[Standing]],
+    *,
+    free: gateways.State,
+) -> dict[uuid.UUID, Standing]:
+    """How each stands; `free`: what costs nothing. Raises: UNREACHABLE."""
+    standings = {payment.pk: Standing(free) for payment in some if not payment.amount}
+    by_method: dict[str, list[Attempt]] = defaultdict(list)
+    for payment in some:
+        if payment.amount:
+            by_method[payment.method].append(_attempt_at_gateway(payment))
+    for method, attempts in by_method.items():
+        gateway = gateways.several_at_once(method)
+        assert gateway is not None
+        try:
+            with gateways.breaker_of(method):
+                answers = question(gateway, attempts)
+        except GatewayTimeout:
+            _touch(*(attempt.id for attempt in attempts))
+            raise
+        standings |= zip((attempt.id for attempt in attempts), answers, strict=True)
+    return standings
+
+
+def _attempt_at_gateway(payment: Payment) -> Attempt:
+    return Attempt(
         id=payment.pk,
         amount=payment.amount,
         currency=payment.currency,
         token=payment.token,
         reference=payment.reference,
     )
-    if payment.method != "fake":  # the sandbox, which is in the database itself, gives it back where it waits
-        connection.close()
-    with gateways.breaker_of(payment.method):
-        return question(gateways.of(payment.method), attempt)
 
 
 def _authorise_and_sell(payment: Payment) -> None:
@@ -261,7 +344,7 @@ def _authorise(payment: Payment) -> Standing:
     """
     if not payment.amount:
         return Standing("authorised")
-    first_try = payment.changed_at == payment.started_at
+    first_try = payment.is_untouched
     try:
         return ask_gateway(payment, lambda gateway, attempt: gateway.authorise(attempt))
     except (GatewayUnavailable, BreakerOpen):
@@ -269,7 +352,7 @@ def _authorise(payment: Payment) -> Standing:
             raise
         return Standing("unknown")
     except GatewayTimeout:
-        _touch(payment)
+        _touch(payment.pk)
     standing = ask_gateway(payment, lambda gateway, attempt: gateway.find(attempt))
     if standing.state != "unknown":
         return standing
@@ -277,9 +360,9 @@ def _authorise(payment: Payment) -> Standing:
     return dataclasses.replace(standing, reason="gateway_timeout") if not standing.has_money else standing
 
 
-def _touch(payment: Payment) -> None:
-    """Noted before it is asked again: from now on the gateway may have heard of it."""
-    Payment.objects.filter(pk=payment.pk).update(changed_at=Now())
+def _touch(*payments: uuid.UUID) -> None:
+    """Noted before they are asked about again: from now on the gateway may have heard of them."""
+    Payment.objects.filter(pk__in=payments).update(changed_at=Now())
 
 
 def _is_given_up(payment: Payment) -> bool:
@@ -563,7 +646,7 @@ def _facts_of_return(payment: Payment) -> dict[str, Any]:
 
 def _ask_after_all(payment: Payment) -> None:
     """It was given up without the gateway's word; what does the gateway say now?"""
-    _touch(payment)
+    _touch(payment.pk)
     standing = ask_gateway(payment, lambda gateway, attempt: gateway.find(attempt))
     if standing.state == "unknown":
         standing = ask_gateway(payment, lambda gateway, attempt: gateway.void(attempt))

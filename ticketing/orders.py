@@ -9,14 +9,12 @@ attempt is begun under the reservation's lock, and then the hold is none any mor
 from __future__ import annotations
 
 import datetime as dt
-import functools
-import os
 import uuid
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import structlog
-from django.db import connection
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
@@ -27,7 +25,6 @@ from reservations.queries import reservation_body
 from ticketing import operations
 from ticketing.models import Payment
 
-AT_ONCE = 128  # orders that a process pays side by side; they wait for a gateway
 SWEPT = 100  # of one sweep
 LEFT_AFTER = dt.timedelta(seconds=3)  # longer than a doorbell takes to be heard
 
@@ -38,9 +35,11 @@ def pay(orders: Sequence[tuple[uuid.UUID, str]]) -> int:
     """Take what these held orders carry, each with whom to tell the outcome; how many were begun. Again is harmless."""
     waiters = dict(orders)
     begun = operations.start_orders(list(_waiting().filter(pk__in=waiters)))
-    connection.close()  # back to the pool: those who pay need what there is of it
-    work = functools.partial(_settle, waiters=waiters)
-    list(_threads(os.getpid()).map(work, begun) if len(begun) > 1 else map(work, begun))
+    order_of = {payment.pk: payment.reservation_id for payment in begun}
+    done = operations.settle_together(begun)
+    _reply({order_of[payment]: waiters[order_of[payment]] for payment in done})
+    left = [payment for payment in order_of if payment not in done]
+    operations.settle_side_by_side(left, then=lambda payment: _reply({order_of[payment]: waiters[order_of[payment]]}))
     return len(begun)
 
 
@@ -58,30 +57,16 @@ def _waiting() -> QuerySet[Reservation]:
     return Reservation.objects.filter(status=Status.HELD, payment__isnull=False)
 
 
-@functools.cache
-def _threads(_pid: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(AT_ONCE, thread_name_prefix="orders")
-
-
-def _settle(payment: Payment, *, waiters: dict[uuid.UUID, str]) -> None:
-    """One that fails is left to the sweep of payments; the others go on."""
-    try:
-        operations.settle_payment(payment_id=payment.pk)
-        _reply(payment.reservation_id, waiters[payment.reservation_id])
-    except Exception:
-        log.exception("payment.left_to_the_sweep", payment=str(payment.pk))
-    finally:
-        connection.close()  # back to the pool
-
-
-def _reply(order: uuid.UUID, address: str) -> None:
-    if not address:
+def _reply(waiters: Mapping[uuid.UUID, str]) -> None:
+    """Tell each who waits for its order, and has one that came to its end."""
+    waited_for = [order for order, address in waiters.items() if address]
+    if not waited_for:
         return
-    reservation = Reservation.objects.select_related("session").get(pk=order)
-    if reservation.status not in FINAL:
-        return
+    told: dict[str, list[tuple[uuid.UUID, dict[str, Any]]]] = defaultdict(list)
+    for reservation in Reservation.objects.select_related("session").filter(pk__in=waited_for, status__in=FINAL):
+        told[waiters[reservation.pk]].append((reservation.pk, reservation_body(reservation)))
     try:
-        replies.send({address: [(order, reservation_body(reservation))]})
+        replies.send(told)
     except NoClaims as error:
         log.info("order.reply_lost", error=repr(error.__cause__))
 

@@ -40,15 +40,21 @@ class Together(Generic[Ask, Answer]):
         self._working = threading.Lock()
 
     def __call__(self, ask: Ask) -> Answer:
-        entry = _Entry[Ask, Answer](ask)
-        self._waiting.append(entry)
-        while not entry.done:
-            with self._working:
-                if not entry.done:
-                    self._serve([self._waiting.popleft() for _entry in range(min(len(self._waiting), MOST))])
-        if isinstance(entry.outcome, Exception):
-            raise entry.outcome
-        return entry.outcome  # type: ignore[return-value] # done, and no error
+        (outcome,) = self.all([ask])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def all(self, asks: Sequence[Ask]) -> list[Answer | Exception]:
+        """Somebody who has several brings them along at once; the outcome of each."""
+        entries = [_Entry[Ask, Answer](ask) for ask in asks]
+        self._waiting.extend(entries)
+        for entry in entries:
+            while not entry.done:
+                with self._working:
+                    if not entry.done:
+                        self._serve([self._waiting.popleft() for _entry in range(min(len(self._waiting), MOST))])
+        return [entry.outcome for entry in entries]  # type: ignore[misc] # all are done
 
     def _serve(self, batch: Sequence[_Entry[Ask, Answer]]) -> None:
         try:

@@ -56,9 +56,10 @@ def test_whoever_is_killed_every_attempt_ends_and_the_gateways_record_is_ours(se
     def held(seat: str, where: Session = session) -> Reservation:
         return hold(where, seat, buyer=uuid.uuid4())
 
-    off = SessionFactory.create()
+    off, arena = SessionFactory.create(), SessionFactory.create()
     steps = ["payment.started", "payment.authorised", "payment.sold", "payment.captured"]
     paid = [start(held(f"A{number}")) for number, _step in enumerate(steps, 1)]
+    crowd = [[start(held(f"{row}{number}", arena)) for row in "AB"] for number, _step in enumerate(steps, 1)]
     declined = [start(held(f"B{number}"), "declined") for number in (1, 2)]
     lost = [start(held(f"A{number}", off)) for number in (1, 2)]
     Session.objects.filter(pk=off.pk).update(cancelled_at=timezone.now())
@@ -68,6 +69,7 @@ def test_whoever_is_killed_every_attempt_ends_and_the_gateways_record_is_ours(se
         back.append(refunds.ask_refund(sale_id=sold.pk, buyer=sold.buyer))
     die(
         *(f"{step}:settle:{payment.pk}" for step, payment in zip(steps, paid, strict=True)),
+        *(f"{step}:together:{one.pk},{two.pk}" for step, (one, two) in zip(steps, crowd, strict=True)),
         *(f"{step}:settle:{payment.pk}" for step, payment in zip(steps[:2], declined, strict=True)),
         f"payment.authorised:settle:{lost[0].pk}",
         f"payment.given_back:settle:{lost[1].pk}",
@@ -76,6 +78,7 @@ def test_whoever_is_killed_every_attempt_ends_and_the_gateways_record_is_ours(se
     )
     in_between = dict(Payment.objects.values_list("pk", "status"))
     assert [in_between[payment.pk] for payment in paid] == ["started", "started", "authorised", "authorised"]
+    assert [in_between[two.pk] for _one, two in crowd] == ["started", "started", "authorised", "authorised"]
     assert [in_between[payment.pk] for payment in lost] == ["started", "returning"]
 
     for _round in range(2):  # the second finds nothing to do
@@ -85,13 +88,14 @@ def test_whoever_is_killed_every_attempt_ends_and_the_gateways_record_is_ours(se
     later()
     ended = dict(Payment.objects.values_list("pk", "status"))
     assert [ended[payment.pk] for payment in paid] == ["captured"] * 4
+    assert [ended[payment.pk] for some in crowd for payment in some] == ["captured"] * 8
     assert [ended[payment.pk] for payment in declined] == ["declined"] * 2
     assert [ended[payment.pk] for payment in lost] == ["voided"] * 2
     assert set(Refund.objects.values_list("status", flat=True)) == {"paid_back"}
     assert set(Reservation.objects.filter(payments__in=declined).values_list("status", flat=True)) == {Status.HELD}
     charges = SandboxCharge.objects.filter(status="captured").aggregate(taken=Sum("amount"), given=Sum("refunded"))
-    assert charges == {"taken": 6 * 2500, "given": 2 * 2500}
+    assert charges == {"taken": 14 * 2500, "given": 2 * 2500}
     kept = LedgerEntry.objects.filter(account="gateway").aggregate(kept=Sum("amount"))["kept"]
-    assert kept == 4 * 2500
+    assert kept == 12 * 2500
     Event.objects.update(published_at=timezone.now())
     assert audit()["findings"] == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -72,8 +73,12 @@ def attempt_of(payment: Payment, token: str = "ok") -> Attempt:
     return Attempt(id=payment.pk, amount=payment.amount, currency=payment.currency, token=token)
 
 
-def silence(_attempt: Attempt) -> Standing:
+def silence(_asked: object) -> Standing:
     raise gateways.GatewayTimeout
+
+
+def turn_away(_asked: object) -> Standing:
+    raise gateways.GatewayUnavailable
 
 
 def charged() -> list[str]:
@@ -292,6 +297,70 @@ class TestTogether:
         assert list(statuses) == ["declined", "captured", "captured"] * 2
         assert sorted(Ticket.objects.values_list("seat__label", flat=True)) == ["A2", "A3", "B1", "B2"]
         assert len(set(Sale.objects.values_list("number", flat=True))) == 4
+
+
+class TestRungForAtOnce:
+    """What one doorbell tells of stays together as far as the gateway answers several at once."""
+
+    def start(self, session: Session, hold: Hold, *tokens: str) -> list[Payment]:
+        held = [hold(session, f"A{number}", buyer=uuid.uuid4()) for number in range(1, len(tokens) + 1)]
+        return [
+            operations.start_payment(reservation_id=one.pk, buyer=one.buyer, method="fake", token=token)
+            for one, token in zip(held, tokens, strict=True)
+        ]
+
+    def settle(self, payments: list[Payment]) -> list[str]:
+        operations.settle_payments([(payment.pk, "") for payment in payments])
+        standings = dict(Payment.objects.values_list("pk", "status"))
+        return [standings[payment.pk] for payment in payments]
+
+    def test_the_gateway_is_asked_once_for_all(
+        self, session: Session, hold: Hold, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[int] = []
+        several = fake.authorise_all
+
+        def counted(attempts: Sequence[Attempt]) -> list[Standing]:
+            asked.append(len(attempts))
+            return several(attempts)
+
+        monkeypatch.setattr(fake, "authorise_all", counted)
+        assert self.settle(self.start(session, hold, "ok", "ok", "ok")) == ["captured"] * 3
+        assert (asked, charged(), Sale.objects.count()) == ([3], ["captured"] * 3, 3)
+        assert Event.objects.filter(name="payment.captured").count() == 3
+
+    def test_whoever_is_not_plain_is_settled_alone(self, session: Session, hold: Hold) -> None:
+        payments = self.start(session, hold, "ok", "declined", "timeout_charged", "ok")
+        assert self.settle(payments) == ["captured", "declined", "captured", "captured"]
+
+    def test_again_is_harmless(self, session: Session, hold: Hold) -> None:
+        payments = self.start(session, hold, "ok", "ok")
+        fake.authorise_all([attempt_of(payments[0])])  # whoever did it died
+        assert self.settle(payments) == self.settle(payments) == ["captured"] * 2
+        assert (charged(), Sale.objects.count()) == (["captured"] * 2, 2)
+
+    def test_whose_seats_are_lost_meanwhile_is_not_captured(self, session: Session, hold: Hold) -> None:
+        payments = self.start(session, hold, "ok", "ok")
+        fake.void(attempt_of(payments[0]))
+        assert self.settle(payments) == ["failed", "captured"]
+
+    def test_a_silent_gateway_is_asked_about_each(
+        self, session: Session, hold: Hold, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It may have heard of them, so that being turned away afterwards says nothing."""
+        payments = self.start(session, hold, "ok", "ok")
+        monkeypatch.setattr(fake, "authorise_all", silence)
+        monkeypatch.setattr(fake, "authorise", turn_away)
+        assert self.settle(payments) == ["started"] * 2
+        monkeypatch.undo()
+        assert self.settle(payments) == ["captured"] * 2
+
+    def test_what_fails_together_is_tried_alone(
+        self, session: Session, hold: Hold, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        payments = self.start(session, hold, "ok", "ok")
+        monkeypatch.setattr(fake, "capture_all", None)
+        assert self.settle(payments) == ["captured"] * 2
 
 
 class TestSweep:

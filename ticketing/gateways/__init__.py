@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import importlib
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol, cast
 
 from django.conf import settings
@@ -108,6 +108,19 @@ class Gateway(Protocol):
         """What a webhook says. Raises: BadSignature."""
 
 
+class SeveralAtOnce(Protocol):
+    """What a gateway may offer besides: the plain attempts of a crowd in one question, answered in their order."""
+
+    def is_plain(self, attempt: Attempt) -> bool:
+        """It can be asked with others."""
+
+    def authorise_all(self, attempts: Sequence[Attempt]) -> list[Standing]:
+        """`authorise` for each of them. Raises: GatewayTimeout, GatewayUnavailable."""
+
+    def capture_all(self, attempts: Sequence[Attempt]) -> list[Standing]:
+        """`capture` for each of them. Raises: GatewayTimeout, GatewayUnavailable."""
+
+
 METHODS = ("fake", "stripe", "cash", "card")
 AT_THE_COUNTER = ("cash", "card")  # what only staff may say was paid
 
@@ -132,6 +145,12 @@ def of(method: str) -> Gateway:
     if method not in METHODS:
         raise UnknownMethod(method)
     return cast(Gateway, importlib.import_module(f"ticketing.gateways.{method}"))
+
+
+def several_at_once(method: str) -> SeveralAtOnce | None:
+    """None where each attempt is a question of its own. Raises: UnknownMethod."""
+    gateway: object = of(method)
+    return cast(SeveralAtOnce, gateway) if hasattr(gateway, "authorise_all") else None
 
 
 @functools.cache

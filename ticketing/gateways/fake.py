@@ -11,7 +11,8 @@
 | `webhook_out_of_order` | paid, and the webhooks come last one first |
 | `webhook_late` | no answer, and it has never heard of the attempt; 45 seconds later the money is there and a webhook says so |
 
-`SANDBOX_LATENCY_MS` delays every answer. Each question is one statement, and none holds a connection while it waits.
+`SANDBOX_LATENCY_MS` delays every answer. Each question is one statement, for one attempt or for a crowd's, and none holds a
+connection while it waits.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ import hmac
 import json
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from realtime.rows import execute
+from realtime.rows import as_array, as_json, execute
 from ticketing.gateways import (
     DEADLINE_SECONDS,
     Attempt,
@@ -60,6 +61,17 @@ LATE_STATUS = "late"  # it doesn't know of it yet
 AUTHORISE = """
 INSERT INTO ticketing_sandboxcharge (attempt, amount, currency, status, refunded, changed_at)
 VALUES (%s, %s, %s, %s, 0, clock_timestamp()) ON CONFLICT (attempt) DO NOTHING
+"""
+AUTHORISE_ALL = """
+INSERT INTO ticketing_sandboxcharge (attempt, amount, currency, status, refunded, changed_at)
+SELECT attempt, amount, currency, 'authorised', 0, clock_timestamp()
+FROM jsonb_to_recordset(%s) AS new (attempt uuid, amount bigint, currency text) ORDER BY attempt ON CONFLICT (attempt) DO NOTHING
+"""
+CAPTURE_ALL = """
+UPDATE ticketing_sandboxcharge SET status = 'captured', changed_at = clock_timestamp() WHERE attempt IN (
+    SELECT attempt FROM ticketing_sandboxcharge
+    WHERE attempt = ANY(%s::uuid[]) AND status = 'authorised' ORDER BY attempt FOR NO KEY UPDATE
+)
 """
 MOVE = (
     "UPDATE ticketing_sandboxcharge SET status = %s, changed_at = clock_timestamp() WHERE attempt = %s AND status = %s"
@@ -100,6 +112,29 @@ def capture(attempt: Attempt) -> Standing:
     return standing
 
 
+def is_plain(attempt: Attempt) -> bool:
+    return attempt.token == "ok"  # noqa: S105 no secret
+
+
+def authorise_all(attempts: Sequence[Attempt]) -> list[Standing]:
+    asked = [{"attempt": one.id, "amount": one.amount, "currency": one.currency} for one in attempts]
+    if execute(AUTHORISE_ALL, as_json(asked)).rowcount == len(attempts):
+        standings = [Standing("authorised")] * len(attempts)
+    else:
+        standings = _standings(attempts)
+    _answer()
+    return standings
+
+
+def capture_all(attempts: Sequence[Attempt]) -> list[Standing]:
+    if execute(CAPTURE_ALL, as_array(one.id for one in attempts)).rowcount == len(attempts):
+        standings = [Standing("captured")] * len(attempts)
+    else:
+        standings = _standings(attempts)
+    _answer()
+    return standings
+
+
 def void(attempt: Attempt) -> Standing:
     """What it never heard of is refused when it comes; what comes `late` it can't refuse."""
     if execute(AUTHORISE, attempt.id, 0, "", "voided").rowcount:
@@ -129,8 +164,17 @@ def _moved(attempt: uuid.UUID, status: str) -> Standing:
 
 
 def _standing(attempt: uuid.UUID) -> Standing:
-    charge = SandboxCharge.objects.filter(pk=attempt).first()
-    match charge.status if charge else LATE_STATUS:
+    return _as_said(SandboxCharge.objects.filter(pk=attempt).values_list("status", flat=True).first())
+
+
+def _standings(attempts: Sequence[Attempt]) -> list[Standing]:
+    charges = SandboxCharge.objects.in_bulk([attempt.id for attempt in attempts])
+    return [_as_said(charges[attempt.id].status if attempt.id in charges else None) for attempt in attempts]
+
+
+def _as_said(status: str | None) -> Standing:
+    """`status`: of a charge; None: there is none."""
+    match status or LATE_STATUS:
         case "authorised" | "captured" | "voided" as state:
             return Standing(state)
         case "declined":
