@@ -36,7 +36,7 @@ from rest_framework.response import Response
 from rest_framework.settings import api_settings
 from rest_framework.views import set_rollback
 
-from reservations import front_door, lines, operations, queries, sale_facts
+from reservations import front_door, lines, operations, pricing, queries, sale_facts
 from reservations.breaker import BreakerOpen
 from sessions_app import operations as catalogue
 from ticketing import codes, doors, gateways, refunds, transfers
@@ -85,6 +85,13 @@ BUSY_OFFICE = _("The box office is busy; try again.")
 
 def _unavailable(detail: Any = BUSY_OFFICE) -> Known:
     return Known(503, "unavailable", "Unavailable", detail, retry_after=_after(RETRY_SECONDS))
+
+
+WRONG_COUNT = _("Say how many places have each concession: together no more than there are.")
+
+
+def _voucher(status: int, code: str, title: str, detail: Any) -> Known:
+    return Known(status, code, title, detail, facts=lambda _error: _at("voucher", detail))
 
 
 def rfc3339(moment: dt.datetime) -> str:
@@ -224,6 +231,45 @@ PROBLEMS: dict[type[BaseException], Known] = {
         "Already paid",
         _("It is paid for already."),
         facts=lambda error: {"sale": ticketing_queries.sale_body_of(error.sale)},
+    ),
+    # --- What it costs
+    pricing.UnknownConcession: Known(
+        400,
+        "unknown_concession",
+        "Unknown concession",
+        _("The session has no such concession."),
+        facts=lambda error: {
+            "concessions": error.concessions,
+            **_at("concessions", _("Unknown: %(seats)s.") % _named(error.concessions)),
+        },
+    ),
+    pricing.NotAmongTheSeats: Known(
+        400,
+        "unknown_seat",
+        "Unknown seat",
+        _("Concessions were chosen for seats that are not among these."),
+        facts=lambda error: {
+            "seats": error.seats,
+            **_at("concessions", _("Unknown: %(seats)s.") % _named(error.seats)),
+        },
+    ),
+    pricing.WrongConcessionCount: Known(
+        400,
+        "concession_count",
+        "Not that many places",
+        WRONG_COUNT,
+        facts=lambda error: {"places": error.places, **_at("concessions", WRONG_COUNT)},
+    ),
+    pricing.VoucherUnknown: _voucher(400, "voucher_unknown", "Unknown voucher", _("There is no such voucher.")),
+    pricing.VoucherNotYetValid: _voucher(
+        409, "voucher_not_yet_valid", "Voucher not valid yet", _("This voucher is not valid yet.")
+    ),
+    pricing.VoucherExpired: _voucher(409, "voucher_expired", "Voucher expired", _("This voucher is no longer valid.")),
+    pricing.VoucherUsedUp: _voucher(
+        409, "voucher_used_up", "Voucher used up", _("This voucher was used as often as it may be.")
+    ),
+    pricing.VoucherNotForThis: _voucher(
+        409, "voucher_not_for_this", "Voucher for something else", _("This voucher is not for this session.")
     ),
     queries.NotYetKnown: _unavailable(_("It is not to be found at the moment; ask again.")),
     gateways.UnknownMethod: Known(

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -17,7 +17,8 @@ from unfold.decorators import display
 
 from realtime.admin import ReadOnly
 from reservations import inbox, operations
-from reservations.models import InboxRequest, Reservation
+from reservations.forms import VoucherForm
+from reservations.models import LIVE, InboxRequest, Reservation, Voucher
 from sessions_app.models import Seat
 from sessions_app.templatetags.frontrow import money
 
@@ -83,7 +84,7 @@ class ReservationAdmin(ReadOnly, ModelAdmin):
     list_display = ["id", "state", "session", "places", "amount", "buyer", "arrival", "accepted_at", "expires_at"]
     list_filter = ["status", "reason", "accepted_at", "session__hall"]
     search_fields = ["=id", "=buyer", "=session__id", "session__show__title"]
-    list_select_related = ["session__show", "ticket_type"]
+    list_select_related = ["session__show", "ticket_type", "voucher"]
     date_hierarchy = "accepted_at"
     show_full_result_count = False
     list_per_page = 50
@@ -110,6 +111,42 @@ class ReservationAdmin(ReadOnly, ModelAdmin):
     @display(description=_("total"), ordering="total")
     def amount(self, reservation: Reservation) -> str:
         return money(reservation.total, reservation.session.currency)
+
+
+@admin.register(Voucher)
+class VoucherAdmin(ModelAdmin):
+    """What was used is taken out of use, not deleted."""
+
+    form = VoucherForm
+    list_display = ["code", "off", "session", "used", "valid_from", "valid_until", "is_active"]
+    list_filter = ["is_active", "valid_until", "currency"]
+    search_fields = ["code", "session__show__title"]
+    list_select_related = ["session__show"]
+    autocomplete_fields = ["session"]
+    fieldsets = [
+        (None, {"fields": ["code", "percent_off", ("amount", "currency"), "session"]}),
+        (
+            _("How often, and when"),
+            {"fields": [("uses", "uses_per_buyer"), ("valid_from", "valid_until"), "is_active"]},
+        ),
+    ]
+    list_per_page = 50
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Voucher]:
+        live = Count("reservations", filter=Q(reservations__status__in=LIVE))
+        vouchers: QuerySet[Voucher] = super().get_queryset(request).annotate(used_times=live)
+        return vouchers
+
+    @display(description=_("takes off"))
+    def off(self, voucher: Voucher) -> str:
+        return f"{voucher.percent_off} %" if voucher.amount is None else money(voucher.amount, voucher.currency)
+
+    @display(description=_("used"), ordering="used_times")
+    def used(self, voucher: Any) -> str:
+        return f"{voucher.used_times} / {voucher.uses or '∞'}"
 
 
 @admin.register(InboxRequest)

@@ -789,7 +789,9 @@ def reprice(locked: Locked, *, concessions: pricing.Choices | None, voucher: str
 def _usable(code: str, locked: Locked) -> Voucher:
     """Locked, so that who comes next counts this use. Raises: VoucherRefused."""
     reservation = locked.reservation
-    voucher = pricing.judge(lock_vouchers([code]).get(code), session=locked.session, now=locked.now)
+    voucher = pricing.judge(
+        lock_vouchers([code]).get(code), session=locked.session.pk, currency=reservation.currency, now=locked.now
+    )
     Uses.of([voucher], but=reservation.pk).require_one_left(voucher, reservation.buyer)
     return voucher
 

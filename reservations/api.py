@@ -26,12 +26,12 @@ from realtime.rest import (
     prefer_wait,
     problems_of,
 )
-from reservations import front_door, operations, queries
+from reservations import front_door, operations, pricing, queries
 from reservations.front_door import Admission
 from reservations.hold_request import Ask
 from reservations.models import LIVE
 from reservations.sale_facts import facts_of
-from reservations.serializers import HELD, LOST, QUEUED, AskFields, ReservationOut, plain_ask
+from reservations.serializers import HELD, LOST, QUEUED, AskFields, ReservationOut, TermsFields, plain_ask
 
 TAG = "Holding seats"
 POLL_SECONDS = "1"  # when to ask for a queued reservation again
@@ -208,6 +208,30 @@ class ExtendView(BuyerAPIView):
         return Response(operations.extend(reservation_id=reservation, buyer=self.buyer.id))
 
 
+class PriceView(BuyerAPIView):
+    @extend_schema(
+        operation_id="reservations_price",
+        summary="Name concessions and a voucher",
+        description=(
+            "What is held costs what it costs with them; places keep the ticket type's price that they had when they were held, and bear "
+            "the session's fees of now. A voucher counts as used from here on, until the reservation ends without a sale. "
+            "Refusals name the field: 400 `unknown_concession`, `concession_count`, `unknown_seat`, `voucher_unknown`; 409 "
+            "`voucher_expired`, `voucher_not_yet_valid`, `voucher_used_up`, `voucher_not_for_this`."
+        ),
+        tags=[TAG],
+        parameters=[IDEMPOTENCY_KEY],
+        request=TermsFields,
+        responses={
+            200: OpenApiResponse(ReservationOut, examples=[HELD]),
+            **problems_of(400, 401, 403, 404, 409, 410, 413, 415, 422, 429, 503),
+        },
+    )
+    def post(self, request: Request, reservation: UUID) -> Response:
+        fields = TermsFields(data=request.data)
+        fields.is_valid(raise_exception=True)
+        return Response(operations.price(reservation_id=reservation, buyer=self.buyer.id, **fields.terms()))
+
+
 # --- Answers
 
 
@@ -270,6 +294,10 @@ def refusal(outcome: Body) -> Exception:
             return front_door.TooManySeats(limit=_limit_of(outcome), field="quantity")
         case "expired":
             return operations.ReservationExpired()
+        case "unknown_concession":
+            return pricing.UnknownConcession([])
+        case reason if reason in pricing.VOUCHER_REFUSALS:
+            return pricing.VOUCHER_REFUSALS[reason]()
         case _:
             return operations.NotHeld(outcome["status"])
 

@@ -41,11 +41,12 @@ from django.db import Error as DatabaseError
 from django.db import connection
 
 from realtime.ids import uuid7
-from reservations import claims, metrics, operations, replies
+from reservations import claims, metrics, operations, pricing, replies
 from reservations.claims import Knock, Limit, NoClaims, Verdict
 from reservations.hold_request import EPOCH_BITS, Ask, HoldRequest
 from reservations.lines import InboxLine, InProcessLine, Line, LineDown, RabbitLine, by_shard
-from reservations.sale_facts import SaleFacts, StockFacts, facts_of
+from reservations.pricing import UnknownConcession
+from reservations.sale_facts import FRESH_SECONDS, FactsUnavailable, SaleFacts, StockFacts, facts_of, voucher_of
 
 log = structlog.get_logger(__name__)
 
@@ -137,7 +138,7 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
 def admit(ask: Ask, *, buyer: uuid.UUID, wait: float = 0) -> Admission:
     """Let the request in, or say why not. With `wait`, up to that many seconds for the outcome; `keep_answer` must then follow.
 
-    Raises: UnknownSession, FactsUnavailable, LineDown and every error of this module.
+    Raises: UnknownSession, FactsUnavailable, LineDown, every error of this module, and of `pricing` what is known to be wrong.
     """
     facts = _judged_by_facts(ask)
     request = HoldRequest.of(ask, reservation=uuid7(), buyer=buyer, arrival=0, accepted_at=facts.now())
@@ -168,9 +169,11 @@ def _judged_by_facts(ask: Ask) -> SaleFacts:
     facts = facts_of(ask.session)
     try:
         _refuse_nonsense(ask, facts)
-    except (SaleClosed, SaleNotOpen, TooManySeats, UnknownSeat, UnknownTicketType):
+    except (SaleClosed, SaleNotOpen, TooManySeats, UnknownSeat, UnknownTicketType, UnknownConcession):
         facts = facts_of(ask.session, max_age=NEWER_SECONDS)
         _refuse_nonsense(ask, facts)
+    if ask.voucher:
+        _refuse_voucher(ask, facts)
     return facts
 
 
@@ -192,6 +195,8 @@ def _refuse_nonsense(ask: Ask, facts: SaleFacts) -> None:
         raise UnknownTicketType
     if ask.asks_stock and ask.ticket_type:
         _refuse_by_its_rules(ask, facts.stock[ask.ticket_type], now)
+    if ask.concessions:
+        pricing.chosen(ask.seats or [None] * ask.places, ask.concessions, facts.concessions)
 
 
 def _refuse_by_its_rules(ask: Ask, stock: StockFacts, now: dt.datetime) -> None:
@@ -203,6 +208,21 @@ def _refuse_by_its_rules(ask: Ask, stock: StockFacts, now: dt.datetime) -> None:
     most = min((most for most in (stock.max_per_order, stock.max_per_buyer) if most), default=ask.places)
     if ask.places > most:
         raise TooManySeats(limit=most, field=ask.counted_by)
+
+
+def _refuse_voucher(ask: Ask, facts: SaleFacts) -> None:
+    """What is known to be wrong; how often it was used is judged when the request is settled. While nothing is known, all is."""
+    for max_age in (FRESH_SECONDS, NEWER_SECONDS):
+        try:
+            voucher = voucher_of(ask.voucher, max_age=max_age)
+            pricing.judge(voucher, session=ask.session, currency=facts.currency, now=facts.now())
+        except FactsUnavailable:
+            return
+        except pricing.VoucherRefused:
+            if max_age == NEWER_SECONDS:
+                raise
+        else:
+            return
 
 
 def _through_the_door(request: HoldRequest, facts: SaleFacts, *, wait: float) -> Admission:

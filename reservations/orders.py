@@ -41,6 +41,12 @@ FAILURES = {
     "session_cancelled": _("The session was called off; nothing was charged."),
     "expired": _("The time to pay ran out; nothing was charged."),
     "released": _("You gave the order up; nothing was charged."),
+    "unknown_concession": _("The session has no such concession any more; nothing was charged."),
+    "voucher_unknown": _("There is no such voucher; nothing was charged."),
+    "voucher_not_yet_valid": _("The voucher was not valid yet; nothing was charged."),
+    "voucher_expired": _("The voucher was no longer valid; nothing was charged."),
+    "voucher_used_up": _("The voucher was used up; nothing was charged."),
+    "voucher_not_for_this": _("The voucher is not for this session; nothing was charged."),
     "duplicate": _("This order was placed before, with the same key."),
 }
 FAILED_OTHERWISE = _("The order could not be fulfilled; nothing was charged.")

@@ -15,6 +15,7 @@ total of a reservation is the sum of its lines' prices, always.
 from __future__ import annotations
 
 import datetime as dt
+import uuid
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -278,7 +279,7 @@ def normal(code: str) -> str:
     return code.strip().upper()
 
 
-def judge(voucher: Voucher | None, *, session: Session, now: dt.datetime) -> Voucher:
+def judge(voucher: Voucher | None, *, session: uuid.UUID, currency: str, now: dt.datetime) -> Voucher:
     """Whether it may be put on at all; how often it was used is another question. Raises: VoucherRefused."""
     if voucher is None or not voucher.is_active:
         raise VoucherUnknown
@@ -286,6 +287,6 @@ def judge(voucher: Voucher | None, *, session: Session, now: dt.datetime) -> Vou
         raise VoucherNotYetValid
     if voucher.valid_until is not None and voucher.valid_until <= now:
         raise VoucherExpired
-    if voucher.session_id not in {None, session.pk} or voucher.currency not in {"", session.currency}:
+    if voucher.session_id not in {None, session} or voucher.currency not in {"", currency}:
         raise VoucherNotForThis
     return voucher

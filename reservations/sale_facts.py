@@ -15,7 +15,8 @@ from django.db import connection
 
 from reservations import statements
 from reservations.claims import Counter
-from sessions_app.models import Pool, Seat, Session, TicketType
+from reservations.models import Voucher
+from sessions_app.models import Concession, Pool, Seat, Session, TicketType
 
 log = structlog.get_logger(__name__)
 
@@ -57,6 +58,8 @@ class SaleFacts:
     labels: frozenset[str]
     ticket_types: frozenset[uuid.UUID]
     stock: dict[uuid.UUID, StockFacts]
+    currency: str
+    concessions: tuple[Concession, ...]
     ahead: float
     read_at: float
 
@@ -74,6 +77,8 @@ _sessions_of_types: dict[uuid.UUID, uuid.UUID] = {}
 _reading: dict[uuid.UUID, threading.Lock] = {}
 _guard = threading.Lock()
 _asking_for_types = threading.Lock()
+_vouchers: dict[str, tuple[Voucher | None, float]] = {}
+_asking_for_vouchers = threading.Lock()
 
 
 def facts_of(session: uuid.UUID, *, max_age: float = FRESH_SECONDS) -> SaleFacts:
@@ -138,6 +143,8 @@ def _read(session: uuid.UUID, known: SaleFacts | None) -> SaleFacts | None:
         labels=labels,
         ticket_types=frozenset(kind.pk for kind in types),
         stock=_stock(session, [kind for kind in types if kind.capacity is not None]),
+        currency=row.currency,
+        concessions=tuple(Concession.objects.filter(session_id=session)),
         ahead=ahead,
         read_at=time.monotonic(),
     )
@@ -193,8 +200,36 @@ def _session_of(ticket_type: uuid.UUID) -> uuid.UUID | None:
         connection.close()  # back to the pool: whoever waits at the door must not keep it from the door
 
 
+def voucher_of(code: str, *, max_age: float = FRESH_SECONDS) -> Voucher | None:
+    """As it was at most `max_age` seconds ago; None: there is none. Raises: FactsUnavailable."""
+    known = _vouchers.get(code)
+    if known and time.monotonic() - known[1] < max_age:
+        return known[0]
+    if not _asking_for_vouchers.acquire(timeout=MOST_SECONDS):  # one asks for all who came with it
+        raise FactsUnavailable(code)
+    try:
+        known = _vouchers.get(code)
+        if known is None or time.monotonic() - known[1] >= max_age:
+            if len(_vouchers) > 2_000:
+                _vouchers.clear()
+            known = _vouchers[code] = _voucher(code), time.monotonic()
+    finally:
+        _asking_for_vouchers.release()
+    return known[0]
+
+
+def _voucher(code: str) -> Voucher | None:
+    try:
+        return Voucher.objects.filter(code=code).first()
+    except DatabaseError as error:
+        raise FactsUnavailable(code) from error
+    finally:
+        connection.close()  # back to the pool
+
+
 def forget() -> None:
     """Drop every copy (tests, and after a restore)."""
     _known.clear()
     _sessions_of_types.clear()
+    _vouchers.clear()
     _reading.clear()

@@ -8,12 +8,12 @@ from uuid import UUID
 
 import msgspec
 from django.utils.translation import gettext_lazy as _
-from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
+from drf_spectacular.utils import OpenApiExample, extend_schema_field, extend_schema_serializer
 from msgspec import UNSET, Meta, UnsetType
 from rest_framework import serializers
 
 from realtime.rest import UUID_TEXT, Id, Money, Text, WholeNumber, YesNo
-from reservations.hold_request import Ask
+from reservations.hold_request import Ask, Concessions
 from reservations.models import Status
 
 MOST_SEATS = 1_000  # of one request, whatever the session allows: a bound for the body, not a rule of the sale
@@ -22,6 +22,65 @@ LONGEST_LABEL = 16
 
 SESSION = "019337a4-91d0-7c11-b2d1-7b5f0f8f2a10"
 TICKET_TYPE = "019337a4-91d4-7a02-8a3c-51c9b5b6f3aa"
+
+
+LONGEST_CODE = 100  # of a voucher, as it is typed: longer than any there is
+
+CONCESSIONS_EXAMPLE = {"A2": "Estudante"}
+
+
+@extend_schema_field(
+    {
+        "type": "object",
+        "maxProperties": MOST_SEATS,
+        "additionalProperties": {
+            "oneOf": [
+                {"type": "string", "minLength": 1, "maxLength": 60},
+                {"type": "integer", "minimum": 0, "maximum": MOST_PLACES},
+            ]
+        },
+        "description": 'A concession\'s id or name by seat, like `{"A1": "Child"}`; of unnumbered places how many by concession, like '
+        '`{"Child": 2}`. Places that aren\'t named pay in full.',
+    }
+)
+class ConcessionsField(serializers.Field[Concessions, Any, Any, Any]):
+    """What stands there of each is judged by whoever knows the session."""
+
+    def to_internal_value(self, data: Any) -> Concessions:
+        if not isinstance(data, dict) or len(data) > MOST_SEATS:
+            raise serializers.ValidationError(_("Must be an object with a concession for each seat."))
+        return tuple((str(Text(max_length=60).run_validation(name)), _choice(value)) for name, value in data.items())
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+def _choice(value: Any) -> str | int:
+    if isinstance(value, str):
+        return str(Text(max_length=60).run_validation(value))
+    return int(WholeNumber(min_value=0, max_value=MOST_PLACES).run_validation(value))
+
+
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample("A concession", value={"concessions": CONCESSIONS_EXAMPLE}, request_only=True),
+        OpenApiExample("A voucher", value={"voucher": "SUMMER"}, request_only=True),
+        OpenApiExample("Without the voucher", value={"voucher": None}, request_only=True),
+    ]
+)
+class TermsFields(serializers.Serializer[Any]):
+    """What isn't sent stays as it is."""
+
+    concessions = ConcessionsField(required=False)
+    voucher = Text(required=False, allow_null=True, max_length=LONGEST_CODE, help_text="null takes it off.")
+
+    def terms(self) -> dict[str, Any]:
+        """As `operations.price` takes them."""
+        said = self.validated_data
+        return {
+            "concessions": said.get("concessions"),
+            "voucher": (said["voucher"] or "") if "voucher" in said else None,
+        }
 
 
 class BestAvailable(serializers.Serializer[Any]):

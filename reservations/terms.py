@@ -32,6 +32,11 @@ def concessions_of(sessions: Collection[uuid.UUID]) -> dict[uuid.UUID, list[Conc
     return found
 
 
+def uses_of(voucher: Voucher) -> int:
+    """To read. Whoever puts it on counts under its lock."""
+    return Reservation.objects.filter(voucher=voucher, status__in=LIVE).count()
+
+
 @dataclass(slots=True)
 class Uses:
     """Of vouchers that are locked. See Note [How a use is counted]."""
@@ -83,7 +88,9 @@ class Terms:
         if request.concessions:
             self.chosen(request)
         if request.voucher:
-            voucher = pricing.judge(self.vouchers.get(request.voucher), session=session, now=now)
+            voucher = pricing.judge(
+                self.vouchers.get(request.voucher), session=session.pk, currency=session.currency, now=now
+            )
             self.uses.require_one_left(voucher, request.buyer)
 
     def chosen(self, request: HoldRequest) -> list[Concession | None]:

@@ -11,6 +11,7 @@ def api_urlpatterns(sales_of: SalesOf) -> list[URLPattern]:
         path("reservations", api.ReservationsView.as_view(sales_of=sales_of), name="api-reservations"),
         path(one, api.ReservationView.as_view(sales_of=sales_of), name="api-reservation"),
         path(f"{one}/extend", api.ExtendView.as_view(), name="api-reservation-extend"),
+        path(f"{one}/price", api.PriceView.as_view(), name="api-reservation-price"),
     ]
 
 

@@ -21,8 +21,8 @@ from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import action, display
 
 from sessions_app import operations, plan_files, plans, queries, seat_plan
-from sessions_app.forms import CreateSessionForm, HallForm, PlanForm, TicketTypeForm
-from sessions_app.models import Hall, HallSeat, Session, Show, TicketType, Venue
+from sessions_app.forms import ConcessionForm, CreateSessionForm, HallForm, PlanForm, SessionRulesForm, TicketTypeForm
+from sessions_app.models import Concession, Hall, HallSeat, Session, Show, TicketType, Venue
 from sessions_app.templatetags.frontrow import money
 
 
@@ -169,6 +169,15 @@ class TicketTypeInline(TabularInline):
         return False
 
 
+class ConcessionInline(TabularInline):
+    """Who pays less. What was sold keeps the name and the price it had."""
+
+    model = Concession
+    form = ConcessionForm
+    fields = ["name", "percent_off", "price", "note", "position"]
+    extra = 0
+
+
 @admin.register(Session)
 class SessionAdmin(Undeletable, ModelAdmin):
     list_display = ["show", "place", "starts_at", "state", "left", "price_from", "live_map"]
@@ -183,7 +192,10 @@ class SessionAdmin(Undeletable, ModelAdmin):
     add_fieldsets = [
         (None, {"fields": ["show", "starts_at", "duration_minutes", "on_sale_at"]}),
         (_("Where"), {"fields": ["hall", "room", ("rows", "seats_per_row")]}),
-        (_("Price"), {"fields": [("price", "currency")]}),
+        (
+            _("Price"),
+            {"fields": [("price", "currency"), "concessions", ("fee", "booking_fee_basis_points", "tax_basis_points")]},
+        ),
         (_("Places without a number"), {"fields": ["places", ("places_name", "places_price")]}),
         (_("Rules"), {"fields": [("max_per_buyer", "hold_seconds", "max_hold_seconds")], "classes": ["collapse"]}),
     ]
@@ -194,6 +206,7 @@ class SessionAdmin(Undeletable, ModelAdmin):
             _("The line"),
             {"fields": ["settle_rate"], "description": _("Holds from the next request on, also while it sells.")},
         ),
+        (_("Fees and tax"), {"fields": [("booking_fee", "booking_fee_basis_points", "tax_basis_points")]}),
         (_("Behind the scenes"), {"fields": [("map_version", "created_at")], "classes": ["collapse"]}),
     ]
 
@@ -204,13 +217,12 @@ class SessionAdmin(Undeletable, ModelAdmin):
         return self.readonly_fields if obj else []
 
     def get_inlines(self, request: HttpRequest, obj: Session | None) -> list[type[TabularInline]]:
-        return [TicketTypeInline] if obj else []
+        return [TicketTypeInline, ConcessionInline] if obj else []
 
     def get_form(
         self, request: HttpRequest, obj: Session | None = None, change: bool = False, **kwargs: Any
     ) -> type[ModelForm[Session]]:
-        if obj is None:
-            kwargs["form"] = CreateSessionForm
+        kwargs["form"] = SessionRulesForm if obj else CreateSessionForm
         form: type[ModelForm[Session]] = super().get_form(request, obj, change, **kwargs)
         return form
 
@@ -241,6 +253,9 @@ class SessionAdmin(Undeletable, ModelAdmin):
     def save_formset(
         self, request: HttpRequest, form: ModelForm[Session], formset: BaseModelFormSet[Any, Any], change: bool
     ) -> None:
+        if formset.model is Concession:
+            formset.save()
+            return
         rows = formset.save(commit=False)
         for row in rows:
             row.save(update_fields=["name", "price"])

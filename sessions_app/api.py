@@ -26,6 +26,7 @@ from sessions_app import operations, queries, snapshots
 from sessions_app.models import Hall, Session, Show, TicketType, Venue
 from sessions_app.serializers import (
     CompactSeatMapOut,
+    ConcessionOut,
     HallOut,
     SeatMapOut,
     SeatMapQuery,
@@ -35,6 +36,7 @@ from sessions_app.serializers import (
     ShowOut,
     TicketTypeOut,
     VenueOut,
+    money,
 )
 from sessions_app.snapshots import Snapshot
 
@@ -62,6 +64,12 @@ SMALL_ROOM = OpenApiExample(
         "starts_at": "2031-05-01T22:30:00Z",
         "price": 2500,
         "currency": "BRL",
+        "concessions": [
+            {"name": "Meia-entrada", "percent_off": 50, "note": "Carteira de estudante"},
+            {"name": "Infantil", "price": 1000},
+        ],
+        "booking_fee": 150,
+        "tax_basis_points": 500,
     },
 )
 CONCERT = OpenApiExample(
@@ -190,10 +198,15 @@ class SessionDetail(APIView):
 
 
 def detail(session_id: UUID) -> dict[str, Any]:
+    session = queries.find(session_id)
     return {
-        **SessionOut(queries.find(session_id)).data,
+        **SessionOut(session).data,
         "counts": queries.counts([session_id])[session_id],
         "ticket_types": TicketTypeOut(queries.ticket_types().filter(session=session_id), many=True).data,
+        "concessions": ConcessionOut(session.concessions.select_related("session"), many=True).data,
+        "booking_fee": money(session.booking_fee, session.currency),
+        "booking_fee_basis_points": session.booking_fee_basis_points,
+        "tax_basis_points": session.tax_basis_points,
     }
 
 

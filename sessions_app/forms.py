@@ -21,16 +21,17 @@ from unfold.widgets import (
 )
 
 from sessions_app import operations, plan_files, plans
-from sessions_app.models import MAX_SEATS, Hall, Session, TicketType, Venue
-from sessions_app.operations import HIGHEST_PRICE, MAX_MINUTES, MAX_PLACES, NewSession, NewTicketType
+from sessions_app.models import MAX_SEATS, WHOLE, Concession, Hall, Session, TicketType, Venue
+from sessions_app.operations import HIGHEST_PRICE, MAX_MINUTES, MAX_PLACES, NewConcession, NewSession, NewTicketType
 from sessions_app.templatetags.frontrow import minor_digits
 
 if TYPE_CHECKING:
     SessionForm = forms.ModelForm[Session]
     AnyHallForm = forms.ModelForm[Hall]
     AnyTicketTypeForm = forms.ModelForm[TicketType]
+    AnyConcessionForm = forms.ModelForm[Concession]
 else:  # Django's forms are generic for type checkers only
-    SessionForm = AnyHallForm = AnyTicketTypeForm = forms.ModelForm
+    SessionForm = AnyHallForm = AnyTicketTypeForm = AnyConcessionForm = forms.ModelForm
 
 
 class Price(forms.DecimalField):
@@ -55,6 +56,18 @@ class Number(forms.IntegerField):
         )
 
 
+class Points(forms.IntegerField):
+    """Hundredths of a percent; empty is none."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            min_value=0, max_value=WHOLE, required=False, widget=UnfoldAdminIntegerFieldWidget(), **options
+        )
+
+    def clean(self, value: Any) -> int:
+        return super().clean(value) or 0
+
+
 def minor_units(amount: Decimal | None, currency: str) -> int | None:
     """Raises: ValidationError, for more digits than the currency has."""
     if amount is None:
@@ -75,6 +88,23 @@ class CreateSessionForm(SessionForm):
     places = Number(highest=MAX_PLACES, label=_("How many"), help_text=_("Standing or free seating; empty for none."))
     places_name = forms.CharField(max_length=60, required=False, label=_("Name"), widget=UnfoldAdminTextInputWidget())
     places_price = Price(label=_("Price"))
+    fee = Price(label=_("Booking fee"), help_text=_("Added to the price of each ticket that costs something."))
+    booking_fee_basis_points = Points(
+        label=_("Booking fee in hundredths of a percent"),
+        help_text=_("Of the price, and added to it as well: 750 is 7.5 percent."),
+    )
+    tax_basis_points = Points(
+        label=_("Tax in hundredths of a percent"),
+        help_text=_("Contained in the price, and told as such: 700 is 7 percent on what is left without it."),
+    )
+    concessions = forms.CharField(
+        required=False,
+        label=_("Concessions"),
+        help_text=_(
+            "A line each, like “Student; 50%; student card” or “Child; 12.50”: what to show at the door may follow."
+        ),
+        widget=UnfoldAdminTextareaWidget({"rows": 3}),
+    )
 
     class Meta:
         model = Session
@@ -88,6 +118,8 @@ class CreateSessionForm(SessionForm):
             "hold_seconds",
             "max_hold_seconds",
             "max_per_buyer",
+            "booking_fee_basis_points",
+            "tax_basis_points",
         ]
         labels = {"room": _("Name of the room")}
 
@@ -130,7 +162,22 @@ class CreateSessionForm(SessionForm):
             max_hold_seconds=cleaned["max_hold_seconds"],
             max_per_buyer=cleaned["max_per_buyer"],
             ticket_types=self.stock(),
+            booking_fee=self.in_minor_units("fee") or 0,
+            booking_fee_basis_points=cleaned["booking_fee_basis_points"],
+            tax_basis_points=cleaned["tax_basis_points"],
+            concessions=[self.concession(line) for line in cleaned["concessions"].splitlines() if line.strip()],
         )
+
+    def concession(self, line: str) -> NewConcession:
+        """Of “Student; 50%; student card”. Raises: ValidationError."""
+        name, value, note, *_more = [*(part.strip() for part in line.split(";", 2)), "", ""]
+        try:
+            if value.endswith("%"):
+                return NewConcession(name=name, percent_off=int(value.removesuffix("%")), note=note)
+            price = minor_units(Price(required=True).clean(value), self.cleaned_data["currency"])
+        except (ValueError, ValidationError):
+            raise ValidationError({"concessions": gettext("Not understood: %(line)s") % {"line": line}}) from None
+        return NewConcession(name=name, price=price, note=note)
 
     def stock(self) -> list[NewTicketType]:
         places = self.cleaned_data["places"]
@@ -163,6 +210,58 @@ class TicketTypeForm(AnyTicketTypeForm):
 
     def clean_price(self) -> int | None:
         return minor_units(self.cleaned_data["price"], self.instance.session.currency)
+
+
+class ConcessionForm(AnyConcessionForm):
+    """A concession's price as people write it."""
+
+    price = Price(label=_("Price"), help_text=_("Instead of percent off, where it is lower than the place's own."))
+
+    class Meta:
+        model = Concession
+        fields = ["name", "percent_off", "price", "note", "position"]
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        if self.instance.price is not None:
+            digits = minor_digits(self.instance.session.currency)
+            self.initial["price"] = Decimal(self.instance.price).scaleb(-digits)
+
+    def clean_price(self) -> int | None:
+        return minor_units(self.cleaned_data["price"], self.instance.session.currency)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if not self.errors and (cleaned["percent_off"] is None) == (cleaned["price"] is None):
+            self.add_error("percent_off", gettext("A share off or a price, one of the two."))
+        return cleaned
+
+
+class SessionRulesForm(SessionForm):
+    """A session that is on sale; its booking fee as people write it."""
+
+    booking_fee = Price(label=_("Booking fee"), help_text=_("Added to the price of each ticket that costs something."))
+    booking_fee_basis_points = Points(
+        label=_("Booking fee in hundredths of a percent"),
+        help_text=_("Of the price, and added to it as well: 750 is 7.5 percent."),
+    )
+    tax_basis_points = Points(
+        label=_("Tax in hundredths of a percent"),
+        help_text=_("Contained in the price, and told as such: 700 is 7 percent on what is left without it."),
+    )
+
+    class Meta:
+        model = Session
+        fields = "__all__"
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        if "booking_fee" in self.fields:  # not for whoever only looks
+            digits = minor_digits(self.instance.currency)
+            self.initial["booking_fee"] = Decimal(self.instance.booking_fee).scaleb(-digits)
+
+    def clean_booking_fee(self) -> int:
+        return minor_units(self.cleaned_data["booking_fee"], self.instance.currency) or 0
 
 
 class HallForm(AnyHallForm):

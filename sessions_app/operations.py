@@ -18,11 +18,25 @@ from psycopg.errors import ExclusionViolation
 from realtime import events
 from realtime.clock import db_now
 from sessions_app import plans
-from sessions_app.models import MAX_SEATS, Hall, HallSeat, Seat, SeatStatus, Session, Show, TicketType, Venue
+from sessions_app.models import (
+    HIGHEST_FEE,
+    MAX_SEATS,
+    WHOLE,
+    Concession,
+    Hall,
+    HallSeat,
+    Seat,
+    SeatStatus,
+    Session,
+    Show,
+    TicketType,
+    Venue,
+)
 
 HIGHEST_PRICE = 1_000_000_000  # minor units of one place
 MAX_PLACES = 10_000_000  # without a number, of one ticket type
 MAX_TICKET_TYPES = 50
+MAX_CONCESSIONS = 50
 MAX_MINUTES = 24 * 60
 LONGEST_HOLD = 7200  # seconds
 MAX_PER_BUYER = 1000
@@ -54,6 +68,16 @@ class NewTicketType:
     name: str
     price: int | None = None  # minor units; None: the session's price
     capacity: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewConcession:
+    """A share off a place's own price, or a price of its own: one of the two."""
+
+    name: str
+    percent_off: int | None = None
+    price: int | None = None  # minor units
+    note: str = ""  # what to show at the door
 
 
 @dataclass(frozen=True)
@@ -88,6 +112,10 @@ class NewSession(TypedDict, total=False):
     max_per_buyer: int
     on_sale_at: dt.datetime | None
     ticket_types: Sequence[NewTicketType]
+    concessions: Sequence[NewConcession]
+    booking_fee: int  # minor units a ticket
+    booking_fee_basis_points: int
+    tax_basis_points: int
 
 
 @dataclass(frozen=True)
@@ -97,6 +125,7 @@ class Draft:
     session: Session
     places: Sequence[plans.Place]
     tiers: Tiers
+    concessions: Sequence[Concession]
 
 
 @transaction.atomic
@@ -110,6 +139,7 @@ def create_session(**asked: Unpack[NewSession]) -> Session:
         new.session.show.save()
     insert_session(new.session)
     TicketType.objects.bulk_create(new.tiers.all)
+    Concession.objects.bulk_create(new.concessions)
     insert_seats(new)
     events.record(
         event="session.created",
@@ -135,6 +165,9 @@ def draft(**asked: Unpack[NewSession]) -> Draft:
         hold_seconds=(hold, 1, 3600),
         max_hold_seconds=(asked.get("max_hold_seconds", 300), hold, LONGEST_HOLD),
         max_per_buyer=(asked.get("max_per_buyer", 10), 1, MAX_PER_BUYER),
+        booking_fee=(asked.get("booking_fee", 0), 0, HIGHEST_FEE),
+        booking_fee_basis_points=(asked.get("booking_fee_basis_points", 0), 0, WHOLE),
+        tax_basis_points=(asked.get("tax_basis_points", 0), 0, WHOLE),
     )
     starts_at, on_sale_at = asked["starts_at"], asked.get("on_sale_at")
     check_times(starts_at=starts_at, on_sale_at=on_sale_at)
@@ -151,12 +184,15 @@ def draft(**asked: Unpack[NewSession]) -> Draft:
         max_hold_seconds=asked.get("max_hold_seconds", 300),
         refund_minutes=asked.get("refund_minutes", 60),
         max_per_buyer=asked.get("max_per_buyer", 10),
+        booking_fee=asked.get("booking_fee", 0),
+        booking_fee_basis_points=asked.get("booking_fee_basis_points", 0),
+        tax_basis_points=asked.get("tax_basis_points", 0),
     )
     session.clean_fields(exclude=["show", "hall"])
     places = plan(hall=hall, rows=asked.get("rows"), seats_per_row=asked.get("seats_per_row"))
     tiers = price_tiers(session=session, places=places, price=asked.get("price"), asked=asked.get("ticket_types") or [])
     session.free_seats = len(places)
-    return Draft(session, places, tiers)
+    return Draft(session, places, tiers, concessions_of(session, asked.get("concessions") or []))
 
 
 def check_numbers(**bounds: tuple[int | None, int, int]) -> None:
@@ -259,7 +295,33 @@ def ticket_type(*, session: Session, new: NewTicketType, price: int | None, posi
     return made
 
 
-def clean(row: Show | TicketType, field: str) -> None:
+def concessions_of(session: Session, asked: Sequence[NewConcession]) -> list[Concession]:
+    """Raises: ValidationError."""
+    if len(asked) > MAX_CONCESSIONS:
+        too_many = _("At most %(number)d concessions.") % {"number": MAX_CONCESSIONS}
+        raise ValidationError({"concessions": too_many})
+    made = [
+        Concession(
+            session=session,
+            name=new.name,
+            percent_off=new.percent_off,
+            price=new.price,
+            note=new.note,
+            position=position,
+        )
+        for position, new in enumerate(asked, 1)
+    ]
+    if len({one.name.casefold() for one in made}) < len(made):
+        raise ValidationError({"concessions": _("Each concession needs a name of its own.")})
+    for one in made:
+        if (one.percent_off is None) == (one.price is None):
+            text = _("“%(name)s” needs a share off or a price, one of the two.") % {"name": one.name}
+            raise ValidationError({"concessions": text})
+        clean(one, "concessions")
+    return made
+
+
+def clean(row: Show | TicketType | Concession, field: str) -> None:
     """Raises: ValidationError of `field`, which is how the caller names the whole row."""
     try:
         row.clean_fields(exclude=["session"])

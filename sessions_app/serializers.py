@@ -12,7 +12,10 @@ from rest_framework import serializers
 
 from realtime.rest import Id, Money, Text, WholeNumber
 from sessions_app.models import (
+    HIGHEST_FEE,
     MAX_SEATS,
+    WHOLE,
+    Concession,
     Hall,
     SeatKind,
     Session,
@@ -29,6 +32,7 @@ from sessions_app.operations import (
     MAX_MINUTES,
     MAX_PER_BUYER,
     MAX_PLACES,
+    NewConcession,
     NewTicketType,
 )
 
@@ -125,6 +129,18 @@ class TicketTypeOut(serializers.ModelSerializer[TicketType]):
         return ticket_type.capacity is None
 
 
+class ConcessionOut(serializers.ModelSerializer[Concession]):
+    price = serializers.SerializerMethodField(help_text="Of its own, where that is lower than the place's; else null.")
+
+    class Meta:
+        model = Concession
+        fields = ["id", "name", "percent_off", "price", "note"]
+
+    @extend_schema_field(Money(allow_null=True))
+    def get_price(self, concession: Concession) -> dict[str, Any] | None:
+        return money(concession.price, concession.session.currency)
+
+
 class CountsOut(serializers.Serializer[Any]):
     free = serializers.IntegerField()
     held = serializers.IntegerField()
@@ -135,9 +151,21 @@ class CountsOut(serializers.Serializer[Any]):
 class SessionDetailOut(SessionOut):
     counts = CountsOut(help_text="Of its seats.")
     ticket_types = TicketTypeOut(many=True)
+    concessions = ConcessionOut(many=True)
+    booking_fee = Money(help_text="Added to the price of each ticket that costs something.")
+    booking_fee_basis_points = serializers.IntegerField(help_text="Of the price, added to it as well.")
+    tax_basis_points = serializers.IntegerField(help_text="Contained in the price: 700 is 7/107 of it.")
 
     class Meta(SessionOut.Meta):
-        fields = [*SessionOut.Meta.fields, "counts", "ticket_types"]
+        fields = [
+            *SessionOut.Meta.fields,
+            "counts",
+            "ticket_types",
+            "concessions",
+            "booking_fee",
+            "booking_fee_basis_points",
+            "tax_basis_points",
+        ]
 
 
 class SeatOut(serializers.Serializer[Any]):
@@ -209,6 +237,17 @@ class TicketTypeIn(serializers.Serializer[Any]):
     )
 
 
+class ConcessionIn(serializers.Serializer[Any]):
+    """`percent_off` or `price`."""
+
+    name = Text(max_length=60)
+    percent_off = WholeNumber(min_value=0, max_value=100, required=False, allow_null=True)
+    price = WholeNumber(
+        min_value=0, max_value=HIGHEST_PRICE, required=False, allow_null=True, help_text="Minor units, of its own."
+    )
+    note = Text(max_length=200, required=False, allow_blank=True, default="", help_text="What to show at the door.")
+
+
 class SessionIn(serializers.Serializer[Any]):
     show = ShowField()
     hall = Id(required=False, allow_null=True)
@@ -235,6 +274,22 @@ class SessionIn(serializers.Serializer[Any]):
     max_per_buyer = WholeNumber(min_value=1, max_value=MAX_PER_BUYER, default=10)
     on_sale_at = Time(required=False, allow_null=True)
     ticket_types = TicketTypeIn(many=True, required=False)
+    concessions = ConcessionIn(many=True, required=False)
+    booking_fee = WholeNumber(
+        min_value=0,
+        max_value=HIGHEST_FEE,
+        default=0,
+        help_text="Minor units, added to each ticket that costs something.",
+    )
+    booking_fee_basis_points = WholeNumber(
+        min_value=0, max_value=WHOLE, default=0, help_text="Of the price, added to it as well: 750 is 7.5 %."
+    )
+    tax_basis_points = WholeNumber(
+        min_value=0, max_value=WHOLE, default=0, help_text="Contained in the price: 700 is 7/107 of it."
+    )
+
+    def validate_concessions(self, rows: list[dict[str, Any]]) -> list[NewConcession]:
+        return [NewConcession(**row) for row in rows]
 
     def validate_ticket_types(self, rows: list[dict[str, Any]]) -> list[NewTicketType]:
         return [NewTicketType(**row) for row in rows]

@@ -12,13 +12,17 @@ from msgspec import UNSET, Meta, UnsetType
 from rest_framework import serializers
 
 from realtime.rest import Email, Id, Money, Text, WholeNumber
-from reservations.hold_request import Means
+from reservations import pricing
+from reservations.hold_request import Concessions, Means
 from reservations.serializers import (
+    CONCESSIONS_EXAMPLE,
+    LONGEST_CODE,
     LONGEST_LABEL,
     MOST_PLACES,
     MOST_SEATS,
     SESSION,
     TICKET_TYPE,
+    ConcessionsField,
     Conflict,
     IdText,
     Labels,
@@ -40,6 +44,8 @@ class OrderWish(msgspec.Struct, frozen=True, kw_only=True):
     ticket_type: UUID | None = None
     quantity: int = 0
     payment: Means | None = None
+    concessions: Concessions = ()
+    voucher: str = ""
 
 
 @extend_schema_serializer(
@@ -52,6 +58,17 @@ class OrderWish(msgspec.Struct, frozen=True, kw_only=True):
         OpenApiExample(
             "Seats by name",
             value={"session": SESSION, "seats": ["A1", "A2"], "payment": PAYMENT},
+            request_only=True,
+        ),
+        OpenApiExample(
+            "With a concession and a voucher",
+            value={
+                "session": SESSION,
+                "seats": ["A1", "A2"],
+                "concessions": CONCESSIONS_EXAMPLE,
+                "voucher": "SUMMER",
+                "payment": PAYMENT,
+            },
             request_only=True,
         ),
     ]
@@ -69,6 +86,8 @@ class OrderFields(serializers.Serializer[Any]):
         max_length=MOST_SEATS,
         help_text="Labels, like A1.",
     )
+    concessions = ConcessionsField(required=False)
+    voucher = Text(required=False, allow_null=True, max_length=LONGEST_CODE, help_text="Its code.")
     payment = PaymentMeans(required=False)
     email = Email(required=False, allow_blank=True, default="", help_text="Where the receipt goes.")
 
@@ -96,6 +115,8 @@ class OrderFields(serializers.Serializer[Any]):
             ticket_type=said.get("ticket_type"),
             quantity=said.get("quantity", 0),
             payment=Means(method=payment["method"], token=payment["token"], email=said["email"]) if payment else None,
+            concessions=said.get("concessions", ()),
+            voucher=pricing.normal(said.get("voucher") or ""),
         )
 
 

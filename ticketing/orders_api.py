@@ -157,6 +157,8 @@ def ask_of(wish: OrderWish, *, key: str) -> Ask:
         key=key,
         scope=ORDER_SCOPE,
         payment=means_of(wish.payment),
+        concessions=wish.concessions,
+        voucher=wish.voucher,
     )
 
 

@@ -19,9 +19,13 @@ GROUPS: dict[str, dict[str, dict[str, list[str]]]] = {
             "show": RUN,
             "session": RUN,
             "tickettype": [*RUN, "delete"],
+            "concession": [*RUN, "delete"],
             "seat": ["view", "change"],
         },
-        "reservations": {"reservation": ["view", "change"]},  # releasing and moving, on the live map
+        "reservations": {
+            "reservation": ["view", "change"],  # releasing and moving, on the live map
+            "voucher": RUN,
+        },
         "ticketing": {
             "sale": ["view", "add"],  # selling at the counter
             "ticket": LOOK,

@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from realtime.models import Event
 from reservations import operations
-from reservations.models import InboxRequest, Reservation
+from reservations.models import InboxRequest, Reservation, Voucher
 from sessions_app.models import Seat, Session
 from tests import factories
 from tests.conftest import Hold
@@ -103,3 +103,44 @@ class TestInboxDesk:
         client.post(reverse(INBOX), {"action": "requeue", "_selected_action": [poison.pk]})
         poison.refresh_from_db()
         assert poison.attempts == 5
+
+
+class TestVoucherDesk:
+    FILLED = {"code": "summer", "percent_off": "", "amount": "10.50", "currency": "BRL", "uses": "2", "is_active": "on"}
+
+    def test_gives_one_out(self, desk: Client) -> None:
+        assert desk.post(reverse("admin:reservations_voucher_add"), self.FILLED).status_code == 302
+        voucher = Voucher.objects.get()
+        assert (voucher.code, voucher.amount, voucher.uses, voucher.is_active) == ("SUMMER", 1050, 2, True)
+        page = desk.get(reverse("admin:reservations_voucher_changelist"), {"q": "summer"}).content.decode()
+        assert "R$10.50" in page
+        assert "0 / 2" in page
+
+    @pytest.mark.parametrize(
+        ("field", "change"),
+        [
+            ("code", {"code": "a b"}),
+            ("percent_off", {"percent_off": "10"}),
+            ("percent_off", {"amount": "", "currency": ""}),
+            ("currency", {"currency": ""}),
+            ("amount", {"amount": "0.001"}),
+            ("uses", {"uses": "0"}),
+        ],
+    )
+    def test_says_which_field_is_wrong(self, desk: Client, field: str, change: dict[str, str]) -> None:
+        answer = desk.post(reverse("admin:reservations_voucher_add"), {**self.FILLED, **change})
+        assert answer.status_code == 200
+        assert field in answer.context["adminform"].form.errors
+        assert not Voucher.objects.exists()
+
+    def test_allows_no_fewer_uses_than_there_were(
+        self, desk: Client, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
+    ) -> None:
+        voucher = factories.VoucherFactory.create(code="SUMMER", uses=2)
+        for buyer, seat in ((ana, "A1"), (bruno, "A2")):
+            held = hold(session, seat, buyer=buyer)
+            operations.price(reservation_id=held.pk, buyer=buyer, voucher="SUMMER")
+        change = reverse("admin:reservations_voucher_change", args=[voucher.pk])
+        assert desk.get(change).status_code == 200
+        answer = desk.post(change, {**self.FILLED, "amount": "", "currency": "", "percent_off": "10", "uses": "1"})
+        assert "2 times" in str(answer.context["adminform"].form.errors["uses"])

@@ -180,13 +180,13 @@ class TestJudging:
     )
     def test_refuses(self, voucher: Voucher | None, error: type[pricing.VoucherRefused]) -> None:
         with pytest.raises(error):
-            pricing.judge(voucher, session=self.SESSION, now=self.NOW)
+            pricing.judge(voucher, session=self.SESSION.pk, currency=self.SESSION.currency, now=self.NOW)
 
     def test_lets_pass_what_is_valid_here_and_now(self) -> None:
         voucher = Voucher(
             amount=1, currency="BRL", session=self.SESSION, valid_from=self.NOW, valid_until=self.NOW + dt.timedelta(1)
         )
-        assert pricing.judge(voucher, session=self.SESSION, now=self.NOW) is voucher
+        assert pricing.judge(voucher, session=self.SESSION.pk, currency=self.SESSION.currency, now=self.NOW) is voucher
 
     def test_has_a_refusal_for_each_reason(self) -> None:
         assert set(pricing.VOUCHER_REFUSALS) == {

@@ -84,9 +84,24 @@ class TestNewSession:
         kind = TicketType.objects.get()
         assert (kind.name, kind.price, kind.available) == ("General admission", 9000, 300)
 
+    def test_may_have_concessions_and_fees(self, desk: Client, filled: dict[str, Any]) -> None:
+        terms = {"concessions": "Student; 50%; student card\n\nChild; 12.50", "fee": "1.50", "tax_basis_points": "700"}
+        assert desk.post(reverse(ADD), {**filled, **terms}).status_code == 302
+        session = Session.objects.get()
+        assert (session.booking_fee, session.booking_fee_basis_points, session.tax_basis_points) == (150, 0, 700)
+        assert list(session.concessions.values_list("name", "percent_off", "price", "note")) == [
+            ("Student", 50, None, "student card"),
+            ("Child", None, 1250, ""),
+        ]
+
     @pytest.mark.parametrize(
         ("field", "change"),
         [
+            ("concessions", {"concessions": "Student; half"}),
+            ("concessions", {"concessions": "Student"}),
+            ("concessions", {"concessions": "Student; 101%"}),
+            ("fee", {"fee": "-1"}),
+            ("tax_basis_points", {"tax_basis_points": "10001"}),
             ("show", {"show": ""}),
             ("starts_at", {"starts_at_0": "2020-01-01"}),
             ("rows", {"rows": "20000", "seats_per_row": "2"}),
@@ -133,7 +148,7 @@ class TestSessionDesk:
         session = put_on()
         change = reverse("admin:sessions_app_session_change", args=[session.pk])
         page = desk.get(change)
-        form, (types,) = page.context["adminform"].form, page.context["inline_admin_formsets"]
+        form, (types, _concessions) = page.context["adminform"].form, page.context["inline_admin_formsets"]
         posted = {"ticket_types-TOTAL_FORMS": "1", "ticket_types-INITIAL_FORMS": "1"}
         kind = TicketType.objects.get(session=session)
         posted |= {"ticket_types-0-id": str(kind.pk), "ticket_types-0-session": str(session.pk)}
@@ -141,6 +156,13 @@ class TestSessionDesk:
         local = timezone.localtime(session.starts_at), timezone.localtime(session.ends_at)
         for name, moment in zip(("starts_at", "ends_at"), local, strict=True):
             posted |= {f"{name}_0": moment.date().isoformat(), f"{name}_1": moment.time().isoformat()}
+        posted |= {"concessions-TOTAL_FORMS": "1", "concessions-INITIAL_FORMS": "0"}
+        posted |= {
+            "concessions-0-session": str(session.pk),
+            "concessions-0-name": "Child",
+            "concessions-0-price": "9.50",
+        }
+        posted |= {"concessions-0-position": "1", "booking_fee": "1.50", "tax_basis_points": "700"}
         posted |= {"room": "Sala 9", "max_per_buyer": "4", "hold_seconds": "30", "max_hold_seconds": "300"}
         Session.objects.filter(pk=session.pk).update(map_version=9)
         answer = desk.post(change, posted)
@@ -149,6 +171,8 @@ class TestSessionDesk:
         kind.refresh_from_db()
         assert (session.room, session.max_per_buyer, session.map_version) == ("Sala 9", 4, 9)
         assert (kind.name, kind.price) == ("Inteira", 2600)
+        assert (session.booking_fee, session.booking_fee_basis_points, session.tax_basis_points) == (150, 0, 700)
+        assert session.concessions.get().price == 950
 
     def test_calls_sessions_off_unless_they_have_buyers(self, desk: Client, put_on: Open) -> None:
         empty, sold = put_on(), put_on()
