@@ -209,6 +209,27 @@ CHECKS = [
         """,
     ),
     Check(
+        name="total_differs_from_lines",
+        says="what a hold costs is not the sum of its lines",
+        sql="""
+            SELECT owner.id AS reservation, owner.total, said.sum AS lines FROM reservations_reservation AS owner
+            CROSS JOIN LATERAL (
+                SELECT coalesce(sum((line #>> '{price,amount}')::bigint), 0) AS sum FROM jsonb_array_elements(owner.lines) AS line
+            ) AS said
+            WHERE owner.status IN ('held', 'paying') AND owner.total <> said.sum
+        """,
+    ),
+    Check(
+        name="voucher_used_too_often",
+        says="more reservations live with a voucher than it has uses",
+        sql="""
+            SELECT voucher.id AS voucher, voucher.code, voucher.uses, count(*) AS used FROM reservations_voucher AS voucher
+            JOIN reservations_reservation AS owner
+                ON owner.voucher_id = voucher.id AND owner.status IN ('held', 'paying', 'confirmed')
+            WHERE voucher.uses IS NOT NULL GROUP BY voucher.id HAVING count(*) > voucher.uses
+        """,
+    ),
+    Check(
         name="overtaken",
         says="of two who wanted the same seat, the later arrival was settled first",
         sql=f"""

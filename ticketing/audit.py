@@ -147,7 +147,7 @@ CHECKS = [
             ) AS back
             CROSS JOIN LATERAL (
                 SELECT coalesce(sum(amount) FILTER (WHERE account IN ('gateway', 'fees')), 0) AS kept,
-                    -coalesce(sum(amount) FILTER (WHERE account IN ('revenue', 'refunds')), 0) AS earned,
+                    -coalesce(sum(amount) FILTER (WHERE account IN ('revenue', 'booking', 'taxes', 'refunds')), 0) AS earned,
                     -coalesce(sum(amount) FILTER (WHERE account = 'owed'), 0) AS owed
                 FROM ticketing_ledgerentry WHERE payment_id = payment.id
             ) AS posted
@@ -156,6 +156,38 @@ CHECKS = [
                 CASE payment.status WHEN 'captured' THEN payment.amount - back.promised ELSE 0 END,
                 CASE payment.status WHEN 'captured' THEN back.promised - back.paid ELSE 0 END
             )
+        """,
+    ),
+    Check(
+        name="ledger_parts_differ",
+        says="booking fees or taxes that were posted for a payment are not those of its tickets that weren't given back",
+        sql="""
+            SELECT payment.id AS payment, posted.fees AS posted_fees, kept.fees, posted.taxes AS posted_taxes, kept.taxes
+            FROM ticketing_payment AS payment JOIN ticketing_sale AS sale ON sale.payment_id = payment.id
+            CROSS JOIN LATERAL (
+                SELECT coalesce(sum(fee), 0) AS fees, coalesce(sum(tax), 0) AS taxes FROM ticketing_ticket
+                WHERE sale_id = sale.id AND refund_id IS NULL
+            ) AS kept
+            CROSS JOIN LATERAL (
+                SELECT -coalesce(sum(amount) FILTER (WHERE account = 'booking'), 0) AS fees,
+                    -coalesce(sum(amount) FILTER (WHERE account = 'taxes'), 0) AS taxes
+                FROM ticketing_ledgerentry WHERE payment_id = payment.id
+            ) AS posted
+            WHERE payment.status = 'captured' AND (posted.fees, posted.taxes) IS DISTINCT FROM (kept.fees, kept.taxes)
+        """,
+    ),
+    Check(
+        name="sale_differs_from_its_lines",
+        says="a sale's total is not the sum of its lines, or of its tickets",
+        sql="""
+            SELECT sale.id AS sale, sale.total, said.sum AS lines, made.sum AS tickets FROM ticketing_sale AS sale
+            CROSS JOIN LATERAL (
+                SELECT coalesce(sum((line #>> '{price,amount}')::bigint), 0) AS sum FROM jsonb_array_elements(sale.lines) AS line
+            ) AS said
+            CROSS JOIN LATERAL (
+                SELECT coalesce(sum(price), 0) AS sum FROM ticketing_ticket WHERE sale_id = sale.id
+            ) AS made
+            WHERE sale.total <> said.sum OR sale.total <> made.sum
         """,
     ),
     Check(

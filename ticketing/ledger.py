@@ -2,14 +2,18 @@
 
 | what happened | debit | credit |
 |---|---|---|
-| money was captured for a sale | gateway | revenue |
+| money was captured for a sale | gateway | revenue, without the next two |
+| of it, what its tickets say is booking fee | gateway | booking |
+| of it, what its tickets say is tax | gateway | taxes |
 | the gateway kept a fee of it | fees | gateway |
-| a refund was promised | refunds | owed |
+| a refund was promised | refunds, without the next two | owed |
+| of it, what its tickets say is booking fee | booking | owed |
+| of it, what its tickets say is tax | taxes | owed |
 | a refund was paid back | owed | gateway |
 | money was captured for nothing | gateway | owed |
 | and given back | owed | gateway |
 
-So revenue less refunds is what was sold and not given back, `gateway` what the gateways owe the house, `owed` what the house owes
+So revenue less refunds, plus booking fees and taxes, is what was sold and not given back; `taxes` is owed to the state, `gateway` what the gateways owe the house, `owed` what the house owes
 its buyers. PostgreSQL refuses a posting that doesn't sum to zero.
 """
 

@@ -102,13 +102,19 @@ def _entries(last: dt.date) -> QuerySet[LedgerEntry]:
 
 
 def _line(sums: Sums) -> Sums:
-    """As people read it: what was earned, given back, kept by gateways, is left; and how the clearing moved."""
+    """As people read it: what was earned, given back, kept by gateways, is left; and how the clearing moved.
+
+    Booking fees and taxes are what of them wasn't given back; taxes are the state's, and not left.
+    """
     earned, refunds, fees = -sums.get(Account.REVENUE, 0), sums.get(Account.REFUNDS, 0), sums.get(Account.FEES, 0)
+    booking = -sums.get(Account.BOOKING, 0)
     return {
         "earned": earned,
+        "booking": booking,
+        "taxes": -sums.get(Account.TAXES, 0),
         "refunds": refunds,
         "fees": fees,
-        "net": earned - refunds - fees,
+        "net": earned + booking - refunds - fees,
         "gateway": sums.get(Account.GATEWAY, 0),
         "owed": -sums.get(Account.OWED, 0),
     }
@@ -126,5 +132,6 @@ def _totals() -> list[dict[str, Any]]:
     for currency in sorted({*sums, *sold}):
         line = _line(sums.get(currency, {}))
         kept = sold.get(currency, 0)
-        found.append({"currency": currency, **line, "sales": kept, "apart": line["earned"] - line["refunds"] - kept})
+        posted = line["earned"] + line["booking"] + line["taxes"] - line["refunds"]
+        found.append({"currency": currency, **line, "sales": kept, "apart": posted - kept})
     return found

@@ -94,7 +94,7 @@ def ask_refund(
     Ticket.objects.filter(pk__in=[ticket.pk for ticket in chosen]).update(refund=refund)
     sale.refunded += amount
     sale.save(update_fields=["refunded"])
-    ledger.post([_posting(refund, sale, debit=Account.REFUNDS, credit=Account.OWED)])
+    ledger.post(_promised(refund, sale, chosen))
     facts = {**_facts(refund, sale), "tickets": [str(ticket.pk) for ticket in chosen]}
     locked.news.fact("sale.refunded", reservation=locked.reservation, facts=facts)
     locked.news.sold(locked.reservation, sale=sale_body(find_sale(sale.pk, buyer=None)))
@@ -128,11 +128,20 @@ def _choose(sale: Sale, tickets: Collection[uuid.UUID] | None, *, used_too: bool
     return [live[ticket] for ticket in sorted(wanted)]
 
 
-def _posting(refund: Refund, sale: Sale, *, debit: Account, credit: Account) -> Posting:
+def _promised(refund: Refund, sale: Sale, tickets: Sequence[Ticket]) -> list[Posting]:
+    """In the parts in which it was taken."""
+    fees, taxes = sum(ticket.fee for ticket in tickets), sum(ticket.tax for ticket in tickets)
+    parts = {Account.REFUNDS: refund.amount - fees - taxes, Account.BOOKING: fees, Account.TAXES: taxes}
+    return [
+        _posting(refund, sale, amount=amount, debit=account, credit=Account.OWED) for account, amount in parts.items()
+    ]
+
+
+def _posting(refund: Refund, sale: Sale, *, amount: int, debit: Account, credit: Account) -> Posting:
     return Posting(
         debit=debit,
         credit=credit,
-        amount=refund.amount,
+        amount=amount,
         currency=sale.currency,
         payment=sale.payment_id,
         refund=refund.pk,
@@ -181,7 +190,8 @@ def _note(refund_id: uuid.UUID, status: RefundStatus) -> None:
         return
     Refund.objects.filter(pk=refund_id).update(status=status, changed_at=Now())
     if status == RefundStatus.PAID_BACK:
-        ledger.post([_posting(refund, refund.sale, debit=Account.OWED, credit=Account.GATEWAY)])
+        paid = _posting(refund, refund.sale, amount=refund.amount, debit=Account.OWED, credit=Account.GATEWAY)
+        ledger.post([paid])
     events.record(
         event=f"refund.{status}",
         session=refund.sale.session_id,

@@ -22,7 +22,7 @@ from reservations.models import Reservation, Status
 from sessions_app.models import Seat, SeatKind, Session
 from tests import services
 from tests.conftest import Hold
-from tests.factories import PoolFactory, StockFactory, UserFactory
+from tests.factories import ConcessionFactory, PoolFactory, StockFactory, UserFactory, VoucherFactory
 from tests.processes import free_port
 from tests.reservations.test_holding import another_connection, request_for, run_out
 from tests.ticketing.test_paying import pay
@@ -68,6 +68,10 @@ BREAKS = {
     "payment_unsettled": "UPDATE ticketing_payment SET status = 'returning', started_at = now() - interval '1 hour'",
     "ledger_out_of_balance": "UPDATE ticketing_ledgerentry SET amount = amount + 1 WHERE account = 'revenue'",
     "ledger_differs_from_payments": "DELETE FROM ticketing_ledgerentry WHERE account IN ('refunds', 'owed')",
+    "ledger_parts_differ": "UPDATE ticketing_ticket SET tax = tax + 1",
+    "sale_differs_from_its_lines": "UPDATE ticketing_ticket SET price = price + 1 WHERE status = 'used'",
+    "total_differs_from_lines": "UPDATE reservations_reservation SET total = total - 1 WHERE status = 'held'",
+    "voucher_used_too_often": "UPDATE reservations_reservation SET voucher_id = (SELECT id FROM reservations_voucher)",
     "ledger_differs_from_gateway": "UPDATE ticketing_sandboxcharge SET refunded = 0; "
     "UPDATE ticketing_payment SET changed_at = now() - interval '1 hour'; UPDATE ticketing_refund SET changed_at = now() - interval '1 hour'",
     "events_unpublished": "UPDATE realtime_event SET occurred_at = now() - interval '1 hour', published_at = NULL",
@@ -89,7 +93,13 @@ def _a_busy_evening(session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UU
     pay(hold(session, "B2", "B3", buyer=bruno))
     doors.check_in(code=Ticket.objects.filter(seat__label="B2").get().code, by=UserFactory())
     hold(session, buyer=ana, ticket_type=stock.pk, quantity=1)
-    given_back = pay(hold(session, "C1", "C2", buyer=ana))
+    Session.objects.update(booking_fee=200, tax_basis_points=700)
+    ConcessionFactory.create(session=session)
+    with_terms = hold(session, "C1", "C2", buyer=ana)
+    code = VoucherFactory.create(uses=1).code
+    operations.price(reservation_id=with_terms.pk, buyer=ana, concessions=[("C1", "Child")], voucher=code)
+    with_terms.refresh_from_db()
+    given_back = pay(with_terms)
     ticket = Ticket.objects.filter(sale__payment=given_back).earliest("id")
     refund = refunds.ask_refund(sale_id=ticket.sale_id, buyer=ana, tickets=[ticket.pk])
     refunds.pay_back(refund_id=refund.pk)

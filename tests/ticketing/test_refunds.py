@@ -25,6 +25,7 @@ from sessions_app.models import Seat, Session
 from tests.api import assert_problem, client_of, post
 from tests.conftest import Hold
 from tests.factories import StockFactory, UserFactory
+from tests.ticketing.test_audit import audit
 from tests.ticketing.test_paying import pay
 from tests.ticketing.test_views import buyer_of
 from ticketing import gateways, operations, refunds
@@ -252,6 +253,8 @@ class TestDesk:
             {
                 "currency": "BRL",
                 "earned": 5000,
+                "booking": 0,
+                "taxes": 0,
                 "refunds": 2500,
                 "fees": 0,
                 "net": 2500,
@@ -264,6 +267,20 @@ class TestDesk:
         lines = b"".join(admin_client.get(reverse("money-csv"))).decode().splitlines()
         amounts = [int(line.split(",")[4]) for line in lines[1:]]
         assert (len(amounts), sum(amounts)) == (LedgerEntry.objects.count(), 0)
+
+    def test_shows_fees_and_taxes_apart_and_what_is_left_of_them(
+        self, admin_client: Client, session: Session, hold: Hold, ana: uuid.UUID
+    ) -> None:
+        Session.objects.update(booking_fee=200, tax_basis_points=1000)
+        pay(hold(session, "C1", "C2", buyer=ana))
+        sums = dict(LedgerEntry.objects.order_by().values_list("account").annotate(Sum("amount")))
+        assert sums == {"gateway": 5400, "revenue": -4546, "booking": -400, "taxes": -454}
+        sold = Sale.objects.latest("id")
+        back(sold, tickets=[ticket_of(sold, "C1")])
+        (line,) = admin_client.get(reverse("money-desk")).context["totals"]
+        told = [line[name] for name in ("earned", "booking", "refunds", "net", "taxes", "sales", "apart")]
+        assert told == [4546, 200, 2273, 2473, 227, 2700, 0]
+        assert audit()["findings"] == []
 
     def test_shows_money_to_nobody_else(self, client: Client) -> None:
         client.force_login(UserFactory.create(is_staff=True))
