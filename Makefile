@@ -9,6 +9,7 @@ export UV_COMPILE_BYTECODE := $(if $(wildcard .venv/bin/python),0,1)# every proc
 
 SERVICES ?= # `make test SERVICES=embedded` uses embedded services whatever the machine has
 ARGS ?= # `make test ARGS="tests/reservations -x"`
+WORKERS ?= $(if $(strip $(ARGS)),0,3)# tests at once: most wait, for processes, sockets and pages; a part starts quicker alone
 PYTHON_HERE := .venv/bin/python
 ANNOUNCE = $(if $(wildcard $(PYTHON_HERE)),,@echo "Installing what uv.lock names into .venv …")
 
@@ -19,7 +20,7 @@ run: install ## the whole demo at http://127.0.0.1:8000 (PORT=8001 for another p
 	@exec $(PYTHON_HERE) manage.py up --with-parent
 
 test: install-dev ## every test this machine can run (SERVICES=embedded: without its own PostgreSQL, Redis, RabbitMQ)
-	@FRONTROW_TEST_SERVICES="$(SERVICES)" $(PYTHON_HERE) -m pytest $(ARGS)
+	@FRONTROW_TEST_SERVICES="$(SERVICES)" $(PYTHON_HERE) -m pytest --numprocesses $(WORKERS) $(ARGS)
 
 prove: install-dev ## the races, 200 rounds each: 1,000 interleavings of paying with the end of the hold
 	@FRONTROW_RACE_ROUNDS=200 FRONTROW_TEST_SERVICES="$(SERVICES)" $(PYTHON_HERE) -m pytest -m race $(ARGS)

@@ -2,7 +2,8 @@
 
 A pytest plugin, loaded before Django reads its settings. What is found is used under names of our own: a database, a
 Redis database, a key prefix and a RabbitMQ virtual host that belong to this clone, and to this run where several go on
-at once. FRONTROW_TEST_SERVICES=embedded uses embedded ones whatever the machine has.
+at once: each of pytest-xdist's workers is a run of its own. FRONTROW_TEST_SERVICES=embedded uses embedded ones whatever
+the machine has.
 
 PostgreSQL and Redis are always there. Tests marked `rabbitmq` or `journey` need what only a machine can have: without
 it they are left out with a loud line, and in CI (CI=true) that is a failure.
@@ -10,6 +11,7 @@ it they are left out with a loud line, and in CI (CI=true) that is a failure.
 
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -19,6 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -42,6 +45,7 @@ LEFT_OUT = {
     "rabbitmq": "RabbitMQ (127.0.0.1:5672 or RABBITMQ_URL)",
     "journey": "Chromium (on the PATH or FRONTROW_CHROMIUM)",
 }
+WHERE = ("DATABASE_URL", "REDIS_URL", "RABBITMQ_URL")
 # What a developer may have exported for a running site, and would change what tests see
 OF_THE_SHELL = {
     "ALLOWED_HOSTS",
@@ -250,6 +254,7 @@ def pytest_addoption() -> None:
     """The earliest hook: Django's settings are read after it."""
     for variable in OF_THE_SHELL:
         os.environ.pop(variable, None)
+    look_where_we_were_told()
     os.environ.setdefault("FRONTROW_RACE_ROUNDS", "20")
     os.environ.setdefault("REDIS_TIMEOUT_MS", "2000")  # a busy machine is no outage
     os.environ.setdefault("DB_POOL_SECONDS", "10")  # fifty racers share a pool of eight
@@ -264,13 +269,22 @@ def pytest_addoption() -> None:
     )
 
 
+def look_where_we_were_told() -> None:
+    """A worker inherits the environment that its controller changed for itself: back to what that one was given."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        os.environ["FRONTROW_TEST_GIVEN"] = json.dumps({name: os.environ.get(name, "") for name in WHERE})
+    else:
+        os.environ.update(json.loads(os.environ["FRONTROW_TEST_GIVEN"]))
+
+
 def pytest_report_header() -> list[str]:
     return [f"services: {', '.join(current().described)}"]
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_sessionstart() -> Iterator[None]:
-    running.extend(start(current()))
+def pytest_sessionstart(session: pytest.Session) -> Iterator[None]:
+    if not session.config.getoption("numprocesses"):  # with workers, they run the tests, each with services of its own
+        running.extend(start(current()))
     yield
 
 
@@ -290,6 +304,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             items[:] = [item for item in items if item not in out]
             config.hook.pytest_deselected(items=out)
             missing.append(f"{len(out)} tests did NOT run: they need {need}.")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if said := getattr(session.config, "workeroutput", None):
+        said["missing"] = missing
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Every worker leaves out the same; one that crashed can't tell."""
+    missing.extend(line for line in getattr(node, "workeroutput", {}).get("missing", []) if line not in missing)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

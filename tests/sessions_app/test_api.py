@@ -15,6 +15,7 @@ from tests import factories
 from tests.sessions_app.conftest import Open
 
 SESSIONS = "/api/v1/sessions"
+UNKNOWN = uuid.UUID(int=7)
 
 
 def seats_of(session: Session) -> str:
@@ -116,7 +117,7 @@ class TestOneSession:
         session = put_on(starts_at=timezone.now() - dt.timedelta(days=1))
         assert client.get(f"{SESSIONS}/{session.pk}").status_code == 200
 
-    @pytest.mark.parametrize("path", [str(uuid.uuid4()), f"{uuid.uuid4()}/seats", "1", "1/seats"])
+    @pytest.mark.parametrize("path", [str(UNKNOWN), f"{UNKNOWN}/seats", "1", "1/seats"])
     def test_that_nobody_knows_is_not_found(self, client: Client, db: None, path: str) -> None:
         answer = client.get(f"{SESSIONS}/{path}")
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")

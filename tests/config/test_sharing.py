@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests import sharing
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("test", "share"),
+    [
+        ("tests/journeys/test_gate.py::test_a_ticket_comes_in_once[chromium]", "tests/journeys"),
+        ("tests/faults/test_road.py::TestWeb::test_killed[embedded]", "tests/faults on embedded"),
+        ("tests/faults/test_dead_letters.py::test_poison_waits[rabbitmq-2]", "tests/faults on rabbitmq"),
+        ("tests/faults/test_payments.py::test_whoever_is_killed", "tests/faults/test_payments.py"),
+        ("tests/ticketing/test_mail.py::TestTheWholeWay::test_a_letter[rabbitmq]", "tests/ticketing/test_mail.py"),
+    ],
+)
+def test_what_uses_one_site_or_one_file_stays_together(test: str, share: str) -> None:
+    assert sharing.share_of(test) == share
+
+
+def test_what_takes_longest_is_still_there() -> None:
+    files = {share.partition(" on ")[0] for share in sharing.LONGEST}
+    assert [name for name in files if not (ROOT / name).exists()] == []
+
+
+def test_the_longest_comes_first_and_the_rest_keeps_its_order() -> None:
+    tests = ["tests/bench/test_bench.py::a", "tests/api/b.py::b", "tests/journeys/test_gate.py::c"]
+    assert sorted(tests, key=sharing.turn_of) == [tests[2], *tests[:2]]

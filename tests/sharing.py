@@ -1,0 +1,59 @@
+"""How a run's tests are shared out among pytest-xdist's workers: a pytest plugin; `-n` turns it on, as `make test` does.
+
+A file stays in one worker, in its own order, and so do the tests that use one site: that is started once, and never beside itself.
+What takes longest comes first, so that nobody is left with it in the end.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+
+LONGEST = (
+    "tests/journeys",
+    "tests/faults on rabbitmq",
+    "tests/faults on embedded",
+    "tests/config/test_schemathesis.py",
+    "tests/race/test_session_model.py",
+)
+ON_A_SITE = re.compile(r"tests/faults/.*\[(?P<site>embedded|rabbitmq)\b")
+
+
+class BySite(LoadScopeScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        return share_of(nodeid)
+
+
+def share_of(nodeid: str) -> str:
+    """The name of the tests that stay together."""
+    if nodeid.startswith("tests/journeys/"):
+        return "tests/journeys"
+    if found := ON_A_SITE.match(nodeid):
+        return f"tests/faults on {found['site']}"
+    return nodeid.partition("::")[0]
+
+
+def turn_of(nodeid: str) -> int:
+    share = share_of(nodeid)
+    return LONGEST.index(share) if share in LONGEST else len(LONGEST)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: turn_of(item.nodeid))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.option.loadscopereorder = False  # by the number of tests; ours is by what they take
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> BySite:
+    return BySite(config, log)
