@@ -11,8 +11,12 @@ They run against the services of `tests.services`, under a key prefix of their o
 
 import os
 import uuid
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import psycopg
+from psycopg import sql
 
 from bench import processes
 from bench.processes import NotInTimeError, Process, free_port, healthy, listens, until
@@ -30,9 +34,14 @@ __all__ = [
 ]
 
 
-def fresh_database() -> AbstractContextManager[str]:
-    """The URL of an empty database that lives as long as the block."""
-    return processes.fresh_database(services.current().database_url, prefix="frontrow_test")
+@contextmanager
+def fresh_database() -> Iterator[str]:
+    """The URL of an empty database that lives as long as the block. No commit there waits for the disk: processes die here, no machines."""
+    with processes.fresh_database(services.current().database_url, prefix="frontrow_test") as url:
+        with psycopg.connect(url, autocommit=True) as connection:
+            name = sql.Identifier(connection.info.dbname)
+            connection.execute(sql.SQL("ALTER DATABASE {} SET synchronous_commit = off").format(name))
+        yield url
 
 
 class Processes(processes.Processes):
