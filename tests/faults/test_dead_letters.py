@@ -14,7 +14,7 @@ from django.test import override_settings
 from django.utils import timezone
 from psycopg.types.json import Jsonb
 
-from reservations import lines
+from reservations import inbox, lines
 from reservations.hold_request import HoldRequest
 from tests.api_client import ApiClient
 from tests.faults.conftest import Site
@@ -110,8 +110,16 @@ def test_poison_waits_for_a_person_while_its_neighbours_settle(site: Site) -> No
 
 
 def waits(site: Site, poison: HoldRequest) -> bool:
-    """For a person."""
-    return str(poison.id) in site.processes.manage("dead_letters", "list")
+    """For a person. A command takes seconds to start: it is asked once something was set aside at all."""
+    return set_aside(site) and str(poison.id) in site.processes.manage("dead_letters", "list")
+
+
+def set_aside(site: Site) -> bool:
+    """Whether a letter lies in RabbitMQ, or in the inbox a request that nobody tries any more."""
+    with psycopg.connect(site.database) as connection:
+        query = "SELECT FROM reservations_inboxrequest WHERE attempts >= %s"
+        given_up = connection.execute(query, [inbox.MAX_ATTEMPTS]).rowcount
+    return bool(given_up) or any(site.dead_letters().values())
 
 
 def test_requeued_poison_that_still_is_poison_comes_back_once(site: Site) -> None:
@@ -134,9 +142,7 @@ def test_what_a_crash_loop_pushed_out_is_settled_by_the_relay(site: Site) -> Non
         seconds=90,
         what="the innocent being held",
     )
-    until(
-        lambda: str(poison.id) in site.processes.manage("dead_letters", "list"), seconds=60, what="the poison waiting"
-    )
+    until(lambda: waits(site, poison), seconds=60, what="the poison waiting")
     site.processes.manage("dead_letters", "drop", str(poison.id), "--yes")
 
 
@@ -144,7 +150,9 @@ def test_what_a_crash_loop_pushed_out_is_settled_by_the_relay(site: Site) -> Non
 def test_a_message_that_makes_no_sense_is_not_lost(site: Site) -> None:
     publish(site, "line", words="?")
     until(
-        lambda: "can't be read" in site.processes.manage("dead_letters", "list"), seconds=60, what="it being set aside"
+        lambda: set_aside(site) and "can't be read" in site.processes.manage("dead_letters", "list"),
+        seconds=60,
+        what="it being set aside",
     )
     listed = site.processes.manage("dead_letters", "list")
     assert '{"words": "?"}' in site.processes.manage("dead_letters", "drop", listed.split()[0], "--yes")
