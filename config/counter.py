@@ -9,6 +9,7 @@ import re
 from typing import cast
 from uuid import UUID
 
+import msgspec
 from django.contrib import messages
 from django.contrib.admin.models import ADDITION, LogEntry
 from django.http import Http404, HttpResponse
@@ -25,6 +26,7 @@ import reservations.operations
 import sessions_app.queries
 from config.plain_forms import answered, asked
 from reservations import front_door, queries
+from reservations.hold_request import COUNTER_SCOPE
 from reservations.models import Reservation, Status
 from reservations.views import story
 from sessions_app import seat_plan
@@ -86,7 +88,8 @@ def hold(request: Visitor, session: Session) -> HttpResponse:
     """Raises: what `front_door.admit` raises, NotYetKnown."""
     form = request.POST.copy()
     form.setlist("seats", re.findall(r"[^\s,;\0]+", form.get("seats", "")))
-    admission = front_door.admit(asked(session.pk, form), buyer=uuid7(), wait=PATIENCE)
+    ask = msgspec.structs.replace(asked(session.pk, form), scope=COUNTER_SCOPE)
+    admission = front_door.admit(ask, buyer=uuid7(), wait=PATIENCE)
     outcome = admission.outcome or queries.find(admission.id, buyer=None)  # the reply may have been lost on its way
     if outcome["status"] == Status.HELD:
         reservations.operations.keep(reservation_id=admission.id)

@@ -36,6 +36,7 @@ __all__ = [
     "buyer_of_cookie",
     "buyer_of_token",
     "ensure_buyer",
+    "is_guest",
     "issue_tokens",
     "new_guest",
     "sign_in",
@@ -188,6 +189,12 @@ def ensure_buyer(request: HttpRequest) -> UUID:
         visit.become(new_guest())
         request.buyer = cast(Buyer, visit.buyer).id  # type: ignore[attr-defined] # see BuyerMiddleware
     return cast(Buyer, visit.buyer).id
+
+
+def is_guest(request: HttpRequest) -> bool:
+    """Whether whoever browses has no account, or isn't signed in."""
+    buyer = _visit(request).buyer
+    return buyer is None or buyer.is_guest
 
 
 def sign_in(request: HttpRequest, user: User) -> None:

@@ -81,11 +81,12 @@ def in_words(problem: Mapping[str, Any]) -> str:
 @require_POST
 @never_cache
 def hold(request: Visitor, session_id: UUID) -> HttpResponse:
-    buyer = identity.ensure_buyer(request)
+    buyer, is_guest = identity.ensure_buyer(request), identity.is_guest(request)
     chosen = [("seat", seat) for seat in request.POST.getlist("seats")]
 
     def act() -> HttpResponse:
-        return redirect("reservation", front_door.admit(asked(session_id, request.POST), buyer=buyer).id)
+        admission = front_door.admit(asked(session_id, request.POST), buyer=buyer, is_guest=is_guest)
+        return redirect("reservation", admission.id)
 
     return answered(request, act, back=f"{reverse('session', args=[session_id])}?{urlencode(chosen)}#choose")
 

@@ -193,6 +193,26 @@ PROBLEMS: dict[type[BaseException], Known] = {
         _("The session sells no such places without a number."),
         facts=lambda _error: _at("ticket_type", _("Unknown to this session.")),
     ),
+    front_door.AccountRequired: Known(
+        403,
+        "account_required",
+        "An account is needed",
+        _("This session is for people with an account: sign in to buy."),
+    ),
+    front_door.SoldAtOnce: Known(
+        400,
+        "sold_at_once",
+        "Sold at once only",
+        _("This ticket can't be held. Order it, with its payment."),
+        facts=lambda _error: _at("ticket_type", _("It can't be held: order it with POST /orders, with its payment.")),
+    ),
+    front_door.PaymentNeeded: Known(
+        400,
+        "payment_needed",
+        "The payment is missing",
+        _("This ticket can't be held: the order must carry its payment."),
+        facts=lambda _error: _at("payment", _("An order for this ticket must carry its payment.")),
+    ),
     front_door.NothingAsked: Known(400, "invalid", "The request is not valid", _("It asks for no place at all.")),
     sale_facts.UnknownSession: Known(
         400,

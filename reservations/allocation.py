@@ -33,7 +33,7 @@ from reservations import pace, pricing, statements
 from reservations.announcements import Announcements
 from reservations.best_available import FreeSeats
 from reservations.hall_plan import HallPlan, SeatOnPlan
-from reservations.hold_request import HoldRequest, Means
+from reservations.hold_request import HOLD_SCOPE, HoldRequest, Means
 from reservations.models import LIVE, InboxRequest, Reservation, Status, Voucher
 from reservations.queries import reservation_body
 from reservations.statements import Past, Place, lock_places
@@ -340,6 +340,10 @@ def _refusal_of(kind: TicketType, request: HoldRequest, batch: _Batch) -> dict[s
         return _rejected("sale_not_open")
     if kind.max_per_order and request.places > kind.max_per_order:
         return _rejected("too_many_seats")
+    if not kind.holds and request.scope == HOLD_SCOPE:
+        return _rejected("sold_at_once")
+    if not kind.holds and request.is_order and not request.payment and kind.price:
+        return _rejected("payment_needed")
     if kind.max_per_buyer and batch.has[kind.pk, request.buyer] + request.places > kind.max_per_buyer:
         return _rejected("limit_reached")
     return {}

@@ -68,7 +68,7 @@ class DoorView(BusyAPIView):
 
     def let_in(self, sent: HttpRequest, ask: Ask) -> HttpResponseBase:
         wait = prefer_wait(sent)
-        admission = front_door.admit(ask, buyer=self.buyer.id, wait=wait)
+        admission = front_door.admit(ask, buyer=self.buyer.id, is_guest=self.buyer.is_guest, wait=wait)
         if admission.replay:
             return replayed(sent, admission)
         self.admission = admission
@@ -292,6 +292,10 @@ def refusal(outcome: Body) -> Exception:
             return front_door.LimitReached(limit=_limit_of(outcome))
         case "too_many_seats":
             return front_door.TooManySeats(limit=_limit_of(outcome), field="quantity")
+        case "sold_at_once":
+            return front_door.SoldAtOnce()
+        case "payment_needed":
+            return front_door.PaymentNeeded()
         case "expired":
             return operations.ReservationExpired()
         case "unknown_concession":

@@ -43,7 +43,7 @@ from django.db import connection
 from realtime.ids import uuid7
 from reservations import claims, metrics, operations, pricing, replies
 from reservations.claims import Knock, Limit, NoClaims, Verdict
-from reservations.hold_request import EPOCH_BITS, Ask, HoldRequest
+from reservations.hold_request import EPOCH_BITS, HOLD_SCOPE, ORDER_SCOPE, Ask, HoldRequest
 from reservations.lines import InboxLine, InProcessLine, Line, LineDown, RabbitLine, by_shard
 from reservations.pricing import UnknownConcession
 from reservations.sale_facts import FRESH_SECONDS, FactsUnavailable, SaleFacts, StockFacts, facts_of, voucher_of
@@ -106,6 +106,18 @@ class UnknownTicketType(Exception):
     """The session has no such ticket type, or it has no stock of unnumbered places."""
 
 
+class AccountRequired(Exception):
+    """The session is for people with an account, and this is a guest."""
+
+
+class SoldAtOnce(Exception):
+    """The ticket type is for orders that carry their payment; it can't be held."""
+
+
+class PaymentNeeded(Exception):
+    """The same, asked by an order without one."""
+
+
 class NothingAsked(Exception):
     """Neither seats nor a quantity."""
 
@@ -135,12 +147,12 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
         return self.request.id
 
 
-def admit(ask: Ask, *, buyer: uuid.UUID, wait: float = 0) -> Admission:
+def admit(ask: Ask, *, buyer: uuid.UUID, is_guest: bool = False, wait: float = 0) -> Admission:
     """Let the request in, or say why not. With `wait`, up to that many seconds for the outcome; `keep_answer` must then follow.
 
     Raises: UnknownSession, FactsUnavailable, LineDown, every error of this module, and of `pricing` what is known to be wrong.
     """
-    facts = _judged_by_facts(ask)
+    facts = _judged_by_facts(ask, is_guest=is_guest)
     request = HoldRequest.of(ask, reservation=uuid7(), buyer=buyer, arrival=0, accepted_at=facts.now())
     if wait <= 0:
         return _through_the_door(request, facts, wait=0)
@@ -164,23 +176,38 @@ def keep_answer(admission: Admission, *, status: int, body: str) -> None:
         claims.answer_given([(admission.request, status, body)])
 
 
-def _judged_by_facts(ask: Ask) -> SaleFacts:
+REJUDGED = (
+    AccountRequired,
+    PaymentNeeded,
+    SaleClosed,
+    SaleNotOpen,
+    SoldAtOnce,
+    TooManySeats,
+    UnknownConcession,
+    UnknownSeat,
+    UnknownTicketType,
+)
+
+
+def _judged_by_facts(ask: Ask, *, is_guest: bool) -> SaleFacts:
     """What is refused by an older copy of the facts is judged again by a newer one: a price or seat may be seconds old."""
     facts = facts_of(ask.session)
     try:
-        _refuse_nonsense(ask, facts)
-    except (SaleClosed, SaleNotOpen, TooManySeats, UnknownSeat, UnknownTicketType, UnknownConcession):
+        _refuse_nonsense(ask, facts, is_guest=is_guest)
+    except REJUDGED:
         facts = facts_of(ask.session, max_age=NEWER_SECONDS)
-        _refuse_nonsense(ask, facts)
+        _refuse_nonsense(ask, facts, is_guest=is_guest)
     if ask.voucher:
         _refuse_voucher(ask, facts)
     return facts
 
 
-def _refuse_nonsense(ask: Ask, facts: SaleFacts) -> None:
+def _refuse_nonsense(ask: Ask, facts: SaleFacts, *, is_guest: bool) -> None:
     now = facts.now()
     if facts.cancelled or facts.starts_at <= now:
         raise SaleClosed
+    if facts.accounts_required and is_guest:
+        raise AccountRequired
     if facts.on_sale_at is not None and facts.on_sale_at > now:
         raise SaleNotOpen(on_sale_at=facts.opens_at(ask.ticket_type if ask.asks_stock else None))
     if len(set(ask.seats)) < len(ask.seats):
@@ -208,6 +235,10 @@ def _refuse_by_its_rules(ask: Ask, stock: StockFacts, now: dt.datetime) -> None:
     most = min((most for most in (stock.max_per_order, stock.max_per_buyer) if most), default=ask.places)
     if ask.places > most:
         raise TooManySeats(limit=most, field=ask.counted_by)
+    if not stock.holds and ask.scope == HOLD_SCOPE:
+        raise SoldAtOnce
+    if not stock.holds and ask.scope == ORDER_SCOPE and not ask.payment and not stock.is_free:
+        raise PaymentNeeded
 
 
 def _refuse_voucher(ask: Ask, facts: SaleFacts) -> None:

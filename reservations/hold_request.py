@@ -16,6 +16,7 @@ EPOCH_BITS = 24
 HOLD_SCOPE = "POST /api/v1/reservations"
 ORDER_SCOPE = "POST /api/v1/orders"
 Concessions = tuple[tuple[str, str | int], ...]  # seat → concession; of unnumbered places concession → how many
+COUNTER_SCOPE = "the counter"  # somebody stands there and pays in a moment
 UNREADABLE = msgspec.ValidationError  # what `HoldRequest.from_json` raises for anything else
 
 

@@ -34,6 +34,8 @@ FAILURES = {
     "sold_out": _("Sold out: not that many places were left."),
     "seats_unavailable": _("Somebody was faster: some of the seats are taken."),
     "limit_reached": _("With what you already have it would be more than one buyer may have."),
+    "sold_at_once": _("This ticket can't be held: order it, with its payment."),
+    "payment_needed": _("This ticket can't be held: the order must carry its payment."),
     "too_many_seats": _("More places than one order may have."),
     "sale_closed": _("The sale was over."),
     "sale_not_open": _("The sale had not begun."),

@@ -38,6 +38,8 @@ class StockFacts:
     """A ticket type of unnumbered places and its own rules. `counters`: what is left of it and of each of its pools, as last read."""
 
     counters: tuple[Counter, ...]
+    holds: bool = True
+    is_free: bool = False
     sells_from: dt.datetime | None = None
     sells_until: dt.datetime | None = None
     max_per_order: int | None = None
@@ -54,6 +56,7 @@ class SaleFacts:
     cancelled: bool
     hold_seconds: int
     max_per_buyer: int
+    accounts_required: bool
     plan_version: int
     labels: frozenset[str]
     ticket_types: frozenset[uuid.UUID]
@@ -139,6 +142,7 @@ def _read(session: uuid.UUID, known: SaleFacts | None) -> SaleFacts | None:
         cancelled=row.cancelled_at is not None,
         hold_seconds=row.hold_seconds,
         max_per_buyer=row.max_per_buyer,
+        accounts_required=row.accounts_required,
         plan_version=row.plan_version,
         labels=labels,
         ticket_types=frozenset(kind.pk for kind in types),
@@ -165,6 +169,8 @@ def _stock(session: uuid.UUID, types: Sequence[TicketType]) -> dict[uuid.UUID, S
                     if pool in pools
                 ),
             ),
+            holds=kind.holds,
+            is_free=not kind.price,
             sells_from=kind.sells_from,
             sells_until=kind.sells_until,
             max_per_order=kind.max_per_order,

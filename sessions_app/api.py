@@ -24,11 +24,12 @@ from rest_framework.views import APIView
 from realtime.asking import asking
 from realtime.rest import CursorPagination, IsStaff, problems_of
 from sessions_app import operations, queries, snapshots
-from sessions_app.models import Hall, Session, Show, TicketType, Venue
+from sessions_app.models import Hall, Pool, Session, Show, TicketType, Venue
 from sessions_app.serializers import (
     CompactSeatMapOut,
     ConcessionOut,
     HallOut,
+    PoolOut,
     SeatMapOut,
     SeatMapQuery,
     SessionDetailOut,
@@ -86,6 +87,27 @@ CONCERT = OpenApiExample(
         "ticket_types": [
             {"name": "Pista", "price": 9000, "capacity": 300},
             {"name": "Mezanino", "price": 16000, "capacity": 60},
+        ],
+    },
+)
+
+FESTIVAL = OpenApiExample(
+    "Shared pools and rules of their own",
+    request_only=True,
+    value={
+        "show": {"title": "Festival do Porto"},
+        "starts_at": "2031-05-03T18:00:00Z",
+        "pools": [{"name": "Saturday", "capacity": 500}, {"name": "Sunday", "capacity": 400}],
+        "ticket_types": [
+            {"name": "Saturday only", "price": 12000, "capacity": 500, "pools": ["Saturday"]},
+            {
+                "name": "Weekend, early",
+                "price": 18000,
+                "capacity": 100,
+                "pools": ["Saturday", "Sunday"],
+                "sells_until": "2031-04-01T03:00:00Z",
+                "max_per_buyer": 2,
+            },
         ],
     },
 )
@@ -155,7 +177,8 @@ class TicketTypeList(generics.ListAPIView[TicketType]):
     filterset_class = TicketTypeFilter
 
     def get_queryset(self) -> QuerySet[TicketType]:
-        return queries.ticket_types() if "session" in self.request.query_params else queries.ticket_types_to_come()
+        types = queries.ticket_types() if "session" in self.request.query_params else queries.ticket_types_to_come()
+        return types.prefetch_related("pools")
 
 
 class MayAddSessions(IsStaff):
@@ -189,7 +212,7 @@ class SessionList(generics.ListAPIView[Session]):
         request=SessionIn,
         responses={201: SessionDetailOut, **problems_of(400, 401, 403, 409, 422)},
         parameters=[IDEMPOTENCY_KEY],
-        examples=[SMALL_ROOM, CONCERT],
+        examples=[SMALL_ROOM, CONCERT, FESTIVAL],
     )
     def post(self, request: Request) -> Response:
         """Makes its seats, labelled `A1` …: those of the hall, or of `rows` by `seats_per_row`; with neither, it is
@@ -209,10 +232,12 @@ class SessionDetail(APIView):
 
 def detail(session_id: UUID) -> dict[str, Any]:
     session = queries.find(session_id)
+    types = queries.ticket_types().filter(session=session_id).prefetch_related("pools")
     return {
         **SessionOut(session).data,
         "counts": queries.counts([session_id])[session_id],
-        "ticket_types": TicketTypeOut(queries.ticket_types().filter(session=session_id), many=True).data,
+        "ticket_types": TicketTypeOut(types, many=True).data,
+        "pools": PoolOut(Pool.objects.filter(session=session_id), many=True).data,
         "concessions": ConcessionOut(session.concessions.select_related("session"), many=True).data,
         "booking_fee": money(session.booking_fee, session.currency),
         "booking_fee_basis_points": session.booking_fee_basis_points,

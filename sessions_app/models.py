@@ -140,6 +140,9 @@ class Session(models.Model):
     max_per_buyer = models.PositiveIntegerField(
         _("seats a buyer"), default=10, validators=[MinValueValidator(1), MaxValueValidator(1000)]
     )
+    accounts_required = models.BooleanField(
+        _("only for accounts"), default=False, db_default=False, help_text=_("Guests must sign in before they may ask.")
+    )
     refund_minutes = models.PositiveIntegerField(
         _("refunds until"),
         null=True,
@@ -301,6 +304,12 @@ class TicketType(models.Model):
     max_per_buyer = models.PositiveIntegerField(
         _("places a buyer"), null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(1000)]
     )
+    holds = models.BooleanField(
+        _("may be held"),
+        default=True,
+        db_default=True,
+        help_text=_("Otherwise it is sold at once or not at all: by orders that carry their payment."),
+    )
 
     class Meta:
         verbose_name = _("ticket type")
@@ -327,6 +336,7 @@ class TicketType(models.Model):
                     sells_until__isnull=True,
                     max_per_order__isnull=True,
                     max_per_buyer__isnull=True,
+                    holds=True,
                 ),
                 name="ticket_type_only_a_stock_has_rules_of_its_own",
             ),

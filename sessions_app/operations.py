@@ -25,6 +25,7 @@ from sessions_app.models import (
     Concession,
     Hall,
     HallSeat,
+    Pool,
     Seat,
     SeatStatus,
     Session,
@@ -62,12 +63,27 @@ class HasBuyers(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
+class NewPool:
+    name: str
+    capacity: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class NewTicketType:
-    """With `capacity` a stock of places without a number. Without, the price of the section of that name."""
+    """With `capacity` a stock of places without a number, which may draw on `pools` too, by their names, and have rules of its own.
+
+    Without, the price of the section of that name.
+    """
 
     name: str
     price: int | None = None  # minor units; None: the session's price
     capacity: int | None = None
+    pools: Sequence[str] = ()
+    sells_from: dt.datetime | None = None
+    sells_until: dt.datetime | None = None
+    max_per_order: int | None = None
+    max_per_buyer: int | None = None
+    holds: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +132,8 @@ class NewSession(TypedDict, total=False):
     booking_fee: int  # minor units a ticket
     booking_fee_basis_points: int
     tax_basis_points: int
+    pools: Sequence[NewPool]
+    accounts_required: bool
 
 
 @dataclass(frozen=True)
@@ -126,6 +144,8 @@ class Draft:
     places: Sequence[plans.Place]
     tiers: Tiers
     concessions: Sequence[Concession]
+    pools: Sequence[Pool]
+    draws: Sequence[tuple[TicketType, Pool]]
 
 
 @transaction.atomic
@@ -140,6 +160,9 @@ def create_session(**asked: Unpack[NewSession]) -> Session:
     insert_session(new.session)
     TicketType.objects.bulk_create(new.tiers.all)
     Concession.objects.bulk_create(new.concessions)
+    Pool.objects.bulk_create(new.pools)
+    drawing = TicketType.pools.through
+    drawing.objects.bulk_create(drawing(tickettype=kind, pool=pool) for kind, pool in new.draws)
     insert_seats(new)
     events.record(
         event="session.created",
@@ -187,12 +210,22 @@ def draft(**asked: Unpack[NewSession]) -> Draft:
         booking_fee=asked.get("booking_fee", 0),
         booking_fee_basis_points=asked.get("booking_fee_basis_points", 0),
         tax_basis_points=asked.get("tax_basis_points", 0),
+        accounts_required=asked.get("accounts_required", False),
     )
     session.clean_fields(exclude=["show", "hall"])
     places = plan(hall=hall, rows=asked.get("rows"), seats_per_row=asked.get("seats_per_row"))
-    tiers = price_tiers(session=session, places=places, price=asked.get("price"), asked=asked.get("ticket_types") or [])
+    types = asked.get("ticket_types") or []
+    tiers = price_tiers(session=session, places=places, price=asked.get("price"), asked=types)
+    pools = new_pools(session=session, asked=asked.get("pools") or [])
     session.free_seats = len(places)
-    return Draft(session, places, tiers, concessions_of(session, asked.get("concessions") or []))
+    return Draft(
+        session,
+        places,
+        tiers,
+        concessions=concessions_of(session, asked.get("concessions") or []),
+        pools=list(pools.values()),
+        draws=new_draws(tiers, pools, types),
+    )
 
 
 def check_numbers(**bounds: tuple[int | None, int, int]) -> None:
@@ -288,8 +321,19 @@ def ticket_type(*, session: Session, new: NewTicketType, price: int | None, posi
         raise ValidationError({"ticket_types": _("“%(name)s” needs a price.") % {"name": new.name}})
     if new.capacity is not None and not 0 <= new.capacity <= MAX_PLACES:
         raise ValidationError({"ticket_types": _("“%(name)s” has too many places.") % {"name": new.name}})
+    check_rules(new)
     made = TicketType(
-        session=session, name=new.name, price=cost, capacity=new.capacity, available=new.capacity, position=position
+        session=session,
+        name=new.name,
+        price=cost,
+        capacity=new.capacity,
+        available=new.capacity,
+        position=position,
+        sells_from=new.sells_from,
+        sells_until=new.sells_until,
+        max_per_order=new.max_per_order,
+        max_per_buyer=new.max_per_buyer,
+        holds=new.holds,
     )
     clean(made, "ticket_types")
     return made
@@ -321,7 +365,50 @@ def concessions_of(session: Session, asked: Sequence[NewConcession]) -> list[Con
     return made
 
 
-def clean(row: Show | TicketType | Concession, field: str) -> None:
+def check_rules(new: NewTicketType) -> None:
+    """Raises: ValidationError."""
+    own = (new.pools, new.sells_from, new.sells_until, new.max_per_order, new.max_per_buyer, not new.holds)
+    if new.capacity is None and any(own):
+        text = _("“%(name)s” has no capacity: pools and rules of its own are for places without a number.")
+        raise ValidationError({"ticket_types": text % {"name": new.name}})
+    for moment in (new.sells_from, new.sells_until):
+        if moment is not None and not EARLIEST <= moment <= LATEST:
+            raise ValidationError({"ticket_types": _("“%(name)s” sells at no such time.") % {"name": new.name}})
+    if new.sells_from and new.sells_until and new.sells_from >= new.sells_until:
+        text = _("“%(name)s” must stop selling after it begins.")
+        raise ValidationError({"ticket_types": text % {"name": new.name}})
+    for most in (new.max_per_order, new.max_per_buyer):
+        if most is not None and not 1 <= most <= MAX_PER_BUYER:
+            text = _("“%(name)s” needs limits from 1 to %(highest)d.")
+            raise ValidationError({"ticket_types": text % {"name": new.name, "highest": MAX_PER_BUYER}})
+
+
+def new_pools(*, session: Session, asked: Sequence[NewPool]) -> dict[str, Pool]:
+    """By name. Raises: ValidationError."""
+    if len(asked) > MAX_TICKET_TYPES:
+        raise ValidationError({"pools": _("At most %(pools)d pools.") % {"pools": MAX_TICKET_TYPES}})
+    pools = {}
+    for new in asked:
+        if new.name in pools:
+            raise ValidationError({"pools": _("Each pool needs a name of its own.")})
+        if not 0 <= new.capacity <= MAX_PLACES:
+            raise ValidationError({"pools": _("“%(name)s” has too many places.") % {"name": new.name}})
+        pools[new.name] = Pool(session=session, name=new.name, capacity=new.capacity, available=new.capacity)
+        clean(pools[new.name], "pools")
+    return pools
+
+
+def new_draws(tiers: Tiers, pools: Mapping[str, Pool], asked: Sequence[NewTicketType]) -> list[tuple[TicketType, Pool]]:
+    """Which type draws on which pool. Raises: ValidationError."""
+    kinds = {kind.name: kind for kind in tiers.all}
+    for new in asked:
+        for unknown in set(new.pools) - pools.keys():
+            text = _("“%(name)s” draws on “%(pool)s”, which is none of the pools.")
+            raise ValidationError({"ticket_types": text % {"name": new.name, "pool": unknown}})
+    return [(kinds[new.name], pools[name]) for new in asked for name in dict.fromkeys(new.pools)]
+
+
+def clean(row: Show | TicketType | Concession | Pool, field: str) -> None:
     """Raises: ValidationError of `field`, which is how the caller names the whole row."""
     try:
         row.clean_fields(exclude=["session"])

@@ -10,13 +10,14 @@ from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from realtime.rest import Id, Money, Text, WholeNumber
+from realtime.rest import Id, Money, Text, WholeNumber, YesNo
 from sessions_app.models import (
     HIGHEST_FEE,
     MAX_SEATS,
     WHOLE,
     Concession,
     Hall,
+    Pool,
     SeatKind,
     Session,
     Show,
@@ -32,7 +33,9 @@ from sessions_app.operations import (
     MAX_MINUTES,
     MAX_PER_BUYER,
     MAX_PLACES,
+    MAX_TICKET_TYPES,
     NewConcession,
+    NewPool,
     NewTicketType,
 )
 
@@ -100,6 +103,7 @@ class SessionOut(serializers.ModelSerializer[Session]):
             "hold_seconds",
             "max_hold_seconds",
             "max_per_buyer",
+            "accounts_required",
             "available",
             "capacity",
             "from_price",
@@ -115,15 +119,42 @@ class TicketTypeOut(serializers.ModelSerializer[TicketType]):
     price = serializers.SerializerMethodField()
     numbered = serializers.SerializerMethodField(help_text="Whether it prices seats; else it is general admission.")
     capacity = serializers.IntegerField(source="places")
-    available = serializers.IntegerField(source="places_left")
+    available = serializers.IntegerField(
+        source="places_left", help_text="Of its stock and the pools it draws on, the least that any of them has left."
+    )
+    pools = serializers.SerializerMethodField(help_text="Names of what each of its places takes one from as well.")
+    sells_from = Time(allow_null=True, help_text="null: as soon as the session is on sale.")
+    sells_until = Time(allow_null=True, help_text="null: until the session starts.")
+    max_per_order = serializers.IntegerField(allow_null=True)
+    max_per_buyer = serializers.IntegerField(allow_null=True)
+    holds = serializers.BooleanField(
+        help_text="Whether it may be held and paid for later; else it is sold by `POST /orders` with its payment only."
+    )
 
     class Meta:
         model = TicketType
-        fields = ["id", "session", "name", "price", "numbered", "capacity", "available"]
+        fields = [
+            "id",
+            "session",
+            "name",
+            "price",
+            "numbered",
+            "capacity",
+            "available",
+            "pools",
+            "sells_from",
+            "sells_until",
+            "max_per_order",
+            "max_per_buyer",
+            "holds",
+        ]
 
     @extend_schema_field(Money)
     def get_price(self, ticket_type: TicketType) -> dict[str, Any] | None:
         return money(ticket_type.price, ticket_type.session.currency)
+
+    def get_pools(self, ticket_type: TicketType) -> list[str]:
+        return [pool.name for pool in ticket_type.pools.all()]
 
     def get_numbered(self, ticket_type: TicketType) -> bool:
         return ticket_type.capacity is None
@@ -141,6 +172,12 @@ class ConcessionOut(serializers.ModelSerializer[Concession]):
         return money(concession.price, concession.session.currency)
 
 
+class PoolOut(serializers.ModelSerializer[Pool]):
+    class Meta:
+        model = Pool
+        fields = ["name", "capacity", "available"]
+
+
 class CountsOut(serializers.Serializer[Any]):
     free = serializers.IntegerField()
     held = serializers.IntegerField()
@@ -151,6 +188,7 @@ class CountsOut(serializers.Serializer[Any]):
 class SessionDetailOut(SessionOut):
     counts = CountsOut(help_text="Of its seats.")
     ticket_types = TicketTypeOut(many=True)
+    pools = PoolOut(many=True, help_text="What several of its ticket types draw on.")
     concessions = ConcessionOut(many=True)
     booking_fee = Money(help_text="Added to the price of each ticket that costs something.")
     booking_fee_basis_points = serializers.IntegerField(help_text="Of the price, added to it as well.")
@@ -161,6 +199,7 @@ class SessionDetailOut(SessionOut):
             *SessionOut.Meta.fields,
             "counts",
             "ticket_types",
+            "pools",
             "concessions",
             "booking_fee",
             "booking_fee_basis_points",
@@ -236,6 +275,25 @@ class TicketTypeIn(serializers.Serializer[Any]):
         help_text="Places without a number. Without it: the price of the hall's section of that name.",
     )
 
+    pools = serializers.ListField(
+        child=Text(max_length=60),
+        required=False,
+        max_length=MAX_TICKET_TYPES,
+        help_text="Names of the session's `pools`: each place takes one from each of them too.",
+    )
+    sells_from = Time(required=False, allow_null=True)
+    sells_until = Time(required=False, allow_null=True)
+    max_per_order = WholeNumber(min_value=1, max_value=MAX_PER_BUYER, required=False, allow_null=True)
+    max_per_buyer = WholeNumber(min_value=1, max_value=MAX_PER_BUYER, required=False, allow_null=True)
+    holds = YesNo(
+        required=False, default=True, help_text="false: sold at once only, by orders that carry their payment."
+    )
+
+
+class PoolIn(serializers.Serializer[Any]):
+    name = Text(max_length=60)
+    capacity = WholeNumber(min_value=0, max_value=MAX_PLACES)
+
 
 class ConcessionIn(serializers.Serializer[Any]):
     """`percent_off` or `price`."""
@@ -273,6 +331,9 @@ class SessionIn(serializers.Serializer[Any]):
     )
     max_per_buyer = WholeNumber(min_value=1, max_value=MAX_PER_BUYER, default=10)
     on_sale_at = Time(required=False, allow_null=True)
+    accounts_required = YesNo(
+        required=False, default=False, help_text="Whether guests must sign in before they may ask."
+    )
     ticket_types = TicketTypeIn(many=True, required=False)
     concessions = ConcessionIn(many=True, required=False)
     booking_fee = WholeNumber(
@@ -287,12 +348,18 @@ class SessionIn(serializers.Serializer[Any]):
     tax_basis_points = WholeNumber(
         min_value=0, max_value=WHOLE, default=0, help_text="Contained in the price: 700 is 7/107 of it."
     )
+    pools = PoolIn(
+        many=True, required=False, help_text="Places that several ticket types draw on beside their own capacity."
+    )
 
     def validate_concessions(self, rows: list[dict[str, Any]]) -> list[NewConcession]:
         return [NewConcession(**row) for row in rows]
 
     def validate_ticket_types(self, rows: list[dict[str, Any]]) -> list[NewTicketType]:
         return [NewTicketType(**row) for row in rows]
+
+    def validate_pools(self, rows: list[dict[str, Any]]) -> list[NewPool]:
+        return [NewPool(**row) for row in rows]
 
 
 class SeatMapQuery(serializers.Serializer[Any]):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.db import transaction
+from django.test import Client
 from django.utils import timezone
 
 from realtime import wire
@@ -16,13 +17,14 @@ from reservations import allocation, claims, front_door, operations, orders, sal
 from reservations.api import refusal
 from reservations.claims import NoClaims
 from reservations.front_door import FrontDoor, LimitReached, SaleClosed, SaleNotOpen, SoldOut, TooManySeats
-from reservations.hold_request import Ask
+from reservations.hold_request import COUNTER_SCOPE, HOLD_SCOPE, ORDER_SCOPE, Ask
 from reservations.lines import LineDown
 from reservations.models import Reservation, Status
 from reservations.queries import reservation_body
 from sessions_app.models import Pool, Session, TicketType
+from tests.api import assert_problem, client_of, post
 from tests.conftest import Hold, forget_redis
-from tests.factories import PoolFactory, SessionFactory, StockFactory
+from tests.factories import PoolFactory, SessionFactory, StockFactory, UserFactory
 from tests.reservations.test_front_door import Road
 from tests.reservations.test_holding import request_for
 from tests.reservations.test_stock import settle
@@ -341,3 +343,84 @@ class TestItsOwnSale:
         requests = [request_for(kind.session, buyer=ana, arrival=n, ticket_type=kind.pk, quantity=1) for n in range(3)]
         operations.settle(requests)
         assert Reservation.objects.filter(reason="limit_reached").count() == 1
+
+
+class TestSoldAtOnce:
+    """Types that can't be held."""
+
+    @pytest.fixture
+    def kind(self, festival: Festival) -> TicketType:
+        TicketType.objects.filter(pk=festival.sat.pk).update(holds=False)
+        return festival.sat
+
+    def order(self, buyer: uuid.UUID, kind: TicketType, **more: Any) -> Any:
+        body = {"ticket_type": str(kind.pk), "quantity": 1, **more}
+        return post(client_of(buyer), "/orders", body, idempotency_key=uuid.uuid4().hex)
+
+    def test_are_no_holds_and_say_what_to_do(self, kind: TicketType, ana: uuid.UUID) -> None:
+        body = {"session": str(kind.session_id), "ticket_type": str(kind.pk), "quantity": 1}
+        problem = assert_problem(post(client_of(ana), "/reservations", body), 400, "sold_at_once")
+        (error,) = problem["errors"]
+        assert error["field"] == "ticket_type"
+        assert "POST /orders" in error["message"]
+        assert not Reservation.objects.exists()
+
+    def test_are_orders_with_a_payment(self, kind: TicketType, ana: uuid.UUID) -> None:
+        problem = assert_problem(self.order(ana, kind), 400, "payment_needed")
+        assert problem["errors"][0]["field"] == "payment"
+        assert self.order(ana, kind, payment={"method": "fake", "token": "ok"}).status_code == 202
+        assert Reservation.objects.get().status == Status.CONFIRMED
+
+    def test_need_no_payment_where_they_cost_nothing(self, kind: TicketType, ana: uuid.UUID) -> None:
+        TicketType.objects.filter(pk=kind.pk).update(price=0)
+        assert self.order(ana, kind).status_code == 202
+        assert Reservation.objects.get().status == Status.CONFIRMED
+
+    def test_are_judged_again_under_the_locks(self, kind: TicketType, ana: uuid.UUID) -> None:
+        for scope, reason in ((HOLD_SCOPE, "sold_at_once"), (ORDER_SCOPE, "payment_needed")):
+            request = request_for(kind.session, buyer=ana, ticket_type=kind.pk, quantity=1, scope=scope)
+            operations.settle([request])
+            assert Reservation.objects.get(pk=request.id).reason == reason
+
+    def test_are_sold_at_the_counter_like_others(self, kind: TicketType, ana: uuid.UUID) -> None:
+        ask = Ask(session=kind.session_id, ticket_type=kind.pk, quantity=1, scope=COUNTER_SCOPE)
+        admitted = front_door.admit(ask, buyer=ana)
+        assert Reservation.objects.get(pk=admitted.id).status == Status.HELD
+
+
+class TestAccountsRequired:
+    @pytest.fixture
+    def members(self, festival: Festival) -> Session:
+        Session.objects.filter(pk=festival.session.pk).update(accounts_required=True)
+        return festival.session
+
+    def test_refuses_a_guest_before_anything_is_queued(
+        self, members: Session, festival: Festival, ana: uuid.UUID
+    ) -> None:
+        client = client_of(ana)
+        assert_problem(
+            post(client, "/reservations", {"session": str(members.pk), "seats": ["A1"]}), 403, "account_required"
+        )
+        order = {"ticket_type": str(festival.sat.pk), "quantity": 1}
+        assert_problem(post(client, "/orders", order, idempotency_key="k"), 403, "account_required")
+        assert not Reservation.objects.exists()
+
+    def test_lets_people_with_an_account_in(self, members: Session) -> None:
+        client = client_of(UserFactory.create())
+        assert post(client, "/reservations", {"session": str(members.pk), "seats": ["A1"]}).status_code == 202
+
+    def test_asks_guests_on_the_page_to_sign_in_and_brings_them_back(self, members: Session, client: Client) -> None:
+        page = client.get(f"/sessions/{members.pk}").content.decode()
+        assert f"/sign-in?next=/sessions/{members.pk}" in page
+        refused = client.post(f"/sessions/{members.pk}/hold", {"way": "seats", "seats": ["A1"]}, follow=True)
+        assert "sign in to buy" in refused.content.decode()
+        form = {
+            "username": UserFactory.create().username,
+            "password": "frontrow-demo",
+            "next": f"/sessions/{members.pk}",
+        }
+        back = client.post("/sign-in", form)
+        assert back["Location"] == f"/sessions/{members.pk}"
+        assert "sign in to buy" not in client.get(back["Location"]).content.decode()
+        held = client.post(f"/sessions/{members.pk}/hold", {"way": "seats", "seats": ["A1"]})
+        assert held["Location"].startswith("/reservations/")

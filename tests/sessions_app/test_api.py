@@ -9,7 +9,8 @@ from django.test import Client
 from django.utils import timezone
 
 from sessions_app import operations
-from sessions_app.models import Hall, Seat, Session
+from sessions_app.api import FESTIVAL
+from sessions_app.models import Hall, Pool, Seat, Session
 from sessions_app.operations import NewTicketType
 from tests import factories
 from tests.sessions_app.conftest import Open
@@ -226,6 +227,71 @@ class TestPuttingOn:
         }
         made = staff.post(SESSIONS, asked, content_type="application/json").json()
         assert (made["available"], made["from_price"]["amount"]) == (50_000, 9000)
+
+    def test_takes_pools_and_rules_of_the_types_own(self, staff: Client) -> None:
+        made = staff.post(SESSIONS, FESTIVAL.value, content_type="application/json").json()
+        assert [(pool["name"], pool["capacity"], pool["available"]) for pool in made["pools"]] == [
+            ("Saturday", 500, 500),
+            ("Sunday", 400, 400),
+        ]
+        _day, weekend = made["ticket_types"]
+        assert (weekend["pools"], weekend["max_per_buyer"], weekend["holds"]) == (["Saturday", "Sunday"], 2, True)
+        assert (weekend["sells_from"], weekend["sells_until"]) == (None, "2031-04-01T03:00:00Z")
+        assert (made["available"], made["capacity"]) == (600, 600)
+        Pool.objects.filter(name="Sunday").update(available=7)
+        listed = staff.get("/api/v1/ticket-types", {"session": made["id"]}).json()["results"]
+        assert [kind["available"] for kind in listed] == [500, 7]
+        assert staff.get(f"{SESSIONS}/{made['id']}").json()["available"] == 507
+
+    def test_says_no_more_left_than_the_pools_have(self, staff: Client) -> None:
+        both = {"price": 1, "capacity": 100, "pools": ["Day"]}
+        asked = {**FESTIVAL.value, "pools": [{"name": "Day", "capacity": 30}]}
+        asked["ticket_types"] = [{"name": "Full", **both}, {"name": "Half", **both}]
+        made = staff.post(SESSIONS, asked, content_type="application/json").json()
+        assert (made["available"], [kind["available"] for kind in made["ticket_types"]]) == (30, [30, 30])
+
+    @pytest.mark.parametrize(
+        ("wrong", "field"),
+        [
+            ({"ticket_types": [{"name": "X", "price": 1, "capacity": 1, "pools": ["Monday"]}]}, "ticket_types"),
+            ({"pools": [{"name": "Saturday", "capacity": 1}] * 2}, "pools"),
+            ({"pools": [{"name": "Saturday", "capacity": -1}]}, "pools.0.capacity"),
+            (
+                {"rows": 1, "seats_per_row": 1, "ticket_types": [{"name": "X", "price": 1, "max_per_order": 1}]},
+                "ticket_types",
+            ),
+            (
+                {"rows": 1, "seats_per_row": 1, "ticket_types": [{"name": "X", "price": 1, "holds": False}]},
+                "ticket_types",
+            ),
+            (
+                {"ticket_types": [{"name": "X", "price": 1, "capacity": 1, "max_per_order": 0}]},
+                "ticket_types.0.max_per_order",
+            ),
+            (
+                {"ticket_types": [{"name": "X", "price": 1, "capacity": 1, "sells_from": "1999-01-01T00:00:00Z"}]},
+                "ticket_types",
+            ),
+            (
+                {
+                    "ticket_types": [
+                        {
+                            "name": "X",
+                            "price": 1,
+                            "capacity": 1,
+                            "sells_from": "2031-02-01T00:00:00Z",
+                            "sells_until": "2031-01-01T00:00:00Z",
+                        }
+                    ]
+                },
+                "ticket_types",
+            ),
+        ],
+    )
+    def test_names_the_field_at_fault(self, staff: Client, wrong: dict[str, Any], field: str) -> None:
+        answer = staff.post(SESSIONS, {**FESTIVAL.value, **wrong}, content_type="application/json")
+        assert (answer.status_code, fields(answer)) == (400, {field})
+        assert not Session.objects.exists()
 
     def test_refuses_a_hall_that_is_taken_and_names_the_session(self, staff: Client, put_on: Open, hall: Hall) -> None:
         first = put_on(hall=hall.pk, price=1)
