@@ -9,10 +9,11 @@ import uuid
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import pytest
 from django.db import IntegrityError
-from django.db.models import F, Sum
+from django.db.models import F, QuerySet, Sum
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -38,7 +39,7 @@ from tests.ticketing.test_audit import audit
 from tests.ticketing.test_paying import pay
 from ticketing import operations, webhooks
 from ticketing.gateways import fake
-from ticketing.models import LedgerEntry, Payment, Sale, SandboxCharge, SandboxEvent
+from ticketing.models import LedgerEntry, Payment, Refund, Sale, SandboxCharge, SandboxEvent
 
 pytestmark = [pytest.mark.race, pytest.mark.django_db(transaction=True)]
 
@@ -185,10 +186,16 @@ def winner_of(held: Reservation, said: list[object], late: Payment | None) -> st
 
 
 def expect_money_conserved() -> None:
-    taken = SandboxCharge.objects.filter(status="captured").aggregate(kept=Sum(F("amount") - F("refunded"), default=0))
-    captured = Payment.objects.filter(status="captured").aggregate(kept=Sum("amount", default=0))
-    posted = LedgerEntry.objects.filter(account="gateway").aggregate(kept=Sum("amount", default=0))
-    sold = Sale.objects.aggregate(kept=Sum("total", default=0))
+    """The gateway's record, the payments, the ledger and the sales say the same."""
+
+    def total(rows: QuerySet[Any], amount: Any) -> int:
+        return int(rows.aggregate(total=Sum(amount, default=0))["total"])
+
+    taken = total(SandboxCharge.objects.filter(status="captured"), F("amount") - F("refunded"))
+    back = total(Refund.objects.filter(status="paid_back"), "amount")
+    captured = total(Payment.objects.filter(status="captured"), "amount") - back
+    posted = total(LedgerEntry.objects.filter(account="gateway"), "amount")
+    sold = total(Sale.objects.all(), F("total") - F("refunded"))
     assert taken == captured == posted == sold
     assert not SandboxCharge.objects.filter(status="authorised").exists()
 

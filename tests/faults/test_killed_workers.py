@@ -1,0 +1,218 @@
+"""Payment workers killed at each step, with messages of RabbitMQ in their hands: the next worker gets these again, and everything ends."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import os
+import subprocess
+import sys
+import urllib.parse
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import kombu
+import pytest
+from django.conf import settings as config
+from django.db import connection
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from realtime.models import Event
+from reservations import orders
+from reservations.hold_request import ORDER_SCOPE, Means
+from reservations.lines import Courier, jobs_queue
+from reservations.models import Reservation, Status
+from sessions_app.models import Session, TicketType
+from tests import services
+from tests.api import client_of, get
+from tests.conftest import Hold
+from tests.factories import StockFactory
+from tests.processes import until
+from tests.race.test_payments import expect_money_conserved
+from tests.ticketing.test_audit import audit
+from tests.ticketing.test_paying import pay
+from ticketing import operations, refunds
+from ticketing.models import UNSETTLED, Payment, Refund, Sale
+
+pytestmark = [pytest.mark.fault, pytest.mark.rabbitmq, pytest.mark.django_db(transaction=True)]
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
+PAYING = ("payment.started", "payment.authorised", "payment.sold", "payment.captured", "payment.given_back")
+PAYING_BACK = ("refund.asked", "refund.paid_back")
+TOGETHER = 2  # attempts of one message, which are settled in shared transactions
+
+
+class Crew:
+    """Payment workers, and their queue."""
+
+    def __init__(self, program: subprocess.Popen[str], broker: str) -> None:
+        self.program = program
+        self.courier = Courier(broker)
+        self.broker = kombu.Connection(broker)
+        self.queue = jobs_queue("payments")
+        self.queue(self.broker.default_channel).declare()
+
+    def order(self, line: str) -> None:
+        assert self.program.stdin is not None
+        self.program.stdin.write(f"{line}\n")
+        self.program.stdin.flush()
+
+    def report(self) -> list[str]:
+        assert self.program.stdout is not None
+        return self.program.stdout.readline().split()
+
+    def wait_for(self, workers: int) -> None:
+        """Until so many listen: RabbitMQ then gives each its share."""
+
+        def listening() -> int:
+            return int(self.broker.default_channel.queue_declare(self.queue.name, passive=True).consumer_count)
+
+        until(lambda: listening() == workers, seconds=60, what=f"{workers} workers listening")
+
+    def ring(self, task: str, **arguments: Any) -> None:
+        self.courier.send(f"ticketing.tasks.{task}", self.queue, **arguments)
+
+
+@pytest.fixture
+def crew(settings: Any) -> Iterator[Crew]:
+    broker = services.current().rabbitmq_url
+    settings.KEY_PREFIX = f"test-{uuid.uuid4().hex[:8]}"
+    url = urllib.parse.urlsplit(config.DATABASE_URL)._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
+    environment = os.environ | {
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "DATABASE_URL": url,
+        "RABBITMQ_URL": broker,
+        "LINE": "rabbitmq",
+        "KEY_PREFIX": settings.KEY_PREFIX,
+        "LOG_LEVEL": "ERROR",
+    }
+    command = [sys.executable, "-m", "tests.faults.workers"]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as program:
+        made = Crew(program, broker)
+        yield made
+        made.queue(made.broker.default_channel).delete()
+        made.broker.release()
+        made.courier.close()
+
+
+@pytest.fixture
+def arena(transactional_db: None) -> TicketType:
+    made: TicketType = StockFactory.create(capacity=500)
+    return made
+
+
+@pytest.fixture
+def called_off(transactional_db: None) -> TicketType:
+    """A session that is called off once its buyers have begun to pay."""
+    made: TicketType = StockFactory.create(capacity=500)
+    return made
+
+
+def held(hold: Hold, places: TicketType, **more: Any) -> Reservation:
+    return hold(places.session, buyer=uuid.uuid4(), ticket_type=places.pk, quantity=1, **more)
+
+
+def begun(reservation: Reservation, token: str = "ok") -> Payment:
+    return operations.start_payment(reservation_id=reservation.pk, buyer=reservation.buyer, method="fake", token=token)
+
+
+def killed(crew: Crew, points: Sequence[str], messages: Sequence[tuple[str, dict[str, Any]]]) -> None:
+    """A worker at each of these points; each gets its share of the messages."""
+    crew.order(f"die {' '.join(points)}")
+    crew.wait_for(len(points))
+    for task, arguments in messages:
+        crew.ring(task, **arguments)
+    assert crew.report() == ["SIGKILL"] * len(points)
+
+
+def settled_by_the_next(crew: Crew) -> None:
+    """One that lives takes up what RabbitMQ gives it again, and what it is told to sweep."""
+    crew.order("live")
+    assert crew.report() == ["alive"]
+
+    def all_ended() -> bool:
+        past = timezone.now() - dt.timedelta(minutes=2)
+        Payment.objects.update(changed_at=past)
+        Refund.objects.update(changed_at=past)
+        Reservation.objects.filter(status=Status.HELD).update(changed_at=past)
+        crew.ring("sweep_payments")
+        waiting = Reservation.objects.filter(status=Status.HELD, payment__isnull=False)
+        return not (
+            Payment.objects.filter(status__in=UNSETTLED).exists()
+            or Refund.objects.filter(status="asked").exists()
+            or waiting.exists()
+        )
+
+    until(all_ended, seconds=60, every=0.5, what="the end of every attempt")
+
+
+def expect_sound() -> None:
+    Payment.objects.update(changed_at=timezone.now() - dt.timedelta(minutes=2))
+    Event.objects.update(published_at=Now())
+    assert audit()["findings"] == []
+
+
+def test_every_attempt_ends_and_its_buyer_reads_how(
+    crew: Crew, hold: Hold, arena: TicketType, called_off: TicketType
+) -> None:
+    points = [*PAYING, *PAYING_BACK]
+    alone = [begun(held(hold, arena)) for _point in points]
+    together = [[begun(held(hold, arena)) for _one in range(TOGETHER)] for _point in points]
+    declined = [begun(held(hold, arena), "declined") for _point in points]
+    lost = [begun(held(hold, called_off)) for _point in points]
+    Session.objects.filter(pk=called_off.session_id).update(cancelled_at=Now())
+    sold = [Sale.objects.get(payment=pay(held(hold, arena))) for _point in points]
+    back = [refunds.ask_refund(sale_id=sale.pk, buyer=sale.buyer) for sale in sold]
+    killed(
+        crew,
+        points,
+        [
+            *(("settle_payment", {"payment": str(payment.pk)}) for payment in [*alone, *declined, *lost]),
+            *(("settle_payments", {"payments": [(str(one.pk), "") for one in some]}) for some in together),
+            *(("pay_back", {"refund": str(refund.pk)}) for refund in back),
+        ],
+    )
+    settled_by_the_next(crew)
+
+    ended = dict(Payment.objects.values_list("pk", "status"))
+    assert {ended[payment.pk] for payment in [*alone, *itertools.chain(*together)]} == {"captured"}
+    assert {ended[payment.pk] for payment in declined} == {"declined"}
+    assert {ended[payment.pk] for payment in lost} == {"voided"}
+    assert set(Refund.objects.values_list("status", flat=True)) == {"paid_back"}
+    expect_money_conserved()
+    for payment in alone:
+        body = get(client_of(payment.reservation.buyer), f"/reservations/{payment.reservation_id}").json()
+        assert (body["status"], len(body["sale"]["tickets"])) == ("confirmed", 1)
+    assert set(Reservation.objects.filter(payments__in=declined).values_list("status", flat=True)) == {Status.HELD}
+    expect_sound()
+
+
+def test_every_order_ends_and_its_buyer_reads_how(
+    crew: Crew, hold: Hold, arena: TicketType, called_off: TicketType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(orders, "pay_in_process", None)
+
+    def ordered(places: TicketType) -> Reservation:
+        means = Means(method="fake", token="ok")
+        return held(hold, places, scope=ORDER_SCOPE, key=uuid.uuid4().hex, payment=means)
+
+    good = [[ordered(arena) for _one in range(TOGETHER)] for _point in PAYING]
+    lost = [ordered(called_off) for _point in PAYING]
+    Session.objects.filter(pk=called_off.session_id).update(cancelled_at=Now())
+    messages = [*good, *([order] for order in lost)]
+    killed(crew, PAYING, [("pay_orders", {"orders": [(str(one.pk), "") for one in some]}) for some in messages])
+    settled_by_the_next(crew)
+
+    for order in itertools.chain(*good):
+        body = get(client_of(order.buyer), f"/orders/{order.pk}").json()
+        assert (body["status"], len(body["sale"]["tickets"])) == ("COMPLETED", 1)
+    for order in lost:
+        body = get(client_of(order.buyer), f"/orders/{order.pk}").json()
+        assert (body["status"], body["reason"]) == ("FAILED", "session_cancelled")
+    assert Sale.objects.count() == TOGETHER * len(good)
+    expect_money_conserved()
+    expect_sound()
