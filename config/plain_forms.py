@@ -34,6 +34,8 @@ from reservations.hold_request import Ask
 from sessions_app.visitors import Visitor
 from ticketing import operations
 from ticketing.api import paid, settle
+from ticketing.order_fields import OrderFields
+from ticketing.orders_api import ask_of
 from ticketing.serializers import PayFields
 
 PATIENCE = 10.0  # seconds a payment is waited for before the page says that it is under way
@@ -94,7 +96,7 @@ def hold(request: Visitor, session_id: UUID) -> HttpResponse:
 def asked(session_id: UUID, form: QueryDict) -> Ask:
     """Pressed twice, or sent again by the browser, a choice is one request: the page's key and the choice make its key.
 
-    Raises: UnknownTicketType.
+    Raises: UnknownTicketType, ValidationError.
     """
     match form.get("way"):
         case "best":
@@ -106,13 +108,31 @@ def asked(session_id: UUID, form: QueryDict) -> Ask:
                 accessible=form.get("accessible") == "yes",
             )
         case "stock":
-            kind, _sep, quantity = form.get("places", "").partition(":")
-            ask = Ask(session=session_id, ticket_type=ticket_type(kind), quantity=whole(quantity))
-            if ask.ticket_type is None:
-                raise front_door.UnknownTicketType
+            kind, quantity = places(form)
+            ask = Ask(session=session_id, ticket_type=kind, quantity=quantity)
         case _:
             ask = Ask(session=session_id, seats=tuple(form.getlist("seats")))
     return with_key(ask, form.get("key", ""))
+
+
+def places(form: QueryDict) -> tuple[UUID, int]:
+    """Which type and how many: `places.TYPE=2`, a number beside each type; or `places=TYPE:2`, one choice.
+
+    Raises: UnknownTicketType, ValidationError.
+    """
+    if said := form.get("places"):
+        chosen = [said.split(":", 1)]
+    else:
+        beside = {name.removeprefix("places."): str(form[name]).strip() for name in form if name.startswith("places.")}
+        chosen = [[kind, number] for kind, number in beside.items() if number not in {"", "0"}]
+    if not chosen:
+        raise ValidationError({"quantity": [_("Choose how many places.")]})
+    if len(chosen) > 1:
+        raise ValidationError({"quantity": [_("One kind of place at a time, please.")]})
+    kind = ticket_type(chosen[0][0])
+    if kind is None:
+        raise front_door.UnknownTicketType
+    return kind, whole(chosen[0][-1])
 
 
 def with_key(ask: Ask, of_page: str) -> Ask:
@@ -131,6 +151,35 @@ def ticket_type(text: str) -> UUID | None:
         return UUID(text)
     except ValueError:
         return None
+
+
+# --- Buying in one step
+
+
+@require_POST
+@never_cache
+def order(request: Visitor, session_id: UUID) -> HttpResponse:
+    buyer = identity.ensure_buyer(request)
+
+    def act() -> HttpResponse:
+        return redirect("order", front_door.admit(ordered(request.POST), buyer=buyer).id)
+
+    return answered(request, act, back=f"{reverse('session', args=[session_id])}#order-form")
+
+
+def ordered(form: QueryDict) -> Ask:
+    """As `POST /orders` would be asked. Raises: UnknownTicketType, ValidationError, and what `ask_of` does."""
+    kind, quantity = places(form)
+    fields = OrderFields(
+        data={
+            "ticket_type": str(kind),
+            "quantity": quantity,
+            "payment": {"method": "fake", "token": form.get("token", "")},
+            "email": form.get("email", "").strip(),
+        }
+    )
+    fields.is_valid(raise_exception=True)
+    return with_key(ask_of(fields.wish(), key=""), form.get("key", ""))
 
 
 # --- A reservation
@@ -213,6 +262,7 @@ def on_reservation(
 
 urlpatterns = [
     path("sessions/<uuid:session_id>/hold", hold, name="hold"),
+    path("sessions/<uuid:session_id>/order", order, name="order-places"),
     path("reservations/<uuid:reservation_id>/extend", extend, name="extend"),
     path("reservations/<uuid:reservation_id>/release", release, name="release"),
     path("reservations/<uuid:reservation_id>/pay", pay, name="pay"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 from django.http import Http404, HttpRequest, HttpResponse
@@ -25,6 +25,7 @@ from sessions_app.templatetags.frontrow import money
 from sessions_app.visitors import Visitor
 
 LONGEST_CHOICE = 20  # places that a list offers to choose from
+FEW = 10  # places left from which on the page says that they are the last
 
 
 @require_safe
@@ -70,6 +71,40 @@ def _day(text: str) -> dt.date | None:
         return None
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Shelf:
+    """Places without a number, as they are offered: `most` is what one may take now, `limit` what an order may have at all."""
+
+    pk: UUID
+    name: str
+    price: int
+    left: int
+    limit: int
+    opens_at: dt.datetime | None
+    ended_at: dt.datetime | None
+    closes_at: dt.datetime | None
+
+    @classmethod
+    def of(cls, kind: Any, session: Session, *, now: dt.datetime) -> Self:
+        """`kind` with its `places_left`."""
+        limits = [kind.max_per_order, kind.max_per_buyer, session.max_per_buyer]
+        opens, closes = kind.sells_from, kind.sells_until
+        return cls(
+            pk=kind.pk,
+            name=kind.name,
+            price=kind.price,
+            left=kind.places_left,
+            limit=min(limit for limit in limits if limit is not None),
+            opens_at=opens if opens and opens > now else None,
+            ended_at=closes if closes and closes <= now else None,
+            closes_at=closes if closes and closes > now else None,
+        )
+
+    @property
+    def most(self) -> int:
+        return 0 if self.opens_at or self.ended_at else min(self.left, self.limit)
+
+
 @require_safe
 @cache_control(private=True, no_cache=True)
 @ensure_csrf_cookie
@@ -84,6 +119,8 @@ def session(request: Visitor, session_id: UUID) -> HttpResponse:
     types = list(queries.ticket_types().filter(session=session_id))
     tiers = {str(type_.pk): type_ for type_ in types}
     prices = {key: money(type_.price, found.currency) for key, type_ in tiers.items()}
+    now = timezone.now()
+    shelves = [Shelf.of(type_, found, now=now) for type_ in types if type_.capacity is not None]
     sections = seat_plan.sections(seat_map["seats"], prices=prices, shown=request.GET.get("section"))
     return render(
         request,
@@ -94,15 +131,17 @@ def session(request: Visitor, session_id: UUID) -> HttpResponse:
             "tiers": [
                 type_ for key, type_ in tiers.items() if any(seat["ticket_type"] == key for seat in seat_map["seats"])
             ],
-            "stock": [type_ for type_ in types if type_.capacity is not None],
+            "stock": shelves,
+            "alone": not seat_map["seats"] and len(shelves) == 1,
+            "FEW": FEW,
             "sections": sections,
             "some_rows": any(section.rows for section in sections),
             "wanted": set(request.GET.getlist("seat")),
             "form_key": uuid7().hex,
             "quantities": range(1, min(found.max_per_buyer, LONGEST_CHOICE) + 1),
             "kinds": sorted({seat["kind"] for seat in seat_map["seats"]} - {"standard"}),
-            "closed": found.is_closed_at(timezone.now()),
-            "opens_later": not found.sells_at(timezone.now()),
+            "closed": found.is_closed_at(now),
+            "opens_later": not found.sells_at(now),
             "data": session_data(found, types, version=seat_map["version"]),
             "page": "session",
         },
@@ -115,6 +154,7 @@ def session_data(found: Session, types: list[TicketType], *, version: int) -> di
         "id": str(found.pk),
         "version": version,
         "most": found.max_per_buyer,
+        "few": FEW,
         "on_sale_at": found.on_sale_at.isoformat() if found.on_sale_at else None,
         "closed": found.is_closed_at(timezone.now()),
         "types": [

@@ -31,7 +31,7 @@ LISTED = 20  # orders a page
 UNFINISHED = frozenset({"PENDING", "PROCESSING"})
 STEPS = (
     ("PENDING", gettext_lazy("In line")),
-    ("PROCESSING", gettext_lazy("Held and paid for")),
+    ("PROCESSING", gettext_lazy("Paying")),
     ("COMPLETED", gettext_lazy("Tickets")),
 )
 NAMES = {

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,8 +12,10 @@ from pytest_django.fixtures import Settings
 
 from config import identity, throttles
 from reservations.models import Reservation, Status
-from sessions_app.models import Session
+from sessions_app.models import Session, TicketType
 from tests.conftest import Hold
+from tests.factories import StockFactory
+from ticketing.models import Sale
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -69,6 +72,12 @@ class TestHold:
         assert answer["Location"].startswith(f"/sessions/{session.pk}")
         assert told(answer)
         assert not Reservation.objects.exists()
+
+    def test_takes_places_without_a_number(self, client: Client, guest: uuid.UUID, session: Session) -> None:
+        stock = StockFactory.create(session=session)
+        form = {"way": "stock", f"places.{stock.pk}": "2"}
+        client.post(f"/sessions/{session.pk}/hold", form)
+        assert Reservation.objects.get(ticket_type=stock).quantity == 2
 
     def test_of_no_session_is_nothing(self, client: Client, guest: uuid.UUID) -> None:
         assert client.post(f"/sessions/{uuid.uuid4()}/hold", {"seats": "A1"}, follow=True).status_code == 404
@@ -138,3 +147,60 @@ class TestReservation:
     ) -> None:
         held = hold(session, "A1", buyer=bruno)
         assert client.post(f"/reservations/{held.pk}/{action}", {"token": "ok"}).status_code == 404
+
+
+class TestOrder:
+    @pytest.fixture
+    def stock(self, session: Session) -> TicketType:
+        made: TicketType = StockFactory.create(session=session)
+        return made
+
+    @pytest.fixture
+    def order(self, client: Client, guest: uuid.UUID, stock: TicketType) -> Callable[..., Any]:
+        """Press the button of the session's page; `places` by ticket type."""
+
+        def order(places: dict[str, str] | None = None, **fields: str) -> Any:
+            chosen = {f"places.{kind}": number for kind, number in (places or {str(stock.pk): "2"}).items()}
+            return client.post(
+                f"/sessions/{stock.session_id}/order", {"token": "ok", "key": "page", **chosen, **fields}
+            )
+
+        return order
+
+    def test_buys_and_leads_to_the_orders_page(
+        self, client: Client, guest: uuid.UUID, order: Callable[..., Any]
+    ) -> None:
+        answer = order(email="ana@example.com")
+        bought = Reservation.objects.get()
+        assert answer["Location"] == f"/orders/{bought.pk}"
+        assert (bought.buyer, bought.status, bought.quantity, bought.is_order) == (guest, Status.CONFIRMED, 2, True)
+        assert Sale.objects.get().email == "ana@example.com"
+
+    def test_pressed_twice_is_one_order(self, order: Callable[..., Any]) -> None:
+        assert order()["Location"] == order()["Location"]
+        assert Sale.objects.count() == 1
+
+    def test_with_another_card_is_another_one(self, order: Callable[..., Any]) -> None:
+        assert order(token="declined")["Location"] != order()["Location"]
+        assert Sale.objects.count() == 1
+
+    @pytest.mark.parametrize(
+        ("places", "said"),
+        [
+            ({"nonsense": "0"}, "Choose how many places."),
+            ({"nonsense": "2"}, "Unknown to this session."),
+            ({str(uuid.uuid4()): "1", str(uuid.uuid4()): "1"}, "One kind of place at a time, please."),
+        ],
+    )
+    def test_says_what_nobody_can_have(self, order: Callable[..., Any], places: dict[str, str], said: str) -> None:
+        answer = order(places)
+        assert answer["Location"].endswith("#order-form")
+        assert said.lower() in told(answer).lower()
+
+    def test_says_what_is_wrong_with_a_field(self, order: Callable[..., Any]) -> None:
+        assert "valid email address" in told(order(email="nonsense"))
+        assert not Reservation.objects.exists()
+
+    def test_says_that_all_is_gone(self, stock: TicketType, order: Callable[..., Any]) -> None:
+        TicketType.objects.filter(pk=stock.pk).update(available=0)
+        assert "left" in told(order())

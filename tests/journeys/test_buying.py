@@ -137,7 +137,7 @@ def test_places_without_a_number_are_counted_not_chosen(site: Site, window: Wind
     floor.get_by_role("button", name="One more").click()
     expect(ana.locator("#choice-total")).to_have_text("R$240.00")
     hold(ana)
-    expect(bruno.locator("[data-stock]", has_text="Pista").locator("[data-left]")).to_have_text("1 left")
+    expect(bruno.locator("[data-stock]", has_text="Pista").locator("[data-left-words]")).to_have_text("The last one")
     pay(ana)
     expect_tickets(ana, 2)
 

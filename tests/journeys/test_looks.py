@@ -15,6 +15,7 @@ from playwright.sync_api import Page, Route, expect
 from tests.journeys.conftest import DESK, Site, Window
 from tests.journeys.steps import READY, choose, expect_tickets, hold, open_session, pay
 from tests.journeys.test_live_map import open_desk, sign_in
+from tests.journeys.test_orders import buy
 from tests.journeys.test_people import PHONE, expect_no_sideways_scroll
 
 pytestmark = pytest.mark.journey
@@ -54,7 +55,7 @@ def test_pages_of_buyers_are_for_everybody(site: Site, window: Window) -> None:
     site.hold(session, "A1")
     site.hold(session, "A2", then_pay=True)
     ana = window()
-    for address in ("/", "/?q=xyzzy", "/my-tickets", "/sign-in", "/register", "/nowhere"):
+    for address in ("/", "/?q=xyzzy", "/my-tickets", "/orders", "/sign-in", "/register", "/nowhere"):
         ana.goto(address)
         expect_accessible(ana)
     for address in ("/sign-in", "/register"):
@@ -81,7 +82,18 @@ def test_pages_of_buyers_are_for_everybody(site: Site, window: Window) -> None:
     expect_accessible(ana)
     ana.goto("/my-tickets")
     expect_accessible(ana)
-    open_session(ana, site.new_session(rows=None, seats_per_row=None, ticket_types=[PISTA]))
+
+
+def test_pages_of_orders_are_for_everybody(site: Site, window: Window) -> None:
+    session = site.new_session(rows=None, seats_per_row=None, ticket_types=[PISTA])
+    ana = window()
+    for token, status in (("declined", "FAILED"), ("ok", "COMPLETED")):
+        open_session(ana, session)
+        expect_accessible(ana)
+        buy(ana, token)
+        expect(ana.locator("#order")).to_have_attribute("data-status", status)
+        expect_accessible(ana)
+    ana.goto("/orders")
     expect_accessible(ana)
 
 
@@ -126,9 +138,11 @@ def test_pages_of_the_box_office_are_for_everybody(site: Site, window: Window) -
 @pytest.mark.parametrize("screen", [PHONE, DESK], ids=["phone", "desk"])
 def test_nothing_jumps_while_a_page_loads(site: Site, window: Window, screen: dict[str, Any]) -> None:
     ana = window(**screen)
-    for address in ("/", "/sign-in", "/register", "/my-tickets"):
+    for address in ("/", "/sign-in", "/register", "/my-tickets", "/orders"):
         ana.goto(address)
         expect_calm(ana)
+    open_session(ana, site.new_session(rows=None, seats_per_row=None, ticket_types=[PISTA]))
+    expect_calm(ana)
     far = datetime.now(UTC) + timedelta(days=80 if screen is PHONE else 81)
     hall: dict[str, Any] = {"hall": site.hall(seats=240), "room": None, "rows": None, "seats_per_row": None}
     open_session(ana, site.new_session(**hall, starts_at=far.isoformat()))

@@ -122,6 +122,18 @@ class TestSession:
         page = client.get(f"/sessions/{stock.session_id}").content.decode()
         assert f'data-stock="{stock.pk}" data-available="5"' in page
 
+    def test_says_when_a_kind_of_place_is_sold_and_how_many_of_it(self, client: Client) -> None:
+        session = showing("Show")
+        hour, now = dt.timedelta(hours=1), timezone.now()
+        factories.StockFactory(session=session, name="Meia", sells_from=now + hour)
+        factories.StockFactory(session=session, name="Lote 1", sells_until=now - hour)
+        factories.StockFactory(session=session, name="Lote 2", sells_until=now + hour, max_per_order=2)
+        page = " ".join(client.get(f"/sessions/{session.pk}").content.decode().split())
+        early, over, open_now = re.findall(r"<li data-stock=.*?</li>", page)
+        assert "On sale from" in early and "disabled" in early  # noqa: PT018 of each line
+        assert "Was on sale until" in over and "disabled" in over  # noqa: PT018
+        assert "On sale until" in open_now and 'max="2"' in open_now and "at most 2" in open_now  # noqa: PT018
+
     def test_says_when_selling_opens(self, client: Client) -> None:
         later = showing("Estreia", on_sale_at=timezone.now() + dt.timedelta(hours=3))
         assert 'id="not-open"' in client.get(f"/sessions/{later.pk}").content.decode()

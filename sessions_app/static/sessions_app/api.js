@@ -77,7 +77,7 @@ export const get = (path) => once("GET", path);
 /** @param {string} path */
 export const remove = (path) => persist("DELETE", path, {});
 
-/** Send until somebody answers: the key makes it one request. @param {string} path @param {object} body @param {{wait?: number}} [options] */
+/** Send until somebody answers: the key makes it one request. @param {string} path @param {object} body @param {{wait?: number, key?: string}} [options] */
 export const post = (path, body, options = {}) => persist("POST", path, { body, key: newKey(), ...options });
 
 /** @param {string} method @param {string} path @param {{body?: object, key?: string, wait?: number}} options */

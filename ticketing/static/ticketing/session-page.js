@@ -8,11 +8,12 @@ import { get, post, serverNow } from "../sessions_app/api.js";
 import { SeatMap } from "../sessions_app/seat-map.js";
 import { StockPicker } from "../sessions_app/stock.js";
 import { count, listed, money, say } from "../sessions_app/words.js";
+import { OrderForm } from "./order-form.js";
 import { payWith } from "./payment-form.js";
 
 /** @typedef {import("../reservations/hold-panel.js").Reservation} Reservation */
 /**
- * @typedef {{id: string, version: number, most: number, on_sale_at: string | null, closed: boolean,
+ * @typedef {{id: string, version: number, most: number, few: number, on_sale_at: string | null, closed: boolean,
  *   types: import("../sessions_app/seat-map.js").TicketType[]}} Page
  */
 
@@ -25,7 +26,9 @@ const SILENCE = 40_000; // the server speaks every 15 s
 const plan = /** @type {HTMLElement | null} */ (document.querySelector("[data-plan]"));
 const map = plan && new SeatMap(plan, page.types, page.most);
 const shelf = /** @type {HTMLElement | null} */ (document.querySelector("[data-stock-picker]"));
-const stock = shelf && new StockPicker(shelf, page.most);
+const stock = shelf && new StockPicker(shelf, page.most, page.few);
+const orderForm = /** @type {HTMLFormElement | null} */ (document.querySelector("#order-form"));
+const orders = orderForm && new OrderForm(orderForm, page.id, () => stock?.choice ? { ticket_type: stock.choice.type, quantity: stock.choice.quantity } : null);
 const panel = new HoldPanel(one("#hold-panel"), (seat) => map?.name(seat) ?? seat);
 const hold = /** @type {HTMLButtonElement} */ (one("#hold"));
 const best = /** @type {HTMLFormElement | null} */ (document.querySelector("#best"));
@@ -34,6 +37,8 @@ const bestButton = () => /** @type {HTMLButtonElement} */ (best?.querySelector("
 let asks = false;
 /** Seats by the reservation that bought them. @type {Map<string, string[]>} */
 const bought = new Map();
+/** The buyer's orders of this session, which have pages of their own. @type {Set<string>} */
+const ordered = new Set();
 let opensAt = page.on_sale_at ? Date.parse(page.on_sale_at) : 0;
 
 /** @param {string} text */
@@ -68,13 +73,28 @@ function paintChoice() {
   if (places && !panel.isLive) panel.root.hidden = true;
   one("#choice").hidden = panel.isLive;
   one("#choice").toggleAttribute("data-chosen", places > 0);
+  const isStock = Boolean(stock?.choice) || (!map && Boolean(stock));
+  one("#choice").dataset.kind = isStock ? "stock" : "";
   one("#choice-places").textContent = places ? count("places", places) : say("nothing-chosen");
   one("#choice-total").textContent = total ? money(total) : "";
   one("#choice-seats").replaceChildren(...[...(map?.chosen ?? [])].map(chip));
-  hold.disabled = !free || !places || serverNow() < opensAt || asks;
+  hold.disabled = !free || !places || serverNow() < opensAt || asks || Boolean(orders?.busy);
+  hold.textContent = say(isStock ? "hold-first" : "hold-seats");
+  hold.classList.toggle("primary", !isStock);
+  paintOrder(hold.disabled, total);
   if (best) bestButton().disabled = !free || serverNow() < opensAt || asks;
   if (map) map.locked = panel.isLive || page.closed;
-  stock?.lock(panel.isLive || page.closed);
+  stock?.lock(panel.isLive || page.closed || Boolean(orders?.busy));
+}
+
+/** @param {boolean} disabled @param {{amount: number, currency: string} | null} total */
+function paintOrder(disabled, total) {
+  const buy = /** @type {HTMLButtonElement | null} */ (document.querySelector("#buy"));
+  if (!buy) return;
+  buy.disabled = disabled;
+  buy.textContent = total && stock?.choice ? say("buy-for", { total: money(total) }) : say("buy");
+  if (orders?.busy) buy.setAttribute("aria-busy", "true");
+  else buy.removeAttribute("aria-busy");
 }
 
 /** @param {string} label */
@@ -101,9 +121,45 @@ stock?.addEventListener("choice", () => {
   announce(count("places", stock.choice?.quantity ?? 0));
 });
 
+stock?.addEventListener("announce", (event) => announce(/** @type {CustomEvent<string>} */ (event).detail));
+stock?.addEventListener("lost", (event) => warn(/** @type {CustomEvent<string>} */ (event).detail));
+
 /** @param {string[]} labels */
 function lostWords(labels) {
   return count("lost", labels.length, { seats: listed(labels) });
+}
+
+// --- ordering
+
+orders?.addEventListener("busy", () => {
+  if (orders.busy) warn("");
+  paintChoice();
+});
+orders?.addEventListener("refused", (event) => refuse(/** @type {CustomEvent<import("../sessions_app/api.js").Problem>} */ (event).detail));
+orders?.addEventListener("again", () => {
+  stock?.clear();
+  paintChoice();
+});
+
+/** Say that an order of this session is under way; its page tells the rest. @param {string} id */
+function showOrder(id) {
+  const notice = one("#own-order");
+  /** @type {HTMLAnchorElement} */ (notice.querySelector("a")).href = `/orders/${id}`;
+  notice.hidden = false;
+}
+
+/** @param {{id: string, status: string}} message */
+async function takeOrder({ id, status }) {
+  const isKnown = ordered.has(id);
+  ordered.add(id);
+  const isUnfinished = status === "PENDING" || status === "PROCESSING";
+  if (!isUnfinished) {
+    const shown = /** @type {HTMLAnchorElement} */ (one("#own-order a")).getAttribute("href");
+    if (shown === `/orders/${id}`) one("#own-order").hidden = true;
+  } else if (!isKnown) {
+    const answer = await get(`/orders/${id}`);
+    if (answer.ok && answer.body.session === page.id && !orders?.busy) showOrder(id);
+  }
 }
 
 // --- holding
@@ -152,7 +208,7 @@ function refuse(problem) {
   else if (problem.code === "sale_closed") warn(say("sale-closed"));
   else if (problem.code === "rate_limited" || problem.status === 503) warn(count("busy", problem.retry_after));
   else if (!problem.status) warn(say("no-answer"));
-  else warn(problem.detail ?? say("failed"));
+  else warn(problem.errors?.[0]?.message ?? problem.detail ?? say("failed"));
   one("#choice-message").focus();
 }
 
@@ -215,10 +271,14 @@ new LiveSocket(`/ws/sessions/${page.id}`, {
   },
 });
 
+const SHOWN = new Set(["queued", "held", "paying", "confirmed"]); // the others ended without places
+
 new LiveSocket("/ws/me", {
   message: (message) => {
+    if (message.type === "order:update") takeOrder(message);
     if (message.type !== "reservation:update") return;
     if (message.id === panel.reservation?.id) panel.take(message);
+    else if (!SHOWN.has(message.status)) return;
     else if (message.status === "confirmed" || (!panel.isLive && !asks)) adopt(message.id);
   },
 });
@@ -233,26 +293,32 @@ async function adopt(id) {
   if (answer.body.status === "confirmed") {
     bought.set(id, answer.body.seats);
     paintOwn();
-  } else if (!panel.isLive && ["queued", "held", "paying"].includes(answer.body.status)) panel.show(answer.body);
+  } else if (!panel.isLive && !ordered.has(id) && ["queued", "held", "paying"].includes(answer.body.status)) panel.show(answer.body);
 }
 
 async function recall() {
-  const answer = await get(`/reservations?session=${page.id}&limit=50`);
+  const [answer, ownOrders] = await Promise.all([get(`/reservations?session=${page.id}&limit=50`), get("/orders?limit=50")]);
   if (!answer.ok) return;
+  for (const { id, session, status } of ownOrders.ok ? ownOrders.body.results : []) {
+    ordered.add(id);
+    if (session === page.id && (status === "PENDING" || status === "PROCESSING")) showOrder(id);
+  }
   /** @type {Reservation[]} */
   const own = answer.body.results.filter((/** @type {Reservation} */ { session }) => session === page.id);
   own.filter(({ status }) => status === "confirmed").forEach(({ id, seats }) => bought.set(id, seats));
   paintOwn();
-  const live = own.find(({ status }) => ["queued", "held", "paying"].includes(status));
+  const live = own.find(({ id, status }) => ["queued", "held", "paying"].includes(status) && !ordered.has(id));
   if (live) panel.show(live);
 }
 
 if (opensAt > serverNow()) {
   setTimeout(() => {
     one("#not-open")?.setAttribute("hidden", "");
+    document.querySelector("#buy-from")?.setAttribute("hidden", "");
     paintChoice();
   }, Math.min(opensAt - serverNow(), 2 ** 31 - 1));
 }
 paintChoice();
 recall();
+if (orders?.resume()) warn(say("resumed"));
 document.documentElement.dataset.ready = "true";
