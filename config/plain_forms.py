@@ -90,7 +90,9 @@ def hold(request: Visitor, session_id: UUID) -> HttpResponse:
         admission = front_door.admit(asked(session_id, request.POST), buyer=buyer, is_guest=is_guest)
         return redirect("reservation", admission.id)
 
-    return answered(request, act, back=f"{reverse('session', args=[session_id])}?{urlencode(chosen)}#choose")
+    return answered(
+        request, act, back=f"{reverse('session', args=[session_id])}?{urlencode(chosen + lane_of(request.POST))}#choose"
+    )
 
 
 def asked(session_id: UUID, form: QueryDict) -> Ask:
@@ -112,6 +114,7 @@ def asked(session_id: UUID, form: QueryDict) -> Ask:
             ask = Ask(session=session_id, ticket_type=kind, quantity=quantity)
         case _:
             ask = Ask(session=session_id, seats=tuple(form.getlist("seats")))
+    ask = msgspec.structs.replace(ask, lane_code=form.get("lane_code", ""))
     return with_key(ask, form.get("key", ""))
 
 
@@ -133,6 +136,12 @@ def places(form: QueryDict) -> tuple[UUID, int]:
     if kind is None:
         raise front_door.UnknownTicketType
     return kind, whole(chosen[0][-1])
+
+
+def lane_of(form: QueryDict) -> list[tuple[str, str]]:
+    """What brings the page back to the lane that it was opened for."""
+    code = form.get("lane_code", "")
+    return [("lane", code)] if code else []
 
 
 def with_key(ask: Ask, of_page: str) -> Ask:
@@ -164,7 +173,9 @@ def order(request: Visitor, session_id: UUID) -> HttpResponse:
     def act() -> HttpResponse:
         return redirect("order", front_door.admit(ordered(request.POST), buyer=buyer).id)
 
-    return answered(request, act, back=f"{reverse('session', args=[session_id])}#order-form")
+    return answered(
+        request, act, back=f"{reverse('session', args=[session_id])}?{urlencode(lane_of(request.POST))}#order-form"
+    )
 
 
 def ordered(form: QueryDict) -> Ask:
@@ -176,6 +187,7 @@ def ordered(form: QueryDict) -> Ask:
             "quantity": quantity,
             "payment": {"method": "fake", "token": form.get("token", "")},
             "email": form.get("email", "").strip(),
+            **({"lane_code": form["lane_code"]} if form.get("lane_code") else {}),
         }
     )
     fields.is_valid(raise_exception=True)

@@ -213,6 +213,13 @@ PROBLEMS: dict[type[BaseException], Known] = {
         _("This ticket can't be held: the order must carry its payment."),
         facts=lambda _error: _at("payment", _("An order for this ticket must carry its payment.")),
     ),
+    front_door.UnknownLane: Known(
+        400,
+        "unknown_lane",
+        "Unknown lane",
+        _("The session has no lane of this code; without a code you stand in everybody's."),
+        facts=lambda _error: _at("lane_code", _("Unknown to this session.")),
+    ),
     front_door.NothingAsked: Known(400, "invalid", "The request is not valid", _("It asks for no place at all.")),
     sale_facts.UnknownSession: Known(
         400,

@@ -29,7 +29,7 @@ from django.db.models import Q, QuerySet, Sum
 from realtime.clock import db_now
 from realtime.ids import uuid7
 from realtime.rows import new_row
-from reservations import pace, pricing, statements
+from reservations import pace, pricing, statements, turns
 from reservations.announcements import Announcements
 from reservations.best_available import FreeSeats
 from reservations.hall_plan import HallPlan, SeatOnPlan
@@ -49,7 +49,7 @@ class ByWayOfTheInbox(Exception):
     """New requests of these `sessions` are settled from the inbox only; nothing of the batch was written.
 
     Note [By way of the inbox]
-    A session has a rate, or something of it waits in the inbox still: then what RabbitMQ brings is stored behind that, and only what
+    A session has a rate or lanes, or something of it waits in the inbox still: then what RabbitMQ brings is stored behind that, and only what
     stands there is settled. So a rule that is set or dropped in the middle of a sale lets nobody overtake.
     """
 
@@ -153,12 +153,13 @@ class _Batch:
 
 
 def settle_batch(requests: Sequence[HoldRequest], *, from_inbox: bool = False) -> Announcements:
-    """Decide all requests in order of arrival and write the outcome; whatever was settled before is only told again.
+    """Decide all requests in order of arrival, those from the inbox in the order that they are given in, and write the outcome.
 
-    Runs in the caller's transaction. Raises: ByWayOfTheInbox; pace.NotDue.
+    Whatever was settled before is only told again. Runs in the caller's transaction. Raises: ByWayOfTheInbox; pace.NotDue.
     """
     requests = sorted(
-        {request.id: request for request in requests}.values(), key=lambda request: (request.session, request.arrival)
+        {request.id: request for request in requests}.values(),
+        key=lambda request: (request.session, 0 if from_inbox else request.arrival),
     )
     sessions = lock_sessions(request.session for request in requests)
     past = statements.read(requests, from_inbox=from_inbox)
@@ -167,6 +168,7 @@ def settle_batch(requests: Sequence[HoldRequest], *, from_inbox: bool = False) -
     if not from_inbox:
         _require_plain({request.session: sessions[request.session] for request in new}, past)
     pace.spend(sessions, [request.session for request in new])
+    turns.note(new, sessions, past.lanes)
     batch = _open(new, sessions, past, news)
     for request in new:
         _decide(request, batch)
@@ -179,7 +181,7 @@ def _require_plain(sessions: Mapping[uuid.UUID, Session], past: Past) -> None:
     parked = [
         identity
         for identity, session in sessions.items()
-        if session.settle_rate is not None or identity in past.in_inbox
+        if session.settle_rate is not None or identity in past.lanes or identity in past.in_inbox
     ]
     if parked:
         raise ByWayOfTheInbox(parked)
@@ -293,6 +295,7 @@ def _row_of(request: HoldRequest, session: Session, news: Announcements) -> Rese
         scope=request.scope,
         key=request.key,
         fingerprint=request.fingerprint,
+        lane=request.lane,
         payment=request.payment and request.payment.to_json(),
         accepted_at=request.accepted_at,
         settled_at=news.now,
@@ -621,6 +624,7 @@ def sell_again(lost: Locked, *, sale: uuid.UUID) -> tuple[Reservation, dict[str,
         conflicts=[],
         sale_id=sale,
         scope=before.scope,
+        lane=before.lane,
         accepted_at=lost.now,
         settled_at=lost.now,
         changed_at=lost.now,

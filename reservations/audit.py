@@ -231,7 +231,7 @@ CHECKS = [
     ),
     Check(
         name="overtaken",
-        says="of two who wanted the same seat, the later arrival was settled first",
+        says="of two in the same lane who wanted the same seat, the later arrival was settled first",
         sql=f"""
             WITH moved AS (
                 SELECT (facts ->> 'reservation')::uuid AS id, ARRAY(SELECT jsonb_array_elements_text(facts -> 'seats')) AS asked
@@ -239,23 +239,23 @@ CHECKS = [
                     SELECT facts ->> 'reservation' FROM realtime_event WHERE name = 'reservation.moved'
                 )
             ), wanted AS (
-                SELECT id, session_id, arrival, settled_at, true AS won, seat, fingerprint, ticket_type_id, quantity
+                SELECT id, session_id, arrival, settled_at, true AS won, seat, lane, fingerprint, ticket_type_id, quantity
                 FROM reservations_reservation LEFT JOIN moved USING (id)
                 CROSS JOIN unnest(coalesce(asked, seats)) AS seat WHERE held_at IS NOT NULL
                 UNION ALL
-                SELECT id, session_id, arrival, settled_at, false, conflict ->> 'seat', fingerprint, ticket_type_id, quantity
+                SELECT id, session_id, arrival, settled_at, false, conflict ->> 'seat', lane, fingerprint, ticket_type_id, quantity
                 FROM reservations_reservation CROSS JOIN jsonb_array_elements(conflicts) AS conflict
                 WHERE reason = 'seats_unavailable'
             ), as_settled AS (
                 SELECT *, max(arrival) OVER (
-                    PARTITION BY session_id, arrival >> {EPOCH_BITS}, seat ORDER BY settled_at, won DESC, arrival
+                    PARTITION BY session_id, arrival >> {EPOCH_BITS}, seat, lane ORDER BY settled_at, won DESC, arrival
                     ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
                 ) AS furthest FROM wanted
             )
             SELECT early.id AS reservation, early.arrival, late.id AS overtaken_by, late.arrival AS its_arrival,
                 early.session_id AS session, early.seat
             FROM as_settled AS early JOIN wanted AS late
-                ON late.session_id = early.session_id AND late.seat = early.seat
+                ON late.session_id = early.session_id AND late.seat = early.seat AND late.lane = early.lane
                 AND late.arrival >> {EPOCH_BITS} = early.arrival >> {EPOCH_BITS} AND late.arrival > early.arrival
                 AND (late.settled_at < early.settled_at OR (late.settled_at = early.settled_at AND late.won AND NOT early.won))
             WHERE early.furthest > early.arrival AND {NAMED_ITS_SEATS.format(row="early")} AND {NAMED_ITS_SEATS.format(row="late")}

@@ -118,6 +118,10 @@ class PaymentNeeded(Exception):
     """The same, asked by an order without one."""
 
 
+class UnknownLane(Exception):
+    """The session has no lane of that code."""
+
+
 class NothingAsked(Exception):
     """Neither seats nor a quantity."""
 
@@ -153,7 +157,8 @@ def admit(ask: Ask, *, buyer: uuid.UUID, is_guest: bool = False, wait: float = 0
     Raises: UnknownSession, FactsUnavailable, LineDown, every error of this module, and of `pricing` what is known to be wrong.
     """
     facts = _judged_by_facts(ask, is_guest=is_guest)
-    request = HoldRequest.of(ask, reservation=uuid7(), buyer=buyer, arrival=0, accepted_at=facts.now())
+    lane = (facts.lane_of(ask.lane_code) or "") if ask.lane_code else ""
+    request = HoldRequest.of(ask, reservation=uuid7(), buyer=buyer, arrival=0, accepted_at=facts.now(), lane=lane)
     if wait <= 0:
         return _through_the_door(request, facts, wait=0)
     with replies.desk().expect(request.id) as future:
@@ -183,6 +188,7 @@ REJUDGED = (
     SaleNotOpen,
     SoldAtOnce,
     TooManySeats,
+    UnknownLane,
     UnknownConcession,
     UnknownSeat,
     UnknownTicketType,
@@ -220,6 +226,8 @@ def _refuse_nonsense(ask: Ask, facts: SaleFacts, *, is_guest: bool) -> None:
         raise UnknownSeat(seats=unknown)
     if ask.ticket_type and ask.ticket_type not in (facts.ticket_types if ask.best_available else facts.stock):
         raise UnknownTicketType
+    if ask.lane_code and facts.lane_of(ask.lane_code) is None:
+        raise UnknownLane
     if ask.asks_stock and ask.ticket_type:
         _refuse_by_its_rules(ask, facts.stock[ask.ticket_type], now)
     if ask.concessions:
@@ -295,7 +303,8 @@ class FrontDoor:
             request=request,
             claim_ms=facts.hold_seconds * 1000,
             limits=limits,
-            counters=stock.counters if stock else (),
+            # Where there are lanes somebody in a heavier one may come later and still have the turn: nobody is turned away for those in line.
+            counters=stock.counters if stock and not facts.lanes else (),
             lease_ms=claims.LEASE_MS + int(wait * 1000),
         )
         entry = Entry(knock, wait)

@@ -46,6 +46,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     payment: Means | None = None
     concessions: Concessions = ()
     voucher: str = ""
+    lane_code: str = ""
 
     @property
     def asks_stock(self) -> bool:
@@ -62,7 +63,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
         return "seats" if self.seats else "best_available.quantity" if self.best_available else "quantity"
 
     def fingerprint(self) -> str:
-        """The same for the same request, whatever order its seats came in."""
+        """The same for the same request, whatever order its seats came in and whichever lane it stands in."""
         said: list[Any] = [
             self.session.hex,
             sorted(self.seats),
@@ -98,6 +99,7 @@ class HoldRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     payment: Means | None = None
     concessions: Concessions = ()
     voucher: str = ""
+    lane: str = ""  # by name; its code stays at the door
 
     @classmethod
     def of(
@@ -109,6 +111,7 @@ class HoldRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         arrival: int,
         accepted_at: dt.datetime,
         reply_to: str = "",
+        lane: str = "",
     ) -> HoldRequest:
         return cls(
             id=reservation,
@@ -128,6 +131,7 @@ class HoldRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             payment=ask.payment,
             concessions=ask.concessions,
             voucher=ask.voucher,
+            lane=lane,
         )
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import uuid
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 import msgspec
@@ -17,7 +18,7 @@ from reservations import metrics
 from reservations.hold_request import UNREADABLE, HoldRequest
 from reservations.models import InboxRequest
 
-# Jumps from session to session through the index `inbox_of_session`.
+# Jumps from session to session through the index `inbox_in_lanes`.
 SESSIONS_WAITING = """
 WITH RECURSIVE found AS (
     (SELECT session FROM reservations_inboxrequest WHERE shard = %(shard)s AND attempts < 5 ORDER BY session LIMIT 1)
@@ -29,13 +30,30 @@ WITH RECURSIVE found AS (
 )
 SELECT session FROM found WHERE session IS NOT NULL
 """
+# The first ones of each lane of these sessions.
 HEADS = """
-SELECT head.* FROM unnest(%s::text[]) AS wanted (session) CROSS JOIN LATERAL (
-    SELECT * FROM reservations_inboxrequest
-    WHERE shard = %s AND session = wanted.session AND attempts < 5 ORDER BY arrival LIMIT %s
-) AS head ORDER BY head.arrival LIMIT %s
+WITH RECURSIVE found AS (
+    SELECT session, (
+        SELECT lane FROM reservations_inboxrequest AS line
+        WHERE line.shard = %(shard)s AND line.session = wanted.session AND attempts < 5 ORDER BY lane LIMIT 1
+    ) FROM unnest(%(sessions)s::text[]) AS wanted (session)
+    UNION ALL
+    SELECT session, (
+        SELECT lane FROM reservations_inboxrequest AS line
+        WHERE line.shard = %(shard)s AND line.session = found.session AND line.lane > found.lane AND attempts < 5
+        ORDER BY lane LIMIT 1
+    ) FROM found WHERE lane IS NOT NULL
+)
+SELECT head.* FROM found CROSS JOIN LATERAL (
+    SELECT * FROM reservations_inboxrequest AS line
+    WHERE line.shard = %(shard)s AND line.session = found.session AND line.lane = found.lane AND attempts < 5
+    ORDER BY arrival LIMIT %(limit)s
+) AS head ORDER BY head.arrival
 """
-IN_TURNS = "SELECT id FROM sessions_app_session WHERE id = ANY(%s::uuid[]) AND settle_rate IS NOT NULL"
+IN_TURNS = """
+SELECT id FROM sessions_app_session AS session WHERE id = ANY(%s::uuid[])
+AND (settle_rate IS NOT NULL OR EXISTS (SELECT FROM sessions_app_lane WHERE session_id = session.id))
+"""
 NAME = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # of a session, where a request can be read
 UNSTORABLE = (DataError, IntegrityError, TypeError, ValueError)  # what a row raises that can't hold what a request says
 MAX_ATTEMPTS = 5  # a request that fails this often alone is left for a person: `manage.py dead_letters`
@@ -73,7 +91,20 @@ def waiting(shard: int, *, limit: int, of: Collection[str] | None = None) -> lis
 
     One that can't be read is left for a person.
     """
-    rows = _waiting(shard).order_by("arrival")[:limit] if of is None else _heads_of(of, shard, limit)
+    if of is None:
+        return _readable(_waiting(shard).order_by("arrival")[:limit])
+    return _readable(_heads_of(of, shard, limit))[:limit]
+
+
+def in_lanes(session: uuid.UUID, *, shard: int, limit: int) -> dict[str, list[Waiting]]:
+    """The session's next ones in each lane, in order of arrival."""
+    lanes: dict[str, list[Waiting]] = defaultdict(list)
+    for one in _readable(_heads_of([str(session)], shard, limit)):
+        lanes[one.request.lane].append(one)
+    return lanes
+
+
+def _readable(rows: Iterable[InboxRequest]) -> list[Waiting]:
     found = []
     for row in rows:
         try:
@@ -89,7 +120,7 @@ def _waiting(shard: int) -> QuerySet[InboxRequest]:
 
 def _heads_of(sessions: Collection[str], shard: int, limit: int) -> Iterable[InboxRequest]:
     """Whatever else stands before them in the shard isn't read."""
-    return InboxRequest.objects.raw(HEADS, [list(sessions), shard, limit, limit])
+    return InboxRequest.objects.raw(HEADS, {"sessions": list(sessions), "shard": shard, "limit": limit})
 
 
 def sessions_waiting(shard: int) -> list[str]:

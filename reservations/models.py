@@ -174,6 +174,9 @@ class Reservation(models.Model):
     scope = models.CharField(_("method and path"), max_length=120, blank=True)
     key = models.CharField(_("idempotency key"), max_length=255, blank=True, default="")
     fingerprint = models.CharField(_("fingerprint of the request"), max_length=64, blank=True)
+    lane = models.CharField(
+        _("lane"), max_length=40, blank=True, default="", db_default="", help_text=_("Empty: everybody's.")
+    )
     accepted_at = models.DateTimeField(_("accepted at"))
     settled_at = models.DateTimeField(_("settled at"), null=True, blank=True)
     changed_at = models.DateTimeField(_("changed at"), db_default=Now())
@@ -262,6 +265,7 @@ class Reservation(models.Model):
             "quantity": self.quantity,
             "ticket_type": str(self.ticket_type_id) if self.ticket_type_id else None,
             "arrival": self.arrival,
+            "lane": self.lane or None,
             "reason": self.reason or None,
             "sale": str(self.sale_id) if self.sale_id else None,
             "expires_at": self.expires_at.isoformat() if self.expires_at else None,
@@ -286,6 +290,12 @@ class InboxRequest(models.Model):
         verbose_name=_("session"),
         help_text=_("As the request says it; empty where it can't be read."),
     )
+    lane = models.GeneratedField(
+        expression=Coalesce(KeyTextTransform("lane", "request"), Value(""), output_field=models.TextField()),
+        output_field=models.TextField(),
+        db_persist=True,
+        verbose_name=_("lane"),
+    )
 
     class Meta:
         verbose_name = _("request in the inbox")
@@ -294,8 +304,8 @@ class InboxRequest(models.Model):
         indexes = [
             models.Index(fields=["shard", "arrival"], name="inbox_in_order"),  # The drain.
             models.Index(
-                fields=["shard", "session", "arrival"], name="inbox_of_session", condition=Q(attempts__lt=5)
-            ),  # Which sessions wait, and a session's own turn.
+                fields=["shard", "session", "lane", "arrival"], name="inbox_in_lanes", condition=Q(attempts__lt=5)
+            ),  # Which sessions wait, in which lanes; and the turn of each.
             models.Index(fields=["buyer"], name="inbox_of_buyer"),  # A buyer's own list.
         ]
 

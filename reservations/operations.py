@@ -33,7 +33,8 @@ from reservations.hold_request import HOLD_SCOPE, ORDER_SCOPE, HoldRequest
 from reservations.models import CancelMark, InboxRequest, Reservation, Status
 from reservations.pace import NotDue
 from reservations.queries import MAX_EXTENSIONS, reservation_body
-from sessions_app.models import Seat, Session, shard_of
+from reservations.turns import Turns, interleave
+from sessions_app.models import Lane, Seat, Session, shard_of
 
 log = structlog.get_logger(__name__)
 
@@ -268,7 +269,7 @@ def _drain_turn(session: uuid.UUID, shard: int) -> int:
     row = Session.objects.get(pk=session)
     due = pace.due(row, db_now())
     most = DRAIN_CHUNK if due is None else min(due, DRAIN_CHUNK)
-    waiting = inbox.waiting(shard, limit=most + 1, of=[str(session)])
+    waiting = _in_turn(row, shard, limit=most + 1)
     if due is not None and len(waiting) > due:
         metrics.put_off.labels("settle").inc()
     try:
@@ -276,6 +277,15 @@ def _drain_turn(session: uuid.UUID, shard: int) -> int:
     except NotDue:  # somebody else drained meanwhile
         return 0
     return min(len(waiting), most)
+
+
+def _in_turn(session: Session, shard: int, *, limit: int) -> list[inbox.Waiting]:
+    """The session's next ones: in order of arrival, or with lanes as their weights have it."""
+    weights = dict(Lane.objects.filter(session=session).values_list("name", "weight"))
+    if not weights:
+        return inbox.waiting(shard, limit=limit, of=[str(session.pk)])
+    lanes = inbox.in_lanes(session.pk, shard=shard, limit=limit)
+    return list(itertools.islice(interleave(lanes, Turns(weights, session.lanes_ahead)), limit))
 
 
 def drain_however_long(*, shard: int) -> None:

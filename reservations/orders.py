@@ -82,6 +82,7 @@ def body(reservation: dict[str, Any]) -> dict[str, Any]:
         "lines",
         "total",
         "voucher",
+        "lane",
         "expires_at",
         "conflicts",
         "sale",

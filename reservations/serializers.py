@@ -24,7 +24,7 @@ SESSION = "019337a4-91d0-7c11-b2d1-7b5f0f8f2a10"
 TICKET_TYPE = "019337a4-91d4-7a02-8a3c-51c9b5b6f3aa"
 
 
-LONGEST_CODE = 100  # of a voucher, as it is typed: longer than any there is
+LONGEST_CODE = 100  # of a voucher or a lane, as it is typed: longer than any there is
 
 CONCESSIONS_EXAMPLE = {"A2": "Estudante"}
 
@@ -116,6 +116,9 @@ class AskFields(serializers.Serializer[Any]):
     best_available = BestAvailable(required=False)
     ticket_type = Id(required=False)
     quantity = WholeNumber(required=False, min_value=1, max_value=MOST_PLACES)
+    lane_code = Text(
+        required=False, max_length=LONGEST_CODE, help_text="Of a lane of the session's line, where it has some."
+    )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         ways = [name for name in ("seats", "best_available", "ticket_type", "quantity") if name in attrs]
@@ -141,6 +144,7 @@ class AskFields(serializers.Serializer[Any]):
             quantity=best["quantity"] if best else fields.get("quantity", 0),
             best_available=best is not None,
             accessible=bool(best and best["accessible"]),
+            lane_code=fields.get("lane_code", ""),
         )
 
 
@@ -150,6 +154,7 @@ IdText = Annotated[str, Meta(pattern=f"^{UUID_TEXT}", max_length=36)]
 Label = Annotated[str, Meta(pattern=r"^[^\s\0]([^\0]*[^\s\0])?\Z", max_length=LONGEST_LABEL)]
 Labels = Annotated[tuple[Label, ...], Meta(min_length=1, max_length=MOST_SEATS)]
 Places = Annotated[int, Meta(ge=1, le=MOST_PLACES)]
+LaneCode = Annotated[str, Meta(pattern=r"^[^\s\0]([^\0]*[^\s\0])?\Z", max_length=LONGEST_CODE)]
 
 
 class PlainBest(msgspec.Struct, forbid_unknown_fields=True):
@@ -173,6 +178,7 @@ class PlainAsk(msgspec.Struct, forbid_unknown_fields=True):
     best_available: PlainBest | UnsetType = UNSET
     ticket_type: IdText | UnsetType = UNSET
     quantity: Places | UnsetType = UNSET
+    lane_code: LaneCode | UnsetType = UNSET
 
 
 _plain = msgspec.json.Decoder(PlainAsk)
@@ -184,9 +190,9 @@ def plain_ask(body: bytes) -> Ask | None:
         said = _plain.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    session, best = UUID(said.session), said.best_available
+    session, best, lane_code = UUID(said.session), said.best_available, said.lane_code or ""
     if said.seats and not (best or said.ticket_type or said.quantity):
-        return Ask(session=session, seats=said.seats)
+        return Ask(session=session, seats=said.seats, lane_code=lane_code)
     if best and not (said.seats or said.ticket_type or said.quantity):
         ticket_type = UUID(best.ticket_type) if best.ticket_type else None
         return Ask(
@@ -195,9 +201,10 @@ def plain_ask(body: bytes) -> Ask | None:
             quantity=best.quantity,
             best_available=True,
             accessible=best.accessible,
+            lane_code=lane_code,
         )
     if said.ticket_type and said.quantity and not (said.seats or best):
-        return Ask(session=session, ticket_type=UUID(said.ticket_type), quantity=said.quantity)
+        return Ask(session=session, ticket_type=UUID(said.ticket_type), quantity=said.quantity, lane_code=lane_code)
     return None
 
 
@@ -238,6 +245,7 @@ class ReservationOut(serializers.Serializer[Any]):
     lines = Line(many=True)
     total = Money(allow_null=True)
     voucher = serializers.CharField(allow_null=True, help_text="The code it carries.")
+    lane = serializers.CharField(allow_null=True, help_text="The lane that it stood in; null: everybody's.")
     expires_at = serializers.DateTimeField(allow_null=True)
     extensions_left = serializers.IntegerField()
     reason = serializers.CharField(allow_null=True)
@@ -260,6 +268,7 @@ QUEUED = OpenApiExample(
         "lines": [],
         "total": None,
         "voucher": None,
+        "lane": None,
         "expires_at": None,
         "extensions_left": 2,
         "reason": None,

@@ -19,20 +19,21 @@ from sessions_app.models import Pool, SeatStatus, Session, TicketType, shard_of
 INSERT = """
 INSERT INTO reservations_reservation (
     id, session_id, buyer, status, arrival, seats, ticket_type_id, quantity, lines, total, held_at, expires_at, extensions,
-    reason, conflicts, duplicate_of, payment, voucher_id, scope, key, fingerprint, accepted_at, settled_at, changed_at
+    reason, conflicts, duplicate_of, payment, voucher_id, scope, key, fingerprint, lane, accepted_at, settled_at, changed_at
 )
 SELECT
     id, session_id, buyer, status, arrival, seats, ticket_type_id, quantity, lines, total, held_at, expires_at, 0,
-    reason, conflicts, duplicate_of, payment, voucher_id, scope, key, fingerprint, accepted_at, settled_at, settled_at
+    reason, conflicts, duplicate_of, payment, voucher_id, scope, key, fingerprint, lane, accepted_at, settled_at, settled_at
 FROM jsonb_to_recordset(%s) AS new (
     id uuid, session_id uuid, buyer uuid, status text, arrival bigint, seats text[], ticket_type_id uuid, quantity int,
     lines jsonb, total bigint, held_at timestamptz, expires_at timestamptz, reason text, conflicts jsonb, duplicate_of uuid,
-    payment jsonb, voucher_id uuid, scope text, key text, fingerprint text, accepted_at timestamptz, settled_at timestamptz
+    payment jsonb, voucher_id uuid, scope text, key text, fingerprint text, lane text, accepted_at timestamptz, settled_at timestamptz
 )
 """
 COLUMNS = (
     "id", "session_id", "buyer", "status", "arrival", "seats", "ticket_type_id", "quantity", "lines", "total", "held_at",
-    "expires_at", "reason", "conflicts", "duplicate_of", "payment", "voucher_id", "scope", "key", "fingerprint", "accepted_at", "settled_at",
+    "expires_at", "reason", "conflicts", "duplicate_of", "payment", "voucher_id", "scope", "key", "fingerprint",
+    "lane", "accepted_at", "settled_at",
 )  # fmt: skip
 
 LOCK_SEATS = """
@@ -53,7 +54,7 @@ WITH ended AS (
     UPDATE reservations_reservation SET status = %(status)s, reason = %(reason)s, changed_at = %(at)s, pinned_until = NULL
     WHERE id = ANY(%(ids)s::uuid[])
     RETURNING id, session_id, buyer, status, arrival, seats, ticket_type_id, quantity, total, expires_at, reason, conflicts,
-        sale_id, payment, scope, accepted_at, changed_at, pinned_until
+        sale_id, payment, scope, lane, accepted_at, changed_at, pinned_until
 ), freed AS (
     UPDATE sessions_app_seat SET status = 'f', reservation_id = NULL, held_until = NULL
     WHERE session_id = %(session)s AND label = ANY(%(labels)s) AND reservation_id = ANY(%(ids)s::uuid[])
@@ -121,7 +122,9 @@ SELECT
             SELECT FROM reservations_inboxrequest AS waiting
             WHERE waiting.shard = line.shard AND waiting.session = line.session::text AND waiting.attempts < 5
         )
-    )
+    ),
+    (SELECT coalesce(json_agg(json_build_array(session_id, name, weight)), '[]')::text FROM sessions_app_lane
+        WHERE session_id = ANY(%(sessions)s::uuid[]))
 """
 WRITE = f"""
 WITH decided AS ({INSERT}), line AS (DELETE FROM reservations_inboxrequest WHERE id = ANY(%s::uuid[]))
@@ -217,7 +220,7 @@ class Past:
     gave up in line, which is forgotten with this; `ran_out` are the sessions with holds whose time is over and that no sweep
     has ended, `overdue` by session those of them that are these buyers' own; `has` are the places that each buyer holds or bought of a
     session, and without a number of a ticket type; `keys` the reservations that each used idempotency key of a buyer and scope names; `in_inbox` are the
-    sessions of which something waits there, unless these come from there.
+    sessions of which something waits there, unless these come from there; `lanes` the weights of the sessions' lanes.
     """
 
     now: dt.datetime
@@ -228,11 +231,13 @@ class Past:
     has: Counter[tuple[uuid.UUID, uuid.UUID]]
     keys: dict[tuple[uuid.UUID, str, str], uuid.UUID]
     in_inbox: set[uuid.UUID]
+    lanes: dict[uuid.UUID, dict[str, int]]
 
 
 Overdue = tuple[uuid.UUID, uuid.UUID]
 Had = tuple[uuid.UUID, uuid.UUID, uuid.UUID | None, int]
 Used = tuple[uuid.UUID, str, str, uuid.UUID]
+Weighs = tuple[uuid.UUID, str, int]
 
 
 def read(requests: Sequence[HoldRequest], *, from_inbox: bool) -> Past:
@@ -249,7 +254,7 @@ def read(requests: Sequence[HoldRequest], *, from_inbox: bool) -> Past:
         shards=[shard_of(session, settings.SHARDS) for session in lines],
     ).fetchone()
     assert found is not None
-    now, settled, cancelled, ran_out, over, has, keys, in_inbox = found
+    now, settled, cancelled, ran_out, over, has, keys, in_inbox, weights = found
     overdue: dict[uuid.UUID, set[uuid.UUID]] = defaultdict(set)
     for session, reservation in msgspec.json.decode(over, type=list[Overdue]):
         overdue[session].add(reservation)
@@ -258,6 +263,9 @@ def read(requests: Sequence[HoldRequest], *, from_inbox: bool) -> Past:
         had[session, buyer] += places
         if stock:
             had[stock, buyer] += places
+    lanes: dict[uuid.UUID, dict[str, int]] = defaultdict(dict)
+    for session, name, weight in msgspec.json.decode(weights, type=list[Weighs]):
+        lanes[session][name] = weight
     return Past(
         now=now,
         settled=set(settled),
@@ -267,6 +275,7 @@ def read(requests: Sequence[HoldRequest], *, from_inbox: bool) -> Past:
         has=had,
         keys={(buyer, scope, key): first for buyer, scope, key, first in msgspec.json.decode(keys, type=list[Used])},
         in_inbox=set(in_inbox),
+        lanes=lanes,
     )
 
 
@@ -308,6 +317,7 @@ class Ended(msgspec.Struct, frozen=True):
     sale_id: uuid.UUID | None
     payment: dict[str, str] | None
     scope: str
+    lane: str
     accepted_at: dt.datetime
     changed_at: dt.datetime
     pinned_until: None

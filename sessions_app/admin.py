@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.db.models import Count, QuerySet
 from django.forms import BaseModelFormSet, ModelForm
@@ -13,6 +14,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from django.utils.text import slugify
 from django.utils.translation import gettext, ngettext
@@ -22,7 +24,7 @@ from unfold.decorators import action, display
 
 from sessions_app import operations, plan_files, plans, queries, seat_plan
 from sessions_app.forms import ConcessionForm, CreateSessionForm, HallForm, PlanForm, SessionRulesForm, TicketTypeForm
-from sessions_app.models import Concession, Hall, HallSeat, Session, Show, TicketType, Venue
+from sessions_app.models import Concession, Hall, HallSeat, Lane, Session, Show, TicketType, Venue
 from sessions_app.templatetags.frontrow import money
 
 
@@ -178,6 +180,21 @@ class ConcessionInline(TabularInline):
     extra = 0
 
 
+class LaneInline(TabularInline):
+    """New codes and weights hold at the door within two seconds, and in the line from the next batch on."""
+
+    model = Lane
+    fields = ["name", "weight", "code", "link"]
+    readonly_fields = ["link"]
+    extra = 0
+
+    @display(description=_("link"))
+    def link(self, lane: Lane) -> str:
+        if not lane.session_id:
+            return ""
+        return f"{settings.SITE_URL}{reverse('session', args=[lane.session_id])}?{urlencode({'lane': lane.code})}"
+
+
 @admin.register(Session)
 class SessionAdmin(Undeletable, ModelAdmin):
     list_display = ["show", "place", "starts_at", "state", "left", "price_from", "live_map"]
@@ -217,7 +234,7 @@ class SessionAdmin(Undeletable, ModelAdmin):
         return self.readonly_fields if obj else []
 
     def get_inlines(self, request: HttpRequest, obj: Session | None) -> list[type[TabularInline]]:
-        return [TicketTypeInline, ConcessionInline] if obj else []
+        return [TicketTypeInline, ConcessionInline, LaneInline] if obj else []
 
     def get_form(
         self, request: HttpRequest, obj: Session | None = None, change: bool = False, **kwargs: Any
@@ -253,7 +270,7 @@ class SessionAdmin(Undeletable, ModelAdmin):
     def save_formset(
         self, request: HttpRequest, form: ModelForm[Session], formset: BaseModelFormSet[Any, Any], change: bool
     ) -> None:
-        if formset.model is Concession:
+        if formset.model in {Concession, Lane}:
             formset.save()
             return
         rows = formset.save(commit=False)

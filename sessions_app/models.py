@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import secrets
 import uuid
 import zlib
 
@@ -14,6 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from uuid6 import uuid7
 
+HEAVIEST_LANE = 100
 MAX_SEATS = 20_000  # of one hall; DESIGN's largest is an arena of 10,000
 HIGHEST_FEE = 100_000_000  # minor units a ticket; with the dearest place and its share it fits into a ticket's price
 WHOLE = 10_000  # basis points
@@ -183,6 +185,9 @@ class Session(models.Model):
     settle_full_at = models.DateTimeField(
         _("settled in advance until"), null=True, editable=False
     )  # see reservations/pace.py
+    lanes_ahead = models.TextField(
+        _("lanes ahead of their share"), default="", db_default="", editable=False
+    )  # see reservations/turns.py
     map_version = models.BigIntegerField(_("map version"), default=0, editable=False)
     plan_version = models.PositiveIntegerField(_("plan version"), default=0, editable=False)
     free_seats = models.PositiveIntegerField(_("free seats"), default=0, editable=False)  # so that a diff needn't count
@@ -235,6 +240,49 @@ class Session(models.Model):
 
     def is_closed_at(self, now: dt.datetime) -> bool:
         return self.cancelled_at is not None or self.starts_at <= now
+
+
+def new_lane_code() -> str:
+    return secrets.token_urlsafe(9)
+
+
+class Lane(models.Model):
+    """A part of a session's line, for whoever knows its code. Without any the line is one, strictly first come."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    session = models.ForeignKey(Session, models.CASCADE, related_name="lanes", verbose_name=_("session"))
+    name = models.CharField(_("name"), max_length=40, help_text=_("Buyers read it, like “Members”."))
+    weight = models.PositiveSmallIntegerField(
+        _("weight"),
+        default=1,
+        validators=[MinValueValidator(1), MaxValueValidator(HEAVIEST_LANE)],
+        help_text=_("How many of it are settled for each one of those without a code, while both wait."),
+    )
+    code = models.CharField(
+        _("access code"),
+        max_length=64,
+        default=new_lane_code,
+        validators=[RegexValidator(r"^[!-~]+$", _("Letters, digits and signs without spaces."))],
+        help_text=_(
+            "Whoever has it may use the lane: by a link to the session's page with ?lane=CODE, or as lane_code in the API."
+        ),
+    )
+
+    class Meta:
+        verbose_name = _("lane")
+        verbose_name_plural = _("lanes")
+        ordering = ["session_id", "-weight", "name"]
+        constraints = [
+            models.UniqueConstraint(fields=["session", "name"], name="lane_name_once_a_session"),
+            models.UniqueConstraint(fields=["session", "code"], name="lane_code_once_a_session"),
+            models.CheckConstraint(
+                condition=Q(weight__gte=1) & Q(weight__lte=HEAVIEST_LANE), name="lane_weight_is_bounded"
+            ),
+            models.CheckConstraint(condition=~Q(name="") & ~Q(code=""), name="lane_has_a_name_and_a_code"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 def shard_of(session: uuid.UUID, shards: int) -> int:

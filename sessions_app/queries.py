@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hmac
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 from uuid import UUID
@@ -26,7 +27,7 @@ from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Coalesce, Least, Now
 
 from realtime.models import Event
-from sessions_app.models import Hall, Pool, Seat, SeatStatus, Session, Show, TicketType, Venue
+from sessions_app.models import Hall, Lane, Pool, Seat, SeatStatus, Session, Show, TicketType, Venue
 
 COUNT_NAMES = {
     SeatStatus.FREE.value: "free",
@@ -269,3 +270,11 @@ def seat_map_at(session_id: UUID, at: dt.datetime) -> dict[str, Any]:
         seat["status"] = changed.get(seat["label"], SeatStatus.FREE.value)
         seat.pop("held_until", None)
     return {**body, "version": version, "counts": tally(body["seats"])}
+
+
+def lane_of(session: Session, code: str) -> Lane | None:
+    """All codes are compared, each in constant time."""
+    if not code:
+        return None
+    found = [lane for lane in session.lanes.all() if hmac.compare_digest(lane.code.encode(), code.encode())]
+    return found[0] if found else None

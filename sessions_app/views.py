@@ -121,6 +121,7 @@ def session(request: Visitor, session_id: UUID) -> HttpResponse:
     prices = {key: money(type_.price, found.currency) for key, type_ in tiers.items()}
     now = timezone.now()
     shelves = [Shelf.of(type_, found, now=now) for type_ in types if type_.capacity is not None]
+    lane = queries.lane_of(found, request.GET.get("lane", ""))
     sections = seat_plan.sections(seat_map["seats"], prices=prices, shown=request.GET.get("section"))
     return render(
         request,
@@ -138,11 +139,13 @@ def session(request: Visitor, session_id: UUID) -> HttpResponse:
             "some_rows": any(section.rows for section in sections),
             "wanted": set(request.GET.getlist("seat")),
             "form_key": uuid7().hex,
+            "lane": lane,
+            "lane_asked": "lane" in request.GET,
             "quantities": range(1, min(found.max_per_buyer, LONGEST_CHOICE) + 1),
             "kinds": sorted({seat["kind"] for seat in seat_map["seats"]} - {"standard"}),
             "closed": found.is_closed_at(now),
             "opens_later": not found.sells_at(now),
-            "data": session_data(found, types, version=seat_map["version"]),
+            "data": {**session_data(found, types, version=seat_map["version"]), "lane_code": lane.code if lane else ""},
             "page": "session",
         },
     )

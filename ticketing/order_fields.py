@@ -26,6 +26,7 @@ from reservations.serializers import (
     Conflict,
     IdText,
     Labels,
+    LaneCode,
     Line,
     Places,
 )
@@ -46,6 +47,7 @@ class OrderWish(msgspec.Struct, frozen=True, kw_only=True):
     payment: Means | None = None
     concessions: Concessions = ()
     voucher: str = ""
+    lane_code: str = ""
 
 
 @extend_schema_serializer(
@@ -88,6 +90,9 @@ class OrderFields(serializers.Serializer[Any]):
     )
     concessions = ConcessionsField(required=False)
     voucher = Text(required=False, allow_null=True, max_length=LONGEST_CODE, help_text="Its code.")
+    lane_code = Text(
+        required=False, max_length=LONGEST_CODE, help_text="Of a lane of the session's line, where it has some."
+    )
     payment = PaymentMeans(required=False)
     email = Email(required=False, allow_blank=True, default="", help_text="Where the receipt goes.")
 
@@ -114,6 +119,7 @@ class OrderFields(serializers.Serializer[Any]):
             seats=tuple(said.get("seats", ())),
             ticket_type=said.get("ticket_type"),
             quantity=said.get("quantity", 0),
+            lane_code=said.get("lane_code", ""),
             payment=Means(method=payment["method"], token=payment["token"], email=said["email"]) if payment else None,
             concessions=said.get("concessions", ()),
             voucher=pricing.normal(said.get("voucher") or ""),
@@ -138,6 +144,7 @@ class PlainOrder(msgspec.Struct, forbid_unknown_fields=True):
     session: IdText | UnsetType = UNSET
     seats: Labels | UnsetType = UNSET
     payment: PlainMeans | UnsetType = UNSET
+    lane_code: LaneCode | UnsetType = UNSET
 
 
 _plain = msgspec.json.Decoder(PlainOrder)
@@ -152,9 +159,15 @@ def plain_wish(body: bytes) -> OrderWish | None:
     session = UUID(said.session) if said.session else None
     payment = Means(method=said.payment.method, token=said.payment.token) if said.payment else None
     if said.seats and session and not (said.ticket_type or said.quantity):
-        return OrderWish(session=session, seats=said.seats, payment=payment)
+        return OrderWish(session=session, seats=said.seats, payment=payment, lane_code=said.lane_code or "")
     if said.ticket_type and said.quantity and not said.seats:
-        return OrderWish(session=session, ticket_type=UUID(said.ticket_type), quantity=said.quantity, payment=payment)
+        return OrderWish(
+            session=session,
+            ticket_type=UUID(said.ticket_type),
+            quantity=said.quantity,
+            payment=payment,
+            lane_code=said.lane_code or "",
+        )
     return None
 
 
@@ -177,6 +190,7 @@ class OrderOut(serializers.Serializer[Any]):
     lines = Line(many=True)
     total = Money(allow_null=True)
     voucher = serializers.CharField(allow_null=True, help_text="The code it carries.")
+    lane = serializers.CharField(allow_null=True, help_text="The lane that it stood in; null: everybody's.")
     expires_at = serializers.DateTimeField(allow_null=True)
     conflicts = Conflict(many=True)
     sale = SaleOut(allow_null=True)
@@ -196,6 +210,7 @@ IN_LINE: dict[str, Any] = {
     "lines": [],
     "total": None,
     "voucher": None,
+    "lane": None,
     "expires_at": None,
     "conflicts": [],
     "sale": None,

@@ -154,6 +154,7 @@ def ask_of(wish: OrderWish, *, key: str) -> Ask:
         seats=wish.seats,
         ticket_type=wish.ticket_type,
         quantity=wish.quantity,
+        lane_code=wish.lane_code,
         key=key,
         scope=ORDER_SCOPE,
         payment=means_of(wish.payment),

@@ -20,6 +20,7 @@ GROUPS: dict[str, dict[str, dict[str, list[str]]]] = {
             "session": RUN,
             "tickettype": [*RUN, "delete"],
             "concession": [*RUN, "delete"],
+            "lane": [*RUN, "delete"],
             "seat": ["view", "change"],
         },
         "reservations": {

@@ -148,11 +148,13 @@ class TestSessionDesk:
         session = put_on()
         change = reverse("admin:sessions_app_session_change", args=[session.pk])
         page = desk.get(change)
-        form, (types, _concessions) = page.context["adminform"].form, page.context["inline_admin_formsets"]
+        form, (types, *_more) = page.context["adminform"].form, page.context["inline_admin_formsets"]
         posted = {"ticket_types-TOTAL_FORMS": "1", "ticket_types-INITIAL_FORMS": "1"}
         kind = TicketType.objects.get(session=session)
         posted |= {"ticket_types-0-id": str(kind.pk), "ticket_types-0-session": str(session.pk)}
         posted |= {"ticket_types-0-name": "Inteira", "ticket_types-0-price": "26.00"}
+        posted |= {"lanes-TOTAL_FORMS": "1", "lanes-INITIAL_FORMS": "0"}
+        posted |= {"lanes-0-name": "Members", "lanes-0-weight": "3", "lanes-0-code": "friends"}
         local = timezone.localtime(session.starts_at), timezone.localtime(session.ends_at)
         for name, moment in zip(("starts_at", "ends_at"), local, strict=True):
             posted |= {f"{name}_0": moment.date().isoformat(), f"{name}_1": moment.time().isoformat()}
@@ -173,6 +175,7 @@ class TestSessionDesk:
         assert (kind.name, kind.price) == ("Inteira", 2600)
         assert (session.booking_fee, session.booking_fee_basis_points, session.tax_basis_points) == (150, 0, 700)
         assert session.concessions.get().price == 950
+        assert list(session.lanes.values_list("name", "weight", "code")) == [("Members", 3, "friends")]
 
     def test_calls_sessions_off_unless_they_have_buyers(self, desk: Client, put_on: Open) -> None:
         empty, sold = put_on(), put_on()

@@ -44,8 +44,9 @@ export class OrderForm extends EventTarget {
     this.#become(true);
     const payment = await this.means.take();
     if (!payment) return this.#become(false);
-    const email = String(new FormData(this.form).get("email") ?? "").trim();
-    await this.#send(this.#intend({ ...wanted, payment, ...(email && { email }) }));
+    const fields = new FormData(this.form);
+    const [email, lane] = [String(fields.get("email") ?? "").trim(), fields.get("lane_code")];
+    await this.#send(this.#intend({ ...wanted, payment, ...(email && { email }), ...(lane && { lane_code: lane }) }));
   }
 
   /** @param {object} body @returns {Intention} */

@@ -186,7 +186,7 @@ async function ask(button, what) {
   button.setAttribute("aria-busy", "true");
   if (map) map.asking = true;
   paintChoice();
-  const answer = await post("/reservations", { session: page.id, ...what }, { wait: 5 });
+  const answer = await post("/reservations", { session: page.id, ...(page.lane_code && { lane_code: page.lane_code }), ...what }, { wait: 5 });
   asks = false;
   button.removeAttribute("aria-busy");
   if (answer.ok) {
