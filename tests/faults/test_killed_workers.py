@@ -9,38 +9,50 @@ import subprocess
 import sys
 import urllib.parse
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from io import StringIO
 from typing import Any
 
 import kombu
 import pytest
 from django.conf import settings as config
+from django.core.mail import EmailMessage
+from django.core.management import call_command
 from django.db import connection
+from django.db.models import Sum
 from django.db.models.functions import Now
+from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
+from realtime import relay
+from realtime.ids import uuid7
 from realtime.models import Event
+from reservations import operations as reserving
 from reservations import orders
-from reservations.hold_request import ORDER_SCOPE, Means
+from reservations.hold_request import ORDER_SCOPE, Ask, HoldRequest, Means
 from reservations.lines import Courier, jobs_queue
 from reservations.models import Reservation, Status
-from sessions_app.models import Session, TicketType
+from sessions_app.models import Seat, Session, TicketType
 from tests import services
 from tests.api import client_of, get
 from tests.conftest import Hold
-from tests.factories import StockFactory
+from tests.factories import SessionFactory, StockFactory
 from tests.processes import until
+from tests.race.racing import ROUNDS
 from tests.race.test_payments import expect_money_conserved
 from tests.ticketing.test_audit import audit
 from tests.ticketing.test_paying import pay
-from ticketing import operations, refunds
-from ticketing.models import UNSETTLED, Payment, Refund, Sale
+from ticketing import bells, mail, operations, refunds
+from ticketing.models import UNSETTLED, LedgerEntry, Payment, Refund, Sale, SandboxRefund, Ticket
 
 pytestmark = [pytest.mark.fault, pytest.mark.rabbitmq, pytest.mark.django_db(transaction=True)]
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
 PAYING = ("payment.started", "payment.authorised", "payment.sold", "payment.captured", "payment.given_back")
 PAYING_BACK = ("refund.asked", "refund.paid_back")
+SALES = 15 * min(ROUNDS, 20)  # of the session that is called off
 TOGETHER = 2  # attempts of one message, which are settled in shared transactions
 
 
@@ -132,7 +144,7 @@ def killed(crew: Crew, points: Sequence[str], messages: Sequence[tuple[str, dict
 def settled_by_the_next(crew: Crew) -> None:
     """One that lives takes up what RabbitMQ gives it again, and what it is told to sweep."""
     crew.order("live")
-    assert crew.report() == ["alive"]
+    assert crew.report() == ["live"]
 
     def all_ended() -> bool:
         past = timezone.now() - dt.timedelta(minutes=2)
@@ -216,3 +228,62 @@ def test_every_order_ends_and_its_buyer_reads_how(
     assert Sale.objects.count() == TOGETHER * len(good)
     expect_money_conserved()
     expect_sound()
+
+
+def test_a_session_that_is_called_off_pays_everybody_back_though_its_worker_is_killed(
+    crew: Crew, admin_client: Client, mailoutbox: list[EmailMessage], settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = SessionFactory.create(seats=(18, 18))
+    labels = list(Seat.objects.of(session.pk).values_list("label", flat=True))
+    reserving.settle([wanted(session, label) for label in labels[:SALES]])
+    reserving.settle([wanted(session, label, to_pay=False) for label in labels[SALES:]])
+    assert (Sale.objects.count(), Reservation.objects.filter(status=Status.HELD).count()) == (SALES, 324 - SALES)
+
+    settings.LINE = "rabbitmq"  # from here on somebody else does what is rung for
+    monkeypatch.setattr(bells, "courier", lambda: crew.courier)
+    crew.order("live")
+    assert crew.report() == ["live"]
+    chosen = {"action": "call_off_and_refund", "_selected_action": [session.pk]}
+    admin_client.post(reverse("admin:sessions_app_session_changelist"), chosen)
+    until(lambda: refunds.progress(session.pk).paid_back > SALES // 10, seconds=60, what="the first who are paid back")
+    crew.order("rest")
+    assert crew.report() == ["rest"]
+    half = refunds.progress(session.pk)
+    assert SALES // 10 < half.paid_back < SALES
+    page = admin_client.get(reverse("admin:sessions_app_session_change", args=[session.pk])).content.decode()
+    assert f"{half.paid_back} of {SALES} sales" in page
+
+    crew.order("live")
+    assert crew.report() == ["live"]
+    Refund.objects.filter(status="asked").update(changed_at=timezone.now() - dt.timedelta(minutes=2))
+    crew.ring("sweep_payments")
+    out = StringIO()
+    call_command("refund_session", str(session.pk), stdout=out)
+    assert f"{SALES} of {SALES} sales paid back" in out.getvalue()
+    page = admin_client.get(reverse("admin:sessions_app_session_change", args=[session.pk])).content.decode()
+    assert f"{SALES} of {SALES} sales" in page
+
+    assert Refund.objects.count() == SandboxRefund.objects.count() == SALES
+    assert set(Seat.objects.of(session.pk).values_list("status", flat=True)) == {"f"}
+    assert not Ticket.objects.exclude(status="void").exists()
+    expect_money_conserved()
+    assert LedgerEntry.objects.filter(account="owed").aggregate(sum=Sum("amount")) == {"sum": 0}
+    expect_sound()
+    for event in Event.objects.filter(name="sale.refunded"):
+        mail.send_for(relay.message(event))
+    told = Counter(address for letter in mailoutbox for address in letter.to)
+    assert told == Counter(dict.fromkeys(Sale.objects.values_list("email", flat=True), 1))
+    assert "called off" in mailoutbox[0].body
+
+
+def wanted(session: Session, seat: str, *, to_pay: bool = True) -> HoldRequest:
+    """A seat, as its buyer stands in line for it."""
+    means = Means(method="fake", token="ok", email=f"{seat.lower()}@example.org")
+    ask = Ask(
+        session=session.pk,
+        seats=(seat,),
+        scope=ORDER_SCOPE if to_pay else "",
+        key=seat,
+        payment=means if to_pay else None,
+    )
+    return HoldRequest.of(ask, reservation=uuid7(), buyer=uuid.uuid4(), arrival=1, accepted_at=timezone.now())

@@ -3,7 +3,7 @@
     python -m tests.faults.workers
 
 Reads lines: `die payment.sold refund.asked` starts a worker for each of these fault points, and tells, when all are dead, by what
-signal each died; `live` starts one that lives until the next line. Ends with its input.
+signal each died; `live` starts one that lives until the next line, which it doesn't survive; `rest` starts none. Ends with its input.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def main() -> None:
         word, *points = line.split()
         alive = [start("")] if word == "live" else []
         deaths = [end(child) for child in [start(point) for point in points]]
-        sys.stdout.write(f"{' '.join(deaths) or 'alive'}\n")
+        sys.stdout.write(f"{' '.join(deaths) or word}\n")
         sys.stdout.flush()
     for child in alive:
         os.kill(child, signal.SIGKILL)
