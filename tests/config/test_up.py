@@ -155,7 +155,7 @@ class TestUp:
 
 def test_up_in_production_is_refused(tmp_path: Path) -> None:
     demo = Demo(tmp_path / ".frontrow", free_port())
-    demo.start(FRONTROW_ENV="production", SECRET_KEY="x" * 40)
+    demo.start(FRONTROW_ENV="production", SECRET_KEY="x" * 40, SANDBOX_IN_PRODUCTION="on")
     assert demo.running is not None
     assert demo.running.wait(30) == 1
     assert "`up` is the demo" in demo.said
