@@ -410,6 +410,7 @@ UNFOLD: dict[str, Any] = {
                     _desk(_("Shows"), "movie", "sessions_app.show"),
                     _desk(_("Seats"), "event_seat", "sessions_app.seat"),
                     _desk(_("Ticket types"), "sell", "sessions_app.tickettype"),
+                    _desk(_("Pools of places"), "workspaces", "sessions_app.pool"),
                     _desk(_("Vouchers"), "redeem", "reservations.voucher"),
                 ],
             },

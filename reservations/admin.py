@@ -9,18 +9,112 @@ from uuid import UUID
 
 from django.contrib import admin, messages
 from django.db.models import Count, Q, QuerySet
-from django.http import HttpRequest
+from django.forms import ModelForm
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from realtime.admin import ReadOnly
-from reservations import inbox, operations
+from reservations import inbox, operations, stock_forms
 from reservations.forms import VoucherForm
 from reservations.models import LIVE, InboxRequest, Reservation, Voucher
-from sessions_app.models import Seat
+from reservations.stock import FewerThanTaken
+from sessions_app.admin import TicketTypeAdmin, Undeletable
+from sessions_app.forms import TicketTypeForm
+from sessions_app.models import Pool, Seat, TicketType
 from sessions_app.templatetags.frontrow import money
+
+
+class StockAdmin(ModelAdmin):
+    """How many places there are is changed under the locks, and never to fewer than are taken."""
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        form.keep()
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: list[Any], change: bool) -> None:
+        """`keep` saw to them."""
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        try:
+            response: HttpResponse = super().changeform_view(request, object_id, form_url, extra_context)
+        except FewerThanTaken as error:
+            self.message_user(request, stock_forms.too_few(error), messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+        return response
+
+
+@admin.register(TicketType)
+class StockTypeAdmin(StockAdmin, TicketTypeAdmin):
+    """Prices of seats, and places without a number with their rules."""
+
+    autocomplete_fields = ["session"]
+    rules = [
+        "total",
+        "shared",
+        ("sells_from", "sells_until"),
+        ("max_per_order", "max_per_buyer"),
+        "holds",
+    ]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return bool(ModelAdmin.has_add_permission(self, request))
+
+    def get_form(
+        self, request: HttpRequest, obj: TicketType | None = None, change: bool = False, **kwargs: Any
+    ) -> type[ModelForm[TicketType]]:
+        kwargs["form"] = stock_forms.StockForm if self.is_stock(obj) else TicketTypeForm
+        form: type[ModelForm[TicketType]] = super().get_form(request, obj, change, **kwargs)
+        return form
+
+    def get_fields(self, request: HttpRequest, obj: TicketType | None = None) -> list[Any]:
+        fields = ["session", "name", "price", *(self.rules if self.is_stock(obj) else ["places"])]
+        return [*fields, "places_left"] if obj else fields
+
+    def get_readonly_fields(self, request: HttpRequest, obj: TicketType | None = None) -> list[str]:
+        return ["session", "places", "places_left"] if obj else []
+
+    def save_model(self, request: HttpRequest, obj: TicketType, form: Any, change: bool) -> None:
+        if self.is_stock(obj if change else None):
+            form.keep()
+        else:
+            obj.save(update_fields=["name", "price"])
+
+    def is_stock(self, obj: TicketType | None) -> bool:
+        """Whether it is of unnumbered places, as all are that are added here."""
+        return obj is None or obj.capacity is not None
+
+
+@admin.register(Pool)
+class PoolAdmin(Undeletable, StockAdmin):
+    form = stock_forms.PoolForm
+    list_display = ["name", "session", "capacity", "available", "drawn_on_by"]
+    list_filter = ["session__hall__venue", "session__starts_at"]
+    search_fields = ["name", "session__show__title"]
+    list_select_related = ["session__show"]
+    autocomplete_fields = ["session"]
+    list_per_page = 50
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Pool]:
+        pools: QuerySet[Pool] = super().get_queryset(request).prefetch_related("ticket_types")
+        return pools
+
+    def get_fields(self, request: HttpRequest, obj: Pool | None = None) -> list[Any]:
+        return ["session", "name", "total", *(["available", "drawn_on_by"] if obj else [])]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Pool | None = None) -> list[str]:
+        return ["session", "available", "drawn_on_by"] if obj else []
+
+    @display(description=_("ticket types"))
+    def drawn_on_by(self, pool: Pool) -> str:
+        return ", ".join(kind.name for kind in pool.ticket_types.all())
 
 
 @admin.register(Seat)

@@ -110,10 +110,10 @@ def lock_seats(session: uuid.UUID, labels: Collection[str]) -> dict[str, Seat]:
     return {seat.label: seat for seat in rows}
 
 
-def lock_stock(sessions: Collection[uuid.UUID]) -> Stock:
-    """The ticket types and pools of sessions that are locked."""
+def lock_stock(sessions: Collection[uuid.UUID], *, all_pools: bool = False) -> Stock:
+    """The ticket types and pools of sessions that are locked; pools that nobody draws on only if asked for."""
     types, draws = statements.lock_types(sessions)
-    pools = statements.lock_pools(sessions) if any(draws.values()) else []
+    pools = statements.lock_pools(sessions) if all_pools or any(draws.values()) else []
     return Stock(types={row.pk: row for row in types}, pools={row.pk: row for row in pools}, draws=draws)
 
 
@@ -813,6 +813,36 @@ def _seats_of(reservation: Reservation) -> QuerySet[Seat]:
 def _save(locked: Locked, *fields: str) -> None:
     locked.reservation.changed_at = locked.now
     locked.reservation.save(update_fields=[*fields, "changed_at"])
+
+
+# --- What staff does to stock
+
+
+def change_stock(
+    session: Session,
+    news: Announcements,
+    *,
+    kind: uuid.UUID,
+    capacity: int,
+    pools: Collection[uuid.UUID],
+) -> None:
+    """So many places has a ticket type from now on, and these pools it draws on. The session is locked. Raises: FewerThanTaken."""
+    stock = lock_stock([session.pk], all_pools=True)
+    row = stock.types[kind]
+    stock.resize(row, capacity)
+    row.save(update_fields=["capacity", "available", "stock_version"])
+    stock.redraw(row, pools)
+    row.pools.set(stock.pools[pool] for pool in pools)
+    stock.write(news)
+
+
+def change_pool(session: Session, news: Announcements, *, pool: uuid.UUID, capacity: int) -> None:
+    """The session is locked. Raises: FewerThanTaken."""
+    stock = lock_stock([session.pk], all_pools=True)
+    row = stock.pools[pool]
+    stock.resize(row, capacity)
+    row.save(update_fields=["capacity", "available", "version"])
+    stock.write(news)
 
 
 # --- What staff does to seats

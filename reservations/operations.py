@@ -23,7 +23,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from psycopg.errors import UniqueViolation
 
-from realtime import wire
+from realtime import events, wire
 from realtime.clock import db_now
 from reservations import allocation, claims, inbox, metrics, orders, pace, pricing, queries, statements
 from reservations.allocation import ByWayOfTheInbox
@@ -34,7 +34,7 @@ from reservations.models import CancelMark, InboxRequest, Reservation, Status
 from reservations.pace import NotDue
 from reservations.queries import MAX_EXTENSIONS, reservation_body
 from reservations.turns import Turns, interleave
-from sessions_app.models import Lane, Seat, Session, shard_of
+from sessions_app.models import Lane, Pool, Seat, Session, TicketType, shard_of
 
 log = structlog.get_logger(__name__)
 
@@ -610,6 +610,32 @@ def block_seats(*, session: uuid.UUID, labels: Collection[str]) -> list[str]:
 def unblock_seats(*, session: uuid.UUID, labels: Collection[str]) -> list[str]:
     """Put blocked seats back on sale; the labels of those that were blocked. Raises: Session.DoesNotExist."""
     return _staff(session, labels, allocation.unblock)
+
+
+@transaction.atomic
+def change_stock(*, ticket_type: uuid.UUID, capacity: int, pools: Collection[uuid.UUID]) -> None:
+    """How many unnumbered places a type has, and which pools of its session it draws on; never fewer than are taken.
+
+    Raises: stock.FewerThanTaken, TicketType.DoesNotExist.
+    """
+    owner = TicketType.objects.values_list("session_id", flat=True).get(pk=ticket_type, capacity__isnull=False)
+    session = allocation.lock_sessions([owner])[owner]
+    news = Announcements(now=db_now())
+    allocation.change_stock(session, news, kind=ticket_type, capacity=capacity, pools=pools)
+    announce(news)
+    facts = {"ticket_type": str(ticket_type), "capacity": capacity, "pools": sorted(map(str, pools))}
+    events.record(event="stock.changed", session=owner, facts=facts)
+
+
+@transaction.atomic
+def change_pool(*, pool: uuid.UUID, capacity: int) -> None:
+    """How many places a pool has; never fewer than are taken. Raises: stock.FewerThanTaken, Pool.DoesNotExist."""
+    owner = Pool.objects.values_list("session_id", flat=True).get(pk=pool)
+    session = allocation.lock_sessions([owner])[owner]
+    news = Announcements(now=db_now())
+    allocation.change_pool(session, news, pool=pool, capacity=capacity)
+    announce(news)
+    events.record(event="stock.changed", session=owner, facts={"pool": str(pool), "capacity": capacity})
 
 
 def _staff(

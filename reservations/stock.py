@@ -9,11 +9,19 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from reservations.announcements import Announcements
 from reservations.statements import Draws
 from sessions_app.models import Pool, TicketType
+
+
+@dataclasses.dataclass(eq=False)
+class FewerThanTaken(Exception):
+    """Of `name`, a ticket type or a pool, `taken` places are held or sold: it can't have fewer."""
+
+    name: str
+    taken: int
 
 
 @dataclasses.dataclass(slots=True)
@@ -22,7 +30,7 @@ class Stock:
 
     types: Mapping[uuid.UUID, TicketType]
     pools: Mapping[uuid.UUID, Pool]
-    draws: Draws
+    draws: Draws  # changed by `redraw` only
     _changed: set[uuid.UUID] = dataclasses.field(default_factory=set)
 
     def of(self, kind: uuid.UUID | None) -> TicketType | None:
@@ -42,6 +50,35 @@ class Stock:
 
     def give_back(self, kind: uuid.UUID, places: int) -> None:
         self._add(self.types[kind], places)
+
+    def resize(self, row: TicketType | Pool, capacity: int) -> None:
+        """Raises: FewerThanTaken."""
+        assert row.capacity is not None
+        assert row.available is not None
+        taken = row.capacity - row.available
+        if capacity < taken:
+            raise FewerThanTaken(row.name, taken)
+        row.capacity, row.available = capacity, capacity - taken
+        if isinstance(row, Pool):
+            row.version += 1
+        else:
+            row.stock_version += 1
+        self._changed.add(row.pk)
+
+    def redraw(self, kind: TicketType, pools: Collection[uuid.UUID]) -> None:
+        """What is taken of the type is taken from these pools from now on. Raises: FewerThanTaken."""
+        assert kind.capacity is not None
+        assert kind.available is not None
+        taken, before = kind.capacity - kind.available, set(self.draws[kind.pk])
+        for identity in before ^ set(pools):
+            pool = self.pools[identity]
+            pool.available += taken if identity in before else -taken
+            if pool.available < 0:
+                raise FewerThanTaken(pool.name, pool.capacity - pool.available)
+            pool.version += 1
+            self._changed.add(identity)
+        self.draws[kind.pk] = tuple(sorted(pools))
+        self._changed.add(kind.pk)
 
     def _add(self, kind: TicketType, places: int) -> None:
         assert kind.available is not None

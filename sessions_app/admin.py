@@ -155,6 +155,7 @@ class TicketTypeInline(TabularInline):
     readonly_fields = ["places", "places_left"]
     extra = 0
     can_delete = False
+    show_change_link = True
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[TicketType]:
         return queries.ticket_types()
@@ -214,11 +215,27 @@ class SessionAdmin(Undeletable, ModelAdmin):
             {"fields": [("price", "currency"), "concessions", ("fee", "booking_fee_basis_points", "tax_basis_points")]},
         ),
         (_("Places without a number"), {"fields": ["places", ("places_name", "places_price")]}),
-        (_("Rules"), {"fields": [("max_per_buyer", "hold_seconds", "max_hold_seconds")], "classes": ["collapse"]}),
+        (
+            _("Rules"),
+            {
+                "fields": [("max_per_buyer", "hold_seconds", "max_hold_seconds"), "accounts_required"],
+                "classes": ["collapse"],
+            },
+        ),
     ]
     fieldsets = [
         (None, {"fields": ["show", "hall", "room", "starts_at", "ends_at", "on_sale_at", "cancelled_at"]}),
-        (_("Rules"), {"fields": [("max_per_buyer", "hold_seconds", "max_hold_seconds"), "refund_minutes", "currency"]}),
+        (
+            _("Rules"),
+            {
+                "fields": [
+                    ("max_per_buyer", "hold_seconds", "max_hold_seconds"),
+                    "accounts_required",
+                    "refund_minutes",
+                    "currency",
+                ]
+            },
+        ),
         (
             _("The line"),
             {"fields": ["settle_rate"], "description": _("Holds from the next request on, also while it sells.")},
@@ -328,8 +345,9 @@ class SessionAdmin(Undeletable, ModelAdmin):
         return money(session.from_price, session.currency)
 
 
-@admin.register(TicketType)
 class TicketTypeAdmin(Undeletable, ModelAdmin):
+    """`reservations.admin` registers it: what changes stock needs its locks."""
+
     form = TicketTypeForm
     list_display = ["name", "session", "price_tag", "places", "places_left"]
     list_filter = ["session__hall__venue", "session__starts_at"]

@@ -118,6 +118,7 @@ class CreateSessionForm(SessionForm):
             "hold_seconds",
             "max_hold_seconds",
             "max_per_buyer",
+            "accounts_required",
             "booking_fee_basis_points",
             "tax_basis_points",
         ]
@@ -161,6 +162,7 @@ class CreateSessionForm(SessionForm):
             hold_seconds=cleaned["hold_seconds"],
             max_hold_seconds=cleaned["max_hold_seconds"],
             max_per_buyer=cleaned["max_per_buyer"],
+            accounts_required=cleaned["accounts_required"],
             ticket_types=self.stock(),
             booking_fee=self.in_minor_units("fee") or 0,
             booking_fee_basis_points=cleaned["booking_fee_basis_points"],
@@ -209,7 +211,9 @@ class TicketTypeForm(AnyTicketTypeForm):
             self.initial["price"] = Decimal(self.instance.price).scaleb(-digits)
 
     def clean_price(self) -> int | None:
-        return minor_units(self.cleaned_data["price"], self.instance.session.currency)
+        known = self.instance.session if self.instance.session_id else None
+        session: Session | None = self.cleaned_data.get("session") or known
+        return minor_units(self.cleaned_data["price"], session.currency) if session else None
 
 
 class ConcessionForm(AnyConcessionForm):

@@ -19,6 +19,7 @@ GROUPS: dict[str, dict[str, dict[str, list[str]]]] = {
             "show": RUN,
             "session": RUN,
             "tickettype": [*RUN, "delete"],
+            "pool": RUN,
             "concession": [*RUN, "delete"],
             "lane": [*RUN, "delete"],
             "seat": ["view", "change"],

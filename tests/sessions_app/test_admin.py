@@ -196,7 +196,7 @@ class TestTicketTypeDesk:
         change = reverse("admin:sessions_app_tickettype_change", args=[stock.pk])
         assert desk.get(change).context["adminform"].form["price"].value() == 90
         TicketType.objects.filter(pk=stock.pk).update(available=2)
-        desk.post(change, {"name": "Pista Premium", "price": "95.50", "available": "5", "capacity": "9"})
+        desk.post(change, {"name": "Pista Premium", "price": "95.50", "available": "5", "total": "5"})
         stock.refresh_from_db()
         assert (stock.name, stock.price, stock.capacity, stock.available) == ("Pista Premium", 9550, 5, 2)
 
