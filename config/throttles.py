@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
+from django.http import HttpRequest
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
@@ -41,9 +42,10 @@ class Bucket:
         return max(1, round(1_000_000 / self.rate))
 
 
-def buckets_of(request: Request, scope: str) -> list[Bucket]:
+def buckets_of(request: Request | HttpRequest, scope: str) -> list[Bucket]:
     limits = settings.LIMITS[scope]
-    who = {"address": client_ip(request._request)}  # noqa: SLF001 DRF offers Django's request under no other name
+    sent = request._request if isinstance(request, Request) else request  # noqa: SLF001 DRF offers it under no other name
+    who = {"address": client_ip(sent)}
     buyer = asking(request)
     if buyer is not None and "buyer" in limits:
         who["buyer"] = str(buyer.id)
@@ -101,7 +103,7 @@ class AddressAndBuyerThrottle(BaseThrottle):
     def __init__(self) -> None:
         self._wait = 0.0
 
-    def allow_request(self, request: Request, view: APIView) -> bool:
+    def allow_request(self, request: Request | HttpRequest, view: APIView) -> bool:
         if not settings.RATE_LIMITS:
             return True
         default = "read" if request.method in SAFE_METHODS else "write"

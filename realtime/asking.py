@@ -11,6 +11,7 @@ from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractUser
+from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from rest_framework import exceptions, negotiation, parsers
 from rest_framework.renderers import BaseRenderer
@@ -45,7 +46,7 @@ class Buyer:
         return self.user is not None and self.user.is_staff
 
 
-def asking(request: Request) -> Buyer | None:
+def asking(request: Request | HttpRequest) -> Buyer | None:
     """Who asks, None without credentials. Bad credentials raise AuthenticationFailed."""
     who: object = request.user
     return who if isinstance(who, Buyer) else None

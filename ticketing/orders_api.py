@@ -63,8 +63,13 @@ class OrdersView(DoorView):
     )
     def post(self, request: Request) -> HttpResponseBase:
         sent = request._request  # noqa: SLF001 DRF offers Django's request under no other name
+        ask = self.asked_plainly(sent) or ask_of(carefully_wished(request), key=required_key(sent))
+        return self.let_in(sent, ask)
+
+    def asked_plainly(self, sent: HttpRequest) -> Ask | None:
         key = required_key(sent)
-        return self.let_in(sent, ask_of(plainly_wished(sent) or carefully_wished(request), key=key))
+        wish = plain_wish(sent.body) if is_plain_json(sent) else None
+        return ask_of(wish, key=key) if wish else None
 
     def told(self, reservation: Body) -> Body:
         return told(reservation)
@@ -133,11 +138,6 @@ def required_key(sent: HttpRequest) -> str:
             {"Idempotency-Key": [_("An order needs this header: a new key for each order, the same one to ask again.")]}
         )
     return key
-
-
-def plainly_wished(sent: HttpRequest) -> OrderWish | None:
-    """See Note [Who judges a body] in reservations/serializers.py."""
-    return plain_wish(sent.body) if is_plain_json(sent) else None
 
 
 def carefully_wished(request: Request) -> OrderWish:
