@@ -24,15 +24,15 @@ from uuid6 import uuid7
 
 import reservations.operations
 import sessions_app.queries
-from config.plain_forms import answered, asked
-from reservations import front_door, queries
+from config.plain_forms import answered, asked, named_terms
+from reservations import bill, front_door, queries
 from reservations.hold_request import COUNTER_SCOPE
 from reservations.models import Reservation, Status
 from reservations.views import story
 from sessions_app import seat_plan
 from sessions_app.models import Session
 from sessions_app.templatetags.frontrow import money
-from sessions_app.views import LONGEST_CHOICE, session_data
+from sessions_app.views import LONGEST_CHOICE, concession_choices, session_data
 from sessions_app.visitors import Visitor
 from ticketing import operations
 from ticketing.api import paid
@@ -109,7 +109,7 @@ def hold(request: Visitor, session: Session) -> HttpResponse:
 def take(request: Visitor, reservation_id: UUID) -> HttpResponse:
     """What it costs and how it is paid."""
     held = get_object_or_404(
-        Reservation.objects.select_related("session__show", "session__hall__venue"), pk=reservation_id
+        Reservation.objects.select_related("session__show", "session__hall__venue", "voucher"), pk=reservation_id
     )
     if held.status == Status.CONFIRMED:
         return redirect("sale", held.sale_id)
@@ -117,12 +117,32 @@ def take(request: Visitor, reservation_id: UUID) -> HttpResponse:
     here = reverse("counter-hold", args=[held.pk])
     if request.method == "POST" and request.POST.get("action") == "release":
         return answered(request, lambda: give_back(request, held), back=here)
+    if request.method == "POST" and request.POST.get("action") == "price":
+        return answered(request, lambda: name_terms(request, held), back=here)
     if request.method == "POST" and form.is_valid():
         return answered(request, lambda: sell(request, held, form), back=here)
-    over = held.status != Status.HELD or held.is_over_at(timezone.now())
+    body, concessions = queries.reservation_body(held), concession_choices(held.session)
+    named = {line["seat"]: f"{line['name']}, {line['seat']}" for line in held.lines}
     return render(
-        request, "ticketing/counter/take.html", {"held": held, "session": held.session, "form": form, "over": over}
+        request,
+        "ticketing/counter/take.html",
+        {
+            "held": held,
+            "session": held.session,
+            "form": form,
+            "over": held.status != Status.HELD or held.is_over_at(timezone.now()),
+            "reservation": body,
+            "bill": bill.of(held.lines, names=named),
+            "concessions": concessions,
+            "places_to_price": bill.choices(body, concessions),
+        },
     )
+
+
+def name_terms(request: Visitor, held: Reservation) -> HttpResponse:
+    """Raises: what `reservations.operations.price` raises."""
+    reservations.operations.price(reservation_id=held.pk, buyer=None, **named_terms(request.POST))
+    return redirect("counter-hold", held.pk)
 
 
 def give_back(request: Visitor, held: Reservation) -> HttpResponse:

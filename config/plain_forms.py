@@ -209,6 +209,30 @@ def extend(request: Visitor, reservation_id: UUID) -> HttpResponse:
 
 @require_POST
 @never_cache
+def price(request: Visitor, reservation_id: UUID) -> HttpResponse:
+    return on_reservation(
+        request,
+        reservation_id,
+        lambda buyer: reservations.operations.price(
+            reservation_id=reservation_id, buyer=buyer, **named_terms(request.POST)
+        ),
+    )
+
+
+def named_terms(form: QueryDict) -> dict[str, Any]:
+    """Concessions by seat, or how many by concession; and the voucher, none if its field is empty."""
+    concessions: list[tuple[str, str | int]] = []
+    for name, value in form.items():
+        kind, _colon, key = name.partition(":")
+        if kind == "concession" and value:
+            concessions.append((key, str(value)))
+        elif kind == "count":
+            concessions.append((key, whole(str(value))))
+    return {"concessions": concessions, "voucher": form.get("voucher", "").replace("\0", "").strip()}
+
+
+@require_POST
+@never_cache
 def release(request: Visitor, reservation_id: UUID) -> HttpResponse:
     return on_reservation(
         request,
@@ -276,6 +300,7 @@ urlpatterns = [
     path("sessions/<uuid:session_id>/hold", hold, name="hold"),
     path("sessions/<uuid:session_id>/order", order, name="order-places"),
     path("reservations/<uuid:reservation_id>/extend", extend, name="extend"),
+    path("reservations/<uuid:reservation_id>/price", price, name="price"),
     path("reservations/<uuid:reservation_id>/release", release, name="release"),
     path("reservations/<uuid:reservation_id>/pay", pay, name="pay"),
     path("orders/<uuid:order_id>/give-up", give_order_up, name="give-order-up"),

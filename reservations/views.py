@@ -14,10 +14,11 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_safe
 
-from reservations import queries
+from reservations import bill, queries
 from reservations.models import Reservation, Status
 from sessions_app.models import Seat, Session
 from sessions_app.seat_plan import Words
+from sessions_app.views import concession_choices
 from sessions_app.visitors import Visitor
 
 
@@ -38,6 +39,7 @@ def reservation(request: Visitor, reservation_id: UUID) -> HttpResponse:
     if body["status"] == Status.CONFIRMED:
         return redirect("sale", body["sale"])
     session = get_object_or_404(Session.objects.select_related("show", "hall__venue"), pk=body["session"])
+    names, concessions = seat_names(session.pk, body["seats"]), concession_choices(session)
     return render(
         request,
         "reservations/reservation.html",
@@ -46,7 +48,11 @@ def reservation(request: Visitor, reservation_id: UUID) -> HttpResponse:
             "places": len(body["seats"]) or body["quantity"],
             "session": session,
             "session_url": reverse("session", args=[session.pk]),
-            "seat_names": seat_names(session.pk, body["seats"]),
+            "seat_names": names,
+            "bill": bill.of(body["lines"], names=names),
+            "concessions": concessions,
+            "places_to_price": bill.choices(body, concessions, names=names),
+            "terms_url": reverse("price", args=[reservation_id]),
             "title": titles()[body["status"]],
             "story": story(body["status"], body["reason"]),
             "held_until": dt.datetime.fromisoformat(body["expires_at"]) if body["expires_at"] else None,

@@ -12,6 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.utils.dateparse import parse_date
+from django.utils.translation import gettext
 from django.views.decorators.cache import cache_control
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.gzip import gzip_page
@@ -19,7 +20,7 @@ from django.views.decorators.http import require_safe
 
 from realtime.ids import uuid7
 from sessions_app import programme, queries, seat_plan
-from sessions_app.models import Session, TicketType
+from sessions_app.models import Concession, Session, TicketType
 from sessions_app.programme import Wanted
 from sessions_app.templatetags.frontrow import money
 from sessions_app.visitors import Visitor
@@ -143,6 +144,7 @@ def session(request: Visitor, session_id: UUID) -> HttpResponse:
             "lane_asked": "lane" in request.GET,
             "quantities": range(1, min(found.max_per_buyer, LONGEST_CHOICE) + 1),
             "kinds": sorted({seat["kind"] for seat in seat_map["seats"]} - {"standard"}),
+            "concessions": concession_choices(found),
             "closed": found.is_closed_at(now),
             "opens_later": not found.sells_at(now),
             "data": {**session_data(found, types, version=seat_map["version"]), "lane_code": lane.code if lane else ""},
@@ -165,3 +167,17 @@ def session_data(found: Session, types: list[TicketType], *, version: int) -> di
             for type_ in types
         ],
     }
+
+
+def concession_choices(found: Session) -> list[dict[str, str]]:
+    """Who pays less, and how much less, in words; what a page offers and its script starts from."""
+    return [
+        {"id": str(one.pk), "name": one.name, "note": one.note, "label": f"{one.name} ({_off(one, found.currency)})"}
+        for one in found.concessions.all()
+    ]
+
+
+def _off(concession: Concession, currency: str) -> str:
+    if concession.price is not None:
+        return money(concession.price, currency)
+    return gettext("%(percent)d%% off") % {"percent": concession.percent_off}

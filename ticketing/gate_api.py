@@ -83,6 +83,7 @@ def checked_in(made: CheckIn) -> dict[str, Any]:
         "show": ticket.session.show.title,
         "seat": ticket.seat.label if ticket.seat else None,
         "ticket_type": {"id": str(ticket.ticket_type_id), "name": ticket.ticket_type.name},
+        "concession": {"name": ticket.concession, "note": queries.note_of(ticket)} if ticket.concession else None,
         "status": ticket.status,
         "used_at": queries.as_text(made.scanned_at),
         "gate": made.gate,

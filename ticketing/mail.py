@@ -17,6 +17,7 @@ from django.urls import reverse
 from django.utils import translation
 from django.utils.translation import gettext as _
 
+from reservations import bill
 from sessions_app.models import Session
 from sessions_app.templatetags.frontrow import money
 from ticketing import paper
@@ -102,6 +103,7 @@ def _confirmed(event: dict[str, Any]) -> Letter | None:
         template="confirmed",
         facts={
             "sale": sale,
+            "bill": bill.of(sale.lines),
             "session": sale.session,
             "tickets": Ticket.objects.filter(sale=sale).select_related("seat", "ticket_type").order_by("id"),
             "link": settings.SITE_URL + reverse("sale", args=[sale.pk]),

@@ -200,6 +200,11 @@ class Ticket(models.Model):
         return f"{self.ticket_type.name} {self.seat.label if self.seat else ''}".strip()
 
     @property
+    def kind(self) -> str:
+        """“Standard · Child”."""
+        return " · ".join(filter(None, (self.ticket_type.name, self.concession)))
+
+    @property
     def owner(self) -> uuid.UUID:
         """The buyer who has it."""
         return self.holder or self.sale.buyer

@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext, override
 
 from sessions_app.models import Session
-from sessions_app.templatetags.frontrow import spelled
+from sessions_app.templatetags.frontrow import money, spelled
 from ticketing.models import Sale, Ticket
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ def _write(pdf: FPDF, sale: Sale, ticket: Ticket) -> None:
     where = " · ".join(_where(session))
     place = gettext("Seat %s") % ticket.seat.label if ticket.seat else ticket.ticket_type.name
     pdf.set_xy(8, 10)
-    for size, text in ((16, session.show.title), (11, when), (11, where), (20, place), (10, ticket.ticket_type.name)):
+    paid = f"{ticket.kind} · {money(ticket.price, sale.currency)}"
+    for size, text in ((16, session.show.title), (11, when), (11, where), (20, place), (10, paid)):
         pdf.set_font("Helvetica", style="B" if size > 12 else "", size=size)
         pdf.set_x(8)
         pdf.multi_cell(PAGE[0] - 16, size * 0.5, _printable(text), align="L", new_x="LMARGIN", new_y="NEXT")
@@ -88,7 +89,7 @@ def calendar(session: Session, *, places: list[str], link: str) -> bytes:
 
 def _printable(text: str) -> str:
     """PDF's own fonts know Latin-1; a font file is not worth its megabytes here."""
-    return text.encode("latin-1", "replace").decode("latin-1")
+    return text.replace("€", "EUR ").encode("latin-1", "replace").decode("latin-1")
 
 
 def _draw_code(pdf: FPDF, code: str, *, x: float, y: float) -> None:

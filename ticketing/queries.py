@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 
 from reservations.models import LIVE, Reservation, Status
 from reservations.queries import place_in_line
-from sessions_app.models import Seat
+from sessions_app.models import Concession, Seat
 from ticketing import codes
 from ticketing.models import OPEN, Payment, Refund, Sale, Ticket, TicketStatus, Transfer, User
 
@@ -86,6 +86,7 @@ def _ticket_body(ticket: Ticket, seat: str | None, kind: str, *, passed_on: bool
         "id": str(ticket.id),
         "seat": seat,
         "ticket_type": {"id": str(ticket.ticket_type_id), "name": kind},
+        "concession": ticket.concession or None,
         "code": None if passed_on else ticket.signed_code,
         "short_code": None if passed_on else ticket.code,
         "status": ticket.status,
@@ -114,25 +115,34 @@ def came(session_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, dict[str, int]]:
 
 def door_list(session_id: uuid.UUID) -> Iterator[dict[str, Any]]:
     """Every code of the session, those of old too, by its digest; JSON-ready."""
-    columns = ("code", "seat__label", "ticket_type__name", "status", "used_at", "used_gate")
+    columns = ("code", "seat__label", "ticket_type__name", "concession", "status", "used_at", "used_gate")
     for code, *facts in Ticket.objects.filter(session=session_id).values_list(*columns).iterator(2_000):
         yield _listed(code, *facts)
     old = Transfer.objects.filter(ticket__session=session_id)
     for code, seat, kind in old.values_list("code", "ticket__seat__label", "ticket__ticket_type__name"):
-        yield _listed(code, seat, kind, TicketStatus.VOID, None, "")
+        yield _listed(code, seat, kind, "", TicketStatus.VOID, None, "")
 
 
 def _listed(
-    code: str, seat: str | None, kind: str, status: str, used_at: dt.datetime | None, gate: str
+    code: str, seat: str | None, kind: str, concession: str, status: str, used_at: dt.datetime | None, gate: str
 ) -> dict[str, Any]:
     return {
         "digest": codes.digest(code),
         "seat": seat,
         "ticket_type": kind,
+        "concession": concession or None,
         "status": status,
         "used_at": as_text(used_at) if used_at else None,
         "gate": gate,
     }
+
+
+def note_of(ticket: Ticket) -> str:
+    """What whoever has the ticket is to show at the door, as the session says it now."""
+    if not ticket.concession:
+        return ""
+    notes = Concession.objects.filter(session=ticket.session_id, name=ticket.concession).values_list("note", flat=True)
+    return notes.first() or ""
 
 
 def as_text(moment: dt.datetime) -> str:

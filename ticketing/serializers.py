@@ -40,10 +40,16 @@ class TicketTypeRef(serializers.Serializer[Any]):
     name = serializers.CharField()
 
 
+class Entitlement(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    note = serializers.CharField(help_text="What to ask for; may be empty.")
+
+
 class TicketOut(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     seat = serializers.CharField(allow_null=True)
     ticket_type = TicketTypeRef()
+    concession = serializers.CharField(allow_null=True, help_text="Its name when it was sold.")
     code = serializers.CharField(allow_null=True, help_text="What the gate scans; none of a ticket that was passed on.")
     short_code = serializers.CharField(allow_null=True, help_text="What can be typed at the gate instead.")
     status = serializers.ChoiceField(choices=TicketStatus.choices)
@@ -135,6 +141,7 @@ SALE = {
             "id": "019337a6-0a11-7e0f-b1c2-d3e4f5a6b7c8",
             "seat": "A1",
             "ticket_type": {"id": TICKET_TYPE, "name": "Inteira"},
+            "concession": None,
             "code": "7QK2M9X4R1T8.H3J0ZZ81M5Q2WXYK.5N8E…",
             "short_code": "7QK2M9X4R1T8",
             "status": "valid",
@@ -215,6 +222,7 @@ class CheckedIn(serializers.Serializer[Any]):
     show = serializers.CharField()
     seat = serializers.CharField(allow_null=True)
     ticket_type = TicketTypeRef()
+    concession = Entitlement(allow_null=True, help_text="Ask whoever came in with it.")
     status = serializers.ChoiceField(choices=TicketStatus.choices)
     used_at = serializers.DateTimeField()
     gate = serializers.CharField()
@@ -226,6 +234,7 @@ class ListedTicket(serializers.Serializer[Any]):
     )
     seat = serializers.CharField(allow_null=True)
     ticket_type = serializers.CharField()
+    concession = serializers.CharField(allow_null=True)
     status = serializers.ChoiceField(choices=TicketStatus.choices)
     used_at = serializers.DateTimeField(allow_null=True)
     gate = serializers.CharField()

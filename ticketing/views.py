@@ -19,6 +19,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 import reservations.queries
+from reservations import bill
 from reservations.models import FINAL, Reservation
 from reservations.operations import PaymentInProgress
 from sessions_app.models import Session
@@ -58,6 +59,7 @@ def sale(request: Visitor, sale_id: UUID) -> HttpResponse:
             "tickets": found.tickets.all(),
             "status": words[found.status],
             "paid_by": paid_by(found.payment.method),
+            "bill": bill.of(found.lines),
             "live": [
                 ticket
                 for ticket in found.tickets.all()

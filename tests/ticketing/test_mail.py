@@ -115,7 +115,7 @@ class TestConfirmed:
 
         mail.send_for(event("reservation.confirmed"))
 
-        assert str(mailoutbox[0].body).count("Pista <b>:") == 2
+        assert str(mailoutbox[0].body).count("Pista <b> · R$90.00:") == 2
         assert html(mailoutbox[0]).count("Pista &lt;b&gt;") == 2
 
     def test_writes_to_no_guest_without_an_address(

@@ -5,12 +5,13 @@
  *
  * @typedef {{id: string, status: string, session: string, seats: string[], quantity?: number, ticket_type?: string | null,
  *   total?: {amount: number, currency: string} | null, expires_at?: string | null, extensions_left?: number, reason?: string | null,
- *   conflicts?: {seat: string, reason: string}[], sale?: string | {id: string} | null}} Reservation
+ *   voucher?: string | null, lines?: import("./terms.js").Line[], conflicts?: {seat: string, reason: string}[], sale?: string | {id: string} | null}} Reservation
  */
 
 import { get, post, remove } from "../sessions_app/api.js";
 import { count, listed, money, say } from "../sessions_app/words.js";
 import { Countdown } from "./countdown.js";
+import { Terms, billOf } from "./terms.js";
 
 const UNSETTLED = new Set(["queued", "paying"]);
 const LIVE = new Set(["queued", "held", "paying"]);
@@ -32,6 +33,11 @@ export class HoldPanel extends EventTarget {
       over: () => this.#refreshSoon(OVER),
     });
     root.addEventListener("submit", (event) => event.target instanceof Element && event.target.matches(".actions") && event.preventDefault());
+    this.terms = new Terms(/** @type {HTMLFormElement} */ (root.querySelector("#terms")), {
+      nameSeat: (seat) => this.nameSeat(seat),
+      priced: (reservation) => this.#priced(reservation),
+      refused: (problem) => this.#refused(problem),
+    });
     this.#part("extend").addEventListener("click", () => this.#extend());
     for (const button of root.querySelectorAll('[data-part="release"], [data-part="cancel"]')) {
       button.addEventListener("click", () => this.release());
@@ -77,8 +83,16 @@ export class HoldPanel extends EventTarget {
     this.root.scrollIntoView({ block: "nearest" });
   }
 
+  /** @param {Reservation} reservation it has other terms, and another total */
+  #priced(reservation) {
+    this.clearMessage();
+    this.show(reservation);
+    this.#part("said").textContent = reservation.total ? say("new-total", { total: money(reservation.total) }) : "";
+  }
+
   /** @param {Reservation} reservation */
-  #paint({ status, seats, quantity, total, expires_at: end, extensions_left: left, reason }) {
+  #paint(reservation) {
+    const { status, seats, quantity, total, expires_at: end, extensions_left: left, reason, lines = [] } = reservation;
     this.root.hidden = false;
     this.root.dataset.status = status;
     for (const element of /** @type {NodeListOf<HTMLElement>} */ (this.root.querySelectorAll("[data-when]"))) {
@@ -93,6 +107,10 @@ export class HoldPanel extends EventTarget {
       return item;
     }));
     this.#part("total").textContent = total ? money(total) : "";
+    const bill = billOf(lines, this.nameSeat);
+    this.#part("bill").hidden = !bill.hasParts;
+    this.#part("bill").replaceChildren(...bill.rows);
+    this.terms.paint(reservation);
     this.#part("story").textContent = this.#story(status, reason);
     if (status === "held" && end) this.countdown.run(Date.parse(end));
     else this.countdown.stop();

@@ -114,8 +114,16 @@ async function check(code) {
 /** Nobody answered, or nobody who knows. @param {number} status */
 const isSilence = (status) => status === 0 || status === 429 || status >= 500;
 
-/** @param {{seat: string | null, ticket_type: {name: string}}} body @returns {Verdict} */
-const letIn = ({ seat, ticket_type }) => ({ word: "in", kind: "in", seat: place(seat, ticket_type.name) });
+/** @param {{seat: string | null, ticket_type: {name: string}, concession: {name: string, note: string} | null}} body @returns {Verdict} */
+const letIn = ({ seat, ticket_type, concession }) => ({
+  word: "in",
+  kind: "in",
+  seat: place(seat, ticket_type.name),
+  more: concession ? askFor(concession.name, concession.note) : "",
+});
+
+/** What entitles them to pay less. @param {string} concession @param {string} [note] */
+const askFor = (concession, note) => say(note ? "ask-for" : "ask-for-proof", { concession, note: note ?? "" });
 
 /** @param {import("../sessions_app/api.js").Problem} problem @returns {Verdict} */
 function refusal({ code, reason, used_at, gate, detail }) {
@@ -158,7 +166,7 @@ async function judgeAlone(scan) {
     queue.push({ ...scan, digest, seat: listed?.seat ?? "" });
     keep("queue", queue);
     own.set(digest, { at: scan.at, gate: scan.gate });
-    show({ word: "in-alone", kind: "in", seat });
+    show({ word: "in-alone", kind: "in", seat, more: listed?.concession ? askFor(listed.concession) : "" });
   }
   paint();
 }
