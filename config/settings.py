@@ -423,6 +423,12 @@ UNFOLD: dict[str, Any] = {
                         "link": reverse_lazy("glance"),
                         "permission": lambda request: request.user.has_perm("ticketing.view_payment"),
                     },
+                    {
+                        "title": _("Orders"),
+                        "icon": "shopping_cart",
+                        "link": reverse_lazy("admin:ticketing_order_changelist"),
+                        "permission": lambda request: request.user.has_perm("reservations.view_reservation"),
+                    },
                     _desk(_("Sales"), "receipt_long", "ticketing.sale"),
                     _desk(_("Tickets"), "confirmation_number", "ticketing.ticket"),
                     _desk(_("Check-ins"), "door_front", "ticketing.checkin"),

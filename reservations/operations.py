@@ -372,9 +372,10 @@ def _forget(request: HoldRequest, reason: str) -> None:
 
 
 @transaction.atomic(durable=True)
-def release(*, reservation_id: uuid.UUID, buyer: uuid.UUID | None) -> None:
+def release(*, reservation_id: uuid.UUID, buyer: uuid.UUID | None, reason: str = "released") -> None:
     """Give it up: its seats are free at once; one that stands in line still is settled as cancelled. Again is harmless.
 
+    `reason`: why one that is held ends.
     Raises: PaymentInProgress, AlreadyPaid, Reservation.DoesNotExist, queries.NotYetKnown.
     """
     locked = _lock_or_mark(reservation_id, buyer)
@@ -388,7 +389,7 @@ def release(*, reservation_id: uuid.UUID, buyer: uuid.UUID | None) -> None:
         case Status.HELD:
             over = locked.reservation.is_over_at(locked.now)
             allocation.free(
-                locked, status=Status.EXPIRED if over else Status.CANCELLED, reason="expired" if over else "released"
+                locked, status=Status.EXPIRED if over else Status.CANCELLED, reason="expired" if over else reason
             )
             announce(locked.news)
 

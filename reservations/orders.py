@@ -49,6 +49,7 @@ FAILURES = {
     "voucher_expired": _("The voucher was no longer valid; nothing was charged."),
     "voucher_used_up": _("The voucher was used up; nothing was charged."),
     "voucher_not_for_this": _("The voucher is not for this session; nothing was charged."),
+    "box_office": _("The box office called the order off; nothing was charged."),
     "duplicate": _("This order was placed before, with the same key."),
 }
 FAILED_OTHERWISE = _("The order could not be fulfilled; nothing was charged.")

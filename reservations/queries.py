@@ -138,9 +138,10 @@ def _made_at(identity: uuid.UUID) -> float:
 
 def place_in_line(*, session: uuid.UUID, arrival: int) -> int | None:
     """How many of its session's requests are to be settled until this one is, itself included; None where that can't be told."""
-    settled = Session.objects.filter(pk=session).values_list("arrival_high", flat=True).first()
+    in_one_line = Session.objects.filter(pk=session, lanes=None)
+    settled = in_one_line.values_list("arrival_high", flat=True).first()
     if settled is None or settled >> EPOCH_BITS != arrival >> EPOCH_BITS:
-        return None  # nothing of its epoch is settled, and of older ones some may wait still
+        return None  # lanes take turns; or nothing of its epoch is settled, and of older ones some may wait still
     return max(1, arrival - settled)
 
 

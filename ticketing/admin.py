@@ -28,6 +28,7 @@ from ticketing.bells import ring_called_off, ring_refund
 from ticketing.models import (
     CheckIn,
     LedgerEntry,
+    Order,
     Payment,
     Refund,
     Sale,
@@ -37,6 +38,9 @@ from ticketing.models import (
     User,
     WebhookEvent,
 )
+from ticketing.order_admin import OrderAdmin
+
+admin.site.register(Order, OrderAdmin)
 
 if TYPE_CHECKING:
     AccountAdmin = DjangoUserAdmin[User]

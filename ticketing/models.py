@@ -21,6 +21,16 @@ class User(AbstractUser):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
 
 
+class Order(Reservation):
+    """A reservation that was asked for as an order, for the box office to look at."""
+
+    class Meta:
+        proxy = True
+        ordering = ["-id"]
+        verbose_name = _("order")
+        verbose_name_plural = _("orders")
+
+
 class PaymentStatus(models.TextChoices):
     STARTED = "started", _("started")
     AUTHORISED = "authorised", _("authorised")

@@ -93,8 +93,16 @@ def test_pages_of_orders_are_for_everybody(site: Site, window: Window) -> None:
         buy(ana, token)
         expect(ana.locator("#order")).to_have_attribute("data-status", status)
         expect_accessible(ana)
+    bought = ana.locator("#order").get_attribute("data-order")
     ana.goto("/orders")
     expect_accessible(ana)
+    beto = window()
+    sign_in(beto, "boxoffice")
+    beto.goto(f"/admin/ticketing/order/{bought}/change/")
+    expect(beto.locator(".timeline")).to_contain_text("Money taken")
+    expect_accessible(beto)
+    beto.locator('button[value="cancel"]').click()
+    expect_accessible(beto)
 
 
 PISTA = {"name": "Pista", "price": 12000, "capacity": 3}

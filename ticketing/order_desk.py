@@ -1,0 +1,203 @@
+"""An order as the box office sees it: what happened, its money, and what can be done about it. Plain forms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Self, cast
+from uuid import UUID
+
+from django.contrib import admin, messages
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.core.exceptions import PermissionDenied
+from django.db import OperationalError
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from reservations import front_door, orders
+from reservations.hold_request import ORDER_SCOPE
+from reservations.models import Reservation, Status
+from reservations.operations import AlreadyPaid, PaymentInProgress
+from ticketing import order_care
+from ticketing.models import Order, Payment, Refund, Sale, User
+from ticketing.order_care import CannotPlaceAgain, NothingToCancel, NothingToTakeUp
+from ticketing.order_history import timeline
+from ticketing.order_pages import NAMES
+from ticketing.refunds import NothingToRefund
+
+LOOK = "reservations.view_reservation"
+RUN = "reservations.change_reservation"
+GIVE_BACK = "ticketing.add_refund"
+LONGEST_REASON = 120
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What somebody at the desk asks for."""
+
+    action: str
+    reason: str
+    confirmed: bool
+
+    @classmethod
+    def of(cls, request: HttpRequest) -> Self:
+        return cls(
+            action=request.POST.get("action", ""),
+            reason=request.POST.get("reason", "").replace("\0", "").strip()[:LONGEST_REASON],
+            confirmed=request.POST.get("confirmed") == "yes",
+        )
+
+
+class Refused(Exception):
+    """Nothing was changed; the sentence says why."""
+
+
+def order(request: HttpRequest, order_id: UUID | None) -> HttpResponse:
+    """Raises: PermissionDenied, Http404."""
+    if not request.user.has_perm(LOOK):
+        raise PermissionDenied
+    rows = Order.objects.select_related("session__show", "ticket_type").filter(scope=ORDER_SCOPE)
+    found = rows.filter(pk=order_id).first() if order_id else None
+    if found is None:
+        raise Http404
+    return act(request, found, Wish.of(request)) if request.method == "POST" else shown(request, found)
+
+
+# --- Looking
+
+
+def shown(request: HttpRequest, order: Order) -> HttpResponse:
+    payments = list(Payment.objects.filter(reservation=order).order_by("id"))
+    sale = Sale.objects.filter(pk=order.sale_id).first() if order.sale_id else None
+    refunds = list(Refund.objects.filter(sale=sale).order_by("id")) if sale else []
+    last = payments[-1] if payments else None
+    may_run = request.user.has_perm(RUN)
+    return render(
+        request,
+        "ticketing/desk/order.html",
+        {
+            **framed(request, order),
+            "order": order,
+            "standing": orders.standing(order.status),
+            "state": NAMES[orders.standing(order.status)],
+            "said": orders.said_of(order.status, order.reason),
+            "moments": timeline(order, payments, refunds),
+            "payments": payments if request.user.has_perm("ticketing.view_payment") else [],
+            "sale": sale,
+            "refunds": refunds,
+            "can_take_up": may_run and order_care.is_left_open(order, last),
+            "can_place_again": may_run and not order_care.obstacle_to_placing_again(order, last),
+            "can_cancel": is_allowed_to_cancel(request, order) and is_cancellable(order, sale),
+        },
+    )
+
+
+def framed(request: HttpRequest, order: Order) -> dict[str, Any]:
+    """What the admin's own frame around the page of an order needs."""
+    return {
+        **admin.site.each_context(request),
+        "title": _("Order"),
+        "subtitle": str(order.pk),
+        "opts": Order._meta,
+        "original": order,
+    }
+
+
+def is_cancellable(order: Order, sale: Sale | None) -> bool:
+    return order.status == Status.HELD or (sale is not None and sale.refunded < sale.total)
+
+
+def is_allowed_to_cancel(request: HttpRequest, order: Order) -> bool:
+    """Whoever runs reservations; where money goes back, also whoever gives it back."""
+    needed = {RUN} | ({GIVE_BACK} if order.status == Status.CONFIRMED else set())
+    return request.user.has_perms(needed)
+
+
+# --- Doing
+
+
+def act(request: HttpRequest, order: Order, wish: Wish) -> HttpResponse:
+    user = cast(User, request.user)
+    if not user.has_perm(RUN) or (wish.action == "cancel" and not is_allowed_to_cancel(request, order)):
+        raise PermissionDenied
+    if wish.action not in ACTIONS:
+        return refused(request, order, _("That is nothing the box office can do."))
+    try:
+        if wish.action == "cancel" and not wish.confirmed:
+            return confirmation(request, order)
+        done, leads_to = ACTIONS[wish.action](order, wish, user)
+    except Refused as refusal:
+        return refused(request, order, str(refusal))
+    except tuple(REFUSALS) as error:
+        return refused(request, order, str(REFUSALS[type(error)]))
+    note = f"{wish.action}: {wish.reason}" if wish.reason else f"{wish.action} {leads_to or ''}".strip()
+    LogEntry.objects.log_actions(user.pk, [order], CHANGE, note, single_object=True)
+    messages.success(request, done)
+    return redirect(page_of(leads_to or order.pk))
+
+
+def refused(request: HttpRequest, order: Order, text: str) -> HttpResponse:
+    messages.error(request, text)
+    return redirect(page_of(order.pk))
+
+
+def page_of(order_id: UUID) -> str:
+    return reverse("admin:ticketing_order_change", args=[order_id])
+
+
+Done = tuple[str, UUID | None]  # what is said, and the order whose page to look at then, if it is another
+
+
+def retry(order: Order, _wish: Wish, _user: User) -> Done:
+    order_care.take_up(order_id=order.pk)
+    return _("It is taken up now; what comes of it shows here."), None
+
+
+def again(order: Order, _wish: Wish, _user: User) -> Done:
+    new = order_care.place_again(order_id=order.pk)
+    return _("Placed again for the same buyer: this is the new order."), new if _is_settled(new) else None
+
+
+def _is_settled(order_id: UUID) -> bool:
+    return Reservation.objects.filter(pk=order_id).exists()
+
+
+def cancel(order: Order, wish: Wish, user: User) -> Done:
+    if not wish.reason:
+        raise Refused(_("Say why: it is kept with the order."))
+    order_care.cancel(order_id=order.pk, reason=wish.reason, by=user.pk)
+    if order.status == Status.CONFIRMED:
+        return _("The tickets are void, and the money is on its way back."), None
+    return _("The order is cancelled; its places are free."), None
+
+
+ACTIONS: dict[str, Callable[[Order, Wish, User], Done]] = {"retry": retry, "again": again, "cancel": cancel}
+
+
+def confirmation(request: HttpRequest, order: Order) -> HttpResponse:
+    sale = Sale.objects.filter(pk=order.sale_id).first() if order.sale_id else None
+    if not is_cancellable(order, sale):
+        raise Refused(str(REFUSALS[PaymentInProgress if order.status == Status.PAYING else NothingToCancel]))
+    left = sale.total - sale.refunded if sale else 0
+    context = {"order": order, "sale": sale, "left": left, "longest": LONGEST_REASON}
+    return render(request, "ticketing/desk/order_cancel.html", {**framed(request, order), **context})
+
+
+REFUSALS: dict[type[Exception], Any] = {
+    NothingToTakeUp: gettext_lazy("Nothing is left to do for this order."),
+    CannotPlaceAgain: gettext_lazy("This order can't be placed again: its buyer must order anew."),
+    NothingToCancel: gettext_lazy("This order has ended already; nothing is left to cancel."),
+    NothingToRefund: gettext_lazy("All of it was given back already."),
+    PaymentInProgress: gettext_lazy("Its payment is under way just now. Try again in a moment."),
+    AlreadyPaid: gettext_lazy("It was paid for in this instant. Look at it again before you cancel it."),
+    front_door.SoldOut: gettext_lazy("Not that many places are left."),
+    front_door.SeatsUnavailable: gettext_lazy("The seats are taken by somebody else."),
+    front_door.LimitReached: gettext_lazy("With what the buyer has it would be more than one buyer may have."),
+    front_door.SaleClosed: gettext_lazy("This session is no longer on sale."),
+    front_door.SaleNotOpen: gettext_lazy("The sale has not begun yet."),
+    Reservation.DoesNotExist: gettext_lazy("There is no such reservation."),
+    OperationalError: gettext_lazy("The box office is busy; try again."),
+}

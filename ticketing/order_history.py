@@ -1,0 +1,95 @@
+"""What happened to an order, one after the other: from its rows, the event log and what the box office noted."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.admin.models import LogEntry
+from django.contrib.contenttypes.models import ContentType
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from realtime.models import Event
+from reservations.models import Reservation
+from sessions_app.templatetags.frontrow import money
+from ticketing.models import Order, Payment, Refund
+
+SLACK = dt.timedelta(minutes=1)  # clocks of several machines wrote these times
+LONGEST = 200  # lines
+NAMES = {
+    "reservation.held": _("Places held"),
+    "reservation.rejected": _("Refused"),
+    "reservation.expired": _("Time to pay ran out"),
+    "reservation.cancelled": _("Ended, places given back"),
+    "reservation.extended": _("More time"),
+    "reservation.priced": _("Priced anew"),
+    "reservation.moved": _("Moved to other seats"),
+    "reservation.confirmed": _("Sold, tickets made"),
+    "payment.captured": _("Money taken"),
+    "payment.declined": _("Payment declined"),
+    "payment.lost": _("Money came too late, on its way back"),
+    "payment.late": _("Money came late and bought the places"),
+    "payment.returned": _("Money given back"),
+    "sale.refunded": _("Refund promised"),
+    "refund.paid_back": _("Refund paid back"),
+    "refund.refused": _("Refund refused by the gateway"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    at: dt.datetime
+    what: str
+    note: str = ""
+    rank: int = 1  # of what happened at the same instant
+
+
+def timeline(order: Reservation, payments: list[Payment], refunds: list[Refund]) -> list[Moment]:
+    """In order of time; what can't be told apart by it, as it happened."""
+    moments = [
+        Moment(at=order.accepted_at, what=str(_("Accepted, in line")), rank=0),
+        *(_started(payment) for payment in payments),
+        *_from_the_log(order, payments, refunds),
+        *_by_the_box_office(order),
+    ]
+    return sorted(moments, key=lambda moment: (moment.at, moment.rank))
+
+
+def _started(payment: Payment) -> Moment:
+    note = f"{payment.method}, {money(payment.amount, payment.currency)}"
+    return Moment(at=payment.started_at, what=str(_("Payment started")), note=note)
+
+
+def _from_the_log(order: Reservation, payments: list[Payment], refunds: list[Refund]) -> Iterator[Moment]:
+    """By the index of a session's history: the log is read from the order's beginning until its last known change."""
+    last = max([order.changed_at, *(row.changed_at for row in payments), *(row.changed_at for row in refunds)])
+    about = Q(facts__reservation=str(order.pk))
+    for name, rows in (("payment", payments), ("refund", refunds)):
+        if rows:
+            about |= Q(**{f"facts__{name}__in": [str(row.pk) for row in rows]})
+    found = Event.objects.filter(
+        about,
+        session=order.session_id,
+        occurred_at__gte=order.accepted_at - SLACK,
+        occurred_at__lte=last + SLACK,
+    )
+    for event in found.order_by("occurred_at", "id")[:LONGEST]:
+        yield Moment(at=event.occurred_at, what=str(NAMES.get(event.name, event.name)), note=_note(event.facts))
+
+
+def _note(facts: dict[str, Any]) -> str:
+    said = [str(facts["reason"])] if facts.get("reason") else []
+    if facts.get("amount") is not None and facts.get("currency"):
+        said.append(money(facts["amount"], facts["currency"]))
+    return ", ".join(said)
+
+
+def _by_the_box_office(order: Reservation) -> Iterator[Moment]:
+    kind = ContentType.objects.get_for_model(Order, for_concrete_model=False)
+    noted = LogEntry.objects.filter(content_type=kind, object_id=str(order.pk)).select_related("user")
+    for entry in noted.order_by("action_time")[:LONGEST]:
+        what = _("Box office (%(who)s)") % {"who": entry.user.get_username()}
+        yield Moment(at=entry.action_time, what=what, note=entry.get_change_message(), rank=2)
