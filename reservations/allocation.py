@@ -29,13 +29,14 @@ from django.db.models import Q, QuerySet, Sum
 from realtime.clock import db_now
 from realtime.ids import uuid7
 from realtime.rows import new_row
-from reservations import pace, pricing, statements, turns
+from reservations import pace, pricing, standby, statements, turns
 from reservations.announcements import Announcements
 from reservations.best_available import FreeSeats
 from reservations.hall_plan import HallPlan, SeatOnPlan
 from reservations.hold_request import HOLD_SCOPE, HoldRequest, Means
 from reservations.models import LIVE, InboxRequest, Reservation, Status, Voucher
 from reservations.queries import reservation_body
+from reservations.standby import Wanted
 from reservations.statements import Past, Place, lock_places
 from reservations.stock import Stock
 from reservations.terms import REFUSALS, Terms, Uses, concessions_of
@@ -142,12 +143,14 @@ class _Batch:
     news: Announcements
     seats: dict[uuid.UUID, dict[str, Place]]
     stock: Stock
+    stood_by_for: Wanted
     has: Counter[tuple[uuid.UUID, uuid.UUID]]
     cancelled: set[uuid.UUID]
     keys: dict[tuple[uuid.UUID, str, str], uuid.UUID]
     terms: Terms
     decided: list[Reservation] = dataclasses.field(default_factory=list)
     taken: list[Place] = dataclasses.field(default_factory=list)
+    standing_by: list[tuple[HoldRequest, Reservation]] = dataclasses.field(default_factory=list)
     ends: list[dt.datetime] = dataclasses.field(default_factory=list)  # of the taken seats, in their order
     free: dict[uuid.UUID, FreeSeats] = dataclasses.field(default_factory=dict)  # where the best were asked for
 
@@ -208,11 +211,13 @@ def _open(
     for session in sorted(past.ran_out):
         asked = [request for request in requests if request.session == session]
         _expire_in_the_way(sessions[session], asked, seats.get(session, {}), past.overdue.get(session, set()), news)
+    stock = lock_stock(sessions)
     return _Batch(
         sessions=sessions,
         news=news,
         seats=seats,
-        stock=lock_stock(sessions),
+        stock=stock,
+        stood_by_for=Wanted.of(standby.waited_for(sessions) if stock.draws else (), stock.draws),
         terms=Terms.of(requests, vouchers=lock_vouchers({request.voucher for request in requests if request.voucher})),
         has=past.has,
         cancelled=past.cancelled,
@@ -270,7 +275,10 @@ def _decide(request: HoldRequest, batch: _Batch) -> None:
         batch.keys[request.buyer, request.scope, request.key] = request.id
     batch.decided.append(reservation)
     batch.news.reservation(reservation, f"reservation.{reservation.status}")
-    _reply(request, reservation, batch.news)
+    if reservation.status == Status.QUEUED:
+        batch.standing_by.append((request, reservation))
+    else:
+        _reply(request, reservation, batch.news)
 
 
 def _reply(request: HoldRequest, reservation: Reservation, news: Announcements) -> None:
@@ -368,20 +376,27 @@ def _take(request: HoldRequest, reservation: Reservation, batch: _Batch) -> dict
     else:
         refusal = _take_stock(request, reservation, batch)
     if not refusal:
-        reservation.status = Status.HELD
-        reservation.held_at = batch.news.now
         if request.names_terms:
             batch.terms.put_on(reservation, request)
         elif pricing.has_charges(session):
             reservation.lines = pricing.priced(reservation.lines, session=session)
-        reservation.total = pricing.total_of(reservation.lines)
-        if request.is_order and not reservation.total and not reservation.payment:
-            reservation.payment = FREE.to_json()
-        # Nobody hurries over an order that carries its payment: it may stand in line once more, for the gateway.
-        seconds = session.max_hold_seconds if reservation.payment else session.hold_seconds
-        reservation.expires_at = batch.news.now + dt.timedelta(seconds=seconds)
-        batch.ends.extend([reservation.expires_at] * (len(batch.taken) - len(batch.ends)))
+        until = _begin_hold(reservation, batch.news.now)
+        batch.ends.extend([until] * (len(batch.taken) - len(batch.ends)))
     return refusal
+
+
+def _begin_hold(reservation: Reservation, now: dt.datetime) -> dt.datetime:
+    """Its places are its own, and their prices stand in its lines; until when."""
+    session = reservation.session
+    reservation.status = Status.HELD
+    reservation.held_at = now
+    reservation.total = pricing.total_of(reservation.lines)
+    if reservation.is_order and not reservation.total and not reservation.payment:
+        reservation.payment = FREE.to_json()
+    # Nobody hurries over an order that carries its payment: it may stand in line once more, for the gateway.
+    seconds = session.max_hold_seconds if reservation.payment else session.hold_seconds
+    reservation.expires_at = now + dt.timedelta(seconds=seconds)
+    return reservation.expires_at
 
 
 def _take_seats(
@@ -436,8 +451,13 @@ def _hall_plan(session: uuid.UUID, plan_version: int) -> HallPlan:
 
 def _take_stock(request: HoldRequest, reservation: Reservation, batch: _Batch) -> dict[str, Any]:
     kind = batch.stock.of(request.ticket_type)
-    if kind is None or not batch.stock.take(kind, request.quantity):
+    if kind is None:
         return _rejected("sold_out")
+    if batch.stood_by_for.has(kind.pk) or not batch.stock.take(kind, request.quantity):
+        if not standby.may_stand_by(request, reservation.session, kind):
+            return _rejected("sold_out")
+        batch.stood_by_for.add(kind.pk)
+        return {"status": Status.QUEUED}
     reservation.lines = [_line(kind, reservation.session, None) for _place in range(request.quantity)]
     return {}
 
@@ -455,6 +475,8 @@ def _line(kind: TicketType, session: Session, seat: str | None) -> dict[str, Any
 def _write(batch: _Batch, requests: Sequence[HoldRequest]) -> None:
     statements.write(batch.decided, batch.taken, batch.ends, requests)
     batch.stock.write(batch.news)
+    for request, reservation in batch.standing_by:  # their places are known now
+        _reply(request, reservation, batch.news)
     by_session: dict[uuid.UUID, dict[str, SeatStatus]] = defaultdict(dict)
     for seat in batch.taken:
         by_session[seat.session_id][seat.label] = SeatStatus.HELD
@@ -538,7 +560,33 @@ def _add_to_stock(session: Session, places: Mapping[uuid.UUID, int], news: Annou
     stock = lock_stock([session.pk])
     for kind, number in places.items():
         stock.give_back(kind, number)
+    standby.serve(session, stock, news, _hold_for)
     stock.write(news)
+
+
+def _hold_for(order: Reservation, kind: TicketType, now: dt.datetime) -> None:
+    """It stood by, and its places are taken."""
+    order.lines = [_line(kind, order.session, None) for _place in range(order.quantity)]
+    if pricing.has_charges(order.session):
+        order.lines = pricing.priced(order.lines, session=order.session)
+    _begin_hold(order, now)
+
+
+def leave_standby(locked: Locked) -> None:
+    """It waits no longer; whoever stood behind it may get what it was too large for."""
+    standby.end([locked.reservation], locked.session, locked.news, status=Status.CANCELLED, reason="released")
+    stock = lock_stock([locked.session.pk])
+    standby.serve(locked.session, stock, locked.news, _hold_for)
+    stock.write(locked.news)
+
+
+def serve_standby(session: Session, news: Announcements) -> int:
+    """End those whose sale is over, a chunk of them, and pass on what is free; how many were ended. The session is locked."""
+    ended = standby.end_some(session, news)
+    stock = lock_stock([session.pk])
+    standby.serve(session, stock, news, _hold_for)
+    stock.write(news)
+    return ended
 
 
 def prolong(locked: Locked, *, until: dt.datetime) -> None:
@@ -674,6 +722,8 @@ def _take_stock_again(before: Reservation, news: Announcements) -> bool:
         owned = _live_of(before, news).filter(ticket_type=kind, seats=[])
         if _places_of(owned) + before.quantity > kind.max_per_buyer:
             return False
+    if Wanted.of(standby.waited_for([before.session_id]), stock.draws).has(kind.pk):
+        return False  # what is free is for those who stand by
     if not stock.take(kind, before.quantity):
         return False
     stock.write(news)

@@ -158,6 +158,8 @@ class Announcements:
             execute(COUNT, as_json(counted))
         self._look_up_draws()
         events.record_many(self._events)
+        for reservation in self._reservations:
+            _ = reservation.place_on_standby  # of this moment, and told without another look
 
     def _look_up_draws(self) -> None:
         types = {row.ticket_type_id for row in self._reservations if row.has_stock}

@@ -93,6 +93,9 @@ class DoorView(BusyAPIView):
 
     def settled(self, outcome: Body) -> HttpResponse:
         """201 for the winner; the loser's reason is raised, as if the door had known it."""
+        if outcome["standby"] is not None:
+            headers = {"Location": location(self.request.path, outcome["id"]), "Retry-After": POLL_SECONDS}
+            return written(self.told(outcome), status=202, headers=headers)
         if outcome["status"] in LIVE:
             headers = {"Location": location(self.request.path, outcome["id"])}
             return written(self.told(outcome), status=201, headers=headers)

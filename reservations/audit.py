@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from realtime.audit import Check
-from reservations import dead_letters
+from reservations import dead_letters, standby
 from reservations.hold_request import EPOCH_BITS
 
 GRACE = "interval '10 seconds'"  # a sweep runs each second; ten is a broken one
@@ -260,6 +260,15 @@ CHECKS = [
                 AND (late.settled_at < early.settled_at OR (late.settled_at = early.settled_at AND late.won AND NOT early.won))
             WHERE early.furthest > early.arrival AND {NAMED_ITS_SEATS.format(row="early")} AND {NAMED_ITS_SEATS.format(row="late")}
         """,  # noqa: S608 our own constants; an epoch is the arrival's upper bits, and across epochs nothing is promised
+    ),
+    Check(
+        name="standing_by_in_vain",
+        says="an order stands by though its sale is over, or though what is free would do: are beat and `relay` running?",
+        sql=f"""
+            SELECT next.id AS reservation, next.session_id AS session, next.quantity, is_over FROM ({standby.NEXT}) AS next
+            JOIN reservations_reservation AS order_ ON order_.id = next.id
+            WHERE (is_over OR fits) AND order_.changed_at < clock_timestamp() - {GRACE}
+        """,  # noqa: S608 our own constants
     ),
     Check(
         name="dead_letters_waiting",

@@ -268,6 +268,12 @@ def _through_the_door(request: HoldRequest, facts: SaleFacts, *, wait: float) ->
     return door().submit(request, facts, wait=wait)
 
 
+def _waits_however_few(request: HoldRequest, facts: SaleFacts, stock: StockFacts) -> bool:
+    """Who isn't turned away by what is left: who may have the turn before those in line (lanes), and who may stand by."""
+    pays = request.payment is not None or stock.is_free
+    return bool(facts.lanes) or (facts.standby and request.is_order and pays)
+
+
 @dataclasses.dataclass(eq=False, slots=True)
 class Entry:
     """Somebody at the door; `wait`: how many seconds for the outcome."""
@@ -303,8 +309,7 @@ class FrontDoor:
             request=request,
             claim_ms=facts.hold_seconds * 1000,
             limits=limits,
-            # Where there are lanes somebody in a heavier one may come later and still have the turn: nobody is turned away for those in line.
-            counters=stock.counters if stock and not facts.lanes else (),
+            counters=stock.counters if stock and not _waits_however_few(request, facts, stock) else (),
             lease_ms=claims.LEASE_MS + int(wait * 1000),
         )
         entry = Entry(knock, wait)

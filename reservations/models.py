@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import F, Q, Value
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Coalesce, Now
+from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 from uuid6 import uuid7
 
@@ -219,6 +220,9 @@ class Reservation(models.Model):
             models.Index(
                 fields=["voucher", "buyer"], name="reservation_of_voucher", condition=Q(voucher__isnull=False)
             ),  # How often a voucher is used, by all and by one buyer.
+            models.Index(
+                fields=["ticket_type", "arrival"], name="reservation_standing_by", condition=Q(status="queued")
+            ),  # Who is next, and whether anybody is.
             models.Index(fields=["accepted_at"], name="reservation_keyed", condition=~Q(key="")),  # Clearing old keys.
             models.Index(fields=["session", "arrival"], name="reservation_arrivals"),  # The audit's order.
             models.Index(
@@ -242,6 +246,15 @@ class Reservation(models.Model):
     def waits_for_its_payment(self) -> bool:
         """Whether it is held and carries the payment that somebody must take now."""
         return self.status == Status.HELD and self.payment is not None
+
+    @cached_property
+    def place_on_standby(self) -> int | None:
+        """Its place among those who stand by for the same places, from 1; None of one that doesn't. See reservations/standby.py."""
+        if self.status != Status.QUEUED:
+            return None
+        same = Q(pk=self.ticket_type_id) | Q(pools__ticket_types=self.ticket_type_id)
+        rivals = Reservation.objects.filter(ticket_type__in=TicketType.objects.filter(same), seats=[])
+        return rivals.filter(status=Status.QUEUED, arrival__lt=self.arrival).count() + 1
 
     @property
     def has_stock(self) -> bool:

@@ -25,7 +25,7 @@ from psycopg.errors import UniqueViolation
 
 from realtime import events, wire
 from realtime.clock import db_now
-from reservations import allocation, claims, inbox, metrics, orders, pace, pricing, queries, statements
+from reservations import allocation, claims, inbox, metrics, orders, pace, pricing, queries, standby, statements
 from reservations.allocation import ByWayOfTheInbox
 from reservations.announcements import Announcements, tell
 from reservations.claims import NoClaims, Standing
@@ -373,7 +373,7 @@ def _forget(request: HoldRequest, reason: str) -> None:
 
 @transaction.atomic(durable=True)
 def release(*, reservation_id: uuid.UUID, buyer: uuid.UUID | None, reason: str = "released") -> None:
-    """Give it up: its seats are free at once; one that stands in line still is settled as cancelled. Again is harmless.
+    """Give it up: its seats are free at once; one that stands in line still, or by, ends as cancelled. Again is harmless.
 
     `reason`: why one that is held ends.
     Raises: PaymentInProgress, AlreadyPaid, Reservation.DoesNotExist, queries.NotYetKnown.
@@ -386,6 +386,9 @@ def release(*, reservation_id: uuid.UUID, buyer: uuid.UUID | None, reason: str =
             raise PaymentInProgress
         case Status.CONFIRMED:
             raise AlreadyPaid(locked.reservation.sale_id)
+        case Status.QUEUED:
+            allocation.leave_standby(locked)
+            announce(locked.news)
         case Status.HELD:
             over = locked.reservation.is_over_at(locked.now)
             allocation.free(
@@ -571,6 +574,24 @@ def _sweep(session: uuid.UUID, *, limit: int) -> int:
             ended += some
     finally:
         connection.close()  # this thread's own
+    return ended
+
+
+def look_after_standby() -> int:
+    """End orders that stand by when their sale is over, and pass on what is free by other ways than somebody's giving it back."""
+    ended = 0
+    for session in standby.sessions_to_look_after():
+        while some := _with_retries(partial(_serve_standby, session)):
+            ended += some
+    return ended
+
+
+@transaction.atomic(durable=True)
+def _serve_standby(session_id: uuid.UUID) -> int:
+    session = allocation.lock_sessions([session_id])[session_id]
+    news = Announcements(now=db_now())
+    ended = allocation.serve_standby(session, news)
+    announce(news)
     return ended
 
 

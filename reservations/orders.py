@@ -30,6 +30,7 @@ MESSAGES = {
     Status.PAYING: _("Your places are held, and being paid for."),
     Status.CONFIRMED: _("Your order is complete: the tickets are yours."),
 }
+STANDS_BY = _("You are on the standby line, number %(number)d.")
 FAILURES = {
     "sold_out": _("Sold out: not that many places were left."),
     "seats_unavailable": _("Somebody was faster: some of the seats are taken."),
@@ -64,8 +65,10 @@ def standing(status: str) -> str:
     return STANDINGS.get(Status(status), FAILED)
 
 
-def said_of(status: str, reason: str | None) -> str:
-    """A sentence for the buyer, in the language of whoever asks."""
+def said_of(status: str, reason: str | None, *, standby: int | None = None) -> str:
+    """A sentence for the buyer, in the language of whoever asks. `standby`: its place among those who stand by."""
+    if standby is not None:
+        return str(STANDS_BY) % {"number": standby}
     if standing(status) == FAILED:
         return str(FAILURES.get(reason or "", FAILED_OTHERWISE))
     return str(MESSAGES[Status(status)])
@@ -84,6 +87,7 @@ def body(reservation: dict[str, Any]) -> dict[str, Any]:
         "total",
         "voucher",
         "lane",
+        "standby",
         "expires_at",
         "conflicts",
         "sale",
@@ -91,7 +95,7 @@ def body(reservation: dict[str, Any]) -> dict[str, Any]:
     return {
         "id": reservation["id"],
         "status": standing(status),
-        "message": said_of(status, reason),
+        "message": said_of(status, reason, standby=reservation["standby"]),
         "reason": reason,
         "place_in_line": None,
         **{name: reservation[name] for name in kept},
@@ -101,7 +105,9 @@ def body(reservation: dict[str, Any]) -> dict[str, Any]:
 def message(reservation: Reservation) -> dict[str, Any]:
     """For the buyer's sockets. Its `session` is loaded."""
     language = (reservation.payment or {}).get("language") or settings.LANGUAGE_CODE
-    told = _update(reservation.pk, reservation.status, reservation.reason, language)
+    told = _update(
+        reservation.pk, reservation.status, reservation.reason, language, standby=reservation.place_on_standby
+    )
     if reservation.total or standing(reservation.status) != FAILED:
         told["total"] = {"amount": reservation.total, "currency": reservation.currency}
     return told
@@ -119,9 +125,9 @@ def _language_of(request: HoldRequest) -> str:
     return request.payment.language if request.payment else settings.LANGUAGE_CODE
 
 
-def _update(order: uuid.UUID, status: str, reason: str, language: str) -> dict[str, Any]:
+def _update(order: uuid.UUID, status: str, reason: str, language: str, *, standby: int | None = None) -> dict[str, Any]:
     with translation.override(language):
-        said = said_of(status, reason)
+        said = said_of(status, reason, standby=standby)
     return {"type": "order:update", "id": str(order), "status": standing(status), "message": said}
 
 

@@ -43,6 +43,7 @@ def reservation_body(reservation: Reservation) -> dict[str, Any]:
         "total": {"amount": reservation.total, "currency": reservation.currency} if reservation.lines else None,
         "voucher": reservation.voucher.code if reservation.voucher_id and reservation.voucher else None,
         "lane": reservation.lane or None,
+        "standby": reservation.place_on_standby,
         "expires_at": _end_of_hold(reservation),
         "extensions_left": max(0, MAX_EXTENSIONS - reservation.extensions),
         "reason": reservation.reason or None,
@@ -67,6 +68,7 @@ def queued_body(request: HoldRequest) -> dict[str, Any]:
         "total": None,
         "voucher": request.voucher or None,
         "lane": request.lane or None,
+        "standby": None,
         "expires_at": None,
         "extensions_left": MAX_EXTENSIONS,
         "reason": None,
@@ -198,6 +200,7 @@ def _ended_just_now(buyer: uuid.UUID) -> QuerySet[Reservation]:
 def personal_message(reservation: Reservation) -> dict[str, Any]:
     optional = {
         "expires_at": _end_of_hold(reservation),
+        "standby": reservation.place_on_standby,
         "reason": reservation.reason,
         "conflicts": reservation.conflicts,
         "sale": str(reservation.sale_id) if reservation.sale_id else None,

@@ -65,6 +65,7 @@ class SaleFacts:
     currency: str
     concessions: tuple[Concession, ...]
     lanes: tuple[tuple[str, str], ...]
+    standby: bool
     ahead: float
     read_at: float
 
@@ -156,6 +157,7 @@ def _read(session: uuid.UUID, known: SaleFacts | None) -> SaleFacts | None:
         stock=_stock(session, [kind for kind in types if kind.capacity is not None]),
         currency=row.currency,
         concessions=tuple(Concession.objects.filter(session_id=session)),
+        standby=row.standby,
         lanes=tuple(Lane.objects.filter(session_id=session).values_list("code", "name")),
         ahead=ahead,
         read_at=time.monotonic(),

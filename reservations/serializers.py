@@ -245,6 +245,9 @@ class ReservationOut(serializers.Serializer[Any]):
     lines = Line(many=True)
     total = Money(allow_null=True)
     voucher = serializers.CharField(allow_null=True, help_text="The code it carries.")
+    standby = serializers.IntegerField(
+        allow_null=True, help_text="Its place among those who stand by for places that come back; null: it doesn't."
+    )
     lane = serializers.CharField(allow_null=True, help_text="The lane that it stood in; null: everybody's.")
     expires_at = serializers.DateTimeField(allow_null=True)
     extensions_left = serializers.IntegerField()
@@ -269,6 +272,7 @@ QUEUED = OpenApiExample(
         "total": None,
         "voucher": None,
         "lane": None,
+        "standby": None,
         "expires_at": None,
         "extensions_left": 2,
         "reason": None,

@@ -79,3 +79,4 @@ def forget_keys(**_newer: Any) -> None:
 @shared_task(acks_late=True, ignore_result=True)
 def expire_holds(*, limit: int = 50_000, **_newer: Any) -> None:
     operations.expire_holds(limit=limit)
+    operations.look_after_standby()

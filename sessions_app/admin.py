@@ -238,7 +238,10 @@ class SessionAdmin(Undeletable, ModelAdmin):
         ),
         (
             _("The line"),
-            {"fields": ["settle_rate"], "description": _("Holds from the next request on, also while it sells.")},
+            {
+                "fields": ["settle_rate", "standby"],
+                "description": _("Holds from the next request on, also while it sells."),
+            },
         ),
         (_("Fees and tax"), {"fields": [("booking_fee", "booking_fee_basis_points", "tax_basis_points")]}),
         (_("Behind the scenes"), {"fields": [("map_version", "created_at")], "classes": ["collapse"]}),

@@ -185,6 +185,14 @@ class Session(models.Model):
     settle_full_at = models.DateTimeField(
         _("settled in advance until"), null=True, editable=False
     )  # see reservations/pace.py
+    standby = models.BooleanField(
+        _("standby line"),
+        default=False,
+        db_default=False,
+        help_text=_(
+            "Orders for places without a number wait, with their payment, where none are left, and get what comes back, first come, first served."
+        ),
+    )
     lanes_ahead = models.TextField(
         _("lanes ahead of their share"), default="", db_default="", editable=False
     )  # see reservations/turns.py

@@ -74,7 +74,10 @@ def _day(text: str) -> dt.date | None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Shelf:
-    """Places without a number, as they are offered: `most` is what one may take now, `limit` what an order may have at all."""
+    """Places without a number, as they are offered: `most` is what one may ask for now, `limit` what an order may have at all.
+
+    `standby`: an order for more than is left waits.
+    """
 
     pk: UUID
     name: str
@@ -84,6 +87,7 @@ class Shelf:
     opens_at: dt.datetime | None
     ended_at: dt.datetime | None
     closes_at: dt.datetime | None
+    standby: bool
 
     @classmethod
     def of(cls, kind: Any, session: Session, *, now: dt.datetime) -> Self:
@@ -99,11 +103,14 @@ class Shelf:
             opens_at=opens if opens and opens > now else None,
             ended_at=closes if closes and closes <= now else None,
             closes_at=closes if closes and closes > now else None,
+            standby=session.standby,
         )
 
     @property
     def most(self) -> int:
-        return 0 if self.opens_at or self.ended_at else min(self.left, self.limit)
+        if self.opens_at or self.ended_at:
+            return 0
+        return self.limit if self.standby else min(self.left, self.limit)
 
 
 @require_safe

@@ -190,6 +190,9 @@ class OrderOut(serializers.Serializer[Any]):
     lines = Line(many=True)
     total = Money(allow_null=True)
     voucher = serializers.CharField(allow_null=True, help_text="The code it carries.")
+    standby = serializers.IntegerField(
+        allow_null=True, help_text="Its place among those who stand by for places that come back; null: it doesn't."
+    )
     lane = serializers.CharField(allow_null=True, help_text="The lane that it stood in; null: everybody's.")
     expires_at = serializers.DateTimeField(allow_null=True)
     conflicts = Conflict(many=True)
@@ -211,6 +214,7 @@ IN_LINE: dict[str, Any] = {
     "total": None,
     "voucher": None,
     "lane": None,
+    "standby": None,
     "expires_at": None,
     "conflicts": [],
     "sale": None,

@@ -153,6 +153,8 @@ def place_of(order: dict[str, Any]) -> int | None:
     """Of an order that waits, where in line it stands, if that can be told."""
     if order["status"] != "PENDING":
         return None
+    if order["standby"] is not None:
+        return int(order["standby"])
     return place_in_line(session=uuid.UUID(order["session"]), arrival=order["arrival"])
 
 

@@ -48,6 +48,9 @@ BREAKS = {
     "reservation_without_its_seats": "UPDATE reservations_reservation SET seats = '{C4}' WHERE seats = '{A1}'",
     "accepted_and_forgotten": "INSERT INTO reservations_inboxrequest (id, shard, arrival, buyer, request, attempts, error, accepted_at)"
     " VALUES (gen_random_uuid(), 0, 1, gen_random_uuid(), '{}', 5, 'poison', now())",
+    "standing_by_in_vain": "INSERT INTO reservations_reservation SELECT (jsonb_populate_record(row, jsonb_build_object("
+    "'id', gen_random_uuid(), 'status', 'queued', 'quantity', 1, 'sale_id', NULL, 'key', '', 'changed_at', now() - interval '1 hour'))).*"
+    " FROM reservations_reservation AS row WHERE ticket_type_id IS NOT NULL AND seats = '{}' LIMIT 1",
     "accepted_and_settled": "INSERT INTO reservations_inboxrequest (id, shard, arrival, buyer, request, attempts, error, accepted_at)"
     " SELECT id, 0, 1, buyer, '{}', 0, '', now() FROM reservations_reservation LIMIT 1",
     "outcome_not_told_once": "DELETE FROM realtime_event WHERE name = 'reservation.confirmed'",

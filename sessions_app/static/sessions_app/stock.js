@@ -33,6 +33,11 @@ export class StockPicker extends EventTarget {
     this.#watchTheClock();
   }
 
+  /** Whether an order for more than is left waits. */
+  get #standby() {
+    return "standby" in this.root.dataset;
+  }
+
   #rows() {
     return /** @type {HTMLElement[]} */ ([...this.root.querySelectorAll("[data-stock]")]);
   }
@@ -49,7 +54,8 @@ export class StockPicker extends EventTarget {
 
   /** @param {HTMLElement} row */
   #highest(row) {
-    return this.#sells(row) ? Math.max(0, Math.min(this.#limit(row), Number(row.dataset.available))) : 0;
+    const left = this.#standby ? Infinity : Number(row.dataset.available);
+    return this.#sells(row) ? Math.max(0, Math.min(this.#limit(row), left)) : 0;
   }
 
   /** @param {HTMLElement} row */
@@ -113,7 +119,7 @@ export class StockPicker extends EventTarget {
 
   /** More was chosen than is left. @param {HTMLElement} row @param {number} available */
   #shrink(row, available) {
-    if (this.#quantity(row) <= available) return;
+    if (this.#standby || this.#quantity(row) <= available) return;
     this.choice = available ? { type: row.dataset.stock ?? "", quantity: available } : null;
     this.dispatchEvent(new CustomEvent("choice"));
     const name = row.dataset.name ?? "";
@@ -122,7 +128,7 @@ export class StockPicker extends EventTarget {
 
   /** @param {number} available */
   #left(available) {
-    if (!available) return say("none-left");
+    if (!available) return say(this.#standby ? "none-left-standby" : "none-left");
     return count(available <= this.few ? "last" : "left", available);
   }
 

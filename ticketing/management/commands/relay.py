@@ -91,6 +91,7 @@ def drain_inboxes() -> bool:
 def expire_when_beat_is_silent() -> bool:
     if reservations.count_expired_holds(grace_seconds=BEAT_IS_SILENT):
         reservations.expire_holds()
+    reservations.look_after_standby()
     return False
 
 
