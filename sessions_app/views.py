@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.utils import timezone
+from django.utils import formats, timezone
 from django.utils.dateparse import parse_date
 from django.utils.translation import gettext
 from django.views.decorators.cache import cache_control
@@ -152,6 +152,7 @@ def session(request: Visitor, session_id: UUID) -> HttpResponse:
             "quantities": range(1, min(found.max_per_buyer, LONGEST_CHOICE) + 1),
             "kinds": sorted({seat["kind"] for seat in seat_map["seats"]} - {"standard"}),
             "concessions": concession_choices(found),
+            "fee": fee_in_words(found),
             "closed": found.is_closed_at(now),
             "opens_later": not found.sells_at(now),
             "data": {**session_data(found, types, version=seat_map["version"]), "lane_code": lane.code if lane else ""},
@@ -188,3 +189,13 @@ def _off(concession: Concession, currency: str) -> str:
     if concession.price is not None:
         return money(concession.price, currency)
     return gettext("%(percent)d%% off") % {"percent": concession.percent_off}
+
+
+def fee_in_words(found: Session) -> str:
+    """“R$1.50 + 7.5%”; empty without one."""
+    share = formats.number_format(found.booking_fee_basis_points / 100, use_l10n=True)
+    parts = [
+        money(found.booking_fee, found.currency) if found.booking_fee else "",
+        f"{share}%" if found.booking_fee_basis_points else "",
+    ]
+    return " + ".join(filter(None, parts))

@@ -67,13 +67,17 @@ class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
 
 class TicketInline(ReadOnly, TabularInline):
     model = Ticket
-    fields = ["seat", "ticket_type", "price_tag", "state", "used_at", "used_gate"]
+    fields = ["seat", "ticket_type", "concession", "price_tag", "of_it", "state", "used_at", "used_gate"]
     readonly_fields = fields
     extra = 0
 
     @display(description=_("price"))
     def price_tag(self, ticket: Ticket) -> str:
         return money(ticket.price, ticket.sale.currency)
+
+    @display(description=_("of which fee · tax"))
+    def of_it(self, ticket: Ticket) -> str:
+        return " · ".join(money(part, ticket.sale.currency) for part in (ticket.fee, ticket.tax))
 
     @display(description=_("status"))
     def state(self, ticket: Ticket) -> str:
@@ -144,7 +148,7 @@ class CheckInInline(ReadOnly, TabularInline):
 
 @admin.register(Ticket)
 class TicketAdmin(ReadOnly, ModelAdmin):
-    list_display = ["id", "session", "seat", "ticket_type", "state", "used_at", "used_gate"]
+    list_display = ["id", "session", "seat", "ticket_type", "concession", "state", "used_at", "used_gate"]
     inlines = [CheckInInline]
     list_filter = ["status", "session__starts_at", "session__hall"]
     search_fields = ["=code", "=id", "=sale__number", "seat__label", "session__show__title"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
 
 from sessions_app.models import SeatKind
-from sessions_app.operations import NewTicketType
+from sessions_app.operations import NewConcession, NewTicketType
 from sessions_app.plans import Block, Place, grid, joined
 
 PASSWORD = "frontrow-demo"  # noqa: S105 known to all, and refused in production
@@ -298,6 +298,13 @@ CINEMA = [
     ),
 ]
 PROFILES = {"demo": DEMO, "cinema": CINEMA, "arena": [*DEMO, ON_THE_RIVER]}
+
+
+CONCESSIONS = (
+    NewConcession(name="Meia-entrada", percent_off=50, note="documento de estudante ou de idoso"),
+    NewConcession(name="Infantil", percent_off=60, note="documento da criança"),
+)
+VOUCHER = "BEMVINDO"  # 10 % off, once a buyer
 
 
 def showings(rooms: Sequence[Room], *, now: dt.datetime, zone: ZoneInfo) -> Iterator[Showing]:

@@ -117,6 +117,18 @@ class TestReservation:
         assert client.post(f"/reservations/{hold(session, 'A1', buyer=ana).pk}/price", {}).status_code == 404
 
 
+class TestSession:
+    def test_says_what_comes_on_top_and_who_pays_less(
+        self, client: Client, session: Session, child: Concession
+    ) -> None:
+        Session.objects.update(booking_fee_basis_points=750)
+        StockFactory.create(session=session)
+        page = text(client.get(f"/sessions/{session.pk}"))
+        assert "A booking fee comes on top of each ticket: R$1.00 + 7.5%." in page
+        assert "Child (50% off)" in page
+        assert "With a concession or a voucher, hold the places first" in page
+
+
 class TestCounter:
     def test_names_them_too(self, client: Client, session: Session, child: Concession) -> None:
         user = UserFactory.create(is_staff=True)

@@ -6,11 +6,13 @@ import datetime as dt
 from typing import Any
 from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from reservations import sale_facts
+from reservations import front_door, replies, sale_facts
+from reservations.hold_request import ORDER_SCOPE, Ask
 from reservations.models import Reservation, Status
 from sessions_app.models import Session
 from tests.api import assert_problem, client_of, get, post
@@ -246,6 +248,32 @@ class TestOrders:
         assert (lost["status"], lost["reason"]) == ("FAILED", "voucher_used_up")
         assert "used up" in lost["message"]
         assert Payment.objects.count() == 1
+
+    def test_that_wait_hear_that_it_is_used_up(
+        self, ana: UUID, bruno: UUID, session: Session, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(replies, "a_worker_is_alive", lambda: True)
+        body = {"session": str(session.pk), "voucher": VoucherFactory.create(uses=1).code}
+        assert order(ana, {**body, "seats": ["A1"]}).status_code == 202
+        keys = {"idempotency_key": uuid4().hex, "prefer": "wait=5"}
+        late = post(client_of(bruno), "/orders", {**body, "seats": ["A2"]}, **keys)
+        assert at_fault(assert_problem(late, 409, "voucher_used_up")) == "voucher"
+
+    def test_without_terms_ask_postgresql_nothing_at_the_door(
+        self, ana: UUID, session: Session, django_assert_num_queries: Any
+    ) -> None:
+        ConcessionFactory.create(session=session)
+        ask = Ask(session=session.pk, seats=("A1",), scope=ORDER_SCOPE)
+        sale_facts.facts_of(session.pk)
+        with django_assert_num_queries(0):
+            front_door._judged_by_facts(ask, is_guest=False)  # noqa: SLF001 the door's own thread has a connection of its own
+        named = msgspec.structs.replace(ask, concessions=(("A1", "Child"),))
+        with django_assert_num_queries(0):
+            front_door._judged_by_facts(named, is_guest=False)  # noqa: SLF001
+        voucher = msgspec.structs.replace(ask, voucher=VoucherFactory.create().code)
+        front_door._judged_by_facts(voucher, is_guest=False)  # noqa: SLF001
+        with django_assert_num_queries(0):
+            front_door._judged_by_facts(voucher, is_guest=False)  # noqa: SLF001 known by now
 
     def test_learn_of_a_new_voucher_at_once(self, ana: UUID, session: Session) -> None:
         assert sale_facts.voucher_of("FRESH") is None

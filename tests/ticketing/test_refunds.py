@@ -19,12 +19,13 @@ from django.utils import timezone
 
 from realtime.models import Event
 from reservations import claims
+from reservations import operations as reserving
 from reservations.models import Reservation, Status
 from reservations.operations import PaymentInProgress
 from sessions_app.models import Seat, Session
 from tests.api import assert_problem, client_of, post
 from tests.conftest import Hold
-from tests.factories import StockFactory, UserFactory
+from tests.factories import ConcessionFactory, StockFactory, UserFactory
 from tests.ticketing.test_audit import audit
 from tests.ticketing.test_paying import pay
 from tests.ticketing.test_views import buyer_of
@@ -225,6 +226,22 @@ class TestPage:
         answer = client.post(reverse("sale-refund", args=[sale.pk]), {"ticket": [ticket_of(sale, "A1")]})
         assert answer.status_code == 404
 
+    def test_of_an_unnumbered_place_takes_back_what_that_one_was(
+        self, session: Session, hold: Hold, ana: uuid.UUID
+    ) -> None:
+        ConcessionFactory.create(session=session)
+        stock = StockFactory.create(session=session)
+        held = hold(session, buyer=ana, ticket_type=stock.pk, quantity=3)
+        reserving.price(reservation_id=held.pk, buyer=ana, concessions=[("Child", 1)])
+        held.refresh_from_db()
+        pay(held)
+        sold = Sale.objects.get()
+        child = sold.tickets.get(concession="Child")
+        assert back(sold, tickets=[child.pk]).amount == 4500
+        held.refresh_from_db()
+        assert [line["price"]["amount"] for line in held.lines] == [9000, 9000]
+        assert audit()["findings"] == []
+
 
 class TestDesk:
     def test_gives_back_sales_and_tickets(self, admin_client: Client, sale: Sale) -> None:
@@ -354,6 +371,10 @@ class TestLedger:
 
         with pytest.raises(IntegrityError, match="ledger_posting_balances"):
             post_one_half()
+
+    def test_ticket_covers_its_fee_and_tax(self, sale: Sale) -> None:
+        with pytest.raises(IntegrityError, match="ticket_price_covers_its_fee_and_tax"), transaction.atomic():
+            sale.tickets.update(fee=2400, tax=101)
 
     def test_entry_moves_something(self, sale: Sale) -> None:
         with pytest.raises(IntegrityError, match="ledger_entry_moves_something"), transaction.atomic():

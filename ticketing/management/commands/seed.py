@@ -13,6 +13,7 @@ from django.db import connection, transaction
 from tqdm import tqdm
 
 from realtime.clock import db_now
+from reservations.models import Voucher
 from sessions_app.models import Hall, Session, Show, Venue
 from sessions_app.operations import HallBusy, create_session, furnish
 from ticketing import demo
@@ -42,6 +43,7 @@ class Command(BaseCommand):
         if reset:
             self.reset(no_input=no_input)
         people = make_accounts()
+        Voucher.objects.get_or_create(code=demo.VOUCHER, defaults={"percent_off": 10, "uses_per_buyer": 1})
         made = self.make_sessions(demo.PROFILES[profile], quiet=options["verbosity"] == 0)
         if options["verbosity"]:
             self.stdout.write(f"{made} sessions and {people} accounts are new. Accounts, all with {demo.PASSWORD!r}: ")
@@ -126,6 +128,7 @@ def make_session(showing: demo.Showing, *, hall: Hall, show: Show) -> bool:
             starts_at=showing.starts_at,
             on_sale_at=showing.on_sale_at,
             ticket_types=showing.ticket_types,
+            concessions=demo.CONCESSIONS,
         )
     except HallBusy:
         return False
@@ -135,7 +138,8 @@ def make_session(showing: demo.Showing, *, hall: Hall, show: Show) -> bool:
 @transaction.atomic
 def delete_everything() -> None:
     """All but people. TRUNCATE, because the event log refuses to be deleted row by row; the ledger refuses that too."""
-    models = [model for app in OURS for model in apps.get_app_config(app).get_models() if model is not User]
+    everything = [model for app in OURS for model in apps.get_app_config(app).get_models(include_auto_created=True)]
+    models = [model for model in everything if User not in {model, model._meta.auto_created}]
     tables = ", ".join(connection.ops.quote_name(model._meta.db_table) for model in models)
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE ticketing_ledgerentry DISABLE TRIGGER ledger_is_never_emptied")
