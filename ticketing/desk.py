@@ -284,7 +284,7 @@ def _conflicts(error: CannotMove) -> str:
 REFUSALS: dict[type[Exception], Callable[[Any], str]] = {
     CannotMove: _conflicts,
     AlreadyPaid: lambda _error: _(
-        "It is paid for, so it stays: refunds are not built yet. You can move its buyer to other seats."
+        "It is paid for, so it stays. Give its money back under Sales, or move its buyer to other seats."
     ),
     PaymentInProgress: lambda _error: _("Its buyer is paying just now. Try again in a moment."),
     ReservationExpired: lambda _error: _("That hold has run out."),

@@ -25,6 +25,7 @@ import dataclasses
 import datetime as dt
 import functools
 import os
+import threading
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -60,6 +61,7 @@ log = structlog.get_logger(__name__)
 
 PIN = dt.timedelta(minutes=10)  # how long a payment may keep seats beyond their hold; the sweep settles it long before
 SWEEP_AFTER = dt.timedelta(seconds=15)  # longer than the gateway's deadlines: nobody works on it any more
+SWEPT_AT_ONCE = 4  # fewer than the silences that open a gateway's breaker: each may be asked about after it
 SILENT = "gateway_silent"  # given up without the gateway's word
 ASKED_AGAIN_AFTER = dt.timedelta(minutes=1)
 ASKED_AGAIN_FOR = dt.timedelta(days=1)  # after that its webhook must do
@@ -69,6 +71,7 @@ UNREACHABLE = (GatewayTimeout, GatewayUnavailable, BreakerOpen)
 payments = Counter("frontrow_payments_total", "Payment attempts that ended, by outcome.", ["outcome"])
 
 Answer = TypeVar("Answer")
+_sweeping = threading.Lock()
 
 WRITE = """
 UPDATE ticketing_payment AS row
@@ -654,10 +657,13 @@ def _facts_of_return(payment: Payment) -> dict[str, Any]:
 
 
 def _ask_after_all(payment: Payment) -> None:
-    """It was given up without the gateway's word; what does the gateway say now?"""
+    """It was given up without the gateway's word; what does the gateway say now?
+
+    What is reserved only is let go: the buyer was told that nothing is charged, and asking may be what reserved it (Stripe).
+    """
     _touch(payment.pk)
     standing = ask_gateway(payment, lambda gateway, attempt: gateway.find(attempt))
-    if standing.state == "unknown":
+    if standing.state in {"unknown", "authorised"}:
         standing = ask_gateway(payment, lambda gateway, attempt: gateway.void(attempt))
     take_notice(payment_id=payment.pk, standing=standing)
     payment.refresh_from_db()
@@ -741,7 +747,19 @@ def payment_outcome(payment_id: uuid.UUID) -> dict[str, Any]:
 
 
 def sweep_payments(*, limit: int = 200) -> int:
-    """Take up attempts that nobody works on any more, and ask after those that the gateway never spoke of; how many."""
+    """Take up attempts that nobody works on any more, and ask after those that the gateway never spoke of; how many.
+
+    None while this process still sweeps: it is rung every few seconds, and a gateway that hangs would have thread after thread wait.
+    """
+    if not _sweeping.acquire(blocking=False):
+        return 0
+    try:
+        return _sweep_payments(limit)
+    finally:
+        _sweeping.release()
+
+
+def _sweep_payments(limit: int) -> int:
     left = Payment.objects.filter(status__in=UNSETTLED, changed_at__lt=Now() - SWEEP_AFTER)
     silent = Payment.objects.filter(
         status=PaymentStatus.FAILED,
@@ -750,9 +768,10 @@ def sweep_payments(*, limit: int = 200) -> int:
         started_at__gt=Now() - ASKED_AGAIN_FOR,
     )
     swept = [*_oldest(left, limit), *_oldest(silent, limit)]
-    for payment_id in swept:
-        log.warning("payment.swept", payment=str(payment_id))
-        settle_payment(payment_id=payment_id)
+    for first in range(0, len(swept), SWEPT_AT_ONCE):
+        some = swept[first : first + SWEPT_AT_ONCE]
+        log.warning("payments.swept", payments=[str(payment) for payment in some])
+        settle_side_by_side(some, then=lambda _payment: None)
     return len(swept)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import threading
 import uuid
 from collections.abc import Callable, Collection, Sequence
 
@@ -44,6 +45,7 @@ from ticketing.queries import find_sale, sale_body
 log = structlog.get_logger(__name__)
 
 HOLDS_AT_ONCE = 500
+_sweeping = threading.Lock()
 
 
 class RefundClosed(Exception):
@@ -215,7 +217,16 @@ def handed_back(*, refund_id: uuid.UUID) -> bool:
 
 
 def sweep_refunds(*, limit: int = 200) -> int:
-    """Pay back what nobody works on any more; how many."""
+    """Pay back what nobody works on any more; how many. None while this process still sweeps."""
+    if not _sweeping.acquire(blocking=False):
+        return 0
+    try:
+        return _sweep_refunds(limit)
+    finally:
+        _sweeping.release()
+
+
+def _sweep_refunds(limit: int) -> int:
     left = Refund.objects.filter(status=RefundStatus.ASKED, changed_at__lt=Now() - operations.SWEEP_AFTER)
     swept = list(left.order_by("changed_at").values_list("pk", flat=True)[:limit])
     for refund_id in swept:

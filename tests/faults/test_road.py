@@ -85,6 +85,43 @@ class TestCinema:
         assert ana.pay(held.body["id"]).body["code"] == "already_paid"
 
 
+class TestPaying:
+    @pytest.mark.race
+    def test_fifty_times_at_once_takes_the_money_once(self, site: Site) -> None:
+        ana, *_others = site.guests(2)
+        doors = [ApiClient(web.port or 0, ana.token) for web in site.webs]
+        for payment_key in ("", "evening"):
+            held = ana.hold(site.owner.new_session(), "A1", wait=10).body["id"]
+            key = {"Idempotency_Key": payment_key} if payment_key else {}
+            body = {"payment": {"method": "fake", "token": "ok"}}
+            ask = [
+                partial(doors[n % 2].call, "POST", f"/reservations/{held}/pay", body, Prefer="wait=10", **key)
+                for n in range(50)
+            ]
+            answers = race(ask)
+            assert set(statuses(answers)) <= {200, 202, 409}
+            refused = {answer.body["code"] for answer in answers if isinstance(answer, Answer) and answer.status == 409}
+            assert refused <= {"payment_in_progress", "already_paid", "request_in_flight"}
+            until(partial(is_confirmed, ana, held), what="the sale")
+            assert charges_of(site, held) == [("captured", 2500)]
+            if not payment_key:
+                assert statuses(answers)[200] + statuses(answers)[202] == 1
+
+
+def is_confirmed(buyer: ApiClient, reservation: str) -> bool:
+    return buyer.status(reservation) == "confirmed"
+
+
+def charges_of(site: Site, reservation: str) -> list[tuple[str, int]]:
+    """What the gateway's own record says of its attempts."""
+    query = """
+        SELECT charge.status, charge.amount FROM ticketing_sandboxcharge AS charge
+        JOIN ticketing_payment AS payment ON payment.id = charge.attempt WHERE payment.reservation_id = %s
+    """
+    with psycopg.connect(site.database) as connection:
+        return connection.execute(query, [reservation]).fetchall()
+
+
 class TestRush:
     """As `python -m bench burst stampede`, small."""
 

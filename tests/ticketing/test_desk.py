@@ -265,7 +265,7 @@ class TestReleasing:
         bought = hold(session, "A1", buyer=ana)
         pay(bought)
         status, text = order_by_script(beto, session, "release", reservation=bought.pk, confirmed="yes")
-        assert (status, "refunds are not built yet" in text) == (409, True)
+        assert (status, "Give its money back under Sales" in text) == (409, True)
         assert statuses(session, "A1") == "s"
         assert Sale.objects.get().status == "paid"
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -17,11 +20,13 @@ from django.utils import timezone
 from reservations.models import Reservation, Status
 from sessions_app.models import Session
 from tests.conftest import Hold
+from tests.factories import SessionFactory
+from tests.proxy import Proxy
 from tests.reservations.test_holding import run_out
 from tests.ticketing import stripe_stub
 from tests.ticketing.stripe_stub import Stub
 from ticketing import gateways, operations, refunds
-from ticketing.gateways import signatures, stripe
+from ticketing.gateways import Standing, signatures, stripe
 from ticketing.models import LedgerEntry, Payment, Sale
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -129,6 +134,75 @@ class TestSilence:
     def test_of_nobody_at_all_costs_a_deadline_and_no_seat(self, stub: Stub, held: Reservation, settings: Any) -> None:
         settings.STRIPE_API_URL = "http://127.0.0.1:9"
         assert (pay(held).status, held.status) == ("started", Status.PAYING)
+
+
+class TestABlackHole:
+    """Everything is taken, and nothing answered: the worst of gateways, behind a wire that swallows."""
+
+    CROWD = 24
+
+    @pytest.fixture
+    def wire(self, stub: Stub, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+        with Proxy(settings.STRIPE_API_URL) as wire:
+            settings.STRIPE_API_URL = wire.url
+            monkeypatch.setattr(stripe, "DEADLINE_SECONDS", 0.5)
+            stripe._client.cache_clear()  # noqa: SLF001 its deadline is another now
+            wire.hole()
+            yield wire
+        stripe._client.cache_clear()  # noqa: SLF001
+
+    @pytest.fixture
+    def begun(self, hold: Hold) -> list[Payment]:
+        arena = SessionFactory.create(seats=(5, 6))
+        holds = [hold(arena, f"{'ABCDE'[n // 6]}{1 + n % 6}", buyer=uuid.uuid4()) for n in range(self.CROWD)]
+        return [self.start(held) for held in holds]
+
+    @staticmethod
+    def start(held: Reservation) -> Payment:
+        return operations.start_payment(reservation_id=held.pk, buyer=held.buyer, method="stripe", token="pm_card_visa")
+
+    def test_costs_a_crowd_a_deadline_and_the_next_nothing(
+        self, stub: Stub, wire: Proxy, begun: list[Payment], held: Reservation
+    ) -> None:
+        before = time.monotonic()
+        operations.settle_payments([(payment.pk, "") for payment in begun])
+        assert time.monotonic() - before < self.CROWD * stripe.DEADLINE_SECONDS / 3
+        standing = set(Payment.objects.values_list("status", flat=True))
+        assert standing <= {"started", "failed"}  # asked after later; or turned away by the breaker
+
+        before = time.monotonic()
+        turned_away = pay(held)
+        assert time.monotonic() - before < stripe.DEADLINE_SECONDS
+        assert (turned_away.status, held.status, stub.intents) == ("failed", Status.HELD, {})
+
+        wire.up()
+        gateways.breaker_of.cache_clear()
+        for _sweep in range(2):
+            sweep()
+        assert not Payment.objects.filter(status="started").exists()
+        sold = Payment.objects.filter(status="captured").count()
+        assert Counter(statuses(stub))["succeeded"] == sold == Sale.objects.count()
+        assert set(statuses(stub)) <= {"succeeded", "canceled"}
+        turned_away.refresh_from_db()
+        held.refresh_from_db()
+        assert (turned_away.status, held.status) == ("failed", Status.HELD)  # as its buyer was told
+
+    def test_has_one_sweep_wait_however_often_it_is_rung(
+        self, stub: Stub, wire: Proxy, begun: list[Payment], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        Payment.objects.update(changed_at=timezone.now() - dt.timedelta(minutes=2))
+        asked = threading.Event()
+        monkeypatch.setattr(stripe, "authorise", lambda _attempt: asked.set() or silence())
+        with ThreadPoolExecutor(1) as beat:
+            first = beat.submit(operations.sweep_payments)
+            assert asked.wait(10)
+            assert operations.sweep_payments() == 0
+            assert first.result() == self.CROWD
+
+
+def silence() -> Standing:
+    time.sleep(stripe.DEADLINE_SECONDS)  # as the network does
+    raise gateways.GatewayTimeout
 
 
 class TestBack:
