@@ -26,7 +26,7 @@ from tests.reservations.test_holding import run_out
 from tests.ticketing import stripe_stub
 from tests.ticketing.stripe_stub import Stub
 from ticketing import gateways, operations, refunds
-from ticketing.gateways import Standing, signatures, stripe
+from ticketing.gateways import Attempt, Standing, signatures, stripe
 from ticketing.models import LedgerEntry, Payment, Sale
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -140,12 +140,13 @@ class TestABlackHole:
     """Everything is taken, and nothing answered: the worst of gateways, behind a wire that swallows."""
 
     CROWD = 24
+    DEADLINE = 0.5
 
     @pytest.fixture
     def wire(self, stub: Stub, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
         with Proxy(settings.STRIPE_API_URL) as wire:
             settings.STRIPE_API_URL = wire.url
-            monkeypatch.setattr(stripe, "DEADLINE_SECONDS", 0.5)
+            monkeypatch.setattr(stripe, "DEADLINE_SECONDS", self.DEADLINE)
             stripe._client.cache_clear()  # noqa: SLF001 its deadline is another now
             wire.hole()
             yield wire
@@ -166,13 +167,13 @@ class TestABlackHole:
     ) -> None:
         before = time.monotonic()
         operations.settle_payments([(payment.pk, "") for payment in begun])
-        assert time.monotonic() - before < self.CROWD * stripe.DEADLINE_SECONDS / 3
+        assert time.monotonic() - before < self.CROWD * self.DEADLINE / 3
         standing = set(Payment.objects.values_list("status", flat=True))
         assert standing <= {"started", "failed"}  # asked after later; or turned away by the breaker
 
         before = time.monotonic()
         turned_away = pay(held)
-        assert time.monotonic() - before < stripe.DEADLINE_SECONDS
+        assert time.monotonic() - before < self.DEADLINE
         assert (turned_away.status, held.status, stub.intents) == ("failed", Status.HELD, {})
 
         wire.up()
@@ -192,17 +193,18 @@ class TestABlackHole:
     ) -> None:
         Payment.objects.update(changed_at=timezone.now() - dt.timedelta(minutes=2))
         asked = threading.Event()
-        monkeypatch.setattr(stripe, "authorise", lambda _attempt: asked.set() or silence())
+
+        def hang(_attempt: Attempt) -> Standing:
+            asked.set()
+            time.sleep(self.DEADLINE)  # as the network does
+            raise gateways.GatewayTimeout
+
+        monkeypatch.setattr(stripe, "authorise", hang)
         with ThreadPoolExecutor(1) as beat:
             first = beat.submit(operations.sweep_payments)
             assert asked.wait(10)
             assert operations.sweep_payments() == 0
             assert first.result() == self.CROWD
-
-
-def silence() -> Standing:
-    time.sleep(stripe.DEADLINE_SECONDS)  # as the network does
-    raise gateways.GatewayTimeout
 
 
 class TestBack:
