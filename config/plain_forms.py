@@ -168,10 +168,10 @@ def ticket_type(text: str) -> UUID | None:
 @require_POST
 @never_cache
 def order(request: Visitor, session_id: UUID) -> HttpResponse:
-    buyer = identity.ensure_buyer(request)
+    buyer, is_guest = identity.ensure_buyer(request), identity.is_guest(request)
 
     def act() -> HttpResponse:
-        return redirect("order", front_door.admit(ordered(request.POST), buyer=buyer).id)
+        return redirect("order", front_door.admit(ordered(request.POST), buyer=buyer, is_guest=is_guest).id)
 
     return answered(
         request, act, back=f"{reverse('session', args=[session_id])}?{urlencode(lane_of(request.POST))}#order-form"
@@ -181,11 +181,12 @@ def order(request: Visitor, session_id: UUID) -> HttpResponse:
 def ordered(form: QueryDict) -> Ask:
     """As `POST /orders` would be asked. Raises: UnknownTicketType, ValidationError, and what `ask_of` does."""
     kind, quantity = places(form)
+    at_the_door = form.get("method") == "door"  # what carries no payment is paid there
     fields = OrderFields(
         data={
             "ticket_type": str(kind),
             "quantity": quantity,
-            "payment": {"method": "fake", "token": form.get("token", "")},
+            **({} if at_the_door else {"payment": {"method": "fake", "token": form.get("token", "")}}),
             "email": form.get("email", "").strip(),
             **({"lane_code": form["lane_code"]} if form.get("lane_code") else {}),
         }

@@ -382,6 +382,13 @@ PROBLEMS: dict[type[BaseException], Known] = {
         _("The ticket is for another session."),
         facts=lambda error: {"session": str(error.session)},
     ),
+    doors.PaymentDue: Known(
+        409,
+        "payment_due",
+        "To be paid first",
+        _("The ticket is to be paid at the door. Take the money, and send it again with `paid`."),
+        facts=lambda error: {"due": {"amount": error.amount, "currency": error.currency}},
+    ),
     doors.AlreadyUsed: Known(
         409,
         "already_used",

@@ -432,6 +432,7 @@ UNFOLD: dict[str, Any] = {
                     _desk(_("Sales"), "receipt_long", "ticketing.sale"),
                     _desk(_("Tickets"), "confirmation_number", "ticketing.ticket"),
                     _desk(_("Check-ins"), "door_front", "ticketing.checkin"),
+                    _desk(_("Collected at the door"), "payments", "ticketing.collection"),
                     {
                         "title": _("At the counter"),
                         "icon": "point_of_sale",

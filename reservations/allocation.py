@@ -33,7 +33,7 @@ from reservations import pace, pricing, standby, statements, turns
 from reservations.announcements import Announcements
 from reservations.best_available import FreeSeats
 from reservations.hall_plan import HallPlan, SeatOnPlan
-from reservations.hold_request import HOLD_SCOPE, HoldRequest, Means
+from reservations.hold_request import AT_THE_DOOR, HOLD_SCOPE, HoldRequest, Means
 from reservations.models import LIVE, InboxRequest, Reservation, Status, Voucher
 from reservations.queries import reservation_body
 from reservations.standby import Wanted
@@ -353,7 +353,9 @@ def _refusal_of(kind: TicketType, request: HoldRequest, batch: _Batch) -> dict[s
         return _rejected("too_many_seats")
     if not kind.holds and request.scope == HOLD_SCOPE:
         return _rejected("sold_at_once")
-    if not kind.holds and request.is_order and not request.payment and kind.price:
+    if not kind.holds and request.is_order and not request.payment and kind.price and not kind.pay_at_door:
+        return _rejected("payment_needed")
+    if request.payment and request.payment.method == AT_THE_DOOR and not kind.pay_at_door:
         return _rejected("payment_needed")
     if kind.max_per_buyer and batch.has[kind.pk, request.buyer] + request.places > kind.max_per_buyer:
         return _rejected("limit_reached")
@@ -380,6 +382,8 @@ def _take(request: HoldRequest, reservation: Reservation, batch: _Batch) -> dict
             batch.terms.put_on(reservation, request)
         elif pricing.has_charges(session):
             reservation.lines = pricing.priced(reservation.lines, session=session)
+        if request.is_order and not reservation.payment:
+            reservation.payment = _means_of(request, batch)
         until = _begin_hold(reservation, batch.news.now)
         batch.ends.extend([until] * (len(batch.taken) - len(batch.ends)))
     return refusal
@@ -391,12 +395,25 @@ def _begin_hold(reservation: Reservation, now: dt.datetime) -> dt.datetime:
     reservation.status = Status.HELD
     reservation.held_at = now
     reservation.total = pricing.total_of(reservation.lines)
-    if reservation.is_order and not reservation.total and not reservation.payment:
-        reservation.payment = FREE.to_json()
+    if reservation.is_order and not reservation.total:
+        reservation.payment = _means_of_nothing(reservation.payment)
     # Nobody hurries over an order that carries its payment: it may stand in line once more, for the gateway.
     seconds = session.max_hold_seconds if reservation.payment else session.hold_seconds
     reservation.expires_at = now + dt.timedelta(seconds=seconds)
     return reservation.expires_at
+
+
+def _means_of(request: HoldRequest, batch: _Batch) -> dict[str, str] | None:
+    """Of an order that carries no payment: at the door, where its type allows that."""
+    kind = batch.stock.of(request.ticket_type)
+    return Means(method=AT_THE_DOOR).to_json() if kind is not None and kind.pay_at_door else None
+
+
+def _means_of_nothing(means: dict[str, str] | None) -> dict[str, str]:
+    """What costs nothing needs no payment, nor anybody who takes it at the door."""
+    if means is None or means["method"] == AT_THE_DOOR:
+        return {**FREE.to_json(), **(means or {}), "method": FREE.method}
+    return means
 
 
 def _take_seats(
@@ -883,6 +900,7 @@ def change_stock(
     row.save(update_fields=["capacity", "available", "stock_version"])
     stock.redraw(row, pools)
     row.pools.set(stock.pools[pool] for pool in pools)
+    standby.serve(session, stock, news, _hold_for)
     stock.write(news)
 
 
@@ -892,6 +910,7 @@ def change_pool(session: Session, news: Announcements, *, pool: uuid.UUID, capac
     row = stock.pools[pool]
     stock.resize(row, capacity)
     row.save(update_fields=["capacity", "available", "version"])
+    standby.serve(session, stock, news, _hold_for)
     stock.write(news)
 
 

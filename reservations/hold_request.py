@@ -17,6 +17,7 @@ HOLD_SCOPE = "POST /api/v1/reservations"
 ORDER_SCOPE = "POST /api/v1/orders"
 Concessions = tuple[tuple[str, str | int], ...]  # seat → concession; of unnumbered places concession → how many
 COUNTER_SCOPE = "the counter"  # somebody stands there and pays in a moment
+AT_THE_DOOR = "door"  # the method of what is sold now and paid when it is scanned
 UNREADABLE = msgspec.ValidationError  # what `HoldRequest.from_json` raises for anything else
 
 

@@ -41,6 +41,7 @@ class StockFacts:
     counters: tuple[Counter, ...]
     holds: bool = True
     is_free: bool = False
+    pay_at_door: bool = False
     sells_from: dt.datetime | None = None
     sells_until: dt.datetime | None = None
     max_per_order: int | None = None
@@ -181,6 +182,7 @@ def _stock(session: uuid.UUID, types: Sequence[TicketType]) -> dict[uuid.UUID, S
             ),
             holds=kind.holds,
             is_free=not kind.price,
+            pay_at_door=kind.pay_at_door,
             sells_from=kind.sells_from,
             sells_until=kind.sells_until,
             max_per_order=kind.max_per_order,

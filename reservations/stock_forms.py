@@ -22,7 +22,7 @@ else:  # Django's forms are generic for type checkers only
     AnyPoolForm, Choice = forms.ModelForm, forms.ModelMultipleChoiceField
 
 
-RULES = ["sells_from", "sells_until", "max_per_order", "max_per_buyer", "holds"]
+RULES = ["sells_from", "sells_until", "max_per_order", "max_per_buyer", "holds", "pay_at_door"]
 
 
 class Total(forms.IntegerField):

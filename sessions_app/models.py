@@ -367,6 +367,13 @@ class TicketType(models.Model):
         help_text=_("Otherwise it is sold at once or not at all: by orders that carry their payment."),
     )
 
+    pay_at_door = models.BooleanField(
+        _("may be paid at the door"),
+        default=False,
+        db_default=False,
+        help_text=_("Ordered without a payment it is sold at once, and its money is due when it is scanned."),
+    )
+
     class Meta:
         verbose_name = _("ticket type")
         verbose_name_plural = _("ticket types")
@@ -393,6 +400,7 @@ class TicketType(models.Model):
                     max_per_order__isnull=True,
                     max_per_buyer__isnull=True,
                     holds=True,
+                    pay_at_door=False,
                 ),
                 name="ticket_type_only_a_stock_has_rules_of_its_own",
             ),

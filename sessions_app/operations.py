@@ -84,6 +84,7 @@ class NewTicketType:
     max_per_order: int | None = None
     max_per_buyer: int | None = None
     holds: bool = True
+    pay_at_door: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -334,6 +335,7 @@ def ticket_type(*, session: Session, new: NewTicketType, price: int | None, posi
         max_per_order=new.max_per_order,
         max_per_buyer=new.max_per_buyer,
         holds=new.holds,
+        pay_at_door=new.pay_at_door,
     )
     clean(made, "ticket_types")
     return made
@@ -367,7 +369,15 @@ def concessions_of(session: Session, asked: Sequence[NewConcession]) -> list[Con
 
 def check_rules(new: NewTicketType) -> None:
     """Raises: ValidationError."""
-    own = (new.pools, new.sells_from, new.sells_until, new.max_per_order, new.max_per_buyer, not new.holds)
+    own = (
+        new.pools,
+        new.sells_from,
+        new.sells_until,
+        new.max_per_order,
+        new.max_per_buyer,
+        not new.holds,
+        new.pay_at_door,
+    )
     if new.capacity is None and any(own):
         text = _("“%(name)s” has no capacity: pools and rules of its own are for places without a number.")
         raise ValidationError({"ticket_types": text % {"name": new.name}})

@@ -130,6 +130,9 @@ class TicketTypeOut(serializers.ModelSerializer[TicketType]):
     holds = serializers.BooleanField(
         help_text="Whether it may be held and paid for later; else it is sold by `POST /orders` with its payment only."
     )
+    pay_at_door = serializers.BooleanField(
+        help_text="Whether an order for it without a `payment` is sold at once, to be paid at the door."
+    )
 
     class Meta:
         model = TicketType
@@ -147,6 +150,7 @@ class TicketTypeOut(serializers.ModelSerializer[TicketType]):
             "max_per_order",
             "max_per_buyer",
             "holds",
+            "pay_at_door",
         ]
 
     @extend_schema_field(Money)
@@ -287,6 +291,11 @@ class TicketTypeIn(serializers.Serializer[Any]):
     max_per_buyer = WholeNumber(min_value=1, max_value=MAX_PER_BUYER, required=False, allow_null=True)
     holds = YesNo(
         required=False, default=True, help_text="false: sold at once only, by orders that carry their payment."
+    )
+    pay_at_door = YesNo(
+        required=False,
+        default=False,
+        help_text="Whether an order for it without a `payment` is sold at once, to be paid at the door.",
     )
 
 

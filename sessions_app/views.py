@@ -88,6 +88,7 @@ class Shelf:
     ended_at: dt.datetime | None
     closes_at: dt.datetime | None
     standby: bool
+    pay_at_door: bool
 
     @classmethod
     def of(cls, kind: Any, session: Session, *, now: dt.datetime) -> Self:
@@ -104,6 +105,7 @@ class Shelf:
             ended_at=closes if closes and closes <= now else None,
             closes_at=closes if closes and closes > now else None,
             standby=session.standby,
+            pay_at_door=kind.pay_at_door,
         )
 
     @property
@@ -141,6 +143,7 @@ def session(request: Visitor, session_id: UUID) -> HttpResponse:
                 type_ for key, type_ in tiers.items() if any(seat["ticket_type"] == key for seat in seat_map["seats"])
             ],
             "stock": shelves,
+            "at_the_door": any(shelf.pay_at_door for shelf in shelves),
             "alone": not seat_map["seats"] and len(shelves) == 1,
             "FEW": FEW,
             "sections": sections,

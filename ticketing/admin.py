@@ -27,6 +27,7 @@ from ticketing import refunds
 from ticketing.bells import ring_called_off, ring_refund
 from ticketing.models import (
     CheckIn,
+    Collection,
     LedgerEntry,
     Order,
     Payment,
@@ -89,7 +90,7 @@ class SaleAdmin(ReadOnly, ModelAdmin):
     list_display = ["number", "session", "amount", "state", "email", "buyer", "sold_at"]
     list_filter = ["sold_at", "session__hall", "currency"]
     search_fields = ["=number", "=id", "=buyer", "=reservation__id", "email", "session__show__title"]
-    list_select_related = ["session__show"]
+    list_select_related = ["session__show", "payment"]
     date_hierarchy = "sold_at"
     inlines = [TicketInline]
     list_per_page = 50
@@ -101,10 +102,15 @@ class SaleAdmin(ReadOnly, ModelAdmin):
 
     @display(
         description=_("status"),
-        label={"paid": "success", "partly_refunded": "warning", "refunded": "danger"},
+        label={"paid": "success", "due": "info", "partly_refunded": "warning", "refunded": "danger"},
     )
     def state(self, sale: Sale) -> tuple[str, Any]:
-        names = {"paid": _("paid"), "partly_refunded": _("partly refunded"), "refunded": _("refunded")}
+        names = {
+            "due": _("to be paid at the door"),
+            "paid": _("paid"),
+            "partly_refunded": _("partly refunded"),
+            "refunded": _("refunded"),
+        }
         return sale.status, names[sale.status]
 
     @admin.action(description=_("Give the money back for the chosen sales"), permissions=["refund"])
@@ -137,6 +143,19 @@ def tell_refunds(desk: ModelAdmin, request: HttpRequest, tried: list[Refund | No
     if len(done) < len(tried):
         text = gettext("Of some nothing was left to give back, or nothing was taken yet.")
         desk.message_user(request, text, messages.WARNING)
+
+
+@admin.register(Collection)
+class CollectionAdmin(ReadOnly, ModelAdmin):
+    list_display = ["collected_at", "amount_tag", "ticket", "by", "gate"]
+    list_filter = ["collected_at", "gate"]
+    search_fields = ["=ticket__code", "=ticket__sale__number", "by__username"]
+    list_select_related = ["ticket__sale", "ticket__seat", "ticket__ticket_type", "by"]
+    date_hierarchy = "collected_at"
+
+    @display(description=_("amount"), ordering="amount")
+    def amount_tag(self, made: Collection) -> str:
+        return money(made.amount, made.ticket.sale.currency)
 
 
 class CheckInInline(ReadOnly, TabularInline):

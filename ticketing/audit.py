@@ -80,8 +80,8 @@ CHECKS = [
             JOIN ticketing_payment AS payment ON payment.id = sale.payment_id
             WHERE payment.amount <> sale.total
                 OR (
-                    payment.status <> 'captured' AND sale.sold_at < clock_timestamp() - interval '1 minute'
-                    AND NOT (payment.status = 'voided' AND sale.refunded = sale.total)
+                    payment.status NOT IN ('captured', 'due') AND sale.sold_at < clock_timestamp() - interval '1 minute'
+                    AND NOT (payment.status = 'voided' AND sale.refunded + sale.waived = sale.total)
                 )
         """,
     ),
@@ -98,7 +98,7 @@ CHECKS = [
         name="refunded_differs",
         says="what a sale says was given back is not what its refunds and void tickets say",
         sql="""
-            SELECT sale.id AS sale, sale.refunded, coalesce(back.amount, 0) AS refunds, coalesce(void.amount, 0) AS void
+            SELECT sale.id AS sale, sale.refunded, sale.waived, coalesce(back.amount, 0) AS refunds, coalesce(void.amount, 0) AS void
             FROM ticketing_sale AS sale
             JOIN ticketing_payment AS payment ON payment.id = sale.payment_id
             LEFT JOIN (SELECT sale_id, sum(amount) AS amount FROM ticketing_refund GROUP BY sale_id) AS back ON back.sale_id = sale.id
@@ -106,7 +106,7 @@ CHECKS = [
                 SELECT sale_id, sum(price) AS amount FROM ticketing_ticket WHERE refund_id IS NOT NULL GROUP BY sale_id
             ) AS void ON void.sale_id = sale.id
             WHERE payment.status <> 'voided'
-                AND (sale.refunded <> coalesce(back.amount, 0) OR sale.refunded <> coalesce(void.amount, 0))
+                AND (sale.refunded <> coalesce(back.amount, 0) OR sale.refunded + sale.waived <> coalesce(void.amount, 0))
         """,
     ),
     Check(
@@ -138,7 +138,7 @@ CHECKS = [
         says="what was posted for a payment is not what was captured, promised and paid back",
         sql="""
             SELECT payment.id AS payment, payment.status, payment.amount, back.paid, back.promised,
-                posted.kept, posted.earned, posted.owed
+                posted.kept, posted.earned, posted.owed, posted.due
             FROM ticketing_payment AS payment
             LEFT JOIN ticketing_sale AS sale ON sale.payment_id = payment.id
             CROSS JOIN LATERAL (
@@ -146,16 +146,38 @@ CHECKS = [
                 FROM ticketing_refund WHERE sale_id = sale.id
             ) AS back
             CROSS JOIN LATERAL (
+                SELECT CASE payment.method WHEN 'door' THEN coalesce(sum(taken.amount), 0) ELSE payment.amount END AS amount
+                FROM ticketing_collection AS taken JOIN ticketing_ticket AS ticket ON ticket.id = taken.ticket_id
+                WHERE ticket.sale_id = sale.id
+            ) AS taken
+            CROSS JOIN LATERAL (
                 SELECT coalesce(sum(amount) FILTER (WHERE account IN ('gateway', 'fees')), 0) AS kept,
                     -coalesce(sum(amount) FILTER (WHERE account IN ('revenue', 'booking', 'taxes', 'refunds')), 0) AS earned,
-                    -coalesce(sum(amount) FILTER (WHERE account = 'owed'), 0) AS owed
+                    -coalesce(sum(amount) FILTER (WHERE account = 'owed'), 0) AS owed,
+                    coalesce(sum(amount) FILTER (WHERE account = 'due'), 0) AS due
                 FROM ticketing_ledgerentry WHERE payment_id = payment.id
             ) AS posted
-            WHERE (posted.kept, posted.earned, posted.owed) IS DISTINCT FROM (
-                CASE payment.status WHEN 'captured' THEN payment.amount - back.paid ELSE 0 END,
-                CASE payment.status WHEN 'captured' THEN payment.amount - back.promised ELSE 0 END,
-                CASE payment.status WHEN 'captured' THEN back.promised - back.paid ELSE 0 END
+            WHERE (posted.kept, posted.earned, posted.owed, posted.due) IS DISTINCT FROM (
+                CASE WHEN payment.status IN ('captured', 'due') THEN taken.amount - back.paid ELSE 0 END,
+                CASE WHEN payment.status IN ('captured', 'due') THEN payment.amount - coalesce(sale.waived, 0) - back.promised ELSE 0 END,
+                CASE WHEN payment.status IN ('captured', 'due') THEN back.promised - back.paid ELSE 0 END,
+                CASE WHEN payment.status IN ('captured', 'due') THEN payment.amount - coalesce(sale.waived, 0) - taken.amount ELSE 0 END
             )
+        """,
+    ),
+    Check(
+        name="due_differs",
+        says="what is to be paid at the door for a sale's tickets is not what is left of its price, or its payment says otherwise",
+        sql="""
+            SELECT sale.id AS sale, payment.status, sale.total, sale.waived, owed.due, coalesce(taken.amount, 0) AS taken
+            FROM ticketing_sale AS sale JOIN ticketing_payment AS payment ON payment.id = sale.payment_id
+            CROSS JOIN LATERAL (SELECT coalesce(sum(due), 0) AS due FROM ticketing_ticket WHERE sale_id = sale.id) AS owed
+            LEFT JOIN LATERAL (
+                SELECT sum(one.amount) AS amount FROM ticketing_collection AS one
+                JOIN ticketing_ticket AS ticket ON ticket.id = one.ticket_id WHERE ticket.sale_id = sale.id
+            ) AS taken ON true
+            WHERE (payment.method = 'door' AND owed.due <> sale.total - sale.waived - coalesce(taken.amount, 0))
+                OR (payment.status = 'due') <> (owed.due > 0)
         """,
     ),
     Check(
@@ -173,7 +195,7 @@ CHECKS = [
                     -coalesce(sum(amount) FILTER (WHERE account = 'taxes'), 0) AS taxes
                 FROM ticketing_ledgerentry WHERE payment_id = payment.id
             ) AS posted
-            WHERE payment.status = 'captured' AND (posted.fees, posted.taxes) IS DISTINCT FROM (kept.fees, kept.taxes)
+            WHERE payment.status IN ('captured', 'due') AND (posted.fees, posted.taxes) IS DISTINCT FROM (kept.fees, kept.taxes)
         """,
     ),
     Check(

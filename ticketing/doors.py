@@ -8,6 +8,7 @@ becomes the second, and that two came in is in the log as `ticket.let_in_twice`.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import uuid
 from typing import Any
@@ -18,11 +19,23 @@ from prometheus_client import Counter
 
 from realtime import events
 from realtime.clock import db_now
-from ticketing import codes
-from ticketing.models import CheckIn, CheckInOutcome, Ticket, TicketStatus, Transfer, User
+from ticketing import codes, ledger, operations
+from ticketing.ledger import Posting
+from ticketing.models import (
+    Account,
+    CheckIn,
+    CheckInOutcome,
+    Collection,
+    Sale,
+    Ticket,
+    TicketStatus,
+    Transfer,
+    User,
+)
 from ticketing.queries import as_text
 
 log = structlog.get_logger(__name__)
+collected = Counter("frontrow_collected_at_the_door_total", "Money taken at the door, in minor units.", ["currency"])
 check_ins = Counter("frontrow_check_ins_total", "Codes held up at a gate, by outcome.", ["outcome"])
 
 LATEST = 24 * 3600  # seconds after which nobody tells of a scan any more
@@ -48,6 +61,14 @@ class WrongSession(Exception):
         self.session = session
 
 
+@dataclasses.dataclass(eq=False)
+class PaymentDue(Exception):
+    """The ticket is to be paid for first: `amount`, in minor units of `currency`."""
+
+    amount: int
+    currency: str
+
+
 class AlreadyUsed(Exception):
     """`used_at`, `gate`: when and where somebody came in with it."""
 
@@ -65,18 +86,23 @@ def check_in(
     session: uuid.UUID | None = None,
     scan: uuid.UUID | None = None,
     seconds_ago: int = 0,
+    paid: bool = False,
 ) -> CheckIn:
     """Let in whoever holds up the ticket. `session`: the gate's, if it serves one; `scan`: told twice, it counts once.
 
-    Raises: codes.NotACode, codes.BadSignature, UnknownCode, TicketVoid, WrongSession, AlreadyUsed.
+    `paid`: what is due for it was taken into the hand.
+    Raises: codes.NotACode, codes.BadSignature, UnknownCode, TicketVoid, WrongSession, PaymentDue, AlreadyUsed.
     """
     try:
         short = codes.read(code)
         ticket, made = _record(
-            short, by=by, gate=gate, session=session, scan=scan, ago=dt.timedelta(seconds=seconds_ago)
+            short, by=by, gate=gate, session=session, scan=scan, ago=dt.timedelta(seconds=seconds_ago), paid=paid
         )
     except (codes.NotACode, codes.BadSignature, UnknownCode) as error:
         check_ins.labels("forged" if isinstance(error, codes.BadSignature) else "unknown").inc()
+        raise
+    except PaymentDue:
+        check_ins.labels("payment_due").inc()
         raise
     check_ins.labels(made.outcome).inc()
     match made.outcome:
@@ -92,9 +118,16 @@ def check_in(
 
 @transaction.atomic(durable=True)
 def _record(
-    short: str, *, by: User, gate: str, session: uuid.UUID | None, scan: uuid.UUID | None, ago: dt.timedelta
+    short: str,
+    *,
+    by: User,
+    gate: str,
+    session: uuid.UUID | None,
+    scan: uuid.UUID | None,
+    ago: dt.timedelta,
+    paid: bool,
 ) -> tuple[Ticket, CheckIn]:
-    """Raises: UnknownCode."""
+    """Raises: UnknownCode, PaymentDue."""
     ticket = _lock(short)
     told_before = ticket.check_ins.filter(pk=scan).first() if scan else None
     if told_before:
@@ -105,6 +138,8 @@ def _record(
     first = ticket.check_ins.filter(outcome=CheckInOutcome.ADMITTED).first()
     made.outcome = _judge(made, short=short, session=session, first=first)
     if made.outcome == CheckInOutcome.ADMITTED:
+        if ticket.due:
+            _collect(made, paid=paid)
         if first:
             CheckIn.objects.filter(pk=first.pk).update(outcome=CheckInOutcome.ALREADY_USED)
         ticket.status, ticket.used_at, ticket.used_gate = TicketStatus.USED, made.scanned_at, gate
@@ -114,13 +149,38 @@ def _record(
     return ticket, made
 
 
+def _collect(made: CheckIn, *, paid: bool) -> None:
+    """What is due for the ticket is in somebody's hand now. Raises: PaymentDue, if it isn't."""
+    ticket = made.ticket
+    sale, amount = ticket.sale, ticket.due
+    if not paid:
+        raise PaymentDue(amount, sale.currency)
+    Collection.objects.create(ticket=ticket, amount=amount, by=made.by, gate=made.gate, collected_at=made.scanned_at)
+    ticket.due = 0
+    ticket.save(update_fields=["due"])
+    taken = Posting(
+        debit=Account.GATEWAY, credit=Account.DUE, amount=amount, currency=sale.currency, payment=sale.payment_id
+    )
+    ledger.post([taken])
+    operations.close_if_paid(sale)
+    facts = {"ticket": str(ticket.pk), "amount": amount, "currency": sale.currency, "gate": made.gate}
+    events.record(event="ticket.paid", session=ticket.session_id, buyer=ticket.owner, facts=facts)
+    collected.labels(sale.currency).inc(amount)
+
+
 def _lock(short: str) -> Ticket:
-    """By the code it has, or had before it was passed on. Raises: UnknownCode."""
-    has_it = Ticket.objects.filter(code=short).values_list("pk", flat=True).first()
-    had_it = Transfer.objects.filter(code=short).values_list("ticket", flat=True)
-    named = has_it or had_it.first()
-    if named is None:
+    """By the code it has, or had before it was passed on; if it is to be paid for, its sale first, as a refund does.
+
+    Raises: UnknownCode.
+    """
+    has_it = Ticket.objects.filter(code=short).values_list("pk", "due", "sale").first()
+    had_it = Transfer.objects.filter(code=short).values_list("ticket", "ticket__due", "ticket__sale")
+    found = has_it or had_it.first()
+    if found is None:
         raise UnknownCode
+    named, due, sale = found
+    if due:
+        Sale.objects.select_for_update(no_key=True).get(pk=sale)
     rows = Ticket.objects.select_related("sale", "seat", "ticket_type", "session__show")
     return rows.select_for_update(no_key=True, of=("self",)).get(pk=named)
 

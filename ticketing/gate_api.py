@@ -55,7 +55,8 @@ class CheckInsView(BuyerAPIView):
         summary="Let a ticket in",
         description=(
             "200 once; then 409 `already_used` with when and where. Others that are refused: 400 `bad_signature` (forged or "
-            "damaged), 404 `unknown_code`, 409 `ticket_void` (with the `reason`: passed_on or refunded), 409 `wrong_session`. "
+            "damaged), 404 `unknown_code`, 409 `ticket_void` (with the `reason`: passed_on or refunded), 409 `wrong_session`, "
+            "409 `payment_due` (with what is `due`) until it is sent with `paid`: the money was taken. "
             "A gate that had no connection tells later, with `seconds_ago`; the earliest scan is the one that counts."
         ),
         tags=[TAG],

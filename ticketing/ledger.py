@@ -10,6 +10,9 @@
 | of it, what its tickets say is booking fee | booking | owed |
 | of it, what its tickets say is tax | taxes | owed |
 | a refund was paid back | owed | gateway |
+| a sale is to be paid at the door | due | revenue, booking and taxes, as above |
+| a ticket of it was paid there | gateway | due |
+| or given back before | refunds, booking and taxes | due |
 | money was captured for nothing | gateway | owed |
 | and given back | owed | gateway |
 
@@ -21,12 +24,12 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from realtime.ids import uuid7
 from realtime.rows import as_json, execute
-from ticketing.models import Account
+from ticketing.models import Account, Ticket
 
 INSERT = """
 INSERT INTO ticketing_ledgerentry (posting, account, amount, currency, payment_id, refund_id, posted_at)
@@ -64,3 +67,11 @@ def post(postings: Sequence[Posting]) -> None:
     entries = [entry for posting in postings if posting.amount for entry in posting.entries()]
     if entries:
         execute(INSERT, as_json(entries))
+
+
+def parts_of(tickets: Iterable[Ticket]) -> dict[Account, int]:
+    """What tickets cost, by where it belongs."""
+    sold = list(tickets)
+    fees, taxes = sum(ticket.fee for ticket in sold), sum(ticket.tax for ticket in sold)
+    whole = sum(ticket.price for ticket in sold)
+    return {Account.REVENUE: whole - fees - taxes, Account.BOOKING: fees, Account.TAXES: taxes}

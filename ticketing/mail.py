@@ -96,6 +96,7 @@ def _confirmed(event: dict[str, Any]) -> Letter | None:
         return None
     with translation.override(sale.language):
         subject = _("Your tickets for %(show)s") % {"show": sale.session.show.title}
+    tickets = list(Ticket.objects.filter(sale=sale).select_related("seat", "ticket_type").order_by("id"))
     return Letter(
         to=address,
         language=sale.language,
@@ -105,7 +106,8 @@ def _confirmed(event: dict[str, Any]) -> Letter | None:
             "sale": sale,
             "bill": bill.of(sale.lines),
             "session": sale.session,
-            "tickets": Ticket.objects.filter(sale=sale).select_related("seat", "ticket_type").order_by("id"),
+            "tickets": tickets,
+            "due": sum(ticket.due for ticket in tickets),
             "link": settings.SITE_URL + reverse("sale", args=[sale.pk]),
             "paper": settings.SITE_URL + reverse("api-sale-tickets-pdf", args=[sale.pk]),
             "calendar": settings.SITE_URL + reverse("api-sale-calendar", args=[sale.pk]),

@@ -35,6 +35,7 @@ class PaymentStatus(models.TextChoices):
     STARTED = "started", _("started")
     AUTHORISED = "authorised", _("authorised")
     CAPTURED = "captured", _("captured")
+    DUE = "due", _("to be paid at the door")
     DECLINED = "declined", _("declined")
     FAILED = "failed", _("failed")
     VOIDED = "voided", _("voided")
@@ -111,6 +112,12 @@ class Sale(models.Model):
     lines = models.JSONField(_("lines"), default=list)
     total = models.PositiveBigIntegerField(_("total"), help_text=_("In minor units."))
     refunded = models.PositiveBigIntegerField(_("refunded"), default=0, help_text=_("In minor units."))
+    waived = models.PositiveBigIntegerField(
+        _("waived"),
+        default=0,
+        db_default=0,
+        help_text=_("In minor units: given back before it was paid at the door."),
+    )
     currency = models.CharField(_("currency"), max_length=3)
     email = models.EmailField(_("e-mail for the receipt"), blank=True)
     language = models.CharField(_("language"), max_length=8, default="en")
@@ -121,7 +128,10 @@ class Sale(models.Model):
         verbose_name_plural = _("sales")
         ordering = ["-id"]
         constraints = [
-            models.CheckConstraint(condition=Q(refunded__lte=F("total")), name="sale_refunds_no_more_than_it_took")
+            models.CheckConstraint(condition=Q(refunded__lte=F("total")), name="sale_refunds_no_more_than_it_took"),
+            models.CheckConstraint(
+                condition=Q(total__gte=F("refunded") + F("waived")), name="sale_gives_back_no_more_than_it_cost"
+            ),
         ]
         indexes = [
             models.Index(fields=["buyer", "-id"], name="sale_of_buyer"),  # Purchase history.
@@ -134,9 +144,9 @@ class Sale(models.Model):
 
     @property
     def status(self) -> str:
-        if not self.refunded:
-            return "paid"
-        return "refunded" if self.refunded == self.total else "partly_refunded"
+        if self.refunded + self.waived:
+            return "refunded" if self.refunded + self.waived == self.total else "partly_refunded"
+        return "due" if self.payment.status == PaymentStatus.DUE else "paid"
 
 
 class TicketStatus(models.TextChoices):
@@ -169,6 +179,9 @@ class Ticket(models.Model):
     concession = models.CharField(
         _("concession"), max_length=60, blank=True, default="", db_default="", help_text=_("Its name when it was sold.")
     )
+    due = models.PositiveIntegerField(
+        _("to pay at the door"), default=0, db_default=0, help_text=_("In minor units: what nobody collected yet.")
+    )
     holder = models.UUIDField(
         _("passed on to"), null=True, blank=True, help_text=_("The buyer who has it now; empty: who bought it.")
     )
@@ -197,6 +210,8 @@ class Ticket(models.Model):
             models.UniqueConstraint(
                 fields=["seat"], name="ticket_one_live_ticket_per_seat", condition=~Q(status="void")
             ),
+            models.CheckConstraint(condition=Q(due__lte=F("price")), name="ticket_owes_no_more_than_its_price"),
+            models.CheckConstraint(condition=~Q(status="used") | Q(due=0), name="ticket_used_is_paid"),
             models.CheckConstraint(
                 condition=Q(status="used", used_at__isnull=False) | ~Q(status="used") & Q(used_at__isnull=True),
                 name="ticket_used_has_a_time",
@@ -242,6 +257,28 @@ class Transfer(models.Model):
 
     def __str__(self) -> str:
         return str(self.id)
+
+
+class Collection(models.Model):
+    """What was due for a ticket was paid at the door, into somebody's hand."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    ticket = models.OneToOneField(Ticket, models.PROTECT, related_name="collection", verbose_name=_("ticket"))
+    amount = models.PositiveIntegerField(_("amount"), help_text=_("In minor units."))
+    by = models.ForeignKey(
+        User, models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("gate staff"), db_index=False
+    )
+    gate = models.CharField(_("gate"), max_length=60, blank=True)
+    collected_at = models.DateTimeField(_("collected at"))
+
+    class Meta:
+        verbose_name = _("money collected at the door")
+        verbose_name_plural = _("money collected at the door")
+        ordering = ["-id"]
+        constraints = [models.CheckConstraint(condition=Q(amount__gte=1), name="collection_takes_something")]
+
+    def __str__(self) -> str:
+        return f"{self.amount} {self.id}"
 
 
 class CheckInOutcome(models.TextChoices):
@@ -318,6 +355,7 @@ class Account(models.TextChoices):
     TAXES = "taxes", _("taxes")  # contained in what buyers pay, and owed to the state
     FEES = "fees", _("gateways' fees")
     REFUNDS = "refunds", _("refunds")
+    DUE = "due", _("due at the door")  # sold, and not collected yet
     OWED = "owed", _("owed to buyers")  # promised back and not yet paid, or taken for nothing
 
 

@@ -116,6 +116,7 @@ def _line(sums: Sums) -> Sums:
         "fees": fees,
         "net": earned + booking - refunds - fees,
         "gateway": sums.get(Account.GATEWAY, 0),
+        "due": sums.get(Account.DUE, 0),
         "owed": -sums.get(Account.OWED, 0),
     }
 
@@ -126,8 +127,9 @@ def _totals() -> list[dict[str, Any]]:
     entries = LedgerEntry.objects.order_by("currency").values_list("currency", "account")
     for currency, account, amount in entries.annotate(sum=Sum("amount")):
         sums.setdefault(currency, {})[account] = amount
-    captured = Sale.objects.filter(payment__status=PaymentStatus.CAPTURED).order_by("currency").values_list("currency")
-    sold = dict(captured.annotate(kept=Sum(F("total") - F("refunded"))))
+    settled = Sale.objects.filter(payment__status__in=[PaymentStatus.CAPTURED, PaymentStatus.DUE])
+    by_currency = settled.order_by("currency").values_list("currency")
+    sold = dict(by_currency.annotate(kept=Sum(F("total") - F("refunded") - F("waived"))))
     found = []
     for currency in sorted({*sums, *sold}):
         line = _line(sums.get(currency, {}))

@@ -28,7 +28,7 @@ import os
 import threading
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -46,6 +46,7 @@ from reservations import allocation, pricing, replies
 from reservations import operations as reserving
 from reservations.breaker import BreakerOpen
 from reservations.claims import NoClaims
+from reservations.hold_request import AT_THE_DOOR
 from reservations.models import LIVE, Reservation, Status
 from reservations.operations import announce
 from sessions_app.models import Seat
@@ -428,10 +429,26 @@ def _write_sales(sold: Sequence[tuple[allocation.Locked, Payment]]) -> None:
     Sale.objects.bulk_create(sales)
     tickets = {sale.pk: _tickets_of(sale, seats[sale.reservation_id]) for sale in sales}
     Ticket.objects.bulk_create(ticket for some in tickets.values() for ticket in some)
+    ledger.post(_dues_of(sales, tickets))
     for (locked, payment), sale in zip(sold, sales, strict=True):
-        payment.status = PaymentStatus.AUTHORISED
+        payment.status = PaymentStatus.DUE if is_due(payment) else PaymentStatus.AUTHORISED
         locked.news.sold(locked.reservation, sale=sale_body(sale, tickets=tickets[sale.pk]))
     _write([payment for _locked, payment in sold])
+
+
+def is_due(payment: Payment) -> bool:
+    """Whether its money is taken at the door."""
+    return payment.method == AT_THE_DOOR
+
+
+def _dues_of(sales: Sequence[Sale], tickets: Mapping[uuid.UUID, Sequence[Ticket]]) -> list[Posting]:
+    """What of these is to be paid at the door is earned already, and nobody has it yet."""
+    return [
+        Posting(debit=Account.DUE, credit=account, amount=amount, currency=sale.currency, payment=sale.payment_id)
+        for sale in sales
+        if is_due(sale.payment)
+        for account, amount in ledger.parts_of(tickets[sale.pk]).items()
+    ]
 
 
 def _sale_of(reservation: Reservation, payment: Payment) -> Sale:
@@ -459,6 +476,7 @@ def _tickets_of(sale: Sale, seats: dict[str, int]) -> list[Ticket]:
             fee=pricing.part_of(line, "fee"),
             tax=pricing.part_of(line, "tax"),
             concession=pricing.concession_of(line),
+            due=line["price"]["amount"] if is_due(sale.payment) else 0,
         )
         for line in sale.lines
     ]
@@ -597,13 +615,21 @@ def _unsell(*, payment_id: uuid.UUID) -> None:
 def give_places_back(locked: allocation.Locked, sale: Sale, tickets: Sequence[Ticket]) -> None:
     """These tickets admit nobody any more, and what they were for is on sale again. In the caller's transaction."""
     Ticket.objects.filter(pk__in=[ticket.pk for ticket in tickets]).update(
-        status=TicketStatus.VOID, used_at=None, used_gate=""
+        status=TicketStatus.VOID, used_at=None, used_gate="", due=0
     )
     allocation.take_back(
         locked,
         seats=[ticket.seat.label for ticket in tickets if ticket.seat],
         kinds=[(ticket.price, ticket.concession) for ticket in tickets],
     )
+
+
+def close_if_paid(sale: Sale) -> None:
+    """When nothing of a sale is to be paid at the door any more: it is paid, or all of it was given back. The sale is locked."""
+    if Ticket.objects.filter(sale=sale, due__gt=0).exists():
+        return
+    status = PaymentStatus.VOIDED if sale.waived == sale.total else PaymentStatus.CAPTURED
+    Payment.objects.filter(pk=sale.payment_id).update(status=status, changed_at=Now())
 
 
 # --- Money that goes back, or comes late

@@ -45,6 +45,7 @@ class OrderWish(msgspec.Struct, frozen=True, kw_only=True):
     ticket_type: UUID | None = None
     quantity: int = 0
     payment: Means | None = None
+    email: str = ""
     concessions: Concessions = ()
     voucher: str = ""
     lane_code: str = ""
@@ -121,6 +122,7 @@ class OrderFields(serializers.Serializer[Any]):
             quantity=said.get("quantity", 0),
             lane_code=said.get("lane_code", ""),
             payment=Means(method=payment["method"], token=payment["token"], email=said["email"]) if payment else None,
+            email=said["email"],
             concessions=said.get("concessions", ()),
             voucher=pricing.normal(said.get("voucher") or ""),
         )

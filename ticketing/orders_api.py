@@ -20,7 +20,7 @@ from realtime.rest import BuyerAPIView, as_staff_too, is_plain_json, listed_buye
 from reservations import front_door, orders, sale_facts
 from reservations import queries as reservations
 from reservations.api import OF_BUYER, PREFER, Body, DoorView
-from reservations.hold_request import ORDER_SCOPE, Ask, Means
+from reservations.hold_request import AT_THE_DOOR, ORDER_SCOPE, Ask, Means
 from ticketing import gateways, queries
 from ticketing.api import PaymentDeclined
 from ticketing.order_fields import ORDER_DONE, ORDER_IN_LINE, OrderFields, OrderOut, OrderWish, plain_wish
@@ -148,16 +148,17 @@ def carefully_wished(request: Request) -> OrderWish:
 
 
 def ask_of(wish: OrderWish, *, key: str) -> Ask:
-    """Raises: UnknownTicketType, FactsUnavailable, UnknownMethod, UnknownToken."""
+    """Raises: UnknownTicketType, UnknownSession, FactsUnavailable, UnknownMethod, UnknownToken."""
+    session = wish.session or session_of(wish.ticket_type)
     return Ask(
-        session=wish.session or session_of(wish.ticket_type),
+        session=session,
         seats=wish.seats,
         ticket_type=wish.ticket_type,
         quantity=wish.quantity,
         lane_code=wish.lane_code,
         key=key,
         scope=ORDER_SCOPE,
-        payment=means_of(wish.payment),
+        payment=means_of(wish.payment) or at_the_door(wish, session),
         concessions=wish.concessions,
         voucher=wish.voucher,
     )
@@ -168,6 +169,14 @@ def session_of(ticket_type: UUID | None) -> UUID:
     if session is None:
         raise front_door.UnknownTicketType
     return session
+
+
+def at_the_door(wish: OrderWish, session: UUID) -> Means | None:
+    """How it is paid without a payment, where its type may be paid at the door."""
+    stock = sale_facts.facts_of(session).stock.get(wish.ticket_type) if wish.ticket_type else None
+    if stock is None or not stock.pay_at_door:
+        return None
+    return Means(method=AT_THE_DOOR, email=wish.email, language=get_language() or "en")
 
 
 def means_of(payment: Means | None) -> Means | None:

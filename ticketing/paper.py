@@ -63,6 +63,10 @@ def _write(pdf: FPDF, sale: Sale, ticket: Ticket) -> None:
     pdf.set_font("Helvetica", size=8)
     pdf.set_xy(8, 138)
     pdf.cell(PAGE[0] - 16, 5, _printable(gettext("Sale %s") % sale.number), align="C")
+    if ticket.due:
+        pdf.set_xy(8, 142)
+        owed = f"{gettext('To pay at the door')}: {money(ticket.due, sale.currency)}"
+        pdf.cell(PAGE[0] - 16, 5, _printable(owed), align="C")
 
 
 def _where(session: Session) -> list[str]:

@@ -44,8 +44,9 @@ def tickets_of(buyer: uuid.UUID | None) -> QuerySet[Ticket]:
 
 def sale_body(sale: Sale, *, tickets: Sequence[Ticket] | None = None) -> dict[str, Any]:
     """JSON-ready, as `GET /sales/{id}` answers it. `tickets`: those of a sale that is just being made, in the order of its lines."""
+    made = list(sale.tickets.all()) if tickets is None else tickets
     if tickets is None:
-        told = [ticket_body(ticket, passed_on=ticket.holder is not None) for ticket in sale.tickets.all()]
+        told = [ticket_body(ticket, passed_on=ticket.holder is not None) for ticket in made]
     else:
         told = [
             _ticket_body(ticket, line["seat"], line["name"]) for ticket, line in zip(tickets, sale.lines, strict=True)
@@ -58,6 +59,7 @@ def sale_body(sale: Sale, *, tickets: Sequence[Ticket] | None = None) -> dict[st
         "reservation": str(sale.reservation_id),
         "lines": sale.lines,
         "total": {"amount": sale.total, "currency": sale.currency},
+        "due": {"amount": sum(ticket.due for ticket in made), "currency": sale.currency},
         "payment": {"id": str(sale.payment_id), "method": sale.payment.method, "status": sale.payment.status},
         "tickets": told,
         "sold_at": as_text(sale.sold_at),
@@ -90,6 +92,7 @@ def _ticket_body(ticket: Ticket, seat: str | None, kind: str, *, passed_on: bool
         "code": None if passed_on else ticket.signed_code,
         "short_code": None if passed_on else ticket.code,
         "status": ticket.status,
+        "due": ticket.due,
         "passed_on": passed_on,
     }
 
@@ -115,16 +118,34 @@ def came(session_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, dict[str, int]]:
 
 def door_list(session_id: uuid.UUID) -> Iterator[dict[str, Any]]:
     """Every code of the session, those of old too, by its digest; JSON-ready."""
-    columns = ("code", "seat__label", "ticket_type__name", "concession", "status", "used_at", "used_gate")
+    columns = (
+        "code",
+        "seat__label",
+        "ticket_type__name",
+        "concession",
+        "status",
+        "used_at",
+        "used_gate",
+        "due",
+        "sale__currency",
+    )
     for code, *facts in Ticket.objects.filter(session=session_id).values_list(*columns).iterator(2_000):
         yield _listed(code, *facts)
     old = Transfer.objects.filter(ticket__session=session_id)
     for code, seat, kind in old.values_list("code", "ticket__seat__label", "ticket__ticket_type__name"):
-        yield _listed(code, seat, kind, "", TicketStatus.VOID, None, "")
+        yield _listed(code, seat, kind, "", TicketStatus.VOID, None, "", 0, "")
 
 
 def _listed(
-    code: str, seat: str | None, kind: str, concession: str, status: str, used_at: dt.datetime | None, gate: str
+    code: str,
+    seat: str | None,
+    kind: str,
+    concession: str,
+    status: str,
+    used_at: dt.datetime | None,
+    gate: str,
+    due: int,
+    currency: str,
 ) -> dict[str, Any]:
     return {
         "digest": codes.digest(code),
@@ -134,6 +155,7 @@ def _listed(
         "status": status,
         "used_at": as_text(used_at) if used_at else None,
         "gate": gate,
+        "due": {"amount": due, "currency": currency} if due else None,
     }
 
 

@@ -32,7 +32,6 @@ from ticketing.gateways import RefundRefused
 from ticketing.ledger import Posting
 from ticketing.models import (
     Account,
-    Payment,
     PaymentStatus,
     Refund,
     RefundStatus,
@@ -85,18 +84,22 @@ def ask_refund(
     found = (owned.filter(buyer=buyer) if buyer else owned).get()
     locked = allocation.lock_reservation(reservation_id=found.reservation_id, buyer=None)
     sale = Sale.objects.select_for_update(no_key=True).select_related(None).get(pk=sale_id)
-    if not Payment.objects.filter(pk=sale.payment_id, status=PaymentStatus.CAPTURED).exists():
+    if sale.payment.status not in {PaymentStatus.CAPTURED, PaymentStatus.DUE}:
         raise reserving.PaymentInProgress
     if buyer is not None:
         _require_open(locked.session, now=locked.now)
     chosen = _choose(sale, tickets, used_too=buyer is None)
-    amount = sum(ticket.price for ticket in chosen)
+    unpaid = [ticket for ticket in chosen if ticket.due]
+    amount = sum(ticket.price for ticket in chosen if not ticket.due)
     refund = Refund.objects.create(sale=sale, amount=amount, reason=reason, asked_by=asked_by or buyer)
     operations.give_places_back(locked, sale, chosen)
     Ticket.objects.filter(pk__in=[ticket.pk for ticket in chosen]).update(refund=refund)
     sale.refunded += amount
-    sale.save(update_fields=["refunded"])
-    ledger.post(_promised(refund, sale, chosen))
+    sale.waived += sum(ticket.due for ticket in unpaid)
+    sale.save(update_fields=["refunded", "waived"])
+    ledger.post([*_promised(refund, sale, [ticket for ticket in chosen if not ticket.due]), *_waived(sale, unpaid)])
+    if unpaid:
+        operations.close_if_paid(sale)
     facts = {**_facts(refund, sale), "tickets": [str(ticket.pk) for ticket in chosen]}
     locked.news.fact("sale.refunded", reservation=locked.reservation, facts=facts)
     locked.news.sold(locked.reservation, sale=sale_body(find_sale(sale.pk, buyer=None)))
@@ -136,6 +139,16 @@ def _promised(refund: Refund, sale: Sale, tickets: Sequence[Ticket]) -> list[Pos
     parts = {Account.REFUNDS: refund.amount - fees - taxes, Account.BOOKING: fees, Account.TAXES: taxes}
     return [
         _posting(refund, sale, amount=amount, debit=account, credit=Account.OWED) for account, amount in parts.items()
+    ]
+
+
+def _waived(sale: Sale, tickets: Sequence[Ticket]) -> list[Posting]:
+    """They were to be paid at the door, and never will be."""
+    parts = ledger.parts_of(tickets)
+    parts[Account.REFUNDS] = parts.pop(Account.REVENUE)
+    return [
+        Posting(debit=account, credit=Account.DUE, amount=amount, currency=sale.currency, payment=sale.payment_id)
+        for account, amount in parts.items()
     ]
 
 

@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 
-from realtime.rest import Email, Id, Money, Text, WholeNumber
+from realtime.rest import Email, Id, Money, Text, WholeNumber, YesNo
 from reservations.serializers import SESSION, TICKET_TYPE, Line
 from ticketing import doors
 from ticketing.models import PaymentStatus, RefundStatus, TicketStatus
@@ -53,6 +53,7 @@ class TicketOut(serializers.Serializer[Any]):
     code = serializers.CharField(allow_null=True, help_text="What the gate scans; none of a ticket that was passed on.")
     short_code = serializers.CharField(allow_null=True, help_text="What can be typed at the gate instead.")
     status = serializers.ChoiceField(choices=TicketStatus.choices)
+    due = serializers.IntegerField(help_text="Minor units still to be paid for it at the door.")
     passed_on = serializers.BooleanField(help_text="Whether somebody else has it now; its holder reads that it was.")
 
 
@@ -74,11 +75,14 @@ class SaleOut(serializers.Serializer[Any]):
 
     id = serializers.UUIDField()
     number = serializers.CharField(help_text="What people read out at the counter.")
-    status = serializers.ChoiceField(choices=["paid", "partly_refunded", "refunded"])
+    status = serializers.ChoiceField(
+        choices=["paid", "due", "partly_refunded", "refunded"], help_text="`due`: sold, and to be paid at the door."
+    )
     session = serializers.UUIDField()
     reservation = serializers.UUIDField()
     lines = Line(many=True)
     total = Money()
+    due = Money(help_text="What is still to be paid at the door.")
     payment = PaymentOut()
     tickets = TicketOut(many=True)
     sold_at = serializers.DateTimeField()
@@ -135,6 +139,7 @@ SALE = {
         {"seat": "A1", "ticket_type": TICKET_TYPE, "name": "Inteira", "price": {"amount": 2500, "currency": "BRL"}}
     ],
     "total": {"amount": 2500, "currency": "BRL"},
+    "due": {"amount": 0, "currency": "BRL"},
     "payment": {"id": "019337a6-09ff-7c21-9c0e-5a1b2c3d4e5f", "method": "fake", "status": "captured"},
     "tickets": [
         {
@@ -145,6 +150,7 @@ SALE = {
             "code": "7QK2M9X4R1T8.H3J0ZZ81M5Q2WXYK.5N8E…",
             "short_code": "7QK2M9X4R1T8",
             "status": "valid",
+            "due": 0,
             "passed_on": False,
         }
     ],
@@ -211,6 +217,9 @@ class CheckInFields(serializers.Serializer[Any]):
         default=0,
         help_text="For a scan made without a connection.",
     )
+    paid = YesNo(
+        required=False, default=False, help_text="What is due for the ticket was taken: it is noted, and lets in."
+    )
 
 
 class CheckedIn(serializers.Serializer[Any]):
@@ -238,6 +247,7 @@ class ListedTicket(serializers.Serializer[Any]):
     status = serializers.ChoiceField(choices=TicketStatus.choices)
     used_at = serializers.DateTimeField(allow_null=True)
     gate = serializers.CharField()
+    due = Money(allow_null=True, help_text="What is to be paid for it at the door.")
 
 
 class PublicKey(serializers.Serializer[Any]):

@@ -35,6 +35,7 @@ GROUPS: dict[str, dict[str, dict[str, list[str]]]] = {
             "refund": ["view", "add", "change"],
             "ledgerentry": LOOK,
             "checkin": LOOK,
+            "collection": LOOK,
             "transfer": LOOK,
         },
         "realtime": {"event": LOOK},

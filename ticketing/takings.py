@@ -124,7 +124,7 @@ def _sold(sessions: QuerySet[Session]) -> defaultdict[UUID, Places]:
     sales = Sale.objects.filter(session__in=sessions.order_by()).order_by().values_list("session", "currency")
     found = defaultdict[UUID, Places](Places)
     for session, currency, places, kept in sales.annotate(
-        places=Sum("reservation__quantity"), kept=Sum(F("total") - F("refunded"))
+        places=Sum("reservation__quantity"), kept=Sum(F("total") - F("refunded") - F("waived"))
     ):
         found[session].sold += places
         found[session].revenue[currency] += kept
@@ -139,7 +139,9 @@ def sold_by_hour(last: dt.date, *, days: int) -> list[Hour]:
         .annotate(hour=TruncHour("sold_at"))
         .order_by("hour", "currency")
         .values_list("hour", "currency")
-        .annotate(sales=Count("pk"), places=Sum("reservation__quantity"), kept=Sum(F("total") - F("refunded")))
+        .annotate(
+            sales=Count("pk"), places=Sum("reservation__quantity"), kept=Sum(F("total") - F("refunded") - F("waived"))
+        )
     )
     return [
         Hour(start=hour, currency=currency, sales=sales, tickets=places, revenue=kept)

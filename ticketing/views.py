@@ -50,7 +50,12 @@ def sale(request: Visitor, sale_id: UUID) -> HttpResponse:
         found = queries.find_sale(sale_id, buyer=owner(request))
     except Sale.DoesNotExist:
         raise Http404 from None
-    words = {"paid": _("Paid"), "partly_refunded": _("Partly paid back"), "refunded": _("Paid back")}
+    words = {
+        "due": _("To pay at the door"),
+        "paid": _("Paid"),
+        "partly_refunded": _("Partly paid back"),
+        "refunded": _("Paid back"),
+    }
     return render(
         request,
         "ticketing/sale.html",
@@ -60,6 +65,7 @@ def sale(request: Visitor, sale_id: UUID) -> HttpResponse:
             "status": words[found.status],
             "paid_by": paid_by(found.payment.method),
             "bill": bill.of(found.lines),
+            "due": sum(ticket.due for ticket in found.tickets.all()),
             "live": [
                 ticket
                 for ticket in found.tickets.all()
@@ -74,8 +80,8 @@ def sale(request: Visitor, sale_id: UUID) -> HttpResponse:
 def open_until(sale: Sale) -> dt.datetime | None:
     """Until when its buyer may give tickets back, if that may still be."""
     until = refunds.refundable_until(sale.session)
-    captured = sale.payment.status == PaymentStatus.CAPTURED
-    return until if captured and until is not None and until > timezone.now() else None
+    settled = sale.payment.status in {PaymentStatus.CAPTURED, PaymentStatus.DUE}
+    return until if settled and until is not None and until > timezone.now() else None
 
 
 @require_POST
@@ -98,13 +104,23 @@ def refund(request: Visitor, sale_id: UUID) -> HttpResponse:
     else:
         ring_refund(asked.pk)
         amount = money(asked.amount, asked.sale.currency)
-        messages.success(request, _("%(amount)s is on its way back to you.") % {"amount": amount})
+        if asked.amount:
+            messages.success(request, _("%(amount)s is on its way back to you.") % {"amount": amount})
+        else:
+            messages.success(request, _("The tickets are given back. Nothing was paid for them."))
     return redirect("sale", sale_id)
 
 
 def paid_by(method: str) -> str:
     """What a receipt calls it."""
-    names = {"fake": _("Sandbox"), "stripe": _("Card"), "cash": _("Cash"), "card": _("Card at the counter")}
+    names = {
+        "door": _("At the door"),
+        "free": _("Nothing to pay"),
+        "fake": _("Sandbox"),
+        "stripe": _("Card"),
+        "cash": _("Cash"),
+        "card": _("Card at the counter"),
+    }
     return names[method]
 
 

@@ -41,6 +41,7 @@ BREAKS = {
     "pool_of_another_session": "UPDATE sessions_app_pool SET session_id = gen_random_uuid()",
     "over_the_limit_of_its_type": "UPDATE reservations_reservation SET quantity = 3 WHERE ticket_type_id IS NOT NULL;"
     " UPDATE sessions_app_tickettype SET max_per_buyer = 2 WHERE capacity = 3",
+    "due_differs": "UPDATE ticketing_payment SET status = 'due' WHERE status = 'captured'",
     "counts_differ_from_capacity": "UPDATE reservations_reservation SET seats = '{A1,B1}' WHERE status = 'held' AND seats = '{A1}'",
     "free_seats_miscounted": "UPDATE sessions_app_session SET free_seats = free_seats - 1",
     "hold_past_its_end": "UPDATE reservations_reservation SET expires_at = now() - interval '1 hour' WHERE status = 'held'",

@@ -121,7 +121,7 @@ class SeveralAtOnce(Protocol):
         """`capture` for each of them. Raises: GatewayTimeout, GatewayUnavailable."""
 
 
-METHODS = ("fake", "stripe", "cash", "card")
+METHODS = ("fake", "stripe", "cash", "card", "door")
 AT_THE_COUNTER = ("cash", "card")  # what only staff may say was paid
 
 

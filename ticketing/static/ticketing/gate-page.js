@@ -2,12 +2,12 @@
 /** The scanner: asks the box office about each code; without a connection it judges by itself, and tells later. */
 
 import { newKey, once } from "../sessions_app/api.js";
-import { language, say } from "../sessions_app/words.js";
+import { language, money, say } from "../sessions_app/words.js";
 import { judge, plain, shortOf, spelled } from "./gate-codes.js";
 
 /**
  * @typedef {import("./gate-codes.js").Listed} Listed
- * @typedef {{scan: string, code: string, gate: string, at: number, seat: string, digest: string}} Scan of which the box office has not heard
+ * @typedef {{scan: string, code: string, gate: string, at: number, seat: string, digest: string, paid: boolean}} Scan of which the box office has not heard
  * @typedef {{code: string, seat: string, ours: number, theirs?: string, gate?: string, why?: string}} Quarrel
  * @typedef {{word: string, kind: "in" | "bad" | "warn" | "none", seat?: string, more?: string}} Verdict
  */
@@ -25,6 +25,9 @@ const clock = new Intl.DateTimeFormat(language, { timeStyle: "short" });
 const numbers = new Intl.NumberFormat(language);
 const gateName = /** @type {HTMLInputElement} */ (one("gate-name"));
 const field = /** @type {HTMLInputElement} */ (one("code"));
+const collect = /** @type {HTMLButtonElement} */ (one("collect"));
+/** The code of a ticket whose money is still to be taken. */
+let unpaid = "";
 
 /** What survives a reload. @template T @param {string} name @param {T} empty @returns {T} */
 function kept(name, empty) {
@@ -54,6 +57,7 @@ let fetchedAt = 0;
 
 /** @param {Verdict} verdict */
 function show({ word, kind, seat = "", more = "" }) {
+  collect.hidden = true;
   one("verdict").dataset.kind = kind;
   one("verdict-word").textContent = say(word);
   one("verdict-seat").textContent = seat;
@@ -93,20 +97,29 @@ const place = (seat, type) => (seat ? say("seat", { seat, type: type ?? "" }) : 
 /** @param {string | number} at @param {string} gate */
 const whenAndWhere = (at, gate) => say(gate ? "used-when" : "used-time", { time: clock.format(new Date(at)), gate });
 
+/** Take the money, then press; a ticket that is to be paid for lets nobody in before. @param {string} code @param {{amount: number, currency: string}} due @param {string} [seat] */
+function askForMoney(code, due, seat) {
+  show({ word: "due", kind: "warn", seat, more: money(due) });
+  unpaid = code;
+  collect.hidden = false;
+  collect.textContent = say("collect", { amount: money(due) }); // not focused: a scanner types Enter
+}
+
 // --- judging
 
-/** @param {string} code */
-async function check(code) {
+/** @param {string} code @param {boolean} [paid] */
+async function check(code, paid = false) {
   show({ word: "checking", kind: "none" });
   /** @type {Scan} */
-  const scan = { scan: newKey(), code: plain(code), gate: gateName.value.trim(), at: Date.now(), seat: "", digest: "" };
+  const scan = { scan: newKey(), code: plain(code), gate: gateName.value.trim(), at: Date.now(), seat: "", digest: "", paid };
   const answer = await once("POST", "/checkins", {
-    body: { code: scan.code, gate: scan.gate, session: page.session, scan: scan.scan },
+    body: { code: scan.code, gate: scan.gate, session: page.session, scan: scan.scan, ...(paid && { paid }) },
     timeout: PATIENCE,
   });
   if (!answer.ok && isSilence(answer.status)) return judgeAlone(scan);
   line(answer.status === 401 || answer.status === 403 ? "signed-out" : "online");
-  show(answer.ok ? letIn(answer.body) : refusal(answer.problem));
+  if (!answer.ok && answer.problem.code === "payment_due") askForMoney(scan.code, answer.problem.due);
+  else show(answer.ok ? letIn(answer.body) : refusal(answer.problem));
   if (answer.ok) await remember(scan);
   tell();
 }
@@ -162,6 +175,7 @@ async function judgeAlone(scan) {
   else if (kind === "unlisted") show({ word: "unknown", kind: "warn", more: say("unlisted") });
   else if (kind === "cannot") show({ word: "cannot", kind: "warn", more: say("cannot-more") });
   else if (kind !== "in") show({ word: kind, kind: "bad" });
+  else if (listed?.due && !scan.paid) askForMoney(scan.code, listed.due, seat);
   else {
     queue.push({ ...scan, digest, seat: listed?.seat ?? "" });
     keep("queue", queue);
@@ -196,10 +210,10 @@ async function tell() {
 }
 
 /** Whether it is told. @param {Scan} scan */
-async function tellOne({ scan, code, gate, at, seat }) {
+async function tellOne({ scan, code, gate, at, seat, paid }) {
   const seconds_ago = Math.min(86_400, Math.max(1, Math.round((Date.now() - at) / 1_000)));
   const answer = await once("POST", "/checkins", {
-    body: { code, gate, session: page.session, scan, seconds_ago },
+    body: { code, gate, session: page.session, scan, seconds_ago, ...(paid && { paid }) },
     timeout: 2 * PATIENCE,
   });
   if (!answer.ok && isSilence(answer.status)) {
@@ -322,6 +336,11 @@ one("typed").addEventListener("submit", async (event) => {
   field.value = "";
   field.focus();
   if (code.trim()) await check(code);
+});
+collect.addEventListener("click", async () => {
+  collect.hidden = true;
+  field.focus();
+  await check(unpaid, true);
 });
 one("quarrels-seen").addEventListener("click", () => {
   quarrels = [];

@@ -42,11 +42,12 @@ export class OrderForm extends EventTarget {
   /** @param {Wish} wanted */
   async #buy(wanted) {
     this.#become(true);
-    const payment = await this.means.take();
-    if (!payment) return this.#become(false);
     const fields = new FormData(this.form);
+    const atTheDoor = fields.get("method") === "door"; // what carries no payment is paid there
+    const payment = atTheDoor ? null : await this.means.take();
+    if (!payment && !atTheDoor) return this.#become(false);
     const [email, lane] = [String(fields.get("email") ?? "").trim(), fields.get("lane_code")];
-    await this.#send(this.#intend({ ...wanted, payment, ...(email && { email }), ...(lane && { lane_code: lane }) }));
+    await this.#send(this.#intend({ ...wanted, ...(payment && { payment }), ...(email && { email }), ...(lane && { lane_code: lane }) }));
   }
 
   /** @param {object} body @returns {Intention} */
