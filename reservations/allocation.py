@@ -723,7 +723,7 @@ def _has_a_use_left(before: Reservation) -> bool:
     assert before.voucher is not None
     (voucher,) = lock_vouchers([before.voucher.code]).values()
     try:
-        Uses.of([voucher]).require_one_left(voucher, before.buyer)
+        Uses.of([voucher], buyers=[before.buyer]).require_one_left(voucher, before.buyer)
     except pricing.VoucherUsedUp:
         return False
     return True
@@ -867,7 +867,7 @@ def _usable(code: str, locked: Locked) -> Voucher:
     voucher = pricing.judge(
         lock_vouchers([code]).get(code), session=locked.session.pk, currency=reservation.currency, now=locked.now
     )
-    Uses.of([voucher], but=reservation.pk).require_one_left(voucher, reservation.buyer)
+    Uses.of([voucher], buyers=[reservation.buyer], but=reservation.pk).require_one_left(voucher, reservation.buyer)
     return voucher
 
 

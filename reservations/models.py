@@ -218,7 +218,9 @@ class Reservation(models.Model):
                 fields=["ticket_type"], name="reservation_of_stock", condition=Q(ticket_type__isnull=False)
             ),  # The audit's stock; deleting a type.
             models.Index(
-                fields=["voucher", "buyer"], name="reservation_of_voucher", condition=Q(voucher__isnull=False)
+                fields=["voucher", "buyer"],
+                name="reservation_with_voucher",
+                condition=Q(voucher__isnull=False, status__in=["held", "paying", "confirmed"]),
             ),  # How often a voucher is used, by all and by one buyer.
             models.Index(
                 fields=["ticket_type", "arrival"], name="reservation_standing_by", condition=Q(status="queued")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from django.db.models import Count
@@ -45,22 +45,24 @@ class Uses:
     of_buyer: Counter[tuple[uuid.UUID, uuid.UUID]] = field(default_factory=Counter)
 
     @classmethod
-    def of(cls, vouchers: Iterable[Voucher], *, but: uuid.UUID | None = None) -> Uses:
-        """Without those of the reservation `but`. Vouchers without a limit aren't counted."""
-        limited = [one.pk for one in vouchers if one.uses is not None or one.uses_per_buyer is not None]
-        uses = cls()
-        if not limited:
-            return uses
-        rows = Reservation.objects.filter(voucher__in=limited, status__in=LIVE).order_by()
+    def of(cls, vouchers: Collection[Voucher], *, buyers: Collection[uuid.UUID], but: uuid.UUID | None = None) -> Uses:
+        """Without those of the reservation `but`. What has no limit isn't counted, nor what other buyers have of their own."""
+        live = Reservation.objects.filter(status__in=LIVE).order_by()
         if but is not None:
-            rows = rows.exclude(pk=but)
-        for voucher, buyer, number in rows.values_list("voucher", "buyer").annotate(number=Count("*")):
-            uses.add(voucher, buyer, number)
+            live = live.exclude(pk=but)
+        limited = [one.pk for one in vouchers if one.uses is not None]
+        personal = [one.pk for one in vouchers if one.uses_per_buyer is not None]
+        uses = cls()
+        if limited:
+            counted = live.filter(voucher__in=limited).values_list("voucher").annotate(number=Count("*"))
+            uses.all.update(dict(counted))
+        if personal:
+            uses.of_buyer.update(live.filter(voucher__in=personal, buyer__in=buyers).values_list("voucher", "buyer"))
         return uses
 
-    def add(self, voucher: uuid.UUID, buyer: uuid.UUID, number: int = 1) -> None:
-        self.all[voucher] += number
-        self.of_buyer[voucher, buyer] += number
+    def add(self, voucher: uuid.UUID, buyer: uuid.UUID) -> None:
+        self.all[voucher] += 1
+        self.of_buyer[voucher, buyer] += 1
 
     def require_one_left(self, voucher: Voucher, buyer: uuid.UUID) -> None:
         """Raises: VoucherUsedUp."""
@@ -81,7 +83,8 @@ class Terms:
     @classmethod
     def of(cls, requests: Sequence[HoldRequest], *, vouchers: dict[str, Voucher]) -> Terms:
         naming = {request.session for request in requests if request.concessions}
-        return cls(concessions_of(naming), vouchers, Uses.of(vouchers.values()))
+        buyers = {request.buyer for request in requests if request.voucher}
+        return cls(concessions_of(naming), vouchers, Uses.of(vouchers.values(), buyers=buyers))
 
     def judge(self, request: HoldRequest, session: Session, *, now: dt.datetime) -> None:
         """Raises: REFUSALS."""

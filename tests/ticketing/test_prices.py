@@ -249,6 +249,16 @@ class TestOrders:
         assert "used up" in lost["message"]
         assert Payment.objects.count() == 1
 
+    def test_with_one_key_name_one_voucher(self, ana: UUID, session: Session) -> None:
+        body = {"session": str(session.pk), "seats": ["A1"], "payment": PAYMENT}
+        codes = [VoucherFactory.create().code for _voucher in range(2)]
+        first, again, other = (
+            post(client_of(ana), "/orders", {**body, "voucher": code}, idempotency_key="one")
+            for code in (codes[0], codes[0].lower(), codes[1])
+        )
+        assert (first.status_code, again.json()["id"]) == (202, first.json()["id"])
+        assert_problem(other, 422, "idempotency_mismatch")
+
     def test_that_wait_hear_that_it_is_used_up(
         self, ana: UUID, bruno: UUID, session: Session, monkeypatch: pytest.MonkeyPatch
     ) -> None:
