@@ -72,6 +72,25 @@ def test_a_declined_card_keeps_the_hold_and_another_one_pays(site: Site, window:
     expect_tickets(ana, 1)
 
 
+def test_a_ticket_that_is_given_back_is_on_sale_again(site: Site, window: Window) -> None:
+    session = site.new_session(starts_at=(datetime.now(UTC) + timedelta(days=3)).isoformat())
+    ana, bruno = window(), window()
+    open_session(bruno, session)
+    open_session(ana, session)
+    choose(ana, "B3", "B4")
+    hold(ana)
+    pay(ana)
+    expect_tickets(ana, 2)
+    expect_look(bruno, "B3", "s")
+    ana.get_by_text("Give tickets back").click()
+    ana.get_by_role("checkbox", name=re.compile("B3")).check()
+    ana.get_by_role("button", name="Give the chosen tickets back").click()
+    expect(ana.locator(".notices")).to_contain_text("R$30.00 is on its way back to you.")
+    expect(ana.locator(".badge").first).to_have_text("Partly paid back")
+    expect_look(bruno, "B3", "f")
+    expect_look(bruno, "B4", "s")
+
+
 def test_a_hold_that_runs_out_says_so_and_frees_the_seat(site: Site, window: Window) -> None:
     session = site.new_session(hold_seconds=3)
     ana, bruno = window(), window()
