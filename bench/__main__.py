@@ -40,6 +40,7 @@ NAMES = (
     "live_storm",
     "map",
     "orders",
+    "orders_told",
     "pay",
     "pay_slow",
 )

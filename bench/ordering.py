@@ -1,23 +1,30 @@
-"""Buying in one step: how long until a crowd has its tickets, and that exactly as many bought as there was stock."""
+"""Buying in one step: how long until a crowd has its tickets, that exactly as many bought as there was stock, and how soon they know."""
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import json
+import math
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 
 from django.utils import timezone
 
 from bench import truth
+from bench.buyers import Buyers
 from bench.contest import Contest, Event
-from bench.figures import Figure, Sample
-from bench.processes import Process
+from bench.figures import Figure, Sample, percentile
+from bench.processes import NotInTimeError, Process
 from bench.stage import LONG_HOLD, Load, Stage, request
+from config import identity
 from sessions_app.models import TicketType
 from sessions_app.operations import NewTicketType, create_session
 
 CONNECTIONS = 200
+LISTENERS = 300  # of the buyers, each with a socket
+TOLD_WITHIN = 10.0  # seconds; what nobody heard of by then counts as lost
 
 
 def on_sale(places: int) -> TicketType:
@@ -33,14 +40,14 @@ def on_sale(places: int) -> TicketType:
     return TicketType.objects.get(session=session, capacity=places)
 
 
-def ordering(kind: TicketType) -> str:
-    """One place, paid in the same breath, by somebody nobody has been before."""
+def ordering(kind: TicketType, *, access: str | None = None) -> str:
+    """One place, paid in the same breath; by somebody nobody has been before, unless `access` is somebody's token."""
     body: dict[str, object] = {
         "ticket_type": str(kind.pk),
         "quantity": 1,
         "payment": {"method": "fake", "token": "ok"},
     }
-    return request(body, path="/api/v1/orders", key=uuid.uuid4().hex)
+    return request(body, path="/api/v1/orders", key=uuid.uuid4().hex, access=access)
 
 
 def rush(stage: Stage, webs: list[Process], *, requests: int, places: int) -> tuple[Load, float]:
@@ -94,10 +101,73 @@ def orders(stage: Stage) -> Iterator[Contest]:
     yield Contest(ours=everybody)
 
 
+# --- orders_told
+
+
+@contextmanager
+def orders_told(stage: Stage) -> Iterator[Contest]:
+    """First as many as it can bear, then half of that, evenly, while some of the buyers listen."""
+    webs = stage.whole()
+    live = stage.live()
+    rush(stage, webs, requests=200, places=200)
+
+    def half() -> Sample:
+        most = stage.sized(3_000)
+        _load, seconds = rush(stage, webs, requests=most, places=most)
+        rate = most / seconds / 2
+        number = max(LISTENERS if not stage.quick else 20, int(rate * (2 if stage.quick else 10)))
+        return evenly(stage, webs, live, number=number, rate=rate)
+
+    yield Contest(ours=half)
+
+
+def evenly(stage: Stage, webs: list[Process], live: Process, *, number: int, rate: float) -> Sample:
+    """So many orders a second, all bought; of some, how long from the end of the order by PostgreSQL until its buyer's socket had it."""
+    kind = on_sale(number)
+    guests = {index: identity.new_guest() for index in range(0, number, math.ceil(number / LISTENERS))}
+    tokens = {index: identity.issue_tokens(guest)["access"] for index, guest in guests.items()}
+    sockets = {guest.id: tokens[index] for index, guest in guests.items()}
+    asks = [ordering(kind, access=tokens.get(index)) for index in range(number)]
+    with (
+        closing(truth.Ledger(stage, kind.session_id)) as ledger,
+        Buyers(live.port or 0, sockets) as buyers,
+    ):
+        load = stage.run(asks, webs=webs, connections=CONNECTIONS, rate=rate, look=ledger.finished)
+        stage.wait(lambda: ledger.finished() >= number, seconds=truth.PATIENCE, what="the end of every order")
+        stage.wait(lambda: not ledger.open_payments(), seconds=truth.PATIENCE, what="every capture")
+        judge(stage, load, ledger, kind, places=number, requests=number)
+        ended = ledger.ended_at(buyers_orders(load, tokens))
+        with contextlib.suppress(NotInTimeError):
+            stage.wait(lambda: len(buyers.heard) >= len(ended), seconds=TOLD_WITHIN, what="every outcome being told")
+    stage.expect(len(ended) == len(tokens), f"{len(tokens) - len(ended)} listeners have no order")
+    untold = [name for name in ended if name not in buyers.heard]
+    stage.expect(not untold, f"{len(untold)} of {len(ended)} outcomes were never told")
+    waits = [(buyers.heard[name] - at) * 1000 for name, at in ended.items() if name in buyers.heard]
+    stage.note({"listeners": len(waits), "sent_away": buyers.sent_away, "slowest_ms": round(max(waits), 1)})
+    truth.audit(stage)
+    return load.sample(
+        orders_told=percentile(waits, 99), orders_told_median=percentile(waits, 50), orders_told_rate=rate
+    )
+
+
+def buyers_orders(load: Load, tokens: Mapping[int, str]) -> list[str]:
+    answers = (answer for answer in load.answers if answer.index in tokens and answer.status == 202)
+    return [str(json.loads(answer.body)["id"]) for answer in answers]
+
+
 EVENTS = (
     Event(
         name="orders",
         figures=(Figure(name="orders", unit="s", at_most=8), Figure(name="orders_answered", unit="answers/s")),
         open=orders,
+    ),
+    Event(
+        name="orders_told",
+        figures=(
+            Figure(name="orders_told", unit="ms, 99 of 100", at_most=250),
+            Figure(name="orders_told_median", unit="ms, median"),
+            Figure(name="orders_told_rate", unit="orders/s meanwhile"),
+        ),
+        open=orders_told,
     ),
 )

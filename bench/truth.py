@@ -49,6 +49,15 @@ class Ledger:
             " WHERE session_id = %s AND status IN ('confirmed', 'rejected', 'expired', 'cancelled')"
         )
 
+    def ended_at(self, names: Collection[str]) -> dict[str, float]:
+        """When each of these was bought, by the database's clock just before that was committed (POSIX seconds)."""
+        rows = self._connection.execute(
+            "SELECT id::text, extract(epoch FROM changed_at)::float FROM reservations_reservation"
+            " WHERE session_id = %s AND status = 'confirmed' AND id = ANY(%s::uuid[])",
+            [self.session, list(names)],
+        )
+        return dict(rows.fetchall())
+
     def open_payments(self) -> int:
         return self._number(
             "SELECT count(*) FROM ticketing_payment AS payment JOIN reservations_reservation AS owner"

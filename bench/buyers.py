@@ -1,0 +1,84 @@
+"""Buyers with an open socket each, and when each heard how an order ended: a thread of this process, which waits meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import threading
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Self
+
+from websockets import Subprotocol
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from bench.processes import until
+from realtime import wire
+
+OPEN_AT_ONCE = 10
+PATIENCE = 60.0  # seconds until all of them listen
+COME_BACK = (0.25, 0.75)  # seconds until one comes back that was sent away, as a page does
+ENDS = frozenset({"COMPLETED", "FAILED"})
+PROBE = "bench:probe"
+
+
+class Buyers:
+    """By their ids, each with a token. `heard`: by the order's id, when its end came to its buyer's socket (POSIX seconds)."""
+
+    def __init__(self, port: int, tokens: Mapping[uuid.UUID, str]) -> None:
+        self.heard: dict[str, float] = {}
+        self.sent_away = 0
+        self._port, self._tokens = port, tokens
+        self._listening: set[uuid.UUID] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="buyers", daemon=True)
+
+    def __enter__(self) -> Self:
+        """Until each of them hears. Raises: NotInTimeError."""
+        self._thread.start()
+        until(self._all_hear, seconds=PATIENCE, what="every buyer's socket", every=0.5)
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    def _all_hear(self) -> bool:
+        for buyer in self._tokens.keys() - self._listening:
+            wire.send_personal(buyer=buyer, message={"type": PROBE})
+        return len(self._listening) == len(self._tokens)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        doors = asyncio.Semaphore(OPEN_AT_ONCE)
+        pages = [self._loop.create_task(self._stay(buyer, doors)) for buyer in self._tokens]
+        self._loop.run_forever()
+        for page in pages:
+            page.cancel()
+        self._loop.run_until_complete(asyncio.gather(*pages, return_exceptions=True))
+        self._loop.close()
+
+    async def _stay(self, buyer: uuid.UUID, doors: asyncio.Semaphore) -> None:
+        while True:
+            try:
+                await self._listen(buyer, doors)
+            except (ConnectionClosed, OSError, TimeoutError):
+                self.sent_away += 1
+            await asyncio.sleep(random.uniform(*COME_BACK))
+
+    async def _listen(self, buyer: uuid.UUID, doors: asyncio.Semaphore) -> None:
+        offered = [Subprotocol("bearer"), Subprotocol(self._tokens[buyer])]
+        async with doors:
+            socket = await connect(f"ws://127.0.0.1:{self._port}/ws/me", subprotocols=offered, open_timeout=PATIENCE)
+        async with socket:
+            async for text in socket:
+                self._note(buyer, json.loads(text), time.time())
+
+    def _note(self, buyer: uuid.UUID, message: dict[str, str], now: float) -> None:
+        if message["type"] == PROBE:
+            self._listening.add(buyer)
+        elif message["type"] == "order:update" and message["status"] in ENDS:
+            self.heard.setdefault(message["id"], now)
