@@ -153,7 +153,7 @@ def spread(amount: int, over: Sequence[int]) -> list[int]:
 
 
 def _priced(base: int, left: int, session: Session) -> Price:
-    fee = session.booking_fee + share(left, session.booking_fee_basis_points, of=WHOLE) if left else 0
+    fee = session.fee_of(left)
     tax = share(left, session.tax_basis_points, of=WHOLE + session.tax_basis_points)
     return Price(base=base, discount=base - left, fee=fee, tax=tax)
 

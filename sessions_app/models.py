@@ -243,6 +243,10 @@ class Session(models.Model):
     def __str__(self) -> str:
         return f"{self.show.title} · {timezone.localtime(self.starts_at):%Y-%m-%d %H:%M}"
 
+    def fee_of(self, left: int) -> int:
+        """The booking fee of a place that costs so much without it, in minor units; none where it costs nothing."""
+        return self.booking_fee + (2 * left * self.booking_fee_basis_points + WHOLE) // (2 * WHOLE) if left else 0
+
     def sells_at(self, now: dt.datetime) -> bool:
         return not self.is_closed_at(now) and (self.on_sale_at is None or self.on_sale_at <= now)
 

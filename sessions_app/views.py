@@ -82,8 +82,10 @@ class Shelf:
     pk: UUID
     name: str
     price: int
+    fee: int
     left: int
     limit: int
+    holds: bool
     opens_at: dt.datetime | None
     ended_at: dt.datetime | None
     closes_at: dt.datetime | None
@@ -99,6 +101,8 @@ class Shelf:
             pk=kind.pk,
             name=kind.name,
             price=kind.price,
+            fee=session.fee_of(kind.price),
+            holds=kind.holds,
             left=kind.places_left,
             limit=min(limit for limit in limits if limit is not None),
             opens_at=opens if opens and opens > now else None,
@@ -144,6 +148,7 @@ def session(request: Visitor, session_id: UUID) -> HttpResponse:
             ],
             "stock": shelves,
             "at_the_door": any(shelf.pay_at_door for shelf in shelves),
+            "may_hold": any(shelf.holds for shelf in shelves),
             "alone": not seat_map["seats"] and len(shelves) == 1,
             "FEW": FEW,
             "sections": sections,
@@ -174,7 +179,12 @@ def session_data(found: Session, types: list[TicketType], *, version: int) -> di
         "on_sale_at": found.on_sale_at.isoformat() if found.on_sale_at else None,
         "closed": found.is_closed_at(timezone.now()),
         "types": [
-            {"id": str(type_.pk), "name": type_.name, "price": {"amount": type_.price, "currency": found.currency}}
+            {
+                "id": str(type_.pk),
+                "name": type_.name,
+                "price": {"amount": type_.price, "currency": found.currency},
+                "fee": found.fee_of(type_.price),
+            }
             for type_ in types
         ],
     }

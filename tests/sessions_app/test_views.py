@@ -122,6 +122,14 @@ class TestSession:
         page = client.get(f"/sessions/{stock.session_id}").content.decode()
         assert f'data-stock="{stock.pk}" data-available="5"' in page
 
+    def test_says_what_comes_on_top_of_a_place_that_is_bought_in_one_step(self, client: Client) -> None:
+        session = showing("Show", booking_fee=150, booking_fee_basis_points=1_000)
+        factories.StockFactory(session=session, price=9_000, holds=False)
+        page = client.get(f"/sessions/{session.pk}").content.decode()
+        assert "+ R$10.50 booking fee" in page
+        assert "data-no-hold" in page
+        assert "Hold first, pay after</button></noscript>" not in page
+
     def test_says_when_a_kind_of_place_is_sold_and_how_many_of_it(self, client: Client) -> None:
         session = showing("Show")
         hour, now = dt.timedelta(hours=1), timezone.now()

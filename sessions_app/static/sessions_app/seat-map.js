@@ -7,7 +7,7 @@
  *
  * @typedef {{label: string, element: SVGUseElement | null, row: string, section: string, number: string, x: number, y: number,
  *   tier: number, type: string, kind: string, status: string}} Seat `element`: none while it is far away (far-seats.js)
- * @typedef {{id: string, name: string, price: {amount: number, currency: string}}} TicketType
+ * @typedef {{id: string, name: string, price: {amount: number, currency: string}, fee?: number}} TicketType
  */
 
 import { FarSeats, unpacked } from "./far-seats.js";

@@ -93,6 +93,12 @@ export class StockPicker extends EventTarget {
     if (wanted > quantity) this.#announce(count("at-most", this.#highest(row)));
   }
 
+  /** Whether what is chosen may be held; else it is sold at once or not at all. */
+  get mayHold() {
+    const row = this.#rows().find(({ dataset }) => dataset.stock === this.choice?.type);
+    return row ? row.dataset.noHold === undefined : this.#rows().some(({ dataset }) => dataset.noHold === undefined);
+  }
+
   clear() {
     this.choice = null;
     this.#paint();

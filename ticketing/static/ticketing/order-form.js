@@ -4,7 +4,7 @@
  * it is one order.
  *
  * @typedef {{ticket_type: string, quantity: number}} Wish
- * @typedef {{key: string, body: object, at: number}} Intention
+ * @typedef {{key: string, body: Wish, at: number}} Intention
  * @typedef {import("../sessions_app/api.js").Problem} Problem
  */
 
@@ -41,6 +41,8 @@ export class OrderForm extends EventTarget {
 
   /** @param {Wish} wanted */
   async #buy(wanted) {
+    const kept = this.#kept();
+    if (kept?.body.ticket_type === wanted.ticket_type && kept.body.quantity === wanted.quantity) return this.#send(kept);
     this.#become(true);
     const fields = new FormData(this.form);
     const atTheDoor = fields.get("method") === "door"; // what carries no payment is paid there
@@ -50,16 +52,14 @@ export class OrderForm extends EventTarget {
     await this.#send(this.#intend({ ...wanted, ...(payment && { payment }), ...(email && { email }), ...(lane && { lane_code: lane }) }));
   }
 
-  /** @param {object} body @returns {Intention} */
+  /** @param {Wish} body @returns {Intention} */
   #intend(body) {
-    const kept = this.#kept();
-    if (kept && JSON.stringify(kept.body) === JSON.stringify(body)) return kept;
     const intention = { key: newKey(), body, at: Date.now() };
     sessionStorage.setItem(this.place, JSON.stringify(intention));
     return intention;
   }
 
-  /** @returns {Intention | null} */
+  /** What nobody answered yet: whatever became of it, the same wish is that one first. @returns {Intention | null} */
   #kept() {
     const kept = JSON.parse(sessionStorage.getItem(this.place) ?? "null");
     return kept && Date.now() - kept.at < KEPT ? kept : null;

@@ -60,9 +60,13 @@ function warn(text) {
 /** @returns {{places: number, total: {amount: number, currency: string} | null}} */
 function chosen() {
   const prices = new Map(page.types.map((type) => [type.id, type.price]));
-  const each = stock?.choice
-    ? Array(stock.choice.quantity).fill(prices.get(stock.choice.type))
-    : [...(map?.chosen ?? [])].map((label) => prices.get(map?.seats.get(label)?.type ?? ""));
+  if (stock?.choice) {
+    const { type, quantity } = stock.choice;
+    const price = prices.get(type) ?? { amount: 0, currency: "" };
+    const fee = page.types.find(({ id }) => id === type)?.fee ?? 0;
+    return { places: quantity, total: { ...price, amount: quantity * (price.amount + fee) } };
+  }
+  const each = [...(map?.chosen ?? [])].map((label) => prices.get(map?.seats.get(label)?.type ?? ""));
   const amount = each.reduce((sum, price) => sum + (price?.amount ?? 0), 0);
   return { places: each.length, total: each.length ? { amount, currency: each[0].currency } : null };
 }
@@ -79,6 +83,7 @@ function paintChoice() {
   one("#choice-total").textContent = total ? money(total) : "";
   one("#choice-seats").replaceChildren(...[...(map?.chosen ?? [])].map(chip));
   hold.disabled = !free || !places || serverNow() < opensAt || asks || Boolean(orders?.busy);
+  hold.hidden = isStock && !stock?.mayHold;
   hold.textContent = say(isStock ? "hold-first" : "hold-seats");
   hold.classList.toggle("primary", !isStock);
   paintOrder(hold.disabled, total);
