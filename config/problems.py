@@ -213,6 +213,13 @@ PROBLEMS: dict[type[BaseException], Known] = {
         _("This ticket can't be held: the order must carry its payment."),
         facts=lambda _error: _at("payment", _("An order for this ticket must carry its payment.")),
     ),
+    front_door.Crowded: Known(
+        429,
+        "rate_limited",
+        "Too many requests",
+        _("More people ask for this session than are let in a second. Ask again in a moment."),
+        retry_after=lambda error: error.retry_after,
+    ),
     front_door.UnknownLane: Known(
         400,
         "unknown_lane",

@@ -6,6 +6,7 @@
 -- ARGV  1 reservation id   2 claim ms   3 places   4 fingerprint   5 lease ms ('' = no key)   6 first arrival of a new epoch ('' = none)
 --       7 lowest arrival allowed   8 the request, JSON   9 the line it is to stand in   10 how many limits   11 how many counters
 --       12… places a buyer may have by each limit   then for each counter what was left as the door last read it, and the version of that
+--       last: requests let in a second ('' = all): see Note [At a rate] in pace.py
 -- Note [Stock in line]
 -- What is left for the next one is what PostgreSQL has left, by the newest version told, less what those in line ask for, and more
 -- what holders have whose time is over. Whoever is settled leaves the line in the same step as the new number comes (upkeep.lua). What
@@ -87,6 +88,14 @@ if not arrival then
     redis.call('HSET', KEYS[1], 'last', ARGV[6], 'line', line)
   end
   if line ~= ARGV[9] or last < tonumber(ARGV[7]) then return {'epoch'} end -- Note [One epoch, one line] in front_door.py
+  local rate = ARGV[#ARGV]
+  if rate ~= '' then
+    local micros = clock[1] * 1000000 + clock[2]
+    local full_at = math.max(tonumber(redis.call('HGET', KEYS[1], 'full_at') or '0'), micros) + math.ceil(1000000 / rate)
+    local early = full_at - micros - 1000000
+    if early > 0 then return {'crowded', math.ceil(early / 1000)} end
+    redis.call('HSET', KEYS[1], 'full_at', string.format('%.0f', full_at))
+  end
   arrival = redis.call('HINCRBY', KEYS[1], 'last', 1)
 end
 

@@ -38,7 +38,7 @@ class NoClaims(Exception):
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What Redis said of one request; which fields are set depends on `kind`."""
 
-    kind: Literal["admitted", "replay", "in_flight", "mismatch", "limit", "taken", "sold_out", "epoch"]
+    kind: Literal["admitted", "replay", "in_flight", "crowded", "mismatch", "limit", "taken", "sold_out", "epoch"]
     id: uuid.UUID | None = None
     arrival: int = 0
     conflicts: dict[str, str] = {}
@@ -70,6 +70,7 @@ class Knock(msgspec.Struct, kw_only=True):
     claim_ms: int
     limits: Sequence[Limit]
     counters: Sequence[Counter] = ()
+    rate: int | None = None  # requests of its session that are let in a second
     lease_ms: int = LEASE_MS
     line: str = ""  # the one it is to stand in
     epoch: int = 0  # first arrival of a new epoch, when the counter was missing or belonged to another line
@@ -189,6 +190,7 @@ def _arguments(knock: Knock) -> tuple[list[str], list[str | int | bytes]]:
         len(knock.counters),
         *(limit.most for limit in knock.limits),
         *(said for counter in knock.counters for said in (counter.available, counter.version)),
+        knock.rate or "",
     ]
     return keys, argv
 
@@ -201,8 +203,8 @@ def _verdict(knock: Knock, answer: list[Any]) -> Verdict:
             return Verdict(
                 kind="replay", id=uuid.UUID(reservation), arrival=int(arrival), status=int(status or 0), body=body
             )
-        case ["in_flight", retry_ms]:
-            return Verdict(kind="in_flight", retry_ms=int(retry_ms))
+        case ["in_flight" | "crowded" as kind, retry_ms]:
+            return Verdict(kind=kind, retry_ms=int(retry_ms))
         case ["limit", index]:
             return Verdict(kind="limit", limit=knock.limits[int(index) - 1].most)
         case ["taken", *lost]:

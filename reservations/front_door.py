@@ -45,6 +45,7 @@ from reservations import claims, metrics, operations, pricing, replies
 from reservations.claims import Knock, Limit, NoClaims, Verdict
 from reservations.hold_request import EPOCH_BITS, HOLD_SCOPE, ORDER_SCOPE, Ask, HoldRequest
 from reservations.lines import InboxLine, InProcessLine, Line, LineDown, RabbitLine, by_shard
+from reservations.pace import Gate
 from reservations.pricing import UnknownConcession
 from reservations.sale_facts import FRESH_SECONDS, FactsUnavailable, SaleFacts, StockFacts, facts_of, voucher_of
 
@@ -135,6 +136,13 @@ class RequestInFlight(Exception):
     """The first request with this key has no answer yet."""
 
     retry_after: int  # seconds
+
+
+@dataclasses.dataclass(eq=False)
+class Crowded(Exception):
+    """More come than the session lets in."""
+
+    retry_after: float  # seconds
 
 
 class Admission(msgspec.Struct, frozen=True, kw_only=True):
@@ -299,6 +307,7 @@ class FrontDoor:
         self._floors: dict[
             uuid.UUID, int
         ] = {}  # the newest epoch this process took per session; older counters are stale
+        self._gate = Gate()
         threading.Thread(target=self._serve_for_ever, name="front-door", daemon=True).start()
 
     def submit(self, request: HoldRequest, facts: SaleFacts, *, wait: float) -> Admission:
@@ -311,6 +320,7 @@ class FrontDoor:
             claim_ms=facts.hold_seconds * 1000,
             limits=limits,
             counters=stock.counters if stock and not _waits_however_few(request, facts, stock) else (),
+            rate=facts.admission_rate,
             lease_ms=claims.LEASE_MS + int(wait * 1000),
         )
         entry = Entry(knock, wait)
@@ -344,7 +354,7 @@ class FrontDoor:
         try:
             accepted = self._judge(batch)
         except NoClaims:
-            accepted = [entry for entry in batch if not entry.answer.done()]
+            accepted = self._let_in_without_redis([entry for entry in batch if not entry.answer.done()])
             try:
                 self._count_without_redis(accepted)
             except LineDown as error:
@@ -386,6 +396,16 @@ class FrontDoor:
             entry.knock.epoch = self._floors[entry.request.session] = entry.knock.floor = epoch
         return True
 
+    def _let_in_without_redis(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Those that their sessions' rates let in; the others have their answer here."""
+        let_in = []
+        for entry in entries:
+            if self._gate.lets_in(entry.request.session, entry.knock.rate, now=time.monotonic()):
+                let_in.append(entry)
+            else:
+                self._refuse(entry, Crowded(retry_after=1))
+        return let_in
+
     def _count_without_redis(self, entries: Sequence[Entry]) -> None:
         """Numbers of an epoch that these requests have for themselves, for the line that PostgreSQL keeps. Raises: LineDown."""
         try:
@@ -417,6 +437,8 @@ class FrontDoor:
                 metrics.admitted.labels("replay", "none").inc()
             case "in_flight":
                 self._refuse(entry, RequestInFlight(retry_after=max(1, round(verdict.retry_ms / 1000))))
+            case "crowded":
+                self._refuse(entry, Crowded(retry_after=verdict.retry_ms / 1000))
             case "mismatch":
                 self._refuse(entry, IdempotencyMismatch())
             case "limit":
@@ -431,6 +453,8 @@ class FrontDoor:
 
     def _refuse(self, entry: Entry, error: Exception) -> None:
         metrics.admitted.labels(type(error).__name__, "none").inc()
+        if isinstance(error, Crowded):
+            metrics.put_off.labels("admission").inc()
         entry.answer.set_exception(error)
 
     def _store_and_answer(self, entries: Sequence[Entry]) -> None:

@@ -1,9 +1,10 @@
-"""How many requests a second a session settles, where its house set a rate.
+"""How fast a sale goes, where its house set a rate: requests let in, settled, payments of orders begun, each a second.
 
-Note [Settled at a rate]
-`settle_full_at` says until when the session has settled in advance (GCRA: https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm). It is
-read and moved under the lock of the session's row, in the transaction that settles, so it is exact over any number of processes: in no
-stretch of time more than `rate` for each second of it, and one second's worth that a pause left over.
+Note [At a rate]
+A moment says until when there was let through in advance (GCRA: https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm). In no stretch of
+time more pass than the rate for each second of it, and one second's worth that a pause left over. For settling and paying the moment stands
+on the session's row, read and moved under its lock in the transaction that does the work, so it is exact over any number of processes. For
+letting in it stands in Redis, moved by the script that gives the arrival number (admit.lua).
 """
 
 from __future__ import annotations
@@ -11,35 +12,49 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+
+from django.db.models import Q
 
 from realtime.clock import db_now
-from realtime.rows import as_json, execute
 from reservations import metrics
 from sessions_app.models import Session
 
-MICROSECONDS = 1_000_000
-LEFT_OVER = dt.timedelta(seconds=1)
-NOTE = """
-UPDATE sessions_app_session AS session SET settle_full_at = new.settle_full_at
-FROM jsonb_to_recordset(%s) AS new (id uuid, settle_full_at timestamptz) WHERE session.id = new.id
-"""
+MICROSECOND = dt.timedelta(microseconds=1)
+MICROSECONDS = 1_000_000  # of the second's worth that may be left over
+FULL_AT = {"settle_rate": "settle_full_at", "payment_rate": "payments_full_at"}
+RATES = ("admission_rate", "settle_rate", "payment_rate")
 
 
 class NotDue(Exception):
     """More requests of these `sessions` than their rates let be settled now. None of the batch was."""
 
-    def __init__(self, sessions: frozenset[uuid.UUID]) -> None:
+    def __init__(self, sessions: Collection[uuid.UUID]) -> None:
         super().__init__(", ".join(map(str, sessions)))
-        self.sessions = sessions
+        self.sessions = frozenset(sessions)
 
 
-def due(session: Session, now: dt.datetime) -> int | None:
-    """How many requests may be settled now; None: any number."""
-    if session.settle_rate is None:
+def due(session: Session, now: dt.datetime, rate: str = "settle_rate") -> int | None:
+    """How many may pass now; None: any number."""
+    a_second: int | None = getattr(session, rate)
+    if a_second is None:
         return None
-    left = now + LEFT_OVER - _full_at(session, now)
-    return max(0, left // dt.timedelta(microseconds=1) * session.settle_rate // MICROSECONDS)
+    left = MICROSECONDS - (_full_at(session, now, rate) - now) // MICROSECOND
+    return max(0, left * a_second // MICROSECONDS)
+
+
+def pass_on(session: Session, number: int, now: dt.datetime, rate: str = "settle_rate") -> None:
+    """Note that so many passed, were they due or not. The session is locked."""
+    a_second: int | None = getattr(session, rate)
+    if a_second is None:
+        return
+    until = _full_at(session, now, rate) + MICROSECOND * -(-number * MICROSECONDS // a_second)
+    setattr(session, FULL_AT[rate], until)
+    Session.objects.filter(pk=session.pk).update(**{FULL_AT[rate]: until})
+
+
+def _full_at(session: Session, now: dt.datetime, rate: str) -> dt.datetime:
+    return max(getattr(session, FULL_AT[rate]) or now, now)
 
 
 def spend(sessions: Mapping[uuid.UUID, Session], settled: Iterable[uuid.UUID]) -> None:
@@ -50,20 +65,28 @@ def spend(sessions: Mapping[uuid.UUID, Session], settled: Iterable[uuid.UUID]) -
     now = db_now()
     early = {session for session, number in paced.items() if number > (due(sessions[session], now) or 0)}
     if early:
-        raise NotDue(frozenset(early))
+        raise NotDue(early)
     for session, number in paced.items():
-        _spend(sessions[session], number, now)
-    execute(NOTE, as_json([{"id": session, "settle_full_at": sessions[session].settle_full_at} for session in paced]))
+        pass_on(sessions[session], number, now)
 
 
-def _spend(session: Session, number: int, now: dt.datetime) -> None:
-    assert session.settle_rate is not None
-    microseconds = -(-number * MICROSECONDS // session.settle_rate)
-    session.settle_full_at = _full_at(session, now) + dt.timedelta(microseconds=microseconds)
+class Gate:
+    """Lets requests in at their sessions' rates while Redis is away: this process's own, so that several let in as many times more.
 
+    For one thread. `now`: seconds, of any clock that only goes on.
+    """
 
-def _full_at(session: Session, now: dt.datetime) -> dt.datetime:
-    return max(session.settle_full_at or now, now)
+    def __init__(self) -> None:
+        self._full_at: dict[uuid.UUID, float] = {}
+
+    def lets_in(self, session: uuid.UUID, rate: int | None, *, now: float) -> bool:
+        if rate is None:
+            return True
+        full_at = max(self._full_at.get(session, now), now) + 1 / rate
+        if full_at - now > 1:
+            return False
+        self._full_at[session] = full_at
+        return True
 
 
 # --- For those who watch
@@ -73,10 +96,15 @@ _told: set[tuple[str, str]] = set()
 
 def tell_the_rates() -> None:
     """Show in the metrics what the rates of all sessions are set to."""
-    upcoming = Session.objects.upcoming().filter(settle_rate__isnull=False)
-    told = {(str(row.pk), "settle"): row.settle_rate for row in upcoming if row.settle_rate}
+    rated = Q(admission_rate__isnull=False) | Q(settle_rate__isnull=False) | Q(payment_rate__isnull=False)
+    told = {
+        (str(row.pk), rate.removesuffix("_rate")): getattr(row, rate)
+        for row in Session.objects.upcoming().filter(rated)
+        for rate in RATES
+        if getattr(row, rate)
+    }
     for label in _told - told.keys():
         metrics.rates.labels(*label).set(0)
-    for label, rate in told.items():
-        metrics.rates.labels(*label).set(rate)
+    for label, a_second in told.items():
+        metrics.rates.labels(*label).set(a_second)
     _told.update(told)

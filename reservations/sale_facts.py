@@ -67,6 +67,7 @@ class SaleFacts:
     concessions: tuple[Concession, ...]
     lanes: tuple[tuple[str, str], ...]
     standby: bool
+    admission_rate: int | None
     ahead: float
     read_at: float
 
@@ -159,6 +160,7 @@ def _read(session: uuid.UUID, known: SaleFacts | None) -> SaleFacts | None:
         currency=row.currency,
         concessions=tuple(Concession.objects.filter(session_id=session)),
         standby=row.standby,
+        admission_rate=row.admission_rate,
         lanes=tuple(Lane.objects.filter(session_id=session).values_list("code", "name")),
         ahead=ahead,
         read_at=time.monotonic(),

@@ -239,7 +239,7 @@ class SessionAdmin(Undeletable, ModelAdmin):
         (
             _("The line"),
             {
-                "fields": ["settle_rate", "standby"],
+                "fields": ["admission_rate", "settle_rate", "payment_rate", "standby"],
                 "description": _("Holds from the next request on, also while it sells."),
             },
         ),

@@ -185,6 +185,25 @@ class Session(models.Model):
     settle_full_at = models.DateTimeField(
         _("settled in advance until"), null=True, editable=False
     )  # see reservations/pace.py
+    admission_rate = models.PositiveIntegerField(
+        _("requests let in a second"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_(
+            "Whoever comes too early is told to come again in a moment, and has no place in line. Empty: everybody."
+        ),
+    )
+    payment_rate = models.PositiveIntegerField(
+        _("payments of orders begun a second"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_(
+            "The other orders wait with their places, as long as a hold may last. Who pays by hand is never refused. Empty: as fast as it goes."
+        ),
+    )
+    payments_full_at = models.DateTimeField(_("payments begun in advance until"), null=True, editable=False)
     standby = models.BooleanField(
         _("standby line"),
         default=False,
@@ -225,6 +244,11 @@ class Session(models.Model):
                 & Q(booking_fee_basis_points__lte=WHOLE)
                 & Q(tax_basis_points__lte=WHOLE),
                 name="session_fees_and_tax_are_bounded",
+            ),
+            models.CheckConstraint(
+                condition=(Q(admission_rate__isnull=True) | Q(admission_rate__gte=1))
+                & (Q(payment_rate__isnull=True) | Q(payment_rate__gte=1)),
+                name="session_lets_in_and_charges_at_least_one_a_second",
             ),
             models.CheckConstraint(
                 condition=Q(settle_rate__isnull=True) | Q(settle_rate__gte=1),

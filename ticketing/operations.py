@@ -42,7 +42,7 @@ from realtime import events
 from realtime.clock import db_now
 from realtime.events import NewEvent
 from realtime.rows import as_array, as_json, execute
-from reservations import allocation, pricing, replies
+from reservations import allocation, metrics, pace, pricing, replies
 from reservations import operations as reserving
 from reservations.breaker import BreakerOpen
 from reservations.claims import NoClaims
@@ -102,6 +102,11 @@ class _Start:
     token: str
     email: str
     language: str
+    may_wait: bool = False  # for the session's rate: an order, which nobody pays by hand
+
+
+class _NotDue(Exception):
+    """As many payments of the session's orders as its rate allows are begun."""
 
 
 class _NotSettled(Exception):
@@ -131,8 +136,10 @@ def start_payment(
 
 
 def start_orders(orders: Sequence[Reservation]) -> list[Payment]:
-    """An attempt for each of these orders that nobody began to pay yet, by the means it carries."""
-    asks = [_Start(reservation=order.pk, buyer=None, **order.payment) for order in orders if order.payment]
+    """An attempt for each of these orders that nobody began to pay yet, by the means it carries, as many as their sessions' rates allow."""
+    asks = [
+        _Start(reservation=order.pk, buyer=None, may_wait=True, **order.payment) for order in orders if order.payment
+    ]
     made = _start.all(asks)
     for ask, outcome in zip(asks, made, strict=True):
         if isinstance(outcome, Exception):
@@ -150,6 +157,7 @@ def _start_all(asks: Sequence[_Start]) -> list[Payment | Exception]:
         locked = found.get(ask.reservation)
         try:
             _require_payable(locked, ask, pinned)
+            _require_due(locked, ask)
         except Exception as error:  # noqa: BLE001 it is this one's outcome; the others are not to blame
             outcomes.append(error)
             continue
@@ -172,6 +180,15 @@ def _require_payable(locked: allocation.Locked | None, ask: _Start, pinned: dict
     if ask.reservation in pinned:
         raise reserving.PaymentInProgress
     reserving.require_held(locked)
+
+
+def _require_due(locked: allocation.Locked | None, ask: _Start) -> None:
+    """By the session's rate, which this moves on. Raises: _NotDue."""
+    assert locked is not None
+    if ask.may_wait and pace.due(locked.session, locked.now, "payment_rate") == 0:
+        metrics.put_off.labels("payment").inc()
+        raise _NotDue
+    pace.pass_on(locked.session, 1, locked.now, "payment_rate")
 
 
 def _attempt(reservation: Reservation, ask: _Start) -> Payment:

@@ -15,13 +15,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Now
 
-from reservations import replies
+from realtime.clock import db_now
+from reservations import pace, replies
 from reservations.claims import NoClaims
 from reservations.models import FINAL, Reservation, Status
 from reservations.queries import reservation_body
+from sessions_app.models import Session
 from ticketing import operations
 from ticketing.models import Payment
 
@@ -34,7 +36,7 @@ log = structlog.get_logger(__name__)
 def pay(orders: Sequence[tuple[uuid.UUID, str]]) -> int:
     """Take what these held orders carry, each with whom to tell the outcome; how many were begun. Again is harmless."""
     waiters = dict(orders)
-    begun = operations.start_orders(list(_waiting().filter(pk__in=waiters)))
+    begun = operations.start_orders(list(_waiting().filter(pk__in=waiters).order_by("changed_at", "arrival")))
     order_of = {payment.pk: payment.reservation_id for payment in begun}
     done = operations.settle_together(begun)
     _reply({order_of[payment]: waiters[order_of[payment]] for payment in done})
@@ -46,11 +48,23 @@ def pay(orders: Sequence[tuple[uuid.UUID, str]]) -> int:
 def sweep(*, limit: int = SWEPT) -> int:
     """Orders that nobody began to take the money for; how many were begun. See Note [Who takes the payment of an order]."""
     left = _waiting().filter(changed_at__lt=Now() - LEFT_AFTER, expires_at__gt=Now()).order_by("changed_at")
-    found = list(left.values_list("pk", flat=True)[:limit])
+    found = list(left.filter(session__payment_rate__isnull=True).values_list("pk", flat=True)[:limit])
+    if found:
+        log.warning("orders.swept", orders=len(found))
+    found += _due()
     if not found:
         return 0
-    log.warning("orders.swept", orders=len(found))
     return pay([(order, "") for order in found])
+
+
+def _due() -> list[uuid.UUID]:
+    """Of each session with a rate as many as may be begun now, first come first; nobody else is rung for those that were put off."""
+    paced = Session.objects.filter(payment_rate__isnull=False).filter(Exists(_waiting().filter(session=OuterRef("pk"))))
+    now, found = db_now(), list[uuid.UUID]()
+    for session in paced:
+        waiting = _waiting().filter(session=session, expires_at__gt=Now()).order_by("changed_at", "arrival")
+        found += waiting.values_list("pk", flat=True)[: pace.due(session, now, "payment_rate")]
+    return found
 
 
 def _waiting() -> QuerySet[Reservation]:

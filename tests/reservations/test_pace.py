@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 import uuid
+from functools import partial
 
 import pytest
 from django.db import IntegrityError
@@ -12,10 +13,14 @@ from django.utils import timezone
 from prometheus_client import REGISTRY
 
 from realtime.clock import db_now
-from reservations import dead_letters, inbox, operations, pace
+from reservations import claims, dead_letters, front_door, inbox, operations, pace
+from reservations.claims import Knock, Limit, NoClaims
+from reservations.front_door import Entry, FrontDoor
 from reservations.hold_request import HoldRequest
+from reservations.lines import InProcessLine
 from reservations.models import InboxRequest, Reservation, Status
 from sessions_app.models import Session
+from tests.api import assert_problem, client_of, post
 from tests.conftest import Hold
 from tests.factories import SessionFactory
 from tests.processes import until
@@ -141,9 +146,17 @@ class TestRate:
         pace.tell_the_rates()
         assert counted("frontrow_rate", session=str(session.pk), rate="settle") == 0
 
-    def test_is_at_least_one(self, session: Session) -> None:
-        with pytest.raises(IntegrityError, match="session_settles_at_least_one_a_second"):
-            settle_at(0, session)
+    @pytest.mark.parametrize(
+        ("rate", "constraint"),
+        [
+            ("settle_rate", "session_settles_at_least_one_a_second"),
+            ("admission_rate", "session_lets_in_and_charges_at_least_one_a_second"),
+            ("payment_rate", "session_lets_in_and_charges_at_least_one_a_second"),
+        ],
+    )
+    def test_is_at_least_one(self, session: Session, rate: str, constraint: str) -> None:
+        with pytest.raises(IntegrityError, match=constraint):
+            Session.objects.filter(pk=session.pk).update(**{rate: 0})
 
 
 class TestManyAtOnce:
@@ -201,3 +214,77 @@ class TestRoad:
         let_pass(session, seconds=5)
         until(lambda: operations.drain_inbox(shard=0), what="its turn")
         assert Reservation.objects.get(pk=waiting.pk).status == Status.CANCELLED
+
+
+class TestAdmission:
+    """How many come through the door a second."""
+
+    @pytest.fixture
+    def crowded(self, session: Session) -> Session:
+        Session.objects.filter(pk=session.pk).update(admission_rate=3)
+        return session
+
+    def entries(self, session: Session, number: int) -> list[Entry]:
+        rate = Session.objects.get(pk=session.pk).admission_rate
+        requests = [request_for(session, buyer=uuid.uuid4(), best_available=True, quantity=1) for _n in range(number)]
+        return [Entry(Knock(request=one, claim_ms=30_000, limits=[Limit(10)], rate=rate)) for one in requests]
+
+    def door(self) -> FrontDoor:
+        return FrontDoor(line=InProcessLine(lambda _requests: None), fallback=None)
+
+    def let_in(self, entries: list[Entry]) -> int:
+        refusals = [entry.answer.exception(timeout=5) for entry in entries]
+        assert {type(refusal) for refusal in refusals} <= {type(None), front_door.Crowded}
+        return refusals.count(None)
+
+    def fill(self, session: Session, *, seconds: float) -> None:
+        """As if so many seconds' worth had been let in in advance."""
+        client = claims.client()
+        now, _micros = client.time()
+        client.hset(claims.key("arrivals", f"{{{session.pk}}}"), "full_at", int((now + seconds) * 1_000_000))
+
+    def test_is_a_second_s_worth_and_whoever_comes_then_is_told_when(self, crowded: Session) -> None:
+        before = counted("frontrow_put_off_total", rate="admission")
+        entries = self.entries(crowded, 10)
+        self.door().serve(entries)
+        assert self.let_in(entries) == 3
+        last = entries[-1].answer.exception()
+        assert isinstance(last, front_door.Crowded)
+        assert 0 < last.retry_after <= 0.334
+        assert counted("frontrow_put_off_total", rate="admission") == before + 7
+
+    def test_of_another_session_is_its_own(self, crowded: Session, hold: Hold, ana: uuid.UUID) -> None:
+        self.fill(crowded, seconds=60)
+        with pytest.raises(front_door.Crowded):
+            hold(crowded, "A1", buyer=ana)
+        hold(SessionFactory.create(), "A1", buyer=ana)
+
+    def test_leaves_the_key_to_be_sent_again(self, crowded: Session, ana: uuid.UUID) -> None:
+        body = {"session": str(crowded.pk), "seats": ["A1"]}
+        self.fill(crowded, seconds=60)
+        refused = post(client_of(ana), "/reservations", body, idempotency_key="k")
+        assert_problem(refused, 429, "rate_limited")
+        assert 55 < int(refused["Retry-After"]) <= 61
+        self.fill(crowded, seconds=0)
+        assert post(client_of(ana), "/reservations", body, idempotency_key="k").status_code == 202
+
+    def test_asked_again_with_a_key_is_let_in_once(self, crowded: Session, ana: uuid.UUID) -> None:
+        body = {"session": str(crowded.pk), "seats": ["A1"]}
+        assert post(client_of(ana), "/reservations", body, idempotency_key="k").status_code == 202
+        self.fill(crowded, seconds=60)
+        assert post(client_of(ana), "/reservations", body, idempotency_key="k").status_code == 202
+
+    def test_is_exact_for_many_doors_at_once(self, crowded: Session) -> None:
+        Session.objects.filter(pk=crowded.pk).update(admission_rate=8)
+        crowds = [self.entries(crowded, 30) for _process in range(4)]
+        doors = [self.door() for _process in crowds]
+        began = time.monotonic()
+        assert race([partial(door.serve, crowd) for door, crowd in zip(doors, crowds, strict=True)]) == [None] * 4
+        assert 8 <= sum(map(self.let_in, crowds)) <= 8 * (1 + time.monotonic() - began)
+
+    def test_without_redis_is_each_process_s_own(self, crowded: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(claims, "admit", lambda _knocks: (_ for _ in ()).throw(NoClaims))
+        for door in (self.door(), self.door()):
+            entries = self.entries(crowded, 10)
+            door.serve(entries)
+            assert self.let_in(entries) == 3
