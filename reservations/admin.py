@@ -221,7 +221,7 @@ class VoucherAdmin(ModelAdmin):
         (None, {"fields": ["code", "percent_off", ("amount", "currency"), "session"]}),
         (
             _("How often, and when"),
-            {"fields": [("uses", "uses_per_buyer"), ("valid_from", "valid_until"), "is_active"]},
+            {"fields": [("uses", "uses_per_buyer"), "valid_from", "valid_until", "is_active"]},
         ),
     ]
     list_per_page = 50

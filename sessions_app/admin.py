@@ -212,7 +212,7 @@ class SessionAdmin(Undeletable, ModelAdmin):
         (_("Where"), {"fields": ["hall", "room", ("rows", "seats_per_row")]}),
         (
             _("Price"),
-            {"fields": [("price", "currency"), "concessions", ("fee", "booking_fee_basis_points", "tax_basis_points")]},
+            {"fields": [("price", "currency"), "concessions", "fee", "booking_fee_basis_points", "tax_basis_points"]},
         ),
         (_("Places without a number"), {"fields": ["places", ("places_name", "places_price")]}),
         (
@@ -243,7 +243,7 @@ class SessionAdmin(Undeletable, ModelAdmin):
                 "description": _("Holds from the next request on, also while it sells."),
             },
         ),
-        (_("Fees and tax"), {"fields": [("booking_fee", "booking_fee_basis_points", "tax_basis_points")]}),
+        (_("Fees and tax"), {"fields": ["booking_fee", "booking_fee_basis_points", "tax_basis_points"]}),
         (_("Behind the scenes"), {"fields": [("map_version", "created_at")], "classes": ["collapse"]}),
     ]
 

@@ -19,6 +19,7 @@ from django.views.decorators.http import require_safe
 
 import reservations.orders
 import reservations.queries
+from reservations import bill
 from reservations.hold_request import HoldRequest
 from reservations.models import Reservation
 from reservations.queries import NotYetKnown
@@ -79,6 +80,7 @@ def order(request: Visitor, order_id: UUID) -> HttpResponse:
         "ticketing/order.html",
         {
             "order": body,
+            "bill": bill.of(body["lines"]),
             "session": session,
             "title": TITLES[status],
             "steps": [(name, reached(step, status)) for step, name in STEPS],

@@ -129,6 +129,18 @@ class TestSession:
         assert "With a concession or a voucher, hold the places first" in page
 
 
+class TestOrder:
+    def test_says_what_it_is_made_of(
+        self, client: Client, session: Session, guest: uuid.UUID, child: Concession
+    ) -> None:
+        body = {"session": str(session.pk), "seats": ["A1"], "concessions": {"A1": "Child"}}
+        body["payment"] = {"method": "fake", "token": "ok"}
+        ordered = post(client_of(guest), "/orders", body, idempotency_key="one").json()["id"]
+        page = text(client.get(f"/orders/{ordered}"))
+        for said in ("A1 · Child R$25.00", "R$12.50", "Booking fee R$1.00", "R$13.50"):
+            assert said in page
+
+
 class TestCounter:
     def test_names_them_too(self, client: Client, session: Session, child: Concession) -> None:
         user = UserFactory.create(is_staff=True)

@@ -110,6 +110,8 @@ export class HoldPanel extends EventTarget {
     const bill = billOf(lines, this.nameSeat);
     this.#part("bill").hidden = !bill.hasParts;
     this.#part("bill").replaceChildren(...bill.rows);
+    this.#part("tax-row").hidden = !bill.tax;
+    this.#part("tax").textContent = bill.tax;
     this.terms.paint(reservation);
     this.#part("story").textContent = this.#story(status, reason);
     if (status === "held" && end) this.countdown.run(Date.parse(end));

@@ -11,7 +11,7 @@
 import { post } from "../sessions_app/api.js";
 import { money, say } from "../sessions_app/words.js";
 
-/** The rows of what the lines cost: each place, then what comes off and what comes on top. @param {Line[]} lines @param {(seat: string) => string} nameSeat */
+/** The rows of what the lines cost: each place, then what comes off and what comes on top; and the tax within. @param {Line[]} lines @param {(seat: string) => string} nameSeat */
 export function billOf(lines, nameSeat) {
   const currency = lines[0]?.price.currency ?? "";
   /** @type {Map<string, {places: number, amount: number}>} */
@@ -30,8 +30,7 @@ export function billOf(lines, nameSeat) {
   });
   if (discount) told.push(entry(say("bill-discount"), `−${money({ amount: discount, currency })}`));
   if (fee) told.push(entry(say("bill-fee"), money({ amount: fee, currency })));
-  if (tax) told.push(entry(say("bill-tax"), money({ amount: tax, currency })));
-  return { rows: told, hasParts: Boolean(discount || fee || tax || lines.some((line) => line.concession)) };
+  return { rows: told, tax: tax ? money({ amount: tax, currency }) : "", hasParts: Boolean(discount || fee || tax || lines.some((line) => line.concession)) };
 }
 
 /** @param {string} what @param {string} amount */
