@@ -128,6 +128,11 @@ class TestReservation:
         assert "sandbox" not in shown
         assert told(client.post(f"{page}/pay", {"method": "stripe"})) == "Paying by card needs JavaScript."
         assert Reservation.objects.get().status == Status.HELD
+        client.get(page)  # where it is read
+        stock = StockFactory.create(session=session, capacity=3)
+        order = client.post(f"/sessions/{session.pk}/order", {"method": "stripe", "places": f"{stock.pk}:1"})
+        assert told(order) == "Paying by card needs JavaScript."
+        assert Reservation.objects.count() == 1
 
     def test_offers_nothing_of_stripe_where_it_is_off(
         self, client: Client, guest: uuid.UUID, session: Session, hold: Hold

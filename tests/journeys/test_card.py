@@ -117,6 +117,19 @@ def test_the_sandbox_is_beside_it(site: Site, window: Window) -> None:
     expect_tickets(ana, 1)
 
 
+def test_an_order_is_paid_by_card_in_one_step(site: Site, window: Window) -> None:
+    places = [{"name": "Pista", "price": 12000, "capacity": 3}]
+    session = site.new_session(rows=None, seats_per_row=None, ticket_types=places)
+    ana = window()
+    ana.route("https://js.stripe.com/**", serve_stripe)
+    open_session(ana, session)
+    ana.locator("[data-stock]", has_text="Pista").get_by_role("button", name="One more").click()
+    form = ana.locator("#order-form")
+    form.get_by_label("card pk_test_1 en").fill("pm_card_visa")
+    form.get_by_role("button", name="Buy now").click()
+    expect(ana.locator("#order")).to_have_attribute("data-status", "COMPLETED")
+
+
 def test_without_a_script_the_page_says_what_is_missing(site: Site, window: Window) -> None:
     ana = window(java_script_enabled=False)
     ana.goto(f"/sessions/{site.new_session()}")
