@@ -589,9 +589,9 @@ def _hold_for(order: Reservation, kind: TicketType, now: dt.datetime) -> None:
     _begin_hold(order, now)
 
 
-def leave_standby(locked: Locked) -> None:
+def leave_standby(locked: Locked, *, reason: str) -> None:
     """It waits no longer; whoever stood behind it may get what it was too large for."""
-    standby.end([locked.reservation], locked.session, locked.news, status=Status.CANCELLED, reason="released")
+    standby.end([locked.reservation], locked.session, locked.news, status=Status.CANCELLED, reason=reason)
     stock = lock_stock([locked.session.pk])
     standby.serve(locked.session, stock, locked.news, _hold_for)
     stock.write(locked.news)

@@ -375,7 +375,7 @@ def _forget(request: HoldRequest, reason: str) -> None:
 def release(*, reservation_id: uuid.UUID, buyer: uuid.UUID | None, reason: str = "released") -> None:
     """Give it up: its seats are free at once; one that stands in line still, or by, ends as cancelled. Again is harmless.
 
-    `reason`: why one that is held ends.
+    `reason`: why one that is held, or stands by, ends.
     Raises: PaymentInProgress, AlreadyPaid, Reservation.DoesNotExist, queries.NotYetKnown.
     """
     locked = _lock_or_mark(reservation_id, buyer)
@@ -387,7 +387,7 @@ def release(*, reservation_id: uuid.UUID, buyer: uuid.UUID | None, reason: str =
         case Status.CONFIRMED:
             raise AlreadyPaid(locked.reservation.sale_id)
         case Status.QUEUED:
-            allocation.leave_standby(locked)
+            allocation.leave_standby(locked, reason=reason)
             announce(locked.news)
         case Status.HELD:
             over = locked.reservation.is_over_at(locked.now)

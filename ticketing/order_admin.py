@@ -50,7 +50,7 @@ class StateFilter(admin.SimpleListFilter):
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(state, str(NAMES[state])) for state in STATES if state != "PENDING"]
+        return [(state, str(NAMES[state])) for state in STATES]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Order]) -> QuerySet[Order]:
         states = STATES.get(self.value() or "")

@@ -110,13 +110,13 @@ def _price_now(order: Reservation) -> int:
 
 
 def cancel(*, order_id: uuid.UUID, reason: str, by: uuid.UUID) -> None:
-    """A hold is released; of what was paid for, everything that is left is given back.
+    """What is held, or stands by, is given up; of what was paid for, everything that is left is given back.
 
     Raises: NothingToCancel, PaymentInProgress, AlreadyPaid (just now: once more), NothingToRefund, Reservation.DoesNotExist.
     """
     order = Reservation.objects.get(pk=order_id)
     match order.status:
-        case Status.HELD:
+        case Status.QUEUED | Status.HELD:
             reserving.release(reservation_id=order_id, buyer=None, reason="box_office")
         case Status.PAYING:
             raise reserving.PaymentInProgress

@@ -83,7 +83,7 @@ def shown(request: HttpRequest, order: Order) -> HttpResponse:
             "order": order,
             "standing": orders.standing(order.status),
             "state": NAMES[orders.standing(order.status)],
-            "said": orders.said_of(order.status, order.reason),
+            "said": orders.said_of(order.status, order.reason, standby=order.place_on_standby),
             "moments": timeline(order, payments, refunds),
             "payments": payments if request.user.has_perm("ticketing.view_payment") else [],
             "sale": sale,
@@ -107,7 +107,7 @@ def framed(request: HttpRequest, order: Order) -> dict[str, Any]:
 
 
 def is_cancellable(order: Order, sale: Sale | None) -> bool:
-    return order.status == Status.HELD or (sale is not None and sale.refunded < sale.total)
+    return order.status in {Status.QUEUED, Status.HELD} or (sale is not None and sale.refunded < sale.total)
 
 
 def is_allowed_to_cancel(request: HttpRequest, order: Order) -> bool:

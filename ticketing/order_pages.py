@@ -47,6 +47,7 @@ TITLES = {
     "COMPLETED": gettext_lazy("Your tickets are ready"),
     "FAILED": gettext_lazy("You have no tickets"),
 }
+STANDS_BY = gettext_lazy("You stand by")
 ADVICE = {
     "sold_out": gettext_lazy(
         "Fewer places may be left, or come free again: look once more, or choose another session."
@@ -82,7 +83,7 @@ def order(request: Visitor, order_id: UUID) -> HttpResponse:
             "order": body,
             "bill": bill.of(body["lines"]),
             "session": session,
-            "title": TITLES[status],
+            "title": STANDS_BY if body["standby"] else TITLES[status],
             "steps": [(name, reached(step, status)) for step, name in STEPS],
             "is_unfinished": status in UNFINISHED,
             "ahead": None if place is None else place - 1,

@@ -16,7 +16,7 @@ from django.urls import reverse
 
 from reservations import orders, sale_facts
 from reservations.models import Reservation, Status
-from sessions_app.models import TicketType
+from sessions_app.models import Session, TicketType
 from tests.conftest import forget_redis
 from tests.factories import StockFactory
 from tests.ticketing.test_desk import Staff, beto, staff
@@ -244,6 +244,14 @@ class TestCancelling:
         shown = looked_at(beto, held)
         assert "The box office called the order off" in shown
         assert "Asked for by telephone" in shown
+
+    def test_ends_what_stands_by(self, beto: Client, ana: UUID, stock: TicketType, nobody_hears: None) -> None:
+        Session.objects.filter(pk=stock.session_id).update(standby=True)
+        _held, waits = order(ana, stock, quantity=5), order(uuid.uuid4(), stock)
+        assert "number 1" in looked_at(beto, waits)
+        does(beto, waits, "cancel", confirmed="yes", reason="Asked for by telephone")
+        ended = Reservation.objects.get(pk=waits)
+        assert (ended.status, ended.reason) == (Status.CANCELLED, "box_office")
 
     def test_gives_the_money_back(self, beto: Client, ana: UUID, stock: TicketType) -> None:
         bought = order(ana, stock)

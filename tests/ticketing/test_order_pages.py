@@ -94,6 +94,20 @@ class TestOrder:
         Session.objects.filter(pk=stock.session_id).update(arrival_high=arrival - 1)
         assert 'data-part="ahead">You are next.' in page(client, f"/orders/{waits}")
 
+    def test_that_stands_by_says_so_and_how_many_come_before_it(
+        self, client: Client, guest: UUID, bruno: UUID, stock: TicketType, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(orders, "pay_in_process", None)
+        Session.objects.filter(pk=stock.session_id).update(standby=True)
+        for buyer in (bruno, bruno, guest):
+            waits = order(buyer, stock, quantity=3)
+        shown = page(client, f"/orders/{waits}")
+        assert "You stand by" in shown
+        assert "You are on the standby line, number 2." in shown
+        assert 'data-part="ahead">1 request is before yours.' in shown
+        client.post(f"/orders/{waits}/give-up")
+        assert "You gave the order up" in page(client, f"/orders/{waits}")
+
     def test_of_a_declined_card_says_what_to_do(self, client: Client, guest: UUID, stock: TicketType) -> None:
         shown = page(client, f"/orders/{order(guest, stock, token='declined')}")
         assert "The payment was declined; nothing was charged" in shown
