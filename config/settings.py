@@ -209,7 +209,14 @@ DATABASES["default"]["ENGINE"] = "django.db.backends.postgresql"
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True  # a restarted PostgreSQL costs nobody an error
 DATABASES["default"].setdefault("OPTIONS", {}).update(
     {
-        "pool": {"min_size": 1, "max_size": DB_POOL_SIZE, "timeout": DB_POOL_SECONDS},
+        "pool": {
+            "min_size": 1,
+            "max_size": DB_POOL_SIZE,
+            "timeout": DB_POOL_SECONDS,
+            # The pool tries again after 1, 2, 4, 8 … seconds: after an outage it would stay empty for as long as that had been.
+            # Giving up soon lets whoever wants a connection next begin anew.
+            "reconnect_timeout": 1.0,
+        },
         "connect_timeout": 2,
         "application_name": "frontrow",
         "options": f"-c lock_timeout={LOCK_TIMEOUT_MS} -c idle_in_transaction_session_timeout=30000 -c jit=off",
