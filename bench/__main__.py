@@ -17,7 +17,7 @@ import django
 from tqdm import tqdm
 
 from bench import machine, services
-from bench.figures import Measurement, as_costs, as_json, as_table
+from bench.figures import Measurement, as_costs, as_json, as_memory, as_table
 
 if TYPE_CHECKING:
     from bench.contest import Contest, Event  # which need Django set up
@@ -41,9 +41,13 @@ NAMES = (
     "map",
     "orders",
     "orders_told",
+    "orders_faults",
+    "orders_large",
     "pay",
     "pay_slow",
 )
+LARGE = ("orders_large",)  # only where it is named, once each time
+USUAL = tuple(name for name in NAMES if name not in LARGE)
 WAYS = ("ours", "limit", "usual")
 
 
@@ -52,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, stop)
     results = Results()
     try:
-        measure(asked.names or NAMES, results, runs=asked.runs, quick=asked.quick, logs=asked.logs)
+        measure(asked.names or USUAL, results, runs=asked.runs, quick=asked.quick, logs=asked.logs)
     except services.NoService as missing:
         sys.stderr.write(f"{missing}\n")
         return 2
@@ -80,7 +84,13 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="python -m bench", description="What Frontrow does a second; see bench/README.md."
     )
-    made.add_argument("names", nargs="*", type=known, metavar="name", help=f"{', '.join(NAMES)}; all unless named")
+    made.add_argument(
+        "names",
+        nargs="*",
+        type=known,
+        metavar="name",
+        help=f"{', '.join(NAMES)}; unless named, all but {', '.join(LARGE)}",
+    )
     made.add_argument("--json", type=Path, metavar="FILE", help="keep the figures there")
     made.add_argument("--runs", type=int, default=3, help="of each way, in turn (default 3)")
     made.add_argument("--quick", action="store_true", help="tiny loads: shows that it works, its figures say nothing")
@@ -108,7 +118,7 @@ def measure(names: Sequence[str], results: Results, *, runs: int, quick: bool, l
         from bench.stage import open_stage
 
         chosen = events(names)
-        bar.reset(total=len(chosen) * (runs + 1))
+        bar.reset(total=sum(1 + runs_of(event, runs) for event in chosen))
         for event in chosen:
             bar.set_description(event.name)
             measured = [Measurement(figure=figure) for figure in event.figures]
@@ -117,7 +127,7 @@ def measure(names: Sequence[str], results: Results, *, runs: int, quick: bool, l
                 told_as_wrong(measured),
                 open_stage(found, event.name, folder=folder / event.name, quick=quick) as stage,
             ):
-                take(event, stage, measured, runs=runs, bar=bar)
+                take(event, stage, measured, runs=runs_of(event, runs), bar=bar)
 
 
 @contextlib.contextmanager
@@ -139,13 +149,18 @@ def set_up_django(found: services.Services) -> None:
 
 
 def events(names: Sequence[str]) -> list[Event]:
-    """In the order of NAMES, each once; `live` is also all whose names begin with it."""
-    from bench import at_the_door, live, ordering, paying, settling, waiting
+    """In the order of NAMES, each once; `live` is also all whose names begin with it, but for LARGE."""
+    from bench import at_the_door, enduring, live, ordering, paying, settling, waiting
     from bench import map as seat_map
 
-    modules = (at_the_door, settling, waiting, live, seat_map, paying, ordering)
+    modules = (at_the_door, settling, waiting, live, seat_map, paying, ordering, enduring)
     known = {event.name: event for module in modules for event in module.EVENTS}
-    return [known[name] for name in NAMES if name in names or name.partition("_")[0] in names]
+    chosen = {name for name in USUAL if name.partition("_")[0] in names} | set(names)
+    return [known[name] for name in NAMES if name in chosen]
+
+
+def runs_of(event: Event, asked: int) -> int:
+    return 1 if event.name in LARGE else asked
 
 
 def take(event: Event, stage: Stage, measured: Sequence[Measurement], *, runs: int, bar: tqdm) -> None:
@@ -173,6 +188,7 @@ def take_turns(event: Event, contest: Contest, measured: Sequence[Measurement], 
             if way == "ours":
                 found.runs.append(sample.values[found.figure.name])
                 found.costs.append(sample.cpu)
+                found.memory = sample.memory
             elif found is measured[0]:
                 (found.limits if way == "limit" else found.usuals).append(sample.values[found.figure.name])
                 found.costs_of[way] = sample.cpu
@@ -186,6 +202,8 @@ def report(measured: Sequence[Measurement], *, quick: bool) -> None:
         "Processor seconds of each process, of the run nearest the median:",
         as_costs(measured),
     ]
+    if memory := as_memory(measured):
+        words += ["", "Megabytes of each process, at the start, in the middle and at the end:", memory]
     if quick:
         words.append("\nThese were tiny loads (--quick): they show that everything works, and nothing else.")
     words += failures(measured)

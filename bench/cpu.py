@@ -66,14 +66,30 @@ class Meter:
 
     services: Services
     watched: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    _of_the_dead: Seconds = field(default_factory=lambda: defaultdict(float))
 
     def watch(self, name: str, process: Process) -> None:
         self.watched[name].append(process.popen.pid)
 
+    def bury(self, process: Process) -> None:
+        """Keep what it spent; to be said right before it is killed."""
+        for name, leaders in self.watched.items():
+            if process.popen.pid in leaders:
+                leaders.remove(process.popen.pid)
+                self._of_the_dead[name] += of_group(process.popen.pid, everything())
+
+    def bury_postgresql(self) -> None:
+        """Likewise, with all its processes."""
+        self._of_the_dead["postgresql"] += self._postgresql(everything()) or 0.0
+        self.__dict__.pop("_postmaster", None)
+
+    def spent_by(self, process: Process) -> float:
+        return of_group(process.popen.pid, everything())
+
     def read(self) -> Seconds:
         stats = everything()
         seconds = {
-            name: sum(of_group(leader, stats) for leader in leaders)
+            name: sum(of_group(leader, stats) for leader in leaders) + self._of_the_dead.get(name, 0.0)
             for name, leaders in self.watched.items()
             if leaders
         }
@@ -84,7 +100,7 @@ class Meter:
         }
         for name, clock in servers.items():
             if (found := clock(stats)) is not None:
-                seconds[name] = found
+                seconds[name] = found + self._of_the_dead.get(name, 0.0)
         return seconds
 
     @contextlib.contextmanager
@@ -104,6 +120,10 @@ class Meter:
             backend = parse((PROC / str(connection.info.backend_pid) / "stat").read_text())
             return backend.parent if backend.name == "postgres" else None
         return None
+
+    def backends(self, stats: list[Stat]) -> list[int]:
+        """PostgreSQL's processes; none where it can't be seen."""
+        return [stat.pid for stat in stats if self._postmaster in (stat.pid, stat.parent)] if self._postmaster else []
 
     def _postgresql(self, stats: list[Stat]) -> float | None:
         return of_tree(self._postmaster, stats) if self._postmaster else None

@@ -44,10 +44,11 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One run: its figures by name, and what it cost."""
+    """One run: its figures by name, and what it cost. `memory`: megabytes of a process at the start, in the middle and at the end."""
 
     values: Mapping[str, float]
     cpu: Seconds
+    memory: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)
@@ -60,6 +61,7 @@ class Measurement:
     usuals: list[float] = field(default_factory=list)
     costs: list[Seconds] = field(default_factory=list)
     costs_of: dict[str, Seconds] = field(default_factory=dict)  # limit, usual: of their last run
+    memory: Mapping[str, Sequence[float]] = field(default_factory=dict)  # of the last run
     wrong: list[str] = field(default_factory=list)
 
     @property
@@ -190,4 +192,16 @@ def as_costs(measurements: Sequence[Measurement]) -> str:
             spent = ", ".join(f"{name} {seconds:.2f}" for name, seconds in (cost or {}).items())
             if spent:
                 lines.append(f"{found.figure.name}{way}: {spent}")
+    return "\n".join(lines)
+
+
+def as_memory(measurements: Sequence[Measurement]) -> str:
+    """A line for each measurement that was watched; empty if none was."""
+    lines: list[str] = []
+    told: Mapping[str, Sequence[float]] = {}
+    for found in measurements:
+        if found.memory and found.memory is not told:
+            told = found.memory
+            taken = (f"{name} {' → '.join(f'{size:.0f}' for size in sizes)}" for name, sizes in told.items())
+            lines.append(f"{found.figure.name}: {', '.join(taken)}")
     return "\n".join(lines)

@@ -1,18 +1,23 @@
 """The load generator: `python -m bench.generator PLAN ANSWERS`, a process of its own that knows nothing but HTTP/1.1.
 
 Requests are made beforehand; here they are only sent over connections that stay open, each connection one request at a time, and
-their answers noted. One thread and `epoll`: some 10 µs a request, so that it takes little of the machine it measures.
+their answers noted. One thread and `epoll`: some 10 µs a request, so that it takes little of the machine it measures. Requests are read
+from a file and answers written to one as they go, so that a million of them need no more memory than a hundred.
+
+PLAN: a line that says the ports and the rate, then a request a line. ANSWERS: an answer a line, then one about the whole. All JSON.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import resource
 import select
 import socket
 import sys
 import time
 from collections import deque
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 LATE = 0.002  # seconds; `epoll` counts in milliseconds
@@ -25,7 +30,7 @@ class Plan:
     """`ports`: one a connection. With `rate`, so many requests a second whatever the answers do; else as fast as answers come."""
 
     ports: list[int]
-    requests: list[str]
+    requests: Iterable[str]
     rate: float | None = None
 
 
@@ -42,10 +47,11 @@ class Answer:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Report:
-    """`started`: the first request, by the clock that all processes of a machine share (`time.monotonic`)."""
+    """`started`: the first request, by the clock that all processes of a machine share (`time.monotonic`). `memory`: the most it took, in megabytes."""
 
     started: float
     cpu: float
+    memory: float
     answers: list[Answer]
 
 
@@ -89,14 +95,18 @@ def content_length(head: bytes) -> int:
 
 
 class Generator:
-    def __init__(self, plan: Plan) -> None:
-        self._requests = [request.encode() for request in plan.requests]
+    """`note` is told each answer; without it they are in the report."""
+
+    def __init__(self, plan: Plan, *, note: Callable[[Answer], object] | None = None) -> None:
+        self._requests = iter(plan.requests)
+        self._waiting = next(self._requests, None)  # the one that leaves next
         self._rate = plan.rate
         self._poll = select.epoll()
         self._idle = deque(Connection(port) for port in plan.ports)
         self._busy: dict[int, Connection] = {}
         self._next = 0
         self._answers: list[Answer] = []
+        self._tell = note or self._answers.append
         self._started = 0.0
         for connection in self._idle:
             self._poll.register(connection.socket, select.EPOLLIN)
@@ -105,7 +115,7 @@ class Generator:
         processor = time.process_time()
         self._started = time.monotonic()
         heard = self._started
-        while len(self._answers) < len(self._requests):
+        while self._waiting is not None or self._busy:
             self._send_what_is_due()
             for descriptor, _events in self._poll.poll(self._patience()):
                 heard = time.monotonic()
@@ -115,8 +125,12 @@ class Generator:
                 self._give_up()
         for connection in [*self._idle, *self._busy.values()]:
             connection.socket.close()
-        cpu = time.process_time() - processor
-        return Report(started=self._started, cpu=cpu, answers=sorted(self._answers, key=lambda answer: answer.index))
+        return Report(
+            started=self._started,
+            cpu=time.process_time() - processor,
+            memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            answers=sorted(self._answers, key=lambda answer: answer.index),
+        )
 
     def _now(self) -> float:
         return time.monotonic() - self._started
@@ -126,12 +140,12 @@ class Generator:
         return self._next / self._rate if self._rate else 0.0
 
     def _patience(self) -> float:
-        if self._next >= len(self._requests) or not self._idle:
+        if self._waiting is None or not self._idle:
             return 0.5
         return max(0.0, min(0.5, self._due() - self._now()))
 
     def _send_what_is_due(self) -> None:
-        while self._idle and self._next < len(self._requests):
+        while self._idle and self._waiting is not None:
             now, due = self._now(), self._due()
             if due > now:
                 return
@@ -139,11 +153,17 @@ class Generator:
             # Waiting for a free connection is the server's fault, waking up late is ours.
             began = due if self._rate and now - due > LATE else now
             self._busy[connection.socket.fileno()] = connection
-            index, self._next = self._next, self._next + 1
+            index, request = self._take()
             try:
-                connection.ask(index, self._requests[index], began=began)
+                connection.ask(index, request.encode(), began=began)
             except OSError as error:
                 self._lose(connection, error)
+
+    def _take(self) -> tuple[int, str]:
+        assert self._waiting is not None
+        index, request = self._next, self._waiting
+        self._next, self._waiting = self._next + 1, next(self._requests, None)
+        return index, request
 
     def _hear(self, connection: Connection) -> None:
         try:
@@ -156,7 +176,7 @@ class Generator:
             self._idle.append(self._busy.pop(connection.socket.fileno()))
 
     def _note(self, connection: Connection, status: int, body: str) -> None:
-        self._answers.append(Answer(connection.index, connection.began, self._now(), status, body))
+        self._tell(Answer(connection.index, connection.began, self._now(), status, body))
 
     def _lose(self, connection: Connection, error: Exception) -> None:
         """Its request has no answer; the others go on."""
@@ -168,23 +188,35 @@ class Generator:
     def _give_up(self) -> None:
         for connection in list(self._busy.values()):
             self._lose(connection, TimeoutError("no answer"))
-        left = range(self._next, len(self._requests))
-        self._answers += [Answer(index, self._now(), self._now(), NO_ANSWER, "never sent") for index in left]
+        while self._waiting is not None:
+            index, _request = self._take()
+            self._tell(Answer(index, self._now(), self._now(), NO_ANSWER, "never sent"))
 
 
-def written(report: Report) -> str:
-    rows = [(answer.index, answer.began, answer.ended, answer.status, answer.body) for answer in report.answers]
-    return json.dumps({"started": report.started, "cpu": report.cpu, "answers": rows})
+def write_plan(file: Path, plan: Plan) -> None:
+    with file.open("w") as written:
+        written.write(json.dumps({"ports": plan.ports, "rate": plan.rate}) + "\n")
+        written.writelines(json.dumps(request) + "\n" for request in plan.requests)
 
 
-def read(report: str) -> Report:
-    said = json.loads(report)
-    return Report(started=said["started"], cpu=said["cpu"], answers=[Answer(*row) for row in said["answers"]])
+def read_report(file: Path) -> Report:
+    with file.open() as written:
+        lines = [json.loads(line) for line in written]
+    *answers, whole = lines
+    return Report(**whole, answers=sorted((Answer(*row) for row in answers), key=lambda answer: answer.index))
 
 
 def main(plan: Path, answers: Path) -> None:
-    report = Generator(Plan(**json.loads(plan.read_text()))).run()
-    answers.write_text(written(report))
+    with plan.open() as planned, answers.open("w") as written:
+        described = json.loads(planned.readline())
+
+        def note(answer: Answer) -> None:
+            row = (answer.index, answer.began, answer.ended, answer.status, answer.body)
+            written.write(json.dumps(row) + "\n")
+
+        report = Generator(Plan(**described, requests=map(json.loads, planned)), note=note).run()
+        whole = {"started": report.started, "cpu": report.cpu, "memory": report.memory}
+        written.write(json.dumps(whole) + "\n")
 
 
 if __name__ == "__main__":

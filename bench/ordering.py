@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime as dt
 import json
 import math
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 
+from django.db import connection
 from django.utils import timezone
 
 from bench import truth
 from bench.buyers import Buyers
 from bench.contest import Contest, Event
 from bench.figures import Figure, Sample, percentile
+from bench.generator import Answer
 from bench.processes import NotInTimeError, Process
 from bench.stage import LONG_HOLD, Load, Stage, request
 from config import identity
@@ -37,7 +40,9 @@ def on_sale(places: int) -> TicketType:
         max_hold_seconds=2 * LONG_HOLD,
         ticket_types=[NewTicketType(name="Floor", price=2500, capacity=places)],
     )
-    return TicketType.objects.get(session=session, capacity=places)
+    kind = TicketType.objects.get(session=session, capacity=places)
+    connection.close()  # back to the pool, which looks whether it still is one
+    return kind
 
 
 def ordering(kind: TicketType, *, access: str | None = None) -> str:
@@ -50,26 +55,63 @@ def ordering(kind: TicketType, *, access: str | None = None) -> str:
     return request(body, path="/api/v1/orders", key=uuid.uuid4().hex, access=access)
 
 
-def rush(stage: Stage, webs: list[Process], *, requests: int, places: int) -> tuple[Load, float]:
-    """The answers, and the seconds from the first request until the last order has its end."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rush:
+    """`seconds`: from the first request until the last order had its end."""
+
+    load: Load
+    seconds: float
+    orders: int
+
+    @property
+    def cost(self) -> float:
+        """Processor milliseconds of everybody but the buyers for one order, refused ones too."""
+        return 1000 * sum(spent for name, spent in self.load.cpu.items() if name != "generator") / self.orders
+
+    def between(self, began: float, ended: float) -> list[Answer]:
+        """Answers to what was asked then, by the clock of `time.monotonic`."""
+        start = self.load.report.started
+        return [answer for answer in self.load.answers if began <= start + answer.began <= ended]
+
+
+def rush(
+    stage: Stage,
+    webs: list[Process],
+    *,
+    requests: int,
+    places: int,
+    rate: float | None = None,
+    meanwhile: Callable[[int], object] = int,
+) -> Rush:
+    """`meanwhile` hears again and again how many orders have their end."""
     kind = on_sale(places)
-    asks = [ordering(kind) for _buyer in range(requests)]
-    with closing(truth.Ledger(stage, kind.session_id)) as ledger:
-        load = stage.run(asks, webs=webs, connections=CONNECTIONS, look=ledger.finished)
+    asks = (ordering(kind) for _buyer in range(requests))
+    with closing(truth.Ledger(stage, kind.session_id)) as ledger, stage.meter.measure() as cpu:
+
+        def look() -> int:
+            finished = ledger.finished_as_last_seen()
+            meanwhile(finished)
+            return finished
+
+        load = stage.run(asks, webs=webs, connections=CONNECTIONS, rate=rate, look=look)
         promised = set(truth.accepted(load))
-        if ledger.finished() >= len(promised):
+        if look() >= len(promised):
             seconds = load.settled_after
         else:
-            stage.wait(lambda: ledger.finished() >= len(promised), seconds=truth.PATIENCE, what="the end of every 202")
+            stage.wait(lambda: look() >= len(promised), seconds=truth.PATIENCE, what="the end of every 202")
             seconds = load.seconds_since_start()
         stage.wait(lambda: not ledger.open_payments(), seconds=truth.PATIENCE, what="every capture")
-        judge(stage, load, ledger, kind, places=places, requests=requests)
+    cpu["generator"] = load.cpu["generator"]
+    with closing(truth.Ledger(stage, kind.session_id)) as ledger:
+        judge(stage, load, ledger, places=places, requests=requests)
     truth.audit(stage)
-    return load, seconds
+    stage.all_live()
+    return Rush(load=dataclasses.replace(load, cpu=cpu), seconds=seconds, orders=requests)
 
 
-def judge(stage: Stage, load: Load, ledger: truth.Ledger, kind: TicketType, *, places: int, requests: int) -> None:
+def judge(stage: Stage, load: Load, ledger: truth.Ledger, *, places: int, requests: int) -> None:
     """Every answer counted: bought, or told that nothing is left, at once or in the end."""
+    stage.expect(len(load.answers) == requests, f"{len(load.answers):,} of {requests:,} were answered")
     truth.only(stage, load, 202, 409, who="orders")
     refused = {str(body.get("code")) for body in load.bodies(409)}
     stage.expect(refused <= {"sold_out"}, f"refused for {refused}")
@@ -84,8 +126,8 @@ def judge(stage: Stage, load: Load, ledger: truth.Ledger, kind: TicketType, *, p
         first = min(outcome.arrival for outcome in lost)
         late = [outcome for outcome in bought if outcome.arrival > first]
         stage.expect(not late, f"{len(late):,} bought who came after somebody was refused")
-    left = TicketType.objects.values_list("available", flat=True).get(pk=kind.pk)
-    stage.expect(left == 0, f"{left} places are left")
+    stage.expect(ledger.left() == 0, f"{ledger.left():,} places are left")
+    stage.expect(ledger.tickets() == places, f"{ledger.tickets():,} tickets are paid for, not {places:,}")
 
 
 @contextmanager
@@ -95,8 +137,8 @@ def orders(stage: Stage) -> Iterator[Contest]:
     rush(stage, webs, requests=200, places=50)
 
     def everybody() -> Sample:
-        load, seconds = rush(stage, webs, requests=stage.sized(20_000), places=stage.sized(5_000))
-        return load.sample(orders=seconds, orders_answered=load.rate(202, 409))
+        found = rush(stage, webs, requests=stage.sized(20_000), places=stage.sized(5_000))
+        return found.load.sample(orders=found.seconds, orders_answered=found.load.rate(202, 409))
 
     yield Contest(ours=everybody)
 
@@ -113,8 +155,7 @@ def orders_told(stage: Stage) -> Iterator[Contest]:
 
     def half() -> Sample:
         most = stage.sized(3_000)
-        _load, seconds = rush(stage, webs, requests=most, places=most)
-        rate = most / seconds / 2
+        rate = most / rush(stage, webs, requests=most, places=most).seconds / 2
         number = max(LISTENERS if not stage.quick else 20, int(rate * (2 if stage.quick else 10)))
         return evenly(stage, webs, live, number=number, rate=rate)
 
@@ -135,7 +176,7 @@ def evenly(stage: Stage, webs: list[Process], live: Process, *, number: int, rat
         load = stage.run(asks, webs=webs, connections=CONNECTIONS, rate=rate, look=ledger.finished)
         stage.wait(lambda: ledger.finished() >= number, seconds=truth.PATIENCE, what="the end of every order")
         stage.wait(lambda: not ledger.open_payments(), seconds=truth.PATIENCE, what="every capture")
-        judge(stage, load, ledger, kind, places=number, requests=number)
+        judge(stage, load, ledger, places=number, requests=number)
         ended = ledger.ended_at(buyers_orders(load, tokens))
         with contextlib.suppress(NotInTimeError):
             stage.wait(lambda: len(buyers.heard) >= len(ended), seconds=TOLD_WITHIN, what="every outcome being told")

@@ -9,13 +9,13 @@ import json
 import subprocess
 import sys
 import time
-import urllib.parse
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import dj_database_url
 import psycopg
 from django.db import connection
 from django.utils import timezone
@@ -25,6 +25,7 @@ from bench import generator
 from bench.cpu import Meter
 from bench.figures import Sample, percentile
 from bench.generator import Answer, Plan, Report
+from bench.private import PrivatePostgres
 from bench.processes import ROOT, Process, Processes, free_port, until
 from bench.services import Services
 from config import identity
@@ -98,6 +99,14 @@ class Load:
         return Sample(values=values, cpu=self.cpu)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Crew:
+    """The processes of a site that a measurement deals with by itself."""
+
+    webs: list[Process]
+    workers: list[Process]
+
+
 class Stage:
     """`wrong` collects outcomes that are not what they must be; a measurement with any has failed."""
 
@@ -108,16 +117,19 @@ class Stage:
         self.quick = quick
         self.wrong: list[str] = []
         self.meter = Meter(services)
-        self._folder = folder
+        self.folder = folder
         self._site = Processes(folder=folder, environment=services.environment(database))
+        self._used_before: dict[str, Any] = {}
+        self._killed: list[Process] = []
 
     def __enter__(self) -> Self:
-        use_database(self.database)
+        self._used_before = dict(connection.settings_dict)
+        use_database(dj_database_url.parse(self.database))
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._site.__exit__(*exception)
-        use_database(self.services.template_url)
+        use_database(self._used_before)
 
     def sized(self, number: int) -> int:
         return max(number // QUICK, 20) if self.quick else number
@@ -174,6 +186,28 @@ class Stage:
 
     def payments(self, **environment: str) -> Process:
         return self._started("payments", self._site.start("worker", "--payments", env=environment))
+
+    def crew(self) -> Crew:
+        """A site of which one of each may die: two web processes, two workers, two for payments, one for jobs, beat and relay; ready."""
+        crew = Crew(webs=self.web(processes=2), workers=[self.worker(), self.worker()])
+        self.payments()
+        self.payments()
+        self.jobs()
+        self._started("beat", self._site.beat())
+        self._started("relay", self._site.relay())
+        self.ready(crew.webs)
+        return crew
+
+    def kill(self, process: Process) -> None:
+        """With SIGKILL."""
+        self.meter.bury(process)
+        process.kill()
+        self._killed.append(process)
+
+    def all_live(self) -> None:
+        """Whoever wasn't killed on purpose is still there: nobody here starts again what ends."""
+        gone = [process.name for process in self._site.started if not process.alive and process not in self._killed]
+        self.expect(not gone, f"{', '.join(gone)} ended by themselves")
 
     def whole(self) -> list[Process]:
         """A site as it is run: two web processes, a worker, one for payments, one for jobs, beat and relay; the webs, ready."""
@@ -251,7 +285,7 @@ class Stage:
 
     def run(
         self,
-        requests: Sequence[str],
+        requests: Iterable[str],
         *,
         webs: Sequence[Process],
         connections: int,
@@ -259,8 +293,8 @@ class Stage:
         look: Callable[[], object] | None = None,
     ) -> Load:
         """Send the requests over so many connections, spread over the webs. `look` is asked again and again for what is settled."""
-        ports = [webs[index % len(webs)].port or 0 for index in range(min(connections, len(requests)))]
-        plan = Plan(ports=ports, requests=list(requests), rate=rate)
+        ports = [webs[index % len(webs)].port or 0 for index in range(connections)]
+        plan = Plan(ports=ports, requests=requests, rate=rate)
         with self.meter.measure() as cpu:
             report, changed = self._generated(plan, look)
         cpu["generator"] = round(report.cpu, 2)
@@ -270,26 +304,29 @@ class Stage:
 
     def note(self, facts: dict[str, Any]) -> None:
         """A line for the logs."""
-        with (self._folder / "loads.jsonl").open("a") as log:
+        with (self.folder / "loads.jsonl").open("a") as log:
             log.write(json.dumps(facts) + "\n")
 
     def _generated(self, plan: Plan, look: Callable[[], object] | None) -> tuple[Report, float]:
         """Its report, and when what `look` sees last changed."""
         name = uuid.uuid4().hex[:8]
-        asked, answered = self._folder / f"{name}.plan.json", self._folder / f"{name}.answers.json"
-        asked.write_text(json.dumps(dataclasses.asdict(plan)))
+        asked, answered = self.folder / f"{name}.plan.json", self.folder / f"{name}.answers.json"
+        generator.write_plan(asked, plan)
         seen, changed = (look() if look else None), 0.0
         program = subprocess.Popen([sys.executable, "-m", "bench.generator", str(asked), str(answered)], cwd=ROOT)
         try:
+            pause = LOOK_AGAIN
             while program.poll() is None:
-                time.sleep(LOOK_AGAIN)
+                time.sleep(pause)
+                began = time.monotonic()
                 if look and (now := look()) != seen:
                     seen, changed = now, time.monotonic()
+                pause = min(1.0, max(LOOK_AGAIN, 20 * (time.monotonic() - began)))  # a long look is a rare one
         finally:
             program.kill()
         if program.returncode:
             raise GeneratorFailed(program.returncode)
-        report = generator.read(answered.read_text())
+        report = generator.read_report(answered)
         asked.unlink()
         answered.unlink()
         return report, changed
@@ -331,11 +368,11 @@ def asking_for(room: Room, seats: Sequence[str], *, path: str = HOLDS_PATH, wait
 # --- Databases
 
 
-def use_database(url: str) -> None:
+def use_database(where: Mapping[str, Any]) -> None:
     """From now on Django in this process means that one."""
     connection.close()
     connection.close_pool()  # type: ignore[attr-defined] # PostgreSQL's has one
-    connection.settings_dict["NAME"] = urllib.parse.urlsplit(url).path.strip("/")
+    connection.settings_dict.update({name: where[name] for name in ("NAME", "HOST", "PORT", "USER", "PASSWORD")})
 
 
 def copy_rows(here: psycopg.Connection, there: psycopg.Connection, table: str, column: str, value: object) -> None:
@@ -347,6 +384,16 @@ def copy_rows(here: psycopg.Connection, there: psycopg.Connection, table: str, c
     with here.cursor().copy(chosen) as rows, there.cursor().copy(into) as copies:
         for some in rows:
             copies.write(some)
+
+
+@contextlib.contextmanager
+def stage_on(postgres: PrivatePostgres, *, services: Services, folder: Path, quick: bool) -> Iterator[Stage]:
+    """One whose PostgreSQL may crash."""
+    services = dataclasses.replace(services, home=postgres.home, template=postgres.name)
+    folder.mkdir()
+    Processes(folder=folder, environment=services.environment(postgres.url)).manage("migrate", "--verbosity", "0")
+    with Stage(services=services, database=postgres.url, usual_database="", folder=folder, quick=quick) as stage:
+        yield stage
 
 
 @contextlib.contextmanager

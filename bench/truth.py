@@ -32,7 +32,9 @@ class Ledger:
 
     def __init__(self, stage: Stage, session: uuid.UUID) -> None:
         self.session = session
+        self._where = stage.database
         self._connection = psycopg.connect(stage.database, autocommit=True)
+        self._seen = 0
 
     def close(self) -> None:
         self._connection.close()
@@ -58,10 +60,33 @@ class Ledger:
         )
         return dict(rows.fetchall())
 
+    def finished_as_last_seen(self) -> int:
+        """Likewise; while PostgreSQL is away, as many as before."""
+        try:
+            if self._connection.closed:
+                self._connection = psycopg.connect(self._where, autocommit=True, connect_timeout=1)
+            self._seen = self.finished()
+        except psycopg.OperationalError:
+            self._connection.close()
+        return self._seen
+
     def open_payments(self) -> int:
         return self._number(
             "SELECT count(*) FROM ticketing_payment AS payment JOIN reservations_reservation AS owner"
             " ON owner.id = payment.reservation_id WHERE owner.session_id = %s AND payment.status IN ('started', 'authorised')"
+        )
+
+    def left(self) -> int:
+        """Places without a number that are left."""
+        return self._number("SELECT sum(available) FROM sessions_app_tickettype WHERE session_id = %s")
+
+    def tickets(self) -> int:
+        """That admit somebody, each sold and paid for."""
+        return self._number(
+            "SELECT count(*) FROM ticketing_ticket AS ticket JOIN ticketing_sale AS sale ON sale.id = ticket.sale_id"
+            " JOIN ticketing_payment AS payment ON payment.id = sale.payment_id JOIN reservations_reservation AS owner"
+            " ON owner.id = payment.reservation_id"
+            " WHERE owner.session_id = %s AND ticket.status = 'valid' AND payment.status = 'captured'"
         )
 
     def held(self) -> int:

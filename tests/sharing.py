@@ -21,6 +21,7 @@ LONGEST = (
     "tests/faults on rabbitmq",
     "tests/faults on embedded",
     "tests/config/test_schemathesis.py",
+    "tests/faults/test_orders.py",
     "tests/race/test_session_model.py",
 )
 ON_A_SITE = re.compile(r"tests/faults/.*\[(?P<site>embedded|rabbitmq)\b")

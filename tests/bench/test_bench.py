@@ -8,12 +8,11 @@ import socketserver
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from bench import cpu, figures, generator, truth
-from bench.__main__ import NAMES, events, main, parser
+from bench import cpu, enduring, figures, generator, memory, truth
+from bench.__main__ import NAMES, USUAL, events, main, parser, runs_of
 from bench.figures import Figure, Measurement, percentile
 from bench.generator import Generator, Plan, content_length
 from bench.truth import Outcome
@@ -89,6 +88,22 @@ class TestTable:
         assert "≤ 100" in table
 
 
+class TestMemory:
+    def test_is_told_once_for_all_figures_of_a_measurement(self) -> None:
+        taken = {"web 1": [100.2, 120.0, 121.4], "generator": [23.0]}
+        watched = [Measurement(figure=figure, memory=taken) for figure in (SLOW, FAST)]
+        assert figures.as_memory(watched) == "slow: web 1 100 → 120 → 121, generator 23"
+        assert figures.as_memory([Measurement(figure=SLOW)]) == ""
+
+    def test_grows_by_what_the_worst_process_takes_from_the_middle_on(self) -> None:
+        assert enduring.growth({"web": [100, 120, 126], "relay": [10, 60, 60], "generator": [23]}) == pytest.approx(5)
+
+    def test_of_a_process_is_what_it_says_itself(self) -> None:
+        said = (Path("/proc/self/status").read_text().split("VmRSS:")[1]).split()[0]
+        assert memory.resident(os.getpid()) == pytest.approx(int(said) / 1024, rel=0.1)
+        assert memory.resident(2**22 + 1) == 0.0
+
+
 class TestCommand:
     def test_knows_every_measurement_by_name(self) -> None:
         assert tuple(event.name for event in events(NAMES)) == NAMES
@@ -96,8 +111,14 @@ class TestCommand:
     def test_takes_them_in_its_own_order(self) -> None:
         assert [event.name for event in events(["lone", "settle", "lone"])] == ["settle", "lone"]
 
-    def test_takes_all_that_begin_with_a_name(self) -> None:
+    def test_takes_all_that_begin_with_a_name_but_what_is_large(self) -> None:
         assert [event.name for event in events(["live"])] == ["live", "live_raw", "live_crowd", "live_storm"]
+        assert [event.name for event in events(["orders"])] == ["orders", "orders_told", "orders_faults"]
+
+    def test_takes_what_is_large_where_it_is_named_and_once(self) -> None:
+        (large,) = events(["orders_large"])
+        assert (large.name, runs_of(large, 3)) == ("orders_large", 1)
+        assert "orders_large" not in {event.name for event in events(USUAL)}
 
     def test_takes_all_of_them_three_times_unless_told_otherwise(self) -> None:
         asked = parser().parse_args([])
@@ -234,10 +255,26 @@ class TestGenerator:
         assert [(answer.index, answer.status) for answer in report.answers] == [(0, 0), (1, 0)]
 
     def test_is_a_program_too(self, port: int, tmp_path: Path) -> None:
-        plan: dict[str, Any] = {"ports": [port], "requests": [post("x")], "rate": None}
-        (tmp_path / "plan").write_text(json.dumps(plan))
+        bodies = [f"number {number}" for number in range(20)]
+        generator.write_plan(tmp_path / "plan", Plan(ports=[port] * 3, requests=map(post, bodies)))
         generator.main(tmp_path / "plan", tmp_path / "answers")
-        assert generator.read((tmp_path / "answers").read_text()).answers[0].status == 202
+        report = generator.read_report(tmp_path / "answers")
+        assert [answer.body for answer in report.answers] == bodies
+        assert report.memory > 0
+
+    def test_takes_the_next_request_only_when_it_is_due(self, port: int) -> None:
+        taken: list[int] = []
+
+        def asks() -> Iterator[str]:
+            for number in range(50):
+                taken.append(number)
+                yield post("x")
+
+        ahead = []
+        plan = Plan(ports=[port] * 2, requests=asks())
+        Generator(plan, note=lambda answer: ahead.append(len(taken) - answer.index)).run()
+        assert len(ahead) == 50
+        assert max(ahead) <= 4  # two on their way, one in hand
 
 
 def test_nothing_of_the_product_imports_the_benchmark() -> None:
