@@ -9,8 +9,11 @@ from django.db import IntegrityError
 from django.test import Client
 from django.urls import reverse
 
-from reservations import allocation, front_door, inbox, operations, sale_facts
+from reservations import allocation, claims, front_door, inbox, operations, sale_facts
+from reservations.claims import NoClaims
+from reservations.front_door import FrontDoor
 from reservations.hold_request import Ask, HoldRequest
+from reservations.lines import InboxLine, InProcessLine, LineDown
 from reservations.models import InboxRequest, Reservation, Status
 from reservations.turns import Turns, interleave
 from sessions_app.models import Lane, Session, TicketType
@@ -144,6 +147,39 @@ class TestDraining:
         operations.receive(crowd(stock, MEMBERS, 3, first=2))
         assert lanes(order) == "m.mm."
         assert not InboxRequest.objects.exists()
+
+
+class TestOutages:
+    @pytest.mark.parametrize("redis", ["there", "away"])
+    @pytest.mark.parametrize("rabbitmq", ["there", "away"])
+    def test_change_no_turn(
+        self,
+        stock: TicketType,
+        members: Lane,
+        order: list[HoldRequest],
+        monkeypatch: pytest.MonkeyPatch,
+        redis: str,
+        rabbitmq: str,
+    ) -> None:
+        """Eight ask in each lane, one after the other, everybody's first; and then a worker comes."""
+        brought: list[list[HoldRequest]] = []
+        rabbit = InProcessLine(lambda requests: brought.append(list(requests)))
+        rabbit.name = "rabbitmq"
+        monkeypatch.setattr(InboxLine, "ring", lambda *_shard: None)
+        if rabbitmq == "away":
+            monkeypatch.setattr(rabbit, "publish", lambda _requests: (_ for _ in ()).throw(LineDown))
+        if redis == "away":
+            monkeypatch.setattr(claims, "admit", lambda _knocks: (_ for _ in ()).throw(NoClaims))
+        door = FrontDoor(line=rabbit, fallback=InboxLine())
+        facts = sale_facts.facts_of(stock.session_id)
+        for lane in [""] * 8 + [MEMBERS] * 8:
+            (asked,) = crowd(stock, lane, 1)
+            door.submit(asked, facts, wait=0)
+        for message in brought:
+            store(*message)
+        assert operations.drain_inbox(shard=0) == 16
+        assert lanes(order) == "m.mmm.mmm.m....."
+        assert is_first_come_in_each(order)
 
 
 class TestDoor:
