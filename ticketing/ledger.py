@@ -74,4 +74,9 @@ def parts_of(tickets: Iterable[Ticket]) -> dict[Account, int]:
     sold = list(tickets)
     fees, taxes = sum(ticket.fee for ticket in sold), sum(ticket.tax for ticket in sold)
     whole = sum(ticket.price for ticket in sold)
+    return split(whole, fees=fees, taxes=taxes)
+
+
+def split(whole: int, *, fees: int, taxes: int) -> dict[Account, int]:
+    """What was paid, by where it belongs."""
     return {Account.REVENUE: whole - fees - taxes, Account.BOOKING: fees, Account.TAXES: taxes}

@@ -590,7 +590,7 @@ def _note_captures(asks: Sequence[_Captured]) -> list[Exception | None]:
     for payment, amount, currency, session, buyer, (booking, tax) in execute(NOTE_CAPTURES, as_array(sorted(fees))):
         facts = {"payment": str(payment), "amount": amount, "currency": currency}
         new.append(NewEvent(event="payment.captured", session=session, buyer=buyer, facts=facts))
-        parts = {Account.REVENUE: amount - booking - tax, Account.BOOKING: booking, Account.TAXES: tax}
+        parts = ledger.split(amount, fees=booking, taxes=tax)
         postings += _of_capture(payment, parts, currency, fee=fees[payment])
     ledger.post(postings)
     events.record_many(new)

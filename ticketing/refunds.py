@@ -135,8 +135,8 @@ def _choose(sale: Sale, tickets: Collection[uuid.UUID] | None, *, used_too: bool
 
 def _promised(refund: Refund, sale: Sale, tickets: Sequence[Ticket]) -> list[Posting]:
     """In the parts in which it was taken."""
-    fees, taxes = sum(ticket.fee for ticket in tickets), sum(ticket.tax for ticket in tickets)
-    parts = {Account.REFUNDS: refund.amount - fees - taxes, Account.BOOKING: fees, Account.TAXES: taxes}
+    parts = ledger.parts_of(tickets)
+    parts[Account.REFUNDS] = parts.pop(Account.REVENUE)  # what was earned stays written down as that
     return [
         _posting(refund, sale, amount=amount, debit=account, credit=Account.OWED) for account, amount in parts.items()
     ]
