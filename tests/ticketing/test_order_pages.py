@@ -99,8 +99,7 @@ class TestOrder:
     ) -> None:
         monkeypatch.setattr(orders, "pay_in_process", None)
         Session.objects.filter(pk=stock.session_id).update(standby=True)
-        for buyer in (bruno, bruno, guest):
-            waits = order(buyer, stock, quantity=3)
+        _held, _first, waits = (order(buyer, stock, quantity=3) for buyer in (bruno, bruno, guest))
         shown = page(client, f"/orders/{waits}")
         assert "You stand by" in shown
         assert "You are on the standby line, number 2." in shown
