@@ -199,11 +199,13 @@ def _returned(event: dict[str, Any]) -> Letter | None:
 def _money_back(
     address: str, *, language: str, session: Session, facts: dict[str, Any], why: str, link: str
 ) -> Letter | None:
+    """Of nothing at all, where it cost nothing or was to be paid at the door."""
     if not address:
         return None
     with translation.override(language):
-        subject = _("Your money back for %(show)s") % {"show": session.show.title}
-        amount = money(facts["amount"], facts["currency"])
+        said = _("Your money back for %(show)s") if facts["amount"] else _("Your tickets for %(show)s are given back")
+        subject = said % {"show": session.show.title}
+        amount = money(facts["amount"], facts["currency"]) if facts["amount"] else ""
     return Letter(
         to=address,
         language=language,

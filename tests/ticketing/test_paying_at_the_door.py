@@ -224,3 +224,7 @@ class TestTelling:
         (letter,) = mailoutbox
         assert letter.to == ["ana@example.com"]
         assert "To pay at the door: R$180.00" in letter.body
+        refunds.ask_refund(sale_id=sale.pk, buyer=sale.buyer)
+        mail.send_for(event("sale.refunded"))
+        assert "Nothing was paid for them." in mailoutbox[-1].body
+        assert "given back" in mailoutbox[-1].subject
