@@ -282,7 +282,7 @@ def buyer_of_request(request: HttpRequest) -> Buyer | None:
 
     Raises: AuthenticationFailed, CSRFFailed.
     """
-    scheme, _sep, token = request.headers.get("Authorization", "").strip().partition(" ")
+    scheme, _sep, token = request.META.get("HTTP_AUTHORIZATION", "").strip().partition(" ")
     if scheme:
         return _buyer_of_bearer(scheme, token.strip())
     buyer = read_cookie(request.COOKIES.get(COOKIE))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import psycopg_pool
 import structlog
 from axes.helpers import get_cool_off
@@ -522,14 +523,33 @@ def describe(error: BaseException) -> tuple[dict[str, Any], int, dict[str, str]]
 
 def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response | None:
     """DRF's door to the table. An unknown error stays what it is: a 500, logged with its stack."""
-    described = describe(error)
+    described = _described(error)
     if described is None:
         return None
     content, status, headers = described
     set_rollback()
-    if status >= 500:
-        log.warning("request.unavailable", error=repr(error), code=content["code"])
     return Response(content, status=status, headers=headers, content_type=MEDIA_TYPE)
+
+
+def _described(error: Exception) -> tuple[dict[str, Any], int, dict[str, str]] | None:
+    described = describe(error)
+    if described is not None and described[1] >= 500:
+        log.warning("request.unavailable", error=repr(error), code=described[0]["code"])
+    return described
+
+
+def written(error: Exception) -> HttpResponse | None:
+    """What `exception_handler` answers, as DRF writes it, at a fifth of the price: most answers of a rush are refusals."""
+    described = _described(error)
+    if described is None:
+        return None
+    content, status, headers = described
+    return HttpResponse(as_json(content), status=status, headers={"Content-Type": MEDIA_TYPE, **headers})
+
+
+def as_json(content: dict[str, Any]) -> bytes:
+    """As DRF's renderer: JavaScript once took these two for ends of lines."""
+    return msgspec.json.encode(content).replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
 
 
 def response(problem: Known, *, headers: Mapping[str, str] | None = None, **facts: Any) -> HttpResponse:

@@ -23,9 +23,8 @@ from django.http import HttpRequest, HttpResponse
 from django.middleware.security import SecurityMiddleware
 from django.urls import ResolverMatch, resolve
 from django.utils.log import log_response
-from rest_framework.response import Response
 
-from config import identity
+from config import identity, problems
 from config.middleware import ApiMiddleware, OtherOriginsMiddleware, RequestIdMiddleware
 from reservations.api import DoorView, ReservationsView
 from reservations.hold_request import Ask
@@ -107,11 +106,11 @@ def _answered(request: HttpRequest, view: DoorView, ask: Ask) -> HttpResponse:
             view.check_permissions(sent)
             view.check_throttles(sent)
             response = view.let_in(request, ask)
-        except Exception as error:  # noqa: BLE001 as in DRF
-            response = view.handle_exception(error)
+        except Exception as error:
+            response = problems.written(error)
+            if response is None:
+                raise
         response = view.finalize_response(sent, response)
-        if isinstance(response, Response):
-            response.render()
     except Exception as error:  # noqa: BLE001 as in Django
         response = response_for_exception(request, error)
     return cast(HttpResponse, response)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import gc
 import io
 import json
 import re
@@ -290,3 +291,18 @@ class TestTheLongWay:
         monkeypatch.setattr(throttles, "take", take)
         told(wsgi.application, Ask({}).environ())
         assert taken == [2]
+
+
+class TestARefusal:
+    def test_leaves_nothing_for_the_garbage_collector(self, session: Session) -> None:
+        """Its traceback names the frames it passed, which must not name it."""
+        told(wsgi.application, seats(session, "A1").environ())
+        gc.collect()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            assert told(wsgi.application, seats(session, "A1").environ()).status.startswith("409")
+            gc.collect()
+            assert not [left for left in gc.garbage if isinstance(left, front_door.Entry | front_door.SeatsUnavailable)]
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
