@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -395,3 +395,49 @@ class TestWeb:
         site.processes.wait_until_ready(again)
         replay = ana.hold(session, "A1", key="evening")
         assert (replay.status, replay.body) == (first.status, first.body)
+
+
+class TestOrderOfArrival:
+    """Who was first is served first, though workers die with messages in their hands."""
+
+    PLACES = 10
+
+    @pytest.mark.parametrize("in_turns", [False, True], ids=["plain", "by_way_of_the_inbox"])
+    def test_decides_who_wins_whatever_dies(self, site: Site, in_turns: bool) -> None:
+        buyers = [
+            ApiClient(site.webs[0].port or 0).guest() for _buyer in range(16)
+        ]  # at one door, which publishes in order
+        session = site.owner.new_session(rows=2, seats_per_row=5, hold_seconds=300)
+        if in_turns:
+            set_rate(site, session, 1_000)
+        with psycopg.connect(site.database) as blocker:
+            blocker.execute("SELECT FROM sessions_app_session WHERE id = %s FOR NO KEY UPDATE", [session])
+            early = race([partial(ask_for_the_best, buyer, session) for buyer in buyers[:8]])
+            until(lambda: site.waiting_for_locks(), seconds=60, what="a batch waiting for the lock")
+            for worker in site.workers:
+                worker.kill()
+            blocker.rollback()
+        late = race([partial(ask_for_the_best, buyer, session) for buyer in buyers[8:]])
+        site.workers[:] = [site.processes.worker(), site.processes.worker()]
+        assert statuses([*early, *late]) == {202: len(buyers)}
+        asked = {
+            answer.body["id"]: (buyer, answer)
+            for buyer, answer in zip(buyers, [*early, *late], strict=True)
+            if isinstance(answer, Answer)
+        }
+        until(lambda: all(settled(*each) for each in asked.values()), seconds=90, what="all being settled")
+        in_epochs: dict[int, list[str]] = defaultdict(list)  # across epochs nothing is promised; mostly there is one
+        for buyer, answer in sorted(asked.values(), key=lambda each: int(each[1].body["arrival"])):
+            in_epochs[epoch(answer)].append(buyer.status(answer.body["id"]))
+        assert [status for statuses_ in in_epochs.values() for status in statuses_].count("held") == self.PLACES
+        for outcomes in in_epochs.values():
+            assert outcomes == sorted(outcomes), "somebody was overtaken"  # held before rejected
+
+
+def ask_for_the_best(buyer: ApiClient, session: str) -> Answer:
+    return buyer.hold(session, best_available={"quantity": 1})
+
+
+def set_rate(site: Site, session: str, rate: int) -> None:
+    with psycopg.connect(site.database) as connection:
+        connection.execute("UPDATE sessions_app_session SET settle_rate = %s WHERE id = %s", [rate, session])
