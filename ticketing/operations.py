@@ -292,14 +292,12 @@ def _settle_plain(some: Sequence[Payment]) -> set[uuid.UUID]:
     reach("payment.started")
     standings = _ask_together(some, lambda gateway, attempts: gateway.authorise_all(attempts), free="authorised")
     reach("payment.authorised")
-    connection.close()  # see Note [Together]
     paid = [_Authorised(payment=pk, reference=found.reference) for pk, found in standings.items() if found.has_money]
     sold = {ask.payment for ask, now in zip(paid, _sell.all(paid), strict=True) if now == PaymentStatus.AUTHORISED}
     reach("payment.sold")
     some = [payment for payment in some if payment.pk in sold]
     standings = _ask_together(some, lambda gateway, attempts: gateway.capture_all(attempts), free="captured")
     reach("payment.captured")
-    connection.close()
     taken = [_Captured(payment=pk, fee=found.fee) for pk, found in standings.items() if found.state == "captured"]
     noted = _note_capture.all(taken)
     return {ask.payment for ask, error in zip(taken, noted, strict=True) if error is None}
@@ -350,7 +348,6 @@ def _authorise_and_sell(payment: Payment) -> None:
         standing = Standing("unknown", reason=SILENT)
     reach("payment.authorised")
     if standing.has_money:
-        connection.close()  # see Note [Together]
         payment.status = _sell(_Authorised(payment=payment.pk, reference=standing.reference))
         payment.reference = standing.reference or payment.reference
         reach("payment.sold")
@@ -566,7 +563,6 @@ def _capture(payment: Payment) -> None:
     )
     reach("payment.captured")
     if standing.state == "captured":
-        connection.close()  # see Note [Together]
         _note_capture(_Captured(payment=payment.pk, fee=standing.fee))
         payment.status = PaymentStatus.CAPTURED
     elif standing.state in {"voided", "declined"}:

@@ -1,7 +1,8 @@
 """Calls that many threads make at once are done together: what arrived while the last batch was in flight is the next one.
 
 So an idle system adds no delay, and a crowd shares its transactions. Whoever comes first does the work of all who wait; no
-thread of its own, so forks and tests need to know nothing.
+thread of its own, so forks and tests need to know nothing. Nobody waits with a connection in hand: a process has few, and whoever works
+for the others would be without one.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 import structlog
+from django.db import connection
 
 MOST = 200  # of one batch
 
@@ -49,6 +51,7 @@ class Together(Generic[Ask, Answer]):
         """Somebody who has several brings them along at once; the outcome of each."""
         entries = [_Entry[Ask, Answer](ask) for ask in asks]
         self._waiting.extend(entries)
+        connection.close()  # back to the pool
         for entry in entries:
             while not entry.done:
                 with self._working:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import threading
 from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from django.db import connection
 from django.db.models import F
 from django.utils import timezone
 from hypothesis import given, settings
@@ -29,11 +33,13 @@ from reservations.sale_facts import facts_of
 from sessions_app.models import Seat, Session, TicketType
 from tests.api import assert_problem, client_of, get, post
 from tests.factories import SessionFactory, StockFactory, UserFactory
+from tests.processes import until
 from tests.race.racing import race
 from ticketing import operations
 from ticketing import orders as paying
 from ticketing.models import Payment, PaymentStatus, Sale, SandboxCharge, Ticket
 from ticketing.order_fields import OrderFields, plain_wish
+from ticketing.together import Together
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -413,6 +419,38 @@ class TestALostDoorbell:
         reserving.settle([request := asked(stock, ana, arrival=1)])
         assert rung == [("ticketing.tasks.pay_orders", "payments", {"orders": [(request.id, "")]})]
         assert Reservation.objects.get().status == Status.HELD
+
+
+class TestACrowdThatIsPaid:
+    @pytest.mark.usefixtures("nobody_hears")
+    def test_keeps_no_connection_while_it_waits_for_its_turn(
+        self, stock: TicketType, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        held = [order(uuid4(), wish(stock)).json()["id"] for _buyer in range(3)]
+        turn, counted = threading.Event(), list[int]()
+
+        def start_all(asks: Sequence[Any]) -> list[Payment | Exception]:
+            assert turn.wait(20)
+            return operations._start_all(asks)  # noqa: SLF001 what it does in its turn
+
+        monkeypatch.setattr(operations, "_start", Together(start_all))
+        connection.close()
+        with ThreadPoolExecutor(len(held)) as threads:
+            paid = [threads.submit(pay_and_close, UUID(each)) for each in held]
+            until(lambda: len(operations._start._waiting) == len(held) - 1, what="all but one waiting")  # noqa: SLF001
+            pool = connection.pool.get_stats()  # type: ignore[attr-defined] # PostgreSQL's has one
+            counted.append(pool["pool_size"] - pool["pool_available"])
+            turn.set()
+            assert [done.result() for done in paid] == [1, 1, 1]
+        assert counted == [0]
+        assert Sale.objects.count() == 3
+
+
+def pay_and_close(order: UUID) -> int:
+    try:
+        return paying.pay([(order, "")])
+    finally:
+        connection.close()
 
 
 class TestASessionCalledOff:
