@@ -83,6 +83,7 @@ class TestWinners:
         chance = random.Random(seed)  # noqa: S311 not a secret
         settle_batch = allocation.settle_batch
         for message in deliveries(crowd(stock), chance):
+            let_pass(session, seconds=1)  # whatever the rate, there is something to die with
             with monkeypatch.context() as patch:
                 dies_after = chance.choice([True, False])
 
