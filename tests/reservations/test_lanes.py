@@ -9,7 +9,7 @@ from django.db import IntegrityError
 from django.test import Client
 from django.urls import reverse
 
-from reservations import allocation, claims, front_door, inbox, operations, sale_facts
+from reservations import claims, decision, front_door, inbox, operations, sale_facts
 from reservations.claims import NoClaims
 from reservations.front_door import FrontDoor
 from reservations.hold_request import Ask, HoldRequest
@@ -62,13 +62,13 @@ def store(*requests: HoldRequest) -> None:
 def order(monkeypatch: pytest.MonkeyPatch) -> list[HoldRequest]:
     """Requests as they were decided."""
     decided: list[HoldRequest] = []
-    decide = allocation._decide  # noqa: SLF001 the order of its calls is what is promised
+    decide = decision.decide
 
-    def noted(request: HoldRequest, batch: allocation._Batch) -> None:
+    def noted(request: HoldRequest, batch: decision.Batch) -> None:
         decided.append(request)
         decide(request, batch)
 
-    monkeypatch.setattr(allocation, "_decide", noted)
+    monkeypatch.setattr(decision, "decide", noted)
     return decided
 
 
