@@ -19,7 +19,6 @@ from django.http import Http404, HttpResponse, QueryDict
 from django.shortcuts import redirect
 from django.urls import path, reverse
 from django.utils.http import urlencode
-from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
@@ -32,8 +31,7 @@ from config import identity, problems, throttles
 from reservations import front_door
 from reservations.hold_request import Ask
 from sessions_app.visitors import Visitor
-from ticketing import operations
-from ticketing.api import paid, settle
+from ticketing.api import paid, settle, started
 from ticketing.order_fields import OrderFields
 from ticketing.orders_api import ask_of
 from ticketing.serializers import PayFields
@@ -266,16 +264,10 @@ def pay(request: Visitor, reservation_id: UUID) -> HttpResponse:
     """Waits for the bank; the page of a reservation that is paid for leads on to its tickets."""
 
     def act(buyer: UUID) -> None:
-        fields = PayFields(data={"payment": means_of(request.POST), "email": request.POST.get("email", "").strip()})
+        means = {"payment": means_of(request.POST)} if {"method", "token"} & request.POST.keys() else {}
+        fields = PayFields(data={**means, "email": request.POST.get("email", "").strip()})
         fields.is_valid(raise_exception=True)
-        payment = operations.start_payment(
-            reservation_id=reservation_id,
-            buyer=buyer,
-            email=fields.validated_data["email"],
-            language=get_language() or "en",
-            **fields.validated_data["payment"],
-        )
-        outcome = settle(payment, wait=PATIENCE)
+        outcome = settle(started(fields, reservation=reservation_id, buyer=buyer), wait=PATIENCE)
         if outcome is not None:
             paid(outcome)
 

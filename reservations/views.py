@@ -53,6 +53,7 @@ def reservation(request: Visitor, reservation_id: UUID) -> HttpResponse:
             "concessions": concessions,
             "places_to_price": bill.choices(body, concessions, names=names),
             "terms_url": reverse("price", args=[reservation_id]),
+            "is_free": body["status"] == Status.HELD and not body["total"]["amount"],
             "title": titles()[body["status"]],
             "story": story(body["status"], body["reason"]),
             "held_until": dt.datetime.fromisoformat(body["expires_at"]) if body["expires_at"] else None,

@@ -73,16 +73,25 @@ class PayView(BuyerAPIView):
         fields = PayFields(data=request.data)
         fields.is_valid(raise_exception=True)
         wait = prefer_wait(request)
-        payment = operations.start_payment(
-            reservation_id=reservation,
-            buyer=self.buyer.id,
-            email=fields.validated_data["email"],
-            language=get_language() or "en",
-            **fields.validated_data["payment"],
-        )
+        payment = started(fields, reservation=reservation, buyer=self.buyer.id)
         self.waited = wait
         outcome = settle(payment, wait=wait)
         return under_way(payment) if outcome is None else paid(outcome)
+
+
+def started(fields: PayFields, *, reservation: UUID, buyer: UUID) -> Payment:
+    """Raises: ValidationError, where means to pay by are missing; as `operations.start_payment`."""
+    said = fields.validated_data
+    try:
+        return operations.start_payment(
+            reservation_id=reservation,
+            buyer=buyer,
+            email=said["email"],
+            language=get_language() or "en",
+            **said.get("payment", {}),
+        )
+    except operations.NotFree:
+        raise exceptions.ValidationError({"payment": [fields.fields["payment"].error_messages["required"]]}) from None
 
 
 def settle(payment: Payment, *, wait: float) -> dict[str, Any] | None:

@@ -46,6 +46,7 @@ from reservations import allocation, metrics, pace, pricing, replies
 from reservations import operations as reserving
 from reservations.breaker import BreakerOpen
 from reservations.claims import NoClaims
+from reservations.decision import FREE
 from reservations.hold_request import AT_THE_DOOR
 from reservations.models import LIVE, Reservation, Status
 from reservations.operations import announce
@@ -113,21 +114,26 @@ class _NotSettled(Exception):
     """The reservation isn't in the table, or is somebody else's."""
 
 
+class NotFree(Exception):
+    """Nothing was named to pay by, and there is something to pay."""
+
+
 def start_payment(
     *,
     reservation_id: uuid.UUID,
     buyer: uuid.UUID | None,
-    method: str,
-    token: str,
+    method: str = FREE.method,
+    token: str = "",
     email: str = "",
     language: str = "en",
     at_the_counter: bool = False,
 ) -> Payment:
-    """Pin the hold and open an attempt; `settle_payment` must follow.
+    """Pin the hold and open an attempt; `settle_payment` must follow. What costs nothing needs no method.
 
-    Raises: UnknownMethod, UnknownToken, ReservationExpired, NotHeld, PaymentInProgress, AlreadyPaid, Reservation.DoesNotExist, NotYetKnown.
+    Raises: NotFree, UnknownMethod, UnknownToken, ReservationExpired, NotHeld, PaymentInProgress, AlreadyPaid, Reservation.DoesNotExist, NotYetKnown.
     """
-    (gateways.at_the_counter if at_the_counter else gateways.chosen)(method).check(token)
+    if method != FREE.method:
+        (gateways.at_the_counter if at_the_counter else gateways.chosen)(method).check(token)
     ask = _Start(reservation=reservation_id, buyer=buyer, method=method, token=token, email=email, language=language)
     try:
         return _start(ask)
@@ -180,6 +186,8 @@ def _require_payable(locked: allocation.Locked | None, ask: _Start, pinned: dict
     if ask.reservation in pinned:
         raise reserving.PaymentInProgress
     reserving.require_held(locked)
+    if ask.method == FREE.method and locked.reservation.total:
+        raise NotFree
 
 
 def _require_due(locked: allocation.Locked | None, ask: _Start) -> None:

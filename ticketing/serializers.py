@@ -31,7 +31,7 @@ class PaymentMeans(serializers.Serializer[Any]):
     ]
 )
 class PayFields(serializers.Serializer[Any]):
-    payment = PaymentMeans()
+    payment = PaymentMeans(required=False, help_text="Needless where nothing is to be paid.")
     email = Email(required=False, allow_blank=True, default="", help_text="Where the receipt goes.")
 
 

@@ -33,6 +33,24 @@ def told(answer: Any) -> str:
     return " ".join(str(message) for message in get_messages(answer.wsgi_request))
 
 
+class TestPay:
+    def test_asks_for_no_card_where_nothing_costs_anything(
+        self, client: Client, guest: uuid.UUID, session: Session, hold: Hold
+    ) -> None:
+        session.ticket_types.update(price=0)
+        page = f"/reservations/{hold(session, 'A1', buyer=guest).pk}"
+        assert re.search("<fieldset[^>]* data-priced hidden disabled>", client.get(page).content.decode())
+        client.post(f"{page}/pay", {"email": "ana@example.org"})
+        assert Sale.objects.get().payment.method == "free"
+
+    def test_says_that_a_price_is_to_be_paid(
+        self, client: Client, guest: uuid.UUID, session: Session, hold: Hold
+    ) -> None:
+        page = f"/reservations/{hold(session, 'A1', buyer=guest).pk}"
+        assert "required" in told(client.post(f"{page}/pay", {}))
+        assert not Sale.objects.exists()
+
+
 class TestHold:
     def test_leads_to_the_reservation(self, client: Client, guest: uuid.UUID, session: Session) -> None:
         answer = client.post(f"/sessions/{session.pk}/hold", {"way": "seats", "seats": ["A1", "A2"]})

@@ -53,6 +53,21 @@ class TestPaying:
         assert stands["status"] == "confirmed"
         assert stands["sale"] == get(client_of(ana), f"/sales/{stands['sale']['id']}").json()
 
+    def test_needs_no_payment_where_nothing_costs_anything(self, ana: UUID, session: Session, hold: Hold) -> None:
+        session.ticket_types.update(price=0)
+        reservation = hold(session, "A1", buyer=ana)
+        response = post(client_of(ana), f"/reservations/{reservation.pk}/pay", {}, prefer="wait=5")
+        assert response.status_code == 200
+        assert response.json()["sale"]["payment"]["method"] == "free"
+        assert not SandboxCharge.objects.exists()
+
+    def test_names_the_payment_that_is_missing(self, ana: UUID, session: Session, hold: Hold) -> None:
+        reservation = hold(session, "A1", buyer=ana)
+        problem = assert_problem(post(client_of(ana), f"/reservations/{reservation.pk}/pay", {}), 400, "invalid")
+        assert [error["field"] for error in problem["errors"]] == ["payment"]
+        reservation.refresh_from_db()
+        assert reservation.status == Status.HELD
+
     def test_with_prefer_wait_answers_the_sale(self, ana: UUID, session: Session, hold: Hold) -> None:
         response = pay(ana, hold(session, "A1", buyer=ana), prefer="wait=5")
         assert response.status_code == 200

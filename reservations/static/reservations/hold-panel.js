@@ -83,6 +83,14 @@ export class HoldPanel extends EventTarget {
     this.root.scrollIntoView({ block: "nearest" });
   }
 
+  /** What costs nothing isn't paid for. @param {boolean} isFree */
+  #paintPaying(isFree) {
+    for (const part of /** @type {NodeListOf<HTMLFieldSetElement>} */ (this.root.querySelectorAll("[data-priced]"))) {
+      part.hidden = part.disabled = isFree;
+    }
+    for (const part of /** @type {NodeListOf<HTMLElement>} */ (this.root.querySelectorAll("[data-free]"))) part.hidden = !isFree;
+  }
+
   /** @param {Reservation} reservation it has other terms, and another total */
   #priced(reservation) {
     this.clearMessage();
@@ -107,6 +115,7 @@ export class HoldPanel extends EventTarget {
       return item;
     }));
     this.#part("total").textContent = total ? money(total) : "";
+    this.#paintPaying(total?.amount === 0);
     const bill = billOf(lines, this.nameSeat);
     this.#part("bill").hidden = !bill.hasParts;
     this.#part("bill").replaceChildren(...bill.rows);

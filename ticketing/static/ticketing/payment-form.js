@@ -37,8 +37,10 @@ export function payWith(form, panel) {
     panel.clearMessage();
     button.disabled = true;
     button.setAttribute("aria-busy", "true");
-    const payment = await means.take();
-    const answer = payment && (await post(`/reservations/${reservation.id}/pay`, { payment, ...(email && { email }) }, { wait: 10 }));
+    const isFree = reservation.total?.amount === 0;
+    const payment = isFree ? null : await means.take();
+    const said = { ...(payment && { payment }), ...(email && { email }) };
+    const answer = (isFree || payment) && (await post(`/reservations/${reservation.id}/pay`, said, { wait: 10 }));
     button.disabled = false;
     button.removeAttribute("aria-busy");
     if (!answer) return;
