@@ -15,6 +15,8 @@ Body = dict[str, Any]
 Listener = Callable[[Body], None]
 
 ANSWER_TIMEOUT = 2.0  # seconds in which Redis must bring back our own probe
+JOINING_AT_ONCE = 32  # who comes with a crowd waits for its turn, and the time-out is of its own trip
+PATIENCE = 15.0  # seconds for the turn and the trip; a browser comes back later by itself
 
 log = structlog.get_logger(__name__)
 
@@ -32,13 +34,14 @@ class Switchboard:
         self._probes: dict[str, asyncio.Future[None]] = {}
         self._channel: str | None = None
         self._opening = asyncio.Lock()
+        self._turns = asyncio.Semaphore(JOINING_AT_ONCE)
         self._reader: asyncio.Task[None] | None = None
 
     async def join(self, group: str, listener: Listener) -> None:
         """From its return on, `listener` gets whatever is sent to `group`. Raises: WireDown."""
         self._listeners[group].add(listener)
         try:
-            async with asyncio.timeout(ANSWER_TIMEOUT):
+            async with asyncio.timeout(PATIENCE), self._turns, asyncio.timeout(ANSWER_TIMEOUT):
                 await self._layer.group_add(group, await self._own_channel())
                 await self._hear_itself(group)
         except Exception as error:
