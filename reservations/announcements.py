@@ -205,7 +205,7 @@ class Announcements:
         elapsed = dt.timedelta(seconds=time.monotonic() - self._began)
         latest = {reservation.pk: reservation for reservation in self._reservations}
         standings = [*self._given_up, *(_standing(row, now=self.now + elapsed) for row in latest.values())]
-        claims.upkeep(standings, self._counters.values(), draws=self.draws)
+        claims.upkeep(standings, told=self._counters.values(), draws=self.draws)
 
 
 class Teller:

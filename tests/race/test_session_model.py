@@ -305,7 +305,8 @@ class OneSession(RuleBasedStateMachine):
             self.redis_forgets()
         keyed = [request for request in self.asked.values() if request.key]
         first = keyed[picked % len(keyed)]
-        again = {name: getattr(first, name) for name in Ask.__struct_fields__}
+        kept = set(Ask.__struct_fields__) & set(HoldRequest.__struct_fields__)  # all but how its lane was named
+        again = {name: getattr(first, name) for name in kept}
         self._knock(Ask(**again), first.buyer, road)
 
     def _knock(self, asked: Ask, buyer: uuid.UUID, road: str) -> None:
