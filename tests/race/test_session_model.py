@@ -372,13 +372,21 @@ class OneSession(RuleBasedStateMachine):
         self._settle(list(self.lines.delivered), fate)
 
     def _settle(self, batch: list[HoldRequest], fate: str) -> None:
-        if self._done(lambda: operations.settle(batch), fate) and batch:
-            self._settled(batch)
+        """What comes while something waits in the inbox goes by way of that, and all of it is settled in order of arrival."""
+        waiting = self._waiting_in_the_inbox()
+        if waiting:
+            self.lines.stored.extend(request for request in batch if request.id not in self.office.orders)
+        if self._done(lambda: operations.receive(batch), fate) and batch:
+            parked = waiting if any(request.id not in self.office.orders for request in batch) else []
+            self._settled([*parked, *batch])
+
+    def _waiting_in_the_inbox(self) -> list[HoldRequest]:
+        return [request for request in self.lines.stored if request.id not in self.office.orders]
 
     @precondition(lambda self: self.lines.stored)
     @rule(fate=fates)
     def drain(self, fate: str) -> None:
-        waiting = [request for request in self.lines.stored if request.id not in self.office.orders]
+        waiting = self._waiting_in_the_inbox()
         if (
             self._done(lambda: operations.drain_inbox(shard=shard_of(self.session.pk, settings.SHARDS)), fate)
             and waiting
