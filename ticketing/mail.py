@@ -44,12 +44,12 @@ def send_for(event: dict[str, Any]) -> None:
     Raises: OSError when the mail server is away or refuses.
     """
     kind, event_id = event["event"], UUID(event["id"])
+    letter = LETTERS[kind](event)
+    if letter is None:  # of a rush's sales most: they take no lock
+        log.debug("mail.no_address", event_id=event["id"], kind=kind)
+        return
     with _alone_with(event_id) as alone:
         if not alone or Notification.objects.filter(pk=event_id).exists():
-            return
-        letter = LETTERS[kind](event)
-        if letter is None:
-            log.debug("mail.no_address", event_id=event["id"], kind=kind)
             return
         _post(letter, event_id=event_id)
         Notification.objects.create(event=event_id, kind=kind)
