@@ -1,4 +1,4 @@
-"""Orders and holds that are plainly right go a short way through Django (docs/adr/0010).
+"""Orders and holds that are plainly right go a short way through Django (docs/adr/0019).
 
 Note [The short way]
 Nine in ten requests of a rush are the same two calls, well-formed and with a token. For these the server's request is led through
