@@ -295,7 +295,11 @@ def pytest_unconfigure() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what this machine can't run, and remember it for the summary."""
+    """Leave out what this machine can't run, and remember it for the summary; leave out chaos unless `-m` names it."""
+    if "chaos" not in config.getoption("markexpr"):
+        long = [item for item in items if item.get_closest_marker("chaos")]
+        items[:] = [item for item in items if item not in long]
+        config.hook.pytest_deselected(items=long)
     for marker, need in LEFT_OUT.items():
         out = [item for item in items if item.get_closest_marker(marker)] if current().lacks(marker) else []
         if out and CI and not EMBEDDED:
