@@ -11,10 +11,11 @@ from kombu import Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
+from reservations import liveness
 from reservations.lines import dead_letters, given_up, holds_queue, jobs_queue
 
 PREFIX = settings.KEY_PREFIX
-JOBS = ("payments", "housekeeping", "mail")
+JOBS = ("payments", *liveness.JOBS)
 
 
 def all_queues() -> list[Queue]:
@@ -72,14 +73,13 @@ app.steps["consumer"].add("ticketing.mail_tasks:MailEvents")
 
 @worker_ready.connect
 def get_ready(sender: Any, **_facts: Any) -> None:
-    """The front door makes nobody wait while no settling worker's heart beats."""
-    from reservations import announcements, replies
+    """Prepare a worker that has its first consumer."""
+    from reservations import announcements
 
     gc.freeze()  # what starting took stays; looking through it again costs a settling a tenth of its time
     gc.set_threshold(20_000, 20, 20)
     announcements.tell_from_a_thread()
     if any("holds." in name for name in sender.app.amqp.queues.consume_from):
-        replies.keep_worker_heartbeat()
         declare_dead_letters()
 
 

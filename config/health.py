@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as DeadlinePassed
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 from django_prometheus.exports import ExportToDjangoView
 
-from reservations import claims
+from reservations import liveness
+from reservations.liveness import Part
 
 log = structlog.get_logger(__name__)
 
@@ -64,14 +65,14 @@ def _broker() -> dict[str, Any]:
     return {"line": settings.LINE}
 
 
-def _worker() -> dict[str, Any]:
-    if not _redis().exists(claims.key("worker-alive")):
-        raise NoHeartbeat
+def _consumes(part: Part) -> dict[str, Any]:
+    if part in liveness.silent(_redis()):
+        raise Silent
     return {}
 
 
-class NoHeartbeat(Exception):
-    """No settling worker has been heard of for two seconds."""
+class Silent(Exception):
+    """No worker of this kind consumes all of its queues."""
 
 
 class ShortOfMemory(Exception):
@@ -99,7 +100,9 @@ CHECKS: dict[str, Callable[[], dict[str, Any]]] = {
     "database": _database,
     "cache": _cache,
     "broker": _broker,
-    "worker": _worker,
+    "worker": partial(_consumes, "worker"),
+    "payments": partial(_consumes, "payments"),
+    "jobs": partial(_consumes, "jobs"),
     "memory": _memory,
 }
 

@@ -169,7 +169,7 @@ def admit(ask: Ask, *, buyer: uuid.UUID, is_guest: bool = False, wait: float = 0
     request = HoldRequest.of(ask, reservation=uuid7(), buyer=buyer, arrival=0, accepted_at=facts.now(), lane=lane)
     if wait <= 0:
         return _through_the_door(request, facts, wait=0)
-    with replies.desk().expect(request.id) as future:
+    with replies.desk().expect(request.id, of="worker") as future:
         if future is None:
             return _through_the_door(request, facts, wait=0)
         request = msgspec.structs.replace(request, reply_to=replies.desk().address)

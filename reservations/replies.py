@@ -9,18 +9,17 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import redis
 import structlog
 from django.conf import settings
 
-from reservations import claims
+from reservations import claims, liveness
 
 log = structlog.get_logger(__name__)
 
-HEARTBEAT_MS = 2_000  # no worker's heartbeat for this long: nobody is made to wait
 Outcome = dict[str, Any]
 
 
@@ -61,9 +60,11 @@ class ReplyDesk:
                 future.set_result(outcome)
 
     @contextmanager
-    def expect(self, name: uuid.UUID) -> Iterator[concurrent.futures.Future[Outcome] | None]:
-        """A future of the outcome, or None where waiting is no use now: half of the threads wait already, or no worker is alive."""
-        if not self._listening.wait(1.0) or not a_worker_is_alive() or not self._places.acquire(blocking=False):
+    def expect(
+        self, name: uuid.UUID, *, of: Literal["worker", "payments"]
+    ) -> Iterator[concurrent.futures.Future[Outcome] | None]:
+        """A future of the outcome, or None where waiting is no use now: half of the threads wait already, or no such worker consumes."""
+        if not self._listening.wait(1.0) or not liveness.is_alive(of) or not self._places.acquire(blocking=False):
             yield None
             return
         future: concurrent.futures.Future[Outcome] = concurrent.futures.Future()
@@ -107,36 +108,3 @@ def wait(future: concurrent.futures.Future[Outcome], *, seconds: float) -> Outco
         return future.result(timeout=seconds)
     except concurrent.futures.TimeoutError:
         return None
-
-
-_worker_seen = (0.0, False)
-
-
-def a_worker_is_alive() -> bool:
-    """Whether a settling worker's heart beat in the last two seconds; asked of Redis at most five times a second."""
-    global _worker_seen
-    checked, alive = _worker_seen
-    if time.monotonic() - checked > 0.2:
-        try:
-            with claims.breaker:
-                alive = bool(claims.client().exists(claims.key("worker-alive")))
-        except claims.FAILURES:
-            alive = False
-        _worker_seen = (time.monotonic(), alive)
-    return alive
-
-
-def keep_worker_heartbeat() -> None:
-    """Beat for as long as this worker process lives, from a thread of its own."""
-
-    def beat() -> None:
-        while True:
-            try:
-                with claims.breaker:
-                    claims.client().set(claims.key("worker-alive"), 1, px=HEARTBEAT_MS)
-                claims.remembers_since()
-            except (*claims.FAILURES, claims.NoClaims) as error:
-                log.debug("heartbeat.missed", error=repr(error))
-            time.sleep(0.5)
-
-    threading.Thread(target=beat, name="heartbeat", daemon=True).start()

@@ -12,7 +12,7 @@ from django.utils import translation
 
 from config import cache
 from realtime import wire
-from reservations import claims, front_door, sale_facts
+from reservations import claims, front_door, liveness, sale_facts
 from reservations.hold_request import Ask
 from reservations.models import Reservation
 from sessions_app.models import Session
@@ -46,6 +46,7 @@ def _nothing_remembered(request: pytest.FixtureRequest) -> Iterator[None]:
     translation.activate(settings.LANGUAGE_CODE)
     forget_redis()
     sale_facts.forget()
+    liveness.forget()
     yield
     wire.flush()
 

@@ -99,7 +99,7 @@ def settle(payment: Payment, *, wait: float) -> dict[str, Any] | None:
     if not wait:
         ring_payment(payment.pk)
         return None
-    with replies.desk().expect(payment.pk) as future:
+    with replies.desk().expect(payment.pk, of="payments") as future:
         ring_payment(payment.pk, reply_to=replies.desk().address if future else "")
         outcome = replies.wait(future, seconds=wait) if future else None
     outcome = outcome or operations.payment_outcome(payment.pk)  # the reply may have been lost on its way

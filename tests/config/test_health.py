@@ -11,7 +11,7 @@ from django.conf import LazySettings
 from django.test import Client
 
 from config import health
-from reservations import claims
+from reservations import liveness
 
 
 @pytest.fixture
@@ -29,12 +29,12 @@ def gone() -> dict[str, Any]:
 class TestReady:
     @pytest.mark.parametrize("path", ["/health", "/health/ready", "/health/"])
     def test_tells_each_part_with_its_milliseconds(self, path: str) -> None:
-        claims.client().set(claims.key("worker-alive"), 1, px=5_000)
+        liveness.consumes(liveness.queues())
         response = Client().get(path)
         body = response.json()
         assert response.status_code == 200, body
         assert body["status"] == "ok"
-        assert set(body["checks"]) == {"database", "cache", "broker", "worker", "memory"}
+        assert set(body["checks"]) == {"database", "cache", "broker", "worker", "payments", "jobs", "memory"}
         for found in body["checks"].values():
             assert found["status"] == "ok"
             assert found["milliseconds"] >= 0
@@ -50,7 +50,7 @@ class TestReady:
         assert found["milliseconds"] >= 0
         assert "secret" not in response.content.decode()
 
-    @pytest.mark.parametrize("name", ["cache", "broker", "worker", "memory"])
+    @pytest.mark.parametrize("name", ["cache", "broker", "worker", "payments", "jobs", "memory"])
     def test_is_degraded_without_what_selling_can_do_without(self, checks: dict[str, Any], name: str) -> None:
         checks[name] = gone
         response = Client().get("/health/ready")
@@ -77,9 +77,15 @@ class TestReady:
         assert len(begun) == 2  # a thread each, however often it is asked
         assert response.json()["checks"]["broker"]["reason"] == "deadline passed"
 
-    def test_tells_that_no_worker_is_heard_of(self) -> None:
-        claims.client().delete(claims.key("worker-alive"))
-        assert Client().get("/health").json()["checks"]["worker"]["status"] == "gone"
+    def test_tells_which_kind_of_worker_does_not_consume(self) -> None:
+        liveness.consumes(liveness.queues_of("worker") + liveness.queues_of("payments") + ["mail"])
+        found = Client().get("/health").json()["checks"]
+        assert {kind: found[kind]["status"] for kind in ("worker", "payments", "jobs")} == {
+            "worker": "ok",
+            "payments": "ok",
+            "jobs": "gone",
+        }
+        assert found["jobs"]["reason"] == "Silent"
 
 
 class TestProbes:

@@ -19,7 +19,7 @@ from prometheus_client import REGISTRY
 
 from config import identity, short_way, throttles, wsgi
 from realtime.asking import Buyer
-from reservations import front_door, lines, replies
+from reservations import front_door, lines, liveness
 from sessions_app.models import Session
 from tests.factories import SessionFactory, StockFactory
 
@@ -173,7 +173,7 @@ class TestTheShortWay:
         assert self.same(asks).status.startswith("422")
 
     def test_waits(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(replies, "a_worker_is_alive", lambda: True)
+        monkeypatch.setattr(liveness, "is_alive", lambda _part: True)
         answer = self.same(lambda session: [seats(session, "A1", headers={"HTTP_PREFER": "wait=5"})])
         assert (answer.status, answer.headers["preference-applied"]) == ("201 Created", "wait=5")
 

@@ -13,7 +13,7 @@ from celery.exceptions import WorkerShutdown
 from celery.worker import state
 from django.test import override_settings
 
-from config.blocking_worker import BlockingWorker, blocking_loop
+from config.blocking_worker import BlockingWorker, ConsumerGone, blocking_loop
 from config.celery import app
 from config.management.commands import worker
 from tests.processes import Processes, fresh_database, until
@@ -37,17 +37,35 @@ class TestBlockingWorker:
         assert made.consumer_cls.__name__ == "BlockingConsumer"
 
 
+class ConnectionLost:
+    """A read during which py-amqp finds out that the socket is closed, as a failed ack does."""
+
+
+class ChannelLost:
+    """A read during which the channel is closed."""
+
+
 class Reads:
-    """A connection whose reads are given: nothing, messages that come together, or an error; after the last one its consumer closes."""
+    """A connection, and its own transport, whose reads are given: nothing, messages that come together, or an error.
+
+    After the last one its consumer closes.
+    """
 
     supports_heartbeats = True
+    last_heartbeat_received = 0
 
     def __init__(self, reads: list[Any], blueprint: SimpleNamespace, log: list[str]) -> None:
+        self.transport = self.connection = self
+        self.connected = True
         self.reads, self.blueprint, self.log = deque(reads), blueprint, log
         self.waiting: deque[Any] = deque()  # more that has come
         self.come: Any = None
 
-    def drain_events(self, timeout: float) -> None:
+    def verify_connection(self, connection: Any) -> bool:
+        return connection is self and self.connected
+
+    def drain_events(self, connection: Any, timeout: float) -> None:
+        assert connection is self
         assert timeout <= 0.5
         if timeout == 0:
             if not self.waiting:
@@ -58,13 +76,19 @@ class Reads:
         if len(self.reads) == 1:
             self.blueprint.state = CLOSE
         outcome = self.reads.popleft()
+        if isinstance(outcome, ConnectionLost):
+            self.connected = False
+            return
+        if isinstance(outcome, ChannelLost):
+            self.connection = None
+            return
         if isinstance(outcome, Exception):
             raise outcome
         if outcome is not None:
             self.waiting.extend(outcome[1:])
             self.come(outcome[0])
 
-    def heartbeat_check(self, _rate: float) -> None:
+    def heartbeat_check(self, _connection: Any, rate: float) -> None:
         self.log.append("heartbeat")
 
 
@@ -83,9 +107,9 @@ def loop(reads: list[Any], log: list[str], *, heartbeat: float = 5) -> None:
     blueprint = SimpleNamespace(state=RUN)
     connection = Reads(reads, blueprint, log)
     consumer = mock.Mock(connection=connection)
-    consumer.perform_pending_operations.side_effect = lambda: log.append("acks")
+    consumer.finish.side_effect = lambda: log.append("acks")
     consumer.create_task_handler.return_value = lambda message: log.append(message.headers["id"])
-    tasks = mock.Mock()
+    tasks = mock.Mock(channel=connection, queues=[])
     tasks.consume.side_effect = lambda: setattr(connection, "come", tasks.on_message)
     qos = SimpleNamespace(prev=1, value=1)
     blocking_loop(consumer, connection, tasks, blueprint, None, qos, heartbeat, None)
@@ -99,11 +123,20 @@ class TestLoop:
     def test_takes_all_that_has_come_and_hands_it_out_in_order(self, log: list[str]) -> None:
         first, second, third = (SimpleNamespace(headers={"task": "mail", "id": name}) for name in "abc")
         loop([[first, second], [third]], log)
-        assert log == ["acks", "read", "a", "b", "heartbeat", "acks", "read", "c", "heartbeat"]
+        assert log == ["acks", "read", "a", "acks", "b", "acks", "heartbeat", "acks", "read", "c", "acks", "heartbeat"]
 
     def test_goes_on_when_nothing_came(self, log: list[str]) -> None:
         loop([TimeoutError(), TimeoutError(), None], log)
         assert log.count("read") == 3
+
+    def test_ends_when_its_connection_is_gone_instead_of_reading_from_another(self, log: list[str]) -> None:
+        with pytest.raises(ConsumerGone):
+            loop([ConnectionLost(), None], log)
+        assert log.count("read") == 1
+
+    def test_ends_when_its_channel_is_closed(self, log: list[str]) -> None:
+        with pytest.raises(ConsumerGone):
+            loop([ChannelLost(), None], log)
 
     def test_tells_of_a_broken_connection(self, log: list[str]) -> None:
         with pytest.raises(ConnectionResetError):

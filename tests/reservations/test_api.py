@@ -12,7 +12,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 from uuid6 import uuid7
 
-from reservations import front_door, queries, replies
+from reservations import front_door, liveness, queries
 from reservations.models import InboxRequest, Reservation, Status
 from reservations.queries import reservation_body
 from sessions_app.models import Seat, Session
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if a worker were alive, so that waiting is worth it; the line settles in this process."""
-    monkeypatch.setattr(replies, "a_worker_is_alive", lambda: True)
+    monkeypatch.setattr(liveness, "is_alive", lambda _part: True)
 
 
 def ask(client: APIClient, session: Session, *seats: str, **headers: str) -> Any:

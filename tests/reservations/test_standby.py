@@ -11,7 +11,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from reservations import front_door, operations, queries, replies, sale_facts
+from reservations import front_door, liveness, operations, queries, sale_facts
 from reservations.hold_request import ORDER_SCOPE, Ask, Means
 from reservations.models import Reservation
 from sessions_app.models import Pool, Session, TicketType
@@ -230,7 +230,7 @@ class TestTelling:
     def test_somebody_who_waits_for_the_outcome(
         self, stock: TicketType, full: list[Reservation], ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(replies, "a_worker_is_alive", lambda: True)
+        monkeypatch.setattr(liveness, "is_alive", lambda _part: True)
         body = {"ticket_type": str(stock.pk), "quantity": 1, "payment": {"method": "fake", "token": "ok"}}
         answer = post(client_of(ana), "/orders", body, idempotency_key="once", prefer="wait=5")
         assert (answer.status_code, answer.json()["standby"]) == (202, 1)

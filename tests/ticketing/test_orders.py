@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
 from realtime.ids import uuid7
-from reservations import claims, front_door, inbox, orders, replies
+from reservations import claims, front_door, inbox, liveness, orders
 from reservations import operations as reserving
 from reservations import queries as reservations
 from reservations.breaker import Breaker
@@ -55,7 +55,7 @@ def stock(transactional_db: None) -> TicketType:
 @pytest.fixture
 def a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if a worker were alive, so that waiting is worth it; the line settles in this process."""
-    monkeypatch.setattr(replies, "a_worker_is_alive", lambda: True)
+    monkeypatch.setattr(liveness, "is_alive", lambda _part: True)
 
 
 @pytest.fixture

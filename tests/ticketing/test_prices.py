@@ -11,7 +11,7 @@ import pytest
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from reservations import front_door, replies, sale_facts
+from reservations import front_door, liveness, sale_facts
 from reservations.hold_request import ORDER_SCOPE, Ask
 from reservations.models import Reservation, Status
 from sessions_app.models import Session
@@ -262,7 +262,7 @@ class TestOrders:
     def test_that_wait_hear_that_it_is_used_up(
         self, ana: UUID, bruno: UUID, session: Session, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(replies, "a_worker_is_alive", lambda: True)
+        monkeypatch.setattr(liveness, "is_alive", lambda _part: True)
         body = {"session": str(session.pk), "voucher": VoucherFactory.create(uses=1).code}
         assert order(ana, {**body, "seats": ["A1"]}).status_code == 202
         keys = {"idempotency_key": uuid4().hex, "prefer": "wait=5"}

@@ -13,5 +13,4 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def handle(self, **_options: Any) -> None:
-        # The plain scheduler keeps no file: nothing to corrupt, no folder to write to
-        app.Beat(scheduler="celery.beat:Scheduler", loglevel=settings.LOG_LEVEL, quiet=True).run()
+        app.Beat(scheduler="config.beat:Scheduler", loglevel=settings.LOG_LEVEL, quiet=True).run()

@@ -12,8 +12,8 @@ from prometheus_client import start_http_server
 
 from config.blocking_worker import BlockingWorker
 from config.celery import app
+from reservations.liveness import JOBS
 
-JOBS = ["housekeeping", "mail"]
 POOL_SECONDS = 30  # how long a thread of payments waits for a connection
 PAYMENT_THREADS = 128  # they wait for gateways: at 300 ms an answer, each takes less than two payments a second
 
@@ -42,7 +42,7 @@ class Command(BaseCommand):
             # Many threads share few connections, each for an instant; nobody else waits for an answer with them.
             connection.settings_dict["OPTIONS"]["pool"]["timeout"] = POOL_SECONDS
         elif jobs:
-            kind, queues, concurrency = "jobs", JOBS, threads or 8
+            kind, queues, concurrency = "jobs", list(JOBS), threads or 8
         else:
             kind, queues, concurrency = "settle", holds(shards), 1
         worker = BlockingWorker(
