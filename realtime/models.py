@@ -1,15 +1,24 @@
 from __future__ import annotations
 
 from django.db import models
+from django.db.models import F, Func, Value
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 from uuid6 import uuid7
+
+IN_ORDER = (F("position").asc(nulls_first=True), F("id").asc())  # without a position: from before there were any
 
 
 class Event(models.Model):
     """One thing that happened: outbox, audit trail and history in one table. Rows are never changed, only marked published."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    position = models.BigIntegerField(
+        _("position in the log"),
+        null=True,
+        editable=False,
+        db_default=Func(Value("realtime_event_position"), function="nextval", output_field=models.BigIntegerField()),
+    )
     name = models.CharField(_("event"), max_length=40)
     session = models.UUIDField(_("session"), null=True)
     buyer = models.UUIDField(_("buyer"), null=True)
@@ -30,8 +39,8 @@ class Event(models.Model):
             ),
         ]
         indexes = [
-            # The relay: what nobody has been told yet.
-            models.Index(fields=["id"], name="event_unpublished", condition=models.Q(published_at__isnull=True)),
+            # The relay: what is not published yet, in order.
+            models.Index(*IN_ORDER, name="event_to_publish", condition=models.Q(published_at__isnull=True)),
             # A session's history, and its map at a time.
             models.Index(fields=["session", "occurred_at"], name="event_of_session"),
         ]

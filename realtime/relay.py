@@ -1,27 +1,36 @@
-"""Publishing the event log: rows nobody has been told of yet go to one exchange, and are marked once the broker has them.
+"""Publish the event log: rows that are not published yet go to one exchange, and are marked once the broker has them.
 
-A crash between the two publishes a batch twice: consumers know an event by its id.
+A crash between the two publishes a batch twice: consumers know an event by its id, which is the message's `message_id`.
+
+Note [The order of a session's events]
+Changes of a session's map are written under the lock of its row, each with the next `position` of the log, so that positions of
+one session rise in the order of the commits, as its map versions do. Ids don't: each process counts its own milliseconds, and
+is ahead of the clock after a large batch. One relay at a time publishes (`leadership`), by position. An event that was written
+without that lock may be committed after a higher position, and is published then: rows are found by their state.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import amqp
 import kombu
+import structlog
 from django.conf import settings
-from django.db import transaction
 from django.db.models.functions import Now
 from kombu.exceptions import KombuError
 from prometheus_client import Counter, Gauge
 
-from realtime.models import Event
+from realtime.leadership import Leadership, NotActive
+from realtime.models import IN_ORDER, Event
 
 BATCH = 500
 DEADLINE = 2  # seconds of silence after which a broker counts as gone; a blocked one says nothing for ever
 
 PUBLISHED = Counter("frontrow_events_published", "Events published")
 WAITING = Gauge("frontrow_events_waiting", "Events not published yet", multiprocess_mode="max")
+
+log = structlog.get_logger(__name__)
 
 
 class NotPublished(Exception):
@@ -40,6 +49,7 @@ def message(event: Event) -> dict[str, Any]:
         "event": event.name,
         "session": str(event.session) if event.session else None,
         "buyer": str(event.buyer) if event.buyer else None,
+        "map_version": event.map_version,
         "facts": event.facts,
         "occurred_at": event.occurred_at.isoformat(),
     }
@@ -67,15 +77,26 @@ class Publisher:
         self._producer: kombu.Producer | None = None
         self._confirms: Confirms | None = None
 
-    def publish(self, events: Sequence[Event]) -> None:
-        """Until the broker has all of them. Raises: NotPublished."""
+    def publish(self, events: Sequence[Event], *, before_each: Callable[[], None]) -> None:
+        """Return when the broker has all of them. Raises: NotPublished; and anything that `before_each` raises."""
         try:
             producer, confirms = self._open()
             with confirms.of(len(events)):
                 for event in events:
+                    before_each()
                     producer.publish(
-                        message(event), exchange=exchange(), routing_key=event.name, delivery_mode=2, retry=False
+                        message(event),
+                        exchange=exchange(),
+                        routing_key=event.name,
+                        message_id=str(event.id),
+                        type=event.name,
+                        headers={} if event.map_version is None else {"map_version": event.map_version},
+                        delivery_mode=2,
+                        retry=False,
                     )
+        except NotActive:
+            self.close()
+            raise
         except (OSError, KombuError, amqp.AMQPError, *self._connection.connection_errors) as error:
             self.close()
             raise NotPublished(type(error).__name__) from error
@@ -132,22 +153,28 @@ class Confirms:
         self._confirm(tag, multiple)
 
 
-def publish_batch(publisher: Publisher, *, limit: int = BATCH) -> int:
-    """Publish what waits, at the most `limit` events, and return how many. Raises: NotPublished.
+def publish_batch(publisher: Publisher, lead: Leadership, *, limit: int = BATCH) -> int:
+    """Publish the next events, at most `limit`, and return how many; none while another relay is the active one.
 
-    Note [Publishing while the rows are locked]: the rows stay locked while the broker answers, so that a second relay
-    takes others instead of sending the same. Nobody else ever locks them, and `DEADLINE` bounds the wait. They are
-    found by their state: an id may commit after a higher one.
+    Note [No transaction while the broker is asked]: a relay that stops in the middle must not keep rows locked, or the one
+    that takes over would have to wait for them, or to pass over them and so change their order.
+
+    Raises: NotPublished; then another relay, which the broker may answer, can become the active one.
     """
-    with transaction.atomic(durable=True):
-        events = list(
-            Event.objects.select_for_update(skip_locked=True, no_key=True)
-            .filter(published_at__isnull=True)
-            .order_by("id")[:limit]
-        )
-        if events:
-            publisher.publish(events)
-            Event.objects.filter(pk__in=[event.pk for event in events]).update(published_at=Now())
+    if not lead.renew():
+        return 0
+    events = list(Event.objects.filter(published_at__isnull=True).order_by(*IN_ORDER)[:limit])
+    if not events:
+        return 0
+    try:
+        publisher.publish(events, before_each=lead.require)
+    except NotActive:
+        log.warning("relay.stopped_within_a_batch", events=len(events))
+        return 0
+    except NotPublished:
+        lead.give_up()
+        raise
+    Event.objects.filter(pk__in=[event.pk for event in events], published_at__isnull=True).update(published_at=Now())
     PUBLISHED.inc(len(events))
     return len(events)
 

@@ -7,13 +7,16 @@ from typing import Any
 import kombu
 import psycopg
 import pytest
+import uuid6
 from django.conf import settings
 from django.db import connection
 
 from realtime import events, relay
 from realtime.events import NewEvent
+from realtime.leadership import Leadership, NotActive
 from realtime.models import Event
 from tests import services
+from tests.processes import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -63,6 +66,13 @@ def publisher(broker: Broker) -> Iterator[relay.Publisher]:
     publisher.close()
 
 
+@pytest.fixture
+def lead() -> Iterator[Leadership]:
+    lead = Leadership()
+    yield lead
+    lead.give_up()
+
+
 def happen(count: int = 1, *, buyer: uuid.UUID | None = None) -> list[Event]:
     row = NewEvent(event="reservation.held", session=uuid.uuid4(), buyer=buyer, facts={"seats": ["A1"]})
     made = Event.objects.in_bulk(events.record_many([row] * count))
@@ -70,10 +80,12 @@ def happen(count: int = 1, *, buyer: uuid.UUID | None = None) -> list[Event]:
 
 
 class TestPublishing:
-    def test_tells_what_happened(self, broker: Broker, publisher: relay.Publisher, ana: uuid.UUID) -> None:
+    def test_tells_what_happened(
+        self, broker: Broker, publisher: relay.Publisher, lead: Leadership, ana: uuid.UUID
+    ) -> None:
         (event,) = happen(buyer=ana)
 
-        assert relay.publish_batch(publisher) == 1
+        assert relay.publish_batch(publisher, lead) == 1
 
         (message,) = broker.messages()
         assert message.payload == {
@@ -81,69 +93,139 @@ class TestPublishing:
             "event": "reservation.held",
             "session": str(event.session),
             "buyer": str(ana),
+            "map_version": None,
             "facts": {"seats": ["A1"]},
             "occurred_at": event.occurred_at.isoformat(),
         }
         assert message.delivery_info["routing_key"] == "reservation.held"
         assert message.properties["delivery_mode"] == 2
+        assert message.properties["message_id"] == str(event.id)
 
-    def test_tells_it_once(self, broker: Broker, publisher: relay.Publisher) -> None:
+    def test_tells_it_once(self, broker: Broker, publisher: relay.Publisher, lead: Leadership) -> None:
         happen()
 
-        assert [relay.publish_batch(publisher) for _round in range(2)] == [1, 0]
+        assert [relay.publish_batch(publisher, lead) for _round in range(2)] == [1, 0]
         assert len(broker.messages()) == 1
         assert Event.objects.get().published_at is not None
 
-    def test_keeps_the_order_over_batches(self, broker: Broker, publisher: relay.Publisher) -> None:
+    def test_keeps_the_order_over_batches(self, broker: Broker, publisher: relay.Publisher, lead: Leadership) -> None:
         ids = [str(event.id) for event in happen(25)]
 
-        assert [relay.publish_batch(publisher, limit=10) for _round in range(4)] == [10, 10, 5, 0]
+        assert [relay.publish_batch(publisher, lead, limit=10) for _round in range(4)] == [10, 10, 5, 0]
         assert [body["id"] for body in broker.bodies()] == ids
 
-    def test_finds_an_event_that_was_committed_after_a_later_one(
-        self, broker: Broker, publisher: relay.Publisher
+    def test_publishes_an_event_that_was_committed_after_a_later_one(
+        self, broker: Broker, publisher: relay.Publisher, lead: Leadership
     ) -> None:
-        early = Event(name="reservation.held")
-        (late,) = happen()
-        relay.publish_batch(publisher)
-        early.save(force_insert=True)
+        parameters = connection.get_connection_params() | {"cursor_factory": None, "context": None}
+        with psycopg.connect(**parameters) as other:
+            early = uuid6.uuid7()
+            other.execute("INSERT INTO realtime_event (id, name, facts) VALUES (%s, 'reservation.held', '{}')", [early])
+            (late,) = happen()
+            relay.publish_batch(publisher, lead)
 
-        assert early.id < late.id
-        assert relay.publish_batch(publisher) == 1
-        assert [body["id"] for body in broker.bodies()] == [str(late.id), str(early.id)]
+        assert relay.publish_batch(publisher, lead) == 1
+        assert [body["id"] for body in broker.bodies()] == [str(late.id), str(early)]
 
-    def test_leaves_to_another_relay_what_that_one_is_at(self, broker: Broker, publisher: relay.Publisher) -> None:
-        theirs, ours = happen(2)
-        with psycopg.connect(**connection.get_connection_params() | {"cursor_factory": None, "context": None}) as other:
-            other.execute("SELECT FROM realtime_event WHERE id = %s FOR NO KEY UPDATE", [theirs.id])
+    def test_keeps_the_order_of_commits_where_ids_run_backwards(
+        self, broker: Broker, publisher: relay.Publisher, lead: Leadership, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A process that wrote a large batch is ahead of the clock with its ids; the next one isn't."""
+        session = uuid.uuid4()
+        for versions in (range(1, 101), range(101, 104)):
+            changes = [
+                NewEvent(event="seat.held", session=session, map_version=number, facts={}) for number in versions
+            ]
+            monkeypatch.setattr(uuid6, "_last_v7_timestamp", None)  # another process
+            events.record_many(changes)
+        by_id = Event.objects.order_by("id").values_list("map_version", flat=True)
+        assert list(by_id) != list(range(1, 104))
 
-            relay.publish_batch(publisher)
+        relay.publish_batch(publisher, lead)
 
-        assert [body["id"] for body in broker.bodies()] == [str(ours.id)]
+        assert [body["map_version"] for body in broker.bodies()] == list(range(1, 104))
+
+    def test_says_the_map_version_where_a_filter_can_read_it(
+        self, broker: Broker, publisher: relay.Publisher, lead: Leadership
+    ) -> None:
+        event = events.record(event="seat.held", session=uuid.uuid4(), map_version=7, facts={})
+
+        relay.publish_batch(publisher, lead)
+
+        (message,) = broker.messages()
+        assert message.headers["map_version"] == message.payload["map_version"] == 7
+        assert message.properties["message_id"] == str(event.id)
+
+    def test_publishes_nothing_while_another_relay_is_active(
+        self, broker: Broker, publisher: relay.Publisher, lead: Leadership
+    ) -> None:
+        other = Leadership()
+        assert other.renew()
+        happen()
+
+        assert relay.publish_batch(publisher, lead) == 0
+        other.give_up()
+        until(lambda: relay.publish_batch(publisher, lead) == 1, what="the lock being free")
+
+    def test_stops_within_a_batch_when_its_lock_is_lost(
+        self, broker: Broker, publisher: relay.Publisher, lead: Leadership, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ids = [str(event.id) for event in happen(5)]
+        sure = iter([True, True, False])
+
+        def require() -> None:
+            if not next(sure):
+                raise NotActive
+
+        monkeypatch.setattr(lead, "require", require)
+        assert relay.publish_batch(publisher, lead) == 0
+        monkeypatch.undo()
+        assert Event.objects.filter(published_at__isnull=True).count() == 5
+
+        assert relay.publish_batch(publisher, lead) == 5
+        assert [body["id"] for body in broker.bodies()] == ids[:2] + ids
+
+    def test_locks_no_row_while_the_broker_is_asked(
+        self, broker: Broker, publisher: relay.Publisher, lead: Leadership, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A relay that is stopped here must not stand in the way of the one that takes over."""
+        happen(3)
+        publish = publisher.publish
+
+        def take_over_meanwhile(told: list[Event], **how: Any) -> None:
+            parameters = connection.get_connection_params() | {"cursor_factory": None, "context": None}
+            with psycopg.connect(**parameters) as other:
+                locked = other.execute("SELECT FROM realtime_event FOR UPDATE NOWAIT")
+                assert locked.rowcount == 3
+            publish(told, **how)
+
+        monkeypatch.setattr(publisher, "publish", take_over_meanwhile)
+
+        assert relay.publish_batch(publisher, lead) == 3
 
     def test_tells_again_what_a_crash_left_unmarked(
-        self, broker: Broker, publisher: relay.Publisher, monkeypatch: pytest.MonkeyPatch
+        self, broker: Broker, publisher: relay.Publisher, lead: Leadership, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (event,) = happen()
         publish = publisher.publish
 
-        def publish_and_die(told: list[Event]) -> None:
-            publish(told)
+        def publish_and_die(told: list[Event], **how: Any) -> None:
+            publish(told, **how)
             raise KeyboardInterrupt
 
         monkeypatch.setattr(publisher, "publish", publish_and_die)
         with pytest.raises(KeyboardInterrupt):
-            relay.publish_batch(publisher)
+            relay.publish_batch(publisher, lead)
         monkeypatch.undo()
-        relay.publish_batch(publisher)
+        relay.publish_batch(publisher, lead)
 
         assert [body["id"] for body in broker.bodies()] == [str(event.id)] * 2
 
-    def test_needs_nobody_to_listen(self, broker: Broker, publisher: relay.Publisher) -> None:
+    def test_needs_nobody_to_listen(self, broker: Broker, publisher: relay.Publisher, lead: Leadership) -> None:
         broker.queue.delete()
         happen()
 
-        assert relay.publish_batch(publisher) == 1
+        assert relay.publish_batch(publisher, lead) == 1
 
     def test_counts_what_waits(self) -> None:
         happen(3)
@@ -158,7 +240,7 @@ class TestWithoutABroker:
 
     @pytest.mark.parametrize("scheme", ["amqp", "redis"])
     @pytest.mark.parametrize("silent", [True, False])
-    def test_marks_nothing_and_says_so_soon(self, scheme: str, silent: bool) -> None:
+    def test_marks_nothing_and_says_so_soon(self, lead: Leadership, scheme: str, silent: bool) -> None:
         happen()
         with socket.socket() as server:
             server.bind(("127.0.0.1", 0))
@@ -168,7 +250,10 @@ class TestWithoutABroker:
 
             began = time.monotonic()
             with pytest.raises(relay.NotPublished):
-                relay.publish_batch(publisher)
+                relay.publish_batch(publisher, lead)
+            other = Leadership()
+            until(other.renew, what="another relay having its turn")
+            other.give_up()
             took = time.monotonic() - began
 
         assert took < 5
@@ -177,7 +262,7 @@ class TestWithoutABroker:
 
 @pytest.mark.rabbitmq
 class TestConfirms:
-    def test_a_refused_event_is_not_marked(self) -> None:
+    def test_a_refused_event_is_not_marked(self, lead: Leadership) -> None:
         broker = Broker(broker_url("rabbitmq"))
         publisher = relay.Publisher(broker.url)
         full = kombu.Queue(
@@ -191,11 +276,11 @@ class TestConfirms:
 
         try:
             with pytest.raises(relay.NotPublished):
-                relay.publish_batch(publisher)
+                relay.publish_batch(publisher, lead)
             assert Event.objects.filter(published_at__isnull=True).count() == 5
         finally:
             full.delete()
 
-        assert relay.publish_batch(publisher) == 5
+        assert relay.publish_batch(publisher, lead) == 5
         publisher.close()
         broker.close()

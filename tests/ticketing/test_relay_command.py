@@ -15,6 +15,7 @@ from django.core.management import call_command
 from django.db import OperationalError
 
 from realtime import events, relay
+from realtime.leadership import Leadership
 from realtime.models import Event
 from reservations import inbox, lines
 from reservations.dead_letters import OutOfReach
@@ -59,6 +60,16 @@ class TestOnce:
         call_command("relay", "--once")
 
         assert not Event.objects.filter(published_at__isnull=True).exists()
+
+    def test_leaves_publishing_to_the_active_relay(self) -> None:
+        active = Leadership()
+        assert active.renew()
+        event = events.record(event="reservation.held", session=None, facts={})
+
+        call_command("relay", "--once")
+
+        assert Event.objects.filter(pk=event.pk, published_at__isnull=True).exists()
+        active.give_up()
 
     def test_settles_the_inbox(self, session: Session, ana: uuid.UUID) -> None:
         request = request_for(session, "A1", buyer=ana)

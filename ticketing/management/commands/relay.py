@@ -16,6 +16,7 @@ from django.db import close_old_connections
 from prometheus_client import Counter, start_http_server
 
 from realtime import relay, wire
+from realtime.leadership import Leadership
 from reservations import dead_letters, inbox, pace
 from reservations import operations as reservations
 from reservations.lines import LineDown
@@ -70,9 +71,13 @@ class Duty:
         FAILURES.labels(self.name).inc()
 
 
-def duties(publisher: relay.Publisher) -> list[Duty]:
+def duties(publisher: relay.Publisher, lead: Leadership) -> list[Duty]:
+    """Only the active relay publishes, for the sake of order. The others run in every relay, beside workers and beat that do the same:
+
+    each takes locks of its own, or does what is harmless to do twice. So a relay that hangs holds none of them up.
+    """
     return [
-        Duty("publish", lambda: relay.publish_batch(publisher) == relay.BATCH, every=0.2),
+        Duty("publish", lambda: relay.publish_batch(publisher, lead) == relay.BATCH, every=0.2),
         Duty("inbox", drain_inboxes, every=0.5),
         Duty("expire", expire_when_beat_is_silent, every=1.0),
         Duty("payments", sweep_payments, every=5.0),
@@ -123,16 +128,17 @@ class Command(BaseCommand):
         parser.add_argument("--once", action="store_true", help="do all that waits, then end")
 
     def handle(self, *, once: bool, **_options: Any) -> None:
-        publisher = relay.Publisher(settings.CELERY_BROKER_URL)
+        publisher, lead = relay.Publisher(settings.CELERY_BROKER_URL), Leadership()
         if once:
-            for duty in duties(publisher):
+            for duty in duties(publisher, lead):
                 while duty.perform():
                     pass
         else:
             if settings.METRICS_PORT:
                 start_http_server(settings.METRICS_PORT)
-            perform_until_stopped(duties(publisher))
+            perform_until_stopped(duties(publisher, lead))
         publisher.close()
+        lead.give_up()
         wire.flush()
 
 
