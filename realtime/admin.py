@@ -12,9 +12,9 @@ from realtime.models import Event
 
 
 class ReadOnly:
-    """What only the house's own operations write."""
+    """Rows that only the house's own operations write: as a list of the admin, and inside another row's page."""
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -52,9 +52,7 @@ def matching(sessions: QuerySet[Session], wanted: Wanted) -> QuerySet[Session]:
     if wanted.venue:
         sessions = sessions.filter(hall__venue=wanted.venue)
     if wanted.day:
-        zone = timezone.get_current_timezone()
-        start = dt.datetime.combine(wanted.day, dt.time.min, zone)
-        sessions = sessions.filter(starts_at__gte=start, starts_at__lt=start + dt.timedelta(days=1))
+        sessions = sessions.filter(starts_at__date=wanted.day)  # by the clock where the house is
     return sessions
 
 

@@ -1,0 +1,81 @@
+"""Every page that a link leads to, opened by each kind of person in a house with a history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from django.contrib import admin
+from django.urls import reverse
+
+from tests.support import house
+from tests.support.house import House
+from tests.support.pages import walk, window_of
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+STATES = 6  # rows of a list whose pages are opened: each may be in a state of its own
+UNREAD = ["axes.AccessAttempt", "axes.AccessLog", "axes.AccessFailureLog"]  # the locks of sign-in, empty on a good day
+
+
+@pytest.fixture
+def built(transactional_db: None) -> House:
+    return house.build()
+
+
+def starts_of(built: House, name: str | None) -> list[str]:
+    """The pages that a person types, or finds in a letter."""
+    pages = [
+        "/",
+        "/?day=9999-12-31",
+        "/?day=0001-01-01",
+        "/?day=tomorrow",
+        "/?venue=1",
+        "/?q=%00",
+        "/sign-in",
+        "/register",
+    ]
+    pages += ["/my-tickets", "/orders", "/api/v1/sessions?date=9999-12-31", "/api/v1/sessions?date=0001-01-01"]
+    pages += [f"/sessions/{session.pk}" for session in (built.session, built.called_off, built.over)]
+    if name in house.STAFF:
+        pages += ["/admin/", "/gate", "/counter"]
+        pages += [f"/admin/{page}={day}" for page in DAYS for day in ("9999-12-31", "0001-01-01", "tomorrow")]
+    if name == "owner":
+        pages += list(pages_of_rows())
+    return pages
+
+
+DAYS = ("glance?plays", "glance?sold", "money?last", "money.csv?last")
+
+
+def pages_of_rows() -> Iterator[str]:
+    """The admin's page of every row there is, with its history, and the forms that add and delete."""
+    for model in admin.site._registry:  # noqa: SLF001 what is registered
+        name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
+        yield reverse(f"{name}_changelist")
+        yield reverse(f"{name}_changelist") + "?q=Ana"
+        yield reverse(f"{name}_add")
+        keys = list(model._base_manager.values_list("pk", flat=True)[:STATES])
+        yield from (reverse(f"{name}_change", args=[key]) for key in keys)
+        yield from (reverse(f"{name}_{page}", args=[key]) for key in keys[:1] for page in ("history", "delete"))
+
+
+@pytest.mark.parametrize(
+    ("name", "language"),
+    [(None, "en"), ("ana", "pt-br"), ("gate", "en"), ("boxoffice", "pt-br"), ("owner", "en")],
+)
+def test_no_page_fails(built: House, name: str | None, language: str) -> None:
+    """No link leads to an error of the site; a page that is refused says so with a status of its own."""
+    opened = list(walk(window_of(name, language), starts_of(built, name)))
+    assert [address for address, answer in opened if answer.status_code >= 500] == []
+    assert len(opened) > 20
+
+
+def test_house_has_a_row_of_each_kind(built: House) -> None:
+    """A model without a row has no page that the walk could open."""
+    empty = {
+        model._meta.label
+        for model in admin.site._registry  # noqa: SLF001 what is registered
+        if not model._base_manager.exists()
+    }
+    assert empty == set(UNREAD)
