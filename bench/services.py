@@ -159,7 +159,8 @@ def said(control: str, *words: str) -> bool:
 def delete_queues(url: str, prefix: str) -> None:
     """Those that the site and the usual way declare."""
     holds = [f"holds.{shard}" for shard in range(int(os.environ.get("SHARDS") or 1))]
-    names = [*holds, "holds.dead", "payments", "housekeeping", "mail", "mail.dead", "events.mail", "usual"]
+    jobs = [f"{job}{ending}" for job in ("payments", "housekeeping", "mail") for ending in ("", ".given_up")]
+    names = [*holds, "holds.dead", "holds.given_up", *jobs, "events.mail", "usual"]
     with kombu.Connection(url) as connection:
         channel = connection.default_channel
         for name in names:

@@ -143,6 +143,11 @@ class BlockingConsumer(Consumer):
         if settle.__self__.channel is self.task_consumer.channel:
             settle(logger, (), *rest)
 
+    def on_decode_error(self, message: Message, exc: Exception) -> None:
+        """Leave a message that can't be read to the dead letters, where Celery would acknowledge it."""
+        log.error("worker.unreadable_message", error=type(exc).__name__, bytes=len(message.body))
+        message.reject()
+
     def finish(self) -> None:
         """Acknowledge what is done. Raises: connection errors."""
         while self._pending_operations:

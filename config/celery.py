@@ -11,11 +11,9 @@ from kombu import Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-from reservations import liveness
-from reservations.lines import dead_letters, given_up, holds_queue, jobs_queue
+from reservations.lines import JOBS, holds_queue, jobs_queue
 
 PREFIX = settings.KEY_PREFIX
-JOBS = ("payments", *liveness.JOBS)
 
 
 def all_queues() -> list[Queue]:
@@ -79,12 +77,3 @@ def get_ready(sender: Any, **_facts: Any) -> None:
     gc.freeze()  # what starting took stays; looking through it again costs a settling a tenth of its time
     gc.set_threshold(20_000, 20, 20)
     announcements.tell_from_a_thread()
-    if any("holds." in name for name in sender.app.amqp.queues.consume_from):
-        declare_dead_letters()
-
-
-def declare_dead_letters() -> None:
-    if settings.RABBITMQ_URL:
-        with app.connection_for_write() as connection:
-            for queue in (dead_letters(), given_up()):
-                queue(connection.default_channel).declare()

@@ -61,6 +61,11 @@ class Leadership:
         ACTIVE.set(self._active)
         return self._active
 
+    @property
+    def is_active(self) -> bool:
+        """Tell whether this relay was the active one when it last looked."""
+        return self._active
+
     def require(self) -> None:
         """Raise NotActive unless the lock is surely ours. It costs no query, so that it can precede each message."""
         if not self._active or time.monotonic() >= self._sure_until or self._speaks_unasked():

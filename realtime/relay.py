@@ -55,10 +55,10 @@ def message(event: Event) -> dict[str, Any]:
     }
 
 
-def connect(url: str) -> kombu.Connection:
-    """To the broker, with a deadline on every step."""
+def connect(url: str, *, confirm: bool = False) -> kombu.Connection:
+    """Connect to the broker, with a deadline on every step. `confirm`: each publishing waits for RabbitMQ's receipt."""
     timeouts = (
-        {"read_timeout": DEADLINE, "write_timeout": DEADLINE}
+        {"read_timeout": DEADLINE, "write_timeout": DEADLINE, "confirm_publish": confirm}
         if url.startswith("amqp")
         else {
             "socket_timeout": DEADLINE,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from realtime.audit import Check
-from reservations import dead_letters, standby
+from reservations import dead_letters, letters, standby
 from reservations.hold_request import EPOCH_BITS
 
 GRACE = "interval '10 seconds'"  # a sweep runs each second; ten is a broken one
@@ -27,12 +27,12 @@ NAMED_ITS_SEATS = """
 def dead_letters_waiting() -> Iterator[dict[str, Any]]:
     try:
         waiting = dead_letters.count_waiting()
-    except dead_letters.OutOfReach as error:
-        yield {"place": "rabbitmq", "said": str(error)}
+    except letters.OutOfReach as error:
+        yield {"queue": "all but the inbox", "said": str(error)}
         return
-    for place, letters in waiting.items():
-        if letters:
-            yield {"place": place, "letters": letters}
+    for queue, number in waiting.items():
+        if number:
+            yield {"queue": queue, "letters": number}
 
 
 CHECKS = [
@@ -272,7 +272,7 @@ CHECKS = [
     ),
     Check(
         name="dead_letters_waiting",
-        says="requests could not be settled: see `manage.py dead_letters list`; those in `given_up` wait for `relay`",
+        says="messages failed for good: see `manage.py dead_letters list`; those in `holds.given_up` wait for `relay`",
         look=dead_letters_waiting,
     ),
 ]

@@ -1,4 +1,4 @@
-"""Requests that could not be settled: in RabbitMQ's dead-letter queue, or in PostgreSQL's inbox where that is the line.
+"""What could not be done: requests, in RabbitMQ's dead-letter queue or in PostgreSQL's inbox, and the messages of `dead_jobs`.
 
 Note [Two queues behind the line]
 What the settling finds to be poison it puts into `dead_letters()` itself, one request a message, with the reason: that waits
@@ -12,19 +12,18 @@ import dataclasses
 import uuid
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import structlog
 from django.conf import settings
 from django.utils import timezone
-from kombu import Message, Queue
-from kombu.exceptions import KombuError
+from kombu import Message
 
-from realtime import relay
-from reservations import inbox, lines, metrics, operations
+from reservations import dead_jobs, inbox, letters, lines, metrics, operations
 from reservations.hold_request import UNREADABLE, HoldRequest
 from reservations.inbox import UNSTORABLE
+from reservations.letters import REASON, SINCE, TRIES, Box, DeadLetter, OutOfReach
 from reservations.lines import PUBLISH_ERRORS, LineDown
 from reservations.models import InboxRequest, Reservation
 from sessions_app.models import shard_of
@@ -35,40 +34,12 @@ MOST = 1_000  # letters looked at in one go
 SWEEP = 50  # messages of one round
 SETTLE = "reservations.tasks.settle"
 DRAIN = "reservations.tasks.drain"
-REASON, TRIES, SINCE = "frontrow-reason", "frontrow-tries", "frontrow-since"  # headers of a letter
 DROPPED = "failed"  # the reason that a buyer reads
-
-
-class OutOfReach(Exception):
-    """RabbitMQ is away, or silent. Whatever was taken out of a queue goes back into it."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class DeadLetter:
-    """`name`: its request's id, or its message's where the request can't be read; `said`: the request as it was published.
-
-    `since`: when it was given up; in the inbox, when it was accepted.
-    """
-
-    name: str
-    said: Any
-    request: HoldRequest | None
-    reason: str
-    tries: int
-    since: str
-    place: Literal["rabbitmq", "inbox"]
-    message: Message | None = None  # it is out of its queue until it is acknowledged or the pile is closed
-
-    def take_out(self) -> None:
-        """Of RabbitMQ, for good; out of the inbox whoever settles it takes it. Raises: OutOfReach."""
-        if self.message is not None:
-            with _reaching():
-                self.message.ack()
 
 
 @dataclasses.dataclass(slots=True)
 class Pile:
-    """The dead letters at hand. `missing`: why those in RabbitMQ aren't; `more`: how many lie there beside these."""
+    """The dead letters at hand. `missing`: why those at the broker aren't; `more`: how many lie there beside these."""
 
     letters: list[DeadLetter]
     missing: str = ""
@@ -117,56 +88,77 @@ def _send(said: Any, *, reason: str, tries: int) -> None:
 
 
 @contextmanager
-def pile() -> Iterator[Pile]:
-    """All that wait for a person, of RabbitMQ's at most `MOST`; those are out of their queue until this closes."""
-    here = Pile([_from_inbox(row) for row in inbox.left_for_a_person()])
+def pile(queue: str | None = None) -> Iterator[Pile]:
+    """Gather all that wait for a person, or those of one queue; of each at most `MOST`, out of their queue until this closes."""
+    here = Pile([_from_inbox(row) for row in inbox.left_for_a_person()] if queue in {None, "inbox"} else [])
+    if queue == "inbox":
+        yield here
+        return
     with ExitStack() as stack:
-        if settings.RABBITMQ_URL:
-            try:
-                box = _Box(stack.enter_context(_rabbitmq()), lines.dead_letters())
+        try:
+            channel = stack.enter_context(letters.channel_to(_broker()))
+            if settings.RABBITMQ_URL and queue in {None, "holds"}:
+                box = Box(channel, lines.dead_letters())
                 here.letters += map(_from_rabbitmq, box.take(MOST))
-                here.more = len(box)
-            except OutOfReach as error:
-                here.missing = str(error)
+                here.more += len(box)
+            for job in lines.JOBS if queue is None else {queue} & set(lines.JOBS):
+                found, more = dead_jobs.take(channel, job, limit=MOST)
+                here.letters += found
+                here.more += more
+        except OutOfReach as error:
+            here.missing = str(error)
         yield here
 
 
-def requeue(letter: DeadLetter) -> bool:
-    """Back into line, through the inbox; false where it can't be read. Again is harmless. Raises: OutOfReach."""
+def _broker() -> str:
+    return str(settings.RABBITMQ_URL or settings.CELERY_BROKER_URL)
+
+
+def retry(letter: DeadLetter) -> bool:
+    """Put a request back in line, through the inbox, and a job into its queue; false where a request can't be read.
+
+    Again is harmless. Raises: OutOfReach.
+    """
+    if letter.queue in lines.JOBS:
+        dead_jobs.retry(letter)
+        return True
     if letter.request is None:
         return False
     with suppress(*UNSTORABLE):
-        inbox.store([letter.request], shard_for=_shard_of, suspicion=letter.reason or "requeued")
+        inbox.store([letter.request], shard_for=_shard_of, suspicion=letter.reason or "tried again")
         inbox.put_back([letter.request.id])
         letter.take_out()
         return True
     return False
 
 
-def drop(letter: DeadLetter) -> Reservation | None:
-    """Settle its request as rejected, so that its buyer is told; where that can't be, None. Raises: OutOfReach."""
+def discard(letter: DeadLetter) -> Reservation | None:
+    """Settle its request as rejected, so that its buyer is told; where there is none, None. Raises: OutOfReach."""
     refused = operations.refuse(letter.request, reason=DROPPED) if letter.request else None
-    if letter.request is None and letter.place == "inbox":
+    if letter.request is None and letter.queue == "inbox":
         inbox.forget(uuid.UUID(letter.name))
     letter.take_out()
-    log.warning("dead_letter.dropped", reservation=letter.name, status=refused.status if refused else None)
+    log.warning("dead_letter.discarded", letter=letter.name, queue=letter.queue, status=refused and refused.status)
     return refused
 
 
 def count_waiting() -> dict[str, int]:
-    """How many letters wait for a person, and how many messages for the sweep, by place. Raises: OutOfReach, once the inbox is counted."""
+    """Count the letters that wait for a person, by queue, and those for the sweep. Raises: OutOfReach, once the inbox is counted."""
     waiting = {"inbox": inbox.left_for_a_person().count()}
     metrics.dead_letters.labels("inbox").set(waiting["inbox"])
-    return waiting | count_in_rabbitmq()
+    return waiting | count_at_the_broker()
 
 
-def count_in_rabbitmq() -> dict[str, int]:
-    """Raises: OutOfReach."""
-    if not settings.RABBITMQ_URL:
-        return {}
-    with _rabbitmq() as channel:
-        waiting = {queue.name: len(_Box(channel, queue)) for queue in (lines.dead_letters(), lines.given_up())}
-    metrics.dead_letters.labels("rabbitmq").set(waiting[lines.dead_letters().name])
+def count_at_the_broker() -> dict[str, int]:
+    """Count them by queue; those for the sweep as `holds.given_up`. Raises: OutOfReach."""
+    with letters.channel_to(_broker()) as channel:
+        waiting = dead_jobs.count(channel)
+        if settings.RABBITMQ_URL:
+            waiting["holds"] = len(Box(channel, lines.dead_letters()))
+        for queue, number in waiting.items():
+            metrics.dead_letters.labels(queue).set(number)
+        if settings.RABBITMQ_URL:
+            waiting["holds.given_up"] = len(Box(channel, lines.given_up()))
     return waiting
 
 
@@ -179,7 +171,7 @@ def _from_inbox(row: InboxRequest) -> DeadLetter:
         reason=row.error,
         tries=row.attempts,
         since=row.accepted_at.isoformat(),
-        place="inbox",
+        queue="inbox",
     )
 
 
@@ -194,7 +186,7 @@ def _from_rabbitmq(message: Message) -> DeadLetter:
         reason=str(message.headers.get(REASON, "")),
         tries=message.headers.get(TRIES, 0),
         since=str(message.headers.get(SINCE, "")),
-        place="rabbitmq",
+        queue="holds",
         message=message,
     )
 
@@ -213,10 +205,10 @@ def sweep(*, limit: int = SWEEP) -> int:
     """
     swept = 0
     if settings.RABBITMQ_URL:
-        with _rabbitmq() as channel:
-            for message in _Box(channel, lines.given_up()).take(limit):
+        with letters.channel_to(settings.RABBITMQ_URL) as channel:
+            for message in Box(channel, lines.given_up()).take(limit):
                 _sweep_message(message)
-                with _reaching():
+                with letters.reaching():
                     message.ack()
                 swept += 1
     return swept
@@ -258,58 +250,9 @@ def _why(message: Message) -> str:
 
 def _said(message: Message) -> list[Any]:
     """The requests of a message as they were published; the whole body where it holds none."""
-    try:
-        body = message.payload
-    except (KombuError, ValueError):
-        body = message.body.decode(errors="replace") if isinstance(message.body, bytes) else message.body
+    body = letters.content(message)
     match body:
         case [_arguments, {"requests": [*requests]}, *_embedded] if requests:
             return requests
         case _:
             return [body]
-
-
-@contextmanager
-def _reaching() -> Iterator[None]:
-    try:
-        yield
-    except PUBLISH_ERRORS as error:
-        raise OutOfReach(repr(error)) from error
-
-
-@contextmanager
-def _rabbitmq() -> Iterator[Any]:
-    """A channel. What is taken through it and not acknowledged is back in its queue when it closes. Raises: OutOfReach."""
-    connection = relay.connect(settings.RABBITMQ_URL)
-    try:
-        with _reaching():
-            channel = connection.default_channel
-        yield channel
-    finally:
-        try:
-            connection.release()
-        except PUBLISH_ERRORS:
-            connection.collect()
-
-
-class _Box:
-    """A queue behind the line. Its methods raise OutOfReach."""
-
-    def __init__(self, channel: Any, queue: Queue) -> None:
-        self._queue = queue(channel)
-        with _reaching():
-            self._queue.declare()
-
-    def take(self, limit: int) -> Iterator[Message]:
-        for _message in range(limit):
-            with _reaching():
-                message = self._queue.get(accept=["json"])
-            if message is None:
-                return
-            yield message
-
-    def __len__(self) -> int:
-        """How many lie in it, without those that somebody has taken."""
-        with _reaching():
-            counted: int = self._queue.queue_declare(passive=True).message_count
-        return counted

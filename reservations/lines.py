@@ -21,7 +21,7 @@ from django.db import Error as DatabaseError
 from kombu import Exchange, Queue
 from kombu.exceptions import KombuError, OperationalError
 
-from reservations import inbox
+from reservations import inbox, liveness
 from reservations.breaker import Breaker, BreakerOpen
 from reservations.hold_request import HoldRequest
 from sessions_app.models import shard_of
@@ -34,6 +34,7 @@ DELIVERY_LIMIT = 20
 LOOKED_AT = (
     1_000_000  # how often what waits there may be looked at: RabbitMQ 4 drops it after 20 times unless told otherwise
 )
+JOBS = ("payments", *liveness.JOBS)
 PUBLISH_ERRORS = (OSError, KombuError, OperationalError, AMQPError, redis.RedisError, BreakerOpen)
 
 
@@ -68,19 +69,42 @@ def by_shard(requests: Sequence[HoldRequest]) -> dict[int, list[HoldRequest]]:
     return shards
 
 
+class WorkQueue(Queue):
+    """A queue with another one behind it, for messages that the broker gives up delivering.
+
+    Every process that declares the one declares the other before: a dead-letter exchange that leads nowhere loses messages.
+    """
+
+    attrs = (*Queue.attrs, ("behind", None))
+
+    def __init__(self, name: str = "", *arguments: Any, behind: Queue | None = None, **options: Any) -> None:
+        super().__init__(name, *arguments, **options)
+        self.behind = behind
+
+    def queue_declare(self, nowait: bool = False, passive: bool = False, channel: Any = None) -> Any:
+        if self.behind and not passive:
+            self.behind(channel or self.channel).declare()
+        return super().queue_declare(nowait=nowait, passive=passive, channel=channel)
+
+
 def dead_letters() -> Queue:
     """Requests that fail alone, one a message, put there by the settling. They wait for a person."""
-    return _behind_the_line("dead", routing_key="letters")
+    return _dead("holds.dead", routing_key="letters")
 
 
 def given_up() -> Queue:
     """Messages that RabbitMQ gave up delivering: a worker died with them too often, or refused them. `relay` sweeps them."""
-    return _behind_the_line("given_up", routing_key="holds.#")
+    return _dead("holds.given_up", routing_key="holds.#")
 
 
-def _behind_the_line(name: str, *, routing_key: str) -> Queue:
+def dead_jobs(name: str) -> Queue:
+    """Messages of a queue of jobs that were given up, as they were. They wait for a person."""
+    return _dead(f"{name}.given_up", routing_key=name)
+
+
+def _dead(name: str, *, routing_key: str) -> Queue:
     return Queue(
-        f"{settings.KEY_PREFIX}.holds.{name}",
+        f"{settings.KEY_PREFIX}.{name}",
         Exchange(f"{settings.KEY_PREFIX}.dead", type="topic"),
         routing_key=routing_key,
         queue_arguments={"x-queue-type": "quorum", "x-delivery-limit": LOOKED_AT},
@@ -90,15 +114,16 @@ def _behind_the_line(name: str, *, routing_key: str) -> Queue:
 def holds_queue(shard: int) -> Queue:
     """One consumer at a time settles a shard: that is what keeps first come, first served."""
     name = f"{settings.KEY_PREFIX}.holds.{shard}"
-    return Queue(
+    return WorkQueue(
         name,
         Exchange(f"{settings.KEY_PREFIX}.work", type="topic"),
         routing_key=name,
+        behind=given_up(),
         queue_arguments={
             "x-queue-type": "quorum",
             "x-single-active-consumer": True,
             "x-delivery-limit": DELIVERY_LIMIT,
-            "x-dead-letter-exchange": f"{settings.KEY_PREFIX}.dead",
+            "x-dead-letter-exchange": given_up().exchange.name,
             "x-dead-letter-routing-key": f"holds.{shard}",
             "x-dead-letter-strategy": "at-least-once",  # by default a message may be lost on its way to `given_up`
             "x-overflow": "reject-publish",  # at-least-once wants it; no length is set
@@ -108,18 +133,26 @@ def holds_queue(shard: int) -> Queue:
 
 def jobs_queue(name: str) -> Queue:
     """Tasks say `queue="mail"`; on the broker it carries the installation's prefix."""
-    return Queue(
+    return WorkQueue(
         f"{settings.KEY_PREFIX}.{name}",
         Exchange(f"{settings.KEY_PREFIX}.work", type="topic"),
         routing_key=f"{settings.KEY_PREFIX}.{name}",
         alias=name,
-        queue_arguments={
+        **what_becomes_of_the_dead(name),
+    )
+
+
+def what_becomes_of_the_dead(job: str) -> dict[str, Any]:
+    """Options of a `WorkQueue` whose messages wait among the given up ones of a queue of jobs."""
+    return {
+        "behind": dead_jobs(job),
+        "queue_arguments": {
             "x-queue-type": "quorum",
             "x-delivery-limit": DELIVERY_LIMIT,
-            "x-dead-letter-exchange": f"{settings.KEY_PREFIX}.dead",
-            "x-dead-letter-routing-key": name,
+            "x-dead-letter-exchange": dead_jobs(job).exchange.name,
+            "x-dead-letter-routing-key": job,
         },
-    )
+    }
 
 
 class Courier:

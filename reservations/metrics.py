@@ -22,8 +22,8 @@ effects_lost = Counter(
 )
 dead_letters = Gauge(
     "frontrow_dead_letters_waiting",
-    "Requests that could not be settled and wait for a person, by where they lie.",
-    ["place"],
+    "Requests, payments, jobs and mail that failed for good and wait for a person, by the queue they waited in.",
+    ["queue"],
     multiprocess_mode="max",
 )
 parked = Counter(

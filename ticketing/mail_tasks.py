@@ -8,10 +8,13 @@ import structlog
 from celery import Task, bootsteps, shared_task
 from django.conf import settings
 from django.db import OperationalError
-from kombu import Consumer, Exchange, Queue, binding
+from django.utils import timezone
+from kombu import Consumer, Producer, Queue, binding
 from kombu.exceptions import KombuError
 
 from realtime import relay
+from reservations import lines
+from reservations.letters import CAME_FROM, REASON, SINCE, TRIES
 from ticketing import mail
 
 PREFETCH = 20
@@ -22,30 +25,11 @@ log = structlog.get_logger(__name__)
 def events_queue() -> Queue:
     """The events that mail goes out for."""
     exchange = relay.exchange()
-    return Queue(
+    return lines.WorkQueue(
         f"{settings.KEY_PREFIX}.events.mail",
         bindings=[binding(exchange, routing_key=kind) for kind in mail.LETTERS],
-        queue_arguments={
-            "x-queue-type": "quorum",
-            "x-delivery-limit": 20,
-            "x-dead-letter-exchange": _dead_letter_exchange().name,
-            "x-dead-letter-routing-key": "mail",
-        },
+        **lines.what_becomes_of_the_dead("mail"),
     )
-
-
-def dead_letters() -> Queue:
-    """Where a person looks for mail that nobody got."""
-    return Queue(
-        f"{settings.KEY_PREFIX}.mail.dead",
-        _dead_letter_exchange(),
-        routing_key="mail",
-        queue_arguments={"x-queue-type": "quorum"},
-    )
-
-
-def _dead_letter_exchange() -> Exchange:
-    return Exchange(f"{settings.KEY_PREFIX}.dead", type="topic")
 
 
 class MailTask(Task):
@@ -59,11 +43,19 @@ class MailTask(Task):
     retry_jitter = True
 
     def on_failure(self, exc: Exception, _task_id: str, _args: Any, kwargs: dict[str, Any], _einfo: Any) -> None:
-        event = kwargs["event"]
-        log.error("mail.given_up", event_id=event["id"], kind=event["event"], error=type(exc).__name__)
+        event, error = kwargs["event"], type(exc).__name__
+        log.error("mail.given_up", event_id=event.get("id"), kind=event.get("event"), error=error)
         with self.app.producer_or_acquire() as producer:
-            queue = dead_letters()
-            producer.publish(event, exchange=queue.exchange, routing_key="mail", declare=[queue], delivery_mode=2)
+            give_up(producer, event, reason=error, tries=self.request.retries + 1)
+
+
+def give_up(producer: Producer, said: Any, *, reason: str, tries: int, **how: Any) -> None:
+    """Set an event aside for a person, on any broker."""
+    queue = lines.dead_jobs("mail")
+    headers = {REASON: reason, TRIES: tries, SINCE: timezone.now().isoformat(), CAME_FROM: events_queue().name}
+    producer.publish(
+        said, exchange=queue.exchange, routing_key="mail", headers=headers, declare=[queue], delivery_mode=2, **how
+    )
 
 
 @shared_task(base=MailTask, acks_late=True, ignore_result=True)
@@ -80,7 +72,6 @@ class MailEvents(bootsteps.ConsumerStep):
         return any(queue.alias == "mail" for queue in worker.app.amqp.queues.consume_from.values())
 
     def get_consumers(self, channel: Any) -> list[Consumer]:
-        dead_letters()(channel).declare()
         return [
             Consumer(
                 channel,
@@ -105,5 +96,14 @@ class MailEvents(bootsteps.ConsumerStep):
             message.ack()
 
     def refuse(self, message: Any, *_error: Any) -> None:
+        """Set aside here, because only RabbitMQ has dead letters of its own."""
         log.error("mail.not_an_event", bytes=len(message.body))
-        message.reject()
+        encoded = {"content_type": message.content_type, "content_encoding": message.content_encoding or "utf-8"}
+        try:
+            with Producer(message.channel, auto_declare=False) as producer:
+                give_up(producer, message.body, reason="not an event", tries=1, **encoded)
+        except (OSError, KombuError) as error:
+            log.warning("mail.not_set_aside", error=type(error).__name__)
+            message.requeue()
+        else:
+            message.ack()

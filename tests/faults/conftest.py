@@ -62,10 +62,10 @@ class Site:
         return [*found, *(name for name, letters in self.dead_letters().items() if letters)]
 
     def dead_letters(self) -> dict[str, int]:
-        """How many lie in RabbitMQ, by queue."""
+        """How many lie at the broker, by queue."""
         where = {name: self.processes.environment[name] for name in ("RABBITMQ_URL", "KEY_PREFIX")}
         with override_settings(**where):
-            return dead_letters.count_in_rabbitmq()
+            return dead_letters.count_at_the_broker()
 
 
 @pytest.fixture(scope="package", params=["embedded", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])

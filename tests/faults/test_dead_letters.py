@@ -103,7 +103,7 @@ def test_poison_waits_for_a_person_while_its_neighbours_settle(site: Site) -> No
     assert "reservation_asks_for_something" in listed
     assert not any(str(request.id) in listed for request in good)
 
-    assert "rejected failed" in site.processes.manage("dead_letters", "drop", str(poison.id), "--yes")
+    assert "rejected failed" in site.processes.manage("dead_letters", "discard", str(poison.id), "--yes")
     told = ana.client.call("GET", f"/reservations/{poison.id}").body
     assert (told["status"], told["reason"]) == ("rejected", "failed")
     assert "0 dead letters." in site.processes.manage("dead_letters", "list")
@@ -127,9 +127,9 @@ def test_requeued_poison_that_still_is_poison_comes_back_once(site: Site) -> Non
     poison, good = poison_among_neighbours(site.owner.new_session(), ana, bruno)
     stand_in_line(site, poison, *good)
     until(lambda: waits(site, poison), seconds=90, what="the poison being set aside")
-    site.processes.manage("dead_letters", "requeue", "--all")
+    site.processes.manage("dead_letters", "retry", "--all")
     until(lambda: "accepted_and_forgotten" in site.findings(), seconds=90, what="it having failed in the inbox")
-    assert "rejected failed" in site.processes.manage("dead_letters", "drop", "--all", "--yes")
+    assert "rejected failed" in site.processes.manage("dead_letters", "discard", "--all", "--yes")
 
 
 @pytest.mark.parametrize("site", [pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)], indirect=True)
@@ -143,7 +143,7 @@ def test_what_a_crash_loop_pushed_out_is_settled_by_the_relay(site: Site) -> Non
         what="the innocent being held",
     )
     until(lambda: waits(site, poison), seconds=60, what="the poison waiting")
-    site.processes.manage("dead_letters", "drop", str(poison.id), "--yes")
+    site.processes.manage("dead_letters", "discard", str(poison.id), "--yes")
 
 
 @pytest.mark.parametrize("site", [pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)], indirect=True)
@@ -155,7 +155,7 @@ def test_a_message_that_makes_no_sense_is_not_lost(site: Site) -> None:
         what="it being set aside",
     )
     listed = site.processes.manage("dead_letters", "list")
-    assert '{"words": "?"}' in site.processes.manage("dead_letters", "drop", listed.split()[0], "--yes")
+    assert '{"words": "?"}' in site.processes.manage("dead_letters", "discard", listed.split()[0], "--yes")
 
 
 def test_the_audit_finds_nothing_while_sales_are_under_way(site: Site) -> None:

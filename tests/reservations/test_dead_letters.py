@@ -19,7 +19,7 @@ from prometheus_client import REGISTRY
 
 from realtime import relay, wire
 from realtime.models import Event
-from reservations import allocation, claims, dead_letters, inbox, lines, operations, tasks
+from reservations import allocation, claims, dead_letters, inbox, letters, lines, operations, tasks
 from reservations.hold_request import HoldRequest
 from reservations.lines import LineDown
 from reservations.models import CancelMark, InboxRequest, Reservation, Status
@@ -27,6 +27,8 @@ from sessions_app.models import Seat, Session, TicketType
 from tests import services
 from tests.processes import free_port, until
 from tests.reservations.test_holding import request_for
+
+QUEUE = {"inbox": "inbox", "rabbitmq": "holds"}  # by the road
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -133,7 +135,7 @@ def fail(road: str, *requests: HoldRequest) -> None:
         operations.drain_inbox(shard=0)
 
 
-def waiting() -> list[dead_letters.DeadLetter]:
+def waiting() -> list[letters.DeadLetter]:
     with dead_letters.pile() as pile:
         assert not pile.missing
         return pile.letters
@@ -156,17 +158,17 @@ class TestSettling:
         tasks.settle(requests=[*said, {"id": "nobody's"}])
 
         assert set(Reservation.objects.values_list("pk", flat=True)) == {request.id for request in good}
-        letters = rabbitmq.letters()
-        assert [letter.payload[1]["requests"] for letter in letters] == [
+        found = rabbitmq.letters()
+        assert [letter.payload[1]["requests"] for letter in found] == [
             [poison[0].to_json()],
             [poison[1].to_json()],
             [{"id": "nobody's"}],
         ]
-        assert "reservation_asks_for_something" in letters[0].headers[dead_letters.REASON]
-        assert letters[0].headers[dead_letters.TRIES] == operations.ATTEMPTS
-        assert letters[0].headers[dead_letters.SINCE]
-        assert letters[0].properties["delivery_mode"] == 2
-        assert "can't be read" in letters[2].headers[dead_letters.REASON]
+        assert "reservation_asks_for_something" in found[0].headers[letters.REASON]
+        assert found[0].headers[letters.TRIES] == operations.ATTEMPTS
+        assert found[0].headers[letters.SINCE]
+        assert found[0].properties["delivery_mode"] == 2
+        assert "can't be read" in found[2].headers[letters.REASON]
 
     def test_writes_none_where_all_is_well(self, rabbitmq: RabbitMQ, session: Session, ana: uuid.UUID) -> None:
         tasks.settle(requests=[request_for(session, "A1", buyer=ana).to_json()])
@@ -193,7 +195,7 @@ class TestWithoutRabbitMQ:
         poison = poison_for(session, buyer=ana)
         fail("inbox", poison)
         out = StringIO()
-        with pytest.raises(CommandError, match="RabbitMQ can't be asked"):
+        with pytest.raises(CommandError, match="The broker can't be asked"):
             call_command("dead_letters", "list", stdout=out)
         assert str(poison.id) in out.getvalue()
 
@@ -201,7 +203,7 @@ class TestWithoutRabbitMQ:
     def test_deals_with_a_letter_of_the_inbox_all_the_same(self, session: Session, ana: uuid.UUID) -> None:
         poison = poison_for(session, buyer=ana)
         fail("inbox", poison)
-        command("drop", str(poison.id), "--yes")
+        command("discard", str(poison.id), "--yes")
         assert Reservation.objects.get().reason == "failed"
 
 
@@ -211,10 +213,10 @@ class TestList:
         fail(road, request_for(session, "A1", buyer=bruno), poison)
         waiting()  # looking takes nothing away
         (letter,) = waiting()
-        assert (letter.name, letter.place, letter.request) == (str(poison.id), road, poison)
+        assert (letter.name, letter.queue, letter.request) == (str(poison.id), QUEUE[road], poison)
         assert letter.tries >= operations.ATTEMPTS
         listed = command("list")
-        assert f"{poison.id}  {road:8}  {letter.tries} tries" in listed
+        assert f"{poison.id}  {QUEUE[road]:12}  {letter.tries} tries" in listed
         assert "reservation_asks_for_something" in listed
         assert "1 dead letters." in listed
 
@@ -237,14 +239,14 @@ class TestList:
         fail(road, poison)
         shown = json.loads(command("show", str(poison.id)))
         assert shown["request"] == poison.to_json()
-        assert shown["place"] == road
+        assert shown["queue"] == QUEUE[road]
 
     def test_knows_no_strangers(self, road: str) -> None:
         with pytest.raises(CommandError, match="No dead letter is named"):
             command("show", str(uuid.uuid4()))
 
 
-class TestRequeue:
+class TestRetry:
     def test_puts_it_back_in_line_where_it_is_settled_once_it_can_be(
         self, road: str, session: Session, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -253,7 +255,7 @@ class TestRequeue:
             broken.setattr(operations, "FIRST_PAUSE", 0)
             broken.setattr(allocation, "settle_batch", lambda _requests, **_where: 1 / 0)
             fail(road, request)
-        assert "back in line" in command("requeue", str(request.id))
+        assert "back in line" in command("retry", str(request.id))
         assert waiting() == []
         operations.drain_inbox(shard=0)
         assert Reservation.objects.get(pk=request.id).status == Status.HELD
@@ -262,10 +264,10 @@ class TestRequeue:
     def test_lets_it_fail_again_but_not_for_ever(self, road: str, session: Session, ana: uuid.UUID) -> None:
         poison = poison_for(session, buyer=ana)
         fail(road, poison)
-        command("requeue", "--all")
+        command("retry", "--all")
         operations.drain_inbox(shard=0)
         (letter,) = waiting()
-        assert (letter.name, letter.place) == (str(poison.id), "inbox")
+        assert (letter.name, letter.queue) == (str(poison.id), "inbox")
         assert operations.drain_inbox(shard=0) == 0
 
     def test_takes_all_of_them_however_many(
@@ -274,7 +276,7 @@ class TestRequeue:
         monkeypatch.setattr(dead_letters, "MOST", 2)
         poison = [poison_for(session, buyer=ana, arrival=n) for n in range(1, 6)]
         fail(road, *poison)
-        command("requeue", "--all")
+        command("retry", "--all")
         assert waiting() == []
         assert InboxRequest.objects.filter(attempts=0).count() == 5
 
@@ -286,7 +288,7 @@ class TestRequeue:
         operations.refuse(poison, reason="failed")
         told = Event.objects.count()
         if road == "rabbitmq":
-            command("requeue", str(poison.id))
+            command("retry", str(poison.id))
             operations.drain_inbox(shard=0)
         assert waiting() == []
         assert Event.objects.count() == told
@@ -295,16 +297,16 @@ class TestRequeue:
     def test_wants_to_know_which(self) -> None:
         for words in ((), ("--all", str(uuid.uuid4()))):
             with pytest.raises(CommandError, match="Name some of them, or say --all"):
-                command("requeue", *words)
+                command("retry", *words)
 
 
-class TestDrop:
+class TestDiscard:
     def test_rejects_it_and_tells_its_buyer(
         self, road: str, session: Session, ana: uuid.UUID, told: list[dict[str, Any]]
     ) -> None:
         poison = poison_for(session, buyer=ana)
         fail(road, poison)
-        assert f"{poison.id}  rejected failed" in command("drop", str(poison.id), "--yes")
+        assert f"{poison.id}  rejected failed" in command("discard", str(poison.id), "--yes")
         row = Reservation.objects.get(pk=poison.id)
         assert (row.status, row.reason, row.buyer, row.session_id) == (Status.REJECTED, "failed", ana, session.pk)
         assert [(message["buyer"], message["status"], message["reason"]) for message in told] == [
@@ -323,7 +325,7 @@ class TestDrop:
             broken.setattr(operations, "FIRST_PAUSE", 0)
             broken.setattr(allocation, "settle_batch", lambda _requests, **_where: 1 / 0)
             fail(road, request)
-        command("drop", "--all", "--yes")
+        command("discard", "--all", "--yes")
         row = Reservation.objects.get(pk=request.id)
         assert (row.seats, row.arrival, row.quantity) == (["A1"], 7, 1)
         assert claims.client().get(claims.claim_key(session.pk, "A1")) is None
@@ -332,7 +334,7 @@ class TestDrop:
         poison = poison_for(session, buyer=ana)
         fail(road, poison)
         CancelMark.objects.create(pk=poison.id, buyer=ana)
-        command("drop", str(poison.id), "--yes")
+        command("discard", str(poison.id), "--yes")
         assert Reservation.objects.get().status == Status.CANCELLED
         assert not CancelMark.objects.exists()
 
@@ -346,7 +348,7 @@ class TestDrop:
             fail(road, request)
         with dead_letters.pile() as pile:
             operations.settle([request])
-            ended = dead_letters.drop(pile.letters[0])
+            ended = dead_letters.discard(pile.letters[0])
         assert ended
         assert ended.status == Status.HELD
         assert claims.client().get(claims.claim_key(session.pk, "A1")) == str(request.id)
@@ -358,7 +360,7 @@ class TestDrop:
         for rows in (Seat, TicketType, Session):
             rows.objects.all().delete()
         fail(road, request)
-        assert "gone; all that was known of it" in command("drop", str(request.id), "--yes")
+        assert "gone; all that was known of it" in command("discard", str(request.id), "--yes")
         assert [(message["buyer"], message["status"]) for message in told] == [(ana, "rejected")]
         assert waiting() == []
 
@@ -370,9 +372,9 @@ class TestDrop:
             InboxRequest.objects.create(pk=unreadable["id"], shard=0, arrival=1, buyer=ana, request=unreadable)
             operations.drain_inbox(shard=0)
         (letter,) = waiting()
-        with pytest.raises(CommandError, match="Drop them"):
-            command("requeue", "--all")
-        assert json.dumps(unreadable) in command("drop", letter.name, "--yes")
+        with pytest.raises(CommandError, match="Discard them"):
+            command("retry", "--all")
+        assert json.dumps(unreadable) in command("discard", letter.name, "--yes")
         assert waiting() == []
 
     @pytest.mark.parametrize(("said", "dropped"), [("y", True), ("", False), ("no", False)])
@@ -382,10 +384,10 @@ class TestDrop:
         fail("inbox", poison_for(session, buyer=ana))
         monkeypatch.setattr("builtins.input", lambda _question: said)
         if dropped:
-            command("drop", "--all")
+            command("discard", "--all")
         else:
-            with pytest.raises(CommandError, match="Nothing was dropped"):
-                command("drop", "--all")
+            with pytest.raises(CommandError, match="Nothing was discarded"):
+                command("discard", "--all")
         assert Reservation.objects.exists() == dropped
 
 
@@ -461,11 +463,10 @@ class TestSweep:
         rabbitmq.give_up(task="somebody.elses", words="\ud800")
         assert dead_letters.sweep() == 2
         assert InboxRequest.objects.get().pk == good.id
-        letters = waiting()
-        assert [letter.request for letter in letters] == [*unstorable, None]
-        with pytest.raises(CommandError, match="3 can't be requeued"):
-            command("requeue", "--all")
-        command("drop", "--all", "--yes")
+        assert [letter.request for letter in waiting()] == [*unstorable, None]
+        with pytest.raises(CommandError, match="3 can't be tried again"):
+            command("retry", "--all")
+        command("discard", "--all", "--yes")
         told = Reservation.objects.filter(pk__in=[request.id for request in unstorable])
         assert [row.status for row in told] == [Status.REJECTED] * 2
 
@@ -504,13 +505,13 @@ class TestCount:
     def test_is_what_operators_watch(self, road: str, session: Session, ana: uuid.UUID) -> None:
         fail(road, poison_for(session, buyer=ana))
         dead_letters.count_waiting()
-        assert REGISTRY.get_sample_value("frontrow_dead_letters_waiting", {"place": road}) == 1
+        assert REGISTRY.get_sample_value("frontrow_dead_letters_waiting", {"queue": QUEUE[road]}) == 1
 
     @pytest.mark.usefixtures("no_rabbitmq")
     def test_says_so_when_rabbitmq_is_away(self) -> None:
-        with pytest.raises(dead_letters.OutOfReach):
+        with pytest.raises(letters.OutOfReach):
             dead_letters.count_waiting()
-        with pytest.raises(dead_letters.OutOfReach):
+        with pytest.raises(letters.OutOfReach):
             dead_letters.sweep()
         with pytest.raises(LineDown):
             dead_letters.settle_message([{}])

@@ -277,14 +277,14 @@ class TestLetters:
         monkeypatch.setattr(lines, "courier", lambda: courier)
         assert found("dead_letters_waiting") == []
         dead_letters.settle_message(["?"])
-        assert found("dead_letters_waiting") == [{"place": lines.dead_letters().name, "letters": 1}]
+        assert found("dead_letters_waiting") == [{"queue": "holds", "letters": 1}]
         with dead_letters.pile() as pile:
-            dead_letters.drop(pile.letters[0])
+            dead_letters.discard(pile.letters[0])
         courier.close()
         assert found("dead_letters_waiting") == []
 
     def test_says_so_when_rabbitmq_is_away(self, settings: Any) -> None:
         settings.RABBITMQ_URL = f"amqp://127.0.0.1:{free_port()}//"
         (finding,) = found("dead_letters_waiting")
-        assert finding["place"] == "rabbitmq"
+        assert finding["queue"] == "all but the inbox"
         assert "refused" in finding["said"]

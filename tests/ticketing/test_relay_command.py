@@ -17,8 +17,8 @@ from django.db import OperationalError
 from realtime import events, relay
 from realtime.leadership import Leadership
 from realtime.models import Event
-from reservations import inbox, lines
-from reservations.dead_letters import OutOfReach
+from reservations import inbox, lines, liveness
+from reservations.letters import OutOfReach
 from reservations.models import InboxRequest, Reservation, Status
 from sessions_app.models import Session
 from tests import services
@@ -60,6 +60,24 @@ class TestOnce:
         call_command("relay", "--once")
 
         assert not Event.objects.filter(published_at__isnull=True).exists()
+
+    def test_active_relay_gives_its_word(self) -> None:
+        liveness.forget()
+        assert liveness.ages()["relay"] is None
+
+        call_command("relay", "--once")
+
+        assert "relay" not in liveness.silent()
+
+    def test_relay_that_stands_by_gives_no_word(self) -> None:
+        liveness.forget()
+        active = Leadership()
+        assert active.renew()
+
+        call_command("relay", "--once")
+        active.give_up()
+
+        assert "relay" in liveness.silent()
 
     def test_leaves_publishing_to_the_active_relay(self) -> None:
         active = Leadership()

@@ -17,8 +17,9 @@ from prometheus_client import Counter, start_http_server
 
 from realtime import relay, wire
 from realtime.leadership import Leadership
-from reservations import dead_letters, inbox, pace
+from reservations import dead_letters, inbox, liveness, pace
 from reservations import operations as reservations
+from reservations.letters import OutOfReach
 from reservations.lines import LineDown
 from ticketing import operations as ticketing
 from ticketing import orders, refunds, webhooks
@@ -46,7 +47,7 @@ class Duty:
         close_old_connections()
         try:
             more = self.do()
-        except (DatabaseError, relay.NotPublished, dead_letters.OutOfReach, LineDown) as error:
+        except (DatabaseError, relay.NotPublished, OutOfReach, LineDown) as error:
             self._failed()
             if not self.failing:
                 log.warning("relay.failing", duty=self.name, error=type(error).__name__, said=str(error))
@@ -77,7 +78,7 @@ def duties(publisher: relay.Publisher, lead: Leadership) -> list[Duty]:
     each takes locks of its own, or does what is harmless to do twice. So a relay that hangs holds none of them up.
     """
     return [
-        Duty("publish", lambda: relay.publish_batch(publisher, lead) == relay.BATCH, every=0.2),
+        Duty("publish", lambda: publish(publisher, lead), every=0.2),
         Duty("inbox", drain_inboxes, every=0.5),
         Duty("expire", expire_when_beat_is_silent, every=1.0),
         Duty("payments", sweep_payments, every=5.0),
@@ -85,6 +86,14 @@ def duties(publisher: relay.Publisher, lead: Leadership) -> list[Duty]:
         Duty("dead_letters", sweep_dead_letters, every=5.0),
         Duty("count", count_waiting, every=5.0),
     ]
+
+
+def publish(publisher: relay.Publisher, lead: Leadership) -> bool:
+    """One batch; the active relay then gives its word that it works."""
+    published = relay.publish_batch(publisher, lead)
+    if lead.is_active:
+        liveness.worked("relay")
+    return published == relay.BATCH
 
 
 def drain_inboxes() -> bool:
