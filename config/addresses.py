@@ -19,7 +19,7 @@ def _networks(trusted: tuple[str, ...]) -> Sequence[Network]:
     return [ipaddress.ip_network(item, strict=False) for item in trusted]
 
 
-def _is_trusted(address: str) -> bool:
+def is_trusted(address: str) -> bool:
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -35,7 +35,7 @@ def behind(address: str, forwarded: str) -> str:
     """Who asks through `address`. `X-Forwarded-For` counts only as far as trusted proxies wrote it, read from the near end."""
     for hop in reversed(forwarded.split(",")):
         before = _bare(hop)
-        if not before or not _is_trusted(address):
+        if not before or not is_trusted(address):
             break
         address = before
     return address

@@ -1,15 +1,15 @@
-"""The ASGI application: sockets by Channels, everything else by Django.
+"""The ASGI application: sockets by Channels, everything else by Django in threads.
 
 Here the sockets are given what they know of people and of the database; `realtime` itself knows of neither.
 """
 
 import os
 
+import django
 from channels.routing import ProtocolTypeRouter
-from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-pages = get_asgi_application()
+django.setup()
 
 from uuid import UUID  # noqa: E402 what follows needs Django's apps
 
@@ -17,6 +17,8 @@ from django.http import parse_cookie  # noqa: E402
 
 from config import identity  # noqa: E402
 from config.crowding import SocketLimit  # noqa: E402
+from config.serving.site import Site  # noqa: E402
+from config.wsgi import application as pages  # noqa: E402
 from realtime import consumers, origins, routing  # noqa: E402
 from reservations.queries import first_messages  # noqa: E402
 from sessions_app.queries import current_version  # noqa: E402
@@ -51,7 +53,7 @@ def _by_cookie(scope: origins.Scope) -> UUID | None:
 
 application = ProtocolTypeRouter(
     {
-        "http": pages,
+        "http": Site(pages),
         "websocket": SocketLimit(
             routing.sockets(current_version=current_version, authenticate=authenticate, unfinished=first_messages)
         ),

@@ -112,6 +112,7 @@ X_FRAME_OPTIONS = "DENY"
 PORT = env_int("PORT", 8000)
 WEB_PROCESSES = env_int("WEB_PROCESSES", 1)
 WEB_THREADS = env_int("WEB_THREADS", 64)
+WEB_WAITING = env_int("WEB_WAITING", 2_000)  # requests that may wait for one of these threads
 WORKER_PROCESSES = env_int("WORKER_PROCESSES", 1)
 METRICS_PORT = env_int("METRICS_PORT", 0)  # where live, workers and relay answer Prometheus; 0: nowhere
 
@@ -346,11 +347,14 @@ LIMITS: dict[str, dict[str, tuple[float, int]]] = {
     "guest": {"address": env_rate("LIMIT_GUEST_ADDRESS", "20/500")},
     "credentials": {"address": env_rate("LIMIT_CREDENTIALS_ADDRESS", "1/60")},
 }
-# --- The sockets
+# --- Connections
+LIMIT_CONNECTIONS_ADDRESS = env_int("LIMIT_CONNECTIONS_ADDRESS", 1_000)  # open at once, of each process
 LIMIT_SOCKETS_ADDRESS = env_int("LIMIT_SOCKETS_ADDRESS", 1_000)  # open at once, of each live process
 DIFFS_A_SECOND = env_int("DIFFS_A_SECOND", 10)  # that a session's watchers are told at most; 0: each change by itself
-if DIFFS_A_SECOND < 0 or LIMIT_SOCKETS_ADDRESS < 1:
-    raise ImproperlyConfigured("DIFFS_A_SECOND must be 0 or more, LIMIT_SOCKETS_ADDRESS 1 or more")
+if DIFFS_A_SECOND < 0 or LIMIT_SOCKETS_ADDRESS < 1 or LIMIT_CONNECTIONS_ADDRESS < 1:
+    raise ImproperlyConfigured(
+        "DIFFS_A_SECOND must be 0 or more, LIMIT_SOCKETS_ADDRESS and LIMIT_CONNECTIONS_ADDRESS 1 or more"
+    )
 
 JWT_ACCESS_SECONDS = 30 * 60
 JWT_REFRESH_SECONDS = 30 * 24 * 3600

@@ -8,7 +8,11 @@ import uvicorn
 from django.conf import settings
 from prometheus_client import start_http_server
 
+from config.serving.descriptors import most_connections
+from config.serving.guard import HEAD_SECONDS, GuardedProtocol
+
 PING_SECONDS = 20
+BACKLOG = 4096  # connections the kernel keeps until the process takes them
 
 
 def add_address(parser: ArgumentParser) -> None:
@@ -20,6 +24,7 @@ def serve_asgi(application: str, *, host: str, port: int) -> None:
     """Serve until SIGTERM."""
     if settings.METRICS_PORT:
         start_http_server(settings.METRICS_PORT)
+    most_connections()
     uvicorn.Server(as_served(application, host=host, port=port)).run()
 
 
@@ -33,6 +38,9 @@ def as_served(application: Any, *, host: str, port: int) -> uvicorn.Config:
         application,
         host=host,
         port=port,
+        http=GuardedProtocol,
+        timeout_keep_alive=int(HEAD_SECONDS),
+        backlog=BACKLOG,
         lifespan="off",
         log_config=None,
         access_log=False,

@@ -16,4 +16,4 @@ class Command(BaseCommand):
         add_address(parser)
 
     def handle(self, *, host: str, port: int, **_options: Any) -> None:
-        serve_asgi("config.asgi_site:application", host=host, port=port)
+        serve_asgi("config.asgi:application", host=host, port=port)

@@ -1,18 +1,22 @@
 """`manage.py web`: the site over HTTP, without sockets."""
 
+import os
 from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
 from granian import Granian
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
 
-from config.management.listening import add_address
+from config.management.listening import BACKLOG, add_address
+from config.serving.descriptors import most_connections
+from config.serving.guard import HEAD_SECONDS
 
 
 class Command(BaseCommand):
-    help = "Serve pages and API over HTTP (granian, WSGI). Sockets are `live`'s."
+    help = "Serve pages and API over HTTP (granian). Sockets are `live`'s."
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -21,14 +25,17 @@ class Command(BaseCommand):
         parser.add_argument("--threads", type=int, default=settings.WEB_THREADS, help="per worker")
 
     def handle(self, *, host: str, port: int, workers: int, threads: int, **_options: Any) -> None:
+        os.environ["WEB_THREADS"] = str(threads)  # the workers read their settings anew
         Granian(
-            "config.wsgi:application",
+            "config.asgi_web:application",
             address=host,
             port=port,
-            interface=Interfaces.WSGI,
+            interface=Interfaces.ASGINL,
             workers=workers,
-            blocking_threads=threads,
-            backpressure=2 * threads,
+            http=HTTPModes.http1,  # looking for HTTP/2 first, it would wait for ever for a silent client
+            http1_settings=HTTP1Settings(header_read_timeout=int(HEAD_SECONDS * 1000)),  # for an idle one too
+            backlog=BACKLOG,
+            backpressure=most_connections(),
             respawn_failed_workers=True,
             workers_kill_timeout=4,
             websockets=False,
