@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from operator import itemgetter
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
@@ -14,10 +13,12 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError
 
 from realtime import wire
+from realtime.heard import GAPS, Heard
 from realtime.outbox import Message, Outbox, text
 from realtime.switchboard import Body, switchboard
 
 REPEAT_SECONDS = 15.0
+SHORTEST_WAIT = 0.001
 ON_ITS_WAY = 0.5  # seconds in which a diff that was committed comes over the wire, or counts as lost
 
 CurrentVersion = Callable[[UUID], tuple[int, int] | None]  # (map version, available), None for no such session
@@ -74,8 +75,7 @@ class Feed:
         self._opened.cancel()
         if self._repeating:
             self._repeating.cancel()
-        if self._telling:
-            self._telling.cancel()
+        self._forget_to_tell()
         with suppress(Exception, asyncio.CancelledError):
             await self._opened
         await switchboard().leave(self._group, self._take)
@@ -87,6 +87,7 @@ class Feed:
         if found is None:
             raise UnknownSession
         self._learn(*found)
+        self._tell()
         self._repeating = asyncio.create_task(self._repeat())
 
     async def _read_version(self) -> tuple[int, int] | None:
@@ -99,22 +100,38 @@ class Feed:
             self._told, self._available = version, available
 
     def _take(self, body: Body) -> None:
-        self._heard.add(body)
-        if self._telling is None:
-            wait = self._next - asyncio.get_running_loop().time()
-            if wait > 0:
-                self._telling = asyncio.get_running_loop().call_later(wait, self._tell)
-            else:
-                self._tell()
+        now = asyncio.get_running_loop().time()
+        self._heard.add(body, at=now)
+        if self._opened.done():
+            self._tell_at(self._next, now)
+
+    def _tell_at(self, due: float, now: float) -> None:
+        """Tell at once what is due, else when it is; an earlier date beats a later one."""
+        if due <= now:
+            self._tell()
+        elif self._telling is None or due < self._telling.when():
+            self._forget_to_tell()
+            self._telling = asyncio.get_running_loop().call_at(due, self._tell)
+
+    def _forget_to_tell(self) -> None:
+        if self._telling:
+            self._telling.cancel()
+            self._telling = None
 
     def _tell(self) -> None:
-        """Everything that was heard since. Told late, watchers are told less often: a crowd never piles up a backlog."""
-        self._telling = None
-        self._next = asyncio.get_running_loop().time() + self._pause
-        for body in self._heard.taken(after=self._told):
+        """Everything that can be told by now. Told late, watchers are told less often: a crowd never piles up a backlog."""
+        self._forget_to_tell()
+        now = asyncio.get_running_loop().time()
+        told = self._heard.taken(after=self._told, now=now)
+        if told:
+            self._next = now + self._pause
+        for body in told:
             if body["type"] == "seats":
                 self._learn(body["version"], body["available"])
             self._send(body)
+        waits_until = self._heard.waits_until
+        if waits_until is not None:
+            self._tell_at(max(waits_until, now + SHORTEST_WAIT), now)
 
     def _send(self, body: Body) -> None:
         told = message(body)
@@ -133,41 +150,12 @@ class Feed:
                 found = None
             if found and found[0] > self._told:
                 await asyncio.sleep(ON_ITS_WAY)
-            if self._telling:  # what was heard comes first
-                self._telling.cancel()
-                self._tell()
-            if found:
+            self._tell()  # what was heard comes first
+            if found and found[0] > self._told:
+                GAPS.inc()
                 self._learn(*found)
             version = {"from": self._told, "version": self._told}
             self._send({"type": "seats", **version, "changes": {}, "available": self._available})
-
-
-class Heard:
-    """What came over the wire and was not told yet. Several processes send, so that versions may come out of order, or again."""
-
-    def __init__(self) -> None:
-        self._diffs: list[Body] = []
-        self._stock: dict[str, Body] = {}
-
-    def add(self, body: Body) -> None:
-        if body["type"] == "seats":
-            self._diffs.append(body)
-        else:
-            self._stock[body["ticket_type"]] = body
-
-    def taken(self, *, after: int) -> list[Body]:
-        """One diff where nothing is missing between them; what is not newer than version `after` is left out."""
-        diffs: list[Body] = []
-        for body in sorted(self._diffs, key=itemgetter("version")):
-            if body["version"] <= (diffs[-1]["version"] if diffs else after):
-                continue
-            if diffs and body["from"] <= diffs[-1]["version"]:
-                diffs[-1] = {**body, "from": diffs[-1]["from"], "changes": {**diffs[-1]["changes"], **body["changes"]}}
-            else:
-                diffs.append(body)
-        told = [*diffs, *self._stock.values()]
-        self._diffs, self._stock = [], {}
-        return told
 
 
 _feeds: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[UUID, Feed]] = WeakKeyDictionary()

@@ -5,6 +5,7 @@ nothing: a message waits a few seconds for it, then it is counted as lost. Recei
 """
 
 import atexit
+import datetime as dt
 import os
 import threading
 import time
@@ -46,9 +47,13 @@ def send_diff(*, session: UUID, start: int, version: int, changes: dict[str, str
     DIFFS.inc()
 
 
-def send_stock(*, session: UUID, ticket_type: UUID, available: int) -> None:
-    """Tell everyone watching the session how many unnumbered places are left. Call it after commit."""
-    _send(session_group(session), {"type": "ticket:update", "ticket_type": str(ticket_type), "available": available})
+def send_stock(*, session: UUID, ticket_type: UUID, available: int, at: dt.datetime) -> None:
+    """Tell everyone watching the session how many unnumbered places were left at that time, read under the session's lock.
+
+    Call it after commit. The time stays on the wire, where a later number may overtake this one.
+    """
+    body = {"type": "ticket:update", "ticket_type": str(ticket_type), "available": available, "at": at.timestamp()}
+    _send(session_group(session), body)
 
 
 def send_personal(*, buyer: UUID, message: dict[str, Any]) -> None:

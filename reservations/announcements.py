@@ -178,7 +178,7 @@ class Announcements:
                 session=session, start=diff.start, version=diff.version, changes=diff.changes, available=diff.available
             )
         for ticket_type, (at, available) in self._left.items():
-            wire.send_stock(session=at, ticket_type=ticket_type, available=available)
+            wire.send_stock(session=at, ticket_type=ticket_type, available=available, at=self.now)
         for reservation in self._reservations:
             message = {**personal_message(reservation), **self._sales.get(reservation.pk, {})}
             wire.send_personal(buyer=reservation.buyer, message=message)

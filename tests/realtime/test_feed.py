@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import random
+from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 
-from realtime.feed import Heard
+from realtime.heard import LONGEST, WAIT_SECONDS, Heard
 
 SEATS = ["A1", "A2", "A3", "A4"]
 
@@ -20,11 +23,20 @@ def diff(start: int, version: int, **changes: str) -> Body:
     return {"type": "seats", "from": start, "version": version, "changes": changes, "available": 16 - version}
 
 
-def told(*bodies: Body, after: int = 0) -> list[Body]:
+def stock(left: int, at: float) -> Body:
+    return {"type": "ticket:update", "ticket_type": "pit", "available": left, "at": at}
+
+
+def told(*bodies: Body, after: int = 0, now: float = 0) -> list[Body]:
+    """All came at 0."""
     heard = Heard()
     for body in bodies:
-        heard.add(body)
-    return heard.taken(after=after)
+        heard.add(body, at=0)
+    return heard.taken(after=after, now=now)
+
+
+def gaps() -> float:
+    return REGISTRY.get_sample_value("frontrow_feed_gaps_total") or 0
 
 
 class TestHeard:
@@ -37,18 +49,49 @@ class TestHeard:
     def test_leaves_out_what_came_twice(self) -> None:
         assert told(diff(0, 1, A1="h"), diff(0, 1, A1="h"), after=1) == []
 
-    def test_does_not_hide_a_gap(self) -> None:
-        assert told(diff(0, 1, A1="h"), diff(2, 3, A2="h")) == [diff(0, 1, A1="h"), diff(2, 3, A2="h")]
+    def test_keeps_one_that_is_ahead_for_a_moment(self) -> None:
+        before = gaps()
+        assert told(diff(0, 1, A1="h"), diff(2, 3, A2="h"), now=WAIT_SECONDS - 0.01) == [diff(0, 1, A1="h")]
+        assert gaps() == before
+
+    def test_tells_one_that_was_ahead_when_the_one_before_it_came(self) -> None:
+        heard = Heard()
+        heard.add(diff(1, 2, A1="s"), at=0)
+        assert heard.taken(after=0, now=0) == []
+        assert heard.waits_until == WAIT_SECONDS
+
+        heard.add(diff(0, 1, A1="h", A2="h"), at=0.1)
+
+        assert heard.taken(after=0, now=0.1) == [diff(0, 2, A1="s", A2="h")]
+        assert heard.waits_until is None
+
+    def test_tells_of_a_gap_when_the_time_is_over_and_counts_it(self) -> None:
+        before = gaps()
+        bodies = [diff(0, 1, A1="h"), diff(2, 3, A2="h"), diff(3, 4, A3="h")]
+        assert told(*bodies, now=WAIT_SECONDS) == [diff(0, 1, A1="h"), diff(2, 4, A2="h", A3="h")]
+        assert gaps() == before + 1
+
+    def test_waits_for_nothing_when_too_much_waits(self) -> None:
+        bodies = [diff(number, number + 1, A1="h") for number in range(1, LONGEST + 2)]
+        assert told(*bodies[:-1]) == []
+        assert told(*bodies) == [diff(1, LONGEST + 2, A1="h")]
 
     def test_tells_the_newest_of_stock(self) -> None:
-        pit = [{"type": "ticket:update", "ticket_type": "pit", "available": left} for left in (5, 4, 3)]
-        assert told(*pit) == pit[-1:]
+        (told_last,) = told(stock(5, 1), stock(4, 2), stock(3, 3))
+        assert told_last == {"type": "ticket:update", "ticket_type": "pit", "available": 3}
+
+    def test_drops_a_number_of_stock_that_a_later_one_overtook(self) -> None:
+        heard = Heard()
+        heard.add(stock(3, 3), at=0)
+        assert [body["available"] for body in heard.taken(after=0, now=0)] == [3]
+        heard.add(stock(4, 2), at=0)
+        assert heard.taken(after=0, now=0) == []
 
     def test_is_empty_afterwards(self) -> None:
         heard = Heard()
-        heard.add(diff(0, 1, A1="h"))
-        heard.taken(after=0)
-        assert heard.taken(after=1) == []
+        heard.add(diff(0, 1, A1="h"), at=0)
+        heard.taken(after=0, now=0)
+        assert heard.taken(after=1, now=0) == []
 
 
 class Page:
@@ -56,6 +99,7 @@ class Page:
 
     def __init__(self, hall: Hall) -> None:
         self.hall = hall
+        self.fetched = 0
         self.version, self.picture = hall.snapshot()
 
     def hello(self, version: int) -> None:
@@ -72,6 +116,7 @@ class Page:
         self.picture |= body["changes"]
 
     def fetch(self) -> None:
+        self.fetched += 1
         self.version, self.picture = self.hall.snapshot()
 
 
@@ -94,29 +139,98 @@ class Hall:
 CHANGES = st.dictionaries(st.sampled_from(SEATS), st.sampled_from("fhsb"), min_size=1)
 
 
+@dataclass(frozen=True)
+class Step:
+    """A change, how long after the one before it, and how long each copy of its diff is under way; no copy: it is lost."""
+
+    changes: dict[str, str]
+    versions: int
+    after: float
+    delays: list[float]
+
+
+# Hundredths of a second, so that times compare exactly
+TIMES = st.integers(0, 39).map(lambda hundredths: hundredths / 100)
+LATE = st.integers(0, 300).map(lambda hundredths: hundredths / 100)
+SENT = st.tuples(TIMES, st.lists(LATE, max_size=2)).map(lambda copies: [copies[0], *copies[1]])
+STEPS = st.builds(Step, changes=CHANGES, versions=st.integers(1, 3), after=TIMES, delays=SENT)
+STEPS_WITH_LOSS = st.builds(
+    Step, changes=CHANGES, versions=st.integers(1, 3), after=TIMES, delays=st.one_of(SENT, SENT, st.just([]))
+)
+
+
+def play(story: list[Step]) -> tuple[Hall, Page]:
+    """Let a page watch the hall through the wire, which delays, repeats, mixes up and loses, until everything has come."""
+    hall, heard = Hall(), Heard()
+    page, latest = Page(hall), 0
+    under_way: list[tuple[float, int, Body]] = []
+    happens, now, number = 0.0, 0.0, itertools.count()
+
+    def tell() -> None:
+        nonlocal latest
+        for body in heard.taken(after=latest, now=now):
+            latest = max(latest, body["version"])
+            page.take(body)
+
+    def run_until(end: float) -> None:
+        nonlocal now
+        while True:
+            due = min(under_way[0][0] if under_way else end + 1, heard.waits_until or end + 1)
+            if due > end:
+                break
+            now = max(now, due)
+            while under_way and under_way[0][0] <= now:
+                heard.add(heapq.heappop(under_way)[2], at=now)
+            tell()
+        now = end
+
+    for step in story:
+        happens += step.after
+        run_until(happens)
+        body = hall.change(step.changes, step.versions)
+        for delay in step.delays:
+            heapq.heappush(under_way, (happens + delay, next(number), body))
+    run_until(happens + 10)
+    return hall, page
+
+
+@settings(max_examples=300, deadline=None)
+@given(story=st.lists(STEPS, min_size=1, max_size=40))
+def test_watcher_fetches_nothing_while_nothing_is_lost(story: list[Step]) -> None:
+    """However the diffs overtake each other and come again."""
+    hall, page = play(story)
+    assert (page.version, page.picture) == hall.snapshot()
+    assert page.fetched == 0
+
+
+@settings(max_examples=300, deadline=None)
+@given(story=st.lists(STEPS_WITH_LOSS, min_size=1, max_size=40))
+def test_watcher_fetches_for_losses_alone_and_ends_with_the_hall(story: list[Step]) -> None:
+    hall, page = play(story)
+    page.take({"type": "seats", "from": hall.version, "version": hall.version, "changes": {}, "available": 0})
+    assert (page.version, page.picture) == hall.snapshot()
+    assert page.fetched <= sum(not step.delays for step in story)
+
+
 @settings(max_examples=200, deadline=None)
-@given(story=st.lists(st.tuples(CHANGES, st.integers(1, 3)), min_size=1, max_size=40), seed=st.integers(0, 2**32))
-def test_snapshot_and_diffs_are_the_hall_under_loss_disorder_and_reconnects(
-    story: list[tuple[dict[str, str], int]], seed: int
-) -> None:
+@given(story=st.lists(STEPS_WITH_LOSS, min_size=1, max_size=40), seed=st.integers(0, 2**32))
+def test_snapshot_and_diffs_are_the_hall_under_loss_disorder_and_reconnects(story: list[Step], seed: int) -> None:
     dice = random.Random(seed)  # noqa: S311 no secrets
     hall, heard = Hall(), Heard()
-    page, latest, under_way = Page(hall), 0, list[Body]()
+    page, latest, now = Page(hall), 0, 0.0
 
     def tell(page: Page, after: int) -> int:
-        for body in heard.taken(after=after):
+        for body in heard.taken(after=after, now=now):
             after = max(after, body["version"])
             if dice.random() < 0.9:  # a slow socket is skipped
                 page.take(body)
         return after
 
-    for changes, versions in story:
-        body = hall.change(changes, versions)
-        under_way += [body] * dice.choice([0, 1, 1, 1, 1, 2])  # lost, sent, sent twice
-        dice.shuffle(under_way)
-        for arrived in itertools.islice(list(under_way), dice.randint(0, len(under_way))):
-            under_way.remove(arrived)
-            heard.add(arrived)
+    for step in story:
+        now += step.after
+        body = hall.change(step.changes, step.versions)
+        for _copy in step.delays:
+            heard.add(body, at=now)
         if dice.random() < 0.4:
             latest = tell(page, latest)
         if dice.random() < 0.1:  # the connection broke, and is back

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from channels.testing import WebsocketCommunicator
 from django.db import OperationalError
+from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from realtime import feed, origins, outbox, routing, wire
@@ -124,11 +125,33 @@ class TestSessionFeed:
             }
             await browser.disconnect()
 
+    async def test_puts_diffs_of_two_processes_in_order(self, site: Site) -> None:
+        session = site.on_sale(version=7)
+        ana = await watch(site, session)
+
+        diff(session, 9)
+        diff(session, 10)
+        diff(session, 8)
+
+        heard = await ana.hear()
+        assert (heard["from"], heard["version"]) == (7, 10)
+        await ana.disconnect()
+
+    async def test_tells_of_a_gap_when_a_diff_is_really_lost(self, site: Site) -> None:
+        session = site.on_sale(version=7)
+        ana = await watch(site, session)
+
+        diff(session, 9)
+
+        heard = await ana.hear()
+        assert (heard["from"], heard["version"]) == (8, 9)
+        await ana.disconnect()
+
     async def test_tells_of_stock(self, site: Site) -> None:
         session, pit = site.on_sale(), uuid.uuid4()
         ana = await watch(site, session)
 
-        wire.send_stock(session=session, ticket_type=pit, available=3)
+        wire.send_stock(session=session, ticket_type=pit, available=3, at=timezone.now())
 
         assert await ana.hear() == {"type": "ticket:update", "ticket_type": str(pit), "available": 3}
         await ana.disconnect()

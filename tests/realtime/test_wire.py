@@ -1,4 +1,5 @@
 import asyncio
+import datetime as dt
 import logging
 import os
 import time
@@ -12,6 +13,8 @@ from pytest_django.fixtures import Settings
 
 from realtime import wire
 from tests.realtime.conftest import use
+
+NOW = dt.datetime(2026, 5, 21, 20, 0, tzinfo=dt.UTC)
 
 
 def send(session: uuid.UUID, version: int) -> None:
@@ -54,9 +57,14 @@ class TestSending:
         session, pit = uuid.uuid4(), uuid.uuid4()
         watcher = await Listener().join(wire.session_group(session))
 
-        wire.send_stock(session=session, ticket_type=pit, available=7)
+        wire.send_stock(session=session, ticket_type=pit, available=7, at=NOW)
 
-        assert (await watcher.hear())["body"] == {"type": "ticket:update", "ticket_type": str(pit), "available": 7}
+        assert (await watcher.hear())["body"] == {
+            "type": "ticket:update",
+            "ticket_type": str(pit),
+            "available": 7,
+            "at": NOW.timestamp(),
+        }
 
     async def test_tells_a_buyer_and_nobody_else(self, ana: uuid.UUID, bruno: uuid.UUID) -> None:
         anas, brunos = (

@@ -94,7 +94,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> dict[uuid.UUID, int]:
     """What everybody who looks hears last of each type."""
     last: dict[uuid.UUID, int] = {}
     monkeypatch.setattr(
-        wire, "send_stock", lambda *, session, ticket_type, available: last.update({ticket_type: available})
+        wire, "send_stock", lambda *, session, ticket_type, available, at: last.update({ticket_type: available})
     )
     return last
 
