@@ -268,7 +268,9 @@ STRIPE_API_URL = env("STRIPE_API_URL", "https://api.stripe.com")
 FAULT_POINT = env("FAULT_POINT")  # where a test lets a process die
 if not PAYMENT_METHODS or not set(PAYMENT_METHODS) <= {"fake", "stripe"}:
     raise ImproperlyConfigured(f"PAYMENT_METHODS must name fake, stripe or both, not {env('PAYMENT_METHODS')!r}")
-if "stripe" in PAYMENT_METHODS and not (STRIPE_API_KEY and STRIPE_PUBLISHABLE_KEY and STRIPE_WEBHOOK_SECRET):
+if "stripe" in PAYMENT_METHODS and not all(
+    secret.strip() for secret in (STRIPE_API_KEY, STRIPE_PUBLISHABLE_KEY, STRIPE_WEBHOOK_SECRET)
+):
     raise ImproperlyConfigured(
         "PAYMENT_METHODS names stripe: set STRIPE_API_KEY, STRIPE_PUBLISHABLE_KEY and STRIPE_WEBHOOK_SECRET"
     )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
+import sys
 import time
 import uuid
 from typing import Any
@@ -19,8 +22,8 @@ from tests.conftest import Hold
 from tests.factories import StockFactory
 from tests.reservations.test_holding import run_out
 from tests.ticketing.test_paying import attempt_of, pay
-from ticketing import operations, webhooks
-from ticketing.gateways import GatewayTimeout, Standing, fake, signatures
+from ticketing import gateways, operations, webhooks
+from ticketing.gateways import BadSignature, GatewayTimeout, Standing, fake, signatures
 from ticketing.models import LedgerEntry, Payment, Sale, SandboxCharge, SandboxEvent, Ticket, WebhookEvent
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -235,3 +238,46 @@ class TestLateMoney:
 def test_a_late_authorisation_is_refused_by_the_sandbox_once_it_was_voided(held: Reservation) -> None:
     payment = pay(held, "timeout")
     assert fake.authorise(attempt_of(payment)).state == "voided"
+
+
+class TestWithoutASecret:
+    """An empty secret is known to all."""
+
+    @pytest.mark.parametrize("secret", [b"", b" ", b"\t\n"])
+    def test_empty_secret_neither_signs_nor_verifies(self, secret: bytes) -> None:
+        now = time.time()
+        forged = f"t={int(now)},v1={hmac.new(secret, b'%d.{}' % int(now), hashlib.sha256).hexdigest()}"
+
+        with pytest.raises(BadSignature):
+            signatures.verify(b"{}", forged, secret=secret, now=now)
+        with pytest.raises(BadSignature):
+            signatures.sign(b"{}", secret=secret, at=now)
+
+    @pytest.mark.parametrize("secret", ["", " ", "\t"])
+    def test_stripe_without_a_secret_believes_nobody(self, settings: Any, secret: str, silent: Payment) -> None:
+        settings.STRIPE_WEBHOOK_SECRET = secret
+        body = json.dumps(
+            {"id": "evt_1", "type": "charge.captured", "data": {"object": {"metadata": {"attempt": str(silent.pk)}}}}
+        ).encode()
+        now = int(time.time())
+        forged = hmac.new(secret.encode(), b"%d." % now + body, hashlib.sha256).hexdigest()
+
+        answer = post(body, {"Stripe-Signature": f"t={now},v1={forged}"}, method="stripe")
+
+        assert (answer.status_code, answer.json()["code"]) == (400, "bad_signature")
+        assert not WebhookEvent.objects.exists()
+
+
+class TestOtherMethods:
+    def test_gateway_whose_sdk_is_not_installed_is_not_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        gateways.of.cache_clear()
+        monkeypatch.delitem(sys.modules, "ticketing.gateways.stripe", raising=False)
+        monkeypatch.setitem(sys.modules, "stripe", None)  # as if it weren't installed
+        answer = post(b"{}", {"Stripe-Signature": "t=1,v1=00"}, method="stripe")
+        gateways.of.cache_clear()
+
+        assert (answer.status_code, answer["Content-Type"]) == (404, "application/problem+json")
+
+    @pytest.mark.parametrize("method", gateways.METHODS)
+    def test_unsigned_notice_is_refused_by_every_gateway(self, method: str) -> None:
+        assert post(b"{}", {}, method=method).status_code in {400, 404}

@@ -141,10 +141,18 @@ def at_the_counter(method: str) -> Gateway:
 
 @functools.cache
 def of(method: str) -> Gateway:
-    """Each is a module that speaks the protocol, imported when first asked for: SDKs are extras, and big. Raises: UnknownMethod."""
+    """Each is a module that speaks the protocol, imported when first asked for: SDKs are extras, and big.
+
+    Raises: UnknownMethod; also where its SDK isn't installed.
+    """
     if method not in METHODS:
         raise UnknownMethod(method)
-    return cast(Gateway, importlib.import_module(f"ticketing.gateways.{method}"))
+    try:
+        return cast(Gateway, importlib.import_module(f"ticketing.gateways.{method}"))
+    except ModuleNotFoundError as error:
+        if error.name != method:
+            raise
+        raise UnknownMethod(method) from error
 
 
 def several_at_once(method: str) -> SeveralAtOnce | None:

@@ -12,12 +12,21 @@ WINDOW_SECONDS = 300
 WELL_FORMED = re.compile(r"t=(\d{1,12}),v1=([0-9a-f]{64})")
 
 
+def require_secret(secret: bytes) -> None:
+    """Anyone can sign with an empty secret, so it verifies nothing. Raises: BadSignature."""
+    if not secret.strip():
+        raise BadSignature("no secret is set")
+
+
 def sign(body: bytes, *, secret: bytes, at: float) -> str:
+    """Raises: BadSignature, with an empty secret."""
+    require_secret(secret)
     return f"t={int(at)},v1={_digest(body, secret, int(at))}"
 
 
 def verify(body: bytes, header: str, *, secret: bytes, now: float) -> None:
-    """Over the bytes as they came. Raises: BadSignature."""
+    """Over the bytes as they came. Raises: BadSignature; always with an empty secret."""
+    require_secret(secret)
     found = WELL_FORMED.fullmatch(header)
     if found is None:
         raise BadSignature("no signature")

@@ -28,7 +28,7 @@ from ticketing.gateways import (
     State,
     UnknownToken,
 )
-from ticketing.gateways.signatures import WINDOW_SECONDS
+from ticketing.gateways.signatures import WINDOW_SECONDS, require_secret
 
 CONNECT_SECONDS = 2.0
 WITH_ITS_FEE = ["latest_charge.balance_transaction"]
@@ -130,6 +130,7 @@ def refund(attempt: Attempt, *, refund: uuid.UUID, amount: int) -> None:
 
 
 def read_notice(body: bytes, headers: Mapping[str, str]) -> Notice:
+    require_secret(settings.STRIPE_WEBHOOK_SECRET.encode())
     signature = headers.get("Stripe-Signature", "")
     try:
         said = body.decode()
