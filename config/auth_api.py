@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
 
 from django.contrib.auth import authenticate, password_validation
 from django.core.exceptions import ValidationError as DjangoValidationError
@@ -14,11 +13,11 @@ from rest_framework import exceptions, serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
-from uuid6 import uuid7
 
 from config import identity
 from realtime.asking import Buyer, asking
 from realtime.rest import Email, Text, problems_of
+from ticketing import accounts
 from ticketing.models import User
 
 
@@ -107,7 +106,10 @@ class RegisterView(APIView):
     @extend_schema(
         operation_id="auth_register",
         summary="Make an account",
-        description="Sent by a guest (token or cookie), the account is that same buyer and keeps its holds and sales.",
+        description=(
+            "Sent by a guest (token or cookie), what the guest asked for, holds and bought becomes the account's, and so do the "
+            "guest's idempotency keys. The answer's tokens are the account's; the guest's own end."
+        ),
         tags=["Who is asking"],
         request=NewAccount,
         responses={201: OpenApiResponse(Tokens, examples=[TOKENS_EXAMPLE]), **problems_of(400, 401, 403, 429, 503)},
@@ -126,7 +128,10 @@ class TokenView(APIView):
     @extend_schema(
         operation_id="auth_token",
         summary="Sign in",
-        description="Sent by a guest (token or cookie), what the guest holds and bought becomes the account's.",
+        description=(
+            "Sent by a guest (token or cookie), what the guest asked for, holds and bought becomes the account's, and so do the "
+            "guest's idempotency keys."
+        ),
         tags=["Who is asking"],
         request=Credentials,
         responses={200: OpenApiResponse(Tokens, examples=[TOKENS_EXAMPLE]), **problems_of(400, 401, 403, 429, 503)},
@@ -166,23 +171,22 @@ class RefreshView(APIView):
             raise BadCredentials(_("The refresh token is malformed, forged or expired.")) from None
         if not buyer.is_guest and buyer.user is None:
             raise BadCredentials(_("This account is closed."))
+        if buyer.is_guest and accounts.is_over(buyer.id):
+            raise BadCredentials(_("This guest has an account now. Sign in with it."))
         return Response(identity.issue_tokens(buyer))
 
     def get_authenticate_header(self, request: Request) -> str:
         return identity.CHALLENGE
 
 
+@transaction.atomic
 def register(*, username: str, password: str, email: str, guest: Buyer | None) -> User:
-    """Make the account; a guest becomes it, with everything the guest holds. Raises: ValidationError if the name is taken."""
+    """Make the account; a guest becomes it, with everything the guest has. Raises: ValidationError if the name is taken."""
     try:
         with transaction.atomic():
-            return User.objects.create_user(username=username, password=password, email=email, id=_key_for(guest))
+            user = User.objects.create_user(username=username, password=password, email=email)
     except IntegrityError:
         raise serializers.ValidationError({"username": [_("This name is taken.")]}) from None
-
-
-def _key_for(guest: Buyer | None) -> UUID:
-    """The guest's own id, unless an account took it already (the guest registered before, with an old token)."""
-    if guest is None or not guest.is_guest or User.objects.filter(pk=guest.id).exists():
-        return uuid7()
-    return guest.id
+    if guest is not None and guest.is_guest:
+        identity.adopt(guest=guest, user=user)
+    return user

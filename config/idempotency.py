@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+from uuid import UUID
 
 import structlog
 from django.conf import settings
@@ -20,7 +21,9 @@ from rest_framework.exceptions import AuthenticationFailed, PermissionDenied, Va
 
 from config import cache as shared
 from config import identity, problems
-from realtime.asking import Buyer, idempotency_key
+from realtime.asking import Buyer, OtherBuyer, idempotency_key
+from reservations import claims
+from reservations.claims import NoClaims
 
 log = structlog.get_logger(__name__)
 
@@ -58,18 +61,23 @@ class IdempotencyMiddleware:
         except ValidationError as error:
             return problems.response(problems.INVALID, errors=list(problems.field_errors(error.detail)))
         try:
-            return self._once(request, place=_place(request, buyer, str(key)))
+            place, *earlier = [_place(request, name, str(key)) for name in _names_of(buyer)]
+            return self._once(request, place=place, earlier=earlier)
         except shared.FAILURES as error:
             log.warning("idempotency.without_redis", error=repr(error))
             return self.get_response(request)
 
-    def _once(self, request: HttpRequest, *, place: str) -> HttpResponse:
-        """Raises: what `shared.FAILURES` lists, before anything was done."""
+    def _once(self, request: HttpRequest, *, place: str, earlier: Sequence[str]) -> HttpResponse:
+        """`earlier`: where the answer is kept if the buyer was a guest then.
+
+        Raises: what `shared.FAILURES` lists, before anything was done.
+        """
         fingerprint = _fingerprint(request.body)
         pending = json.dumps({"fingerprint": fingerprint})
         with shared.breaker:
-            first = shared.client().set(place, pending, nx=True, ex=LEASE_SECONDS)
-            said = None if first else shared.client().get(place)
+            said: Any = next((kept for kept in map(shared.client().get, earlier) if kept), None)
+            if said is None and not shared.client().set(place, pending, nx=True, ex=LEASE_SECONDS):
+                said = shared.client().get(place)
         if said:
             return _answer_again(json.loads(str(said)), fingerprint)
         response = self.get_response(request)
@@ -92,12 +100,20 @@ def _buyer(request: HttpRequest) -> Buyer | None:
     """None for bad credentials too."""
     try:
         return identity.buyer_of_request(request)
-    except (AuthenticationFailed, PermissionDenied):
+    except (AuthenticationFailed, PermissionDenied, OtherBuyer):
         return None
 
 
-def _place(request: HttpRequest, buyer: Buyer, key: str) -> str:
-    scope = hashlib.sha256(f"{buyer.id} {request.method} {request.path_info} {key}".encode()).hexdigest()
+def _names_of(buyer: Buyer) -> list[UUID]:
+    """The key is the person's: of an account also under the names of the guests who became it."""
+    try:
+        return claims.names_of(buyer.id)
+    except NoClaims:
+        return [buyer.id]
+
+
+def _place(request: HttpRequest, buyer: UUID, key: str) -> str:
+    scope = hashlib.sha256(f"{buyer} {request.method} {request.path_info} {key}".encode()).hexdigest()
     return f"{settings.KEY_PREFIX}:answer:{scope}"
 
 

@@ -24,8 +24,9 @@ from rest_framework import authentication, exceptions
 from rest_framework.request import Request
 from uuid6 import uuid7
 
-from realtime.asking import Buyer
-from ticketing import operations
+from realtime.asking import Buyer, OtherBuyer
+from reservations import people
+from ticketing import accounts
 from ticketing.models import User
 
 __all__ = [
@@ -33,12 +34,14 @@ __all__ = [
     "BuyerAuthentication",
     "BuyerMiddleware",
     "InvalidToken",
+    "OtherBuyer",
     "buyer_of_cookie",
     "buyer_of_token",
     "ensure_buyer",
     "is_guest",
     "issue_tokens",
     "new_guest",
+    "require_the_same",
     "sign_in",
     "sign_out",
 ]
@@ -47,6 +50,7 @@ COOKIE = "buyer"
 ALGORITHM = "HS256"
 ISSUER = "frontrow"
 AUDIENCE = "frontrow-api"
+MEANT = "HTTP_FRONTROW_BUYER"  # a header by which pages say whose intention they send
 CHALLENGE = 'Bearer realm="frontrow"'
 ACCESS, REFRESH = "access", "refresh"
 COOKIE_RENEWAL_SECONDS = 24 * 3600  # an older cookie is written anew, so that a guest who returns stays the same buyer
@@ -198,9 +202,9 @@ def is_guest(request: HttpRequest) -> bool:
 
 
 def sign_in(request: HttpRequest, user: User) -> None:
-    """Open Django's session for `user`, write a new cookie, and hand over what the guest held and bought."""
-    auth.login(request, user, backend=settings.AUTHENTICATION_BACKENDS[-1])
+    """Hand over what the guest asked for, held and bought; then open Django's session for `user` and write a new cookie."""
     _become_user(request, user)
+    auth.login(request, user, backend=settings.AUTHENTICATION_BACKENDS[-1])
 
 
 def sign_out(request: HttpRequest) -> None:
@@ -219,9 +223,8 @@ def _become_user(request: HttpRequest, user: User) -> None:
 
 
 def adopt(*, guest: Buyer, user: User) -> None:
-    """What the guest holds and bought is the user's from now on; not what an account has, which that guest became."""
-    if not User.objects.filter(pk=guest.id).exists():
-        operations.adopt_guest(guest=guest.id, user=user)
+    """See `accounts.adopt_guest`."""
+    accounts.adopt_guest(guest=guest.id, user=user)
 
 
 class BuyerMiddleware:
@@ -280,15 +283,31 @@ class BuyerAuthentication(authentication.BaseAuthentication):
 def buyer_of_request(request: HttpRequest) -> Buyer | None:
     """Who sent it, None if nobody says so. A cookie that is forged or too old is nobody; a token that is, is an error.
 
-    Raises: AuthenticationFailed, CSRFFailed.
+    Raises: AuthenticationFailed, CSRFFailed, OtherBuyer.
     """
     scheme, _sep, token = request.META.get("HTTP_AUTHORIZATION", "").strip().partition(" ")
     if scheme:
-        return _buyer_of_bearer(scheme, token.strip())
-    buyer = read_cookie(request.COOKIES.get(COOKIE))
-    if buyer is not None:
-        _enforce_csrf(request)
+        buyer: Buyer | None = _buyer_of_bearer(scheme, token.strip())
+    else:
+        buyer = read_cookie(request.COOKIES.get(COOKIE))
+        if buyer is not None:
+            _enforce_csrf(request)
+    if buyer is not None and MEANT in request.META:
+        require_the_same(buyer.id, request.META[MEANT])
     return buyer
+
+
+def require_the_same(buyer: UUID, meant: str) -> None:
+    """The page was made for this person; `meant`: whom it was made for. Costs no query while it is the same id.
+
+    Raises: OtherBuyer.
+    """
+    try:
+        same = meant == str(buyer) or people.is_same(UUID(meant), buyer)
+    except ValueError:
+        same = False
+    if not same:
+        raise OtherBuyer
 
 
 def _buyer_of_bearer(scheme: str, token: str) -> Buyer:

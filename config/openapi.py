@@ -43,7 +43,10 @@ class BuyerAuthenticationScheme(OpenApiAuthenticationExtension):  # type: ignore
                 "type": "apiKey",
                 "in": "cookie",
                 "name": "buyer",
-                "description": "What the pages set; unsafe methods take `X-CSRFToken` too.",
+                "description": (
+                    "What the pages set; unsafe methods take `X-CSRFToken` too. With `Frontrow-Buyer: <id>` nothing is done for anybody "
+                    "but that buyer, or the account that this guest became: 409 `other_buyer`."
+                ),
             },
         ]
 

@@ -75,17 +75,31 @@ def in_words(problem: Mapping[str, Any]) -> str:
     return f"{problem['detail']} {', '.join(conflict['seat'] for conflict in problem.get('conflicts', []))}".strip()
 
 
+def whose(request: Visitor) -> UUID:
+    """The buyer to ask for. A form that was made for another person, before somebody signed in or out, asks for nothing.
+
+    Raises: OtherBuyer.
+    """
+    meant = request.POST.get("buyer", "")
+    if meant and request.buyer is None:
+        raise identity.OtherBuyer
+    buyer = identity.ensure_buyer(request)
+    if meant:
+        identity.require_the_same(buyer, meant)
+    return buyer
+
+
 # --- Holding
 
 
 @require_POST
 @never_cache
 def hold(request: Visitor, session_id: UUID) -> HttpResponse:
-    buyer, is_guest = identity.ensure_buyer(request), identity.is_guest(request)
     chosen = [("seat", seat) for seat in request.POST.getlist("seats")]
 
     def act() -> HttpResponse:
-        admission = front_door.admit(asked(session_id, request.POST), buyer=buyer, is_guest=is_guest)
+        buyer = whose(request)
+        admission = front_door.admit(asked(session_id, request.POST), buyer=buyer, is_guest=identity.is_guest(request))
         return redirect("reservation", admission.id)
 
     return answered(
@@ -166,10 +180,10 @@ def ticket_type(text: str) -> UUID | None:
 @require_POST
 @never_cache
 def order(request: Visitor, session_id: UUID) -> HttpResponse:
-    buyer, is_guest = identity.ensure_buyer(request), identity.is_guest(request)
-
     def act() -> HttpResponse:
-        return redirect("order", front_door.admit(ordered(request.POST), buyer=buyer, is_guest=is_guest).id)
+        buyer = whose(request)
+        admission = front_door.admit(ordered(request.POST), buyer=buyer, is_guest=identity.is_guest(request))
+        return redirect("order", admission.id)
 
     return answered(
         request, act, back=f"{reverse('session', args=[session_id])}?{urlencode(lane_of(request.POST))}#order-form"

@@ -37,6 +37,7 @@ from rest_framework.response import Response
 from rest_framework.settings import api_settings
 from rest_framework.views import set_rollback
 
+from realtime.asking import OtherBuyer
 from reservations import front_door, lines, operations, pricing, queries, sale_facts
 from reservations.breaker import BreakerOpen
 from sessions_app import operations as catalogue
@@ -241,6 +242,14 @@ PROBLEMS: dict[type[BaseException], Known] = {
         "idempotency_mismatch",
         "Idempotency key used for something else",
         _("This Idempotency-Key came with another request before."),
+    ),
+    OtherBuyer: Known(
+        409,
+        "other_buyer",
+        "Asked by another person",
+        _(
+            "Another person asked for this, before you signed in or out. Nothing was done; ask for it yourself if you want it."
+        ),
     ),
     front_door.RequestInFlight: Known(
         409,

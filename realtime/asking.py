@@ -46,6 +46,10 @@ class Buyer:
         return self.user is not None and self.user.is_staff
 
 
+class OtherBuyer(Exception):
+    """A page sends what another person asked for on it, before somebody signed in or out."""
+
+
 def asking(request: Request | HttpRequest) -> Buyer | None:
     """Who asks, None without credentials. Bad credentials raise AuthenticationFailed."""
     who: object = request.user

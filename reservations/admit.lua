@@ -1,6 +1,7 @@
 -- Admit one request, or say why not; all of it or nothing.
 -- KEYS  1 arrivals of the session: the last one given, and the line its epoch belongs to   2 the idempotency record   3 the request as asked
---       4 what its buyer asked for, newest last   5… what the buyer has, a key for each limit (of the session, of the ticket type)
+--       4 what its buyer asked for, newest last   5 who the buyer is: the account that a guest became, or the guests who became the account
+--       6… what the buyer has, a key for each limit (of the session, of the ticket type)
 --       then for each counter that the request draws on (its ticket type, that type's pools) three: as PostgreSQL last told, since when, and
 --       the places in line for it; who is in line for it; who holds some of it, and until when   then one claim a seat, sorted
 -- ARGV  1 reservation id   2 claim ms   3 places   4 fingerprint   5 lease ms ('' = no key)   6 first arrival of a new epoch ('' = none)
@@ -16,7 +17,7 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local id, places = ARGV[1], tonumber(ARGV[3])
 local limits, counters = tonumber(ARGV[10]), tonumber(ARGV[11])
-local first_counter = 5 + limits
+local first_counter = 6 + limits
 local first_claim = first_counter + 3 * counters
 local keyed = ARGV[5] ~= ''
 local member = id .. ':' .. ARGV[3]
@@ -24,8 +25,21 @@ local arrival = nil
 
 local function places_of(asked) return tonumber(string.match(asked, ':(%d+)$')) end
 
+local function known_by(record)
+  return redis.call('HMGET', record, 'id', 'fingerprint', 'answered', 'arrival', 'lease', 'status', 'body')
+end
+
+-- Note [A guest's keys]: they stay where they are, under the guest's name, and the account finds them there.
+local person = redis.call('HGETALL', KEYS[5])
+if person[1] == 'account' then return {'joined', person[2]} end
+
 if keyed then
-  local known = redis.call('HMGET', KEYS[2], 'id', 'fingerprint', 'answered', 'arrival', 'lease', 'status', 'body')
+  local known = known_by(KEYS[2])
+  local prefix = string.sub(KEYS[5], 1, -(#'person:' + 36) - 1) .. 'idem:'
+  for i = 1, #person, 2 do
+    if known[1] then break end
+    known = known_by(prefix .. person[i] .. string.sub(KEYS[2], #prefix + 36 + 1))
+  end
   if known[1] then
     if known[2] ~= ARGV[4] then return {'mismatch'} end
     if known[3] then return {'replay', known[1], known[4], known[6] or '', known[7] or ''} end
@@ -36,7 +50,7 @@ if keyed then
 end
 
 for i = 1, limits do
-  local mine, has = KEYS[4 + i], 0
+  local mine, has = KEYS[5 + i], 0
   redis.call('ZREMRANGEBYSCORE', mine, '-inf', now)
   for _, held in ipairs(redis.call('ZRANGE', mine, 0, -1)) do
     if string.match(held, '^(.-):%d+$') ~= id then has = has + places_of(held) end
@@ -102,7 +116,7 @@ end
 for i = first_claim, #KEYS do
   if not redis.call('SET', KEYS[i], id, 'NX', 'PX', ARGV[2]) then redis.call('PEXPIRE', KEYS[i], ARGV[2]) end
 end
-for i = 5, first_counter - 1 do
+for i = 6, first_counter - 1 do
   redis.call('ZADD', KEYS[i], now + tonumber(ARGV[2]), member)
   redis.call('PEXPIRE', KEYS[i], 86400000)
 end

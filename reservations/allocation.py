@@ -4,7 +4,8 @@ Note [Why the session row is locked first]
 Every change of a session's seats, stock or reservations locks the session's row first (FOR NO KEY UPDATE, sessions by id),
 then reservations, then seats, then ticket types, then pools, then vouchers, each by id. One
 fixed order, so no deadlock; one holder of the row, so what is read after it is
-true until the commit, and map versions count up without a gap.
+true until the commit, and map versions count up without a gap. What writes reservations for a buyer locks that person before the
+session: see Note [The lock of a person] in people.py.
 
 Note [A key belongs to one request]
 A buyer's idempotency key names one reservation that wasn't rejected. Redis may forget; then a second request with the key is
@@ -21,6 +22,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+import msgspec
 from django.db import connection
 from django.db.models import Q, QuerySet, Sum
 
@@ -31,7 +33,7 @@ from reservations import decision, pace, pricing, standby, statements, turns
 from reservations.announcements import Announcements
 from reservations.decision import Batch
 from reservations.hold_request import HoldRequest
-from reservations.models import LIVE, InboxRequest, Reservation, Status, Voucher
+from reservations.models import LIVE, Reservation, Status, Voucher
 from reservations.standby import Wanted
 from reservations.statements import Past, Place, lock_places
 from reservations.stock import Stock
@@ -70,8 +72,9 @@ class Locked:
     news: Announcements
 
 
-def lock_sessions(sessions: Iterable[uuid.UUID]) -> dict[uuid.UUID, Session]:
-    return {row.pk: row for row in statements.lock_sessions(set(sessions))}
+def lock_sessions(sessions: Iterable[uuid.UUID], *, people: Iterable[uuid.UUID] = ()) -> dict[uuid.UUID, Session]:
+    """`people`: those for whom reservations will be written. See Note [The lock of a person] in people.py."""
+    return {row.pk: row for row in statements.lock_sessions(set(sessions), people=people)}
 
 
 def lock_reservation(*, reservation_id: uuid.UUID, buyer: uuid.UUID | None) -> Locked:
@@ -137,8 +140,13 @@ def settle_batch(requests: Sequence[HoldRequest], *, from_inbox: bool = False) -
         {request.id: request for request in requests}.values(),
         key=lambda request: (request.session, 0 if from_inbox else request.arrival),
     )
-    sessions = lock_sessions(request.session for request in requests)
+    buyers = {request.buyer for request in requests}
+    sessions = lock_sessions((request.session for request in requests), people=buyers)
     past = statements.read(requests, from_inbox=from_inbox)
+    if past.joined:
+        gave_up, requests = past.cancelled, as_accounts(requests, past.joined)
+        past = statements.read(requests, from_inbox=from_inbox)
+        past.cancelled.update(gave_up)
     news = Announcements(now=past.now)
     new = _tell_the_settled(requests, past, news)
     if not from_inbox:
@@ -150,6 +158,11 @@ def settle_batch(requests: Sequence[HoldRequest], *, from_inbox: bool = False) -
         decision.decide(request, batch)
     _write(batch, requests)
     return news
+
+
+def as_accounts(requests: Sequence[HoldRequest], joined: Mapping[uuid.UUID, uuid.UUID]) -> list[HoldRequest]:
+    """Those of guests who became accounts meanwhile are the accounts' own."""
+    return [msgspec.structs.replace(one, buyer=joined[one.buyer]) if one.buyer in joined else one for one in requests]
 
 
 def _require_plain(sessions: Mapping[uuid.UUID, Session], past: Past) -> None:
@@ -679,8 +692,11 @@ def _mark(session: Session, seats: Sequence[Seat], status: SeatStatus, event: st
     return [seat.label for seat in seats]
 
 
-def change_buyer(*, of: uuid.UUID, to: uuid.UUID) -> None:
-    """A guest turned out to be a user: what the guest holds and bought is the user's. Keys stay behind, they were the guest's."""
-    owned = Reservation.objects.select_for_update(no_key=True).filter(buyer=of).order_by("pk")
-    Reservation.objects.filter(pk__in=[row.pk for row in owned]).update(buyer=to, key="")
-    InboxRequest.objects.filter(buyer=of).update(buyer=to)
+def change_buyer(*, of: uuid.UUID, to: uuid.UUID) -> list[tuple[uuid.UUID, uuid.UUID | None]]:
+    """A guest became an account: what the guest asked for, holds and bought is the account's, and so are the guest's keys.
+
+    Of what is live, each session and the type of places without a number. The guest is locked (see people.py).
+    """
+    owned = Reservation.objects.filter(buyer=of).order_by()
+    lock_sessions(owned.values_list("session_id", flat=True).distinct())
+    return statements.change_buyer(of=of, to=to)

@@ -22,6 +22,7 @@ from reservations.hold_request import HoldRequest
 
 LEASE_MS = 10_000  # how long a key's request may go without an answer before the same key may send it again
 SOLD_MS = 6 * 3600 * 1000  # a sold seat's claim spares the queue; when it lapses PostgreSQL still says no
+PERSON_SECONDS = 86_400  # as long as keys are kept
 FAILURES = (redis.ConnectionError, redis.TimeoutError, BreakerOpen)
 
 breaker = Breaker("redis", errors=(redis.ConnectionError, redis.TimeoutError))
@@ -38,8 +39,10 @@ class NoClaims(Exception):
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What Redis said of one request; which fields are set depends on `kind`."""
 
-    kind: Literal["admitted", "replay", "in_flight", "crowded", "mismatch", "limit", "taken", "sold_out", "epoch"]
-    id: uuid.UUID | None = None
+    kind: Literal[
+        "admitted", "joined", "replay", "in_flight", "crowded", "mismatch", "limit", "taken", "sold_out", "epoch"
+    ]
+    id: uuid.UUID | None = None  # the reservation's; where a guest joined an account, the account's
     arrival: int = 0
     conflicts: dict[str, str] = {}
     limit: int = 0  # the one that it would exceed
@@ -116,6 +119,11 @@ def _mine_key(session: uuid.UUID, buyer: uuid.UUID, of: uuid.UUID | None = None)
     return f"{PREFIX}:mine:{{{session}}}:{buyer}{f':{of}' if of else ''}"
 
 
+def _person_key(buyer: uuid.UUID) -> str:
+    """Of a guest who became an account: `account`. Of an account: a field for each guest who became it."""
+    return key("person", buyer)
+
+
 def _asked_by_key(buyer: uuid.UUID) -> str:
     return key("asked-by", buyer)
 
@@ -172,6 +180,7 @@ def _arguments(knock: Knock) -> tuple[list[str], list[str | int | bytes]]:
         _idem_key(request),
         key("asked", request.id),
         _asked_by_key(request.buyer),
+        _person_key(request.buyer),
         *(_mine_key(request.session, request.buyer, limit.of) for limit in knock.limits),
         *(name for counter in knock.counters for name in stock_keys(request.session, counter.of)),
         *(claim_key(request.session, seat) for seat in sorted(request.seats)),
@@ -199,6 +208,8 @@ def _verdict(knock: Knock, answer: list[Any]) -> Verdict:
     match answer:
         case ["admitted", reservation, arrival]:
             return Verdict(kind="admitted", id=uuid.UUID(reservation), arrival=int(arrival))
+        case ["joined", account]:
+            return Verdict(kind="joined", id=uuid.UUID(account))
         case ["replay", reservation, arrival, status, body]:
             return Verdict(
                 kind="replay", id=uuid.UUID(reservation), arrival=int(arrival), status=int(status or 0), body=body
@@ -394,13 +405,73 @@ def asked_by(buyer: uuid.UUID) -> list[HoldRequest]:
     """What the buyer asked for in the last ten minutes, at most fifty of it, settled or not. Raises: NoClaims."""
     try:
         with breaker:
-            ids: Any = client().zrange(_asked_by_key(buyer), 0, -1)
-            found: Any = client().mget([key("asked", name) for name in ids]) if ids else []
+            return _asked_by(buyer)
     except FAILURES as error:
         raise NoClaims from error
+
+
+def _asked_by(buyer: uuid.UUID) -> list[HoldRequest]:
+    ids: Any = client().zrange(_asked_by_key(buyer), 0, -1)
+    found: Any = client().mget([key("asked", name) for name in ids]) if ids else []
     return [_as_asked(said) for said in found if said]
 
 
 def _as_asked(found: str) -> HoldRequest:
     arrival, said = found.split(" ", 1)
     return HoldRequest.from_json({**json.loads(said), "arrival": int(arrival)})
+
+
+# --- People
+
+Counted = Collection[tuple[uuid.UUID, uuid.UUID | None]]  # sessions, and the types of places without a number
+
+
+def join(*, guest: uuid.UUID, account: uuid.UUID, counted: Counted) -> None:
+    """The guest is the account from now on; `counted`: where PostgreSQL has something of it that counts for limits.
+
+    Raises: NoClaims.
+    """
+    try:
+        with breaker:
+            _join(guest, account, counted)
+    except FAILURES as error:
+        raise NoClaims from error
+
+
+def _join(guest: uuid.UUID, account: uuid.UUID, counted: Counted) -> None:
+    pipe = client().pipeline()
+    pipe.hset(_person_key(guest), "account", str(account))
+    pipe.hset(_person_key(account), str(guest), 1)
+    for name in (guest, account):
+        pipe.expire(_person_key(name), PERSON_SECONDS)
+    pipe.execute()
+    # From here on the door lets nothing in under the guest's name, so what is read now is all there is.
+    asked = {(request.session, request.ticket_type if request.asks_stock else None) for request in _asked_by(guest)}
+    pipe = client().pipeline()
+    for session, kind in {*counted, *asked}:
+        for of in {None, kind}:
+            _move_set(pipe, _mine_key(session, guest, of), _mine_key(session, account, of), seconds=86_400)
+    _move_set(pipe, _asked_by_key(guest), _asked_by_key(account), seconds=600)
+    pipe.execute()
+
+
+def _move_set(pipe: Any, source: str, target: str, *, seconds: int) -> None:
+    pipe.zunionstore(target, [target, source], aggregate="MAX")
+    pipe.expire(target, seconds)
+    pipe.delete(source)
+
+
+def names_of(buyer: uuid.UUID) -> list[uuid.UUID]:
+    """The account that the buyer is, then the guests who became it, for as long as keys are kept; of anybody else the one name.
+
+    Raises: NoClaims.
+    """
+    try:
+        with breaker:
+            known: Any = client().hgetall(_person_key(buyer))
+            if "account" in known:
+                buyer = uuid.UUID(known["account"])
+                known = client().hgetall(_person_key(buyer))
+    except FAILURES as error:
+        raise NoClaims from error
+    return [buyer, *map(uuid.UUID, known)]

@@ -371,12 +371,16 @@ class FrontDoor:
         for entry in batch:
             entry.knock.line = line.name
             entry.knock.floor = self._floors.get(entry.request.session, 0)
-        verdicts = dict(zip(batch, claims.admit([entry.knock for entry in batch]), strict=True))
+        verdicts = _verdicts_on(batch)
+        joined = [entry for entry in batch if verdicts[entry].kind == "joined"]
+        for entry in joined:  # see Note [One person, two names] in people.py
+            entry.knock.request = msgspec.structs.replace(entry.request, buyer=verdicts[entry].id)
+        verdicts |= _verdicts_on(joined)
         for _try in range(EPOCH_TRIES):
             early = [entry for entry in batch if verdicts[entry].kind == "epoch"]
             if not early or not self._open_epoch(early):
                 break
-            verdicts |= zip(early, claims.admit([entry.knock for entry in early]), strict=True)
+            verdicts |= _verdicts_on(early)
         return [entry for entry in batch if self._hear(entry, verdicts[entry])]
 
     def _open_epoch(self, entries: Sequence[Entry]) -> bool:
@@ -510,6 +514,13 @@ class FrontDoor:
             claims.give_back([entry.request for entry in entries], draws=_draws_of(entries))
         for entry in entries:
             self._refuse(entry, error)
+
+
+def _verdicts_on(entries: Sequence[Entry]) -> dict[Entry, Verdict]:
+    """Raises: NoClaims."""
+    if not entries:
+        return {}
+    return dict(zip(entries, claims.admit([entry.knock for entry in entries]), strict=True))
 
 
 def _draws_of(entries: Sequence[Entry]) -> claims.Draws:

@@ -168,8 +168,8 @@ def find(reservation: uuid.UUID) -> HoldRequest | None:
     return _request(row) if row else None
 
 
-def of_buyer(buyer: uuid.UUID) -> list[HoldRequest]:
-    return [_request(row) for row in InboxRequest.objects.filter(buyer=buyer)]
+def of_buyers(buyers: Collection[uuid.UUID]) -> list[HoldRequest]:
+    return [_request(row) for row in InboxRequest.objects.filter(buyer__in=buyers)]
 
 
 def _request(row: InboxRequest) -> HoldRequest:

@@ -341,3 +341,27 @@ class CancelMark(models.Model):
 
     def __str__(self) -> str:
         return str(self.id)
+
+
+class JoinedGuest(models.Model):
+    """A guest became this account, for good: see reservations/people.py."""
+
+    guest = models.UUIDField(_("guest"), primary_key=True, editable=False)
+    account = models.UUIDField(_("account"), editable=False)
+    joined_at = models.DateTimeField(_("joined at"), db_default=Now(), editable=False)
+
+    class Meta:
+        verbose_name = _("guest who became an account")
+        verbose_name_plural = _("guests who became accounts")
+        ordering = ["-joined_at"]
+        indexes = [
+            models.Index(
+                fields=["account", "joined_at"], name="joined_guests_of_account"
+            ),  # Who an account was before.
+        ]
+        constraints = [
+            models.CheckConstraint(condition=~Q(guest=F("account")), name="joined_guest_is_not_its_own_account"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.guest} → {self.account}"

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
+import msgspec
 import structlog
 from django.conf import settings
 from django.db import Error as DatabaseError
@@ -25,7 +26,7 @@ from psycopg.errors import UniqueViolation
 
 from realtime import events, wire
 from realtime.clock import db_now
-from reservations import allocation, claims, inbox, metrics, orders, pace, pricing, queries, standby, statements
+from reservations import allocation, claims, inbox, metrics, orders, pace, people, pricing, queries, standby, statements
 from reservations.allocation import ByWayOfTheInbox
 from reservations.announcements import Announcements, tell
 from reservations.claims import NoClaims, Standing
@@ -159,7 +160,7 @@ def _settle_or_split(requests: Sequence[HoldRequest], shard: int | None) -> list
     if not requests:
         return []
     try:
-        _with_retries(lambda: _settle_once(requests, shard))
+        with_retries(lambda: _settle_once(requests, shard))
     except Exception as error:
         if not _is_to_blame(error):
             raise
@@ -202,7 +203,7 @@ def announce(news: Announcements) -> None:
     transaction.on_commit(partial(tell, news))
 
 
-def _with_retries(work: Callable[[], Done]) -> Done:
+def with_retries(work: Callable[[], Done]) -> Done:
     """Again after a lock timeout, a deadlock, a lost connection or a key that somebody else just wrote."""
     for attempt, pause in enumerate(_pauses(), start=1):
         try:
@@ -346,7 +347,9 @@ def _bare(request: HoldRequest) -> HoldRequest:
 @transaction.atomic(durable=True)
 def _refuse(request: HoldRequest, known: HoldRequest, reason: str) -> Reservation | None:
     """`known`: what is written down of the request."""
-    session = allocation.lock_sessions([request.session]).get(request.session)
+    session = allocation.lock_sessions([request.session], people=[request.buyer]).get(request.session)
+    buyer = people.account_of(request.buyer)
+    request, known = (msgspec.structs.replace(one, buyer=buyer) for one in (request, known))
     InboxRequest.objects.filter(pk=request.id).delete()
     if settled := Reservation.objects.filter(pk=request.id).first():
         return settled
@@ -403,9 +406,7 @@ def _lock_or_mark(reservation_id: uuid.UUID, buyer: uuid.UUID | None) -> allocat
         return allocation.lock_reservation(reservation_id=reservation_id, buyer=buyer)
     if Reservation.objects.filter(pk=reservation_id).exists():
         raise Reservation.DoesNotExist  # somebody else's
-    request = queries.find_queued(reservation_id)
-    if buyer is not None and request.buyer != buyer:
-        raise Reservation.DoesNotExist
+    request = queries.find_queued(reservation_id, buyer=buyer)
     allocation.lock_sessions([request.session])
     if Reservation.objects.filter(pk=reservation_id).exists():
         return allocation.lock_reservation(reservation_id=reservation_id, buyer=buyer)
@@ -484,7 +485,7 @@ def price(
     except pricing.VoucherUsedUp:
         over = Reservation.objects.filter(voucher__code=code, status=Status.HELD, expires_at__lte=Now())
         sessions = list(over.values_list("session_id", flat=True).distinct().order_by("session_id")[:EXPIRE_CHUNK])
-        if not any(_with_retries(partial(_expire_some, session, EXPIRE_CHUNK)) for session in sessions):
+        if not any(with_retries(partial(_expire_some, session, EXPIRE_CHUNK)) for session in sessions):
             raise
     return work()  # a hold that ran out is no obstacle, swept or not
 
@@ -539,7 +540,7 @@ def move_seats(
     Raises: allocation.CannotMove, ReservationExpired, NotHeld, PaymentInProgress, Reservation.DoesNotExist.
     """
     session = Reservation.objects.values_list("session_id", flat=True).get(pk=reservation_id)
-    _with_retries(partial(_expire_some, session, EXPIRE_CHUNK))  # a hold that ran out is no obstacle
+    with_retries(partial(_expire_some, session, EXPIRE_CHUNK))  # a hold that ran out is no obstacle
     with transaction.atomic(durable=True):
         locked = allocation.lock_reservation(reservation_id=reservation_id, buyer=None)
         _require_seats(locked)
@@ -570,7 +571,7 @@ def expire_holds(*, limit: int = 50_000) -> int:
 def _sweep(session: uuid.UUID, *, limit: int) -> int:
     ended = 0
     try:
-        while ended < limit and (some := _with_retries(partial(_expire_some, session, limit - ended))):
+        while ended < limit and (some := with_retries(partial(_expire_some, session, limit - ended))):
             ended += some
     finally:
         connection.close()  # this thread's own
@@ -581,7 +582,7 @@ def look_after_standby() -> int:
     """End orders that stand by when their sale is over, and pass on what is free by other ways than somebody's giving it back."""
     ended = 0
     for session in standby.sessions_to_look_after():
-        while some := _with_retries(partial(_serve_standby, session)):
+        while some := with_retries(partial(_serve_standby, session)):
             ended += some
     return ended
 

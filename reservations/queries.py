@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import itertools
 import time
 import uuid
 from operator import attrgetter
 from typing import Any
 
+import msgspec
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from reservations import claims, inbox, orders
+from reservations import claims, inbox, orders, people
 from reservations.claims import NoClaims
 from reservations.hold_request import EPOCH_BITS, ORDER_SCOPE, HoldRequest
 from reservations.models import FINAL, Reservation, Status
@@ -99,13 +101,22 @@ def find(reservation_id: uuid.UUID, *, buyer: uuid.UUID | None) -> dict[str, Any
         if buyer is not None and settled.buyer != buyer:
             raise Reservation.DoesNotExist
         return reservation_body(settled)
-    request = find_queued(reservation_id)
+    return queued_body(find_queued(reservation_id, buyer=buyer))
+
+
+def find_queued(reservation_id: uuid.UUID, *, buyer: uuid.UUID | None) -> HoldRequest:
+    """The request that waits, with the account as its buyer where a guest became one; `buyer` None: anybody's.
+
+    Raises: Reservation.DoesNotExist, NotYetKnown.
+    """
+    request = _queued(reservation_id)
+    request = msgspec.structs.replace(request, buyer=people.account_of(request.buyer))
     if buyer is not None and request.buyer != buyer:
         raise Reservation.DoesNotExist
-    return queued_body(request)
+    return request
 
 
-def find_queued(reservation_id: uuid.UUID) -> HoldRequest:
+def _queued(reservation_id: uuid.UUID) -> HoldRequest:
     """Raises: Reservation.DoesNotExist, NotYetKnown."""
     request = inbox.find(reservation_id)
     try:
@@ -160,9 +171,11 @@ def orders_of(buyer: uuid.UUID | None = None) -> QuerySet[Reservation]:
 
 def in_line(buyer: uuid.UUID) -> list[HoldRequest]:
     """The buyer's requests that nobody settled yet, newest first. While Redis is away those in RabbitMQ are known by their ids only."""
-    waiting = {request.id: request for request in inbox.of_buyer(buyer)}
+    names = people.names_of(buyer)
+    waiting = {request.id: request for request in inbox.of_buyers(names)}
     with contextlib.suppress(NoClaims):
-        waiting |= {request.id: request for request in claims.asked_by(buyer) if request.id not in waiting}
+        asked = itertools.chain.from_iterable(map(claims.asked_by, names))
+        waiting |= {request.id: request for request in asked if request.id not in waiting}
     if not waiting:
         return []
     settled = set(Reservation.objects.filter(pk__in=waiting).values_list("pk", flat=True))

@@ -13,7 +13,8 @@ from django.conf import settings
 
 from realtime.rows import as_array, as_json, columns, execute, rows_of, some_columns
 from reservations.hold_request import HoldRequest
-from reservations.models import Reservation, Status
+from reservations.models import LIVE, InboxRequest, Reservation, Status
+from reservations.people import lock_numbers
 from sessions_app.models import Pool, SeatStatus, Session, TicketType, shard_of
 
 INSERT = """
@@ -78,8 +79,11 @@ SELL_SEATS = f"""
 UPDATE sessions_app_seat AS seat SET status = 's', held_until = NULL {OWN_SEATS}
 RETURNING seat.reservation_id, seat.label, seat.id
 """  # noqa: S608 our own constant
+# The people's locks come first: a row can't be locked before it passed all conditions, and this one is evaluated once, before any row.
 LOCK_SESSIONS = f"""
-SELECT {columns(Session)} FROM sessions_app_session WHERE id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE
+SELECT {columns(Session)} FROM sessions_app_session WHERE id = ANY(%s::uuid[])
+AND (SELECT count(pg_advisory_xact_lock_shared(person)) FROM unnest(%s::bigint[]) AS person) >= 0
+ORDER BY id FOR NO KEY UPDATE
 """  # noqa: S608 our own columns
 DRAWS_ON = "ARRAY(SELECT pool_id FROM sessions_app_tickettype_pools WHERE tickettype_id = kind.id ORDER BY pool_id)"
 LOCK_TYPES = f"""
@@ -124,7 +128,17 @@ SELECT
         )
     ),
     (SELECT coalesce(json_agg(json_build_array(session_id, name, weight)), '[]')::text FROM sessions_app_lane
-        WHERE session_id = ANY(%(sessions)s::uuid[]))
+        WHERE session_id = ANY(%(sessions)s::uuid[])),
+    (SELECT coalesce(json_agg(json_build_array(guest, account)), '[]')::text FROM reservations_joinedguest
+        WHERE guest = ANY(%(buyers)s::uuid[]))
+"""
+# A key that the account used itself stays the account's.
+CHANGE_BUYER = """
+UPDATE reservations_reservation AS row SET buyer = %(to)s, key = CASE WHEN row.key <> '' AND EXISTS (
+    SELECT FROM reservations_reservation AS own
+    WHERE own.buyer = %(to)s AND own.scope = row.scope AND own.key = row.key AND own.status <> 'rejected'
+) THEN '' ELSE row.key END
+WHERE row.buyer = %(of)s RETURNING row.session_id, row.ticket_type_id, row.seats, row.status
 """
 WRITE = f"""
 WITH decided AS ({INSERT}), line AS (DELETE FROM reservations_inboxrequest WHERE id = ANY(%s::uuid[]))
@@ -163,8 +177,9 @@ def lock_places(session: uuid.UUID, labels: Collection[str]) -> dict[str, Place]
     return {row[1]: Place(row[0], session, *row[1:]) for row in rows}
 
 
-def lock_sessions(sessions: Iterable[uuid.UUID]) -> list[Session]:
-    return rows_of(Session, execute(LOCK_SESSIONS, as_array(sessions)))
+def lock_sessions(sessions: Iterable[uuid.UUID], *, people: Iterable[uuid.UUID] = ()) -> list[Session]:
+    """`people`: buyers for whom reservations will be written. See Note [The lock of a person] in people.py."""
+    return rows_of(Session, execute(LOCK_SESSIONS, as_array(sessions), lock_numbers(people)))
 
 
 def lock_types(sessions: Iterable[uuid.UUID]) -> tuple[list[TicketType], Draws]:
@@ -220,7 +235,8 @@ class Past:
     gave up in line, which is forgotten with this; `ran_out` are the sessions with holds whose time is over and that no sweep
     has ended, `overdue` by session those of them that are these buyers' own; `has` are the places that each buyer holds or bought of a
     session, and without a number of a ticket type; `keys` the reservations that each used idempotency key of a buyer and scope names; `in_inbox` are the
-    sessions of which something waits there, unless these come from there; `lanes` the weights of the sessions' lanes.
+    sessions of which something waits there, unless these come from there; `lanes` the weights of the sessions' lanes;
+    `joined` the accounts that guests among the buyers have become.
     """
 
     now: dt.datetime
@@ -232,6 +248,7 @@ class Past:
     keys: dict[tuple[uuid.UUID, str, str], uuid.UUID]
     in_inbox: set[uuid.UUID]
     lanes: dict[uuid.UUID, dict[str, int]]
+    joined: dict[uuid.UUID, uuid.UUID]
 
 
 Overdue = tuple[uuid.UUID, uuid.UUID]
@@ -254,7 +271,7 @@ def read(requests: Sequence[HoldRequest], *, from_inbox: bool) -> Past:
         shards=[shard_of(session, settings.SHARDS) for session in lines],
     ).fetchone()
     assert found is not None
-    now, settled, cancelled, ran_out, over, has, keys, in_inbox, weights = found
+    now, settled, cancelled, ran_out, over, has, keys, in_inbox, weights, joined = found
     overdue: dict[uuid.UUID, set[uuid.UUID]] = defaultdict(set)
     for session, reservation in msgspec.json.decode(over, type=list[Overdue]):
         overdue[session].add(reservation)
@@ -276,7 +293,15 @@ def read(requests: Sequence[HoldRequest], *, from_inbox: bool) -> Past:
         keys={(buyer, scope, key): first for buyer, scope, key, first in msgspec.json.decode(keys, type=list[Used])},
         in_inbox=set(in_inbox),
         lanes=lanes,
+        joined=dict(msgspec.json.decode(joined, type=list[tuple[uuid.UUID, uuid.UUID]])),
     )
+
+
+def change_buyer(*, of: uuid.UUID, to: uuid.UUID) -> list[tuple[uuid.UUID, uuid.UUID | None]]:
+    """Whose reservations they are, those in the inbox too. Of the live ones, each session and the type of places without a number."""
+    InboxRequest.objects.filter(buyer=of).update(buyer=to)
+    moved = execute(CHANGE_BUYER, of=of, to=to)
+    return [(session, None if seats else kind) for session, kind, seats, status in moved if status in LIVE]
 
 
 def write(

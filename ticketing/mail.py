@@ -17,7 +17,7 @@ from django.urls import reverse
 from django.utils import translation
 from django.utils.translation import gettext as _
 
-from reservations import bill
+from reservations import bill, people
 from sessions_app.models import Session
 from sessions_app.templatetags.frontrow import money
 from ticketing import paper
@@ -226,10 +226,15 @@ LETTERS = {
 
 
 def _address_of(buyer: UUID) -> str:
-    return User.objects.filter(pk=buyer, is_active=True).values_list("email", flat=True).first() or ""
+    """Of the account; of a guest who became one since, that one's."""
+    return (
+        User.objects.filter(pk=people.account_of(buyer), is_active=True).values_list("email", flat=True).first() or ""
+    )
 
 
 def _language_of(buyer: UUID) -> str:
     """The one they last bought in."""
-    last = Sale.objects.filter(buyer=buyer).order_by("-id").values_list("language", flat=True).first()
+    last = (
+        Sale.objects.filter(buyer=people.account_of(buyer)).order_by("-id").values_list("language", flat=True).first()
+    )
     return last or settings.LANGUAGE_CODE

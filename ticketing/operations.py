@@ -55,7 +55,7 @@ from ticketing import gateways, ledger
 from ticketing.faults import reach
 from ticketing.gateways import Attempt, Gateway, GatewayTimeout, GatewayUnavailable, SeveralAtOnce, Standing
 from ticketing.ledger import Posting
-from ticketing.models import UNSETTLED, Account, Payment, PaymentStatus, Sale, Ticket, TicketStatus, User
+from ticketing.models import UNSETTLED, Account, Payment, PaymentStatus, Sale, Ticket, TicketStatus
 from ticketing.queries import find_sale, sale_body, sales_of
 from ticketing.together import Together
 
@@ -850,13 +850,3 @@ def _take_tickets_along(locked: allocation.Locked, moved: list[tuple[Seat, Seat]
         ticket.ticket_type_id = ticket.seat.ticket_type_id
     Ticket.objects.bulk_update(tickets, ["seat", "ticket_type"])
     locked.news.sold(locked.reservation, sale=sale_body(find_sale(sale.pk, buyer=sale.buyer)))
-
-
-@transaction.atomic(durable=True)
-def adopt_guest(*, guest: uuid.UUID, user: User) -> None:
-    """What the guest holds and bought is the user's from now on."""
-    if guest == user.pk:
-        return
-    allocation.change_buyer(of=guest, to=user.pk)
-    Sale.objects.filter(buyer=guest).update(buyer=user.pk)
-    Ticket.objects.filter(holder=guest).update(holder=user.pk)

@@ -35,6 +35,12 @@ REQUIRED_KEY = OpenApiParameter(
     description="1 to 255 visible characters, a new one for each order. The same key and payload get the first answer again.",
 )
 
+WITH_KEY = OpenApiParameter(
+    "idempotency_key",
+    {"type": "string", "maxLength": 255},
+    description="What became of the order that was sent with this key, within 24 hours.",
+)
+
 
 class OrdersView(DoorView):
     """Ordering, and the buyer's own orders."""
@@ -84,16 +90,17 @@ class OrdersView(DoorView):
         summary="The buyer's own orders",
         description="Newest first; the first page begins with what stands in line still.",
         tags=[TAG],
-        parameters=[OF_BUYER],
+        parameters=[OF_BUYER, WITH_KEY],
         responses={200: OrderOut(many=True), **problems_of(400, 401, 404, 429, 503)},
     )
     def get(self, request: Request) -> Response:
-        whose = listed_buyer(request, self.buyer)
+        whose, key = listed_buyer(request, self.buyer), request.query_params.get("idempotency_key", "")
+        found = reservations.orders_of(whose)
         return paged(
             request,
-            reservations.orders_of(whose),
+            found.filter(key=key) if key else found,
             lambda page: self.with_sales([orders.body(reservations.reservation_body(row)) for row in page]),
-            first=lambda: waiting(whose) if whose else [],
+            first=lambda: waiting(whose, key=key) if whose else [],
         )
 
 
@@ -115,9 +122,9 @@ class OrderView(BuyerAPIView):
         return Response({**body, "place_in_line": queries.place_of(body)})
 
 
-def waiting(buyer: UUID) -> list[Body]:
-    """The buyer's orders that stand in line still."""
-    asked = [request for request in reservations.in_line(buyer) if request.is_order]
+def waiting(buyer: UUID, *, key: str = "") -> list[Body]:
+    """The buyer's orders that stand in line still; with `key`, what was ordered with it."""
+    asked = [request for request in reservations.in_line(buyer) if request.is_order and key in {"", request.key}]
     return [orders.body(reservations.queued_body(request)) for request in asked]
 
 

@@ -10,6 +10,7 @@ from django.db import transaction
 from realtime import events
 from realtime.clock import db_now
 from realtime.events import NewEvent
+from reservations import people
 from ticketing.models import Ticket, TicketStatus, Transfer, User, new_code
 from ticketing.queries import tickets_of
 
@@ -44,6 +45,8 @@ def obstacle(ticket: Ticket, *, now: dt.datetime) -> str:
 @transaction.atomic(durable=True)
 def pass_on(*, ticket_id: uuid.UUID, giver: uuid.UUID, receiver: uuid.UUID) -> Ticket:
     """Raises: Ticket.DoesNotExist, CannotPassOn."""
+    people.lock_shared([receiver])
+    receiver = people.account_of(receiver)
     ticket = tickets_of(giver).select_for_update(no_key=True, of=("self",)).get(pk=ticket_id)
     reason = obstacle(ticket, now=db_now()) or ("own" if receiver == giver else "")
     if reason:

@@ -6,8 +6,9 @@ import datetime as dt
 from typing import Any
 from uuid import UUID
 
-from django.contrib import auth, messages
+from django.contrib import messages
 from django.contrib.auth.forms import AuthenticationForm
+from django.db import transaction
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render, resolve_url
 from django.urls import reverse
@@ -28,10 +29,9 @@ from sessions_app.visitors import Visitor
 from ticketing import queries, refunds, transfers
 from ticketing.bells import ring_refund
 from ticketing.forms import PassOnForm, RegisterForm
-from ticketing.models import PaymentStatus, Sale, Ticket, TicketStatus, User
+from ticketing.models import PaymentStatus, Sale, Ticket, TicketStatus
 
 LONGEST = 100  # purchases a page lists
-PASSWORD_BACKEND = "django.contrib.auth.backends.ModelBackend"  # noqa: S105 no password
 
 
 def owner(request: Visitor) -> UUID | None:
@@ -187,7 +187,8 @@ def in_line(buyer: UUID) -> list[dict[str, Any]]:
 def sign_in(request: Visitor) -> HttpResponse:
     form = AuthenticationForm(request, data=request.POST or None)
     if request.method == "POST" and form.is_valid():
-        return entered(request, form.get_user())
+        request.sign_in(form.get_user())
+        return redirect(onward(request))
     return render(request, "ticketing/sign_in.html", {"form": form, "next": onward(request), "page": "sign-in"})
 
 
@@ -197,19 +198,15 @@ def sign_in(request: Visitor) -> HttpResponse:
 def register(request: Visitor) -> HttpResponse:
     form = RegisterForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        return entered(request, form.save())
+        with transaction.atomic():  # an account that the guest could not become would keep the name
+            request.sign_in(form.save())
+        return redirect(onward(request))
     return render(request, "ticketing/register.html", {"form": form, "next": onward(request), "page": "register"})
-
-
-def entered(request: Visitor, user: User) -> HttpResponse:
-    """Open the session; the identity middleware follows it and hands over what the guest held and bought."""
-    auth.login(request, user, backend=PASSWORD_BACKEND)
-    return redirect(onward(request))
 
 
 @require_POST
 def sign_out(request: Visitor) -> HttpResponse:
-    auth.logout(request)
+    request.sign_out()
     return redirect("whats-on")
 
 

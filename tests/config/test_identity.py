@@ -245,19 +245,29 @@ class TestAuth:
         assert response.status_code == 201
         assert identity.read_token(response.json()["access"]) == Buyer(id=UUID(response.json()["buyer"]), is_guest=True)
 
-    def test_registers_a_guest_as_the_same_buyer(self, ana: UUID, session: Session, hold: Hold) -> None:
+    def test_gives_a_new_account_what_the_guest_held(self, ana: UUID, session: Session, hold: Hold) -> None:
         hold(session, "A1", buyer=ana)
         response = post(client_of(ana), "/auth/register", NEW)
         assert response.status_code == 201
-        assert response.json()["buyer"] == str(ana)
-        assert User.objects.get(username="carla").pk == ana
-        assert len(get(client_of(User.objects.get(pk=ana)), "/reservations").json()["results"]) == 1
+        user = User.objects.get(username="carla")
+        assert response.json()["buyer"] == str(user.pk)
+        assert len(get(client_of(user), "/reservations").json()["results"]) == 1
+
+    def test_gives_no_account_to_the_token_of_the_guest_who_registered(
+        self, ana: UUID, session: Session, hold: Hold
+    ) -> None:
+        reservation = hold(session, "A1", buyer=ana)
+        before = identity.issue_tokens(Buyer(id=ana, is_guest=True))
+        post(client_of(ana), "/auth/register", NEW)
+        assert get(client_of(ana), "/reservations").json()["results"] == []
+        assert_problem(get(client_of(ana), f"/reservations/{reservation.pk}"), 404, "not_found")
+        assert_problem(post(APIClient(), "/auth/token/refresh", {"refresh": before["refresh"]}), 401, "bad_credentials")
 
     def test_registers_who_comes_without_credentials(self) -> None:
         response = post(APIClient(), "/auth/register", NEW)
         assert UUID(response.json()["buyer"]) == User.objects.get(username="carla").pk
 
-    def test_registers_the_same_guest_twice_as_two_buyers(self, ana: UUID) -> None:
+    def test_registers_the_same_guest_twice_as_two_accounts(self, ana: UUID) -> None:
         post(client_of(ana), "/auth/register", NEW)
         response = post(client_of(ana), "/auth/register", NEW | {"username": "dora"})
         assert response.status_code == 201
@@ -301,7 +311,7 @@ class TestAuth:
         post(client_of(ana), "/auth/register", NEW)
         reservation = hold(session, "B2", buyer=ana)
         post(client_of(ana), "/auth/token", {"username": "bruno", "password": "frontrow-demo"})
-        assert Reservation.objects.get(pk=reservation.pk).buyer == ana
+        assert Reservation.objects.get(pk=reservation.pk).buyer == User.objects.get(username="carla").pk
 
     def test_refuses_a_wrong_password(self) -> None:
         UserFactory(username="ana")

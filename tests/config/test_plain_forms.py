@@ -14,7 +14,7 @@ from config import identity, throttles
 from reservations.models import Reservation, Status
 from sessions_app.models import Session, TicketType
 from tests.conftest import Hold
-from tests.factories import StockFactory
+from tests.factories import StockFactory, UserFactory
 from ticketing.models import Sale
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -227,3 +227,45 @@ class TestOrder:
     def test_says_that_all_is_gone(self, stock: TicketType, order: Callable[..., Any]) -> None:
         TicketType.objects.filter(pk=stock.pk).update(available=0)
         assert "left" in told(order())
+
+
+class TestAForm:
+    """Sent again by the browser after somebody signed in or out."""
+
+    @pytest.fixture
+    def send(self, client: Client, guest: uuid.UUID, session: Session) -> Callable[[], Any]:
+        stock = StockFactory(session=session)
+        page = client.get(f"/sessions/{session.pk}").content.decode()
+        hidden = dict(re.findall('<input type="hidden" name="(key|buyer)" value="([^"]*)">', page))
+        assert hidden["buyer"] == str(guest)
+        form = {**hidden, f"places.{stock.pk}": "1", "method": "fake", "token": "ok"}
+        return lambda: client.post(f"/sessions/{session.pk}/order", form)
+
+    def sign_in(self, client: Client, name: str) -> None:
+        UserFactory.create(username=name)
+        client.post("/sign-in", {"username": name, "password": "frontrow-demo"})
+
+    def test_is_the_same_order_for_the_account_that_the_guest_became(
+        self, client: Client, send: Callable[[], Any]
+    ) -> None:
+        first = send()
+        self.sign_in(client, "ana")
+        assert send()["Location"] == first["Location"]
+        assert Sale.objects.count() == 1
+
+    def test_buys_nothing_for_whoever_comes_after_signing_out(self, client: Client, send: Callable[[], Any]) -> None:
+        send()
+        self.sign_in(client, "ana")
+        client.post("/sign-out")
+        assert "Another person asked for this" in told(send())
+        self.sign_in(client, "bruno")
+        assert "Another person asked for this" in told(send())
+        assert Sale.objects.count() == 1
+
+    def test_holds_nothing_for_another_person(self, client: Client, guest: uuid.UUID, session: Session) -> None:
+        form = {"way": "seats", "seats": ["A1"], "buyer": str(uuid.uuid4())}
+        assert "Another person asked for this" in told(client.post(f"/sessions/{session.pk}/hold", form))
+        assert "Another person asked for this" in told(
+            client.post(f"/sessions/{session.pk}/hold", form | {"buyer": "nobody"})
+        )
+        assert not Reservation.objects.exists()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, Request, Route, expect
 
 from tests.journeys.conftest import Site, Window
 from tests.journeys.steps import expect_tickets, open_session
@@ -126,6 +126,68 @@ def test_a_reload_before_the_answer_buys_once(site: Site, window: Window) -> Non
     assert ana.url.endswith(cut[0])
     ana.goto("/orders")
     expect(ana.locator("[data-order]")).to_have_count(1)
+
+
+def lose_the_answer_of(page: Page) -> list[str]:
+    """Press “Buy now”: the order reaches the server, and the page never hears of it. Its id, once it is there."""
+    cut: list[str] = []
+
+    def lose(route: Route) -> None:
+        cut.append(route.fetch().json()["id"])
+        route.abort()
+
+    page.route("**/api/v1/orders", lose, times=1)
+    with page.expect_event("requestfailed"):
+        page.locator("#buy").click()
+    return cut
+
+
+def sign_in(page: Page, *, session: str, name: str = "ana") -> None:
+    page.goto(f"/sign-in?next=/sessions/{session}")
+    page.get_by_label("Name to sign in with").fill(name)
+    page.get_by_label("Password").fill("frontrow-demo")
+    page.locator("main").get_by_role("button", name="Sign in").click()
+
+
+def orders_sent_by(page: Page) -> list[str]:
+    """Keys of the orders that the page sends from now on."""
+    sent: list[str] = []
+
+    def note(asked: Request) -> None:
+        if asked.method == "POST" and asked.url.endswith("/api/v1/orders"):
+            sent.append(asked.headers["idempotency-key"])
+
+    page.on("request", note)
+    return sent
+
+
+def test_a_page_shows_the_account_what_became_of_the_guests_order(site: Site, window: Window) -> None:
+    ana, session = window(), with_stock(site)
+    open_session(ana, session)
+    cut = lose_the_answer_of(ana)
+    sent = orders_sent_by(ana)
+    sign_in(ana, session=session)
+    ana.wait_for_url("**/orders/*")
+    assert ana.url.endswith(cut[0])
+    expect(ana.locator("#order")).to_have_attribute("data-status", "COMPLETED")
+    assert sent == []
+
+
+def test_a_page_never_sends_an_order_for_another_buyer(site: Site, window: Window) -> None:
+    ana, session = window(), with_stock(site)
+    sign_in(ana, session=session, name="bruno")
+    open_session(ana, session)
+    lose_the_answer_of(ana)
+    sent = orders_sent_by(ana)
+    ana.get_by_role("button", name="Sign out").click()
+    open_session(ana, session)
+    expect(ana.locator("#choice-message")).to_contain_text("it was not sent again")
+    assert sent == []
+    ana.locator("#buy").click()  # the same wish: the server knows that another buyer had it
+    expect(ana.locator("#choice-message")).to_contain_text("Another person asked for this")
+    buy(ana)
+    expect(ana.locator("#order")).to_have_attribute("data-status", "COMPLETED")
+    assert len(sent) == len(set(sent)) == 2
 
 
 def test_without_scripts_the_page_waits_by_loading_itself_again(site: Site, window: Window) -> None:

@@ -476,7 +476,7 @@ class TestFind:
         forget_redis()
         claims.client().set(claims.key("remembers-since"), timezone.now().timestamp() - 2 * queries.CLOCKS_APART)
         with pytest.raises(queries.NotYetKnown):
-            queries.find_queued(held.pk)
+            queries.find_queued(held.pk, buyer=None)
 
     def test_hides_a_queued_request_of_somebody_else(self, session: Session, ana: uuid.UUID, bruno: uuid.UUID) -> None:
         request = request_for(session, "A1", buyer=ana)

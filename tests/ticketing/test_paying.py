@@ -31,7 +31,7 @@ from tests.conftest import Hold
 from tests.factories import StockFactory, UserFactory
 from tests.race.racing import race
 from tests.reservations.test_holding import request_for, run_out
-from ticketing import gateways, operations
+from ticketing import accounts, gateways, operations
 from ticketing.gateways import Attempt, Standing, fake
 from ticketing.models import LedgerEntry, Payment, Sale, SandboxCharge, Ticket
 from ticketing.queries import sale_body
@@ -399,7 +399,7 @@ class TestAdoption:
         pay(held)
         hold(session, "B1", buyer=guest)
         user = UserFactory.create()
-        operations.adopt_guest(guest=guest, user=user)
+        accounts.adopt_guest(guest=guest, user=user)
         assert set(Reservation.objects.values_list("buyer", flat=True)) == {user.pk}
         assert Sale.objects.get().buyer == user.pk
 

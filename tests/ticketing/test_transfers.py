@@ -20,7 +20,7 @@ from tests.factories import UserFactory
 from tests.race.racing import race
 from tests.ticketing.test_mail import event
 from tests.ticketing.test_paying import pay
-from ticketing import mail, operations, transfers
+from ticketing import accounts, mail, transfers
 from ticketing.models import Sale, Ticket, Transfer, User
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -76,7 +76,7 @@ class TestPassingOn:
     def test_follows_a_guest_who_signs_in(self, ticket: Ticket, ana: UUID, bruno: UUID) -> None:
         give(ana, ticket, buyer=str(bruno))
         account: User = UserFactory.create()
-        operations.adopt_guest(guest=bruno, user=account)
+        accounts.adopt_guest(guest=bruno, user=account)
         assert get(client_of(account), f"/tickets/{ticket.pk}").status_code == 200
 
     @pytest.mark.parametrize(

@@ -30,6 +30,9 @@ export function newKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+/** Whom the page was made for. Somebody may have signed in or out in another window since: then the server does nothing. */
+export const buyer = /** @type {HTMLMetaElement | null} */ (document.querySelector('meta[name="frontrow-buyer"]'))?.content ?? "";
+
 function csrf() {
   const field = /** @type {HTMLInputElement | null} */ (document.querySelector('input[name="csrfmiddlewaretoken"]'));
   return field?.value ?? "";
@@ -37,14 +40,16 @@ function csrf() {
 
 /**
  * @param {string} method @param {string} path below `/api/v1`
- * @param {{body?: object, key?: string, wait?: number, timeout?: number}} [options] `timeout`: milliseconds
+ * @param {{body?: object, key?: string, wait?: number, timeout?: number, meant?: string}} [options] `timeout`: milliseconds; `meant`: whose
+ *   intention it is, where that isn't whom the page was made for
  * @returns {Promise<Answer>} `status` 0: nobody answered
  */
-export async function once(method, path, { body, key, wait, timeout } = {}) {
+export async function once(method, path, { body, key, wait, timeout, meant = buyer } = {}) {
   /** @type {Record<string, string>} */
   const headers = { Accept: "application/json", "X-CSRFToken": csrf() };
   if (body) headers["Content-Type"] = "application/json";
   if (key) headers["Idempotency-Key"] = key;
+  if (meant && method !== "GET") headers["Frontrow-Buyer"] = meant;
   if (wait) headers.Prefer = `wait=${wait}`;
   try {
     const response = await fetch(`/api/v1${path}`, {
@@ -77,10 +82,10 @@ export const get = (path) => once("GET", path);
 /** @param {string} path */
 export const remove = (path) => persist("DELETE", path, {});
 
-/** Send until somebody answers: the key makes it one request. @param {string} path @param {object} body @param {{wait?: number, key?: string}} [options] */
+/** Send until somebody answers: the key makes it one request. @param {string} path @param {object} body @param {{wait?: number, key?: string, meant?: string}} [options] */
 export const post = (path, body, options = {}) => persist("POST", path, { body, key: newKey(), ...options });
 
-/** @param {string} method @param {string} path @param {{body?: object, key?: string, wait?: number}} options */
+/** @param {string} method @param {string} path @param {{body?: object, key?: string, wait?: number, meant?: string}} options */
 async function persist(method, path, options) {
   let answer = await once(method, path, options);
   for (let attempt = 1; attempt < RETRIES && worthRepeating(answer); attempt += 1) {

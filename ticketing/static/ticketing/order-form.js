@@ -1,14 +1,15 @@
 // @ts-check
 /**
  * Buying in one step. An intention has one key from the first press until it is answered: pressed twice, or sent again after a reload,
- * it is one order.
+ * it is one order. It belongs to the buyer who had it: when somebody signed in or out since, nothing is sent, and the page looks up what
+ * became of it.
  *
  * @typedef {{ticket_type: string, quantity: number}} Wish
- * @typedef {{key: string, body: Wish, at: number}} Intention
+ * @typedef {{key: string, body: Wish, at: number, buyer: string}} Intention
  * @typedef {import("../sessions_app/api.js").Problem} Problem
  */
 
-import { newKey, post } from "../sessions_app/api.js";
+import { buyer, get, newKey, post } from "../sessions_app/api.js";
 import { PaymentMeans } from "./payment-means.js";
 
 const KEPT = 10 * 60_000; // milliseconds in which the same wish is the same intention, while nobody answered it
@@ -31,12 +32,29 @@ export class OrderForm extends EventTarget {
     addEventListener("pageshow", (event) => event.persisted && this.#rest());
   }
 
-  /** Whether an order was on its way when the page went away; it is asked for again. */
+  /** Whether an order was on its way when the page went away; it is asked for again, or if another buyer asked for it, looked up. */
   resume() {
     const kept = this.#kept();
     if (!kept || Date.now() - kept.at > RESUMED) return false;
-    this.#send(kept);
+    if (kept.buyer === buyer) this.#send(kept);
+    else this.#lookUp(kept);
     return true;
+  }
+
+  /** The order may be this buyer's by now: who signs in keeps what the guest asked for. @param {Intention} kept */
+  async #lookUp(kept) {
+    this.#become(true);
+    const answer = await get(`/orders?idempotency_key=${encodeURIComponent(kept.key)}`);
+    const [found] = answer.ok ? answer.body.results : [];
+    if (found) return this.#open(found.id);
+    this.#become(false);
+    this.dispatchEvent(new CustomEvent("refused", { detail: answer.ok ? { status: 409, code: "not_resent" } : answer.problem }));
+  }
+
+  /** @param {string} id */
+  #open(id) {
+    sessionStorage.removeItem(this.place);
+    location.assign(`/orders/${id}`);
   }
 
   /** @param {Wish} wanted */
@@ -54,7 +72,7 @@ export class OrderForm extends EventTarget {
 
   /** @param {Wish} body @returns {Intention} */
   #intend(body) {
-    const intention = { key: newKey(), body, at: Date.now() };
+    const intention = { key: newKey(), body, at: Date.now(), buyer };
     sessionStorage.setItem(this.place, JSON.stringify(intention));
     return intention;
   }
@@ -66,15 +84,11 @@ export class OrderForm extends EventTarget {
   }
 
   /** @param {Intention} intention */
-  async #send({ key, body }) {
+  async #send({ key, body, buyer: meant }) {
     this.#become(true);
-    const answer = await post("/orders", body, { key });
-    if (answer.ok) {
-      sessionStorage.removeItem(this.place);
-      location.assign(`/orders/${answer.body.id}`);
-      return;
-    }
-    if (answer.status > 0 && answer.status < 500 && answer.problem.code !== "request_in_flight") sessionStorage.removeItem(this.place);
+    const answer = await post("/orders", body, { key, meant });
+    if (answer.ok) return this.#open(answer.body.id);
+    if (isDecided(answer)) sessionStorage.removeItem(this.place);
     this.#become(false);
     this.dispatchEvent(new CustomEvent("refused", { detail: answer.problem }));
   }
@@ -89,4 +103,9 @@ export class OrderForm extends EventTarget {
     this.busy = busy;
     this.dispatchEvent(new CustomEvent("busy"));
   }
+}
+
+/** Whether the intention is over: not while it may have come to something, nor where only the page's credentials are too old. @param {{status: number, problem: Problem}} answer */
+function isDecided({ status, problem }) {
+  return status > 0 && status < 500 && ![401, 403].includes(status) && problem.code !== "request_in_flight";
 }

@@ -213,6 +213,8 @@ function refuse(problem) {
   else if (problem.code === "sale_closed") warn(say("sale-closed"));
   else if (problem.code === "rate_limited" || problem.status === 503) warn(count("busy", problem.retry_after));
   else if (!problem.status) warn(say("no-answer"));
+  else if (problem.code === "not_resent") warn(say("not-resent"));
+  else if (problem.code === "csrf_failed" || problem.code === "not_authenticated") warn(say("reload"));
   else warn(problem.errors?.[0]?.message ?? problem.detail ?? say("failed"));
   one("#choice-message").focus();
 }

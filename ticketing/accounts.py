@@ -1,0 +1,36 @@
+"""Accounts, and the guests who become them."""
+
+from __future__ import annotations
+
+import uuid
+from functools import partial
+
+from django.db import transaction
+
+from reservations import joining, people
+from reservations.operations import with_retries
+from ticketing.models import Sale, Ticket, User
+
+
+def adopt_guest(*, guest: uuid.UUID, user: User) -> None:
+    """The guest is the user from now on, with all that the guest asked for, holds and bought. Again is harmless.
+
+    A guest who became another account before stays that one. So does an id that is an account's own.
+    """
+    if not User.objects.filter(pk=guest).exists():
+        with_retries(partial(_adopt_guest, guest, user.pk))
+
+
+@transaction.atomic
+def _adopt_guest(guest: uuid.UUID, account: uuid.UUID) -> None:
+    if not joining.join(guest=guest, account=account):
+        return
+    Sale.objects.filter(buyer=guest).update(buyer=account)
+    passed_on = Ticket.objects.filter(holder=guest)
+    passed_on.filter(sale__buyer=account).update(holder=None)  # back with the account that bought it
+    passed_on.update(holder=account)
+
+
+def is_over(guest: uuid.UUID) -> bool:
+    """Whether the guest became an account, so that the guest's own credentials end."""
+    return people.account_of(guest) != guest or User.objects.filter(pk=guest).exists()
