@@ -226,7 +226,7 @@ DATABASES["default"].setdefault("OPTIONS", {}).update(
 
 # --- Redis turns the crowd away
 REDIS_URL = env("REDIS_URL", "redis://127.0.0.1:6379/0")
-REDIS_TIMEOUT_MS = env_int("REDIS_TIMEOUT_MS", 250)  # what a dead Redis may cost a request before the breaker opens
+REDIS_TIMEOUT_MS = env_int("REDIS_TIMEOUT_MS", 100)  # what a dead Redis may cost a request before the breaker opens
 CACHE_URL = env("CACHE_URL") or redis_database(REDIS_URL, 1)
 KEY_PREFIX = env(
     "KEY_PREFIX", "frontrow"
@@ -250,6 +250,7 @@ CHANNEL_LAYERS = {
 # --- RabbitMQ holds the line; without it PostgreSQL's inbox does
 RABBITMQ_URL = env("RABBITMQ_URL")
 CELERY_BROKER_URL = RABBITMQ_URL or env("CELERY_BROKER_URL") or redis_database(REDIS_URL, 2)
+BROKER_TIMEOUT_MS = env_int("BROKER_TIMEOUT_MS", 1_500)  # what a silent broker may cost before the breaker opens
 LINE = env("LINE") or ("rabbitmq" if RABBITMQ_URL else "inbox")  # rabbitmq, inbox, or in_process for tests
 SHARDS = env_int("SHARDS", 1)
 if LINE not in {"rabbitmq", "inbox", "in_process"}:

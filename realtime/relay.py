@@ -55,18 +55,22 @@ def message(event: Event) -> dict[str, Any]:
     }
 
 
-def connect(url: str, *, confirm: bool = False) -> kombu.Connection:
-    """Connect to the broker, with a deadline on every step. `confirm`: each publishing waits for RabbitMQ's receipt."""
-    timeouts = (
-        {"read_timeout": DEADLINE, "write_timeout": DEADLINE, "confirm_publish": confirm}
-        if url.startswith("amqp")
-        else {
-            "socket_timeout": DEADLINE,
-            "socket_connect_timeout": DEADLINE,
+def connect(url: str, *, deadline: float = DEADLINE, confirm: bool = False) -> kombu.Connection:
+    """Return a connection to the broker with a deadline of so many seconds for every step. `confirm`: RabbitMQ confirms each message.
+
+    A refused connection fails at once: left to itself, kombu tries again after two seconds, in the caller's thread.
+    """
+    options: dict[str, Any] = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
+    if url.startswith("amqp"):
+        options |= {"read_timeout": deadline, "write_timeout": deadline, "confirm_publish": confirm}
+    else:
+        options |= {
+            "socket_timeout": deadline,
+            "socket_connect_timeout": deadline,
+            "retry_on_timeout": False,
             "global_keyprefix": f"{settings.KEY_PREFIX}:celery:",  # as in config/celery.py
         }
-    )
-    return kombu.Connection(url, connect_timeout=DEADLINE, heartbeat=0, transport_options=timeouts)
+    return kombu.Connection(url, connect_timeout=deadline, heartbeat=0, transport_options=options)
 
 
 class Publisher:

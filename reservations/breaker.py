@@ -1,14 +1,25 @@
-"""A breaker: after a failure the next callers don't pay the same timeout again."""
+"""A breaker: after a failure the next callers don't pay the same timeout again.
+
+Note [Who asks whether a dependency is back]
+A breaker with a `probe` never lets a caller find that out: from the failure on, every call is refused at once, and a thread of the breaker's
+own runs the probe, again and again, until it succeeds. So a request that is served waits for a lost dependency once at most. Each
+dependency has one such breaker a process, whatever it is used for. A breaker without a probe lets one caller try again after a pause.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 import structlog
 
+from reservations import metrics
+
 MAX_COOL_SECONDS = 4.0
+FIRST_PROBE_SECONDS = 0.25  # after the failure; the pause doubles
+MAX_PROBE_SECONDS = 1.0  # what a dependency that is back waits at most
 
 log = structlog.get_logger(__name__)
 
@@ -18,18 +29,27 @@ class BreakerOpen(Exception):
 
 
 class Breaker:
-    """`with breaker:` around each call; a listed error opens it for `cool_seconds`, then one caller tries again.
+    """`with breaker:` around each call; a listed error opens it. `failures`: how many in a row it takes.
 
-    While it keeps failing the pause doubles, up to `MAX_COOL_SECONDS`. `failures`: how many in a row open it.
+    With `probe`, a thread of its own closes it: see Note [Who asks whether a dependency is back]. Without, one caller tries again after
+    `cool_seconds`; while that keeps failing the pause doubles, up to `MAX_COOL_SECONDS`.
     """
 
     def __init__(
-        self, name: str, *, errors: tuple[type[BaseException], ...], cool_seconds: float = 1.0, failures: int = 1
+        self,
+        name: str,
+        *,
+        errors: tuple[type[BaseException], ...],
+        probe: Callable[[], object] | None = None,
+        cool_seconds: float = 1.0,
+        failures: int = 1,
     ) -> None:
         self.name = name
         self.errors = errors
         self.cool_seconds = cool_seconds
         self.failures = failures
+        self._probe = probe
+        self._prober: threading.Thread | None = None
         self._failed = 0
         self._retry_at: float | None = None
         self._pause = cool_seconds
@@ -37,32 +57,72 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        return self._retry_at is not None and time.monotonic() < self._retry_at
+        with self._lock:
+            return self._is_open()
 
     def __enter__(self) -> None:
         with self._lock:
-            if self._retry_at is None:
-                return
-            if time.monotonic() < self._retry_at:
+            if self._is_open():
                 raise BreakerOpen(self.name)
-            self._retry_at = (
-                time.monotonic() + self.cool_seconds
-            )  # this caller is the probe; the others wait for its word
+            if self._retry_at is not None:  # this caller is the probe; the others wait for its word
+                self._retry_at = time.monotonic() + self.cool_seconds
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None and issubclass(kind, self.errors):
-            self._failed += 1
-            if self._failed < self.failures:
-                return
-            if self._retry_at is None:
-                log.warning("breaker.opened", dependency=self.name, error=repr(error))
-            else:
-                self._pause = min(2 * self._pause, MAX_COOL_SECONDS)
-            self._retry_at = time.monotonic() + self._pause
+        with self._lock:
+            if kind is not None and issubclass(kind, self.errors):
+                self._note_failure(error)
+            elif self._retry_at is None or self._probe is None:  # a call that began before the failure proves nothing
+                self._close()
+
+    def _is_open(self) -> bool:
+        if self._retry_at is None:
+            return False
+        if self._probe is None:
+            return time.monotonic() < self._retry_at
+        self._send_prober()  # a forked child has its parent's breaker but not its threads
+        return True
+
+    def _note_failure(self, error: BaseException | None) -> None:
+        self._failed += 1
+        if self._failed < self.failures:
             return
+        if self._retry_at is None:
+            log.warning("breaker.opened", dependency=self.name, error=repr(error))
+            metrics.breaker_open.labels(self.name).set(1)
+        else:
+            self._pause = min(2 * self._pause, MAX_COOL_SECONDS)
+        self._retry_at = time.monotonic() + self._pause
+        if self._probe is not None:
+            self._send_prober()
+
+    def _close(self) -> None:
         self._failed = 0
         if self._retry_at is not None:
             log.info("breaker.closed", dependency=self.name)
+            metrics.breaker_open.labels(self.name).set(0)
             self._retry_at, self._pause = None, self.cool_seconds
+
+    def _send_prober(self) -> None:
+        if self._prober is None or not self._prober.is_alive():
+            self._prober = threading.Thread(target=self._probe_until_back, name=f"probe-{self.name}", daemon=True)
+            self._prober.start()
+
+    def _probe_until_back(self) -> None:
+        assert self._probe is not None
+        pause, tick = FIRST_PROBE_SECONDS, threading.Event()
+        while True:
+            tick.wait(pause)
+            pause = min(2 * pause, MAX_PROBE_SECONDS)
+            try:
+                self._probe()
+            except self.errors as error:
+                log.debug("breaker.still_open", dependency=self.name, error=repr(error))
+            except Exception:  # a fault of ours must not keep it open without a word
+                log.exception("breaker.probe_failed", dependency=self.name)
+            else:
+                break
+        with self._lock:
+            self._prober = None  # the next failure sends another
+            self._close()

@@ -23,9 +23,7 @@ from reservations.hold_request import HoldRequest
 LEASE_MS = 10_000  # how long a key's request may go without an answer before the same key may send it again
 SOLD_MS = 6 * 3600 * 1000  # a sold seat's claim spares the queue; when it lapses PostgreSQL still says no
 PERSON_SECONDS = 86_400  # as long as keys are kept
-FAILURES = (redis.ConnectionError, redis.TimeoutError, BreakerOpen)
-
-breaker = Breaker("redis", errors=(redis.ConnectionError, redis.TimeoutError))
+FAILURES = (redis.RedisError, BreakerOpen)  # one that is full or reads only is as good as away
 
 
 Draws = Mapping[uuid.UUID, Sequence[uuid.UUID]]  # by ticket type, the pools that each of its places takes one from
@@ -91,6 +89,15 @@ def client() -> redis.Redis:
         max_connections=256,
         health_check_interval=0,
     )
+
+
+def _probe() -> None:
+    """See that Redis takes what is written, on a new connection: those of before the failure may hang."""
+    client().connection_pool.disconnect(inuse_connections=False)
+    client().set(key("probe"), 1, px=1_000)
+
+
+breaker = Breaker("redis", errors=(redis.RedisError,), probe=_probe)
 
 
 @functools.cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import threading
 import time
 import uuid
@@ -18,9 +19,11 @@ import structlog
 from amqp.exceptions import AMQPError
 from django.conf import settings
 from django.db import Error as DatabaseError
+from django.db import connection
 from kombu import Exchange, Queue
-from kombu.exceptions import KombuError, OperationalError
+from kombu.exceptions import KombuError
 
+from realtime import relay
 from reservations import inbox, liveness
 from reservations.breaker import Breaker, BreakerOpen
 from reservations.hold_request import HoldRequest
@@ -28,22 +31,23 @@ from sessions_app.models import shard_of
 
 log = structlog.get_logger(__name__)
 
-SOCKET_SECONDS = 2  # a blocked broker (disk alarm) hangs a publisher for good; only socket deadlines bound it
 DECLARED_SECONDS = 5.0  # a broker that forgot its queues (a flushed Redis) is told again this soon
 DELIVERY_LIMIT = 20
 LOOKED_AT = (
     1_000_000  # how often what waits there may be looked at: RabbitMQ 4 drops it after 20 times unless told otherwise
 )
 JOBS = ("payments", *liveness.JOBS)
-PUBLISH_ERRORS = (OSError, KombuError, OperationalError, AMQPError, redis.RedisError, BreakerOpen)
+UNREACHABLE = (OSError, KombuError, AMQPError, redis.RedisError)
+PUBLISH_ERRORS = (*UNREACHABLE, BreakerOpen)
 
 
 class LineDown(Exception):
-    """The line could not store the requests, except those that are `stored`."""
+    """The line could not store the requests, except those that are `stored`. Of the `unsure` it may have some all the same."""
 
-    def __init__(self, *said: str, stored: Collection[uuid.UUID] = ()) -> None:
+    def __init__(self, *said: str, stored: Collection[uuid.UUID] = (), unsure: Collection[uuid.UUID] = ()) -> None:
         super().__init__(*said)
         self.stored = frozenset(stored)
+        self.unsure = frozenset(unsure)
 
 
 class Line(Protocol):
@@ -156,48 +160,60 @@ def what_becomes_of_the_dead(job: str) -> dict[str, Any]:
 
 
 class Courier:
-    """Publishes Celery messages, confirmed, from one thread at a time, with deadlines on every socket operation."""
+    """Publishes Celery messages, confirmed, from one thread at a time, with deadlines on every socket operation.
+
+    Everything in this process that publishes a message shares its breaker. See Note [Who asks whether a dependency is back].
+    """
 
     def __init__(self, url: str) -> None:
+        self._seconds = settings.BROKER_TIMEOUT_MS / 1000
         self._lock = threading.Lock()
-        self._connection = kombu.Connection(
-            url,
-            connect_timeout=SOCKET_SECONDS,
-            heartbeat=0,
-            transport_options=(
-                {"confirm_publish": True, "read_timeout": SOCKET_SECONDS, "write_timeout": SOCKET_SECONDS}
-                if url.startswith("amqp")
-                else {
-                    "socket_timeout": SOCKET_SECONDS,
-                    "socket_connect_timeout": SOCKET_SECONDS,
-                    "retry_on_timeout": False,
-                    "global_keyprefix": f"{settings.KEY_PREFIX}:celery:",  # as in config/celery.py
-                }
-            ),
-        )
+        self._connection = relay.connect(url, deadline=self._seconds, confirm=True)
+        self._is_rabbitmq = url.startswith("amqp")
         self._producer: kombu.Producer | None = None
         self._declared: dict[str, float] = {}
+        self.breaker = Breaker("broker", errors=UNREACHABLE, probe=self._probe)
 
     def send(self, task: str, queue: Queue, *, headers: Mapping[str, Any] | None = None, **arguments: Any) -> None:
         """`headers`: beside Celery's own; `arguments`: what msgspec can write as JSON.
 
-        Raises: OSError, KombuError (PUBLISH_ERRORS); the message may then still have arrived.
+        Raises: what PUBLISH_ERRORS lists; the message may then still have arrived, unless it is BreakerOpen.
         """
-        with self._lock:
+        with self._lock, self.breaker:
             try:
                 self._send(task, queue, arguments, headers or {})
             except Exception:
                 self._hang_up()
                 raise
 
-    def _send(self, task: str, queue: Queue, arguments: dict[str, Any], headers: Mapping[str, Any]) -> None:
+    def _probe(self) -> None:
+        """Connect anew, and have RabbitMQ confirm a message that goes nowhere: under a disk alarm it lets in connections, but no message.
+
+        The connection stays, for the next message.
+        """
+        with self._lock:
+            self._hang_up()
+            try:
+                producer = self._open()
+                if self._is_rabbitmq:
+                    nowhere = f"{settings.KEY_PREFIX}.nowhere"
+                    producer.publish(b"", exchange="", routing_key=nowhere, retry=False, timeout=self._seconds)
+            except Exception:
+                self._hang_up()
+                raise
+
+    def _open(self) -> kombu.Producer:
         if self._producer is None:
-            self._producer = self._connection.Producer(auto_declare=False)
+            self._producer = self._connection.Producer(self._connection.default_channel, auto_declare=False)
+        return self._producer
+
+    def _send(self, task: str, queue: Queue, arguments: dict[str, Any], headers: Mapping[str, Any]) -> None:
+        producer = self._open()
         if time.monotonic() - self._declared.get(queue.name, -DECLARED_SECONDS) >= DECLARED_SECONDS:
-            queue(self._producer.channel).declare()
+            queue(producer.channel).declare()
             self._declared[queue.name] = time.monotonic()
         identity = str(uuid.uuid4())
-        self._producer.publish(
+        producer.publish(
             # Celery's message protocol, version 2: https://docs.celeryq.dev/en/stable/internals/protocol.html
             _as_json([[], arguments, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}]),
             content_type="application/json",
@@ -218,7 +234,8 @@ class Courier:
             routing_key=queue.routing_key,
             delivery_mode=2,
             mandatory=True,  # without it an unroutable message is confirmed
-            timeout=SOCKET_SECONDS,
+            retry=False,
+            timeout=self._seconds,
         )
 
     def close(self) -> None:
@@ -227,12 +244,10 @@ class Courier:
             self._hang_up()
 
     def _hang_up(self) -> None:
+        """Without the broker's goodbye, which may never come."""
         self._producer = None
         self._declared.clear()
-        try:
-            self._connection.collapse() if hasattr(self._connection, "collapse") else self._connection.close()
-        except PUBLISH_ERRORS as error:
-            log.debug("courier.hang_up", error=repr(error))
+        self._connection.collect(socket_timeout=self._seconds)
 
 
 def _as_json(message: Any) -> bytes:
@@ -244,8 +259,13 @@ def _as_json(message: Any) -> bytes:
 
 
 @functools.cache
-def courier() -> Courier:
+def _courier_of(_pid: int) -> Courier:
     return Courier(settings.CELERY_BROKER_URL)
+
+
+def courier() -> Courier:
+    """This process's own, also after a fork."""
+    return _courier_of(os.getpid())
 
 
 def _ring(shard: int) -> None:
@@ -254,30 +274,61 @@ def _ring(shard: int) -> None:
 
 class RabbitLine:
     name = "rabbitmq"
-    breaker = Breaker("rabbitmq", errors=PUBLISH_ERRORS)
 
     @property
     def is_down(self) -> bool:
-        return self.breaker.is_open
+        return courier().breaker.is_open
 
     def open_epoch(self, shards: Collection[int]) -> None:
         """A shard has one consumer, which takes its messages in order: the order to drain goes ahead."""
         try:
-            with self.breaker:
-                for shard in shards:
-                    _ring(shard)
+            for shard in shards:
+                _ring(shard)
         except PUBLISH_ERRORS as error:
             raise LineDown from error
 
     def publish(self, requests: Sequence[HoldRequest]) -> None:
         stored: set[uuid.UUID] = set()
-        try:
-            with self.breaker:
-                for shard, asked in by_shard(requests).items():
-                    courier().send("reservations.tasks.settle", holds_queue(shard), requests=asked)
-                    stored |= {request.id for request in asked}
-        except PUBLISH_ERRORS as error:
-            raise LineDown(stored=stored) from error
+        for shard, asked in by_shard(requests).items():
+            names = {request.id for request in asked}
+            try:
+                courier().send("reservations.tasks.settle", holds_queue(shard), requests=asked)
+            except PUBLISH_ERRORS as error:
+                raise LineDown(stored=stored, unsure=() if isinstance(error, BreakerOpen) else names) from error
+            stored |= names
+
+
+class Doorbell:
+    """Tells the workers, from a thread of its own, that a shard's inbox has something for them.
+
+    A request that was stored must not wait for that. Several rings for a shard that are not told yet are one. While the broker is away
+    nothing is told: `relay` looks into the inbox by itself.
+    """
+
+    def __init__(self) -> None:
+        self._shards: set[int] = set()
+        self._rung = threading.Condition()
+        threading.Thread(target=self._run, name="doorbell", daemon=True).start()
+
+    def ring(self, shard: int) -> None:
+        with self._rung:
+            self._shards.add(shard)
+            self._rung.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._rung:
+                self._rung.wait_for(lambda: self._shards)
+                shards, self._shards = self._shards, set()
+            for shard in shards:
+                try:
+                    _ring(shard)
+                except BreakerOpen:
+                    pass  # the breaker has said so
+                except PUBLISH_ERRORS as error:
+                    log.info("doorbell.silent", shard=shard, error=repr(error))
+                except Exception:
+                    log.exception("doorbell.failed", shard=shard)
 
 
 class InboxLine:
@@ -285,25 +336,40 @@ class InboxLine:
 
     name = "inbox"
     is_down = False
-    breaker = Breaker("doorbell", errors=PUBLISH_ERRORS)
+
+    def __init__(self) -> None:
+        self._bell = Doorbell()
 
     def open_epoch(self, shards: Collection[int]) -> None:
         """It settles in order of arrival as it is."""
 
     def publish(self, requests: Sequence[HoldRequest]) -> None:
+        """A connection that breaks in the middle leaves open whether they are stored. Storing them again is harmless, and tells."""
         try:
-            inbox.store(requests, shard_for=lambda request: shard_of(request.session, settings.SHARDS))
+            connection.ensure_connection()
         except DatabaseError as error:
             raise LineDown from error
+        try:
+            self._store(requests)
+        except DatabaseError as error:
+            if connection.is_usable():  # PostgreSQL said no
+                raise LineDown from error
+            self._store_again(requests)
         for shard in by_shard(requests):
             self.ring(shard)
 
-    def ring(self, shard: int) -> None:
+    def _store_again(self, requests: Sequence[HoldRequest]) -> None:
+        connection.close()
         try:
-            with self.breaker:
-                _ring(shard)
-        except PUBLISH_ERRORS as error:
-            log.info("doorbell.silent", shard=shard, error=repr(error))
+            self._store(requests)
+        except DatabaseError as error:
+            raise LineDown(unsure=[request.id for request in requests]) from error
+
+    def _store(self, requests: Sequence[HoldRequest]) -> None:
+        inbox.store(requests, shard_for=lambda request: shard_of(request.session, settings.SHARDS))
+
+    def ring(self, shard: int) -> None:
+        self._bell.ring(shard)
 
 
 class InProcessLine:

@@ -37,6 +37,12 @@ rates = Gauge(
     ["session", "rate"],
     multiprocess_mode="max",
 )
+breaker_open = Gauge(
+    "frontrow_breaker_open",
+    "Whether a dependency failed a moment ago and isn't used until it is back (1).",
+    ["dependency"],
+    multiprocess_mode="max",
+)
 inbox_waiting = Gauge(
     "frontrow_inbox_waiting", "Requests that wait in the inbox to be settled.", multiprocess_mode="max"
 )

@@ -12,7 +12,7 @@ from django.utils import translation
 from django.utils.translation import gettext_lazy as _
 
 from reservations.hold_request import HoldRequest
-from reservations.lines import PUBLISH_ERRORS, InboxLine, courier, jobs_queue
+from reservations.lines import PUBLISH_ERRORS, courier, jobs_queue
 from reservations.models import Reservation, Status
 
 TOGETHER = 100  # orders a message: what one payment worker takes at once, and the next one needn't wait for
@@ -143,7 +143,6 @@ def _ring(some: Sequence[tuple[uuid.UUID, str]]) -> None:
             pay_in_process(some)
         return
     try:
-        with InboxLine.breaker:
-            courier().send("ticketing.tasks.pay_orders", jobs_queue("payments"), orders=some)
+        courier().send("ticketing.tasks.pay_orders", jobs_queue("payments"), orders=some)
     except PUBLISH_ERRORS as error:
         log.warning("orders.left_to_the_sweep", orders=len(some), error=repr(error))

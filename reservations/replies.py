@@ -64,7 +64,8 @@ class ReplyDesk:
         self, name: uuid.UUID, *, of: Literal["worker", "payments"]
     ) -> Iterator[concurrent.futures.Future[Outcome] | None]:
         """A future of the outcome, or None where waiting is no use now: half of the threads wait already, or no such worker consumes."""
-        if not self._listening.wait(1.0) or not liveness.is_alive(of) or not self._places.acquire(blocking=False):
+        # The liveness first: it is remembered, and says no at once while Redis is away
+        if not liveness.is_alive(of) or not self._listening.wait(0.25) or not self._places.acquire(blocking=False):
             yield None
             return
         future: concurrent.futures.Future[Outcome] = concurrent.futures.Future()

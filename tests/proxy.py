@@ -1,10 +1,14 @@
-"""A wire between a process and a service that a test can cut and mend: `down` refuses, `hole` swallows, `freeze` keeps, `up` carries."""
+"""A wire between a process and a service that a test can cut and mend.
+
+`down` hangs up and refuses, `hole` swallows, `cut_off` hangs up and swallows, `freeze` keeps, `slow` delays, `up` carries.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import socket
 import threading
+import time
 import urllib.parse
 from types import TracebackType
 from typing import Literal, Self
@@ -21,40 +25,64 @@ class Proxy:
         assert self._parts.port
         self._target = (self._parts.hostname, self._parts.port)
         self._listener = socket.create_server(("127.0.0.1", 0))
+        self._port = self._listener.getsockname()[1]
         self._open: set[socket.socket] = set()
         self._mode: Literal["up", "down", "hole", "frozen"] = "up"
         self._thawed = threading.Event()
+        self._seconds = 0.0
 
     @property
     def url(self) -> str:
         credentials, at, _address = self._parts.netloc.rpartition("@")
-        return self._parts._replace(netloc=f"{credentials}{at}127.0.0.1:{self._listener.getsockname()[1]}").geturl()
+        return self._parts._replace(netloc=f"{credentials}{at}127.0.0.1:{self._port}").geturl()
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._listen()
         return self
+
+    def _listen(self) -> None:
+        threading.Thread(target=self._accept, args=[self._listener], daemon=True).start()
+
+    def _close(self) -> None:
+        """The thread that waits for connections holds the port until it is woken."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._listener.close()
+        self._close()
         self._hang_up()
 
     def up(self) -> None:
         """Carry again; what fell into the hole stays lost, so its connections end."""
         if self._mode == "hole":
             self._hang_up()
-        self._mode = "up"
+        if self._mode == "down":
+            self._listener = socket.create_server(("127.0.0.1", self._port))
+            self._listen()
+        self._mode, self._seconds = "up", 0.0
         self._thawed.set()
 
     def down(self) -> None:
         """Reset all connections and refuse new ones."""
         self._mode = "down"
+        self._close()
         self._hang_up()
 
     def hole(self) -> None:
         """Take everything and pass nothing on: a network that lost its other half."""
         self._mode = "hole"
+
+    def cut_off(self) -> None:
+        """Reset all connections; new ones are taken, and nothing comes back."""
+        self._mode = "hole"
+        self._hang_up()
+
+    def slow(self, seconds: float) -> None:
+        """Carry everything so much later."""
+        self._seconds = seconds
 
     def freeze(self) -> None:
         """Keep everything until `up`, and pass it on then, though its sender gave up: a broker under a disk alarm."""
@@ -68,16 +96,13 @@ class Proxy:
             end.close()
         self._open.clear()
 
-    def _accept(self) -> None:
+    def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while True:
-                near, _address = self._listener.accept()
+                near, _address = listener.accept()
                 threading.Thread(target=self._join, args=[near], daemon=True).start()
 
     def _join(self, near: socket.socket) -> None:
-        if self._mode == "down":
-            near.close()
-            return
         try:
             far = socket.create_connection(self._target, timeout=5)
         except OSError:
@@ -85,6 +110,8 @@ class Proxy:
             return
         far.settimeout(None)
         self._open |= {near, far}
+        if self._mode == "down":
+            self._hang_up()
         threading.Thread(target=self._carry, args=[far, near], daemon=True).start()
         self._carry(near, far)
 
@@ -93,6 +120,8 @@ class Proxy:
             while data := source.recv(CHUNK):
                 if self._mode == "frozen":
                     self._thawed.wait()
+                if self._seconds:
+                    time.sleep(self._seconds)
                 if self._mode == "up":
                     sink.sendall(data)
         for end in (source, sink):  # closed by the other direction too, whichever comes last

@@ -258,6 +258,7 @@ def pytest_addoption() -> None:
     look_where_we_were_told()
     os.environ.setdefault("FRONTROW_RACE_ROUNDS", "20")
     os.environ.setdefault("REDIS_TIMEOUT_MS", "2000")  # a busy machine is no outage
+    os.environ.setdefault("BROKER_TIMEOUT_MS", "3000")
     os.environ.setdefault("DB_POOL_SECONDS", "10")  # fifty racers share a pool of eight
     services = current()
     os.environ.update(

@@ -9,12 +9,10 @@ from typing import Any
 import structlog
 from django.conf import settings
 
-from reservations.breaker import Breaker
 from reservations.lines import PUBLISH_ERRORS, courier, jobs_queue
 from ticketing import operations, refunds
 from ticketing.together import Together
 
-broker = Breaker("broker", errors=PUBLISH_ERRORS)
 log = structlog.get_logger(__name__)
 
 
@@ -50,7 +48,6 @@ _ring_together = Together(_ring_all)
 
 def _ring(task: str, **arguments: Any) -> None:
     try:
-        with broker:
-            courier().send(f"ticketing.tasks.{task}", jobs_queue("payments"), **arguments)
+        courier().send(f"ticketing.tasks.{task}", jobs_queue("payments"), **arguments)
     except PUBLISH_ERRORS as error:
         log.warning("bell.left_to_the_sweep", task=task, error=repr(error))

@@ -80,18 +80,30 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
                 yield from _site(folder, wire, DATABASE_URL=database, RABBITMQ_URL=wire.url, LINE="rabbitmq")
 
 
-def _site(folder: Path, wire: Proxy | None, **environment: str) -> Iterator[Site]:
+@pytest.fixture(scope="module")
+def small_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """With RabbitMQ, and with the patience of an operator's processes instead of that of tests."""
+    folder = tmp_path_factory.mktemp("small-site")
+    patience = {"BROKER_TIMEOUT_MS": "1500", "REDIS_TIMEOUT_MS": "100"}
+    with fresh_database() as database, Proxy(services.current().rabbitmq_url) as wire:
+        urls = {"DATABASE_URL": database, "RABBITMQ_URL": wire.url}
+        yield from _site(folder, wire, small=True, LINE="rabbitmq", **urls, **patience)
+
+
+def _site(folder: Path, wire: Proxy | None, *, small: bool = False, **environment: str) -> Iterator[Site]:
+    """`small`: one process of what holds take, and no more."""
     with (
         Proxy(services.current().redis_url) as redis_wire,
         Processes(folder=folder, RATE_LIMITS="off", REDIS_URL=redis_wire.url, **environment) as processes,
     ):
         processes.manage("migrate")
         processes.manage("shell", "-c", OWNER)
-        webs = [processes.web(), processes.web()]
-        workers = [processes.worker(), processes.worker()]
-        processes.worker("--payments")
-        processes.worker("--jobs")
-        processes.beat()
+        webs = [processes.web() for _web in range(1 if small else 2)]
+        workers = [processes.worker() for _worker in range(1 if small else 2)]
+        if not small:
+            processes.worker("--payments")
+            processes.worker("--jobs")
+            processes.beat()
         relay = processes.relay()
         for web in webs:
             processes.wait_until_ready(web)

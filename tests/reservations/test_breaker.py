@@ -1,7 +1,10 @@
+import threading
+
 import pytest
 
 from reservations import breaker as module
 from reservations.breaker import Breaker, BreakerOpen
+from tests.processes import until
 
 
 class Clock:
@@ -56,3 +59,73 @@ class TestBreaker:
             raise ValueError("mine")
         with breaker:
             pass
+
+
+class Dependency:
+    """Counts who touched it, by thread; `away` makes it fail."""
+
+    def __init__(self) -> None:
+        self.away = True
+        self.touched: list[str] = []
+
+    def touch(self) -> None:
+        self.touched.append(threading.current_thread().name)
+        if self.away:
+            raise OSError("gone")
+
+
+class TestProber:
+    @pytest.fixture
+    def dependency(self) -> Dependency:
+        return Dependency()
+
+    @pytest.fixture
+    def probed(self, dependency: Dependency) -> Breaker:
+        return Breaker("test", errors=(OSError,), probe=dependency.touch)
+
+    def test_alone_touches_what_failed_until_it_is_back(self, dependency: Dependency, probed: Breaker) -> None:
+        with pytest.raises(OSError, match="gone"), probed:
+            dependency.touch()
+        until(lambda: len(dependency.touched) >= 3, what="two probes")
+        with pytest.raises(BreakerOpen), probed:
+            dependency.touch()
+        assert probed.is_open
+        dependency.away = False
+        until(lambda: not probed.is_open, what="the breaker closing")
+        assert set(dependency.touched[1:]) == {"probe-test"}
+        with probed:
+            dependency.touch()
+
+    def test_is_sent_again_when_it_fails_again(self, dependency: Dependency, probed: Breaker) -> None:
+        for _time in range(2):
+            dependency.away = True
+            with pytest.raises(OSError, match="gone"), probed:
+                dependency.touch()
+            dependency.away = False
+            until(lambda: not probed.is_open, what="the breaker closing")
+
+    def test_alone_closes_it_whatever_call_that_began_before_succeeds(
+        self, dependency: Dependency, probed: Breaker
+    ) -> None:
+        with probed, pytest.raises(OSError, match="gone"), probed:
+            dependency.touch()
+        assert probed.is_open
+
+    def test_that_is_mistaken_tries_again(self, dependency: Dependency) -> None:
+        mistakes = [ValueError("a fault of ours")]
+
+        def probe() -> None:
+            if mistakes:
+                raise mistakes.pop()
+
+        probed = Breaker("test", errors=(OSError,), probe=probe)
+        with pytest.raises(OSError, match="gone"), probed:
+            dependency.touch()
+        until(lambda: not probed.is_open, what="the breaker closing")
+
+    def test_of_a_forked_process_is_its_own(self, dependency: Dependency, probed: Breaker) -> None:
+        with pytest.raises(OSError, match="gone"), probed:
+            dependency.touch()
+        probed._prober = threading.Thread()  # noqa: SLF001 as a child finds its parent's: not alive
+        dependency.away = False
+        until(lambda: not probed.is_open, what="the breaker closing")

@@ -13,7 +13,6 @@ from django.utils import timezone
 from icalendar import Calendar
 from rest_framework.test import APIClient
 
-from reservations.breaker import Breaker
 from reservations.lines import PUBLISH_ERRORS
 from reservations.models import Reservation, Status
 from sessions_app.models import Seat, Session
@@ -165,7 +164,6 @@ class TestPaying:
         reservation = hold(session, "A1", buyer=ana)
         settings.LINE = "rabbitmq"
         monkeypatch.setattr(bells, "courier", Away)
-        monkeypatch.setattr(bells, "broker", Breaker("broker", errors=PUBLISH_ERRORS))
         assert pay(ana, reservation).status_code == 202
         assert Payment.objects.get().status == PaymentStatus.STARTED
         assert Reservation.objects.get().status == Status.PAYING

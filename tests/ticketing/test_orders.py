@@ -24,10 +24,9 @@ from realtime.ids import uuid7
 from reservations import claims, front_door, inbox, liveness, orders
 from reservations import operations as reserving
 from reservations import queries as reservations
-from reservations.breaker import Breaker
 from reservations.front_door import FrontDoor
 from reservations.hold_request import ORDER_SCOPE, Ask, HoldRequest, Means
-from reservations.lines import PUBLISH_ERRORS, InboxLine, InProcessLine
+from reservations.lines import InProcessLine
 from reservations.models import Reservation, Status
 from reservations.sale_facts import facts_of
 from sessions_app.models import Seat, Session, TicketType
@@ -413,7 +412,6 @@ class TestALostDoorbell:
                 rung.append((task, queue.alias, arguments))
                 raise ConnectionError
 
-        monkeypatch.setattr(InboxLine, "breaker", Breaker("test", errors=PUBLISH_ERRORS))
         monkeypatch.setattr(orders, "courier", Nobody)
         settings.LINE = "inbox"
         reserving.settle([request := asked(stock, ana, arrival=1)])
