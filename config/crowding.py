@@ -8,8 +8,8 @@ from typing import Any
 import structlog
 from django.conf import settings
 
-from config.addresses import behind
 from realtime import origins
+from realtime.addresses import behind, network_of
 
 log = structlog.get_logger(__name__)
 
@@ -39,4 +39,4 @@ class SocketLimit:
 def address_of(scope: origins.Scope) -> str:
     peer = scope.get("client")
     forwarded = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
-    return behind(peer[0] if peer else "", ",".join(forwarded))
+    return network_of(behind(peer[0] if peer else "", ",".join(forwarded)))

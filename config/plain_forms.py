@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,6 +21,7 @@ from django.shortcuts import redirect
 from django.urls import path, reverse
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 from rest_framework.exceptions import ValidationError
@@ -28,6 +30,7 @@ from rest_framework.views import APIView
 
 import reservations.operations
 from config import identity, problems, throttles
+from realtime.addresses import client_ip
 from reservations import front_door
 from reservations.hold_request import Ask
 from sessions_app.visitors import Visitor
@@ -55,8 +58,20 @@ def answered(request: Visitor, act: Callable[[], HttpResponse], *, back: str) ->
         raise Http404
     if status == 503:
         return problems.page("503.html", status, headers)
-    messages.warning(request, in_words(body))
+    messages.warning(request, f"{in_words(body)} {when(headers)}".strip())
     return redirect(back)
+
+
+def when(headers: Mapping[str, str]) -> str:
+    """Say when to come again, where the refusal knows."""
+    seconds = int(headers.get("Retry-After", 0))
+    if not seconds:
+        return ""
+    if seconds < 120:
+        return ngettext("Try again in %(count)d second.", "Try again in %(count)d seconds.", seconds) % {
+            "count": seconds
+        }
+    return _("Try again in %(count)d minutes.") % {"count": math.ceil(seconds / 60)}
 
 
 def limited(request: Visitor) -> float:
@@ -99,7 +114,12 @@ def hold(request: Visitor, session_id: UUID) -> HttpResponse:
 
     def act() -> HttpResponse:
         buyer = whose(request)
-        admission = front_door.admit(asked(session_id, request.POST), buyer=buyer, is_guest=identity.is_guest(request))
+        admission = front_door.admit(
+            asked(session_id, request.POST),
+            buyer=buyer,
+            is_guest=identity.is_guest(request),
+            address=client_ip(request),
+        )
         return redirect("reservation", admission.id)
 
     return answered(
@@ -182,7 +202,9 @@ def ticket_type(text: str) -> UUID | None:
 def order(request: Visitor, session_id: UUID) -> HttpResponse:
     def act() -> HttpResponse:
         buyer = whose(request)
-        admission = front_door.admit(ordered(request.POST), buyer=buyer, is_guest=identity.is_guest(request))
+        admission = front_door.admit(
+            ordered(request.POST), buyer=buyer, is_guest=identity.is_guest(request), address=client_ip(request)
+        )
         return redirect("order", admission.id)
 
     return answered(

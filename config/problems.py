@@ -164,6 +164,13 @@ PROBLEMS: dict[type[BaseException], Known] = {
         _("With what you hold or bought it would be more than this session allows a buyer."),
         facts=lambda error: {"limit": error.limit},
     ),
+    front_door.TooManyHolds: Known(
+        429,
+        "too_many_holds",
+        "Too many holds",
+        _("Too many places are held from here and not paid for. Pay for them or give them back, or come again later."),
+        retry_after=lambda error: error.retry_after,
+    ),
     front_door.TooManySeats: Known(
         400,
         "too_many_seats",

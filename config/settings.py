@@ -4,6 +4,7 @@
 """
 
 import base64
+import ipaddress
 import logging
 import os
 import urllib.parse
@@ -350,6 +351,28 @@ LIMITS: dict[str, dict[str, tuple[float, int]]] = {
     "guest": {"address": env_rate("LIMIT_GUEST_ADDRESS", "20/500")},
     "credentials": {"address": env_rate("LIMIT_CREDENTIALS_ADDRESS", "1/60")},
 }
+# --- How much may be held unpaid at once; see Note [What counts as held] in reservations/hold_caps.py
+HOLDS_BUYER = env_int("HOLDS_BUYER", 50)  # places, in all sessions; never fewer than one session allows a buyer
+HOLDS_ADDRESS = env_int(
+    "HOLDS_ADDRESS", 20
+)  # places that guests of one address hold of a session, or if that is more …
+HOLDS_ADDRESS_PERCENT = env_int("HOLDS_ADDRESS_PERCENT", 5)  # … this share of its seats, or of a ticket type's places
+HOLDS_SHARED_NETWORKS = env_list(
+    "HOLDS_SHARED_NETWORKS"
+)  # addresses with a crowd behind each: schools, mobile carriers
+HOLDS_SHARED_PERCENT = env_int("HOLDS_SHARED_PERCENT", 50)  # the share that guests of one of those may hold
+HOLDS_LAPSES = env_int("HOLDS_LAPSES", 5)  # holds in a row that a buyer may let end unpaid without a wait
+HOLDS_LONGEST_WAIT = env_int("HOLDS_LONGEST_WAIT", 900)  # seconds; the wait begins at 15 and doubles with each hold
+if min(HOLDS_BUYER, HOLDS_ADDRESS, HOLDS_LAPSES, HOLDS_LONGEST_WAIT) < 1:
+    raise ImproperlyConfigured("HOLDS_BUYER, HOLDS_ADDRESS, HOLDS_LAPSES and HOLDS_LONGEST_WAIT must be 1 or more")
+if not 0 <= HOLDS_ADDRESS_PERCENT <= 100 or not 0 <= HOLDS_SHARED_PERCENT <= 100:
+    raise ImproperlyConfigured("HOLDS_ADDRESS_PERCENT and HOLDS_SHARED_PERCENT must be between 0 and 100")
+for _network in HOLDS_SHARED_NETWORKS:
+    try:
+        ipaddress.ip_network(_network, strict=False)
+    except ValueError:
+        raise ImproperlyConfigured(f"HOLDS_SHARED_NETWORKS: {_network!r} is no network like 203.0.113.0/24") from None
+
 # --- Connections
 LIMIT_CONNECTIONS_ADDRESS = env_int("LIMIT_CONNECTIONS_ADDRESS", 1_000)  # open at once, of each process
 LIMIT_SOCKETS_ADDRESS = env_int("LIMIT_SOCKETS_ADDRESS", 1_000)  # open at once, of each live process
@@ -518,8 +541,8 @@ AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_LOCKOUT_CALLABLE = "config.problems.locked_out"
-AXES_CLIENT_IP_CALLABLE = "config.addresses.client_ip"
-AXES_CLIENT_STR_CALLABLE = "config.addresses.name_in_log"
+AXES_CLIENT_IP_CALLABLE = "realtime.addresses.network_of_request"
+AXES_CLIENT_STR_CALLABLE = "realtime.addresses.name_in_log"
 SILENCED_SYSTEM_CHECKS = ["axes.W002"]  # its middleware is there, as a subclass
 
 # --- Logs: one JSON object a line

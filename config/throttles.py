@@ -19,7 +19,7 @@ from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 from config import cache as shared
-from config.addresses import client_ip
+from realtime.addresses import network_of_request
 from realtime.asking import asking
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Bucket:
 def buckets_of(request: Request | HttpRequest, scope: str) -> list[Bucket]:
     limits = settings.LIMITS[scope]
     sent = request._request if isinstance(request, Request) else request  # noqa: SLF001 DRF offers it under no other name
-    who = {"address": client_ip(sent)}
+    who = {"address": network_of_request(sent)}
     buyer = asking(request)
     if buyer is not None and "buyer" in limits:
         who["buyer"] = str(buyer.id)

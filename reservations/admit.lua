@@ -2,11 +2,13 @@
 -- KEYS  1 arrivals of the session: the last one given, and the line its epoch belongs to   2 the idempotency record   3 the request as asked
 --       4 what its buyer asked for, newest last   5 who the buyer is: the account that a guest became, or the guests who became the account
 --       6… what the buyer has, a key for each limit (of the session, of the ticket type)
+--       then for each cap (of the buyer, of the address) two: what is held unpaid, and how much that is, with the history of what lapsed
 --       then for each counter that the request draws on (its ticket type, that type's pools) three: as PostgreSQL last told, since when, and
 --       the places in line for it; who is in line for it; who holds some of it, and until when   then one claim a seat, sorted
 -- ARGV  1 reservation id   2 claim ms   3 places   4 fingerprint   5 lease ms ('' = no key)   6 first arrival of a new epoch ('' = none)
 --       7 lowest arrival allowed   8 the request, JSON   9 the line it is to stand in   10 how many limits   11 how many counters
---       12… places a buyer may have by each limit   then for each counter what was left as the door last read it, and the version of that
+--       12 how many caps   13… places a buyer may have by each limit   then places that may be held by each cap
+--       then for each counter what was left as the door last read it, and the version of that
 --       last: requests let in a second ('' = all): see Note [At a rate] in pace.py
 -- Note [Stock in line]
 -- What is left for the next one is what PostgreSQL has left, by the newest version told, less what those in line ask for, and more
@@ -16,8 +18,10 @@
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local id, places = ARGV[1], tonumber(ARGV[3])
-local limits, counters = tonumber(ARGV[10]), tonumber(ARGV[11])
-local first_counter = 6 + limits
+local limits, counters, caps = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
+local first_cap = 6 + limits
+local first_counter = first_cap + 2 * caps
+local first_read = 13 + limits + caps
 local first_claim = first_counter + 3 * counters
 local keyed = ARGV[5] ~= ''
 local member = id .. ':' .. ARGV[3]
@@ -55,7 +59,28 @@ for i = 1, limits do
   for _, held in ipairs(redis.call('ZRANGE', mine, 0, -1)) do
     if string.match(held, '^(.-):%d+$') ~= id then has = has + places_of(held) end
   end
-  if has + places > tonumber(ARGV[11 + i]) then return {'limit', i} end
+  if has + places > tonumber(ARGV[12 + i]) then return {'limit', i} end
+end
+
+for i = 1, caps do -- Note [What counts as held] in hold_caps.py
+  local held, tally = KEYS[first_cap + 2 * i - 2], KEYS[first_cap + 2 * i - 1]
+  local has, wait_until = unpack(redis.call('HMGET', tally, 'places', 'until'))
+  local wait = tonumber(wait_until or '0') - now
+  if wait > 0 then return {'too_many_holds', wait} end
+  for _, over in ipairs(redis.call('ZRANGEBYSCORE', held, '-inf', now)) do
+    redis.call('ZREM', held, over)
+    has = redis.call('HINCRBY', tally, 'places', -places_of(over))
+  end
+  local mine = redis.call('ZSCORE', held, member) and places or 0
+  local lacking = tonumber(has or '0') - mine + places - tonumber(ARGV[12 + limits + i])
+  if lacking > 0 then
+    local oldest = redis.call('ZRANGE', held, 0, lacking - 1, 'WITHSCORES')
+    for j = 1, #oldest, 2 do
+      lacking = lacking - places_of(oldest[j])
+      if lacking <= 0 then wait = tonumber(oldest[j + 1]) - now break end
+    end
+    return {'too_many_holds', math.max(wait, 1)}
+  end
 end
 
 local lost = {}
@@ -70,7 +95,7 @@ if #lost > 0 then return {'taken', unpack(lost)} end
 
 for i = 0, counters - 1 do
   local stock, line, holders = KEYS[first_counter + 3 * i], KEYS[first_counter + 3 * i + 1], KEYS[first_counter + 3 * i + 2]
-  local read, read_version = ARGV[12 + limits + 2 * i], ARGV[13 + limits + 2 * i]
+  local read, read_version = ARGV[first_read + 2 * i], ARGV[first_read + 1 + 2 * i]
   local version, since, waiting = unpack(redis.call('HMGET', stock, 'version', 'since', 'waiting'))
   if not waiting then
     waiting = 0
@@ -116,9 +141,14 @@ end
 for i = first_claim, #KEYS do
   if not redis.call('SET', KEYS[i], id, 'NX', 'PX', ARGV[2]) then redis.call('PEXPIRE', KEYS[i], ARGV[2]) end
 end
-for i = 6, first_counter - 1 do
+for i = 6, first_cap - 1 do
   redis.call('ZADD', KEYS[i], now + tonumber(ARGV[2]), member)
   redis.call('PEXPIRE', KEYS[i], 86400000)
+end
+for i = first_cap, first_counter - 1, 2 do
+  if redis.call('ZADD', KEYS[i], now + tonumber(ARGV[2]), member) == 1 then redis.call('HINCRBY', KEYS[i + 1], 'places', places) end
+  redis.call('PEXPIRE', KEYS[i], 86400000)
+  redis.call('PEXPIRE', KEYS[i + 1], 86400000)
 end
 for i = first_counter, first_claim - 1, 3 do
   if redis.call('ZADD', KEYS[i + 1], now + tonumber(ARGV[2]), member) == 1 then redis.call('HINCRBY', KEYS[i], 'waiting', places) end

@@ -206,6 +206,7 @@ def _open(
         stood_by_for=Wanted.of(standby.waited_for(sessions) if stock.draws else (), stock.draws),
         terms=Terms.of(requests, vouchers=lock_vouchers({request.voucher for request in requests if request.voucher})),
         has=past.has,
+        held=past.held,
         cancelled=past.cancelled,
         keys=past.keys,  # see Note [A key belongs to one request]
     )
@@ -397,14 +398,20 @@ def unpin(locked: Locked) -> None:
     locked.news.reservation(reservation)
 
 
-def sell(sales: Sequence[tuple[Locked, uuid.UUID]]) -> dict[uuid.UUID, dict[str, int]]:
-    """They are paid for: their seats are sold, for good. The seats' keys, for their tickets, by reservation and label."""
+def sell(
+    sales: Sequence[tuple[Locked, uuid.UUID]], *, due: Collection[uuid.UUID] = ()
+) -> dict[uuid.UUID, dict[str, int]]:
+    """They are paid for, or those of the sales that are `due` will be at the door: their seats are sold, for good.
+
+    The seats' keys, for their tickets, by reservation and label.
+    """
     if not sales:
         return {}
     for locked, sale in sales:
         reservation = locked.reservation
         reservation.status, reservation.sale_id, reservation.pinned_until = Status.CONFIRMED, sale, None
         reservation.changed_at = locked.now
+        reservation.due = sale in due
     seats = statements.sell([locked.reservation for locked, _sale in sales], at=sales[0][0].now)
     changes: dict[uuid.UUID, dict[str, SeatStatus]] = defaultdict(dict)
     for locked, _sale in sales:
@@ -700,3 +707,11 @@ def change_buyer(*, of: uuid.UUID, to: uuid.UUID) -> list[tuple[uuid.UUID, uuid.
     owned = Reservation.objects.filter(buyer=of).order_by()
     lock_sessions(owned.values_list("session_id", flat=True).distinct())
     return statements.change_buyer(of=of, to=to)
+
+
+def no_longer_due(locked: Locked) -> None:
+    """Its money was collected at the door: it doesn't count as held any more."""
+    locked.reservation.due = False
+    _save(locked, "due")
+    locked.news.reservation(locked.reservation)
+    Reservation.objects.filter(pk=locked.reservation.pk).update(origin="")  # told with it, kept without

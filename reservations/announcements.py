@@ -24,6 +24,7 @@ from realtime.events import NewEvent
 from realtime.rows import as_json, execute
 from reservations import claims, metrics, orders, pricing, replies, statements
 from reservations.claims import Counter, NoClaims, Standing, Told
+from reservations.hold_caps import UNPAID
 from reservations.models import LIVE, Reservation, Status
 from reservations.queries import personal_message
 from sessions_app.models import SeatStatus, Session, TicketType
@@ -121,7 +122,14 @@ class Announcements:
     def moved(self, reservation: Reservation, *, before: Sequence[str], to: Sequence[str]) -> None:
         """It left the seats `before` for as many others; its buyer is told, and their claims are given up."""
         self._given_up.append(
-            dataclasses.replace(_standing(reservation, now=self.now), seats=before, ticket_type=None, milliseconds=0)
+            dataclasses.replace(
+                _standing(reservation, now=self.now),
+                seats=before,
+                ticket_type=None,
+                milliseconds=0,
+                counts=0,
+                in_vain=0,
+            )
         )
         self.reservation(reservation)
         self.fact(
@@ -133,7 +141,9 @@ class Announcements:
     def gave_back(self, reservation: Reservation, *, seats: Sequence[str]) -> None:
         """Before it loses them: claims of these seats, and what its buyer counts as having, are given up."""
         self._given_up.append(
-            dataclasses.replace(_standing(reservation, now=self.now), seats=list(seats), milliseconds=0)
+            dataclasses.replace(
+                _standing(reservation, now=self.now), seats=list(seats), milliseconds=0, counts=0, in_vain=0
+            )
         )
 
     def sold(self, reservation: Reservation, *, sale: dict[str, Any]) -> None:
@@ -261,6 +271,12 @@ def _standing(reservation: Reservation, *, now: dt.datetime) -> Standing:
         milliseconds = None
     elif reservation.status in LIVE and end is not None:
         milliseconds = max(int((end - now).total_seconds() * 1000), 1)
+    counts, in_vain = milliseconds or 0, 0
+    if reservation.status == Status.CONFIRMED:
+        counts = claims.SOLD_MS if reservation.due else 0
+        in_vain = 0 if reservation.due or not reservation.total else -1
+    elif reservation.reason in UNPAID and reservation.held_at is not None:
+        in_vain = max(int((reservation.changed_at - reservation.held_at).total_seconds() * 1000), 1)
     return Standing(
         reservation=reservation.pk,
         session=reservation.session_id,
@@ -269,4 +285,7 @@ def _standing(reservation: Reservation, *, now: dt.datetime) -> Standing:
         places=reservation.quantity,
         ticket_type=reservation.ticket_type_id,
         milliseconds=milliseconds,
+        origin=reservation.origin,
+        counts=counts,
+        in_vain=in_vain,
     )

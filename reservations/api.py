@@ -13,6 +13,7 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_sche
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from realtime.addresses import client_ip
 from realtime.asking import KEY, idempotency_key
 from realtime.rest import (
     UUID_TEXT,
@@ -72,7 +73,9 @@ class DoorView(BusyAPIView):
 
     def let_in(self, sent: HttpRequest, ask: Ask) -> HttpResponseBase:
         wait = prefer_wait(sent)
-        admission = front_door.admit(ask, buyer=self.buyer.id, is_guest=self.buyer.is_guest, wait=wait)
+        admission = front_door.admit(
+            ask, buyer=self.buyer.id, is_guest=self.buyer.is_guest, wait=wait, address=client_ip(sent)
+        )
         if admission.replay:
             return replayed(sent, admission)
         self.admission = admission
@@ -134,7 +137,8 @@ class ReservationsView(DoorView):
         summary="Ask for seats",
         description=(
             "All or nothing. Accepted requests are stored durably and settled once, in order of arrival. With "
-            "`Prefer: wait=N` the answer is the outcome, if it comes in time."
+            "`Prefer: wait=N` the answer is the outcome, if it comes in time. Who holds too many places unpaid, or let too many holds lapse, "
+            "is answered 429 `too_many_holds`; `Retry-After` says when to come again. For guests this counts all of an address."
         ),
         tags=[TAG],
         parameters=[IDEMPOTENCY_KEY, PREFER],
@@ -295,6 +299,8 @@ def refusal(outcome: Body) -> Exception:
             return front_door.SaleNotOpen(on_sale_at=facts.opens_at(UUID(kind) if kind else None))
         case "limit_reached":
             return front_door.LimitReached(limit=_limit_of(outcome))
+        case "too_many_holds":
+            return front_door.TooManyHolds(retry_after=facts_of(UUID(outcome["session"])).hold_seconds)
         case "too_many_seats":
             return front_door.TooManySeats(limit=_limit_of(outcome), field="quantity")
         case "sold_at_once":

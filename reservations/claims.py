@@ -17,6 +17,7 @@ import msgspec
 import redis
 from django.conf import settings
 
+from reservations import hold_caps
 from reservations.breaker import Breaker, BreakerOpen
 from reservations.hold_request import HoldRequest
 
@@ -38,7 +39,17 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What Redis said of one request; which fields are set depends on `kind`."""
 
     kind: Literal[
-        "admitted", "joined", "replay", "in_flight", "crowded", "mismatch", "limit", "taken", "sold_out", "epoch"
+        "admitted",
+        "joined",
+        "replay",
+        "in_flight",
+        "crowded",
+        "mismatch",
+        "limit",
+        "too_many_holds",
+        "taken",
+        "sold_out",
+        "epoch",
     ]
     id: uuid.UUID | None = None  # the reservation's; where a guest joined an account, the account's
     arrival: int = 0
@@ -139,6 +150,12 @@ def _idem_key(request: HoldRequest) -> str:
     return f"{PREFIX}:idem:{request.buyer}:{request.scope}:{request.key}"
 
 
+def cap_keys(buyer: uuid.UUID, origin: str, pot: uuid.UUID) -> list[str]:
+    """What is held unpaid and its tally: the buyer's, and of the address if it counts. See Note [What counts as held]."""
+    of = [str(buyer), *([f"{{{pot}}}:{origin}"] if origin else [])]
+    return [f"{PREFIX}:{kind}:{name}" for name in of for kind in ("held", "held-tally")]
+
+
 def stock_keys(session: uuid.UUID, counter: uuid.UUID) -> list[str]:
     """Of a ticket type's or a pool's places, of those in line for them, and of those who hold some."""
     return [f"{PREFIX}:{kind}:{{{session}}}:{counter}" for kind in ("stock", "in-line", "holders")]
@@ -189,9 +206,11 @@ def _arguments(knock: Knock) -> tuple[list[str], list[str | int | bytes]]:
         _asked_by_key(request.buyer),
         _person_key(request.buyer),
         *(_mine_key(request.session, request.buyer, limit.of) for limit in knock.limits),
+        *(cap_keys(request.buyer, request.caps.origin, request.pot) if request.caps.buyer else ()),
         *(name for counter in knock.counters for name in stock_keys(request.session, counter.of)),
         *(claim_key(request.session, seat) for seat in sorted(request.seats)),
     ]
+    caps = [most for most in (request.caps.buyer, request.caps.address) if most]
     argv: list[str | int | bytes] = [
         str(request.id),
         knock.claim_ms,
@@ -204,7 +223,9 @@ def _arguments(knock: Knock) -> tuple[list[str], list[str | int | bytes]]:
         knock.line,
         len(knock.limits),
         len(knock.counters),
+        len(caps),
         *(limit.most for limit in knock.limits),
+        *caps,
         *(said for counter in knock.counters for said in (counter.available, counter.version)),
         knock.rate or "",
     ]
@@ -221,7 +242,7 @@ def _verdict(knock: Knock, answer: list[Any]) -> Verdict:
             return Verdict(
                 kind="replay", id=uuid.UUID(reservation), arrival=int(arrival), status=int(status or 0), body=body
             )
-        case ["in_flight" | "crowded" as kind, retry_ms]:
+        case ["in_flight" | "crowded" | "too_many_holds" as kind, retry_ms]:
             return Verdict(kind=kind, retry_ms=int(retry_ms))
         case ["limit", index]:
             return Verdict(kind="limit", limit=knock.limits[int(index) - 1].most)
@@ -312,7 +333,10 @@ def give_back(requests: Sequence[HoldRequest], *, draws: Draws = NOTHING) -> Non
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What a reservation owns after a commit. `milliseconds`: how long still; 0: nothing any more; None: for good, sold."""
+    """What a reservation owns after a commit. `milliseconds`: how long still; 0: nothing any more; None: for good, sold.
+
+    `counts`: how long it counts as held still; `in_vain`: for how long it was held and not paid for, -1: it was paid for.
+    """
 
     reservation: uuid.UUID
     session: uuid.UUID
@@ -321,6 +345,15 @@ class Standing:
     places: int
     ticket_type: uuid.UUID | None
     milliseconds: int | None
+    origin: str = ""
+    counts: int = 0
+    in_vain: int = 0
+
+    @property
+    def caps(self) -> list[str]:
+        """The keys of Note [What counts as held]."""
+        pot = self.ticket_type if self.ticket_type and not self.seats else self.session
+        return cap_keys(self.buyer, self.origin, pot) if settings.RATE_LIMITS else []
 
     def counters(self, draws: Draws) -> list[uuid.UUID]:
         """What its unnumbered places draw on: its ticket type's own stock first, then the pools."""
@@ -338,6 +371,7 @@ class Standing:
             places=request.places,
             ticket_type=request.ticket_type,
             milliseconds=0,
+            origin=request.caps.origin,
         )
 
 
@@ -373,13 +407,18 @@ def _upkeep(standings: Sequence[Standing], told: Collection[Told], draws: Draws)
         limits = [None, *counters[:1]]
         keys.extend(claim_key(standing.session, seat) for seat in standing.seats)
         keys.extend(_mine_key(standing.session, standing.buyer, of) for of in limits)
+        caps = standing.caps
+        keys.extend(caps)
         for counter in counters:
             keys.extend(stock_keys(standing.session, counter))
         member = f"{identity}:{standing.places}"
-        said.append([identity, len(standing.seats), member, value, milliseconds, len(limits), len(counters)])
+        sizes = [len(limits), len(counters), len(caps) // 2]
+        said.append(
+            [identity, len(standing.seats), member, value, milliseconds, *sizes, standing.counts, standing.in_vain]
+        )
     keys.extend(stock_keys(session, counter.of)[0] for session, counter in told)
     left = [[counter.version, counter.available] for _session, counter in told]
-    script("upkeep")(keys=keys, args=[msgspec.json.encode(said), msgspec.json.encode(left)])
+    script("upkeep")(keys=keys, args=[*map(msgspec.json.encode, (said, left, hold_caps.waits()))])
 
 
 def remembers_since() -> float:
@@ -460,6 +499,7 @@ def _join(guest: uuid.UUID, account: uuid.UUID, counted: Counted) -> None:
             _move_set(pipe, _mine_key(session, guest, of), _mine_key(session, account, of), seconds=86_400)
     _move_set(pipe, _asked_by_key(guest), _asked_by_key(account), seconds=600)
     pipe.execute()
+    script("follow")(keys=[*cap_keys(guest, "", guest), *cap_keys(account, "", account)])
 
 
 def _move_set(pipe: Any, source: str, target: str, *, seconds: int) -> None:

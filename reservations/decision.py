@@ -42,6 +42,7 @@ class Batch:
     stock: Stock
     stood_by_for: Wanted
     has: Counter[tuple[uuid.UUID, uuid.UUID]]
+    held: Counter[uuid.UUID | tuple[uuid.UUID, str]]
     cancelled: set[uuid.UUID]
     keys: dict[tuple[uuid.UUID, str, str], uuid.UUID]
     terms: Terms
@@ -62,6 +63,8 @@ def decide(request: HoldRequest, batch: Batch) -> None:
         batch.has[request.session, request.buyer] += reservation.quantity
         if request.asks_stock and request.ticket_type:
             batch.has[request.ticket_type, request.buyer] += reservation.quantity
+        batch.held[request.buyer] += reservation.quantity
+        batch.held[request.pot, request.caps.origin] += reservation.quantity
     if request.key and reservation.status != Status.REJECTED:
         batch.keys[request.buyer, request.scope, request.key] = request.id
     batch.decided.append(reservation)
@@ -95,6 +98,7 @@ def row_of(request: HoldRequest, session: Session, news: Announcements) -> Reser
         key=request.key,
         fingerprint=request.fingerprint,
         lane=request.lane,
+        origin=request.caps.origin,
         payment=request.payment and request.payment.to_json(),
         accepted_at=request.accepted_at,
         settled_at=news.now,
@@ -120,9 +124,19 @@ def _refusal(request: HoldRequest, batch: Batch) -> dict[str, Any]:
         return _rejected("sale_not_open")
     if batch.has[request.session, request.buyer] + request.places > session.max_per_buyer:
         return _rejected("limit_reached")
+    if _holds_too_much(request, batch):
+        return _rejected("too_many_holds")
     kind = batch.stock.of(request.ticket_type) if request.asks_stock else None
     refusal = _refusal_of(kind, request, batch) if kind else {}
     return refusal or _refusal_of_terms(request, batch)
+
+
+def _holds_too_much(request: HoldRequest, batch: Batch) -> bool:
+    """See Note [What counts as held] in hold_caps.py."""
+    caps = request.caps
+    of_buyer = batch.held[request.buyer] + request.places
+    of_address = batch.held[request.pot, caps.origin] + request.places
+    return (0 < caps.buyer < of_buyer) or (0 < caps.address < of_address)
 
 
 def _refusal_of_terms(request: HoldRequest, batch: Batch) -> dict[str, Any]:

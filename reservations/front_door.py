@@ -43,6 +43,7 @@ from django.db import connection
 from realtime.ids import uuid7
 from reservations import claims, metrics, operations, pricing, replies
 from reservations.claims import Knock, Limit, NoClaims, Verdict
+from reservations.hold_caps import caps_of
 from reservations.hold_request import EPOCH_BITS, HOLD_SCOPE, ORDER_SCOPE, Ask, HoldRequest
 from reservations.lines import InboxLine, InProcessLine, Line, LineDown, RabbitLine, by_shard
 from reservations.pace import Gate
@@ -83,6 +84,13 @@ class LimitReached(Exception):
     """With what the buyer already holds or bought it would be more than the session or the ticket type allows."""
 
     limit: int
+
+
+@dataclasses.dataclass(eq=False)
+class TooManyHolds(Exception):
+    """The buyer, or all guests of the address, hold as much unpaid as they may, or let too many holds end unpaid."""
+
+    retry_after: float  # seconds
 
 
 @dataclasses.dataclass(eq=False)
@@ -159,14 +167,25 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
         return self.request.id
 
 
-def admit(ask: Ask, *, buyer: uuid.UUID, is_guest: bool = False, wait: float = 0) -> Admission:
+def admit(ask: Ask, *, buyer: uuid.UUID, is_guest: bool = False, wait: float = 0, address: str = "") -> Admission:
     """Let the request in, or say why not. With `wait`, up to that many seconds for the outcome; `keep_answer` must then follow.
+
+    `address`: where it comes from; empty for the box office's own, which no address answers for.
 
     Raises: UnknownSession, FactsUnavailable, LineDown, every error of this module, and of `pricing` what is known to be wrong.
     """
     facts = _judged_by_facts(ask, is_guest=is_guest)
     lane = (facts.lane_of(ask.lane_code) or "") if ask.lane_code else ""
-    request = HoldRequest.of(ask, reservation=uuid7(), buyer=buyer, arrival=0, accepted_at=facts.now(), lane=lane)
+    caps = caps_of(
+        buyer=buyer,
+        is_guest=is_guest,
+        address=address,
+        max_per_buyer=facts.max_per_buyer,
+        capacity=facts.capacity_of(ask.ticket_type if ask.asks_stock else None),
+    )
+    request = HoldRequest.of(
+        ask, reservation=uuid7(), buyer=buyer, arrival=0, accepted_at=facts.now(), lane=lane, caps=caps
+    )
     if wait <= 0:
         return _through_the_door(request, facts, wait=0)
     with replies.desk().expect(request.id, of="worker") as future:
@@ -449,6 +468,8 @@ class FrontDoor:
                 self._refuse(entry, IdempotencyMismatch())
             case "limit":
                 self._refuse(entry, LimitReached(limit=verdict.limit))
+            case "too_many_holds":
+                self._refuse(entry, TooManyHolds(retry_after=verdict.retry_ms / 1000))
             case "taken":
                 self._refuse(entry, SeatsUnavailable(conflicts=verdict.conflicts))
             case "sold_out":

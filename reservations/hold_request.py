@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from reservations.hold_caps import NONE, Caps
+
 # An arrival is epoch * 2²⁴ + count: 16 million requests of a session in an epoch, and half a billion epochs until it reaches 2⁵³, where
 # Lua and JavaScript begin to round. Each session takes an epoch, each change of line, and while Redis is away each batch.
 EPOCH_BITS = 24
@@ -101,6 +103,7 @@ class HoldRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     concessions: Concessions = ()
     voucher: str = ""
     lane: str = ""  # by name; its code stays at the door
+    caps: Caps = NONE
 
     @classmethod
     def of(
@@ -113,6 +116,7 @@ class HoldRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         accepted_at: dt.datetime,
         reply_to: str = "",
         lane: str = "",
+        caps: Caps = NONE,
     ) -> HoldRequest:
         return cls(
             id=reservation,
@@ -133,6 +137,7 @@ class HoldRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             concessions=ask.concessions,
             voucher=ask.voucher,
             lane=lane,
+            caps=caps,
         )
 
     @property
@@ -148,6 +153,11 @@ class HoldRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     def asks_stock(self) -> bool:
         """Whether it is for places without a number."""
         return self.ticket_type is not None and not self.best_available
+
+    @property
+    def pot(self) -> uuid.UUID:
+        """What its address's places are counted in: the ticket type without numbers, or the session."""
+        return self.ticket_type if self.ticket_type and self.asks_stock else self.session
 
     @property
     def places(self) -> int:

@@ -178,6 +178,17 @@ class Reservation(models.Model):
     lane = models.CharField(
         _("lane"), max_length=40, blank=True, default="", db_default="", help_text=_("Empty: everybody's.")
     )
+    # See Note [What counts as held] in reservations/hold_caps.py.
+    origin = models.CharField(
+        _("address, as a hash"), max_length=24, blank=True, default="", db_default="", editable=False
+    )
+    due = models.BooleanField(
+        _("to be paid at the door"),
+        default=False,
+        db_default=False,
+        editable=False,
+        help_text=_("Until then it counts as held."),
+    )
     accepted_at = models.DateTimeField(_("accepted at"))
     settled_at = models.DateTimeField(_("settled at"), null=True, blank=True)
     changed_at = models.DateTimeField(_("changed at"), db_default=Now())
@@ -225,6 +236,9 @@ class Reservation(models.Model):
             models.Index(
                 fields=["ticket_type", "arrival"], name="reservation_standing_by", condition=Q(status="queued")
             ),  # Who is next, and whether anybody is.
+            models.Index(
+                fields=["session", "origin"], name="reservation_of_origin", condition=~Q(origin="")
+            ),  # What an address holds of a session.
             models.Index(fields=["accepted_at"], name="reservation_keyed", condition=~Q(key="")),  # Clearing old keys.
             models.Index(fields=["session", "arrival"], name="reservation_arrivals"),  # The audit's order.
             models.Index(

@@ -31,7 +31,7 @@ from reservations.allocation import ByWayOfTheInbox
 from reservations.announcements import Announcements, tell
 from reservations.claims import NoClaims, Standing
 from reservations.hold_request import HOLD_SCOPE, ORDER_SCOPE, HoldRequest
-from reservations.models import CancelMark, InboxRequest, Reservation, Status
+from reservations.models import FINAL, CancelMark, InboxRequest, Reservation, Status
 from reservations.pace import NotDue
 from reservations.queries import MAX_EXTENSIONS, reservation_body
 from reservations.turns import Turns, interleave
@@ -444,6 +444,15 @@ def extend(*, reservation_id: uuid.UUID, buyer: uuid.UUID | None) -> dict[str, A
 
 
 @transaction.atomic(durable=True)
+def no_longer_due(*, reservation_id: uuid.UUID) -> None:
+    """Note that nothing of it is to be paid at the door any more. Again is harmless. Raises: Reservation.DoesNotExist."""
+    locked = allocation.lock_reservation(reservation_id=reservation_id, buyer=None)
+    if locked.reservation.due:
+        allocation.no_longer_due(locked)
+        announce(locked.news)
+
+
+@transaction.atomic(durable=True)
 def keep(*, reservation_id: uuid.UUID) -> None:
     """For whoever stands at the counter: the hold goes on for as long as the session lets one go on at all.
 
@@ -597,7 +606,9 @@ def _serve_standby(session_id: uuid.UUID) -> int:
 
 
 def forget_keys() -> int:
-    """Idempotency keys are kept for a day; how many were cleared."""
+    """Idempotency keys are kept for a day, and addresses that count no more; how many keys were cleared."""
+    old = Reservation.objects.filter(accepted_at__lt=Now() - KEYS_KEPT)
+    old.exclude(origin="").filter(status__in=FINAL, due=False).update(origin="")
     return Reservation.objects.filter(accepted_at__lt=Now() - KEYS_KEPT).exclude(key="").update(key="")
 
 

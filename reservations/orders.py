@@ -35,6 +35,7 @@ FAILURES = {
     "sold_out": _("Sold out: not that many places were left."),
     "seats_unavailable": _("Somebody was faster: some of the seats are taken."),
     "limit_reached": _("With what you already have it would be more than one buyer may have."),
+    "too_many_holds": _("Too many places are held already and not paid for; nothing was charged."),
     "sold_at_once": _("This ticket can't be held: order it, with its payment."),
     "payment_needed": _("This ticket can't be held: the order must carry its payment."),
     "too_many_seats": _("More places than one order may have."),

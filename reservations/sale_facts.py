@@ -39,6 +39,7 @@ class StockFacts:
     """A ticket type of unnumbered places and its own rules. `counters`: what is left of it and of each of its pools, as last read."""
 
     counters: tuple[Counter, ...]
+    capacity: int = 0  # of the type, or of the smallest pool that it draws on
     holds: bool = True
     is_free: bool = False
     pay_at_door: bool = False
@@ -78,6 +79,10 @@ class SaleFacts:
 
     def now(self) -> dt.datetime:
         return dt.datetime.now(dt.UTC) + dt.timedelta(seconds=self.ahead)
+
+    def capacity_of(self, ticket_type: uuid.UUID | None) -> int:
+        """How many places the type has; None: how many seats the session has."""
+        return self.stock[ticket_type].capacity if ticket_type in self.stock else len(self.labels)
 
     def opens_at(self, ticket_type: uuid.UUID | None) -> dt.datetime | None:
         """When the sale of the type begins, or where it has no time of its own that of the session; None: it has begun."""
@@ -181,6 +186,9 @@ def _stock(session: uuid.UUID, types: Sequence[TicketType]) -> dict[uuid.UUID, S
                     for pool in draws.get(kind.pk, ())
                     if pool in pools
                 ),
+            ),
+            capacity=min(
+                [kind.capacity or 0, *(pools[pool].capacity for pool in draws.get(kind.pk, ()) if pool in pools)]
             ),
             holds=kind.holds,
             is_free=not kind.price,

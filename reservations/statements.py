@@ -12,6 +12,7 @@ import msgspec
 from django.conf import settings
 
 from realtime.rows import as_array, as_json, columns, execute, rows_of, some_columns
+from reservations.hold_caps import LONGEST_COUNT_MS, UNPAID
 from reservations.hold_request import HoldRequest
 from reservations.models import LIVE, InboxRequest, Reservation, Status
 from reservations.people import lock_numbers
@@ -20,21 +21,21 @@ from sessions_app.models import Pool, SeatStatus, Session, TicketType, shard_of
 INSERT = """
 INSERT INTO reservations_reservation (
     id, session_id, buyer, status, arrival, seats, ticket_type_id, quantity, lines, total, held_at, expires_at, extensions,
-    reason, conflicts, duplicate_of, payment, voucher_id, scope, key, fingerprint, lane, accepted_at, settled_at, changed_at
+    reason, conflicts, duplicate_of, payment, voucher_id, scope, key, fingerprint, lane, origin, accepted_at, settled_at, changed_at
 )
 SELECT
     id, session_id, buyer, status, arrival, seats, ticket_type_id, quantity, lines, total, held_at, expires_at, 0,
-    reason, conflicts, duplicate_of, payment, voucher_id, scope, key, fingerprint, lane, accepted_at, settled_at, settled_at
+    reason, conflicts, duplicate_of, payment, voucher_id, scope, key, fingerprint, lane, CASE WHEN status IN ('held', 'queued') THEN origin ELSE '' END, accepted_at, settled_at, settled_at
 FROM jsonb_to_recordset(%s) AS new (
     id uuid, session_id uuid, buyer uuid, status text, arrival bigint, seats text[], ticket_type_id uuid, quantity int,
     lines jsonb, total bigint, held_at timestamptz, expires_at timestamptz, reason text, conflicts jsonb, duplicate_of uuid,
-    payment jsonb, voucher_id uuid, scope text, key text, fingerprint text, lane text, accepted_at timestamptz, settled_at timestamptz
+    payment jsonb, voucher_id uuid, scope text, key text, fingerprint text, lane text, origin text, accepted_at timestamptz, settled_at timestamptz
 )
 """
 COLUMNS = (
     "id", "session_id", "buyer", "status", "arrival", "seats", "ticket_type_id", "quantity", "lines", "total", "held_at",
     "expires_at", "reason", "conflicts", "duplicate_of", "payment", "voucher_id", "scope", "key", "fingerprint",
-    "lane", "accepted_at", "settled_at",
+    "lane", "origin", "accepted_at", "settled_at",
 )  # fmt: skip
 
 LOCK_SEATS = """
@@ -55,7 +56,7 @@ WITH ended AS (
     UPDATE reservations_reservation SET status = %(status)s, reason = %(reason)s, changed_at = %(at)s, pinned_until = NULL
     WHERE id = ANY(%(ids)s::uuid[])
     RETURNING id, session_id, buyer, status, arrival, seats, ticket_type_id, quantity, total, expires_at, reason, conflicts,
-        sale_id, payment, scope, lane, accepted_at, changed_at, pinned_until
+        sale_id, payment, scope, lane, accepted_at, changed_at, pinned_until, origin, due, held_at
 ), freed AS (
     UPDATE sessions_app_seat SET status = 'f', reservation_id = NULL, held_until = NULL
     WHERE session_id = %(session)s AND label = ANY(%(labels)s) AND reservation_id = ANY(%(ids)s::uuid[])
@@ -67,14 +68,17 @@ PIN = """
 UPDATE reservations_reservation SET status = 'paying', pinned_until = %s, changed_at = %s WHERE id = ANY(%s::uuid[])
 """
 SELL = """
-UPDATE reservations_reservation AS row SET status = 'confirmed', sale_id = new.sale_id, pinned_until = NULL, changed_at = %s
-FROM jsonb_to_recordset(%s) AS new (id uuid, sale_id uuid) WHERE row.id = new.id
+UPDATE reservations_reservation AS row
+SET status = 'confirmed', sale_id = new.sale_id, pinned_until = NULL, changed_at = %s, due = new.due,
+    origin = CASE WHEN new.due THEN row.origin ELSE '' END
+FROM jsonb_to_recordset(%s) AS new (id uuid, sale_id uuid, due boolean) WHERE row.id = new.id
 """
 OWN_SEATS = """
 FROM jsonb_to_recordset(%s) AS own (session_id uuid, label text, reservation_id uuid)
 WHERE seat.session_id = own.session_id AND seat.label = own.label AND seat.reservation_id = own.reservation_id
 """
 PIN_SEATS = f"UPDATE sessions_app_seat AS seat SET held_until = %s {OWN_SEATS}"  # noqa: S608 our own constant
+SOLD = ("id", "sale_id", "due")
 SELL_SEATS = f"""
 UPDATE sessions_app_seat AS seat SET status = 's', held_until = NULL {OWN_SEATS}
 RETURNING seat.reservation_id, seat.label, seat.id
@@ -97,6 +101,16 @@ DRAWS = f"""
 SELECT id, {DRAWS_ON} FROM sessions_app_tickettype AS kind
 WHERE capacity IS NOT NULL AND (session_id = %s OR id = ANY(%s::uuid[]))
 """  # noqa: S608 our own constant
+# Note [What counts as held] in hold_caps.py: of an address.
+COUNTS = f"""
+CASE status
+    WHEN 'held' THEN expires_at + least(expires_at - held_at, interval '{LONGEST_COUNT_MS} ms') > statement_timestamp()
+    WHEN 'paying' THEN true
+    WHEN 'confirmed' THEN due
+    ELSE held_at IS NOT NULL AND reason IN {UNPAID}
+        AND changed_at + least(changed_at - held_at, interval '{LONGEST_COUNT_MS} ms') > statement_timestamp()
+END
+"""
 READ = """
 WITH marks AS (DELETE FROM reservations_cancelmark WHERE id = ANY(%(ids)s::uuid[]) RETURNING id)
 SELECT
@@ -119,6 +133,18 @@ SELECT
             AND NOT (status = 'held' AND expires_at <= statement_timestamp())
         GROUP BY session_id, buyer, stock
     ) AS had),
+    (SELECT coalesce(json_agg(json_build_array(buyer, places)), '[]')::text FROM (
+        SELECT buyer, sum(quantity) AS places FROM reservations_reservation
+        WHERE buyer = ANY(%(capped)s::uuid[]) AND status IN ('held', 'paying', 'confirmed') AND (status <> 'confirmed' OR due)
+            AND NOT (status = 'held' AND expires_at <= statement_timestamp())
+        GROUP BY buyer
+    ) AS held),
+    (SELECT coalesce(json_agg(json_build_array(pot, origin, places)), '[]')::text FROM (
+        SELECT CASE WHEN seats = '{}' THEN ticket_type_id ELSE session_id END AS pot, origin, sum(quantity) AS places
+        FROM reservations_reservation
+        WHERE origin <> '' AND (session_id, origin) IN (SELECT * FROM unnest(%(pots)s::uuid[], %(origins)s::text[])) AND {COUNTS}
+        GROUP BY pot, origin
+    ) AS held),
     (SELECT coalesce(json_agg(json_build_array(buyer, scope, key, id)), '[]')::text FROM reservations_reservation
         WHERE buyer = ANY(%(keyed)s::uuid[]) AND key = ANY(%(keys)s) AND key <> '' AND status <> 'rejected'),
     ARRAY(
@@ -131,7 +157,7 @@ SELECT
         WHERE session_id = ANY(%(sessions)s::uuid[])),
     (SELECT coalesce(json_agg(json_build_array(guest, account)), '[]')::text FROM reservations_joinedguest
         WHERE guest = ANY(%(buyers)s::uuid[]))
-"""
+""".replace("{COUNTS}", COUNTS)
 # A key that the account used itself stays the account's.
 CHANGE_BUYER = """
 UPDATE reservations_reservation AS row SET buyer = %(to)s, key = CASE WHEN row.key <> '' AND EXISTS (
@@ -214,8 +240,8 @@ def pin(reservations: Sequence[Reservation], *, until: dt.datetime, at: dt.datet
 
 
 def sell(reservations: Sequence[Reservation], *, at: dt.datetime) -> dict[uuid.UUID, dict[str, int]]:
-    """Their `sale_id`s are set. The sold seats' keys by reservation and label."""
-    execute(SELL, at, as_json([{"id": row.pk, "sale_id": row.sale_id} for row in reservations]))
+    """Their `sale_id` and `due` are set. The sold seats' keys by reservation and label."""
+    execute(SELL, at, as_json([{name: getattr(row, name) for name in SOLD} for row in reservations]))
     sold: dict[uuid.UUID, dict[str, int]] = {row.pk: {} for row in reservations}
     for reservation, label, seat in execute(SELL_SEATS, _own_seats(reservations)):
         sold[reservation][label] = seat
@@ -234,9 +260,9 @@ class Past:
     `now` is the database's clock once their sessions were locked; `settled` were decided before; `cancelled` their buyers
     gave up in line, which is forgotten with this; `ran_out` are the sessions with holds whose time is over and that no sweep
     has ended, `overdue` by session those of them that are these buyers' own; `has` are the places that each buyer holds or bought of a
-    session, and without a number of a ticket type; `keys` the reservations that each used idempotency key of a buyer and scope names; `in_inbox` are the
-    sessions of which something waits there, unless these come from there; `lanes` the weights of the sessions' lanes;
-    `joined` the accounts that guests among the buyers have become.
+    session, and without a number of a ticket type; `held` those that count as held, by buyer, and by what they are of and address; `keys` the
+    reservations that each used idempotency key of a buyer and scope names; `in_inbox` are the sessions of which something waits there, unless
+    these come from there; `lanes` the weights of the sessions' lanes; `joined` the accounts that guests among the buyers have become.
     """
 
     now: dt.datetime
@@ -245,6 +271,7 @@ class Past:
     ran_out: set[uuid.UUID]
     overdue: dict[uuid.UUID, set[uuid.UUID]]
     has: Counter[tuple[uuid.UUID, uuid.UUID]]
+    held: Counter[uuid.UUID | tuple[uuid.UUID, str]]
     keys: dict[tuple[uuid.UUID, str, str], uuid.UUID]
     in_inbox: set[uuid.UUID]
     lanes: dict[uuid.UUID, dict[str, int]]
@@ -253,6 +280,8 @@ class Past:
 
 Overdue = tuple[uuid.UUID, uuid.UUID]
 Had = tuple[uuid.UUID, uuid.UUID, uuid.UUID | None, int]
+Held = tuple[uuid.UUID, int]
+HeldFrom = tuple[uuid.UUID, str, int]
 Used = tuple[uuid.UUID, str, str, uuid.UUID]
 Weighs = tuple[uuid.UUID, str, int]
 
@@ -260,18 +289,22 @@ Weighs = tuple[uuid.UUID, str, int]
 def read(requests: Sequence[HoldRequest], *, from_inbox: bool) -> Past:
     lines = [] if from_inbox else list({request.session for request in requests})
     keyed = [request for request in requests if request.key]
+    origins = sorted({(request.session, request.caps.origin) for request in requests if request.caps.origin})
     found = execute(
         READ,
         ids=as_array(request.id for request in requests),
         sessions=as_array({request.session for request in requests}),
         buyers=as_array({request.buyer for request in requests}),
+        capped=as_array({request.buyer for request in requests if request.caps.buyer}),
+        pots=as_array(session for session, _origin in origins),
+        origins=[origin for _session, origin in origins],
         keyed=as_array({request.buyer for request in keyed}),
         keys=[request.key for request in keyed],
         lines=as_array(lines),
         shards=[shard_of(session, settings.SHARDS) for session in lines],
     ).fetchone()
     assert found is not None
-    now, settled, cancelled, ran_out, over, has, keys, in_inbox, weights, joined = found
+    now, settled, cancelled, ran_out, over, has, of_buyers, of_origins, keys, in_inbox, weights, joined = found
     overdue: dict[uuid.UUID, set[uuid.UUID]] = defaultdict(set)
     for session, reservation in msgspec.json.decode(over, type=list[Overdue]):
         overdue[session].add(reservation)
@@ -280,6 +313,8 @@ def read(requests: Sequence[HoldRequest], *, from_inbox: bool) -> Past:
         had[session, buyer] += places
         if stock:
             had[stock, buyer] += places
+    held: Counter[uuid.UUID | tuple[uuid.UUID, str]] = Counter(dict(msgspec.json.decode(of_buyers, type=list[Held])))
+    held.update({(pot, origin): n for pot, origin, n in msgspec.json.decode(of_origins, type=list[HeldFrom])})
     lanes: dict[uuid.UUID, dict[str, int]] = defaultdict(dict)
     for session, name, weight in msgspec.json.decode(weights, type=list[Weighs]):
         lanes[session][name] = weight
@@ -290,6 +325,7 @@ def read(requests: Sequence[HoldRequest], *, from_inbox: bool) -> Past:
         ran_out=set(ran_out),
         overdue=overdue,
         has=had,
+        held=held,
         keys={(buyer, scope, key): first for buyer, scope, key, first in msgspec.json.decode(keys, type=list[Used])},
         in_inbox=set(in_inbox),
         lanes=lanes,
@@ -346,6 +382,9 @@ class Ended(msgspec.Struct, frozen=True):
     accepted_at: dt.datetime
     changed_at: dt.datetime
     pinned_until: None
+    origin: str
+    due: bool
+    held_at: dt.datetime | None
 
 
 def end(

@@ -1,13 +1,16 @@
 -- Bring claims to what was committed, own values only.
--- KEYS  of each reservation its claims, then what its buyer has, a key for each limit, and if it stood in line for unnumbered places
---       three for each counter it draws on: the counter, the line for it, its holders; in the end the counters that changed
--- ARGV  1 JSON: for each reservation [id, how many claims, member, value, ms, how many limits, how many counters]; ms 0: it owns nothing
---       any more   2 JSON: for each counter that changed [version, places left]
+-- KEYS  of each reservation its claims, then what its buyer has, a key for each limit, then for each cap (of the buyer, of the address) what is
+--       held unpaid and its tally, and if it stood in line for unnumbered places three for each counter it draws on: the counter, the line
+--       for it, its holders; in the end the counters that changed
+-- ARGV  1 JSON: for each reservation [id, how many claims, member, value, ms, how many limits, how many counters, how many caps, ms that it
+--       counts as held, ms that it was held in vain (0: it wasn't; -1: it was paid for)]; ms 0: it owns nothing any more
+--       2 JSON: for each counter that changed [version, places left]   3 JSON: the rules of waiting, see Note [What counts as held] in hold_caps.py
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local free, first_wait, longest_wait, longest_count, a_step, most_steps, forget_after = unpack(cjson.decode(ARGV[3]))
 local at = 0
 for _, r in ipairs(cjson.decode(ARGV[1])) do
-  local id, claims, member, value, ms, limits, counters = unpack(r)
+  local id, claims, member, value, ms, limits, counters, caps, counts, in_vain = unpack(r)
   for i = at + 1, at + claims do
     local owner = redis.call('GET', KEYS[i])
     if ms > 0 then
@@ -26,10 +29,34 @@ for _, r in ipairs(cjson.decode(ARGV[1])) do
     end
   end
   at = at + limits
+  local places = tonumber(string.match(member, ':(%d+)$'))
+  for i = 1, caps do
+    local held, tally, still = KEYS[at + 2 * i - 1], KEYS[at + 2 * i], counts
+    if in_vain > 0 then
+      if now - tonumber(redis.call('HGET', tally, 'lapsed_at') or '0') > forget_after then redis.call('HDEL', tally, 'lapses') end
+      local lapses = redis.call('HINCRBY', tally, 'lapses', i == 1 and 1 or places)
+      redis.call('HSET', tally, 'lapsed_at', now)
+      if i == 2 then
+        still = math.min(in_vain, longest_count) * math.min(1 + math.floor(lapses / a_step), most_steps)
+      elseif lapses > free then
+        redis.call('HSET', tally, 'until', now + math.min(first_wait * 2 ^ math.min(lapses - free - 1, 20), longest_wait))
+      end
+    elseif in_vain < 0 then
+      redis.call('HDEL', tally, 'lapses', 'until')
+    end
+    if still > 0 then
+      if redis.call('ZADD', held, string.format('%.0f', now + still), member) == 1 then redis.call('HINCRBY', tally, 'places', places) end
+      redis.call('PEXPIRE', held, 86400000)
+    elseif redis.call('ZREM', held, member) == 1 then
+      redis.call('HINCRBY', tally, 'places', -places)
+    end
+    redis.call('PEXPIRE', tally, 86400000)
+  end
+  at = at + 2 * caps
   for i = at + 1, at + 3 * counters, 3 do -- it is settled: what is left is without what it took
     local stock, line, holders = KEYS[i], KEYS[i + 1], KEYS[i + 2]
     if redis.call('ZREM', line, member) == 1 then
-      redis.call('HINCRBY', stock, 'waiting', -tonumber(string.match(member, ':(%d+)$')))
+      redis.call('HINCRBY', stock, 'waiting', -places)
     end
     if ms > 0 and value == id then
       redis.call('ZADD', holders, now + ms, member)

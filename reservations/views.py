@@ -72,6 +72,7 @@ def story(status: str, reason: str | None) -> str:
     """What it means, and what to do. The same words stand in _words.html for hold-panel.js."""
     rejected = {
         "limit_reached": _("This would be more than one buyer may take."),
+        "too_many_holds": _("Too many places are held already and not paid for. Wait a minute and try again."),
         "too_many_seats": _("This is more than one order may have."),
         "sold_out": _("There are not that many places left."),
         "sale_not_open": _("The sale has not begun yet."),

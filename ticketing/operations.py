@@ -447,7 +447,10 @@ def _write_sales(sold: Sequence[tuple[allocation.Locked, Payment]]) -> None:
     for sale, number in zip(sales, _next_numbers(len(sales)), strict=True):
         sale.number = number
         sale.sold_at = sold[0][0].now
-    seats = allocation.sell([(locked, sale.pk) for (locked, _payment), sale in zip(sold, sales, strict=True)])
+    seats = allocation.sell(
+        [(locked, sale.pk) for (locked, _payment), sale in zip(sold, sales, strict=True)],
+        due=[sale.pk for sale in sales if is_due(sale.payment)],
+    )
     Sale.objects.bulk_create(sales)
     tickets = {sale.pk: _tickets_of(sale, seats[sale.reservation_id]) for sale in sales}
     Ticket.objects.bulk_create(ticket for some in tickets.values() for ticket in some)
@@ -651,6 +654,8 @@ def close_if_paid(sale: Sale) -> None:
         return
     status = PaymentStatus.VOIDED if sale.waived == sale.total else PaymentStatus.CAPTURED
     Payment.objects.filter(pk=sale.payment_id).update(status=status, changed_at=Now())
+    # In a transaction of its own: it locks the session first, as all that change reservations do.
+    transaction.on_commit(functools.partial(reserving.no_longer_due, reservation_id=sale.reservation_id))
 
 
 # --- Money that goes back, or comes late

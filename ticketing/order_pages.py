@@ -54,6 +54,7 @@ ADVICE = {
     ),
     "seats_unavailable": gettext_lazy("Choose other seats."),
     "limit_reached": gettext_lazy("“My tickets” shows what you have already."),
+    "too_many_holds": gettext_lazy("Pay for what is held or give it back, wait a minute, and order again."),
     "payment_declined": gettext_lazy("Order again with another card."),
     "sale_not_open": gettext_lazy("Come back when the sale begins."),
     "session_cancelled": gettext_lazy("Choose another session."),

@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-from config.addresses import is_trusted
+from realtime.addresses import is_trusted, peer_of
 
 HEAD_SECONDS = 10.0  # to send a whole head, from the first moment on or since the last answer
 
@@ -28,7 +28,7 @@ class GuardedProtocol(H11Protocol):
         super().connection_made(transport)
         self._timer: asyncio.TimerHandle | None = None
         self._unsent = 0
-        self._counted = self.client[0] if self.client else ""
+        self._counted = peer_of(self.client[0]) if self.client else ""
         _open[self._counted] += 1
         if _too_many(self._counted):
             transport.abort()

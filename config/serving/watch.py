@@ -18,7 +18,7 @@ import structlog
 from django.conf import settings
 from prometheus_client import Gauge
 
-from config.addresses import is_trusted
+from realtime.addresses import is_trusted, peer_of
 
 log = structlog.get_logger(__name__)
 
@@ -109,7 +109,7 @@ def _client(descriptor: int, ports: frozenset[int]) -> str:
     """Return the peer's address of a connection that was accepted here; empty for any other socket."""
     with suppress(OSError), _opened(descriptor) as connection:
         if connection.family != socket.AF_UNIX and connection.getsockname()[1] in ports:
-            return str(connection.getpeername()[0])  # a listener has none
+            return peer_of(str(connection.getpeername()[0]))  # a listener has none
     return ""
 
 

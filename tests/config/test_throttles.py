@@ -91,6 +91,13 @@ class TestLimits:
         answers = [get(client_of(uuid.uuid4()), "/reservations").status_code for _buyer in range(4)]
         assert answers == [200, 200, 200, 429]
 
+    def test_are_one_for_a_64_of_ipv6(self) -> None:
+        answers = [
+            APIClient(REMOTE_ADDR=f"2001:db8:1:{net}::{number}").post("/api/v1/auth/guest").status_code
+            for net, number in ((1, 1), (1, 2), (1, 3), (2, 1))
+        ]
+        assert answers == [201, 201, 429, 201]
+
     def test_are_not_shifted_by_a_header_of_the_client(self) -> None:
         answers = [
             APIClient().post("/api/v1/auth/guest", headers={"x-forwarded-for": f"198.51.100.{number}"}).status_code

@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from django.conf import LazySettings
 from django.db import connection
 from django.db.models import F
 from django.utils import timezone
@@ -276,7 +277,10 @@ class TestWhatStandsInRabbit:
         assert claims.asked_by(ana)
         assert reservations.in_line(ana) == []
 
-    def test_is_remembered_in_bounds(self, ana: UUID, stock: TicketType, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_is_remembered_in_bounds(
+        self, ana: UUID, stock: TicketType, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settings.HOLDS_ADDRESS = 100
         Session.objects.update(max_per_buyer=100)
         TicketType.objects.update(capacity=100, available=100)
         monkeypatch.setattr(InProcessLine, "publish", lambda _line, _requests: None)

@@ -211,6 +211,7 @@ function refuse(problem) {
   } else if (problem.code === "limit_reached") warn(count("limit-reached", problem.limit ?? page.most));
   else if (problem.code === "sold_out") warn(say("sold-out"));
   else if (problem.code === "sale_closed") warn(say("sale-closed"));
+  else if (problem.code === "too_many_holds") warn(count("too-many-holds", problem.retry_after));
   else if (problem.code === "rate_limited" || problem.status === 503) warn(count("busy", problem.retry_after));
   else if (!problem.status) warn(say("no-answer"));
   else if (problem.code === "not_resent") warn(say("not-resent"));

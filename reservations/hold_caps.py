@@ -1,0 +1,76 @@
+"""How much may be held at once and not paid for: by one buyer, and by the guests of one address.
+
+Note [What counts as held]
+Places count from admission until they are paid for, given back or run out, and those that are paid at the door until the money is collected there.
+A buyer's count in all sessions together, whoever asks; those of an address in each session (numbered seats) and each ticket type (places without
+a number), for guests and for accounts that are younger than an hour, since accounts are made as quickly as guests are.
+What an address let go unpaid goes on counting for as long as it was held, so that holding again and again keeps half of the limit at the most;
+and longer with every `LAPSES_A_STEP` places that came to nothing since the address last paid for something. A buyer who let `HOLDS_LAPSES` holds in a row
+end unpaid waits before the next one, twice as long each time. Giving a hold back counts like letting it run out: otherwise a program would give back
+and hold again for ever. A purchase clears both.
+
+PostgreSQL counts the places under the session's lock when a request is settled; Redis turns away at the door what would be refused there, and alone
+keeps the waits. They are forgotten an hour after the last such hold. A flushed Redis knows again of each hold when that changes; until then PostgreSQL refuses. An address is kept as a keyed hash,
+for as long as it counts. Over `RATE_LIMITS=off` nothing is counted at all.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import lru_cache
+from uuid import UUID
+
+import msgspec
+from django.conf import settings
+from django.utils.crypto import salted_hmac
+
+from realtime.addresses import is_in, network_of
+
+NEW_ACCOUNT_SECONDS = 3600
+FIRST_WAIT_MS = 15_000
+LONGEST_COUNT_MS = 600_000  # that what was let go unpaid counts, at first
+LAPSES_A_STEP = 50
+MOST_STEPS = 10
+FORGET_MS = 3_600_000  # after the last lapse
+UNPAID = ("expired", "released", "payment_declined")  # reasons of an end that the buyer has to answer for
+
+
+class Caps(msgspec.Struct, frozen=True):
+    """`buyer`: places that the buyer may hold in all; `address`: that guests of `origin`, the address as a hash, may hold. 0: any number."""
+
+    buyer: int = 0
+    origin: str = ""
+    address: int = 0
+
+
+NONE = Caps()
+
+
+def caps_of(*, buyer: UUID, is_guest: bool, address: str, max_per_buyer: int, capacity: int) -> Caps:
+    """Return the caps of a request: `capacity` is that of the session's seats, or of the ticket type without numbers."""
+    if not settings.RATE_LIMITS:
+        return NONE
+    of_buyer = max(settings.HOLDS_BUYER, max_per_buyer)
+    if not address or not (is_guest or _is_new(buyer)):
+        return Caps(of_buyer)
+    shared = is_in(address, settings.HOLDS_SHARED_NETWORKS)
+    percent = max(settings.HOLDS_ADDRESS_PERCENT, settings.HOLDS_SHARED_PERCENT if shared else 0)
+    return Caps(of_buyer, origin_of(address), max(settings.HOLDS_ADDRESS, capacity * percent // 100))
+
+
+def _is_new(account: UUID) -> bool:
+    """Tell by its UUIDv7 whether the account was made within the hour (RFC 9562, 5.7: 48 bits of milliseconds)."""
+    return account.version == 7 and time.time() - (account.int >> 80) / 1000 < NEW_ACCOUNT_SECONDS
+
+
+@lru_cache(maxsize=10_000)
+def origin_of(address: str) -> str:
+    """Return a keyed hash of the address, for IPv6 of its /64."""
+    return salted_hmac("reservations.hold_caps.origin", network_of(address)).hexdigest()[:24]
+
+
+def waits() -> list[int]:
+    """Return the rules of waiting as upkeep.lua takes them."""
+    longest = settings.HOLDS_LONGEST_WAIT * 1000
+    first = min(FIRST_WAIT_MS, longest)
+    return [settings.HOLDS_LAPSES, first, longest, LONGEST_COUNT_MS, LAPSES_A_STEP, MOST_STEPS, FORGET_MS]
