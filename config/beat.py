@@ -13,17 +13,30 @@ LONGEST_PAUSE = 2.0  # seconds between two tries to reach the broker; Celery's g
 
 
 class Scheduler(celery.beat.Scheduler):
-    """The plain one keeps no file: nothing to corrupt, no folder to write to."""
+    """Celery's plain one, which keeps no file: nothing to corrupt, no folder to write to."""
 
     def apply_async(self, *arguments: Any, **options: Any) -> Any:
-        sent = super().apply_async(*arguments, **options)
+        try:
+            sent = super().apply_async(*arguments, **options)
+        except Exception:
+            liveness.note_progress()
+            self._hang_up()
+            raise
         liveness.worked("beat")
         return sent
 
+    def _hang_up(self) -> None:
+        """Send the next job over a new connection: this one may be broken in a way that no retry notices."""
+        self.__dict__.pop("producer", None)
+        connection = self.__dict__.pop("connection", None)
+        if connection is not None:
+            connection.collect()
+
     def _ensure_connected(self) -> Any:
         return self.connection.ensure_connection(
-            lambda error, pause: log.warning("beat.no_broker", error=type(error).__name__, again_in=pause),
-            interval_start=0.5,
-            interval_step=0.5,
-            interval_max=LONGEST_PAUSE,
+            self._note_absence, interval_start=0.5, interval_step=0.5, interval_max=LONGEST_PAUSE
         )
+
+    def _note_absence(self, error: Exception, pause: float) -> None:
+        liveness.note_progress()
+        log.warning("beat.no_broker", error=type(error).__name__, again_in=pause)

@@ -10,6 +10,7 @@ whoever reads from that waits for ever. So the loop reads from the connection of
 error as soon as that is gone; Celery's blueprint then makes connection, channel and consumers anew.
 """
 
+import socket
 import time
 from collections import deque
 from contextlib import suppress
@@ -30,6 +31,7 @@ from reservations.tasks import settled_together
 LONGEST_READ = 0.5  # seconds until a signal to stop, an ack or a heartbeat has its turn
 LONGEST_PAUSE = 2.0  # seconds between two tries to reach the broker; Celery's grow to 30
 REJOIN_WITHIN = 15.0  # seconds to consume again once the broker answers; a new process may do better then
+EXHAUSTED = 5.0  # seconds that no thread of a pool became free
 CANNOT_CONSUME = 75  # the exit code then: EX_TEMPFAIL
 
 log = structlog.get_logger(__name__)
@@ -127,12 +129,22 @@ class BlockingConsumer(Consumer):
 
     def _note_absence(self, error: Exception, pause: float) -> None:
         self._rejoining_since = None
+        liveness.note_progress()
         log.warning("worker.no_broker", error=type(error).__name__, again_in=pause)
 
     def takes_work(self) -> bool:
-        """Tell whether a message that comes now has a thread to run in, and note that the loop turns."""
+        """Tell whether a message that comes now will soon have a thread to run in."""
         self._rejoining_since = None
-        return True
+        exhausted = getattr(self.pool, "seconds_exhausted", None)  # the solo pool runs its tasks in the loop
+        return exhausted is None or bool(exhausted() < EXHAUSTED)
+
+    def hang_up(self) -> None:
+        """Close the broker's connection, from any thread: RabbitMQ then gives the shards to a worker that isn't held up."""
+        wire = getattr(self.connection, "_connection", None)
+        sock = getattr(getattr(wire, "_transport", None), "sock", None)
+        if sock is not None:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
 
     def call_soon_ack(self, settle: Any, *arguments: Any) -> None:
         """Leave acks and rejects to the loop's own thread: those of the pool would write into each other's frames."""

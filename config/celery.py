@@ -28,7 +28,9 @@ app = Celery("frontrow")
 app.conf.update(
     broker_url=settings.CELERY_BROKER_URL,
     broker_connection_retry_on_startup=True,
-    broker_heartbeat=5,
+    broker_heartbeat=settings.BROKER_HEARTBEAT,
+    broker_connection_max_retries=None,
+    broker_channel_error_retry=True,  # a channel that RabbitMQ closed is opened anew; see BlockingConsumer
     # Celery declares 28 queues for delayed tasks (our mail's retries); as quorum queues with at-least-once dead-lettering
     # they weigh more than all of ours.
     broker_native_delayed_delivery_queue_type="classic",

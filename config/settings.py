@@ -115,7 +115,9 @@ WEB_PROCESSES = env_int("WEB_PROCESSES", 1)
 WEB_THREADS = env_int("WEB_THREADS", 64)
 WEB_WAITING = env_int("WEB_WAITING", 2_000)  # requests that may wait for one of these threads
 WORKER_PROCESSES = env_int("WORKER_PROCESSES", 1)
-METRICS_PORT = env_int("METRICS_PORT", 0)  # where live, workers and relay answer Prometheus; 0: nowhere
+STALL_SECONDS = env_int("STALL_SECONDS", 60)  # after which a worker, beat or relay whose work hangs ends itself
+PULSE_FILE = env("PULSE_FILE")  # what they write twice a second, for whoever restarts them
+METRICS_PORT = env_int("METRICS_PORT", 0)  # where live, workers, beat and relay answer Prometheus; 0: nowhere
 
 INSTALLED_APPS = [
     "daphne",
@@ -220,6 +222,11 @@ DATABASES["default"].setdefault("OPTIONS", {}).update(
             "reconnect_timeout": 1.0,
         },
         "connect_timeout": 2,
+        # A server that is gone without a word, machine and all, is noticed within twenty seconds
+        "keepalives_idle": 5,
+        "keepalives_interval": 3,
+        "keepalives_count": 4,
+        "tcp_user_timeout": 15_000,
         "application_name": "frontrow",
         "options": f"-c lock_timeout={LOCK_TIMEOUT_MS} -c idle_in_transaction_session_timeout=30000 -c jit=off",
     }
@@ -252,6 +259,7 @@ CHANNEL_LAYERS = {
 RABBITMQ_URL = env("RABBITMQ_URL")
 CELERY_BROKER_URL = RABBITMQ_URL or env("CELERY_BROKER_URL") or redis_database(REDIS_URL, 2)
 BROKER_TIMEOUT_MS = env_int("BROKER_TIMEOUT_MS", 1_500)  # what a silent broker may cost before the breaker opens
+BROKER_HEARTBEAT = env_int("BROKER_HEARTBEAT", 5)  # seconds; RabbitMQ drops a worker that is silent for two or three
 LINE = env("LINE") or ("rabbitmq" if RABBITMQ_URL else "inbox")  # rabbitmq, inbox, or in_process for tests
 SHARDS = env_int("SHARDS", 1)
 if LINE not in {"rabbitmq", "inbox", "in_process"}:

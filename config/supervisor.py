@@ -26,13 +26,14 @@ Say = Callable[[str], None]
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0  # seconds before a program is started again: doubled at each death
 STEADY = 30.0  # seconds after which a program counts as healthy again
 KEPT_LOG = 10 * 2**20  # bytes of an earlier run's log that are kept aside
+PULSE_LOST = 60.0  # seconds without a sign from a program that gives one
 FULL = 4 * 2**20  # bytes left on a disk where nothing works any more
 PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """What to run. `stop` is the signal that asks it to end; `hold` are descriptors it inherits."""
+    """What to run. `stop` is the signal that asks it to end; `hold` are descriptors it inherits; `pulse` is a file that it keeps writing."""
 
     name: str
     argv: Sequence[str]
@@ -42,6 +43,7 @@ class Program:
     account: Account | None = None
     hold: tuple[int, ...] = ()
     folder: Path = Path("/")
+    pulse: Path | None = None
 
 
 def die_with_parent(stop: signal.Signals) -> Callable[[], None] | None:
@@ -93,6 +95,7 @@ class Child:
     started: float = 0.0
     deaths: int = 0
     again_at: float = field(default=0.0)
+    beat: tuple[int, float] = (0, 0.0)  # when the pulse was last written, and when that was seen
 
     @property
     def name(self) -> str:
@@ -113,6 +116,24 @@ class Child:
         self.again_at = time.monotonic() + min(LONGEST_PAUSE, FIRST_PAUSE * 2**self.deaths)
         self.deaths += 1
         return code
+
+    def hangs(self) -> bool:
+        """Tell whether it runs and its pulse has stopped. Time in which the machine slept doesn't count."""
+        if self.process is None or self.program.pulse is None:
+            return False
+        try:
+            written = self.program.pulse.stat().st_mtime_ns
+        except FileNotFoundError:
+            written = 0
+        if written != self.beat[0]:
+            self.beat = written, time.monotonic()
+        return time.monotonic() - max(self.beat[1], self.started) > PULSE_LOST
+
+    def end(self) -> None:
+        """Kill it and what it started."""
+        if self.process is not None:
+            end_group(self.process.pid)
+            self.process.wait()
 
     def due(self) -> bool:
         return self.process is None and time.monotonic() >= self.again_at
@@ -220,10 +241,13 @@ class Supervisor:
             self.pause(0.1)
 
     def look_after(self, *, quiet: bool = False, except_for: Child | None = None) -> None:
-        """Start again whoever died, after its pause."""
+        """Start again what died, after its pause, and what hangs."""
         for child in self.children:
             if child is except_for:
                 continue
+            if child.hangs():
+                self.say(f"{child.name} gives no sign any more and is ended.")
+                child.end()
             code = child.died()
             if code is not None and not quiet:
                 pause = max(0.0, child.again_at - time.monotonic())

@@ -20,6 +20,8 @@ from channels.layers import get_channel_layer
 from django.conf import settings
 from prometheus_client import Counter
 
+from realtime.threads import keep_running
+
 LONGEST_QUEUE = 100_000  # messages waiting in one process
 BATCH = 500  # messages in one trip
 PATIENCE = 5.0  # seconds a message waits for Redis to come back
@@ -86,7 +88,7 @@ class _Wire:
         self._changed = threading.Condition()
         self._outage = False
         self._redis: tuple[str, redis.Redis] | None = None
-        threading.Thread(target=self._run, name="wire", daemon=True).start()
+        keep_running(self._run, name="wire")
 
     def put(self, message: _Message) -> None:
         with self._changed:

@@ -10,7 +10,6 @@ import atexit
 import dataclasses
 import datetime as dt
 import queue
-import threading
 import time
 import uuid
 from collections import defaultdict
@@ -22,6 +21,7 @@ import structlog
 from realtime import events, wire
 from realtime.events import NewEvent
 from realtime.rows import as_json, execute
+from realtime.threads import keep_running
 from reservations import claims, metrics, orders, pricing, replies, statements
 from reservations.claims import Counter, NoClaims, Standing, Told
 from reservations.hold_caps import UNPAID
@@ -226,7 +226,7 @@ class Teller:
 
     def __init__(self) -> None:
         self._waiting: queue.Queue[Announcements] = queue.Queue(maxsize=4)
-        threading.Thread(target=self._run, name="teller", daemon=True).start()
+        keep_running(self._run, name="teller")
         atexit.register(self.flush)
 
     def tell(self, news: Announcements) -> None:

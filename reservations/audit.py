@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from django.conf import settings
+
 from realtime.audit import Check
-from reservations import dead_letters, letters, standby
+from reservations import dead_letters, letters, queue_watch, standby
 from reservations.hold_request import EPOCH_BITS
 
 GRACE = "interval '10 seconds'"  # a sweep runs each second; ten is a broken one
@@ -33,6 +35,19 @@ def dead_letters_waiting() -> Iterator[dict[str, Any]]:
     for queue, number in waiting.items():
         if number:
             yield {"queue": queue, "letters": number}
+
+
+def queues_undrained() -> Iterator[dict[str, Any]]:
+    """Yield each queue in which messages wait and from which no worker consumes."""
+    if settings.LINE == "in_process":
+        return
+    try:
+        found = queue_watch.undrained()
+    except letters.OutOfReach as error:
+        yield {"queue": "all", "said": str(error)}
+        return
+    for queue, messages in found.items():
+        yield {"queue": queue, "messages": messages}
 
 
 CHECKS = [
@@ -274,5 +289,10 @@ CHECKS = [
         name="dead_letters_waiting",
         says="messages failed for good: see `manage.py dead_letters list`; those in `holds.given_up` wait for `relay`",
         look=dead_letters_waiting,
+    ),
+    Check(
+        name="queue_undrained",
+        says="messages wait in a queue and no worker consumes from it: see `/health` and the log of its workers",
+        look=queues_undrained,
     ),
 ]

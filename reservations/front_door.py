@@ -41,6 +41,7 @@ from django.db import Error as DatabaseError
 from django.db import connection
 
 from realtime.ids import uuid7
+from realtime.threads import keep_running
 from reservations import claims, metrics, operations, pricing, replies
 from reservations.claims import Knock, Limit, NoClaims, Verdict
 from reservations.hold_caps import caps_of
@@ -327,7 +328,7 @@ class FrontDoor:
             uuid.UUID, int
         ] = {}  # the newest epoch this process took per session; older counters are stale
         self._gate = Gate()
-        threading.Thread(target=self._serve_for_ever, name="front-door", daemon=True).start()
+        keep_running(self._serve_for_ever, name="front-door")
 
     def submit(self, request: HoldRequest, facts: SaleFacts, *, wait: float) -> Admission:
         stock = facts.stock.get(request.ticket_type) if request.ticket_type and request.asks_stock else None

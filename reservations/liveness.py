@@ -16,6 +16,9 @@ Reading needs one trip to Redis; each call takes a client of the reader's own, o
     silent()    the parts whose age is beyond `SILENT_AFTER`, so that nobody consumes, ticks or publishes
     is_alive(part)  for the hot path: remembered for 0.2 s, and False when Redis can't be asked
 
+For this process alone, `config.watchdog` asks `seconds_without_word` and `seconds_without_progress`; what waits in a legal way, such
+as for PostgreSQL to come back, calls `note_progress` at each try.
+
 Without Redis nothing is known: `ages`, `queue_ages` and `silent` raise NoClaims, which callers report as gone.
 """
 
@@ -43,6 +46,7 @@ WRITE_EVERY = 0.5
 KEPT_MS = 3_600_000  # a word's key lives so long; what is left of that tells its age by Redis's own clock
 REMEMBER = 0.2
 
+_spoke = _progressed = time.monotonic()
 _written: dict[str, float] = {}
 _seen: tuple[float, Collection[Part]] = (float("-inf"), ())
 
@@ -77,6 +81,21 @@ def worked(part: Literal["beat", "relay"]) -> None:
     _say([f"worked:{part}"])
 
 
+def note_progress() -> None:
+    """Tell this process's watchdog that the work goes on, though it waits."""
+    global _progressed
+    _progressed = time.monotonic()
+
+
+def seconds_without_word() -> float:
+    """Return how long this process has neither consumed nor worked."""
+    return time.monotonic() - _spoke
+
+
+def seconds_without_progress() -> float:
+    return time.monotonic() - _progressed
+
+
 def forget() -> None:
     """Say the next word at once, and ask anew: for tests, which empty Redis."""
     global _seen
@@ -85,7 +104,8 @@ def forget() -> None:
 
 
 def _say(words: Collection[str]) -> None:
-    now = time.monotonic()
+    global _spoke, _progressed
+    now = _spoke = _progressed = time.monotonic()
     due = [word for word in words if now - _written.get(word, float("-inf")) >= WRITE_EVERY]
     if not due:
         return

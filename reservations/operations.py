@@ -26,7 +26,20 @@ from psycopg.errors import UniqueViolation
 
 from realtime import events, wire
 from realtime.clock import db_now
-from reservations import allocation, claims, inbox, metrics, orders, pace, people, pricing, queries, standby, statements
+from reservations import (
+    allocation,
+    claims,
+    inbox,
+    liveness,
+    metrics,
+    orders,
+    pace,
+    people,
+    pricing,
+    queries,
+    standby,
+    statements,
+)
 from reservations.allocation import ByWayOfTheInbox
 from reservations.announcements import Announcements, tell
 from reservations.claims import NoClaims, Standing
@@ -150,6 +163,7 @@ def settle_however_long(requests: Sequence[HoldRequest]) -> None:
             receive(requests)
         except (DatabaseError, ConnectionError) as error:
             log.warning("settle.waits_for_the_database", requests=len(requests), error=repr(error))
+            liveness.note_progress()
             time.sleep(1)
         else:
             return
@@ -193,6 +207,7 @@ def _settle_once(requests: Sequence[HoldRequest], shard: int | None) -> None:
             allocation.lock_shard(shard)
         news = allocation.settle_batch(requests, from_inbox=shard is not None)
         announce(news)
+    liveness.note_progress()
     metrics.settle_seconds.observe(time.perf_counter() - started)
     metrics.settle_batch.observe(len(requests))
 
@@ -212,6 +227,7 @@ def with_retries(work: Callable[[], Done]) -> Done:
             if not isinstance(error, OperationalError) and not isinstance(error.__cause__, UniqueViolation):
                 raise
             log.warning("transaction.retried", attempt=attempt, error=_in_a_line(error))
+            liveness.note_progress()
             time.sleep(pause)
     return work()
 
@@ -296,6 +312,7 @@ def drain_however_long(*, shard: int) -> None:
             drain_inbox(shard=shard)
         except (DatabaseError, ConnectionError) as error:
             log.warning("drain.waits_for_the_database", shard=shard, error=repr(error))
+            liveness.note_progress()
             time.sleep(1)
         else:
             return

@@ -16,9 +16,12 @@ import redis
 import structlog
 from django.conf import settings
 
+from realtime.threads import keep_running
 from reservations import claims, liveness
 
 log = structlog.get_logger(__name__)
+
+SIGN_WITHIN = 5.0  # seconds in which Redis must say something when it is asked
 
 Outcome = dict[str, Any]
 
@@ -32,22 +35,35 @@ class ReplyDesk:
         self._waiting: dict[str, concurrent.futures.Future[Outcome]] = {}
         self._places = threading.BoundedSemaphore(max(settings.WEB_THREADS // 2, 1))
         self._listening = threading.Event()
-        threading.Thread(target=self._listen, name="replies", daemon=True).start()
+        self._ready_by = time.monotonic() + 1.0
+        keep_running(self._listen, name="replies")
 
     def _listen(self) -> None:
+        """Take answers until Redis is lost. Silence is no proof of life, so Redis is asked for a sign in between."""
         connection = redis.Redis.from_url(
-            settings.REDIS_URL, decode_responses=True, socket_timeout=None, socket_connect_timeout=1
+            settings.REDIS_URL, decode_responses=True, socket_timeout=SIGN_WITHIN, socket_connect_timeout=1
         )
-        while True:
-            try:
-                with connection.pubsub() as pubsub:  # type: ignore[no-untyped-call]
-                    pubsub.subscribe(self.address)
-                    for message in pubsub.listen():
+        try:
+            with connection, connection.pubsub() as pubsub:  # type: ignore[no-untyped-call]
+                pubsub.subscribe(self.address)
+                heard = time.monotonic()
+                while time.monotonic() - heard < SIGN_WITHIN:
+                    message = pubsub.get_message(timeout=1.0)
+                    if message is not None:
+                        heard = time.monotonic()
                         self._take(message)
-            except (redis.ConnectionError, redis.TimeoutError) as error:
-                self._listening.clear()
-                log.warning("replies.lost", error=repr(error))
-                time.sleep(0.5)  # Redis is away; waiters get their 202
+                    else:
+                        pubsub.ping()
+            log.warning("replies.lost", error="no sign of life")
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            log.warning("replies.lost", error=repr(error))
+            time.sleep(0.5)  # Redis is away; waiters get their 202
+        finally:
+            self._listening.clear()
+
+    def _is_listening(self) -> bool:
+        """Whether answers can reach this desk; one that was just made gets a moment."""
+        return self._listening.wait(max(0.0, self._ready_by - time.monotonic()))
 
     def _take(self, message: dict[str, Any]) -> None:
         if message["type"] == "subscribe":
@@ -65,7 +81,7 @@ class ReplyDesk:
     ) -> Iterator[concurrent.futures.Future[Outcome] | None]:
         """A future of the outcome, or None where waiting is no use now: half of the threads wait already, or no such worker consumes."""
         # The liveness first: it is remembered, and says no at once while Redis is away
-        if not liveness.is_alive(of) or not self._listening.wait(0.25) or not self._places.acquire(blocking=False):
+        if not liveness.is_alive(of) or not self._is_listening() or not self._places.acquire(blocking=False):
             yield None
             return
         future: concurrent.futures.Future[Outcome] = concurrent.futures.Future()

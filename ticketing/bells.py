@@ -27,7 +27,8 @@ def ring_refund(refund: uuid.UUID) -> None:
     if settings.LINE == "in_process":
         refunds.pay_back(refund_id=refund)
         return
-    _ring("pay_back", refund=str(refund))
+    if not _ring("pay_back", refund=str(refund)):
+        refunds.leave_to_the_sweep(refund)
 
 
 def ring_called_off(session: uuid.UUID) -> None:
@@ -39,15 +40,19 @@ def ring_called_off(session: uuid.UUID) -> None:
 
 def _ring_all(payments: Sequence[tuple[str, str]]) -> list[Exception | None]:
     """One message, and one confirmation to wait for, for all that are started at once."""
-    _ring("settle_payments", payments=payments)
+    if not _ring("settle_payments", payments=payments):
+        operations.leave_to_the_sweep([uuid.UUID(payment) for payment, _reply_to in payments])
     return [None] * len(payments)
 
 
 _ring_together = Together(_ring_all)
 
 
-def _ring(task: str, **arguments: Any) -> None:
+def _ring(task: str, **arguments: Any) -> bool:
+    """Tell whether the broker has the message; if not, it may have it all the same."""
     try:
         courier().send(f"ticketing.tasks.{task}", jobs_queue("payments"), **arguments)
     except PUBLISH_ERRORS as error:
         log.warning("bell.left_to_the_sweep", task=task, error=repr(error))
+        return False
+    return True

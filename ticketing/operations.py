@@ -28,7 +28,7 @@ import os
 import threading
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -809,6 +809,11 @@ def sweep_payments(*, limit: int = 200) -> int:
         return _sweep_payments(limit)
     finally:
         _sweeping.release()
+
+
+def leave_to_the_sweep(payments: Collection[uuid.UUID]) -> None:
+    """Let the next sweep take these up: no worker was told of them, so none is at work on one that has only been started."""
+    Payment.objects.filter(pk__in=payments, status=PaymentStatus.STARTED).update(changed_at=Now() - SWEEP_AFTER)
 
 
 def _sweep_payments(limit: int) -> int:

@@ -229,6 +229,11 @@ def handed_back(*, refund_id: uuid.UUID) -> bool:
     return True
 
 
+def leave_to_the_sweep(refund: uuid.UUID) -> None:
+    """Let the next sweep take it up: no worker was told of it."""
+    Refund.objects.filter(pk=refund, status=RefundStatus.ASKED).update(changed_at=Now() - operations.SWEEP_AFTER)
+
+
 def sweep_refunds(*, limit: int = 200) -> int:
     """Pay back what nobody works on any more; how many. None while this process still sweeps."""
     if not _sweeping.acquire(blocking=False):

@@ -1,7 +1,11 @@
 """What is deployed names what exists: processes, metrics, services."""
 
 import json
+import os
 import re
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +61,27 @@ def test_nothing_of_the_site_starts_before_the_tables_are_there() -> None:
         assert process["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
 
 
+def test_a_process_without_http_is_healthy_by_its_pulse() -> None:
+    for name in ("worker", "payments", "jobs", "beat", "relay"):
+        assert SERVICES[name]["environment"]["PULSE_FILE"]
+        assert SERVICES[name]["healthcheck"]["test"] == ["CMD", "python", "deploy/healthcheck.py", "--pulse"]
+        assert SERVICES[name]["restart"] == "unless-stopped"
+
+
+@pytest.mark.parametrize(
+    ("said", "age", "healthy"), [("at work", 0, True), ("waiting", 0, False), ("at work", 60, False), (None, 0, False)]
+)
+def test_healthcheck_reads_the_pulse(tmp_path: Path, said: str | None, age: float, healthy: bool) -> None:
+    pulse = tmp_path / "pulse"
+    if said is not None:
+        pulse.write_text(said)
+        os.utime(pulse, (time.time() - age,) * 2)
+    ended = subprocess.run(
+        [sys.executable, ROOT / "deploy/healthcheck.py", "--pulse"], env={"PULSE_FILE": str(pulse)}, check=False
+    )
+    assert ended.returncode == (0 if healthy else 1)
+
+
 def test_whatever_others_wait_for_says_when_it_is_healthy() -> None:
     awaited = {
         name
@@ -86,7 +111,7 @@ def test_the_processes_believe_the_proxy_alone() -> None:
 def test_prometheus_reads_services_that_exist() -> None:
     jobs = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())["scrape_configs"]
     names = {name for job in jobs for source in job.get("dns_sd_configs", []) for name in source["names"]}
-    assert names == {"web", "live", "worker", "payments", "jobs", "relay"}
+    assert names == {"web", "live", "worker", "payments", "jobs", "beat", "relay"}
     assert names <= set(SERVICES)
 
 

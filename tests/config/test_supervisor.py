@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,29 @@ class TestSupervisor:
     def test_gives_up_when_the_time_is_over(self, supervisor: Supervisor) -> None:
         with pytest.raises(StartupProblem, match="not ready"):
             supervisor.until(lambda: False, what="nothing", seconds=0.1)
+
+    def test_ends_what_gives_no_sign_any_more_and_starts_it_again(
+        self, supervisor: Supervisor, said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("config.supervisor.PULSE_LOST", 1.0)
+        pulse = tmp_path / "pulse"
+        code = f"import time; from pathlib import Path\nwhile True: Path({str(pulse)!r}).write_text('at work'); time.sleep(0.05)"
+        [child] = supervisor.start([replace(python("worker", code, tmp_path), pulse=pulse)])
+        until(pulse.exists, seconds=10, what="its pulse")
+        supervisor.look_after()
+        assert child.process is not None
+        stopped = child.process
+        stopped.send_signal(signal.SIGSTOP)
+
+        def look() -> bool:
+            supervisor.look_after()
+            return child.process is not None and child.process.pid != stopped.pid
+
+        until(look, seconds=10, what="another process")
+        assert said[0] == "worker gives no sign any more and is ended."
+        assert stopped.returncode == -signal.SIGKILL
+        pulse.unlink()
+        until(pulse.exists, seconds=10, what="its pulse again")
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
     def test_a_signal_is_a_request_to_stop(self, supervisor: Supervisor, number: signal.Signals) -> None:

@@ -1,5 +1,6 @@
 """Workers that wait in a blocking read."""
 
+import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +13,9 @@ from celery.bootsteps import CLOSE, RUN
 from celery.exceptions import WorkerShutdown
 from celery.worker import state
 from django.test import override_settings
+from kombu.message import Message
 
-from config.blocking_worker import BlockingWorker, ConsumerGone, blocking_loop
+from config.blocking_worker import BlockingConsumer, BlockingWorker, ConsumerGone, blocking_loop, is_heard
 from config.celery import app
 from config.management.commands import worker
 from tests.processes import Processes, fresh_database, until
@@ -151,6 +153,83 @@ class TestLoop:
     def test_sends_no_heartbeat_where_none_was_agreed(self, log: list[str]) -> None:
         loop([None], log, heartbeat=0)
         assert "heartbeat" not in log
+
+
+class TestConsumer:
+    @pytest.fixture
+    def consumer(self) -> BlockingConsumer:
+        consumer = BlockingConsumer(
+            lambda _request: None, app=app, pool=mock.Mock(is_green=False, num_processes=1), controller=mock.Mock()
+        )
+        consumer.task_consumer = mock.Mock()
+        return consumer
+
+    def message(self, consumer: BlockingConsumer, **more: Any) -> Message:
+        return Message(channel=consumer.task_consumer.channel, delivery_tag="1", **more)
+
+    def test_acknowledges_in_the_loop_and_not_in_the_thread_of_the_task(self, consumer: BlockingConsumer) -> None:
+        message = self.message(consumer)
+        consumer.call_soon_ack(message.ack_log_error, mock.Mock(), consumer.connection_errors)
+        assert not message.acknowledged
+        consumer.finish()
+        assert message.acknowledged
+
+    def test_raises_the_error_of_an_ack_where_celery_only_logs_it(self, consumer: BlockingConsumer) -> None:
+        message = self.message(consumer)
+        message.channel.basic_ack.side_effect = ConnectionResetError
+        consumer.call_soon_ack(message.ack_log_error, mock.Mock(), consumer.connection_errors)
+        with pytest.raises(ConnectionResetError):
+            consumer.finish()
+
+    def test_raises_the_error_of_a_reject(self, consumer: BlockingConsumer) -> None:
+        message = self.message(consumer)
+        message.channel.basic_reject.side_effect = BrokenPipeError
+        consumer.call_soon_ack(message.reject_log_error, mock.Mock(), consumer.connection_errors, True)
+        with pytest.raises(BrokenPipeError):
+            consumer.finish()
+        message.channel.basic_reject.assert_called_once_with("1", requeue=True)
+
+    def test_acknowledges_nothing_of_an_earlier_connection(self, consumer: BlockingConsumer) -> None:
+        message = Message(channel=mock.Mock(), delivery_tag="1")
+        consumer.call_soon_ack(message.ack_log_error, mock.Mock(), consumer.connection_errors)
+        consumer.finish()
+        message.channel.basic_ack.assert_not_called()
+
+    def test_takes_no_work_while_every_thread_is_held_up(self, consumer: BlockingConsumer) -> None:
+        consumer.pool = SimpleNamespace(seconds_exhausted=lambda: 4.0)
+        assert consumer.takes_work()
+        consumer.pool = SimpleNamespace(seconds_exhausted=lambda: 6.0)
+        assert not consumer.takes_work()
+
+    def test_gives_up_when_the_broker_answers_and_nothing_is_consumed_all_the_same(
+        self, consumer: BlockingConsumer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        broker = mock.Mock()
+        assert consumer.ensure_connected(broker) is broker
+        monkeypatch.setattr("config.blocking_worker.REJOIN_WITHIN", 0.0)
+        with pytest.raises(WorkerShutdown) as ended:
+            consumer.ensure_connected(broker)
+        assert ended.value.code == 75
+
+    def test_waits_for_a_broker_that_is_away_as_long_as_it_takes(
+        self, consumer: BlockingConsumer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("config.blocking_worker.REJOIN_WITHIN", 0.0)
+        broker = mock.Mock()
+        broker.ensure_connection.side_effect = lambda note, **_pauses: note(ConnectionRefusedError(), 1.0)
+        for _outage in range(3):
+            consumer.ensure_connected(broker)
+
+
+class TestHeard:
+    def test_broker_that_said_nothing_for_a_heartbeat_is_not_heard(self) -> None:
+        now = time.monotonic()
+        assert is_heard(SimpleNamespace(last_heartbeat_received=now - 5), 5)
+        assert not is_heard(SimpleNamespace(last_heartbeat_received=now - 7), 5)
+
+    def test_broker_without_heartbeats_counts_as_heard(self) -> None:
+        assert is_heard(SimpleNamespace(), 5)
+        assert is_heard(SimpleNamespace(last_heartbeat_received=1.0), 0)
 
 
 @pytest.mark.fault

@@ -167,6 +167,8 @@ class TestPaying:
         assert pay(ana, reservation).status_code == 202
         assert Payment.objects.get().status == PaymentStatus.STARTED
         assert Reservation.objects.get().status == Status.PAYING
+        assert operations.sweep_payments() == 1  # the next one, not the one after its patience
+        assert Reservation.objects.get().status == Status.CONFIRMED
 
 
 class TestSales:

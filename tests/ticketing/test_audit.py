@@ -16,9 +16,10 @@ from django.utils import timezone
 
 from realtime.audit import run
 from realtime.models import Event
-from reservations import claims, dead_letters, lines, operations
+from reservations import claims, dead_letters, lines, liveness, operations, queue_watch
 from reservations.hold_request import EPOCH_BITS, HoldRequest
 from reservations.models import Reservation, Status
+from reservations.queue_watch import Count
 from sessions_app.models import Seat, SeatKind, Session
 from tests import services
 from tests.conftest import Hold
@@ -84,6 +85,7 @@ BREAKS = {
 }
 BREAKS["dead_letters_waiting"] = BREAKS["accepted_and_forgotten"]
 OF_CONNECTIONS = {"transaction_left_open", "advisory_lock_orphaned"}
+OF_QUEUES = {"queue_undrained"}
 
 
 @pytest.fixture
@@ -126,7 +128,7 @@ class TestAudit:
         assert report["sound"] is True
 
     def test_breaks_every_check(self) -> None:
-        assert set(BREAKS) | OF_CONNECTIONS == {check.name for check in CHECKS}
+        assert set(BREAKS) | OF_CONNECTIONS | OF_QUEUES == {check.name for check in CHECKS}
 
     @pytest.mark.parametrize("check", sorted(BREAKS))
     def test_finds(self, check: str) -> None:
@@ -267,6 +269,23 @@ class TestConnections:
         with another_connection() as other:
             other.execute("SELECT pg_advisory_xact_lock(1, 2)")
             assert found("advisory_lock_orphaned", "0 seconds") == []
+
+
+class TestQueues:
+    @pytest.fixture(autouse=True)
+    def _real(self, settings: Any) -> None:
+        settings.LINE = "inbox"
+
+    def test_finds_one_with_messages_and_without_a_worker(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        counted = {"payments": Count(2, 0), "mail": Count(0, 0), "holds.0": Count(5, 1)}
+        monkeypatch.setattr(queue_watch, "count", lambda: counted)
+        liveness.consumes(["holds.0"])
+        assert found("queue_undrained") == [{"queue": "payments", "messages": 2}]
+
+    def test_says_so_when_the_broker_is_away(self, settings: Any) -> None:
+        settings.CELERY_BROKER_URL = f"amqp://127.0.0.1:{free_port()}//"
+        (finding,) = found("queue_undrained")
+        assert "refused" in finding["said"]
 
 
 class TestLetters:

@@ -17,7 +17,7 @@ from django.db import OperationalError
 from realtime import events, relay
 from realtime.leadership import Leadership
 from realtime.models import Event
-from reservations import inbox, lines, liveness
+from reservations import inbox, lines, liveness, watchdog
 from reservations.letters import OutOfReach
 from reservations.models import InboxRequest, Reservation, Status
 from sessions_app.models import Session
@@ -199,3 +199,36 @@ class TestDuty:
         hangs.set()
         for thread in threads:
             thread.join()
+
+
+class TestLookAfter:
+    @pytest.fixture
+    def ended(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        ended: list[str] = []
+        monkeypatch.setattr(watchdog, "end_hanging", lambda *, seconds, what: ended.append(what))
+        return ended
+
+    def test_leaves_a_relay_alone_whose_duties_have_their_rounds(self, ended: list[str]) -> None:
+        duty = Duty("publish", lambda: False, every=0)
+        command.look_after([duty], [threading.current_thread()])
+        assert ended == []
+
+    def test_ends_a_relay_with_a_duty_that_hangs(self, ended: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(command, "LONGEST_ROUND", 0.05)
+        hangs = threading.Event()
+        duty = Duty("inbox", lambda: hangs.wait(10), every=0)
+        thread = threading.Thread(target=duty.perform)
+        thread.start()
+
+        def look() -> bool:
+            command.look_after([duty], [thread])
+            return bool(ended)
+
+        until(look, seconds=10, what="its end")
+        hangs.set()
+        thread.join()
+        assert ended[0] == "inbox"
+
+    def test_ends_a_relay_with_a_duty_whose_thread_is_gone(self, ended: list[str]) -> None:
+        command.look_after([Duty("expire", lambda: False, every=0)], [threading.Thread()])
+        assert ended == ["expire"]

@@ -4,8 +4,10 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
+from prometheus_client import start_http_server
 
 from config.celery import app
+from reservations.watchdog import Watchdog
 
 
 class Command(BaseCommand):
@@ -13,4 +15,7 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def handle(self, **_options: Any) -> None:
+        if settings.METRICS_PORT:
+            start_http_server(settings.METRICS_PORT)
+        Watchdog().start()
         app.Beat(scheduler="config.beat:Scheduler", loglevel=settings.LOG_LEVEL, quiet=True).run()

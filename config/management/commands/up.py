@@ -9,6 +9,7 @@ import sys
 import time
 from argparse import ArgumentParser
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from signal import Signals
 from typing import Any
@@ -95,12 +96,14 @@ class Site:
         shown = "127.0.0.1" if host in {"0.0.0.0", "::", ""} else host  # noqa: S104 compared, not bound
         self.address, self.live_address = f"http://{shown}:{port}", f"http://{shown}:{port + 1}"
         self.environment: dict[str, str] = {}
+        self.pulses = state / "pulse"
 
     def open(self, say: Callable[[str], None]) -> None:
         """Raises: StartupProblem, StopRequestedError."""
         self._check()
         self._start_services(say)
         self._prepare_database(say)
+        self._empty_folder(self.pulses.name)
         say("Starting the processes …")
         self.supervisor.start([*self._doors(), *self._workers()])
         self.supervisor.until(self._sells, what=f"{self.address}/health/ready", seconds=READY_WITHIN, deaths=3)
@@ -188,14 +191,14 @@ class Site:
         ]
 
     def _workers(self) -> list[Program]:
-        return [self._program(f"worker-{number + 1}", "worker") for number in range(settings.WORKER_PROCESSES)]
+        return [self._with_pulse(f"worker-{number + 1}", "worker") for number in range(settings.WORKER_PROCESSES)]
 
     def _in_the_background(self) -> list[Program]:
         return [
-            self._program("payments", "worker", "--payments"),
-            self._program("jobs", "worker", "--jobs"),
-            self._program("beat", "beat"),
-            self._program("relay", "relay"),
+            self._with_pulse("payments", "worker", "--payments"),
+            self._with_pulse("jobs", "worker", "--jobs"),
+            self._with_pulse("beat", "beat"),
+            self._with_pulse("relay", "relay"),
         ]
 
     def _program(self, name: str, *words: str) -> Program:
@@ -207,6 +210,12 @@ class Site:
             hold=(self.lock,),
             folder=settings.BASE_DIR,
         )
+
+    def _with_pulse(self, name: str, *words: str) -> Program:
+        """A program that ends itself when its work hangs, and is ended when it can't even do that."""
+        program = self._program(name, *words)
+        pulse = self.pulses / name
+        return replace(program, pulse=pulse, env={**program.env, "PULSE_FILE": str(pulse)})
 
     def _sells(self) -> bool:
         """Whether everything answers, a settling worker too."""

@@ -3,6 +3,7 @@
 import os
 import socket
 from argparse import ArgumentParser
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -12,7 +13,9 @@ from prometheus_client import start_http_server
 
 from config.blocking_worker import BlockingWorker
 from config.celery import app
+from config.thread_pool import ThreadPool
 from reservations.liveness import JOBS
+from reservations.watchdog import Watchdog
 
 POOL_SECONDS = 30  # how long a thread of payments waits for a connection
 PAYMENT_THREADS = 128  # they wait for gateways: at 300 ms an answer, each takes less than two payments a second
@@ -48,7 +51,7 @@ class Command(BaseCommand):
         worker = BlockingWorker(
             app=app,
             hostname=name or f"{kind}-{os.getpid()}@{socket.gethostname()}",
-            pool_cls="solo" if kind == "settle" else "threads",
+            pool_cls="solo" if kind == "settle" else ThreadPool,
             concurrency=concurrency,
             # Two a thread of payments: an ack waits for the loop's next turn, and nobody must wait for that.
             prefetch_multiplier={"settle": 16, "payments": 2, "jobs": 1}[kind],
@@ -58,8 +61,15 @@ class Command(BaseCommand):
             without_mingle=True,
             quiet=True,
         )
+        # A worker that settles is held up by what it waits for; the others' threads are, while their loop goes on.
+        Watchdog(let_go=partial(let_go, worker) if kind == "settle" else None).start()
         worker.start()
         raise SystemExit(worker.exitcode)
+
+
+def let_go(worker: BlockingWorker) -> None:
+    if worker.consumer:
+        worker.consumer.hang_up()
 
 
 def holds(shards: str) -> list[str]:

@@ -17,7 +17,7 @@ from prometheus_client import Counter, start_http_server
 
 from realtime import relay, wire
 from realtime.leadership import Leadership
-from reservations import dead_letters, inbox, liveness, pace
+from reservations import dead_letters, inbox, liveness, pace, queue_watch, watchdog
 from reservations import operations as reservations
 from reservations.letters import OutOfReach
 from reservations.lines import LineDown
@@ -26,6 +26,9 @@ from ticketing import orders, refunds, webhooks
 
 BEAT_IS_SILENT = 3.0  # seconds that a hold may be over before somebody else than beat ends it
 PAUSE_AFTER_FAILURE = 1.0
+LONGEST_ROUND = (
+    300.0  # seconds of one round of a duty, after which it hangs; a called-off hall's refunds take their time
+)
 LAST_ROUND = 3.0  # seconds the duties get to finish what they are at
 
 FAILURES = Counter("frontrow_relay_failures", "Rounds of the relay that failed", ["duty"])
@@ -41,9 +44,17 @@ class Duty:
     do: Callable[[], bool]
     every: float
     failing: bool = False
+    began: float | None = None  # its round, while one is under way
 
     def perform(self) -> bool:
         """One round. An outage is logged when it begins and when it ends."""
+        self.began = time.monotonic()
+        try:
+            return self._perform()
+        finally:
+            self.began = None
+
+    def _perform(self) -> bool:
         close_old_connections()
         try:
             more = self.do()
@@ -85,6 +96,7 @@ def duties(publisher: relay.Publisher, lead: Leadership) -> list[Duty]:
         Duty("orders", lambda: orders.sweep() == orders.SWEPT, every=1.0),
         Duty("dead_letters", sweep_dead_letters, every=5.0),
         Duty("count", count_waiting, every=5.0),
+        Duty("queues", queue_watch.QueueWatch().look, every=2.0),
     ]
 
 
@@ -160,8 +172,19 @@ def perform_until_stopped(duties: list[Duty]) -> None:
     for thread in threads:
         thread.start()
     log.info("relay.started")
-    stop.wait()
+    while not stop.wait(1.0):
+        look_after(duties, threads)
     deadline = time.monotonic() + LAST_ROUND
     for thread in threads:
         thread.join(max(0, deadline - time.monotonic()))
     log.info("relay.stopped")
+
+
+def look_after(duties: list[Duty], threads: list[threading.Thread]) -> None:
+    """End this process when one of its duties hangs, or its thread is gone, so that it is started again."""
+    for duty, thread in zip(duties, threads, strict=True):
+        began = duty.began
+        seconds = time.monotonic() - began if began is not None else 0.0
+        if seconds > LONGEST_ROUND or not thread.is_alive():
+            watchdog.end_hanging(seconds=seconds, what=duty.name)
+    watchdog.show_pulse(at_work=True)
