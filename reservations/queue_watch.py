@@ -23,7 +23,7 @@ from reservations.claims import NoClaims
 from reservations.letters import OutOfReach
 from reservations.lines import PUBLISH_ERRORS
 
-PATIENCE = 3.0  # seconds that a queue may be without a consumer, as while its only worker reconnects
+PATIENCE = 2.0  # seconds that a queue may be without a consumer, as while its only worker reconnects
 EVENTS_FOR_MAIL = "events.mail"  # the worker of `mail` makes letters of these
 
 MESSAGES = Gauge("frontrow_queue_messages", "Messages that wait in a queue.", ["queue"], multiprocess_mode="max")
@@ -51,21 +51,31 @@ class Count(NamedTuple):
 
 
 class QueueWatch:
-    """Remembers since when nothing consumes from a queue. For one thread."""
+    """Remembers since when nothing consumes from a queue, and keeps a connection to look through. For one thread."""
 
     def __init__(self) -> None:
         self._since: dict[str, float] = {}
         self._told: set[str] = set()
+        self._connection: kombu.Connection | None = None
 
     def look(self) -> bool:
         """Count, and tell of each queue that became undrained or is drained again. Raises: OutOfReach."""
-        counted, ages = count(), _ages()
+        counted, ages = self._count(), _ages()
         for name, found in counted.items():
             consumed = is_consumed(found, age=ages.get(_gives_word(name)), known=bool(ages))
             MESSAGES.labels(name).set(found.messages)
             CONSUMERS.labels(name).set(consumed if found.consumers is None else found.consumers)
             self._note(name, found, consumed=consumed)
         return False
+
+    def _count(self) -> Mapping[str, Count]:
+        self._connection = self._connection or relay.connect(settings.CELERY_BROKER_URL)
+        try:
+            return count(self._connection)
+        except OutOfReach:
+            self._connection.collect()
+            self._connection = None
+            raise
 
     def _note(self, name: str, found: Count, *, consumed: bool) -> None:
         if consumed:
@@ -92,34 +102,37 @@ def is_consumed(found: Count, *, age: float | None, known: bool) -> bool:
 
 def undrained() -> Mapping[str, int]:
     """Return the queues in which messages wait and from which nothing consumes now, with their number. Raises: OutOfReach."""
-    ages = _ages()
+    ages, connection = _ages(), relay.connect(settings.CELERY_BROKER_URL)
+    try:
+        counted = count(connection)
+    finally:
+        connection.collect()  # without the broker's goodbye, which may never come
     return {
         name: found.messages
-        for name, found in count().items()
+        for name, found in counted.items()
         if found.messages and not is_consumed(found, age=ages.get(_gives_word(name)), known=bool(ages))
     }
 
 
-def count() -> Mapping[str, Count]:
+def count(connection: kombu.Connection) -> Mapping[str, Count]:
     """Return the messages and consumers of every queue that has workers, without changing anything. Raises: OutOfReach."""
-    connection = relay.connect(settings.CELERY_BROKER_URL)
     try:
         tells = connection.transport.driver_type == "amqp"
         return {name: _count(connection, name, tells=tells) for name in (*liveness.queues(), EVENTS_FOR_MAIL)}
     except (*PUBLISH_ERRORS, *connection.connection_errors) as error:
         raise OutOfReach(repr(error)) from error
-    finally:
-        connection.collect()  # without the broker's goodbye, which may never come
 
 
 def _count(connection: kombu.Connection, name: str, *, tells: bool) -> Count:
     """A queue that doesn't exist yet has neither messages nor consumers; asking for it closes the channel."""
+    connection.ensure_connection(max_retries=1, timeout=relay.DEADLINE, interval_start=0)
     channel = connection.channel()
     try:
         found = channel.queue_declare(f"{settings.KEY_PREFIX}.{name}", passive=True)
     except ChannelError:
         return Count(0, 0 if tells else None)
-    channel.close()
+    finally:
+        channel.close()
     return Count(found.message_count, found.consumer_count if tells else None)
 
 

@@ -22,7 +22,7 @@ from reservations import liveness
 
 LOOK_EVERY = 0.5
 WAS_STOPPED = 5.0  # seconds that a look came late: the whole process stood still
-HELD_UP = 5.0  # seconds without a word, after which another worker may take over
+HELD_UP = 3.0  # seconds without a word, after which another worker may take over
 HANGS = 70  # the exit code: EX_SOFTWARE
 AT_WORK, WAITING = "at work", "waiting"  # what a pulse file says
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import kombu
 import pytest
-from django.conf import LazySettings
+from django.conf import LazySettings, settings
 from prometheus_client import REGISTRY
 
+from realtime import relay
 from reservations import liveness, queue_watch
 from reservations.letters import OutOfReach
 from reservations.lines import jobs_queue
@@ -43,7 +44,7 @@ class TestLook:
     @pytest.fixture
     def counted(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, Count]:
         counted = {"payments": Count(7, 0)}
-        monkeypatch.setattr(queue_watch, "count", lambda: counted)
+        monkeypatch.setattr(queue_watch, "count", lambda _connection: counted)
         return counted
 
     def undrained(self) -> float | None:
@@ -71,6 +72,11 @@ class TestLook:
         assert counted
 
 
+def counts() -> Mapping[str, Count]:
+    with relay.connect(settings.CELERY_BROKER_URL) as connection:
+        return queue_watch.count(connection)
+
+
 class TestCount:
     @pytest.fixture
     def rabbitmq(self, settings: LazySettings) -> Iterator[Any]:
@@ -85,19 +91,21 @@ class TestCount:
     @pytest.mark.rabbitmq
     def test_is_that_of_rabbitmq_without_making_queues(self, rabbitmq: Any) -> None:
         kombu.Producer(rabbitmq.channel).publish({}, routing_key=rabbitmq.name)
-        until(lambda: queue_watch.count()["payments"].messages == 1, seconds=10, what="the message")
+        until(lambda: counts()["payments"].messages == 1, seconds=10, what="the message")
         consumer = kombu.Consumer(rabbitmq.channel, [rabbitmq], callbacks=[lambda *_message: None])
-        assert queue_watch.count()["payments"].consumers == 0
+        assert counts()["payments"].consumers == 0
         consumer.consume()
-        assert queue_watch.count()["payments"].consumers == 1
-        assert queue_watch.count()["mail"] == Count(0, 0)
+        assert counts()["payments"].consumers == 1
+        assert counts()["mail"] == Count(0, 0)
         consumer.cancel()
 
     def test_of_another_broker_knows_no_consumers(self) -> None:
-        assert set(queue_watch.count()) == {*liveness.queues(), "events.mail"}
-        assert {found.consumers for found in queue_watch.count().values()} == {None}
+        assert set(counts()) == {*liveness.queues(), "events.mail"}
+        assert {found.consumers for found in counts().values()} == {None}
 
     def test_is_out_of_reach_without_a_broker(self, settings: LazySettings) -> None:
         settings.CELERY_BROKER_URL = "amqp://guest:guest@127.0.0.1:1//"
         with pytest.raises(OutOfReach):
-            queue_watch.count()
+            QueueWatch().look()
+        with pytest.raises(OutOfReach):
+            queue_watch.undrained()

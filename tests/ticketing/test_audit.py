@@ -278,7 +278,7 @@ class TestQueues:
 
     def test_finds_one_with_messages_and_without_a_worker(self, monkeypatch: pytest.MonkeyPatch) -> None:
         counted = {"payments": Count(2, 0), "mail": Count(0, 0), "holds.0": Count(5, 1)}
-        monkeypatch.setattr(queue_watch, "count", lambda: counted)
+        monkeypatch.setattr(queue_watch, "count", lambda _connection: counted)
         liveness.consumes(["holds.0"])
         assert found("queue_undrained") == [{"queue": "payments", "messages": 2}]
 

@@ -96,7 +96,7 @@ def duties(publisher: relay.Publisher, lead: Leadership) -> list[Duty]:
         Duty("orders", lambda: orders.sweep() == orders.SWEPT, every=1.0),
         Duty("dead_letters", sweep_dead_letters, every=5.0),
         Duty("count", count_waiting, every=5.0),
-        Duty("queues", queue_watch.QueueWatch().look, every=2.0),
+        Duty("queues", queue_watch.QueueWatch().look, every=1.0),
     ]
 
 
