@@ -376,7 +376,7 @@ PROBLEMS: dict[type[BaseException], Known] = {
         409,
         "cannot_pass_on",
         "Cannot be passed on",
-        _("This ticket is used or void, its session is over, or it is that buyer's already."),
+        _("This ticket is used or void, its session is over or called off, or it is that buyer's already."),
         facts=lambda error: {"reason": error.reason},
     ),
     codes.NotACode: Known(

@@ -523,6 +523,14 @@ def _places_of(reservations: QuerySet[Reservation]) -> int:
     return places
 
 
+def lock_places_of(locked: Locked) -> None:
+    """Lock what the reservation has, in the order of the Note above, before its sale and tickets are locked."""
+    if locked.reservation.seats:
+        lock_seats(locked.session.pk, locked.reservation.seats)
+    elif locked.reservation.has_stock:
+        lock_stock([locked.session.pk])
+
+
 def take_back(locked: Locked, *, seats: Collection[str], kinds: Sequence[pricing.Kind]) -> None:
     """Somebody gave bought places back: numbered ones by their `seats`, others by what they were. They are on sale again."""
     reservation, session, news = locked.reservation, locked.session, locked.news

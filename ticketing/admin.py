@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 from django.contrib import admin, messages
@@ -33,6 +33,7 @@ from ticketing.models import (
     Payment,
     Refund,
     Sale,
+    SaleQuerySet,
     SandboxCharge,
     Ticket,
     Transfer,
@@ -85,10 +86,30 @@ class TicketInline(ReadOnly, TabularInline):
         return ticket.get_status_display()
 
 
+SALE_STATUSES = {
+    "due": _("to be paid at the door"),
+    "paid": _("paid"),
+    "partly_refunded": _("partly refunded"),
+    "refunded": _("refunded"),
+}
+
+
+class SaleStatusFilter(admin.SimpleListFilter):
+    title = _("status")
+    parameter_name = "status"
+
+    def lookups(self, _request: HttpRequest, _model_admin: admin.ModelAdmin[Sale]) -> list[tuple[str, Any]]:
+        return list(SALE_STATUSES.items())
+
+    def queryset(self, _request: HttpRequest, queryset: QuerySet[Sale]) -> QuerySet[Sale]:
+        status = self.value()
+        return cast(SaleQuerySet, queryset).with_status(status) if status in SALE_STATUSES else queryset
+
+
 @admin.register(Sale)
 class SaleAdmin(ReadOnly, ModelAdmin):
     list_display = ["number", "session", "amount", "state", "email", "buyer", "sold_at"]
-    list_filter = ["sold_at", "session__hall", "currency"]
+    list_filter = [SaleStatusFilter, "sold_at", "session__hall", "currency"]
     search_fields = ["=number", "=id", "=buyer", "=reservation__id", "email", "session__show__title"]
     list_select_related = ["session__show", "payment"]
     date_hierarchy = "sold_at"
@@ -105,13 +126,12 @@ class SaleAdmin(ReadOnly, ModelAdmin):
         label={"paid": "success", "due": "info", "partly_refunded": "warning", "refunded": "danger"},
     )
     def state(self, sale: Sale) -> tuple[str, Any]:
-        names = {
-            "due": _("to be paid at the door"),
-            "paid": _("paid"),
-            "partly_refunded": _("partly refunded"),
-            "refunded": _("refunded"),
-        }
-        return sale.status, names[sale.status]
+        status = sale.status
+        return status, SALE_STATUSES[status]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Sale]:
+        rows: QuerySet[Sale] = super().get_queryset(request)
+        return rows.prefetch_related("tickets")
 
     @admin.action(description=_("Give the money back for the chosen sales"), permissions=["refund"])
     def refund(self, request: HttpRequest, sales: QuerySet[Sale]) -> None:

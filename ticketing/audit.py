@@ -17,6 +17,28 @@ CHECKS = [
         """,
     ),
     Check(
+        name="paid_back_and_admitted",
+        says="a ticket was given back and let in, and the one didn't know of the other",
+        sql="""
+            SELECT ticket.id AS ticket, ticket.status, ticket.refund_id AS refund, ticket.used_at, scan.id AS check_in
+            FROM ticketing_ticket AS ticket
+            LEFT JOIN ticketing_checkin AS scan ON scan.ticket_id = ticket.id AND scan.outcome = 'admitted'
+            WHERE (ticket.status = 'void' AND ticket.used_at IS DISTINCT FROM scan.scanned_at)
+                OR (ticket.status <> 'void' AND ticket.refund_id IS NOT NULL)
+        """,
+    ),
+    Check(
+        name="void_and_not_told",
+        says="a ticket that was passed on is void, and its holder was told that it is theirs but not that it is void",
+        sql="""
+            SELECT ticket.id AS ticket, ticket.sale_id AS sale, ticket.refund_id AS refund FROM ticketing_ticket AS ticket
+            WHERE ticket.status = 'void' AND ticket.holder IS NOT NULL AND NOT EXISTS (
+                SELECT FROM realtime_event AS told WHERE told.session = ticket.session_id AND told.name = 'ticket.voided'
+                    AND told.facts ->> 'ticket' = ticket.id::text
+            )
+        """,
+    ),
+    Check(
         name="check_in_not_told_once",
         says="a check-in isn't in the event log exactly once",
         sql="""

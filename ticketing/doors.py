@@ -3,7 +3,8 @@
 Note [Scans that come late]
 A gate without a connection judges codes by itself and tells of its scans later, each with how long ago it was: both times are
 read from the gate's own clock, so that it may be wrong. A scan from before the one that is known takes its place; the later one
-becomes the second, and that two came in is in the log as `ticket.let_in_twice`.
+becomes the second, and that two came in is in the log as `ticket.let_in_twice`. A ticket that was given back stays void: a scan from
+before that, told later, is refused, and that its bearer came in all the same is in the log as `ticket.let_in_and_refunded`.
 """
 
 from __future__ import annotations
@@ -19,14 +20,13 @@ from prometheus_client import Counter
 
 from realtime import events
 from realtime.clock import db_now
-from ticketing import codes, ledger, operations
+from ticketing import codes, ledger, locks, operations
 from ticketing.ledger import Posting
 from ticketing.models import (
     Account,
     CheckIn,
     CheckInOutcome,
     Collection,
-    Sale,
     Ticket,
     TicketStatus,
     Transfer,
@@ -180,9 +180,9 @@ def _lock(short: str) -> Ticket:
         raise UnknownCode
     named, due, sale = found
     if due:
-        Sale.objects.select_for_update(no_key=True).get(pk=sale)
+        locks.lock_sale(sale)
     rows = Ticket.objects.select_related("sale", "seat", "ticket_type", "session__show")
-    return rows.select_for_update(no_key=True, of=("self",)).get(pk=named)
+    return locks.lock_ticket(rows, named)
 
 
 def _judge(made: CheckIn, *, short: str, session: uuid.UUID | None, first: CheckIn | None) -> CheckInOutcome:
@@ -210,9 +210,18 @@ def _tell(made: CheckIn, *, first: CheckIn | None, late: bool) -> None:
         twice = {"ticket": facts["ticket"], "first": _when_and_where(one), "second": _when_and_where(two)}
         rows.append(("ticket.let_in_twice", twice))
         log.warning("ticket.let_in_twice", ticket=facts["ticket"])
+    if late and first is None and _was_refunded_since(made):
+        rows.append(("ticket.let_in_and_refunded", {**facts, "refund": str(ticket.refund_id)}))
+        log.warning("ticket.let_in_and_refunded", ticket=facts["ticket"])
     events.record_many(
         [events.NewEvent(event=name, session=ticket.session_id, buyer=ticket.owner, facts=told) for name, told in rows]
     )
+
+
+def _was_refunded_since(made: CheckIn) -> bool:
+    """Whether the ticket was good when a gate without a connection scanned it."""
+    refund = made.ticket.refund
+    return made.outcome == CheckInOutcome.VOID and refund is not None and refund.asked_at > made.scanned_at
 
 
 def _when_and_where(made: CheckIn) -> dict[str, str]:

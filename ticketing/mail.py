@@ -164,6 +164,30 @@ def _passed_on(event: dict[str, Any]) -> Letter | None:
     )
 
 
+def _voided(event: dict[str, Any]) -> Letter | None:
+    """To the account that a ticket was passed on to, when the house took the ticket back."""
+    holder = UUID(event["buyer"])
+    address = _address_of(holder)
+    if not address:
+        return None
+    rows = Ticket.objects.select_related("seat", "ticket_type", "session__show", "session__hall__venue")
+    ticket = rows.get(pk=event["facts"]["ticket"])
+    language = _language_of(holder)
+    with translation.override(language):
+        subject = _("Your ticket for %(show)s is void") % {"show": ticket.session.show.title}
+    return Letter(
+        to=address,
+        language=language,
+        subject=subject,
+        template="voided",
+        facts={
+            "ticket": ticket,
+            "session": ticket.session,
+            "link": settings.SITE_URL + reverse("session", args=[ticket.session_id]),
+        },
+    )
+
+
 def _refunded(event: dict[str, Any]) -> Letter | None:
     """Of tickets that were given back, or that the house took back."""
     sale = Sale.objects.select_related("session__show").get(pk=event["facts"]["sale"])
@@ -220,6 +244,7 @@ LETTERS = {
     "reservation.expired": _expired,
     "ticket.passed_on": _passed_on,
     "ticket.received": _passed_on,
+    "ticket.voided": _voided,
     "sale.refunded": _refunded,
     "payment.returned": _returned,
 }

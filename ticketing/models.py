@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import secrets
 import uuid
+from collections.abc import Iterable
 
 from django.contrib.auth.models import AbstractUser
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 from uuid6 import uuid7
@@ -100,6 +101,23 @@ class Payment(models.Model):
         return self.status == PaymentStatus.STARTED and self.changed_at == self.started_at
 
 
+class SaleQuerySet(models.QuerySet["Sale"]):
+    def with_status(self, status: str) -> SaleQuerySet:
+        """Those whose `status` is this one."""
+        tickets = Ticket.objects.filter(sale=OuterRef("pk"))
+        void = Exists(tickets.filter(status=TicketStatus.VOID))
+        live = Exists(tickets.exclude(status=TicketStatus.VOID))
+        due = Q(payment__status=PaymentStatus.DUE)
+        return self.filter(
+            {
+                "refunded": void & ~live,
+                "partly_refunded": void & live,
+                "due": ~void & due,
+                "paid": ~void & ~due,
+            }[status]
+        )
+
+
 class Sale(models.Model):
     """A paid reservation."""
 
@@ -123,6 +141,8 @@ class Sale(models.Model):
     language = models.CharField(_("language"), max_length=8, default="en")
     sold_at = models.DateTimeField(_("sold at"), db_default=Now())
 
+    objects = SaleQuerySet.as_manager()
+
     class Meta:
         verbose_name = _("sale")
         verbose_name_plural = _("sales")
@@ -144,8 +164,17 @@ class Sale(models.Model):
 
     @property
     def status(self) -> str:
-        if self.refunded + self.waived:
-            return "refunded" if self.refunded + self.waived == self.total else "partly_refunded"
+        return self.status_by(self.tickets.all())
+
+    @property
+    def live_tickets(self) -> list[Ticket]:
+        return [ticket for ticket in self.tickets.all() if ticket.status != TicketStatus.VOID]
+
+    def status_by(self, tickets: Iterable[Ticket]) -> str:
+        """Follow the sale's tickets, not its amounts: what cost nothing can be given back too."""
+        void = {ticket.status == TicketStatus.VOID for ticket in tickets}
+        if True in void:
+            return "partly_refunded" if False in void else "refunded"
         return "due" if self.payment.status == PaymentStatus.DUE else "paid"
 
 
@@ -213,7 +242,7 @@ class Ticket(models.Model):
             models.CheckConstraint(condition=Q(due__lte=F("price")), name="ticket_owes_no_more_than_its_price"),
             models.CheckConstraint(condition=~Q(status="used") | Q(due=0), name="ticket_used_is_paid"),
             models.CheckConstraint(
-                condition=Q(status="used", used_at__isnull=False) | ~Q(status="used") & Q(used_at__isnull=True),
+                condition=Q(status="used", used_at__isnull=False) | Q(status="valid", used_at=None) | Q(status="void"),
                 name="ticket_used_has_a_time",
             ),
             models.CheckConstraint(

@@ -51,7 +51,7 @@ from reservations.hold_request import AT_THE_DOOR
 from reservations.models import LIVE, Reservation, Status
 from reservations.operations import announce
 from sessions_app.models import Seat
-from ticketing import gateways, ledger
+from ticketing import gateways, ledger, locks
 from ticketing.faults import reach
 from ticketing.gateways import Attempt, Gateway, GatewayTimeout, GatewayUnavailable, SeveralAtOnce, Standing
 from ticketing.ledger import Posting
@@ -626,8 +626,10 @@ def _unsell(*, payment_id: uuid.UUID) -> None:
     for locked, payment in _lock_all([payment_id]):
         if payment.status != PaymentStatus.AUTHORISED:
             return
-        sale = Sale.objects.select_for_update(no_key=True).get(payment=payment)
-        give_places_back(locked, sale, list(sale.tickets.exclude(status=TicketStatus.VOID).select_related("seat")))
+        allocation.lock_places_of(locked)
+        sale = locks.lock_sale(payment.sale.pk)
+        left = [ticket for ticket in locks.lock_tickets(sale) if ticket.status != TicketStatus.VOID]
+        give_places_back(locked, sale, left)
         Sale.objects.filter(pk=sale.pk).update(refunded=sale.total)
         payment.status, payment.reason = PaymentStatus.VOIDED, "not_captured"
         _write([payment])
@@ -637,9 +639,26 @@ def _unsell(*, payment_id: uuid.UUID) -> None:
 
 
 def give_places_back(locked: allocation.Locked, sale: Sale, tickets: Sequence[Ticket]) -> None:
-    """These tickets admit nobody any more, and what they were for is on sale again. In the caller's transaction."""
-    Ticket.objects.filter(pk__in=[ticket.pk for ticket in tickets]).update(
-        status=TicketStatus.VOID, used_at=None, used_gate="", due=0
+    """These locked tickets admit nobody any more, and what they were for is on sale again. In the caller's transaction.
+
+    A void ticket with `used_at` was given back by staff after it had been used. A holder who isn't the buyer is told.
+    """
+    used = {ticket.pk for ticket in tickets if ticket.status == TicketStatus.USED}
+    unused = {ticket.pk for ticket in tickets} - used
+    Ticket.objects.filter(pk__in=unused).update(status=TicketStatus.VOID, used_at=None, used_gate="", due=0)
+    if used:
+        Ticket.objects.filter(pk__in=used).update(status=TicketStatus.VOID)
+    events.record_many(
+        [
+            NewEvent(
+                event="ticket.voided",
+                session=ticket.session_id,
+                buyer=ticket.holder,
+                facts={"ticket": str(ticket.pk), "sale": str(sale.pk)},
+            )
+            for ticket in tickets
+            if ticket.holder is not None
+        ]
     )
     allocation.take_back(
         locked,
@@ -649,10 +668,13 @@ def give_places_back(locked: allocation.Locked, sale: Sale, tickets: Sequence[Ti
 
 
 def close_if_paid(sale: Sale) -> None:
-    """When nothing of a sale is to be paid at the door any more: it is paid, or all of it was given back. The sale is locked."""
+    """When nothing of a sale is to be paid at the door any more: it is paid, or all of it was given back unpaid. The sale is locked."""
     if Ticket.objects.filter(sale=sale, due__gt=0).exists():
         return
-    status = PaymentStatus.VOIDED if sale.waived == sale.total else PaymentStatus.CAPTURED
+    is_over = (
+        sale.waived == sale.total and not Ticket.objects.filter(sale=sale).exclude(status=TicketStatus.VOID).exists()
+    )
+    status = PaymentStatus.VOIDED if is_over else PaymentStatus.CAPTURED
     Payment.objects.filter(pk=sale.payment_id).update(status=status, changed_at=Now())
     # In a transaction of its own: it locks the session first, as all that change reservations do.
     transaction.on_commit(functools.partial(reserving.no_longer_due, reservation_id=sale.reservation_id))
@@ -845,15 +867,16 @@ def move_seats(*, reservation_id: uuid.UUID, seats: Sequence[str], to: Sequence[
 
 
 def _take_tickets_along(locked: allocation.Locked, moved: list[tuple[Seat, Seat]]) -> None:
-    sale = Sale.objects.filter(reservation=locked.reservation).first()
-    if sale is None:
+    if locked.reservation.sale_id is None:
         return  # not paid for yet
+    sale = locks.lock_sale(locked.reservation.sale_id)
     now_at = {line["seat"]: line for line in locked.reservation.lines}
     new_labels = {old.label: new.label for old, new in moved}
     sale.lines = [now_at.get(new_labels.get(line["seat"], line["seat"]), line) for line in sale.lines]
     sale.save(update_fields=["lines"])
     new_seats = {old.pk: new for old, new in moved}
-    tickets = list(Ticket.objects.filter(sale=sale, seat__in=new_seats).exclude(status=TicketStatus.VOID))
+    live = [ticket for ticket in locks.lock_tickets(sale) if ticket.status != TicketStatus.VOID]
+    tickets = [ticket for ticket in live if ticket.seat_id in new_seats]
     for ticket in tickets:
         assert ticket.seat_id is not None
         ticket.seat = new_seats[ticket.seat_id]

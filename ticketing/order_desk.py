@@ -107,7 +107,7 @@ def framed(request: HttpRequest, order: Order) -> dict[str, Any]:
 
 
 def is_cancellable(order: Order, sale: Sale | None) -> bool:
-    return order.status in {Status.QUEUED, Status.HELD} or (sale is not None and sale.refunded < sale.total)
+    return order.status in {Status.QUEUED, Status.HELD} or (sale is not None and bool(sale.live_tickets))
 
 
 def is_allowed_to_cancel(request: HttpRequest, order: Order) -> bool:
@@ -181,7 +181,7 @@ def confirmation(request: HttpRequest, order: Order) -> HttpResponse:
     sale = Sale.objects.filter(pk=order.sale_id).first() if order.sale_id else None
     if not is_cancellable(order, sale):
         raise Refused(str(REFUSALS[PaymentInProgress if order.status == Status.PAYING else NothingToCancel]))
-    left = sale.total - sale.refunded if sale else 0
+    left = sum(ticket.price for ticket in sale.live_tickets if not ticket.due) if sale else 0
     context = {"order": order, "sale": sale, "left": left, "longest": LONGEST_REASON}
     return render(request, "ticketing/desk/order_cancel.html", {**framed(request, order), **context})
 

@@ -36,6 +36,7 @@ NAMES = {
     "sale.refunded": _("Refund promised"),
     "refund.paid_back": _("Refund paid back"),
     "refund.refused": _("Refund refused by the gateway"),
+    "ticket.let_in_and_refunded": _("Came in before the refund: a gate told it later"),
 }
 
 

@@ -29,19 +29,19 @@ def qr(code: str, *, kind: Literal["svg", "png"]) -> bytes:
 
 
 def tickets_pdf(sale: Sale) -> bytes:
-    """One page for each ticket that was not passed on, in the sale's language."""
+    """One page for each live ticket that was not passed on, in the sale's language."""
     from fpdf import FPDF  # takes a quarter of a second, which only who prints should wait for
 
     pdf = FPDF(unit="mm", format=PAGE)
     pdf.set_auto_page_break(auto=False)
     pdf.set_title(f"Frontrow {sale.number}")
     with override(sale.language):
-        for ticket in sale.tickets.all():
+        for ticket in sale.live_tickets:
             if ticket.holder is None:
                 pdf.add_page()
                 _write(pdf, sale, ticket)
         if not pdf.pages:
-            pdf.add_page()  # all of them were passed on, and a PDF has a page
+            pdf.add_page()  # none is left, and a PDF has a page
     return bytes(pdf.output())
 
 

@@ -54,7 +54,7 @@ def sale_body(sale: Sale, *, tickets: Sequence[Ticket] | None = None) -> dict[st
     return {
         "id": str(sale.id),
         "number": str(sale.number),
-        "status": sale.status,
+        "status": sale.status_by(made),
         "session": str(sale.session_id),
         "reservation": str(sale.reservation_id),
         "lines": sale.lines,

@@ -26,7 +26,7 @@ from reservations.announcements import Announcements
 from reservations.operations import announce
 from sessions_app import operations as catalogue
 from sessions_app.models import Session
-from ticketing import ledger, operations
+from ticketing import ledger, locks, operations
 from ticketing.faults import reach
 from ticketing.gateways import RefundRefused
 from ticketing.ledger import Posting
@@ -83,12 +83,14 @@ def ask_refund(
     owned = Sale.objects.filter(pk=sale_id)
     found = (owned.filter(buyer=buyer) if buyer else owned).get()
     locked = allocation.lock_reservation(reservation_id=found.reservation_id, buyer=None)
-    sale = Sale.objects.select_for_update(no_key=True).select_related(None).get(pk=sale_id)
+    allocation.lock_places_of(locked)
+    sale = locks.lock_sale(sale_id)
+    tickets_of_sale = locks.lock_tickets(sale)
     if sale.payment.status not in {PaymentStatus.CAPTURED, PaymentStatus.DUE}:
         raise reserving.PaymentInProgress
     if buyer is not None:
         _require_open(locked.session, now=locked.now)
-    chosen = _choose(sale, tickets, used_too=buyer is None)
+    chosen = _choose(tickets_of_sale, tickets, used_too=buyer is None)
     unpaid = [ticket for ticket in chosen if ticket.due]
     amount = sum(ticket.price for ticket in chosen if not ticket.due)
     refund = Refund.objects.create(sale=sale, amount=amount, reason=reason, asked_by=asked_by or buyer)
@@ -120,11 +122,11 @@ def _require_open(session: Session, *, now: dt.datetime) -> None:
         raise RefundClosed(until)
 
 
-def _choose(sale: Sale, tickets: Collection[uuid.UUID] | None, *, used_too: bool) -> list[Ticket]:
+def _choose(locked: Sequence[Ticket], tickets: Collection[uuid.UUID] | None, *, used_too: bool) -> list[Ticket]:
     given = {TicketStatus.VALID, TicketStatus.USED} if used_too else {TicketStatus.VALID}
     live = {
         ticket.pk: ticket
-        for ticket in sale.tickets.select_related("seat")
+        for ticket in locked
         if ticket.status in given and (used_too or ticket.holder is None)  # what was passed on is somebody else's
     }
     wanted = set(live if tickets is None else tickets)

@@ -62,7 +62,7 @@ class SaleCalendarView(_SaleAPIView):
     )
     def get(self, request: Request, sale: UUID) -> HttpResponse:
         found = self.sale(sale)
-        kept = [ticket for ticket in found.tickets.all() if ticket.holder is None]
+        kept = [ticket for ticket in found.live_tickets if ticket.holder is None]
         return calendar(found.session, kept, link=reverse("sale", args=[found.pk]))
 
 

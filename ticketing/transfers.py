@@ -11,6 +11,7 @@ from realtime import events
 from realtime.clock import db_now
 from realtime.events import NewEvent
 from reservations import people
+from ticketing import locks
 from ticketing.models import Ticket, TicketStatus, Transfer, User, new_code
 from ticketing.queries import tickets_of
 
@@ -20,7 +21,7 @@ class UnknownReceiver(Exception):
 
 
 class CannotPassOn(Exception):
-    """`reason`: used, void, over (the session has ended) or own (it is that buyer's already)."""
+    """`reason`: used, void, called_off, over (the session has ended) or own (it is that buyer's already)."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -36,9 +37,11 @@ def account(name: str) -> uuid.UUID:
 
 
 def obstacle(ticket: Ticket, *, now: dt.datetime) -> str:
-    """Why nobody can pass it on, empty if its owner can: used, void, over."""
+    """Say why the ticket can't be passed on: used, void, called_off, over; empty if its owner can."""
     if ticket.status != TicketStatus.VALID:
         return ticket.status
+    if ticket.session.cancelled_at is not None:
+        return "called_off"
     return "over" if ticket.session.ends_at <= now else ""
 
 
@@ -47,7 +50,7 @@ def pass_on(*, ticket_id: uuid.UUID, giver: uuid.UUID, receiver: uuid.UUID) -> T
     """Raises: Ticket.DoesNotExist, CannotPassOn."""
     people.lock_shared([receiver])
     receiver = people.account_of(receiver)
-    ticket = tickets_of(giver).select_for_update(no_key=True, of=("self",)).get(pk=ticket_id)
+    ticket = locks.lock_ticket(tickets_of(giver), ticket_id)
     reason = obstacle(ticket, now=db_now()) or ("own" if receiver == giver else "")
     if reason:
         raise CannotPassOn(reason)

@@ -53,8 +53,8 @@ def sale(request: Visitor, sale_id: UUID) -> HttpResponse:
     words = {
         "due": _("To pay at the door"),
         "paid": _("Paid"),
-        "partly_refunded": _("Partly paid back"),
-        "refunded": _("Paid back"),
+        "partly_refunded": _("Partly given back"),
+        "refunded": _("Given back"),
     }
     return render(
         request,

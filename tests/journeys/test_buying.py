@@ -86,7 +86,7 @@ def test_a_ticket_that_is_given_back_is_on_sale_again(site: Site, window: Window
     ana.get_by_role("checkbox", name=re.compile("B3")).check()
     ana.get_by_role("button", name="Give the chosen tickets back").click()
     expect(ana.locator(".notices")).to_contain_text("R$30.00 is on its way back to you.")
-    expect(ana.locator(".badge").first).to_have_text("Partly paid back")
+    expect(ana.locator(".badge").first).to_have_text("Partly given back")
     expect_look(bruno, "B3", "f")
     expect_look(bruno, "B4", "s")
 

@@ -64,6 +64,8 @@ BREAKS = {
     "confirmed_without_its_sale": "UPDATE reservations_reservation SET sale_id = gen_random_uuid() WHERE status = 'confirmed'",
     "sale_not_paid": "UPDATE ticketing_sale SET total = total + 1",
     "used_without_a_check_in": "UPDATE ticketing_ticket SET used_at = now() WHERE status = 'used'",
+    "paid_back_and_admitted": "UPDATE ticketing_ticket SET status = 'void', used_at = NULL WHERE status = 'used'",
+    "void_and_not_told": "UPDATE ticketing_ticket SET holder = gen_random_uuid() WHERE status = 'void'",
     "check_in_not_told_once": "DELETE FROM realtime_event WHERE name = 'ticket.checked_in'",
     "passed_on_without_a_transfer": "UPDATE ticketing_ticket SET holder = gen_random_uuid()",
     "charged_without_a_sale": "DELETE FROM ticketing_ticket; DELETE FROM ticketing_sale",

@@ -20,7 +20,7 @@ from tests.factories import UserFactory
 from tests.race.racing import race
 from tests.ticketing.test_mail import event
 from tests.ticketing.test_paying import pay
-from ticketing import accounts, mail, transfers
+from ticketing import accounts, mail, refunds, transfers
 from ticketing.models import Sale, Ticket, Transfer, User
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -167,6 +167,19 @@ class TestLetters:
         ticket.refresh_from_db()
         for letter in mailoutbox:
             assert ticket.code[:4] not in str(letter.body)
+
+    def test_holder_is_told_when_the_house_takes_the_ticket_back(
+        self, ticket: Ticket, ana: UUID, mailoutbox: list[EmailMultiAlternatives]
+    ) -> None:
+        UserFactory(username="bruno", email="bruno@example.com")
+        give(ana, ticket, username="bruno")
+        refunds.ask_refund(sale_id=ticket.sale_id, buyer=None)
+        mail.send_for(event("ticket.voided"))
+        (letter,) = mailoutbox
+        assert letter.to == ["bruno@example.com"]
+        assert "is void" in letter.subject
+        assert "opens no door any more" in str(letter.body)
+        assert Event.objects.filter(name="ticket.voided").count() == 1  # Ana kept the other one
 
     def test_name_no_buyer_in_the_log(self, ticket: Ticket, ana: UUID, bruno: UUID) -> None:
         give(ana, ticket, buyer=str(bruno))

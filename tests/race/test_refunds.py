@@ -1,0 +1,233 @@
+"""One ticket is given back, passed on and scanned at once: exactly one wins, and money, holder and door agree."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import pytest
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+
+from realtime.models import Event
+from sessions_app.models import Session
+from tests.conftest import Hold
+from tests.factories import SessionFactory, StockFactory, UserFactory
+from tests.race.racing import ROUNDS, race
+from tests.ticketing.test_audit import audit
+from tests.ticketing.test_paying import pay
+from ticketing import doors, locks, operations, refunds, transfers
+from ticketing.models import CheckIn, Refund, Sale, Ticket, Transfer, User
+
+pytestmark = [pytest.mark.race, pytest.mark.django_db(transaction=True)]
+
+SEATS = [f"{row}{number}" for row in "ABCD" for number in range(1, 5)]
+LOSES = (doors.AlreadyUsed, doors.TicketVoid, refunds.NothingToRefund, transfers.CannotPassOn, Ticket.DoesNotExist)
+
+
+@pytest.fixture
+def gabi() -> User:
+    made: User = UserFactory.create(username="gabi", is_staff=True)
+    return made
+
+
+def bought(hold: Hold, session: Session, seat: str) -> Ticket:
+    payment = pay(hold(session, seat, buyer=uuid.uuid4()))
+    return Ticket.objects.select_related("sale").get(sale__payment=payment)
+
+
+def tickets(hold: Hold, number: int) -> Iterator[Ticket]:
+    """So many tickets, each of a sale of its own."""
+    for first in range(0, number, len(SEATS)):
+        session = SessionFactory.create()
+        for seat in SEATS[: number - first]:
+            yield bought(hold, session, seat)
+
+
+def give_back(ticket: Ticket, *, by: uuid.UUID | None) -> str:
+    refunds.ask_refund(sale_id=ticket.sale_id, buyer=by, tickets=[ticket.pk])
+    return "refunded"
+
+
+def call_off(ticket: Ticket) -> str:
+    """As everybody's money is given back: whatever is left of the sale."""
+    refunds.ask_refund(sale_id=ticket.sale_id, buyer=None, reason="session_cancelled")
+    return "refunded"
+
+
+def pass_on(ticket: Ticket) -> str:
+    transfers.pass_on(ticket_id=ticket.pk, giver=ticket.sale.buyer, receiver=uuid.uuid4())
+    return "passed on"
+
+
+def scan(ticket: Ticket, by: User, *, code: str, paid: bool = False, seconds_ago: int = 0) -> str:
+    doors.check_in(code=code, by=by, gate="Door 1", paid=paid, seconds_ago=seconds_ago)
+    return "admitted"
+
+
+def winners(outcomes: Sequence[str | Exception]) -> Counter[str]:
+    for outcome in outcomes:
+        assert isinstance(outcome, (str, *LOSES)), repr(outcome)
+    return Counter(outcome for outcome in outcomes if isinstance(outcome, str))
+
+
+def expect_agreement(ticket: Ticket, won: Counter[str]) -> None:
+    """Money, holder and door say what the winners were told."""
+    now = Ticket.objects.get(pk=ticket.pk)
+    assert Refund.objects.filter(sale=ticket.sale_id).count() == won["refunded"]
+    assert CheckIn.objects.filter(ticket=ticket, outcome="admitted").count() == won["admitted"]
+    assert Transfer.objects.filter(ticket=ticket).count() == won["passed on"]
+    assert now.status == ("void" if won["refunded"] else "used" if won["admitted"] else "valid")
+    assert (now.used_at is not None) == bool(won["admitted"])
+    told = Event.objects.filter(name="ticket.voided", facts__ticket=str(ticket.pk)).count()
+    assert told == (1 if won["refunded"] and won["passed on"] else 0)
+
+
+def expect_sound() -> None:
+    for refund in Refund.objects.values_list("pk", flat=True):
+        refunds.pay_back(refund_id=refund)
+    Event.objects.update(published_at=Now())
+    assert audit()["findings"] == []
+
+
+def test_of_a_buyers_refund_a_transfer_and_a_check_in_one_wins(hold: Hold, gabi: User) -> None:
+    total: Counter[str] = Counter()
+    rounds = max(ROUNDS, 12)
+    for number, ticket in enumerate(tickets(hold, rounds)):
+        steps = [
+            partial(give_back, ticket, by=ticket.sale.buyer),
+            partial(pass_on, ticket),
+            partial(scan, ticket, gabi, code=ticket.code),
+        ]
+        turned = steps[number % 3 :] + steps[: number % 3]
+        won = winners(race(turned))
+        assert won.total() == 1
+        expect_agreement(ticket, won)
+        total += won
+    assert total.total() == rounds
+    expect_sound()
+
+
+def test_staff_give_money_back_whatever_else_happens_and_all_agree(hold: Hold, gabi: User) -> None:
+    """Staff may give back used and passed-on tickets: once, and holder and door know of it."""
+    for ticket in tickets(hold, max(ROUNDS // 2, 6)):
+        steps = [
+            partial(give_back, ticket, by=None),
+            partial(call_off, ticket),
+            partial(pass_on, ticket),
+            partial(scan, ticket, gabi, code=ticket.code),
+            partial(scan, ticket, gabi, code=ticket.code, seconds_ago=60),
+        ]
+        outcomes = race(steps)
+        won = winners(outcomes)
+        assert won["refunded"] == 1
+        won["admitted"] = min(won["admitted"], 1)  # the earlier scan takes the later one's place
+        expect_agreement(ticket, won)
+    expect_sound()
+
+
+def test_money_taken_at_the_door_or_a_ticket_given_back(hold: Hold, gabi: User) -> None:
+    for _number in range(max(ROUNDS // 3, 4)):
+        kind = StockFactory.create(session=SessionFactory.create(), pay_at_door=True)
+        ticket = reserved_at_the_door(hold, kind.session, kind.pk)
+        steps = [
+            partial(give_back, ticket, by=ticket.sale.buyer),
+            partial(pass_on, ticket),
+            partial(scan, ticket, gabi, code=ticket.code, paid=True),
+        ]
+        won = winners(race(steps))
+        assert won.total() == 1
+        expect_agreement(ticket, won)
+        sale = Sale.objects.select_related("payment").get(pk=ticket.sale_id)
+        expected = {"refunded": "voided", "admitted": "captured", "passed on": "due"}
+        assert sale.payment.status == expected[next(iter(won))]
+    expect_sound()
+
+
+def reserved_at_the_door(hold: Hold, session: Session, kind: uuid.UUID) -> Ticket:
+    held = hold(session, buyer=uuid.uuid4(), ticket_type=kind, quantity=1)
+    ask = operations._Start(  # noqa: SLF001 as an order begins it
+        reservation=held.pk, buyer=held.buyer, method="door", token="", email="", language="en"
+    )
+    payment = operations._start(ask)  # noqa: SLF001
+    operations.settle_payment(payment_id=payment.pk)
+    return Ticket.objects.select_related("sale").get(sale__payment=payment)
+
+
+def test_offline_scan_from_before_a_refund_is_refused_and_told(hold: Hold, session: Session, gabi: User) -> None:
+    """The refund was promised first as far as the house knew: the ticket stays void, and staff learn who came in."""
+    ticket = bought(hold, session, "A1")
+    give_back(ticket, by=ticket.sale.buyer)
+    with pytest.raises(doors.TicketVoid):
+        scan(ticket, gabi, code=ticket.code, seconds_ago=3600)
+    expect_agreement(ticket, Counter(refunded=1))
+    (told,) = Event.objects.filter(name="ticket.let_in_and_refunded")
+    assert told.facts["refund"] == str(Refund.objects.get().pk)
+    with pytest.raises(doors.TicketVoid):
+        scan(ticket, gabi, code=ticket.code)
+    assert Event.objects.filter(name="ticket.let_in_and_refunded").count() == 1
+    expect_sound()
+
+
+def test_offline_scan_of_a_used_ticket_that_staff_gave_back_changes_nothing(
+    hold: Hold, session: Session, gabi: User
+) -> None:
+    ticket = bought(hold, session, "A1")
+    scan(ticket, gabi, code=ticket.code)
+    give_back(ticket, by=None)
+    with pytest.raises(doors.TicketVoid):
+        scan(ticket, gabi, code=ticket.code, seconds_ago=3600)
+    expect_agreement(ticket, Counter(refunded=1, admitted=1))
+    assert not Event.objects.filter(name="ticket.let_in_and_refunded").exists()
+    expect_sound()
+
+
+class TestWithoutTheLock:
+    """The controls: both have looked before either writes, so both win, and the audit sees it."""
+
+    @pytest.fixture
+    def ticket(self, hold: Hold, session: Session, monkeypatch: pytest.MonkeyPatch) -> Ticket:
+        made = bought(hold, session, "A1")
+        looked = threading.Barrier(2)
+
+        def look_at_all(sale: Sale) -> list[Ticket]:
+            found = list(Ticket.objects.filter(sale=sale).select_related("seat", "session"))
+            looked.wait(10)
+            return found
+
+        def look_at_one(rows: QuerySet[Ticket], ticket_id: uuid.UUID) -> Ticket:
+            found = rows.get(pk=ticket_id)
+            looked.wait(10)
+            return found
+
+        monkeypatch.setattr(locks, "lock_tickets", look_at_all)
+        monkeypatch.setattr(locks, "lock_ticket", look_at_one)
+        return made
+
+    def test_money_goes_back_and_the_ticket_is_given_away(self, ticket: Ticket) -> None:
+        both: list[Callable[[], str]] = [partial(give_back, ticket, by=ticket.sale.buyer), partial(pass_on, ticket)]
+        assert race(both) == ["refunded", "passed on"]
+        assert "void_and_not_told" in findings()
+
+    def test_money_goes_back_and_its_bearer_comes_in(self, ticket: Ticket, gabi: User) -> None:
+        both = [partial(give_back, ticket, by=ticket.sale.buyer), partial(scan, ticket, gabi, code=ticket.code)]
+        assert race(both) == ["refunded", "admitted"]
+        assert "paid_back_and_admitted" in findings()
+
+    def test_the_giver_comes_in_and_the_receiver_has_the_ticket(self, ticket: Ticket, gabi: User) -> None:
+        both = [partial(pass_on, ticket), partial(scan, ticket, gabi, code=ticket.code)]
+        assert race(both) == ["passed on", "admitted"]
+
+
+def findings() -> set[str]:
+    return {finding["check"] for finding in audit()["findings"]}  # type: ignore[attr-defined]
+
+
+def test_called_off_session_passes_no_ticket_on(hold: Hold, session: Session) -> None:
+    ticket = bought(hold, session, "A1")
+    refunds.call_off(session_id=session.pk)
+    with pytest.raises(transfers.CannotPassOn, match="called_off"):
+        pass_on(ticket)
