@@ -495,6 +495,12 @@ UNFOLD: dict[str, Any] = {
                     _desk(_("Payments"), "payments", "ticketing.payment"),
                     _desk(_("Refunds"), "undo", "ticketing.refund"),
                     {
+                        "title": _("Refunds to hand out"),
+                        "icon": "currency_exchange",
+                        "link": reverse_lazy("refund-desk"),
+                        "permission": lambda request: request.user.has_perm("ticketing.view_refund"),
+                    },
+                    {
                         "title": _("Money"),
                         "icon": "account_balance",
                         "link": reverse_lazy("money-desk"),

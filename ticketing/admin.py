@@ -23,7 +23,7 @@ from reservations.operations import PaymentInProgress
 from sessions_app.admin import SessionAdmin
 from sessions_app.models import Session
 from sessions_app.templatetags.frontrow import money
-from ticketing import refunds
+from ticketing import handing_out, refunds
 from ticketing.bells import ring_called_off, ring_refund
 from ticketing.models import (
     CheckIn,
@@ -32,6 +32,7 @@ from ticketing.models import (
     Order,
     Payment,
     Refund,
+    RefundStatus,
     Sale,
     SaleQuerySet,
     SandboxCharge,
@@ -155,14 +156,23 @@ def refunded(request: HttpRequest, sale: UUID, tickets: list[UUID] | None) -> Re
 def tell_refunds(desk: ModelAdmin, request: HttpRequest, tried: list[Refund | None]) -> None:
     done = [refund for refund in tried if refund]
     if done:
-        sums: Counter[str] = Counter()
-        for refund in done:
-            sums[refund.sale.currency] += refund.amount
-        amounts = ", ".join(money(amount, currency) for currency, amount in sums.items())
-        desk.message_user(request, gettext("%(amounts)s is on its way back.") % {"amounts": amounts}, messages.SUCCESS)
+        by_hand = [refund for refund in done if refund.status == RefundStatus.TO_HAND_OUT]
+        for some, text in (
+            ([refund for refund in done if refund not in by_hand], gettext("%(amounts)s is on its way back.")),
+            (by_hand, gettext("%(amounts)s is to be handed out at the counter: see “Refunds to hand out”.")),
+        ):
+            if some:
+                desk.message_user(request, text % {"amounts": amounts_of(some)}, messages.SUCCESS)
     if len(done) < len(tried):
         text = gettext("Of some nothing was left to give back, or nothing was taken yet.")
         desk.message_user(request, text, messages.WARNING)
+
+
+def amounts_of(some: list[Refund]) -> str:
+    sums: Counter[str] = Counter()
+    for refund in some:
+        sums[refund.sale.currency] += refund.amount
+    return ", ".join(money(amount, currency) for currency, amount in sums.items())
 
 
 @admin.register(Collection)
@@ -265,11 +275,11 @@ class PaymentAdmin(ReadOnly, ModelAdmin):
 
 @admin.register(Refund)
 class RefundAdmin(ReadOnly, ModelAdmin):
-    list_display = ["id", "sale", "amount", "status", "reason", "asked_at"]
-    list_filter = ["status", "asked_at"]
+    list_display = ["id", "sale", "amount", "status", "reason", "asked_at", "handed_out_at", "handed_out_by"]
+    list_filter = ["status", "asked_at", "handed_out_at"]
     search_fields = ["=id", "=sale__number"]
-    list_select_related = ["sale"]
-    actions = ["try_again", "handed_back"]
+    list_select_related = ["sale", "handed_out_by"]
+    actions = ["try_again", "hand_out_instead"]
 
     @admin.action(description=_("Ask the gateway again"), permissions=["retry"])
     def try_again(self, request: HttpRequest, chosen: QuerySet[Refund]) -> None:
@@ -281,11 +291,17 @@ class RefundAdmin(ReadOnly, ModelAdmin):
         )
         self.message_user(request, text % {"number": len(tried)}, messages.SUCCESS)
 
-    @admin.action(description=_("Handed back at the counter"), permissions=["retry"])
-    def handed_back(self, request: HttpRequest, chosen: QuerySet[Refund]) -> None:
-        done = [refund for refund in chosen.values_list("pk", flat=True) if refunds.handed_back(refund_id=refund)]
-        text = ngettext("%(number)d refund is paid back.", "%(number)d refunds are paid back.", len(done))
-        self.message_user(request, text % {"number": len(done)}, messages.SUCCESS)
+    @admin.action(description=_("Hand out at the counter instead"), permissions=["retry"])
+    def hand_out_instead(self, request: HttpRequest, chosen: QuerySet[Refund]) -> None:
+        refused = list(chosen.filter(status=RefundStatus.REFUSED).values_list("pk", flat=True))
+        for refund in refused:
+            handing_out.hand_out_instead(refund_id=refund)
+        text = ngettext(
+            "%(number)d refund is to be handed out: see “Refunds to hand out”.",
+            "%(number)d refunds are to be handed out: see “Refunds to hand out”.",
+            len(refused),
+        )
+        self.message_user(request, text % {"number": len(refused)}, messages.SUCCESS)
 
     def has_retry_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("ticketing.change_refund")
@@ -343,4 +359,9 @@ class SessionWithBuyersAdmin(SessionAdmin):
         if not session.pk or session.cancelled_at is None:
             return ""
         how_far = refunds.progress(session.pk)
-        return gettext("%(paid)d of %(sales)d sales") % {"paid": how_far.paid_back, "sales": how_far.sales}
+        said = gettext("%(paid)d of %(sales)d sales") % {"paid": how_far.paid_back, "sales": how_far.sales}
+        if how_far.to_hand_out:
+            said += ", " + gettext("%(number)d to hand out at the counter") % {"number": how_far.to_hand_out}
+        if how_far.refused:
+            said += ", " + gettext("%(number)d refused by a gateway") % {"number": how_far.refused}
+        return said

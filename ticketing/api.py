@@ -215,13 +215,13 @@ class RefundView(BuyerAPIView):
         summary="Give tickets back",
         description=(
             "All that are left, or those that `tickets` names. Buyers may until `refund_minutes` before the session starts, unused tickets "
-            "only; staff who may add refunds at any time, used tickets too. Their places are on sale again at once, the money is on its way."
+            "only; staff who may add refunds at any time, used tickets too. Their places are on sale again at once; the money is on its way, or, where it was paid in cash, to be collected (`to_hand_out`)."
         ),
         tags=[TAG],
         parameters=[IDEMPOTENCY_KEY],
         request=RefundFields,
         responses={
-            202: OpenApiResponse(Refunding, description="The money is on its way"),
+            202: OpenApiResponse(Refunding, description="Promised; the refund's `status` says how the money comes"),
             **problems_of(400, 401, 403, 404, 409, 413, 415, 422, 429, 503),
         },
     )

@@ -133,11 +133,16 @@ CHECKS = [
     ),
     Check(
         name="refund_not_paid_back",
-        says="a refund is not paid back after ten minutes, or the gateway refused it and a person must see to it",
+        says="a refund is not paid back after ten minutes: are the worker and `relay` running?",
         sql="""
             SELECT id AS refund, sale_id AS sale, amount, status, asked_at FROM ticketing_refund
-            WHERE status = 'refused' OR (status = 'asked' AND asked_at < clock_timestamp() - interval '10 minutes')
+            WHERE status = 'asked' AND changed_at < clock_timestamp() - interval '10 minutes'
         """,
+    ),
+    Check(
+        name="refund_refused",
+        says="the gateway refused a refund that its buyer was told is on its way: ask again, or hand it out (Refunds to hand out)",
+        sql="SELECT id AS refund, sale_id AS sale, amount, refusals, asked_at FROM ticketing_refund WHERE status = 'refused'",
     ),
     Check(
         name="payment_unsettled",
@@ -164,7 +169,7 @@ CHECKS = [
             FROM ticketing_payment AS payment
             LEFT JOIN ticketing_sale AS sale ON sale.payment_id = payment.id
             CROSS JOIN LATERAL (
-                SELECT coalesce(sum(amount) FILTER (WHERE status = 'paid_back'), 0) AS paid, coalesce(sum(amount), 0) AS promised
+                SELECT coalesce(sum(amount) FILTER (WHERE status IN ('paid_back', 'handed_out')), 0) AS paid, coalesce(sum(amount), 0) AS promised
                 FROM ticketing_refund WHERE sale_id = sale.id
             ) AS back
             CROSS JOIN LATERAL (
@@ -173,7 +178,7 @@ CHECKS = [
                 WHERE ticket.sale_id = sale.id
             ) AS taken
             CROSS JOIN LATERAL (
-                SELECT coalesce(sum(amount) FILTER (WHERE account IN ('gateway', 'fees')), 0) AS kept,
+                SELECT coalesce(sum(amount) FILTER (WHERE account IN ('gateway', 'cash', 'fees')), 0) AS kept,
                     -coalesce(sum(amount) FILTER (WHERE account IN ('revenue', 'booking', 'taxes', 'refunds')), 0) AS earned,
                     -coalesce(sum(amount) FILTER (WHERE account = 'owed'), 0) AS owed,
                     coalesce(sum(amount) FILTER (WHERE account = 'due'), 0) AS due

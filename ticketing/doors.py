@@ -159,7 +159,7 @@ def _collect(made: CheckIn, *, paid: bool) -> None:
     ticket.due = 0
     ticket.save(update_fields=["due"])
     taken = Posting(
-        debit=Account.GATEWAY, credit=Account.DUE, amount=amount, currency=sale.currency, payment=sale.payment_id
+        debit=Account.CASH, credit=Account.DUE, amount=amount, currency=sale.currency, payment=sale.payment_id
     )
     ledger.post([taken])
     operations.close_if_paid(sale)

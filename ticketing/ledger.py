@@ -10,13 +10,14 @@
 | of it, what its tickets say is booking fee | booking | owed |
 | of it, what its tickets say is tax | taxes | owed |
 | a refund was paid back | owed | gateway |
+| or handed out at the counter | owed | cash, or gateway on the card terminal |
 | a sale is to be paid at the door | due | revenue, booking and taxes, as above |
-| a ticket of it was paid there | gateway | due |
+| a ticket of it was paid there | cash | due |
 | or given back before | refunds, booking and taxes | due |
 | money was captured for nothing | gateway | owed |
 | and given back | owed | gateway |
 
-So revenue less refunds, plus booking fees and taxes, is what was sold and not given back; `taxes` is owed to the state, `gateway` what the gateways owe the house, `owed` what the house owes
+What was paid in cash is in `cash` where the table says gateway. So revenue less refunds, plus booking fees and taxes, is what was sold and not given back; `taxes` is owed to the state, `gateway` what the gateways owe the house, `owed` what the house owes
 its buyers. PostgreSQL refuses a posting that doesn't sum to zero.
 """
 
@@ -29,6 +30,7 @@ from typing import Any
 
 from realtime.ids import uuid7
 from realtime.rows import as_json, execute
+from ticketing.gateways import INTO_THE_TILL
 from ticketing.models import Account, Ticket
 
 INSERT = """
@@ -67,6 +69,11 @@ def post(postings: Sequence[Posting]) -> None:
     entries = [entry for posting in postings if posting.amount for entry in posting.entries()]
     if entries:
         execute(INSERT, as_json(entries))
+
+
+def purse_of(method: str) -> Account:
+    """Where money that was taken by this means lies."""
+    return Account.CASH if method in INTO_THE_TILL else Account.GATEWAY
 
 
 def parts_of(tickets: Iterable[Ticket]) -> dict[Account, int]:

@@ -201,6 +201,34 @@ def _refunded(event: dict[str, Any]) -> Letter | None:
         facts=event["facts"],
         why=why,
         link=reverse("sale", args=[sale.pk]),
+        collect=str(sale.number) if event["facts"].get("by_hand") else "",
+    )
+
+
+def _refund_now(event: dict[str, Any]) -> Letter | None:
+    """Of a refund that went another way than its buyer was told: refused, to be collected, handed out, sent after all."""
+    name, facts = event["event"], event["facts"]
+    if (name == "refund.refused" and facts.get("again")) or (name == "refund.paid_back" and not facts.get("again")):
+        return None  # nothing is new to the buyer
+    sale = Sale.objects.select_related("session__show").get(pk=facts["sale"])
+    address = sale.email or _address_of(sale.buyer)
+    if not address:
+        return None
+    with translation.override(sale.language):
+        subject = _("Your money back for %(show)s") % {"show": sale.session.show.title}
+        amount = money(facts["amount"], facts["currency"])
+    return Letter(
+        to=address,
+        language=sale.language,
+        subject=subject,
+        template="refund",
+        facts={
+            "state": name.removeprefix("refund."),
+            "sale": sale,
+            "session": sale.session,
+            "amount": amount,
+            "link": settings.SITE_URL + reverse("sale", args=[sale.pk]),
+        },
     )
 
 
@@ -221,9 +249,16 @@ def _returned(event: dict[str, Any]) -> Letter | None:
 
 
 def _money_back(
-    address: str, *, language: str, session: Session, facts: dict[str, Any], why: str, link: str
+    address: str,
+    *,
+    language: str,
+    session: Session,
+    facts: dict[str, Any],
+    why: str,
+    link: str,
+    collect: str = "",
 ) -> Letter | None:
-    """Of nothing at all, where it cost nothing or was to be paid at the door."""
+    """Of nothing at all, where it cost nothing or was to be paid at the door. `collect`: the number to say at the counter."""
     if not address:
         return None
     with translation.override(language):
@@ -235,7 +270,13 @@ def _money_back(
         language=language,
         subject=subject,
         template="returned",
-        facts={"session": session, "amount": amount, "why": why, "link": settings.SITE_URL + link},
+        facts={
+            "session": session,
+            "amount": amount,
+            "why": why,
+            "link": settings.SITE_URL + link,
+            "collect": collect,
+        },
     )
 
 
@@ -246,6 +287,10 @@ LETTERS = {
     "ticket.received": _passed_on,
     "ticket.voided": _voided,
     "sale.refunded": _refunded,
+    "refund.refused": _refund_now,
+    "refund.to_hand_out": _refund_now,
+    "refund.handed_out": _refund_now,
+    "refund.paid_back": _refund_now,
     "payment.returned": _returned,
 }
 

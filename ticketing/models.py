@@ -353,16 +353,33 @@ class RefundStatus(models.TextChoices):
     ASKED = "asked", _("asked")
     PAID_BACK = "paid_back", _("paid back")
     REFUSED = "refused", _("refused by the gateway")
+    TO_HAND_OUT = "to_hand_out", _("to be handed out at the counter")
+    HANDED_OUT = "handed_out", _("handed out at the counter")
+
+
+class HandedOutBy(models.TextChoices):
+    CASH = "cash", _("in cash")
+    TERMINAL = "terminal", _("on the card terminal")
 
 
 class Refund(models.Model):
-    """Money on its way back; its id is the gateway's idempotency key."""
+    """Money that goes back, through the gateway or over the counter."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     sale = models.ForeignKey(Sale, models.PROTECT, related_name="refunds", verbose_name=_("sale"))
     amount = models.PositiveBigIntegerField(_("amount"), help_text=_("In minor units."))
     reason = models.CharField(_("reason"), max_length=120, blank=True)
-    status = models.CharField(_("status"), max_length=10, choices=RefundStatus, default=RefundStatus.ASKED)
+    status = models.CharField(_("status"), max_length=12, choices=RefundStatus, default=RefundStatus.ASKED)
+    refusals = models.PositiveSmallIntegerField(
+        _("refusals"), default=0, db_default=0, help_text=_("How often the gateway refused it.")
+    )
+    handed_out_at = models.DateTimeField(_("handed out at"), null=True, blank=True)
+    handed_out_by = models.ForeignKey(
+        User, models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("handed out by"), db_index=False
+    )
+    handed_out_in = models.CharField(
+        _("handed out"), max_length=8, choices=HandedOutBy, blank=True, default="", db_default=""
+    )
     asked_by = models.UUIDField(_("asked by"), null=True, blank=True)
     asked_at = models.DateTimeField(_("asked at"), db_default=Now())
     changed_at = models.DateTimeField(_("changed at"), db_default=Now())
@@ -371,14 +388,32 @@ class Refund(models.Model):
         verbose_name = _("refund")
         verbose_name_plural = _("refunds")
         ordering = ["-id"]
-        indexes = [models.Index(fields=["changed_at"], name="refund_asked", condition=Q(status="asked"))]  # The sweep.
+        indexes = [
+            models.Index(fields=["changed_at"], name="refund_asked", condition=Q(status="asked")),  # The sweep.
+            models.Index(
+                fields=["asked_at"], name="refund_for_a_person", condition=Q(status__in=["to_hand_out", "refused"])
+            ),  # The cashier's list.
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(status="handed_out", handed_out_at__isnull=False)
+                | ~Q(status="handed_out") & Q(handed_out_at=None),
+                name="refund_handed_out_has_a_time",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.get_status_display()} {self.id}"
 
+    @property
+    def key(self) -> uuid.UUID:
+        """The gateway's idempotency key: a new one after each refusal, which a gateway would only repeat."""
+        return uuid.uuid5(self.id, str(self.refusals)) if self.refusals else self.id
+
 
 class Account(models.TextChoices):
     GATEWAY = "gateway", _("gateway clearing")  # what the gateways owe the house
+    CASH = "cash", _("cash")  # what lies in the house's tills
     REVENUE = "revenue", _("revenue")
     BOOKING = "booking", _("booking fees")  # what buyers pay for booking
     TAXES = "taxes", _("taxes")  # contained in what buyers pay, and owed to the state

@@ -116,6 +116,7 @@ def _line(sums: Sums) -> Sums:
         "fees": fees,
         "net": earned + booking - refunds - fees,
         "gateway": sums.get(Account.GATEWAY, 0),
+        "cash": sums.get(Account.CASH, 0),
         "due": sums.get(Account.DUE, 0),
         "owed": -sums.get(Account.OWED, 0),
     }

@@ -85,7 +85,7 @@ WHERE row.id = new.id
 NOTE_CAPTURES = """
 UPDATE ticketing_payment AS row SET status = 'captured', changed_at = clock_timestamp() FROM reservations_reservation AS owner
 WHERE row.id = ANY(%s::uuid[]) AND row.status = 'authorised' AND owner.id = row.reservation_id
-RETURNING row.id, row.amount, row.currency, owner.session_id, owner.buyer, (
+RETURNING row.id, row.method, row.amount, row.currency, owner.session_id, owner.buyer, (
     SELECT ARRAY[coalesce(sum(ticket.fee), 0), coalesce(sum(ticket.tax), 0)]::bigint[] FROM ticketing_ticket AS ticket
     JOIN ticketing_sale AS sale ON sale.id = ticket.sale_id WHERE sale.payment_id = row.id
 )
@@ -594,11 +594,13 @@ def _note_captures(asks: Sequence[_Captured]) -> list[Exception | None]:
     fees = {ask.payment: ask.fee for ask in asks}
     new: list[NewEvent] = []
     postings: list[Posting] = []
-    for payment, amount, currency, session, buyer, (booking, tax) in execute(NOTE_CAPTURES, as_array(sorted(fees))):
+    for payment, method, amount, currency, session, buyer, (booking, tax) in execute(
+        NOTE_CAPTURES, as_array(sorted(fees))
+    ):
         facts = {"payment": str(payment), "amount": amount, "currency": currency}
         new.append(NewEvent(event="payment.captured", session=session, buyer=buyer, facts=facts))
         parts = ledger.split(amount, fees=booking, taxes=tax)
-        postings += _of_capture(payment, parts, currency, fee=fees[payment])
+        postings += _of_capture(payment, parts, currency, into=ledger.purse_of(method), fee=fees[payment])
     ledger.post(postings)
     events.record_many(new)
     payments.labels("captured").inc(len(new))
@@ -608,10 +610,12 @@ def _note_captures(asks: Sequence[_Captured]) -> list[Exception | None]:
 _note_capture = Together(_note_captures)
 
 
-def _of_capture(payment: uuid.UUID, parts: dict[Account, int], currency: str, *, fee: int) -> list[Posting]:
+def _of_capture(
+    payment: uuid.UUID, parts: dict[Account, int], currency: str, *, into: Account, fee: int
+) -> list[Posting]:
     """`parts`: the parts of what was captured, by where they belong; `fee`: the gateway's."""
     taken = [
-        Posting(debit=Account.GATEWAY, credit=credit, amount=amount, currency=currency, payment=payment)
+        Posting(debit=into, credit=credit, amount=amount, currency=currency, payment=payment)
         for credit, amount in parts.items()
     ]
     return [
@@ -714,7 +718,8 @@ def _note_return(*, payment_id: uuid.UUID, standing: Standing) -> None:
                 currency=payment.currency,
                 payment=payment.pk,
             )
-            taken = _of_capture(payment.pk, {Account.OWED: payment.amount}, payment.currency, fee=standing.fee)
+            parts = {Account.OWED: payment.amount}
+            taken = _of_capture(payment.pk, parts, payment.currency, into=Account.GATEWAY, fee=standing.fee)
             ledger.post([*taken, back])
         locked.news.fact("payment.returned", reservation=locked.reservation, facts=_facts_of_return(payment))
         announce(locked.news)

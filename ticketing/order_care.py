@@ -21,7 +21,7 @@ from reservations.models import Reservation, Status
 from sessions_app.models import TicketType
 from ticketing import refunds
 from ticketing.bells import ring_payment, ring_refund
-from ticketing.models import UNSETTLED, Payment, PaymentStatus
+from ticketing.models import UNSETTLED, Payment, PaymentStatus, Refund
 from ticketing.operations import SILENT
 
 PLACED_AGAIN_FOR = dt.timedelta(hours=1)  # much less than keys are kept
@@ -109,8 +109,8 @@ def _price_now(order: Reservation) -> int:
     return sum(price.amount for price in found)
 
 
-def cancel(*, order_id: uuid.UUID, reason: str, by: uuid.UUID) -> None:
-    """What is held, or stands by, is given up; of what was paid for, everything that is left is given back.
+def cancel(*, order_id: uuid.UUID, reason: str, by: uuid.UUID) -> Refund | None:
+    """Give up what is held or stands by; give back everything that is left of what was paid for, and return its refund.
 
     Raises: NothingToCancel, PaymentInProgress, AlreadyPaid (just now: once more), NothingToRefund, Reservation.DoesNotExist.
     """
@@ -121,9 +121,12 @@ def cancel(*, order_id: uuid.UUID, reason: str, by: uuid.UUID) -> None:
         case Status.PAYING:
             raise reserving.PaymentInProgress
         case Status.CONFIRMED if order.sale_id:
-            ring_refund(refunds.ask_refund(sale_id=order.sale_id, buyer=None, reason=reason, asked_by=by).pk)
+            refund = refunds.ask_refund(sale_id=order.sale_id, buyer=None, reason=reason, asked_by=by)
+            ring_refund(refund.pk)
+            return refund
         case _:
             raise NothingToCancel
+    return None
 
 
 def _is_silent(payment: Payment) -> bool:

@@ -22,7 +22,7 @@ from reservations.hold_request import ORDER_SCOPE
 from reservations.models import Reservation, Status
 from reservations.operations import AlreadyPaid, PaymentInProgress
 from ticketing import order_care
-from ticketing.models import Order, Payment, Refund, Sale, User
+from ticketing.models import Order, Payment, Refund, RefundStatus, Sale, User
 from ticketing.order_care import CannotPlaceAgain, NothingToCancel, NothingToTakeUp
 from ticketing.order_history import timeline
 from ticketing.order_pages import NAMES
@@ -168,7 +168,9 @@ def _is_settled(order_id: UUID) -> bool:
 def cancel(order: Order, wish: Wish, user: User) -> Done:
     if not wish.reason:
         raise Refused(_("Say why: it is kept with the order."))
-    order_care.cancel(order_id=order.pk, reason=wish.reason, by=user.pk)
+    refund = order_care.cancel(order_id=order.pk, reason=wish.reason, by=user.pk)
+    if refund is not None and refund.status == RefundStatus.TO_HAND_OUT:
+        return _("The tickets are void, and the money is to be handed out at the counter."), None
     if order.status == Status.CONFIRMED:
         return _("The tickets are void, and the money is on its way back."), None
     return _("The order is cancelled; its places are free."), None

@@ -36,6 +36,8 @@ NAMES = {
     "sale.refunded": _("Refund promised"),
     "refund.paid_back": _("Refund paid back"),
     "refund.refused": _("Refund refused by the gateway"),
+    "refund.to_hand_out": _("Refund to be handed out at the counter"),
+    "refund.handed_out": _("Refund handed out at the counter"),
     "ticket.let_in_and_refunded": _("Came in before the refund: a gate told it later"),
 }
 

@@ -17,6 +17,7 @@ import structlog
 from django.db import transaction
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
+from prometheus_client import Counter
 
 from realtime import events
 from realtime.clock import db_now
@@ -26,7 +27,7 @@ from reservations.announcements import Announcements
 from reservations.operations import announce
 from sessions_app import operations as catalogue
 from sessions_app.models import Session
-from ticketing import ledger, locks, operations
+from ticketing import gateways, ledger, locks, operations
 from ticketing.faults import reach
 from ticketing.gateways import RefundRefused
 from ticketing.ledger import Posting
@@ -44,6 +45,8 @@ from ticketing.queries import find_sale, sale_body
 log = structlog.get_logger(__name__)
 
 HOLDS_AT_ONCE = 500
+ended = Counter("frontrow_refunds_total", "Refunds that came to an outcome, by outcome.", ["outcome"])
+
 _sweeping = threading.Lock()
 
 
@@ -93,16 +96,23 @@ def ask_refund(
     chosen = _choose(tickets_of_sale, tickets, used_too=buyer is None)
     unpaid = [ticket for ticket in chosen if ticket.due]
     amount = sum(ticket.price for ticket in chosen if not ticket.due)
-    refund = Refund.objects.create(sale=sale, amount=amount, reason=reason, asked_by=asked_by or buyer)
+    by_hand = amount > 0 and sale.payment.method in gateways.BY_HAND
+    refund = Refund.objects.create(
+        sale=sale,
+        amount=amount,
+        reason=reason,
+        status=RefundStatus.TO_HAND_OUT if by_hand else RefundStatus.ASKED,
+        asked_by=asked_by or buyer,
+    )
     operations.give_places_back(locked, sale, chosen)
     Ticket.objects.filter(pk__in=[ticket.pk for ticket in chosen]).update(refund=refund)
     sale.refunded += amount
     sale.waived += sum(ticket.due for ticket in unpaid)
     sale.save(update_fields=["refunded", "waived"])
-    ledger.post([*_promised(refund, sale, [ticket for ticket in chosen if not ticket.due]), *_waived(sale, unpaid)])
+    ledger.post([*_promised(refund, [ticket for ticket in chosen if not ticket.due]), *_waived(sale, unpaid)])
     if unpaid:
         operations.close_if_paid(sale)
-    facts = {**_facts(refund, sale), "tickets": [str(ticket.pk) for ticket in chosen]}
+    facts = {**_facts(refund), "by_hand": by_hand, "tickets": [str(ticket.pk) for ticket in chosen]}
     locked.news.fact("sale.refunded", reservation=locked.reservation, facts=facts)
     locked.news.sold(locked.reservation, sale=sale_body(find_sale(sale.pk, buyer=None)))
     announce(locked.news)
@@ -135,13 +145,11 @@ def _choose(locked: Sequence[Ticket], tickets: Collection[uuid.UUID] | None, *, 
     return [live[ticket] for ticket in sorted(wanted)]
 
 
-def _promised(refund: Refund, sale: Sale, tickets: Sequence[Ticket]) -> list[Posting]:
+def _promised(refund: Refund, tickets: Sequence[Ticket]) -> list[Posting]:
     """In the parts in which it was taken."""
     parts = ledger.parts_of(tickets)
     parts[Account.REFUNDS] = parts.pop(Account.REVENUE)  # what was earned stays written down as that
-    return [
-        _posting(refund, sale, amount=amount, debit=account, credit=Account.OWED) for account, amount in parts.items()
-    ]
+    return [posting(refund, amount=amount, debit=account, credit=Account.OWED) for account, amount in parts.items()]
 
 
 def _waived(sale: Sale, tickets: Sequence[Ticket]) -> list[Posting]:
@@ -154,23 +162,23 @@ def _waived(sale: Sale, tickets: Sequence[Ticket]) -> list[Posting]:
     ]
 
 
-def _posting(refund: Refund, sale: Sale, *, amount: int, debit: Account, credit: Account) -> Posting:
+def posting(refund: Refund, *, amount: int, debit: Account, credit: Account) -> Posting:
     return Posting(
         debit=debit,
         credit=credit,
         amount=amount,
-        currency=sale.currency,
-        payment=sale.payment_id,
+        currency=refund.sale.currency,
+        payment=refund.sale.payment_id,
         refund=refund.pk,
     )
 
 
-def _facts(refund: Refund, sale: Sale) -> dict[str, object]:
+def _facts(refund: Refund) -> dict[str, object]:
     return {
-        "sale": str(sale.pk),
+        "sale": str(refund.sale_id),
         "refund": str(refund.pk),
         "amount": refund.amount,
-        "currency": sale.currency,
+        "currency": refund.sale.currency,
         "reason": refund.reason or None,
     }
 
@@ -188,7 +196,7 @@ def pay_back(*, refund_id: uuid.UUID) -> None:
         if refund.amount:
             operations.ask_gateway(
                 refund.sale.payment,
-                lambda gateway, attempt: gateway.refund(attempt, refund=refund.pk, amount=refund.amount),
+                lambda gateway, attempt: gateway.refund(attempt, refund=refund.key, amount=refund.amount),
             )
     except RefundRefused as error:
         log.warning("refund.refused", refund=str(refund_id), error=str(error))
@@ -202,33 +210,39 @@ def pay_back(*, refund_id: uuid.UUID) -> None:
 
 @transaction.atomic(durable=True)
 def _note(refund_id: uuid.UUID, status: RefundStatus) -> None:
-    refund = Refund.objects.select_for_update(no_key=True, of=("self",)).select_related("sale").get(pk=refund_id)
+    refund = lock(refund_id)
     if refund.status != RefundStatus.ASKED:
         return
-    Refund.objects.filter(pk=refund_id).update(status=status, changed_at=Now())
+    again = refund.refusals > 0
+    refund.status, refund.changed_at = status, db_now()
+    refund.refusals += status == RefundStatus.REFUSED
+    refund.save(update_fields=["status", "changed_at", "refusals"])
     if status == RefundStatus.PAID_BACK:
-        paid = _posting(refund, refund.sale, amount=refund.amount, debit=Account.OWED, credit=Account.GATEWAY)
-        ledger.post([paid])
+        ledger.post([posting(refund, amount=refund.amount, debit=Account.OWED, credit=Account.GATEWAY)])
+    tell(refund, again=again)
+    ended.labels(status).inc()
+
+
+def lock(refund_id: uuid.UUID) -> Refund:
+    """Raises: Refund.DoesNotExist."""
+    rows = Refund.objects.select_related("sale__session__show", "handed_out_by")
+    return rows.select_for_update(no_key=True, of=("self",)).get(pk=refund_id)
+
+
+def tell(refund: Refund, **more: object) -> None:
+    """Write how it stands now into the log, in the caller's transaction."""
     events.record(
-        event=f"refund.{status}",
+        event=f"refund.{refund.status}",
         session=refund.sale.session_id,
         buyer=refund.sale.buyer,
-        facts=_facts(refund, refund.sale),
+        facts={**_facts(refund), **more},
     )
 
 
 def try_again(*, refund_id: uuid.UUID) -> bool:
-    """A refund that the gateway refused is asked for anew; whether it was one. `pay_back` must follow."""
+    """Ask the gateway anew for a refund that it refused; return whether it was one. `pay_back` must follow."""
     refused = Refund.objects.filter(pk=refund_id, status=RefundStatus.REFUSED)
     return bool(refused.update(status=RefundStatus.ASKED, changed_at=Now()))
-
-
-def handed_back(*, refund_id: uuid.UUID) -> bool:
-    """A person paid back what the gateway can't; whether it was to be paid back still."""
-    if not try_again(refund_id=refund_id):
-        return False
-    _note(refund_id, RefundStatus.PAID_BACK)
-    return True
 
 
 def leave_to_the_sweep(refund: uuid.UUID) -> None:
@@ -260,15 +274,21 @@ def _sweep_refunds(limit: int) -> int:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Of the sales of a session that was called off."""
+    """Of the sales of a session that was called off. `to_hand_out`: what buyers collect at the counter."""
 
     sales: int
     paid_back: int
     refused: int
+    to_hand_out: int
 
     @property
     def is_over(self) -> bool:
-        return self.paid_back + self.refused == self.sales
+        """Whether only persons have something left to do."""
+        return self.done == self.sales
+
+    @property
+    def done(self) -> int:
+        return self.paid_back + self.refused + self.to_hand_out
 
 
 def call_off(*, session_id: uuid.UUID) -> Session:
@@ -320,13 +340,17 @@ def left_to_refund() -> list[uuid.UUID]:
 def progress(session_id: uuid.UUID) -> Progress:
     """A sale counts as paid back when all that it promised is."""
     sales = Sale.objects.filter(session=session_id)
-    waiting = Count("refunds", filter=Q(refunds__status=RefundStatus.ASKED))
-    refused = Count("refunds", filter=Q(refunds__status=RefundStatus.REFUSED))
+    left = [
+        Count("refunds", filter=Q(refunds__status=status))
+        for status in (RefundStatus.ASKED, RefundStatus.REFUSED, RefundStatus.TO_HAND_OUT)
+    ]
     live = Exists(Ticket.objects.filter(sale=OuterRef("pk")).exclude(status=TicketStatus.VOID))
-    rows = sales.annotate(waiting=waiting, refused=refused, live=live).values_list("waiting", "refused", "live")
-    found = list(rows)
+    counted = sales.annotate(live=live, waiting=left[0], refused=left[1], to_hand_out=left[2])
+    found = list(counted.values_list("live", "waiting", "refused", "to_hand_out"))
+    settled = [(refused, to_hand_out) for live, waiting, refused, to_hand_out in found if not live and not waiting]
     return Progress(
         sales=len(found),
-        paid_back=sum(not waiting and not refused and not live for waiting, refused, live in found),
-        refused=sum(bool(refused) and not waiting and not live for waiting, refused, live in found),
+        paid_back=sum(not refused and not to_hand_out for refused, to_hand_out in settled),
+        refused=sum(bool(refused) for refused, _to_hand_out in settled),
+        to_hand_out=sum(bool(to_hand_out) and not refused for refused, to_hand_out in settled),
     )

@@ -29,7 +29,7 @@ from sessions_app.visitors import Visitor
 from ticketing import queries, refunds, transfers
 from ticketing.bells import ring_refund
 from ticketing.forms import PassOnForm, RegisterForm
-from ticketing.models import PaymentStatus, Sale, Ticket, TicketStatus
+from ticketing.models import PaymentStatus, RefundStatus, Sale, Ticket, TicketStatus
 
 LONGEST = 100  # purchases a page lists
 
@@ -72,6 +72,7 @@ def sale(request: Visitor, sale_id: UUID) -> HttpResponse:
                 if ticket.status == TicketStatus.VALID and ticket.holder is None
             ],
             "refundable_until": open_until(found),
+            "refunds": [refund for refund in found.refunds.order_by("id") if refund.amount],
             "register_link": f"{reverse('register')}?{urlencode({'next': request.path})}",
         },
     )
@@ -104,7 +105,10 @@ def refund(request: Visitor, sale_id: UUID) -> HttpResponse:
     else:
         ring_refund(asked.pk)
         amount = money(asked.amount, asked.sale.currency)
-        if asked.amount:
+        if asked.status == RefundStatus.TO_HAND_OUT:
+            text = _("%(amount)s is ready for you at the box office. Say the number of your order: %(number)s.")
+            messages.success(request, text % {"amount": amount, "number": asked.sale.number})
+        elif asked.amount:
             messages.success(request, _("%(amount)s is on its way back to you.") % {"amount": amount})
         else:
             messages.success(request, _("The tickets are given back. Nothing was paid for them."))

@@ -19,7 +19,7 @@ from tests.conftest import Hold
 from tests.factories import StockFactory, UserFactory
 from tests.ticketing.test_audit import audit
 from tests.ticketing.test_mail import event
-from ticketing import mail, refunds
+from ticketing import handing_out, mail, refunds
 from ticketing.models import LedgerEntry, Payment, Refund, Sale, User
 from ticketing.staff import ensure_groups
 
@@ -158,14 +158,13 @@ class TestWhoMay:
 
 
 class TestRefunds:
-    def test_are_handed_back_by_a_person(self, client: Client, beto: User, session: Session) -> None:
+    def test_refund_is_handed_out_by_a_person(self, client: Client, beto: User, session: Session) -> None:
         hold(client, session, seats="A1")
         take(client)
         refund = refunds.ask_refund(sale_id=Sale.objects.get().pk, buyer=None, asked_by=beto.pk)
         refunds.pay_back(refund_id=refund.pk)
-        assert Refund.objects.get().status == "refused"
-        assert refunds.handed_back(refund_id=refund.pk)
-        assert not refunds.handed_back(refund_id=refund.pk)
-        assert Refund.objects.get().status == "paid_back"
+        assert Refund.objects.get().status == "to_hand_out"
+        handing_out.hand_out(refund_id=refund.pk, by=beto)
+        assert Refund.objects.get().status == "handed_out"
         assert sum(LedgerEntry.objects.filter(account="owed").values_list("amount", flat=True)) == 0
         assert audit()["sound"]

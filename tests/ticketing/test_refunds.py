@@ -325,7 +325,7 @@ class TestCalledOff:
         refunds.call_off(session_id=sold.pk)
         with pytest.raises(Killed):  # after the first promise, before it was kept
             refunds.refund_everybody(session_id=sold.pk, each=killed)
-        assert refunds.progress(sold.pk) == refunds.Progress(sales=3, paid_back=0, refused=0)
+        assert refunds.progress(sold.pk) == refunds.Progress(sales=3, paid_back=0, refused=0, to_hand_out=0)
         assert refunds.left_to_refund() == [sold.pk]
         out = StringIO()
         Refund.objects.update(changed_at=timezone.now() - dt.timedelta(minutes=1))

@@ -123,6 +123,8 @@ class SeveralAtOnce(Protocol):
 
 METHODS = ("fake", "stripe", "cash", "card", "door")
 AT_THE_COUNTER = ("cash", "card")  # what only staff may say was paid
+BY_HAND = (*AT_THE_COUNTER, "door")  # what a person gives back
+INTO_THE_TILL = ("cash", "door")
 
 
 def chosen(method: str) -> Gateway:

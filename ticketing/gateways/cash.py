@@ -1,6 +1,6 @@
 """Money that somebody at the counter took into their hand. Nobody else knows of it: what is to be known, we wrote down ourselves.
 
-A refund is handed back by a person too, and noted in the admin when that is done.
+A refund is handed out by a person too (`handing_out.py`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Money that is due at the door: nothing is taken when it is sold, and whoever lets the ticket in takes it into their hand.
 
-What was taken is written down with the ticket (`doors.py`). A refund of it is handed back by a person, and noted in the admin.
+What was taken is written down with the ticket (`doors.py`). A refund of it is handed out by a person (`handing_out.py`).
 """
 
 from __future__ import annotations

@@ -35,7 +35,8 @@ class Command(BaseCommand):
         with tqdm(unit="sale", disable=not sys.stderr.isatty()) as bar:
             how_far = self._follow(session, bar)
         self.stdout.write(
-            f"{how_far.paid_back} of {how_far.sales} sales paid back, {how_far.refused} refused by a gateway."
+            f"{how_far.paid_back} of {how_far.sales} sales paid back, {how_far.to_hand_out} to hand out at the counter, "
+            f"{how_far.refused} refused by a gateway."
         )
         if not how_far.is_over:
             raise CommandError("The rest is on its way: workers and sweeps go on. Repeat the command to watch.")
@@ -45,7 +46,7 @@ class Command(BaseCommand):
         while True:
             refunds.refund_everybody(session_id=session, each=lambda refund: bells.ring_refund(refund.pk))
             how_far = refunds.progress(session)
-            done = how_far.paid_back + how_far.refused
+            done = how_far.done
             if done > bar.n:
                 last = time.monotonic()
             bar.total, bar.n = how_far.sales, done
