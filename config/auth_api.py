@@ -38,7 +38,7 @@ class NewAccount(serializers.Serializer[Any]):
     email = Email(required=False, allow_blank=True, default="")
 
     def validate_username(self, value: str) -> str:
-        name = str(User.normalize_username(value))
+        name = User.normalize_username(value)
         if User.objects.filter(username__iexact=name).exists():
             raise serializers.ValidationError(_("This name is taken."), code="taken")
         return name
@@ -119,7 +119,7 @@ class RegisterView(APIView):
         fields = NewAccount(data=request.data)
         fields.is_valid(raise_exception=True)
         user = register(guest=asking(request), **fields.validated_data)
-        return Response(identity.issue_tokens(Buyer(id=user.pk, is_guest=False)), status=201)
+        return Response(identity.issue_tokens(identity.as_buyer(user)), status=201)
 
 
 class TokenView(APIView):
@@ -146,7 +146,7 @@ class TokenView(APIView):
             raise BadCredentials(_("No account has this name and password."))
         if guest is not None and guest.is_guest:
             identity.adopt(guest=guest, user=user)
-        return Response(identity.issue_tokens(Buyer(id=user.pk, is_guest=False)))
+        return Response(identity.issue_tokens(identity.as_buyer(user)))
 
 
 class RefreshView(APIView):
@@ -169,14 +169,24 @@ class RefreshView(APIView):
             buyer = identity.read_token(fields.validated_data["refresh"], kind=identity.REFRESH)
         except identity.InvalidToken:
             raise BadCredentials(_("The refresh token is malformed, forged or expired.")) from None
-        if not buyer.is_guest and buyer.user is None:
-            raise BadCredentials(_("This account is closed."))
+        if not buyer.is_guest:
+            buyer = _still_signed_in(buyer)
         if buyer.is_guest and accounts.is_over(buyer.id):
             raise BadCredentials(_("This guest has an account now. Sign in with it."))
         return Response(identity.issue_tokens(buyer))
 
     def get_authenticate_header(self, request: Request) -> str:
         return identity.CHALLENGE
+
+
+def _still_signed_in(buyer: Buyer) -> Buyer:
+    """Raises: BadCredentials."""
+    user = User.objects.filter(pk=buyer.id, is_active=True).first()
+    if user is None:
+        raise BadCredentials(_("This account is closed."))
+    if buyer.stamp != user.stamp:
+        raise BadCredentials(_("You signed out or changed the password since. Sign in again."))
+    return identity.as_buyer(user)
 
 
 @transaction.atomic

@@ -17,7 +17,7 @@ from django.conf import settings
 from django.contrib import auth
 from django.core import signing
 from django.http import HttpRequest, HttpResponse
-from django.middleware.csrf import CsrfViewMiddleware
+from django.middleware.csrf import CsrfViewMiddleware, rotate_token
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
 from rest_framework import authentication, exceptions
@@ -26,7 +26,7 @@ from uuid6 import uuid7
 
 from realtime.asking import Buyer, OtherBuyer
 from reservations import people
-from ticketing import accounts
+from ticketing import accounts, stamps
 from ticketing.models import User
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "BuyerMiddleware",
     "InvalidToken",
     "OtherBuyer",
+    "as_buyer",
     "buyer_of_cookie",
     "buyer_of_token",
     "ensure_buyer",
@@ -71,6 +72,11 @@ def new_guest() -> Buyer:
     return Buyer(id=uuid7(), is_guest=True)
 
 
+def as_buyer(user: User) -> Buyer:
+    """With the stamp that its new cookie and refresh token shall carry."""
+    return Buyer(id=user.pk, is_guest=False, stamp=user.stamp)
+
+
 # --- Tokens
 
 
@@ -88,6 +94,7 @@ def _token(buyer: Buyer, *, kind: str, seconds: int) -> str:
         "sub": str(buyer.id),
         "typ": kind,
         "guest": buyer.is_guest,
+        **({"stamp": buyer.stamp} if kind == REFRESH and buyer.stamp else {}),
         "iat": now,
         "exp": now + dt.timedelta(seconds=seconds),
     }
@@ -114,7 +121,9 @@ def read_token(token: str, *, kind: str = ACCESS) -> Buyer:
             issuer=ISSUER,
             options={"require": ["exp", "iat", "sub", "aud", "iss"]},
         )
-        buyer = Buyer(id=UUID(claims["sub"]), is_guest=bool(claims.get("guest", True)))
+        buyer = Buyer(
+            id=UUID(claims["sub"]), is_guest=bool(claims.get("guest", True)), stamp=str(claims.get("stamp", ""))
+        )
     except (jwt.PyJWTError, ValueError, UnicodeError) as error:
         raise InvalidToken(type(error).__name__) from None
     if claims.get("typ") != kind:
@@ -133,12 +142,16 @@ _signer = signing.TimestampSigner(salt="config.identity.cookie")
 
 
 def read_cookie(value: str | None) -> Buyer | None:
-    """None for a cookie that is absent, forged or too old: whoever sends it is nobody yet, which is no error."""
+    """None for a cookie that is absent, forged, too old or ended: whoever sends it is nobody yet, which is no error.
+
+    An account's costs a trip to Redis. Raises: DatabaseError, where nobody knows whether it ended.
+    """
     try:
-        kind, _sep, buyer = _signer.unsign(value or "", max_age=settings.BUYER_COOKIE_SECONDS).partition(".")
-        return Buyer(id=UUID(buyer), is_guest=kind != "user")
+        kind, name, *stamp = _signer.unsign(value or "", max_age=settings.BUYER_COOKIE_SECONDS).split(".")
+        buyer = Buyer(id=UUID(name), is_guest=kind != "user", stamp="".join(stamp))
     except (signing.BadSignature, ValueError):
         return None
+    return buyer if buyer.is_guest or stamps.is_current(buyer.id, buyer.stamp) else None
 
 
 def buyer_of_cookie(value: str | None) -> UUID | None:
@@ -160,7 +173,7 @@ def write_cookie(response: HttpResponse, buyer: Buyer | None) -> None:
         return
     response.set_cookie(
         COOKIE,
-        _signer.sign(f"{'guest' if buyer.is_guest else 'user'}.{buyer.id}"),
+        _signer.sign(f"guest.{buyer.id}" if buyer.is_guest else f"user.{buyer.id}.{buyer.stamp}"),
         max_age=settings.BUYER_COOKIE_SECONDS,
         httponly=True,
         secure=settings.SECURE_COOKIES,
@@ -208,17 +221,25 @@ def sign_in(request: HttpRequest, user: User) -> None:
 
 
 def sign_out(request: HttpRequest) -> None:
-    """Close the session; whoever uses this browser next is somebody else."""
+    """Close the session, and end all that the account signed in with before; whoever uses this browser next is somebody else."""
+    _end_credentials(request)
     auth.logout(request)
-    _visit(request).become(None)
     request.buyer = None  # type: ignore[attr-defined] # see BuyerMiddleware
+
+
+def _end_credentials(request: HttpRequest) -> None:
+    visit = _visit(request)
+    if visit.buyer and not visit.buyer.is_guest:
+        accounts.end_credentials(visit.buyer.id)
+    visit.become(None)
+    rotate_token(request)
 
 
 def _become_user(request: HttpRequest, user: User) -> None:
     visit = _visit(request)
     if visit.buyer and visit.buyer.is_guest:
         adopt(guest=visit.buyer, user=user)
-    visit.become(Buyer(id=user.pk, is_guest=False))
+    visit.become(as_buyer(user))
     request.buyer = user.pk  # type: ignore[attr-defined] # see BuyerMiddleware
 
 
@@ -241,6 +262,8 @@ class BuyerMiddleware:
         cookie = request.COOKIES.get(COOKIE)
         visit = Visit(read_cookie(cookie))
         request.visit = visit  # type: ignore[attr-defined] # Django offers no typed place for it
+        if visit.buyer is None and cookie:
+            _take_up_session(request)
         request.buyer = visit.buyer.id if visit.buyer else None  # type: ignore[attr-defined] # likewise
         request.ensure_buyer = lambda: ensure_buyer(request)  # type: ignore[attr-defined] # likewise
         request.sign_in = lambda user: sign_in(request, user)  # type: ignore[attr-defined] # likewise
@@ -258,12 +281,19 @@ class BuyerMiddleware:
 def _follow_session(request: HttpRequest) -> None:
     visit = _visit(request)
     key = request.session.get(auth.SESSION_KEY)
-    if key and (visit.buyer is None or str(visit.buyer.id) != key):
+    if key:
         user = User.objects.filter(pk=key).first()
-        if user is not None:
+        if user is not None and (visit.buyer is None or (visit.buyer.id, visit.buyer.stamp) != (user.pk, user.stamp)):
             _become_user(request, user)
-    elif not key and visit.buyer and not visit.buyer.is_guest:
-        visit.become(None)
+    elif visit.buyer and not visit.buyer.is_guest:
+        _end_credentials(request)
+
+
+def _take_up_session(request: HttpRequest) -> None:
+    """The cookie doesn't count any more; Django's session may: whoever changes a password stays signed in where that was done."""
+    user = auth.get_user(request)
+    if isinstance(user, User):
+        _visit(request).become(as_buyer(user))
 
 
 # --- The API

@@ -554,6 +554,7 @@ AXES_ENABLED = RATE_LIMITS
 AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_USERNAME_CALLABLE = "realtime.addresses.name_for_guesses"
 AXES_LOCKOUT_CALLABLE = "config.problems.locked_out"
 AXES_CLIENT_IP_CALLABLE = "realtime.addresses.network_of_request"
 AXES_CLIENT_STR_CALLABLE = "realtime.addresses.name_in_log"

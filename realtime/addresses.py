@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
+from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -91,3 +93,9 @@ def name_in_log(username: str, ip_address: str, user_agent: str, path_info: str,
     """How django-axes calls a guesser in the log: the same each time, and nobody's name or address."""
     mark = salted_hmac("realtime.addresses.name_in_log", f"{username} {ip_address}").hexdigest()[:12]
     return f"guesser {mark}"
+
+
+def name_for_guesses(request: HttpRequest, credentials: Mapping[str, Any] | None = None) -> str:
+    """Return the name by which django-axes counts: however it is written, it is the same account's."""
+    said = credentials or request.POST
+    return unicodedata.normalize("NFKC", str(said.get("username") or "")).strip().casefold()

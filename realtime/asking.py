@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import IO, Any, ClassVar, cast
 from uuid import UUID
@@ -24,6 +24,7 @@ class Buyer:
 
     id: UUID
     is_guest: bool
+    stamp: str = field(default="", compare=False, repr=False)  # of an account: what its cookie and refresh token carry
     is_authenticated: ClassVar[bool] = True
 
     @cached_property

@@ -17,6 +17,7 @@ from realtime.outbox import Outbox
 from realtime.switchboard import Body, WireDown, switchboard
 
 UNKNOWN_SESSION = 4404
+NOT_SIGNED_IN = 4401
 TRY_AGAIN_LATER = 1013
 BEARER = "bearer"  # the subprotocol of programs: offered together with a token, answered alone
 
@@ -90,7 +91,10 @@ class BuyerFeed(Listening):
         self.early: list[Body] | None = []  # what came before the first states were sent
 
     async def connect(self) -> None:
-        buyer = self.authenticate(self.scope)
+        try:
+            buyer = await database_sync_to_async(self.authenticate, thread_sensitive=False)(self.scope)
+        except (OperationalError, InterfaceError):
+            buyer = None  # nobody knows whose cookie it is; the page comes back
         if buyer is None:
             await self.close()
             return
@@ -113,15 +117,18 @@ class BuyerFeed(Listening):
             self.outbox.put(message(body))
 
     def take(self, body: Body) -> None:
-        if self.early is not None:
+        if body["type"] == wire.SIGNED_OUT:
+            self.end(NOT_SIGNED_IN)
+        elif self.early is not None:
             self.early.append(body)
         elif not self.outbox.offer(message(body)):
-            self.give_up()
+            self.end(
+                TRY_AGAIN_LATER
+            )  # too far behind, and nothing may be left out: it shall come back and read the states again
 
-    def give_up(self) -> None:
-        """Too far behind, and nothing here may be left out: it shall come back and read the states again."""
+    def end(self, code: int) -> None:
         self.outbox.close()
-        self.closing = asyncio.create_task(self.close(TRY_AGAIN_LATER))
+        self.closing = asyncio.create_task(self.close(code))
 
     async def leave(self) -> None:
         if self.group:

@@ -28,6 +28,8 @@ PATIENCE = 5.0  # seconds a message waits for Redis to come back
 SEND_TIMEOUT = 1.0
 RETRY_PAUSE = 0.2
 
+SIGNED_OUT = "signed_out"  # a buyer's open sockets end: their credentials did
+
 DIFFS = Counter("frontrow_diffs", "Seat diffs sent to whoever watches")
 LOST = Counter("frontrow_wire_lost", "Live messages given up because Redis was away or too slow")
 

@@ -6,6 +6,7 @@ import uuid
 from functools import partial
 
 from django.db import transaction
+from django.db.models import F
 
 from reservations import joining, people
 from reservations.operations import with_retries
@@ -34,3 +35,8 @@ def _adopt_guest(guest: uuid.UUID, account: uuid.UUID) -> None:
 def is_over(guest: uuid.UUID) -> bool:
     """Whether the guest became an account, so that the guest's own credentials end."""
     return people.account_of(guest) != guest or User.objects.filter(pk=guest).exists()
+
+
+def end_credentials(account: uuid.UUID) -> None:
+    """From now on no cookie, refresh token or session of before counts."""
+    User.objects.filter(pk=account).update(generation=F("generation") + 1)

@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 Django's name for it
 from django.db import DatabaseError
+from django.db.models.functions import Upper
 
 from ticketing import demo
 from ticketing.models import User
@@ -17,7 +18,8 @@ def no_demo_accounts(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     if not settings.PRODUCTION:
         return []
     try:
-        people = list(User.objects.filter(username__in=[person.username for person in demo.PEOPLE], is_active=True))
+        names = [person.username.upper() for person in demo.PEOPLE]
+        people = list(User.objects.alias(upper=Upper("username")).filter(upper__in=names, is_active=True))
     except DatabaseError as error:
         return [Warning(f"Could not look for accounts of the demo: {error}", id="frontrow.W001")]
     return [

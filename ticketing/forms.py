@@ -93,3 +93,9 @@ class RegisterForm(BaseUserCreationForm):  # type: ignore[type-arg] # generic in
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["password2"].help_text = ""
+
+    def clean_username(self) -> str:
+        name = User.normalize_username(self.cleaned_data["username"])
+        if User.objects.filter(username__iexact=name).exists():
+            raise forms.ValidationError(_("This name is taken."), code="taken")
+        return name

@@ -3,23 +3,98 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections.abc import Iterable
+from typing import Any, ClassVar
 
-from django.contrib.auth.models import AbstractUser
+from django.contrib.auth.models import AbstractUser, UserManager
 from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
-from django.db.models.functions import Now
+from django.db.models.functions import Now, Upper
+from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 from uuid6 import uuid7
 
 from reservations.models import Reservation
 from sessions_app.models import Seat, Session, TicketType
-from ticketing import codes
+from ticketing import codes, stamps
+
+
+class Users(models.QuerySet["User"]):
+    """Changes that end credentials are told at once; see stamps.py."""
+
+    def update(self, **changes: Any) -> int:
+        changed = list(self.values_list("pk", flat=True)) if STAMPED & changes.keys() else []
+        rows = super().update(**changes)
+        stamps.publish(changed)
+        return rows
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        gone = list(self.values_list("pk", flat=True))
+        rows = super().delete()
+        stamps.publish(gone)
+        return rows
+
+
+class Accounts(UserManager["User"]):
+    """Names are compared without case and outer spaces."""
+
+    use_in_migrations = False
+
+    def get_queryset(self) -> Users:
+        return Users(self.model, using=self._db)
+
+    def get_by_natural_key(self, username: str | None) -> User:
+        return self.get(username__iexact=User.normalize_username(username or ""))
+
+
+STAMPED = frozenset({"password", "is_active", "generation"})  # what a stamp is made of
 
 
 class User(AbstractUser):
     """A person with an account; the id is the buyer of what that person holds and buys."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    generation = models.PositiveIntegerField(
+        _("generation"), default=0, db_default=0, editable=False, help_text=_("How often its credentials were ended.")
+    )
+
+    objects: ClassVar[Accounts] = Accounts()
+
+    class Meta(AbstractUser.Meta):
+        constraints = [
+            models.UniqueConstraint(
+                Upper("username"),
+                name="user_name_once_whatever_its_case",
+                violation_error_message=_("This name is taken."),
+            )
+        ]
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        self.username = self.normalize_username(self.username)
+        super().save(*args, **kwargs)
+        fields = kwargs.get("update_fields")
+        if fields is None or STAMPED & set(fields):
+            stamps.publish([self.pk])
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        account, rows = self.pk, super().delete(*args, **kwargs)
+        stamps.publish([account])
+        return rows
+
+    @classmethod
+    def normalize_username(cls, username: str) -> str:
+        """As it is kept: without outer spaces, and with one spelling for what looks the same (NFKC)."""
+        return super().normalize_username(username).strip() if username else ""
+
+    @property
+    def stamp(self) -> str:
+        """See stamps.py."""
+        return salted_hmac("ticketing.stamp", f"{self.password} {self.generation}", algorithm="sha256").hexdigest()[:20]
+
+    def _get_session_auth_hash(self, secret: str | None = None) -> str:
+        """Django's sessions end with the other credentials. An account that never ended any keeps those it has."""
+        salt = "django.contrib.auth.models.AbstractBaseUser.get_session_auth_hash"
+        said = f"{self.password}{self.generation or ''}"
+        return salted_hmac(salt, said, secret=secret, algorithm="sha256").hexdigest()
 
 
 class Order(Reservation):

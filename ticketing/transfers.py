@@ -30,10 +30,13 @@ class CannotPassOn(Exception):
 
 def account(name: str) -> uuid.UUID:
     """The buyer of that name. Raises: UnknownReceiver."""
-    found = User.objects.filter(username=name, is_active=True).values_list("pk", flat=True).first()
-    if found is None:
+    try:
+        found = User.objects.get_by_natural_key(name)
+    except User.DoesNotExist:
+        raise UnknownReceiver from None
+    if not found.is_active:
         raise UnknownReceiver
-    return found
+    return found.pk
 
 
 def obstacle(ticket: Ticket, *, now: dt.datetime) -> str:

@@ -269,7 +269,7 @@ def has_demo(url: str) -> bool:
     """Whether the demo was seeded and something of it is still to come."""
     with psycopg.connect(url) as connection:
         found = connection.execute(
-            "SELECT EXISTS (SELECT FROM ticketing_user WHERE username = 'owner')"
+            "SELECT EXISTS (SELECT FROM ticketing_user WHERE upper(username) = 'OWNER')"
             " AND EXISTS (SELECT FROM sessions_app_session WHERE starts_at > now())"
         ).fetchone()
     return bool(found and found[0])

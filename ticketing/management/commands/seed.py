@@ -77,8 +77,8 @@ class Command(BaseCommand):
 def make_accounts() -> int:
     """How many were new."""
     groups = ensure_groups()
-    known = set(User.objects.values_list("username", flat=True))
-    missing = [person for person in demo.PEOPLE if person.username not in known]
+    known = {name.casefold() for name in User.objects.values_list("username", flat=True)}
+    missing = [person for person in demo.PEOPLE if person.username.casefold() not in known]
     password = make_password(demo.PASSWORD) if missing else ""  # one slow hash for all of them
     for person in missing:
         user = User.objects.create(

@@ -1,0 +1,112 @@
+"""The stamp of an account: what its cookies and refresh tokens must carry to count.
+
+It changes with the password and with each sign-out; an account that is closed or deleted has none. PostgreSQL is the truth. Redis keeps a copy for
+`KEPT_SECONDS`, which each change writes anew after its commit, so that a cookie costs no query. While Redis is away a process asks PostgreSQL,
+at most once a second for each account; what changed meanwhile, Redis may not know for the rest of those seconds when it is back.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Collection
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.apps import apps
+from django.db import transaction
+
+from realtime import wire
+from reservations import claims
+from reservations.claims import FAILURES
+
+KEPT_SECONDS = 60
+LATELY_SECONDS = 1.0
+MOST_REMEMBERED = 10_000
+NONE = "-"  # of an account that is closed or deleted: no cookie carries it
+
+log = structlog.get_logger(__name__)
+
+
+def is_current(account: UUID, stamp: str) -> bool:
+    """Whether a cookie or token with this stamp still counts. Raises: DatabaseError, where nobody knows."""
+    return stamp not in {"", NONE} and stamp == _stamp_of(account)
+
+
+def _stamp_of(account: UUID) -> str:
+    try:
+        with claims.breaker:
+            kept: Any = claims.client().get(_key(account))
+    except FAILURES:
+        return _lately.stamp_of(account)
+    if kept is not None:
+        return str(kept)
+    stamp = _read([account])[account]
+    try:
+        with claims.breaker:
+            claims.client().set(_key(account), stamp, nx=True, ex=KEPT_SECONDS)
+    except FAILURES as error:
+        log.debug("stamps.not_kept", error=repr(error))
+    return stamp
+
+
+def publish(accounts: Collection[UUID]) -> None:
+    """After the commit: write down the stamps of accounts that changed, and close the sockets of those whose stamp is another."""
+    if accounts:
+        transaction.on_commit(partial(_publish, list(accounts)))
+
+
+def _publish(accounts: Collection[UUID]) -> None:
+    _lately.forget(accounts)
+    stamps = _read(accounts)
+    try:
+        with claims.breaker:
+            pipe = claims.client().pipeline(transaction=False)
+            for account, stamp in stamps.items():
+                pipe.set(_key(account), stamp, ex=KEPT_SECONDS, get=True)
+            before = pipe.execute()
+    except FAILURES as error:
+        log.warning("stamps.not_published", accounts=len(stamps), error=repr(error))
+        before = [None] * len(stamps)
+    for (account, stamp), old in zip(stamps.items(), before, strict=True):
+        if stamp != old:
+            wire.send_personal(buyer=account, message={"type": wire.SIGNED_OUT})
+
+
+def _read(accounts: Collection[UUID]) -> dict[UUID, str]:
+    users = apps.get_model("ticketing", "User").objects.filter(pk__in=accounts, is_active=True)
+    return dict.fromkeys(accounts, NONE) | {user.pk: user.stamp for user in users}
+
+
+def _key(account: UUID) -> str:
+    return claims.key("stamp", account)
+
+
+class _Lately:
+    """What this process asked PostgreSQL within the last second, for while Redis is away."""
+
+    def __init__(self) -> None:
+        self._known: dict[UUID, tuple[float, str]] = {}
+        self._lock = threading.Lock()
+
+    def stamp_of(self, account: UUID) -> str:
+        with self._lock:
+            until, stamp = self._known.get(account, (0.0, NONE))
+        if until > time.monotonic():
+            return stamp
+        stamp = _read([account])[account]
+        with self._lock:
+            if len(self._known) >= MOST_REMEMBERED:
+                self._known.clear()
+            self._known[account] = time.monotonic() + LATELY_SECONDS, stamp
+        return stamp
+
+    def forget(self, accounts: Collection[UUID]) -> None:
+        with self._lock:
+            for account in accounts:
+                self._known.pop(account, None)
+
+
+_lately = _Lately()
