@@ -7,9 +7,10 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup()
 
-from config.serving import watch  # noqa: E402 what follows needs Django's apps
+from config.serving import clock, watch  # noqa: E402 what follows needs Django's apps
 from config.serving.site import Site  # noqa: E402
 from config.wsgi import application as pages  # noqa: E402
 
 application = Site(pages)
 watch.start()
+clock.follow()

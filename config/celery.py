@@ -14,6 +14,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 from reservations.lines import JOBS, holds_queue, jobs_queue
 
 PREFIX = settings.KEY_PREFIX
+# Beat reckons by its own clock when a job expires, the worker judges that by its own: less would be over on arrival.
+CLOCKS_APART = 600
 
 
 def all_queues() -> list[Queue]:
@@ -60,10 +62,26 @@ app.conf.update(
     worker_cancel_long_running_tasks_on_connection_loss=True,
     timezone="UTC",
     beat_schedule={
-        "expire-holds": {"task": "reservations.tasks.expire_holds", "schedule": 1.0, "options": {"expires": 5}},
-        "forget-keys": {"task": "reservations.tasks.forget_keys", "schedule": 600.0, "options": {"expires": 300}},
-        "sweep-payments": {"task": "ticketing.tasks.sweep_payments", "schedule": 5.0, "options": {"expires": 15}},
-        "resume-refunds": {"task": "ticketing.tasks.resume_refunds", "schedule": 60.0, "options": {"expires": 60}},
+        "expire-holds": {
+            "task": "reservations.tasks.expire_holds",
+            "schedule": 1.0,
+            "options": {"expires": CLOCKS_APART + 5},
+        },
+        "forget-keys": {
+            "task": "reservations.tasks.forget_keys",
+            "schedule": 600.0,
+            "options": {"expires": CLOCKS_APART + 300},
+        },
+        "sweep-payments": {
+            "task": "ticketing.tasks.sweep_payments",
+            "schedule": 5.0,
+            "options": {"expires": CLOCKS_APART + 15},
+        },
+        "resume-refunds": {
+            "task": "ticketing.tasks.resume_refunds",
+            "schedule": 60.0,
+            "options": {"expires": CLOCKS_APART + 60},
+        },
     },
 )
 app.autodiscover_tasks()

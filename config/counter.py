@@ -15,7 +15,6 @@ from django.contrib.admin.models import ADDITION, LogEntry
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import path, reverse
-from django.utils import timezone
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
@@ -25,6 +24,7 @@ from uuid6 import uuid7
 import reservations.operations
 import sessions_app.queries
 from config.plain_forms import answered, asked, named_terms
+from realtime.clock import reckoned_now
 from reservations import bill, front_door, queries
 from reservations.hold_request import COUNTER_SCOPE
 from reservations.models import Reservation, Status
@@ -78,7 +78,7 @@ def choose(request: Visitor, session_id: UUID) -> HttpResponse:
             "kinds": sorted({seat["kind"] for seat in seats} - {"standard"}),
             "quantities": range(1, min(session.max_per_buyer, LONGEST_CHOICE) + 1),
             "form_key": uuid7().hex,
-            "closed": not session.sells_at(timezone.now()),
+            "closed": not session.sells_at(reckoned_now()),
             "data": session_data(session, types, version=seat_map["version"]),
         },
     )
@@ -130,7 +130,7 @@ def take(request: Visitor, reservation_id: UUID) -> HttpResponse:
             "held": held,
             "session": held.session,
             "form": form,
-            "over": held.status != Status.HELD or held.is_over_at(timezone.now()),
+            "over": held.status != Status.HELD or held.is_over_at(reckoned_now()),
             "reservation": body,
             "bill": bill.of(held.lines, names=named),
             "concessions": concessions,

@@ -11,8 +11,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 import msgspec
 from django.db import DataError, IntegrityError
 from django.db.models import F, QuerySet
-from django.utils import timezone
 
+from realtime.clock import reckoned_now
 from realtime.rows import execute
 from reservations import metrics
 from reservations.hold_request import UNREADABLE, HoldRequest
@@ -77,7 +77,7 @@ def store(requests: Sequence[HoldRequest], *, shard_for: Callable[[HoldRequest],
                 arrival=request.arrival,
                 buyer=request.buyer,
                 request=request.to_json(),
-                accepted_at=timezone.now(),
+                accepted_at=reckoned_now(),
                 error=suspicion[:200],
             )
             for request in requests

@@ -21,11 +21,10 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
 from django.db.models.functions import Now
-from django.utils import timezone
 from psycopg.errors import UniqueViolation
 
 from realtime import events, wire
-from realtime.clock import db_now
+from realtime.clock import db_now, reckoned_now
 from reservations import (
     allocation,
     claims,
@@ -357,7 +356,7 @@ def _bare(request: HoldRequest) -> HoldRequest:
         arrival=0,
         quantity=1,
         scope=ORDER_SCOPE if request.is_order else HOLD_SCOPE,
-        accepted_at=timezone.now(),
+        accepted_at=reckoned_now(),
     )
 
 

@@ -14,6 +14,7 @@ import structlog
 from django.db import Error as DatabaseError
 from django.db import connection
 
+from realtime.clock import db_now
 from reservations import statements
 from reservations.claims import Counter
 from reservations.models import Voucher
@@ -142,9 +143,7 @@ def _read(session: uuid.UUID, known: SaleFacts | None) -> SaleFacts | None:
     row = Session.objects.filter(pk=session).first()
     if row is None:
         return None
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp()")
-        ahead = (cursor.fetchone()[0] - asked_at).total_seconds()
+    ahead = (db_now() - asked_at).total_seconds()
     types = list(TicketType.objects.filter(session_id=session))
     if known and known.plan_version == row.plan_version:
         labels = known.labels

@@ -12,7 +12,6 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
@@ -22,6 +21,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import action, display
 
+from realtime.clock import reckoned_now
 from sessions_app import operations, plan_files, plans, queries, seat_plan
 from sessions_app.forms import ConcessionForm, CreateSessionForm, HallForm, PlanForm, SessionRulesForm, TicketTypeForm
 from sessions_app.models import Concession, Hall, HallSeat, Lane, Session, Show, TicketType, Venue
@@ -330,7 +330,7 @@ class SessionAdmin(Undeletable, ModelAdmin):
         label={"open": "success", "soon": "info", "over": "", "off": "danger", "full": "warning"},
     )
     def state(self, session: Any) -> tuple[str, str]:
-        now = timezone.now()
+        now = reckoned_now()
         if session.cancelled_at:
             return "off", gettext("called off")
         if session.is_closed_at(now):

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, cast
 from django import forms
 from django.core.exceptions import ValidationError
 from django.http import QueryDict
-from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import (
@@ -20,6 +19,7 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
+from realtime.clock import reckoned_now
 from sessions_app import operations, plan_files, plans
 from sessions_app.models import MAX_SEATS, WHOLE, Concession, Hall, Session, TicketType, Venue
 from sessions_app.operations import HIGHEST_PRICE, MAX_MINUTES, MAX_PLACES, NewConcession, NewSession, NewTicketType
@@ -127,7 +127,7 @@ class CreateSessionForm(SessionForm):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         starts_at = cleaned.get("starts_at")
-        if starts_at and starts_at <= timezone.now():
+        if starts_at and starts_at <= reckoned_now():
             self.add_error("starts_at", gettext("That time has passed."))
         if not self.errors:
             self.check_as_a_whole()

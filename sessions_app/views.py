@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.utils import formats, timezone
+from django.utils import formats
 from django.utils.dateparse import parse_date
 from django.utils.translation import gettext
 from django.views.decorators.cache import cache_control
@@ -18,6 +18,7 @@ from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_safe
 
+from realtime.clock import reckoned_now
 from realtime.ids import uuid7
 from sessions_app import programme, queries, seat_plan
 from sessions_app.models import Concession, Session, TicketType
@@ -133,7 +134,7 @@ def session(request: Visitor, session_id: UUID) -> HttpResponse:
     types = list(queries.ticket_types().filter(session=session_id))
     tiers = {str(type_.pk): type_ for type_ in types}
     prices = {key: money(type_.price, found.currency) for key, type_ in tiers.items()}
-    now = timezone.now()
+    now = reckoned_now()
     shelves = [Shelf.of(type_, found, now=now) for type_ in types if type_.capacity is not None]
     lane = queries.lane_of(found, request.GET.get("lane", ""))
     sections = seat_plan.sections(seat_map["seats"], prices=prices, shown=request.GET.get("section"))
@@ -177,7 +178,7 @@ def session_data(found: Session, types: list[TicketType], *, version: int) -> di
         "most": found.max_per_buyer,
         "few": FEW,
         "on_sale_at": found.on_sale_at.isoformat() if found.on_sale_at else None,
-        "closed": found.is_closed_at(timezone.now()),
+        "closed": found.is_closed_at(reckoned_now()),
         "types": [
             {
                 "id": str(type_.pk),

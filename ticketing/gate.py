@@ -13,10 +13,10 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from realtime.clock import reckoned_now
 from sessions_app.models import Session
 from sessions_app.visitors import Visitor
 from ticketing import codes, queries
@@ -50,7 +50,7 @@ def allowed_to(permission: str) -> Callable[[Page], Page]:
 @allowed_to(PERMISSION)
 def sessions(request: Visitor) -> HttpResponse:
     """Those that let people in today, with how many came."""
-    now = timezone.now()
+    now = reckoned_now()
     found = Session.objects.filter(ends_at__gt=now, starts_at__lt=now + AHEAD, cancelled_at=None)
     found = found.select_related("show", "hall__venue").order_by("starts_at", "id")[:LONGEST]
     numbers = queries.came([session.pk for session in found])

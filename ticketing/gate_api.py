@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Any, cast
 from uuid import UUID
 
@@ -15,6 +14,7 @@ from rest_framework.views import APIView
 
 import sessions_app.queries
 from realtime.asking import asking
+from realtime.clock import reckoned_now
 from realtime.rest import BuyerAPIView, IsBuyer, problems_of
 from reservations.api import IDEMPOTENCY_KEY
 from ticketing import codes, doors, queries
@@ -108,7 +108,7 @@ class DoorListView(BuyerAPIView):
         return Response(
             {
                 "session": str(found.pk),
-                "made_at": queries.as_text(dt.datetime.now(dt.UTC)),
+                "made_at": queries.as_text(reckoned_now()),
                 "keys": codes.published()["keys"],
                 "tickets": list(queries.door_list(found.pk)),
             }

@@ -11,12 +11,12 @@ from django.contrib import admin
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from realtime.admin import ReadOnly
+from realtime.clock import reckoned_now
 from reservations import orders
 from reservations.hold_request import ORDER_SCOPE
 from reservations.models import FINAL, Status
@@ -75,7 +75,7 @@ class SessionFilter(admin.SimpleListFilter):
     parameter_name = "of"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        coming = Session.objects.select_related("show").filter(ends_at__gt=timezone.now()).order_by("starts_at")
+        coming = Session.objects.select_related("show").filter(ends_at__gt=reckoned_now()).order_by("starts_at")
         offered = {str(session.pk): str(session) for session in coming[:OFFERED]}
         if (chosen := _uuid(request.GET.get("of", ""))) and str(chosen) not in offered:
             found = Session.objects.select_related("show").filter(pk=chosen).first()

@@ -12,8 +12,7 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 
-from django.utils import timezone
-
+from realtime.clock import db_now
 from reservations import front_door, orders, pricing
 from reservations import operations as reserving
 from reservations.hold_request import ORDER_SCOPE, Ask, Means
@@ -75,7 +74,7 @@ def obstacle_to_placing_again(order: Reservation, payment: Payment | None) -> st
         return "not_failed"
     if payment.status != PaymentStatus.FAILED or _is_silent(payment):
         return "money"
-    if timezone.now() - order.accepted_at > PLACED_AGAIN_FOR:
+    if db_now() - order.accepted_at > PLACED_AGAIN_FOR:
         return "too_old"
     return "" if _price_now(order) == order.total else "price"
 

@@ -11,7 +11,6 @@ from uuid import UUID
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.template.loader import render_to_string
-from django.utils import timezone
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import ensure_csrf_cookie
@@ -19,6 +18,7 @@ from django.views.decorators.http import require_safe
 
 import reservations.orders
 import reservations.queries
+from realtime.clock import reckoned_now
 from reservations import bill
 from reservations.hold_request import HoldRequest
 from reservations.models import Reservation
@@ -91,7 +91,7 @@ def order(request: Visitor, order_id: UUID) -> HttpResponse:
             "places": places_of(body, _type_names([body["ticket_type"]])),
             "advice": ADVICE.get(body["reason"] or "", ADVICE_OTHERWISE) if status == "FAILED" else "",
             "pay_until": dt.datetime.fromisoformat(body["expires_at"]) if is_to_be_paid(order_id, body) else None,
-            "sells": session.sells_at(timezone.now()),
+            "sells": session.sells_at(reckoned_now()),
             "page": "orders",
         },
     )

@@ -12,7 +12,6 @@ from django.db import transaction
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render, resolve_url
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
@@ -20,6 +19,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 import reservations.queries
+from realtime.clock import reckoned_now
 from reservations import bill
 from reservations.models import FINAL, Reservation
 from reservations.operations import PaymentInProgress
@@ -82,7 +82,7 @@ def open_until(sale: Sale) -> dt.datetime | None:
     """Until when its buyer may give tickets back, if that may still be."""
     until = refunds.refundable_until(sale.session)
     settled = sale.payment.status in {PaymentStatus.CAPTURED, PaymentStatus.DUE}
-    return until if settled and until is not None and until > timezone.now() else None
+    return until if settled and until is not None and until > reckoned_now() else None
 
 
 @require_POST
@@ -140,7 +140,7 @@ def ticket(request: Visitor, ticket_id: UUID) -> HttpResponse:
     if request.method == "POST" and request.buyer and form.is_valid() and form.pass_on(found, giver=request.buyer):
         messages.success(request, _("The ticket is passed on."))
         return redirect("purchases")
-    obstacle = transfers.obstacle(found, now=timezone.now())
+    obstacle = transfers.obstacle(found, now=reckoned_now())
     may_pass_on = found.owner == request.buyer and (form.is_bound or not obstacle)
     return render(request, "ticketing/ticket.html", {"ticket": found, "form": form if may_pass_on else None})
 
@@ -158,8 +158,8 @@ def purchases(request: Visitor) -> HttpResponse:
         given = list(queries.tickets_of(request.buyer).filter(holder=request.buyer)[:LONGEST])
         mine = reservations.queries.of_buyer(request.buyer).select_related("session__show")
         waiting = in_line(request.buyer)
-        holds = [hold for hold in mine.exclude(status__in=FINAL) if not hold.is_over_at(timezone.now())]
-    upcoming = [one for one in sales if one.session.ends_at > timezone.now()]
+        holds = [hold for hold in mine.exclude(status__in=FINAL) if not hold.is_over_at(reckoned_now())]
+    upcoming = [one for one in sales if one.session.ends_at > reckoned_now()]
     return render(
         request,
         "ticketing/purchases.html",

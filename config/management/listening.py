@@ -8,6 +8,7 @@ import uvicorn
 from django.conf import settings
 from prometheus_client import start_http_server
 
+from config.serving import clock
 from config.serving.descriptors import most_connections
 from config.serving.guard import HEAD_SECONDS, GuardedProtocol
 
@@ -25,6 +26,7 @@ def serve_asgi(application: str, *, host: str, port: int) -> None:
     if settings.METRICS_PORT:
         start_http_server(settings.METRICS_PORT)
     most_connections()
+    clock.follow()
     uvicorn.Server(as_served(application, host=host, port=port)).run()
 
 
@@ -46,6 +48,7 @@ def as_served(application: Any, *, host: str, port: int) -> uvicorn.Config:
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        date_header=False,  # the application writes it, by the database's clock
         ws_per_message_deflate=False,  # compressing the same diff once a socket costs more than sending it
         ws_max_size=4096,  # clients have nothing to say
         ws_ping_interval=PING_SECONDS,

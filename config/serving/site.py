@@ -23,6 +23,7 @@ from prometheus_client import Counter, Gauge
 from config.crowding import address_of
 from config.serving import refusals
 from config.serving.bodies import Bodies, Gone, NoRoom, Receive, TooLarge, TooSlow
+from config.serving.clock import http_date
 from config.serving.environ import File, environ
 from config.serving.refusals import Refusal
 from config.serving.threads import Busy, Threads
@@ -152,6 +153,7 @@ def _takes_paths(scope: Scope) -> bool:
 
 
 def _stream(status: int, headers: Headers, parts: Iterable[bytes], send_now: Callable[[dict[str, Any]], None]) -> None:
+    headers = [*headers, (b"date", http_date())]
     send_now({"type": "http.response.start", "status": status, "headers": headers})
     for part in parts:
         send_now({"type": "http.response.body", "body": part, "more_body": True})
@@ -169,7 +171,8 @@ async def _awaited(sending: Awaitable[None]) -> None:
 
 
 async def _deliver(answer: Answer, scope: Scope, send: Send) -> None:
-    await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+    headers = [*answer.headers, (b"date", http_date())]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     if answer.path is not None:
         await send({"type": "http.response.pathsend", "path": answer.path})
         return

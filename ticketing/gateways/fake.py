@@ -29,6 +29,7 @@ from django.db import connection, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
+from realtime.clock import db_now
 from realtime.rows import as_array, as_json, execute
 from ticketing.gateways import (
     DEADLINE_SECONDS,
@@ -225,7 +226,7 @@ def due_events(*, limit: int = 100) -> Iterator[tuple[SandboxEvent, bytes, dict[
 def signed(event: SandboxEvent) -> tuple[bytes, dict[str, str]]:
     said = {"id": str(event.pk), "kind": event.kind, "attempt": str(event.attempt)}
     body = json.dumps(said).encode()
-    return body, {SIGNATURE_HEADER: signatures.sign(body, secret=_secret(), at=time.time())}
+    return body, {SIGNATURE_HEADER: signatures.sign(body, secret=_secret(), at=db_now().timestamp())}
 
 
 def heard(event: SandboxEvent) -> None:
@@ -233,7 +234,7 @@ def heard(event: SandboxEvent) -> None:
 
 
 def read_notice(body: bytes, headers: Mapping[str, str]) -> Notice:
-    signatures.verify(body, headers.get(SIGNATURE_HEADER, ""), secret=_secret(), now=time.time())
+    signatures.verify(body, headers.get(SIGNATURE_HEADER, ""), secret=_secret())
     try:
         said = json.loads(body)
         return Notice(event=str(said["id"]), kind=str(said["kind"]), attempt=uuid.UUID(said["attempt"]))
