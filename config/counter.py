@@ -25,6 +25,7 @@ import reservations.operations
 import sessions_app.queries
 from config.plain_forms import answered, asked, named_terms
 from realtime.clock import reckoned_now
+from realtime.standing import stand
 from reservations import bill, front_door, queries
 from reservations.hold_request import COUNTER_SCOPE
 from reservations.models import Reservation, Status
@@ -163,6 +164,7 @@ def sell(request: Visitor, held: Reservation, form: TakenForm) -> HttpResponse:
         language=get_language() or "en",
         at_the_counter=True,
     )
+    stand(request, lambda: redirect("counter-hold", held.pk))
     operations.settle_payment(payment_id=payment.pk)
     paid(operations.payment_outcome(payment.pk))
     sale = Sale.objects.get(payment=payment)

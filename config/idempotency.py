@@ -147,5 +147,5 @@ def _keep(place: str, fingerprint: str, response: HttpResponse) -> None:
                 shared.client().set(place, json.dumps(answer), ex=KEPT_SECONDS)
             else:
                 shared.client().delete(place)
-    except shared.FAILURES as error:
+    except Exception as error:  # noqa: BLE001 the request is done, and its answer must go out whatever keeps it from being kept
         log.warning("idempotency.not_kept", error=repr(error))

@@ -18,6 +18,7 @@ from django.utils import translation
 from prometheus_client import Counter, Histogram
 
 from config import health, problems
+from realtime import standing
 from realtime.ids import uuid7
 
 log = structlog.get_logger(__name__)
@@ -53,14 +54,21 @@ class RequestIdMiddleware:
         started = time.perf_counter()
         bound = structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
-            response = self.get_response(request)
+            response = standing.kept(request, self.get_response)
             response.headers["X-Request-ID"] = request_id
-            seconds = time.perf_counter() - started
-            _tell(request, response, seconds)
+            _note(request, response, time.perf_counter() - started)
         finally:
             structlog.contextvars.reset_contextvars(**bound)
-        _count(request, response, seconds)
         return response
+
+
+def _note(request: HttpRequest, response: HttpResponse, seconds: float) -> None:
+    """The answer goes out, whether or not it could be noted."""
+    try:
+        _tell(request, response, seconds)
+        _count(request, response, seconds)
+    except Exception:
+        log.exception("request.not_noted")
 
 
 def _tell(request: HttpRequest, response: HttpResponse, seconds: float) -> None:

@@ -16,7 +16,7 @@ from uuid import UUID
 import msgspec
 from django.contrib import messages
 from django.core.exceptions import ObjectDoesNotExist
-from django.http import Http404, HttpResponse, QueryDict
+from django.http import Http404, HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import redirect
 from django.urls import path, reverse
 from django.utils.http import urlencode
@@ -31,6 +31,7 @@ from rest_framework.views import APIView
 import reservations.operations
 from config import identity, problems, throttles
 from realtime.addresses import client_ip
+from realtime.standing import stand
 from reservations import front_door
 from reservations.hold_request import Ask
 from sessions_app.visitors import Visitor
@@ -72,6 +73,13 @@ def when(headers: Mapping[str, str]) -> str:
             "count": seconds
         }
     return _("Try again in %(count)d minutes.") % {"count": math.ceil(seconds / 60)}
+
+
+def leads_to(request: Visitor, page: str, identity_of: UUID) -> HttpResponse:
+    """Where what is done now is to be seen; a browser's session that can't be saved, for one, changes nothing of that."""
+    url = reverse(page, args=[identity_of])
+    stand(request, lambda: HttpResponseRedirect(url), instead_of=400)
+    return redirect(url)
 
 
 def limited(request: Visitor) -> float:
@@ -120,7 +128,7 @@ def hold(request: Visitor, session_id: UUID) -> HttpResponse:
             is_guest=identity.is_guest(request),
             address=client_ip(request),
         )
-        return redirect("reservation", admission.id)
+        return leads_to(request, "reservation", admission.id)
 
     return answered(
         request, act, back=f"{reverse('session', args=[session_id])}?{urlencode(chosen + lane_of(request.POST))}#choose"
@@ -205,7 +213,7 @@ def order(request: Visitor, session_id: UUID) -> HttpResponse:
         admission = front_door.admit(
             ordered(request.POST), buyer=buyer, is_guest=identity.is_guest(request), address=client_ip(request)
         )
-        return redirect("order", admission.id)
+        return leads_to(request, "order", admission.id)
 
     return answered(
         request, act, back=f"{reverse('session', args=[session_id])}?{urlencode(lane_of(request.POST))}#order-form"
@@ -303,7 +311,9 @@ def pay(request: Visitor, reservation_id: UUID) -> HttpResponse:
         means = {"payment": means_of(request.POST)} if {"method", "token"} & request.POST.keys() else {}
         fields = PayFields(data={**means, "email": request.POST.get("email", "").strip()})
         fields.is_valid(raise_exception=True)
-        outcome = settle(started(fields, reservation=reservation_id, buyer=buyer), wait=PATIENCE)
+        payment = started(fields, reservation=reservation_id, buyer=buyer)
+        leads_to(request, "reservation", reservation_id)
+        outcome = settle(payment, wait=PATIENCE)
         if outcome is not None:
             paid(outcome)
 

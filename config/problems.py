@@ -422,6 +422,11 @@ PROBLEMS: dict[type[BaseException], Known] = {
     ),
     # --- A dependency is away; nothing was done
     sale_facts.FactsUnavailable: _unavailable(),
+    front_door.OutcomeUnknown: _unavailable(
+        _(
+            "It is not known yet whether this was accepted. Ask again with the same Idempotency-Key: nothing is done twice."
+        )
+    ),
     lines.LineDown: _unavailable(_("Nothing can be accepted at the moment; try again.")),
     psycopg_pool.PoolTimeout: _unavailable(),
     InterfaceError: _unavailable(),

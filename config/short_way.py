@@ -15,6 +15,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, cast
 
+import structlog
 from django.core.exceptions import SuspiciousOperation
 from django.core.handlers.exception import response_for_exception
 from django.core.handlers.wsgi import WSGIRequest
@@ -29,6 +30,8 @@ from config.middleware import ApiMiddleware, OtherOriginsMiddleware, RequestIdMi
 from reservations.api import DoorView, ReservationsView
 from reservations.hold_request import Ask
 from ticketing.orders_api import OrdersView
+
+log = structlog.get_logger(__name__)
 
 VIEWS: dict[str, type[DoorView]] = {"/api/v1/orders": OrdersView, "/api/v1/reservations": ReservationsView}
 
@@ -56,11 +59,19 @@ def answer(environ: dict[str, Any]) -> HttpResponse | None:
             environ["wsgi.input"] = io.BytesIO(request.body)
         return None
     finally:
-        if connection.connection is not None:
-            close_old_connections()  # as Django does when a request has finished
+        _let_go()
     if response.status_code >= 500:
         log_response("%s: %s", response.reason_phrase, request.path, response=response, request=request)
     return response
+
+
+def _let_go() -> None:
+    """Give the connection back, as Django does when a request has finished. One that can't be given back spoils no answer."""
+    try:
+        if connection.connection is not None:
+            close_old_connections()
+    except Exception:
+        log.exception("short_way.connection_lost")
 
 
 @cache

@@ -4,6 +4,7 @@ import io
 import os
 from typing import Any
 
+import structlog
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
@@ -11,6 +12,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django = get_wsgi_application()
 
 from config import short_way  # noqa: E402 needs Django set up
+
+log = structlog.get_logger(__name__)
 
 
 def application(environ: dict[str, Any], start_response: Any) -> Any:
@@ -31,5 +34,9 @@ def application(environ: dict[str, Any], start_response: Any) -> Any:
     response: Any = django(environ, start_response)
     if getattr(response, "streaming", True):
         return response
-    response.close()
-    return [response.content]
+    body = [response.content]
+    try:
+        response.close()
+    except Exception:  # what is done when a request has finished spoils no answer
+        log.exception("response.not_closed")
+    return body

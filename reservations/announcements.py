@@ -257,11 +257,15 @@ def tell_from_a_thread() -> None:
 
 
 def tell(news: Announcements) -> None:
-    """After its commit."""
-    if _teller is None:
-        news.send()
-    else:
+    """After its commit. Never raises: whoever committed has done what was asked, and must be able to say so."""
+    if _teller is not None:
         _teller.tell(news)
+        return
+    try:
+        news.send()
+    except Exception:
+        metrics.effects_lost.labels("news").inc()
+        log.exception("effects.lost", effect="news")
 
 
 def _standing(reservation: Reservation, *, now: dt.datetime) -> Standing:

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+import structlog
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
@@ -27,12 +28,15 @@ from realtime.rest import (
     prefer_wait,
     problems_of,
 )
+from realtime.standing import stand
 from reservations import front_door, operations, pricing, queries
 from reservations.front_door import Admission
 from reservations.hold_request import Ask
-from reservations.models import LIVE
+from reservations.models import LIVE, Status
 from reservations.sale_facts import facts_of
 from reservations.serializers import HELD, LOST, QUEUED, AskFields, ReservationOut, TermsFields, plain_ask
+
+log = structlog.get_logger(__name__)
 
 TAG = "Holding seats"
 POLL_SECONDS = "1"  # when to ask for a queued reservation again
@@ -66,6 +70,7 @@ class DoorView(BusyAPIView):
     sales_of: SalesOf = staticmethod(no_sales)
     pagination_class = CursorPagination
     admission: Admission | None = None
+    queued: str = Status.QUEUED
 
     def asked_plainly(self, sent: HttpRequest) -> Ask | None:
         """See Note [Who judges a body]; None: it must be read with care. Raises: what is wrong with it beside its body."""
@@ -79,6 +84,7 @@ class DoorView(BusyAPIView):
         if admission.replay:
             return replayed(sent, admission)
         self.admission = admission
+        stand(sent, lambda: self.plainly_accepted(sent, admission))
         self.waited = wait if admission.waited else 0.0
         outcome = admission.outcome
         return self.accepted(sent, admission) if outcome is None else self.settled(self.first_of(outcome))
@@ -88,6 +94,15 @@ class DoorView(BusyAPIView):
         if admission.replayed:
             headers["Idempotent-Replayed"] = "true"
         return written(self.told(queries.queued_body(admission.request)), status=202, headers=headers)
+
+    def plainly_accepted(self, sent: HttpRequest, admission: Admission) -> HttpResponse:
+        """What stands: it was stored. Never raises."""
+        try:
+            return self.accepted(sent, admission)
+        except Exception:
+            log.exception("door.answer_not_told")
+        headers = {"Location": location(sent.path, admission.id), "Retry-After": POLL_SECONDS}
+        return written({"id": str(admission.id), "status": self.queued}, status=202, headers=headers)
 
     def first_of(self, outcome: Body) -> Body:
         """The outcome, or of a duplicate (Redis forgot the key) the one that the key's first request came to."""
@@ -117,7 +132,9 @@ class DoorView(BusyAPIView):
         if self.admission is not None and self.admission.waited:
             if isinstance(answer, Response):
                 answer.render()
-            front_door.keep_answer(self.admission, status=answer.status_code, body=answer.content.decode())
+            failed = answer.status_code >= 500  # then the request alone stands
+            status, body = (0, "") if failed else (answer.status_code, answer.content.decode())
+            front_door.keep_answer(self.admission, status=status, body=body)
         return answer
 
     def with_sales(self, bodies: list[Body]) -> list[Body]:

@@ -31,7 +31,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -152,6 +152,10 @@ class Crowded(Exception):
     """More come than the session lets in."""
 
     retry_after: float  # seconds
+
+
+class OutcomeUnknown(LineDown):
+    """It can't be known now whether the request is stored. The same key, sent again, is never carried out twice."""
 
 
 class Admission(msgspec.Struct, frozen=True, kw_only=True):
@@ -311,9 +315,37 @@ class Entry:
     wait: float = 0
     answer: concurrent.futures.Future[Admission] = dataclasses.field(default_factory=concurrent.futures.Future)
 
+    stored: bool = False  # then its answer is that, whatever fails afterwards
+    unsure: bool = False  # a line may have it
+
     @property
     def request(self) -> HoldRequest:
         return self.knock.request
+
+    def settle(self, error: LineDown) -> None:
+        """Answer as is true, unless that is done: accepted if it is stored, not known if it may be; else refused with the error."""
+        if self.answer.done():
+            return
+        if self.stored:
+            self.answer.set_result(Admission(request=self.request))
+        else:
+            self.answer.set_exception(OutcomeUnknown() if self.unsure else error)
+
+
+def _answer_of(entry: Entry) -> Admission:
+    """What the door says. An entry that it hasn't begun with in time is withdrawn, and is certain never to be stored.
+
+    Raises: what the door refuses with; LineDown; OutcomeUnknown, when it takes too long to store it.
+    """
+    try:
+        return entry.answer.result(timeout=ANSWER_SECONDS)
+    except TimeoutError:
+        if entry.answer.cancel():
+            raise LineDown("the front door did not come to it") from None
+    try:  # it is being stored at this moment
+        return entry.answer.result(timeout=ANSWER_SECONDS)
+    except TimeoutError:
+        raise OutcomeUnknown from None
 
 
 class FrontDoor:
@@ -346,9 +378,7 @@ class FrontDoor:
         entry = Entry(knock, wait)
         self._arrived.put(entry)
         try:
-            return entry.answer.result(timeout=ANSWER_SECONDS)
-        except TimeoutError:
-            raise LineDown("the front door did not answer") from None
+            return _answer_of(entry)
         finally:
             del entry  # a refusal's traceback names this frame: seventy objects would wait for the garbage collector
 
@@ -359,13 +389,13 @@ class FrontDoor:
                 while len(batch) < MAX_BATCH:
                     batch.append(self._arrived.get_nowait())
             started = time.perf_counter()
+            batch = [entry for entry in batch if entry.answer.set_running_or_notify_cancel()]  # some gave up waiting
             try:
                 self.serve(batch)
             except Exception as error:
                 log.exception("front_door.batch_failed", requests=len(batch))
                 for entry in batch:
-                    if not entry.answer.done():
-                        entry.answer.set_exception(LineDown(repr(error)))
+                    entry.settle(LineDown(repr(error)))
             finally:
                 connection.close()  # back to the pool
             metrics.admit_batch.observe(len(batch))
@@ -515,27 +545,46 @@ class FrontDoor:
             line.publish([entry.request for entry in entries])
         except LineDown as error:
             log.info("front_door.line_down", line=line.name, error=repr(error.__cause__))
-            stored = [entry for entry in entries if entry.request.id in error.stored]
+            _note(entries, stored=error.stored, unsure=error.unsure)
+        except Exception:  # a fault of ours; the line may have taken them before it
+            log.exception("front_door.line_failed", line=line.name)
+            _note(entries, unsure={entry.request.id for entry in entries})
         else:
-            stored = list(entries)
-        self._accept(stored, line)
+            _note(entries, stored={entry.request.id for entry in entries})
+        self._accept([entry for entry in entries if entry.stored], line)
         return [entry for entry in entries if not entry.answer.done()]
 
     def _accept(self, entries: Sequence[Entry], line: Line) -> None:
-        with contextlib.suppress(NoClaims):  # then the same key waits out its lease, and is settled once all the same
+        """Answer what is stored; nothing that fails here changes that."""
+        try:
             claims.answer_given([(entry.request, 0, "") for entry in entries if not entry.wait])
-        metrics.admitted.labels("admitted", line.name).inc(len(entries))
+        except NoClaims:
+            pass  # then the same key waits out its lease, and is settled once all the same
+        except Exception:
+            log.exception("front_door.answer_not_noted")
         for entry in entries:
             entry.answer.set_result(Admission(request=entry.request))
+        metrics.admitted.labels("admitted", line.name).inc(len(entries))
 
     def _turn_away(self, entries: Sequence[Entry], error: LineDown) -> None:
-        """Nothing of them is stored; what they claimed lapses by itself if Redis is away."""
-        if not entries:
+        """Nothing of them is stored, as far as is known; what they claimed lapses by itself if Redis is away."""
+        refused = [entry for entry in entries if not entry.unsure]
+        for entry in entries:
+            if entry.unsure:  # and keeps what it claimed: it may be settled yet
+                self._refuse(entry, OutcomeUnknown())
+        if not refused:
             return
         with contextlib.suppress(NoClaims):
-            claims.give_back([entry.request for entry in entries], draws=_draws_of(entries))
-        for entry in entries:
+            claims.give_back([entry.request for entry in refused], draws=_draws_of(refused))
+        for entry in refused:
             self._refuse(entry, error)
+
+
+def _note(entries: Sequence[Entry], *, stored: Collection[uuid.UUID] = (), unsure: Collection[uuid.UUID] = ()) -> None:
+    """Remember of each entry what a line said of it."""
+    for entry in entries:
+        entry.stored = entry.stored or entry.request.id in stored
+        entry.unsure = entry.unsure or entry.request.id in unsure
 
 
 def _verdicts_on(entries: Sequence[Entry]) -> dict[Entry, Verdict]:

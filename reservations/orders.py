@@ -12,7 +12,7 @@ from django.utils import translation
 from django.utils.translation import gettext_lazy as _
 
 from reservations.hold_request import HoldRequest
-from reservations.lines import PUBLISH_ERRORS, courier, jobs_queue
+from reservations.lines import courier, jobs_queue
 from reservations.models import Reservation, Status
 
 TOGETHER = 100  # orders a message: what one payment worker takes at once, and the next one needn't wait for
@@ -145,5 +145,5 @@ def _ring(some: Sequence[tuple[uuid.UUID, str]]) -> None:
         return
     try:
         courier().send("ticketing.tasks.pay_orders", jobs_queue("payments"), orders=some)
-    except PUBLISH_ERRORS as error:
+    except Exception as error:  # noqa: BLE001 whatever it is, they are held
         log.warning("orders.left_to_the_sweep", orders=len(some), error=repr(error))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from django.http import HttpResponse
 from django.urls import reverse
 from django.utils.translation import get_language
 from drf_spectacular.types import OpenApiTypes
@@ -24,8 +25,9 @@ from realtime.rest import (
     prefer_wait,
     problems_of,
 )
+from realtime.standing import stand
 from reservations import replies
-from reservations.api import IDEMPOTENCY_KEY, OF_BUYER, PREFER
+from reservations.api import IDEMPOTENCY_KEY, OF_BUYER, PREFER, written
 from ticketing import operations, queries, refunds, webhooks
 from ticketing.bells import ring_payment, ring_refund
 from ticketing.gateways import UnknownMethod
@@ -69,11 +71,12 @@ class PayView(BuyerAPIView):
             **problems_of(400, 401, 402, 403, 404, 409, 410, 413, 415, 422, 429, 503),
         },
     )
-    def post(self, request: Request, reservation: UUID) -> Response:
+    def post(self, request: Request, reservation: UUID) -> HttpResponse:
         fields = PayFields(data=request.data)
         fields.is_valid(raise_exception=True)
         wait = prefer_wait(request)
         payment = started(fields, reservation=reservation, buyer=self.buyer.id)
+        stand(request, lambda: under_way(payment))
         self.waited = wait
         outcome = settle(payment, wait=wait)
         return under_way(payment) if outcome is None else paid(outcome)
@@ -106,13 +109,13 @@ def settle(payment: Payment, *, wait: float) -> dict[str, Any] | None:
     return None if outcome["status"] in OPEN and not outcome["sale"] else outcome
 
 
-def under_way(payment: Payment) -> Response:
+def under_way(payment: Payment) -> HttpResponse:
     body = {
         "reservation": str(payment.reservation_id),
         "payment": {"id": str(payment.pk), "method": payment.method, "status": payment.status},
     }
     headers = {"Location": reverse("api-reservation", args=[payment.reservation_id]), "Retry-After": "1"}
-    return Response(body, status=202, headers=headers)
+    return written(body, status=202, headers=headers)
 
 
 def paid(outcome: dict[str, Any]) -> Response:
@@ -230,10 +233,12 @@ class RefundView(BuyerAPIView):
         fields.is_valid(raise_exception=True)
         owner = None if may_refund_anybody(self.buyer) else self.buyer.id
         refund = refunds.ask_refund(sale_id=sale, buyer=owner, asked_by=self.buyer.id, **fields.validated_data)
+        headers = {"Location": reverse("api-sale", args=[sale]), "Retry-After": "1"}
+        asked = {"refund": {"id": str(refund.pk), "status": refund.status}}
+        stand(request, lambda: written(asked, status=202, headers=headers))
         ring_refund(refund.pk)
         refund.refresh_from_db()
         body = {"refund": queries.refund_body(refund), "sale": queries.sale_body_of(sale)}
-        headers = {"Location": reverse("api-sale", args=[sale]), "Retry-After": "1"}
         return Response(body, status=202, headers=headers)
 
 

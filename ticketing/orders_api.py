@@ -21,6 +21,7 @@ from reservations import front_door, orders, sale_facts
 from reservations import queries as reservations
 from reservations.api import OF_BUYER, PREFER, Body, DoorView
 from reservations.hold_request import AT_THE_DOOR, ORDER_SCOPE, Ask, Means
+from reservations.models import Status
 from ticketing import gateways, queries
 from ticketing.api import PaymentDeclined
 from ticketing.order_fields import ORDER_DONE, ORDER_IN_LINE, OrderFields, OrderOut, OrderWish, plain_wish
@@ -44,6 +45,8 @@ WITH_KEY = OpenApiParameter(
 
 class OrdersView(DoorView):
     """Ordering, and the buyer's own orders."""
+
+    queued = orders.standing(Status.QUEUED)
 
     @staticmethod
     def sales_of(sales: Collection[UUID]) -> dict[str, Body]:

@@ -20,6 +20,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 import reservations.queries
 from realtime.clock import reckoned_now
+from realtime.standing import stand
 from reservations import bill
 from reservations.models import FINAL, Reservation
 from reservations.operations import PaymentInProgress
@@ -103,6 +104,7 @@ def refund(request: Visitor, sale_id: UUID) -> HttpResponse:
     except (refunds.RefundClosed, PaymentInProgress):
         messages.error(request, _("These tickets can't be given back now."))
     else:
+        stand(request, lambda: redirect("sale", sale_id))
         ring_refund(asked.pk)
         amount = money(asked.amount, asked.sale.currency)
         if asked.status == RefundStatus.TO_HAND_OUT:

@@ -1,0 +1,321 @@
+"""What is stored is answered as stored: each step after that is made to fail, one by one. See Note [The answer stands]."""
+
+from __future__ import annotations
+
+import io
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import pytest
+from django.db import DatabaseError
+
+from config import idempotency, middleware, pages, short_way, wsgi
+from reservations import api, claims, front_door, inbox, liveness, metrics, orders, queries, replies
+from reservations import operations as reserving
+from reservations.front_door import FrontDoor, OutcomeUnknown
+from reservations.hold_request import Ask, HoldRequest
+from reservations.lines import InboxLine, LineDown
+from reservations.models import InboxRequest, Reservation
+from sessions_app.models import Session, TicketType
+from tests.api import client_of, post
+from tests.conftest import Hold
+from tests.factories import StockFactory
+from ticketing import api as ticketing
+from ticketing import bells, operations
+from ticketing import queries as sales
+from ticketing.models import Payment, Refund
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Fault(Exception):
+    """Nothing that any step expects."""
+
+
+def fail(*_arguments: Any, **_more: Any) -> Any:
+    raise Fault
+
+
+def fail_once(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[Fault]:
+    """The first call fails; the list is empty once it was made."""
+    original, failures = getattr(owner, name), [Fault()]
+
+    def first_fails(*arguments: Any, **more: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return original(*arguments, **more)
+
+    monkeypatch.setattr(owner, name, first_fails)
+    return failures
+
+
+@pytest.fixture
+def stock(session: Session) -> TicketType:
+    made: TicketType = StockFactory.create(session=session, capacity=100)
+    return made
+
+
+def client_of_server(buyer: uuid.UUID) -> Any:
+    """A client that sees what a server answers, not what was raised on the way."""
+    client = client_of(buyer)
+    client.raise_request_exception = False
+    return client
+
+
+def use_door(monkeypatch: pytest.MonkeyPatch, door: FrontDoor) -> FrontDoor:
+    monkeypatch.setattr(front_door, "door", lambda: door)
+    return door
+
+
+@pytest.fixture
+def line(monkeypatch: pytest.MonkeyPatch) -> InboxLine:
+    """The inbox, where a test sees what is stored; nobody is rung."""
+    line = InboxLine()
+    monkeypatch.setattr(line, "ring", lambda _shard: None)
+    return line
+
+
+def asked_by_server(
+    application: Callable[..., Any], client: Any, path: str, body: Any, **headers: str
+) -> tuple[int, str]:
+    """What a server gets that calls the site as servers do."""
+    heads: list[str] = []
+    environ = client._base_environ(  # noqa: SLF001 as its own `post` does
+        PATH_INFO=f"/api/v1{path}",
+        REQUEST_METHOD="POST",
+        **client._credentials,  # noqa: SLF001
+        **headers,
+    )
+    content = msgspec.json.encode(body)
+    environ |= {"CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(content))}
+    environ["wsgi.input"] = io.BytesIO(content)
+    said = b"".join(application(environ, lambda status, *_more: heads.append(status)))
+    return int(heads[0].split()[0]), said.decode()
+
+
+ROADS = {"short": "application", "long": "django"}
+# Every step between storing a request and handing its answer to the server.
+STEPS: dict[str, tuple[Any, str]] = {
+    "noting the answer for its key": (claims, "answer_given"),
+    "counting what is admitted": (metrics.admitted, "labels"),
+    "telling what is queued": (queries, "queued_body"),
+    "telling it as an order": (orders, "body"),
+    "encoding the answer": (api, "written"),
+    "finishing the view": (api.DoorView, "finalize_response"),
+    "logging the request": (middleware, "_tell"),
+    "counting the request": (middleware, "_count"),
+}
+
+
+@pytest.mark.parametrize("path", ["/orders", "/reservations"])
+@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("step", STEPS)
+def test_stored_request_is_answered_202_whatever_fails_afterwards(
+    step: str, road: str, path: str, stock: TicketType, line: InboxLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_door(monkeypatch, FrontDoor(line=line, fallback=None))
+    if step == "encoding the answer":  # what stands is encoded too
+        fail_once(monkeypatch, *STEPS[step])
+    else:
+        monkeypatch.setattr(*STEPS[step], fail)
+    client = client_of(uuid.uuid4())
+    named = {} if path == "/orders" else {"session": str(stock.session_id)}
+    body = {**named, "ticket_type": str(stock.pk), "quantity": 1}
+    application = getattr(wsgi, ROADS[road])
+    status, said = asked_by_server(application, client, path, body, HTTP_IDEMPOTENCY_KEY="k")
+    (stored,) = InboxRequest.objects.all()
+    assert (status, str(stored.pk) in said) == (202, True), said
+
+
+def test_connection_that_cannot_be_given_back_spoils_no_answer(
+    stock: TicketType, line: InboxLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_door(monkeypatch, FrontDoor(line=line, fallback=None))
+    monkeypatch.setattr(short_way, "close_old_connections", fail)
+    body = {"ticket_type": str(stock.pk), "quantity": 1}
+    for application in (wsgi.application, wsgi.django):
+        status, _said = asked_by_server(application, client_of(uuid.uuid4()), "/orders", body, HTTP_IDEMPOTENCY_KEY="k")
+        assert status == 202
+
+
+# Every step between an outcome that was waited for and its answer.
+WAITED: dict[str, tuple[Any, str]] = {
+    "reading the first of a key": (api.DoorView, "first_of"),
+    "telling the outcome": (api.DoorView, "settled"),
+    "finding the reason of a loss": (api, "refusal"),
+    "keeping the answer": (front_door, "keep_answer"),
+}
+
+
+@pytest.mark.parametrize("step", WAITED)
+def test_settled_request_is_answered_202_where_its_outcome_cannot_be_told(
+    step: str, session: Session, hold: Hold, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(liveness, "is_alive", lambda _part: True)
+    if step == "finding the reason of a loss":
+        reserved = hold(session, "A1", buyer=uuid.uuid4())
+        claims.client().delete(claims.claim_key(session.pk, "A1"))
+        assert reserved.status == "held"
+    monkeypatch.setattr(*WAITED[step], fail)
+    client = client_of_server(ana)
+    body = {"session": str(session.pk), "seats": ["A1"]}
+    answer = post(client, "/reservations", body, prefer="wait=5", idempotency_key="k")
+    assert answer.status_code == 202, answer.content
+    assert Reservation.objects.filter(pk=answer.json()["id"], buyer=ana).exists()
+    monkeypatch.undo()
+    again = post(client, "/reservations", body, idempotency_key="k")
+    assert again.status_code < 500, "a failure was kept as the key's answer"
+    assert Reservation.objects.filter(buyer=ana).count() == 1
+
+
+# --- Paying and giving back
+
+PAYING: dict[str, tuple[Any, str]] = {
+    "ringing a worker": (ticketing, "ring_payment"),
+    "opening the desk of replies": (replies, "desk"),
+    "looking for the outcome": (operations, "payment_outcome"),
+    "telling the outcome": (ticketing, "paid"),
+    "keeping the answer": (idempotency, "_keep"),
+}
+
+
+@pytest.mark.parametrize("step", PAYING)
+def test_payment_that_began_is_answered_as_under_way_whatever_fails_afterwards(
+    step: str, session: Session, hold: Hold, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = hold(session, "A1", buyer=ana)
+    monkeypatch.setattr(*PAYING[step], fail)
+    body = {"payment": {"method": "fake", "token": "ok"}}
+    answer = post(client_of_server(ana), f"/reservations/{held.pk}/pay", body, prefer="wait=1", idempotency_key="k")
+    assert answer.status_code in {200, 202}, answer.content
+    assert Payment.objects.filter(reservation=held).count() == 1
+
+
+@pytest.mark.parametrize("step", [(ticketing, "ring_refund"), (sales, "refund_body"), (sales, "sale_body_of")])
+def test_refund_that_was_asked_is_answered_202_whatever_fails_afterwards(
+    step: tuple[Any, str], session: Session, hold: Hold, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session.refund_minutes = 1
+    session.save()
+    held = hold(session, "A1", buyer=ana)
+    body = {"payment": {"method": "fake", "token": "ok"}}
+    sale = post(client_of(ana), f"/reservations/{held.pk}/pay", body, prefer="wait=5").json()
+    held.refresh_from_db()
+    assert held.sale_id, sale
+    monkeypatch.setattr(*step, fail)
+    answer = post(client_of_server(ana), f"/sales/{held.sale_id}/refund", {})
+    assert answer.status_code == 202, answer.content
+    assert answer.json()["refund"]["id"] == str(Refund.objects.get().pk)
+
+
+@pytest.mark.parametrize(
+    "step", [(pages.SessionMiddleware, "process_response"), (pages.XFrameOptionsMiddleware, "process_response")]
+)
+def test_form_that_was_carried_out_leads_on_whatever_fails_afterwards(
+    step: tuple[Any, str], session: Session, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(*step, fail)
+    client.raise_request_exception = False
+    answer = client.post(f"/sessions/{session.pk}/hold", {"seats": ["A1"], "key": "k"})
+    assert (answer.status_code, answer["Location"]) == (302, f"/reservations/{Reservation.objects.get().pk}")
+
+
+@pytest.mark.parametrize("step", [(claims, "upkeep"), (replies, "send"), (orders, "ring")])
+def test_operation_is_done_whoever_cannot_be_told(
+    step: tuple[Any, str], session: Session, hold: Hold, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = hold(session, "A1", buyer=ana)
+    monkeypatch.setattr(*step, fail)
+    reserving.release(reservation_id=held.pk, buyer=ana)
+    held.refresh_from_db()
+    assert held.status == "cancelled"
+
+
+def test_bell_that_cannot_be_rung_at_all_spoils_no_payment(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.LINE = "rabbitmq"
+    monkeypatch.setattr(bells, "courier", fail)
+    bells.ring_payment(uuid.uuid4())
+    monkeypatch.setattr(orders, "courier", fail)
+    orders.ring([(uuid.uuid4(), "")])
+
+
+# --- At the door
+
+
+def enter(door: FrontDoor, stock: TicketType, monkeypatch: pytest.MonkeyPatch, **more: Any) -> front_door.Admission:
+    use_door(monkeypatch, door)
+    ask = Ask(session=stock.session_id, ticket_type=stock.pk, quantity=1, **more)
+    return front_door.admit(ask, buyer=uuid.uuid4())
+
+
+class Careless:
+    """A line that stores, and then fails in a way that it doesn't know."""
+
+    name = "rabbitmq"
+    is_down = False
+
+    def __init__(self) -> None:
+        self.requests: list[HoldRequest] = []
+
+    def open_epoch(self, _shards: Any) -> None:
+        pass
+
+    def publish(self, requests: Sequence[HoldRequest]) -> None:
+        self.requests += requests
+        raise Fault
+
+
+class TestDoor:
+    def test_sends_another_way_what_failed_in_a_way_that_no_line_knows(
+        self, stock: TicketType, line: InboxLine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        careless = Careless()
+        admission = enter(FrontDoor(line=careless, fallback=line), stock, monkeypatch)
+        assert [request.id for request in careless.requests] == [admission.id]
+        assert inbox.find(admission.id) == admission.request
+
+    def test_says_that_it_is_not_known_where_a_line_may_have_it(
+        self, stock: TicketType, line: InboxLine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(inbox, "store", fail_as_database)
+        with pytest.raises(OutcomeUnknown):
+            enter(FrontDoor(line=Careless(), fallback=line), stock, monkeypatch)
+
+    def test_says_that_nothing_is_stored_where_that_is_certain(
+        self, stock: TicketType, line: InboxLine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(inbox, "store", fail_as_database)
+        with pytest.raises(LineDown) as refused:
+            enter(FrontDoor(line=line, fallback=None), stock, monkeypatch)
+        assert not isinstance(refused.value, OutcomeUnknown)
+
+    def test_stores_nothing_that_it_answered_503_because_it_did_not_come_to_it(
+        self, stock: TicketType, line: InboxLine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        door = FrontDoor(line=line, fallback=None)
+        busy = threading.Event()
+        serve = door.serve
+
+        def serve_later(batch: Sequence[front_door.Entry]) -> None:
+            busy.wait(10)
+            serve(batch)
+
+        monkeypatch.setattr(door, "serve", serve_later)
+        monkeypatch.setattr(front_door, "ANSWER_SECONDS", 0.3)
+        with pytest.raises(OutcomeUnknown):  # the door is at it
+            enter(door, stock, monkeypatch)
+        with pytest.raises(LineDown) as refused:
+            enter(door, stock, monkeypatch)
+        assert not isinstance(refused.value, OutcomeUnknown)
+        busy.set()
+        monkeypatch.setattr(front_door, "ANSWER_SECONDS", 15)
+        third = enter(door, stock, monkeypatch)
+        assert InboxRequest.objects.count() == 2
+        assert inbox.find(third.id)
+
+
+def fail_as_database(*_arguments: Any, **_more: Any) -> None:
+    raise DatabaseError("PostgreSQL said no")
