@@ -189,14 +189,16 @@ def _still_signed_in(buyer: Buyer) -> Buyer:
     return identity.as_buyer(user)
 
 
-@transaction.atomic
 def register(*, username: str, password: str, email: str, guest: Buyer | None) -> User:
     """Make the account; a guest becomes it, with everything the guest has. Raises: ValidationError if the name is taken."""
-    try:
-        with transaction.atomic():
-            user = User.objects.create_user(username=username, password=password, email=email)
-    except IntegrityError:
-        raise serializers.ValidationError({"username": [_("This name is taken.")]}) from None
-    if guest is not None and guest.is_guest:
-        identity.adopt(guest=guest, user=user)
+    user = User(username=username, email=User.objects.normalize_email(email))
+    user.set_password(password)  # before the transaction: hashing takes long
+    with transaction.atomic():
+        try:
+            with transaction.atomic():
+                user.save(force_insert=True)
+        except IntegrityError:
+            raise serializers.ValidationError({"username": [_("This name is taken.")]}) from None
+        if guest is not None and guest.is_guest:
+            identity.adopt(guest=guest, user=user)
     return user

@@ -204,8 +204,10 @@ def sign_in(request: Visitor) -> HttpResponse:
 def register(request: Visitor) -> HttpResponse:
     form = RegisterForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
+        user = form.save(commit=False)
         with transaction.atomic():  # an account that the guest could not become would keep the name
-            request.sign_in(form.save())
+            user.save()
+            request.sign_in(user)
         return redirect(onward(request))
     return render(request, "ticketing/register.html", {"form": form, "next": onward(request), "page": "register"})
 
