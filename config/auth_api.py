@@ -17,6 +17,7 @@ from rest_framework.views import APIView
 from config import identity
 from realtime.asking import Buyer, asking
 from realtime.rest import Email, Text, problems_of
+from realtime.strict import Body, NoBody
 from ticketing import accounts
 from ticketing.models import User
 
@@ -25,12 +26,12 @@ class BadCredentials(exceptions.AuthenticationFailed):
     default_code = "bad_credentials"
 
 
-class Credentials(serializers.Serializer[Any]):
+class Credentials(Body):
     username = Text(max_length=150, trim_whitespace=False)
     password = Text(max_length=128, trim_whitespace=False, write_only=True)
 
 
-class NewAccount(serializers.Serializer[Any]):
+class NewAccount(Body):
     """A name to sign in with and a password that Django's rules accept."""
 
     username = Text(max_length=150, validators=[User.username_validator])
@@ -52,7 +53,7 @@ class NewAccount(serializers.Serializer[Any]):
         return attrs
 
 
-class RefreshToken(serializers.Serializer[Any]):
+class RefreshToken(Body):
     refresh = Text(max_length=2_000)
 
 
@@ -94,9 +95,10 @@ class GuestView(APIView):
         tags=["Who is asking"],
         auth=[],
         request=None,
-        responses={201: OpenApiResponse(Tokens, examples=[TOKENS_EXAMPLE]), **problems_of(429)},
+        responses={201: OpenApiResponse(Tokens, examples=[TOKENS_EXAMPLE]), **problems_of(400, 413, 415, 429)},
     )
     def post(self, request: Request) -> Response:
+        NoBody(data=request.data or {}).is_valid(raise_exception=True)
         return Response(identity.issue_tokens(identity.new_guest()), status=201)
 
 

@@ -18,7 +18,7 @@ from django.utils import translation
 from prometheus_client import Counter, Histogram
 
 from config import health, problems
-from realtime import standing
+from realtime import standing, strict
 from realtime.ids import uuid7
 
 log = structlog.get_logger(__name__)
@@ -127,6 +127,14 @@ class ApiMiddleware:
             request.path_info = request.path_info.rstrip("/")
             request.path = request.path.rstrip("/")
         return self._rest(request) if problems.is_rest(request) else self._sized(request)
+
+    def process_view(self, request: HttpRequest, view: Any, *_arguments: Any) -> HttpResponse | None:
+        """Refuse query parameters that the view doesn't know. A gateway's own, of its webhook, are none of ours."""
+        kind = getattr(view, "cls", None)
+        if not problems.speaks_json(request) or kind is None or not getattr(kind, "minds_its_query", True):
+            return None
+        wrong = strict.check_query(request, kind)
+        return problems.written(wrong) if wrong else None
 
     def _sized(self, request: HttpRequest) -> HttpResponse:
         if _content_length(request) > settings.API_LARGEST_BODY:

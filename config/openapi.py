@@ -59,3 +59,26 @@ def empty_filters_are_none(result: dict[str, Any], **_generator: Any) -> dict[st
                 if parameter["in"] == "query" and parameter["name"] in FILTERS:
                     parameter["schema"] = {"anyOf": [parameter["schema"], {"type": "string", "maxLength": 0}]}
     return result
+
+
+def bodies_are_strict(result: dict[str, Any], **_generator: Any) -> dict[str, Any]:
+    """A hook of drf-spectacular's: an object in a request has the properties that it names, and no other."""
+    schemas = result["components"]["schemas"]
+
+    def close(schema: Any) -> None:
+        if isinstance(schema, list):
+            for inner in schema:
+                close(inner)
+        elif isinstance(schema, dict):
+            if "$ref" in schema:
+                close(schemas[schema["$ref"].rpartition("/")[2]])
+            elif "properties" in schema and schema.setdefault("additionalProperties", False) is False:
+                close(list(schema["properties"].values()))
+            else:
+                close([inner for name, inner in schema.items() if name in {"items", "oneOf", "anyOf", "allOf"}])
+
+    for methods in result["paths"].values():
+        for operation in methods.values():
+            for media in operation.get("requestBody", {}).get("content", {}).values():
+                close(media["schema"])
+    return result

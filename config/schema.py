@@ -24,6 +24,7 @@ def document() -> dict[str, Any]:
 class SchemaView(SpectacularAPIView):
     """JSON, or YAML for who prefers it."""
 
+    minds_its_query = False
     authentication_classes = []
     throttle_classes = []
     content_negotiation_class = DefaultContentNegotiation
@@ -36,6 +37,7 @@ class SchemaView(SpectacularAPIView):
 class DocsView(SpectacularSwaggerSplitView):
     """Swagger UI; its page carries no inline script, and its one inline style the nonce."""
 
+    minds_its_query = False
     authentication_classes = []
     throttle_classes = []
     template_name = "config/docs.html"

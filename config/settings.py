@@ -337,6 +337,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "config.openapi.empty_filters_are_none",
+        "config.openapi.bodies_are_strict",
     ],
     "ENUM_NAME_OVERRIDES": {
         "ReservationStatus": "reservations.models.Status",

@@ -29,6 +29,7 @@ from realtime.rest import (
     problems_of,
 )
 from realtime.standing import stand
+from realtime.strict import NoBody
 from reservations import front_door, operations, pricing, queries
 from reservations.front_door import Admission
 from reservations.hold_request import Ask
@@ -145,6 +146,8 @@ class DoorView(BusyAPIView):
 class ReservationsView(DoorView):
     """Asking for seats, and the buyer's own requests."""
 
+    query_fields = ("buyer",)
+
     def asked_plainly(self, sent: HttpRequest) -> Ask | None:
         ask = plain_ask(sent.body) if is_plain_json(sent) else None
         return ask and with_key(ask, sent)
@@ -233,10 +236,11 @@ class ExtendView(BuyerAPIView):
         request=None,
         responses={
             200: OpenApiResponse(ReservationOut, examples=[HELD]),
-            **problems_of(400, 401, 403, 404, 409, 410, 422, 429, 503),
+            **problems_of(400, 401, 403, 404, 409, 410, 413, 415, 422, 429, 503),
         },
     )
     def post(self, request: Request, reservation: UUID) -> Response:
+        NoBody(data=request.data or {}).is_valid(raise_exception=True)
         return Response(operations.extend(reservation_id=reservation, buyer=self.buyer.id))
 
 

@@ -13,6 +13,7 @@ from msgspec import UNSET, Meta, UnsetType
 from rest_framework import serializers
 
 from realtime.rest import UUID_TEXT, Id, Money, Text, WholeNumber, YesNo
+from realtime.strict import Body
 from reservations.hold_request import Ask, Concessions
 from reservations.models import Status
 
@@ -68,7 +69,7 @@ def _choice(value: Any) -> str | int:
         OpenApiExample("Without the voucher", value={"voucher": None}, request_only=True),
     ]
 )
-class TermsFields(serializers.Serializer[Any]):
+class TermsFields(Body):
     """What isn't sent stays as it is."""
 
     concessions = ConcessionsField(required=False)
@@ -83,7 +84,7 @@ class TermsFields(serializers.Serializer[Any]):
         }
 
 
-class BestAvailable(serializers.Serializer[Any]):
+class BestAvailable(Body):
     quantity = WholeNumber(min_value=1, max_value=MOST_PLACES)
     ticket_type = Id(required=False)
     accessible = YesNo(required=False, default=False)
@@ -102,7 +103,7 @@ class BestAvailable(serializers.Serializer[Any]):
         ),
     ]
 )
-class AskFields(serializers.Serializer[Any]):
+class AskFields(Body):
     """A session, and exactly one of: `seats`; `best_available`; `ticket_type` with `quantity`."""
 
     session = Id()

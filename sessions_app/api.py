@@ -247,6 +247,8 @@ def detail(session_id: UUID) -> dict[str, Any]:
 
 
 class SessionSeats(APIView):
+    query_fields = ("format", "at")
+
     @extend_schema(
         tags=TAG,
         summary="Its seats",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Required, TypedDict, Unpack
 from uuid import UUID
@@ -40,6 +40,7 @@ MAX_TICKET_TYPES = 50
 MAX_CONCESSIONS = 50
 MAX_MINUTES = 24 * 60
 LONGEST_HOLD = 7200  # seconds
+HOLD_BY_DEFAULT = 600  # of `max_hold_seconds`
 MAX_PER_BUYER = 1000
 EARLIEST = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
 LATEST = dt.datetime(2200, 1, 1, tzinfo=dt.UTC)
@@ -117,6 +118,7 @@ class NewSession(TypedDict, total=False):
     show: Required[UUID | str]  # an id, or a title: the show of that title, made if there is none
     starts_at: Required[dt.datetime]
     price: int | None  # of a seat, in minor units
+    prices: Mapping[str, int]  # likewise, by section of the hall
     currency: str
     hall: UUID | None  # its chairs become the seats
     room: str
@@ -181,13 +183,14 @@ def create_session(**asked: Unpack[NewSession]) -> Session:
 def draft(**asked: Unpack[NewSession]) -> Draft:
     """Check what is asked for; writes nothing. Raises: ValidationError by field."""
     hold = asked.get("hold_seconds", 30)
+    longest = asked.get("max_hold_seconds", max(hold, HOLD_BY_DEFAULT))
     check_numbers(
         price=(asked.get("price"), 0, HIGHEST_PRICE),
         rows=(asked.get("rows"), 1, MAX_SEATS),
         seats_per_row=(asked.get("seats_per_row"), 1, MAX_SEATS),
         duration_minutes=(asked.get("duration_minutes"), 1, MAX_MINUTES),
         hold_seconds=(hold, 1, 3600),
-        max_hold_seconds=(asked.get("max_hold_seconds", 300), hold, LONGEST_HOLD),
+        max_hold_seconds=(longest, hold, LONGEST_HOLD),
         max_per_buyer=(asked.get("max_per_buyer", 10), 1, MAX_PER_BUYER),
         booking_fee=(asked.get("booking_fee", 0), 0, HIGHEST_FEE),
         booking_fee_basis_points=(asked.get("booking_fee_basis_points", 0), 0, WHOLE),
@@ -205,7 +208,7 @@ def draft(**asked: Unpack[NewSession]) -> Draft:
         on_sale_at=on_sale_at,
         currency=asked.get("currency", "BRL"),
         hold_seconds=hold,
-        max_hold_seconds=asked.get("max_hold_seconds", 300),
+        max_hold_seconds=longest,
         refund_minutes=asked.get("refund_minutes", 60),
         max_per_buyer=asked.get("max_per_buyer", 10),
         booking_fee=asked.get("booking_fee", 0),
@@ -215,7 +218,7 @@ def draft(**asked: Unpack[NewSession]) -> Draft:
     )
     session.clean_fields(exclude=["show", "hall"])
     places = plan(hall=hall, rows=asked.get("rows"), seats_per_row=asked.get("seats_per_row"))
-    types = asked.get("ticket_types") or []
+    types = [*section_prices(places, asked.get("prices") or {}, asked.get("price")), *(asked.get("ticket_types") or [])]
     tiers = price_tiers(session=session, places=places, price=asked.get("price"), asked=types)
     pools = new_pools(session=session, asked=asked.get("pools") or [])
     session.free_seats = len(places)
@@ -285,6 +288,26 @@ def plan(*, hall: Hall | None, rows: int | None, seats_per_row: int | None) -> l
     return plans.grid(rows=rows, seats_per_row=seats_per_row)
 
 
+def section_prices(places: Sequence[plans.Place], prices: Mapping[str, int], price: int | None) -> list[NewTicketType]:
+    """A ticket type for each section that has a price of its own. Raises: ValidationError."""
+    if not prices:
+        return []
+    sections = sorted({place.section for place in places})
+    require_sections("prices", prices, sections)
+    if price is None and (missing := sorted(set(sections) - prices.keys())):
+        raise ValidationError({"prices": _("“%(name)s” needs a price.") % {"name": missing[0]}})
+    return [NewTicketType(name=section, price=amount) for section, amount in prices.items()]
+
+
+def require_sections(field: str, names: Iterable[str], sections: Sequence[str]) -> None:
+    """Raises: ValidationError, for the first name that is no section of the hall."""
+    for name in names:
+        if name not in sections:
+            known = ", ".join(f"“{section}”" for section in sections if section)
+            said = {"name": name, "sections": known or _("none")}
+            raise ValidationError({field: _("There is no section “%(name)s”; the hall has: %(sections)s.") % said})
+
+
 def price_tiers(
     *, session: Session, places: Sequence[plans.Place], price: int | None, asked: Sequence[NewTicketType]
 ) -> Tiers:
@@ -305,6 +328,10 @@ def price_tiers(
             )
         return Tiers(all=made)
     of_section = {tier.name: tier for tier in unstocked}
+    priced = (
+        unstocked if price is not None else unstocked[1:]
+    )  # without `price`, the first one is that of all other seats
+    require_sections("ticket_types", [tier.name for tier in priced], sorted({place.section for place in places}))
     if price is None:
         if not unstocked:
             raise ValidationError({"price": _("Seats need a price.")})

@@ -10,7 +10,9 @@ from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from realtime.clock import db_now
 from realtime.rest import Id, Money, Text, WholeNumber, YesNo
+from realtime.strict import Body, MinorUnits, unknown_fields
 from sessions_app.models import (
     HIGHEST_FEE,
     MAX_SEATS,
@@ -246,6 +248,7 @@ class CompactSeatMapOut(serializers.Serializer[Any]):
             {
                 "type": "object",
                 "required": ["title"],
+                "additionalProperties": False,
                 "properties": {"title": {"type": "string", "minLength": 1, "maxLength": 160}},
             },
         ]
@@ -256,6 +259,8 @@ class ShowField(serializers.Field[UUID | str, Any, Any, Any]):
 
     def to_internal_value(self, data: Any) -> UUID | str:
         if isinstance(data, dict):
+            if unknown := unknown_fields(data, ["title"]):
+                raise serializers.ValidationError(unknown)
             titles = Text(max_length=160)
             title: str = titles.run_validation(data.get("title"))
             return title
@@ -266,9 +271,9 @@ class ShowField(serializers.Field[UUID | str, Any, Any, Any]):
         return value
 
 
-class TicketTypeIn(serializers.Serializer[Any]):
+class TicketTypeIn(Body):
     name = Text(max_length=60)
-    price = WholeNumber(
+    price = MinorUnits(
         min_value=0, max_value=HIGHEST_PRICE, required=False, help_text="Minor units; the session's price by default."
     )
     capacity = WholeNumber(
@@ -299,38 +304,48 @@ class TicketTypeIn(serializers.Serializer[Any]):
     )
 
 
-class PoolIn(serializers.Serializer[Any]):
+class PoolIn(Body):
     name = Text(max_length=60)
     capacity = WholeNumber(min_value=0, max_value=MAX_PLACES)
 
 
-class ConcessionIn(serializers.Serializer[Any]):
+class ConcessionIn(Body):
     """`percent_off` or `price`."""
 
     name = Text(max_length=60)
     percent_off = WholeNumber(min_value=0, max_value=100, required=False, allow_null=True)
-    price = WholeNumber(
+    price = MinorUnits(
         min_value=0, max_value=HIGHEST_PRICE, required=False, allow_null=True, help_text="Minor units, of its own."
     )
     note = Text(max_length=200, required=False, allow_blank=True, default="", help_text="What to show at the door.")
 
 
-class SessionIn(serializers.Serializer[Any]):
+class SessionIn(Body):
     show = ShowField()
     hall = Id(required=False, allow_null=True)
     room = Text(max_length=80, required=False, allow_blank=True)
     rows = WholeNumber(min_value=1, max_value=MAX_SEATS, required=False, allow_null=True)
     seats_per_row = WholeNumber(min_value=1, max_value=MAX_SEATS, required=False, allow_null=True)
     starts_at = Time()
-    price = WholeNumber(
+    price = MinorUnits(
         min_value=0, max_value=HIGHEST_PRICE, required=False, allow_null=True, help_text="Minor units: 2500 is 25.00."
+    )
+    prices = serializers.DictField(
+        child=MinorUnits(min_value=0, max_value=HIGHEST_PRICE),
+        required=False,
+        help_text="Minor units by section of the hall; a section without one costs `price`.",
     )
     currency = Text(default="BRL", max_length=3, validators=[currency_code])
     duration_minutes = WholeNumber(
         min_value=1, max_value=MAX_MINUTES, required=False, help_text="The show's own by default; 120 for a new one."
     )
     hold_seconds = WholeNumber(min_value=1, max_value=3600, default=30)
-    max_hold_seconds = WholeNumber(min_value=1, max_value=LONGEST_HOLD, default=300)
+    max_hold_seconds = WholeNumber(
+        min_value=1,
+        max_value=LONGEST_HOLD,
+        required=False,
+        help_text="At least `hold_seconds`; 600 by default, or as long as a hold is.",
+    )
     refund_minutes = WholeNumber(
         min_value=0,
         max_value=525_600,
@@ -345,7 +360,7 @@ class SessionIn(serializers.Serializer[Any]):
     )
     ticket_types = TicketTypeIn(many=True, required=False)
     concessions = ConcessionIn(many=True, required=False)
-    booking_fee = WholeNumber(
+    booking_fee = MinorUnits(
         min_value=0,
         max_value=HIGHEST_FEE,
         default=0,
@@ -360,6 +375,11 @@ class SessionIn(serializers.Serializer[Any]):
     pools = PoolIn(
         many=True, required=False, help_text="Places that several ticket types draw on beside their own capacity."
     )
+
+    def validate_starts_at(self, starts_at: dt.datetime) -> dt.datetime:
+        if starts_at <= db_now():
+            raise serializers.ValidationError(_("That time has passed."))
+        return starts_at
 
     def validate_concessions(self, rows: list[dict[str, Any]]) -> list[NewConcession]:
         return [NewConcession(**row) for row in rows]

@@ -131,6 +131,7 @@ class WebhookView(APIView):
     authentication_classes = ()
     permission_classes = ()
     throttle_classes = ()
+    minds_its_query = False
 
     @extend_schema(
         operation_id="webhooks_receive",
@@ -168,6 +169,7 @@ class WebhookView(APIView):
 
 
 class SalesView(BuyerAPIView):
+    query_fields = ("buyer",)
     pagination_class = CursorPagination
 
     @extend_schema(

@@ -12,6 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 from rest_framework import serializers
 
 from realtime.rest import Email, Id, Money, Text, WholeNumber
+from realtime.strict import Body
 from reservations import pricing
 from reservations.hold_request import Concessions, Means
 from reservations.serializers import (
@@ -76,7 +77,7 @@ class OrderWish(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ]
 )
-class OrderFields(serializers.Serializer[Any]):
+class OrderFields(Body):
     """Either `ticket_type` with `quantity`, or `session` with `seats`; and how it is paid for."""
 
     ticket_type = Id(required=False)

@@ -47,6 +47,7 @@ class OrdersView(DoorView):
     """Ordering, and the buyer's own orders."""
 
     queued = orders.standing(Status.QUEUED)
+    query_fields = ("buyer",)
 
     @staticmethod
     def sales_of(sales: Collection[UUID]) -> dict[str, Body]:

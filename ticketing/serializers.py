@@ -9,12 +9,13 @@ from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 
 from realtime.rest import Email, Id, Money, Text, WholeNumber, YesNo
+from realtime.strict import Body
 from reservations.serializers import SESSION, TICKET_TYPE, Line
 from ticketing import doors
 from ticketing.models import PaymentStatus, RefundStatus, TicketStatus
 
 
-class PaymentMeans(serializers.Serializer[Any]):
+class PaymentMeans(Body):
     method = serializers.ChoiceField(
         choices=["fake", "stripe"],
         help_text="`fake` is the sandbox: no money moves. Which of them a house takes is its own choice.",
@@ -30,7 +31,7 @@ class PaymentMeans(serializers.Serializer[Any]):
         OpenApiExample("With the sandbox", value={"payment": {"method": "fake", "token": "ok"}}, request_only=True)
     ]
 )
-class PayFields(serializers.Serializer[Any]):
+class PayFields(Body):
     payment = PaymentMeans(required=False, help_text="Needless where nothing is to be paid.")
     email = Email(required=False, allow_blank=True, default="", help_text="Where the receipt goes.")
 
@@ -94,7 +95,7 @@ class SaleOut(serializers.Serializer[Any]):
         OpenApiExample("One ticket", value={"tickets": ["019337a6-0a11-7e0f-b1c2-d3e4f5a6b7c8"]}, request_only=True),
     ]
 )
-class RefundFields(serializers.Serializer[Any]):
+class RefundFields(Body):
     tickets = serializers.ListField(
         child=Id(),
         required=False,
@@ -169,7 +170,7 @@ PAID_EXAMPLE = OpenApiExample("Paid", value={"sale": SALE}, response_only=True)
         OpenApiExample("To a buyer", value={"buyer": "019337a0-5b1c-7f2e-9d3a-1c2b3a4d5e6f"}, request_only=True),
     ]
 )
-class PassOnFields(serializers.Serializer[Any]):
+class PassOnFields(Body):
     """One of the two."""
 
     username = Text(max_length=150, required=False, help_text="Of the account that gets it.")
@@ -205,7 +206,7 @@ class PassedOn(serializers.Serializer[Any]):
         ),
     ]
 )
-class CheckInFields(serializers.Serializer[Any]):
+class CheckInFields(Body):
     code = Text(max_length=400, help_text="As scanned, or the short code as typed.")
     gate = Text(max_length=60, required=False, allow_blank=True, default="", help_text="Where: people read it.")
     session = Id(required=False, help_text="The session that this gate lets in; a ticket for another is refused.")

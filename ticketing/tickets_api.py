@@ -76,6 +76,7 @@ def calendar(session: Session, tickets: list[Ticket], *, link: str) -> HttpRespo
 
 
 class TicketsView(BuyerAPIView):
+    query_fields = ("buyer",)
     pagination_class = CursorPagination
 
     @extend_schema(
@@ -154,9 +155,9 @@ class PassOnView(BuyerAPIView):
         },
     )
     def post(self, request: Request, ticket: UUID) -> Response:
-        queries.find_ticket(ticket, buyer=self.buyer.id)  # whose it isn't learns nothing of accounts either
         fields = PassOnFields(data=request.data)
         fields.is_valid(raise_exception=True)
+        queries.find_ticket(ticket, buyer=self.buyer.id)  # whose it isn't learns nothing of accounts either
         asked: dict[str, Any] = fields.validated_data
         receiver = asked.get("buyer") or transfers.account(asked["username"])
         passed = transfers.pass_on(ticket_id=ticket, giver=self.buyer.id, receiver=receiver)

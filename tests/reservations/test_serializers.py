@@ -45,7 +45,6 @@ class TestPlainAsk:
         "body",
         [
             b'{"session": "%s", "seats": ["A1 "]}',
-            b'{"session": "%s", "seats": ["A1"], "more": 1}',
             b'{"session": "%s", "best_available": {"quantity": 2.0}}',
         ],
     )
@@ -53,6 +52,17 @@ class TestPlainAsk:
         body = body % SESSION.encode()
         assert plain_ask(body) is None
         assert judged(body) is not None
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b'{"session": "%s", "seats": ["A1"], "more": 1}',
+            b'{"session": "%s", "best_available": {"quantity": 2, "more": 1}}',
+        ],
+    )
+    def test_refuses_unknown_fields_as_the_other_does(self, body: bytes) -> None:
+        body = body % SESSION.encode()
+        assert plain_ask(body) is judged(body) is None
 
 
 # --- Bodies near the right ones: one that is right, with something in it replaced or added

@@ -209,7 +209,7 @@ class TestPuttingOn:
         made = answer.json()
         assert made["counts"]["free"] == made["available"] == 16
         assert made["ends_at"] == "2099-05-02T00:30:00Z"
-        assert (made["hold_seconds"], made["max_hold_seconds"], made["max_per_buyer"]) == (30, 300, 10)
+        assert (made["hold_seconds"], made["max_hold_seconds"], made["max_per_buyer"]) == (30, 600, 10)
         assert staff.get(answer.headers["Location"]).json() == made
 
     def test_takes_a_hall_and_a_show_by_id(self, staff: Client, hall: Hall) -> None:

@@ -29,7 +29,7 @@ class TestCreateSession:
     def test_begins_at_version_zero_with_the_rules_of_the_contract(self, put_on: Open) -> None:
         session = Session.objects.get(pk=put_on().pk)
         assert (session.map_version, session.plan_version, session.arrival_high) == (0, 0, 0)
-        assert (session.hold_seconds, session.max_hold_seconds, session.max_per_buyer) == (30, 300, 10)
+        assert (session.hold_seconds, session.max_hold_seconds, session.max_per_buyer) == (30, 600, 10)
         assert session.ends_at - session.starts_at == dt.timedelta(minutes=120)
 
     def test_copies_the_chairs_of_its_hall(self, put_on: Open, hall: Hall) -> None:
