@@ -47,7 +47,7 @@ class OrdersView(DoorView):
     """Ordering, and the buyer's own orders."""
 
     queued = orders.standing(Status.QUEUED)
-    query_fields = ("buyer",)
+    query_fields = ("buyer", "idempotency_key")
 
     @staticmethod
     def sales_of(sales: Collection[UUID]) -> dict[str, Body]:
