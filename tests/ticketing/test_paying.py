@@ -39,6 +39,7 @@ from ticketing.queries import sale_body
 pytestmark = pytest.mark.django_db(transaction=True)
 
 FORGED = {
+    "position": 1_000_000_000,
     "name": "forged",
     "session": uuid.uuid4(),
     "buyer": uuid.uuid4(),
