@@ -97,14 +97,17 @@ class Announcements:
         """How many of the type's unnumbered places anybody can have, for all who look."""
         self._left[kind.pk] = kind.session_id, available
 
-    def reservation(self, reservation: Reservation, event: str = "") -> None:
-        """Tell its buyer; with `event`, also write that down."""
+    def reservation(self, reservation: Reservation, event: str = "", **judged_by: Any) -> None:
+        """Tell its buyer; with `event`, also write that down, and by which limits it was judged."""
         self._reservations.append(reservation)
         if event:
             self._outcomes.append((event, (self.now - reservation.accepted_at).total_seconds()))
             self._events.append(
                 NewEvent(
-                    event=event, session=reservation.session_id, buyer=reservation.buyer, facts=reservation.facts()
+                    event=event,
+                    session=reservation.session_id,
+                    buyer=reservation.buyer,
+                    facts=reservation.facts() | judged_by,
                 )
             )
 
@@ -115,6 +118,7 @@ class Announcements:
             **reservation.facts(),
             "total": {"amount": reservation.total, "currency": reservation.currency},
             "voucher": str(reservation.voucher_id) if reservation.voucher_id else None,
+            "voucher_uses": reservation.voucher.uses if reservation.voucher else None,
             "concessions": [name for line in reservation.lines if (name := pricing.concession_of(line))],
         }
         self.fact("reservation.priced", reservation=reservation, facts=facts)

@@ -25,6 +25,26 @@ NAMED_ITS_SEATS = """
     )
 """
 
+# A reservation is judged by the limit that its event says it was judged by, with what its buyer had then and has still. What a guest
+# got before becoming an account counts for what the account got a while after that.
+OVER_THE_LIMIT = """
+    WITH live AS (
+        SELECT owner.id, owner.session_id, owner.ticket_type_id, owner.seats, owner.quantity, owner.held_at, told.buyer,
+            (told.facts ->> '{limit}')::int AS most
+        FROM reservations_reservation AS owner JOIN realtime_event AS told
+            ON told.session = owner.session_id AND told.name = 'reservation.held' AND told.facts ->> 'reservation' = owner.id::text
+        WHERE owner.status IN ('held', 'paying', 'confirmed')
+    )
+    SELECT late.buyer, late.session_id AS session, late.id AS reservation, sum(early.quantity) AS places, late.most
+    FROM live AS late JOIN live AS early ON early.session_id = late.session_id AND early.held_at <= late.held_at AND {same} AND (
+        early.buyer = late.buyer OR EXISTS (
+            SELECT FROM reservations_joinedguest AS joined WHERE joined.guest = early.buyer AND joined.account = late.buyer
+                AND joined.joined_at < late.held_at - interval '1 minute'
+        )
+    )
+    GROUP BY late.buyer, late.session_id, late.id, late.most HAVING sum(early.quantity) > late.most
+"""
+
 
 def dead_letters_waiting() -> Iterator[dict[str, Any]]:
     try:
@@ -205,23 +225,15 @@ CHECKS = [
     ),
     Check(
         name="over_the_limit",
-        says="a buyer has more places of a session than it allows",
-        sql="""
-            SELECT owner.buyer, session.id AS session, sum(owner.quantity) AS places, session.max_per_buyer
-            FROM reservations_reservation AS owner JOIN sessions_app_session AS session ON session.id = owner.session_id
-            WHERE owner.status IN ('held', 'paying', 'confirmed')
-            GROUP BY owner.buyer, session.id HAVING sum(owner.quantity) > session.max_per_buyer
-        """,
+        says="a buyer got more places of a session than it allowed then",
+        sql=OVER_THE_LIMIT.format(limit="most", same="true"),
     ),
     Check(
         name="over_the_limit_of_its_type",
-        says="a buyer has more places of a ticket type than it allows",
-        sql="""
-            SELECT owner.buyer, kind.id AS ticket_type, sum(owner.quantity) AS places, kind.max_per_buyer
-            FROM reservations_reservation AS owner JOIN sessions_app_tickettype AS kind ON kind.id = owner.ticket_type_id
-            WHERE owner.status IN ('held', 'paying', 'confirmed') AND owner.seats = '{}'
-            GROUP BY owner.buyer, kind.id HAVING sum(owner.quantity) > kind.max_per_buyer
-        """,
+        says="a buyer got more places of a ticket type than it allowed then",
+        sql=OVER_THE_LIMIT.format(
+            limit="most_of_type", same="early.ticket_type_id = late.ticket_type_id AND early.seats = '{}'"
+        ),
     ),
     Check(
         name="total_differs_from_lines",
@@ -236,12 +248,20 @@ CHECKS = [
     ),
     Check(
         name="voucher_used_too_often",
-        says="more reservations live with a voucher than it has uses",
+        says="more reservations live with a voucher than it had uses when the last of them got it",
         sql="""
-            SELECT voucher.id AS voucher, voucher.code, voucher.uses, count(*) AS used FROM reservations_voucher AS voucher
-            JOIN reservations_reservation AS owner
-                ON owner.voucher_id = voucher.id AND owner.status IN ('held', 'paying', 'confirmed')
-            WHERE voucher.uses IS NOT NULL GROUP BY voucher.id HAVING count(*) > voucher.uses
+            WITH used AS (
+                SELECT owner.id, owner.voucher_id, min(told.id::text) AS first, max(told.id::text) AS last,
+                    (array_agg((told.facts ->> 'voucher_uses')::int ORDER BY told.id))[1] AS uses
+                FROM reservations_reservation AS owner JOIN realtime_event AS told
+                    ON told.session = owner.session_id AND told.name IN ('reservation.held', 'reservation.priced')
+                    AND told.facts ->> 'reservation' = owner.id::text AND told.facts ->> 'voucher' = owner.voucher_id::text
+                WHERE owner.status IN ('held', 'paying', 'confirmed') GROUP BY owner.id, owner.voucher_id
+            )
+            SELECT late.voucher_id AS voucher, late.id AS reservation, late.uses, count(*) AS used
+            FROM used AS late JOIN used AS early ON early.voucher_id = late.voucher_id
+                AND (early.id = late.id OR early.last < late.first)
+            GROUP BY late.voucher_id, late.id, late.uses HAVING count(*) > late.uses
         """,
     ),
     Check(
@@ -275,6 +295,34 @@ CHECKS = [
                 AND (late.settled_at < early.settled_at OR (late.settled_at = early.settled_at AND late.won AND NOT early.won))
             WHERE early.furthest > early.arrival AND {NAMED_ITS_SEATS.format(row="early")} AND {NAMED_ITS_SEATS.format(row="late")}
         """,  # noqa: S608 our own constants; an epoch is the arrival's upper bits, and across epochs nothing is promised
+    ),
+    Check(
+        name="overtaken_for_stock",
+        says="of two in the same lane who wanted places of the same ticket type, the later arrival got them and the earlier none",
+        sql=f"""
+            WITH wanted AS (
+                SELECT id, session_id, ticket_type_id, lane, arrival, quantity, settled_at, held_at IS NOT NULL AS won
+                FROM reservations_reservation AS asked
+                WHERE seats = '{{}}' AND ticket_type_id IS NOT NULL AND (
+                    held_at IS NOT NULL OR reason = 'sold_out' AND NOT EXISTS (
+                        SELECT FROM realtime_event AS told WHERE told.session = asked.session_id
+                            AND told.name = 'reservation.queued' AND told.facts ->> 'reservation' = asked.id::text
+                    )
+                )
+            ), as_settled AS (
+                SELECT *, max(arrival) FILTER (WHERE won) OVER (
+                    PARTITION BY ticket_type_id, arrival >> {EPOCH_BITS}, lane ORDER BY settled_at, won DESC, arrival
+                    ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+                ) AS furthest FROM wanted
+            )
+            SELECT early.id AS reservation, early.arrival, late.id AS overtaken_by, late.arrival AS its_arrival,
+                early.session_id AS session, early.ticket_type_id AS ticket_type
+            FROM as_settled AS early JOIN wanted AS late
+                ON late.ticket_type_id = early.ticket_type_id AND late.lane = early.lane AND late.won
+                AND late.arrival >> {EPOCH_BITS} = early.arrival >> {EPOCH_BITS} AND late.arrival > early.arrival
+                AND late.settled_at <= early.settled_at AND late.quantity >= early.quantity
+            WHERE NOT early.won AND early.furthest > early.arrival
+        """,  # noqa: S608 our own constant; one who wanted more than the other may have found too few
     ),
     Check(
         name="standing_by_in_vain",

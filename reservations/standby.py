@@ -128,7 +128,7 @@ def serve(session: Session, stock: Stock, news: Announcements, hold: Hold) -> No
         has[None, order.buyer] += order.quantity
         has[kind.pk, order.buyer] += order.quantity
         served.append(order)
-    _write(served, news)
+    _write(served, stock, news)
     if refused:
         end(refused, session, news, reason="limit_reached")
         serve(session, stock, news, hold)
@@ -158,14 +158,20 @@ def _is_over_the_limit(
     return of_session or bool(kind.max_per_buyer and has[kind.pk, order.buyer] + order.quantity > kind.max_per_buyer)
 
 
-def _write(served: Sequence[Reservation], news: Announcements) -> None:
+def limits_of(session: Session, kind: TicketType | None) -> dict[str, int | None]:
+    """Return how many places a buyer may have, of the session and of its ticket type."""
+    return {"most": session.max_per_buyer, "most_of_type": kind.max_per_buyer if kind else None}
+
+
+def _write(served: Sequence[Reservation], stock: Stock, news: Announcements) -> None:
     if not served:
         return
     columns = ("id", "lines", "total", "payment", "expires_at")
     rows = as_json([{name: getattr(order, name) for name in columns} for order in served])
     execute(HOLD, news.now, news.now, news.now, rows)
     for order in served:
-        news.reservation(order, "reservation.held")
+        limits = limits_of(order.session, stock.of(order.ticket_type_id))
+        news.reservation(order, "reservation.held", **limits)
         news.to_pay(order, reply_to="")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from realtime.audit import Check
+from ticketing import reconciling
 
 CHECKS = [
     Check(
@@ -256,6 +257,11 @@ CHECKS = [
                 )
                 AND posted.kept <> coalesce(CASE charge.status WHEN 'captured' THEN charge.amount - charge.refunded END, 0)
         """,
+    ),
+    Check(
+        name="ledger_differs_from_stripe",
+        says="what was posted for a payment is not what Stripe's own record says it took and gave back, or Stripe doesn't answer",
+        look=reconciling.differences,
     ),
     Check(
         name="sandbox_differs",

@@ -44,7 +44,10 @@ class Stub:
         match method, path:
             case "POST", ["payment_intents"]:
                 return self._begin(fields)
-            case "GET", ["payment_intents", intent]:
+            case "GET", ["payment_intents"]:
+                data = list(reversed(self.intents.values()))
+                return 200, {"object": "list", "url": "/v1/payment_intents", "has_more": False, "data": data}
+            case "GET", ["payment_intents", intent] if intent in self.intents:
                 return 200, self.intents[intent]
             case "POST", ["payment_intents", intent, "capture" | "cancel" as step]:
                 return self._move(self.intents[intent], step)
@@ -60,6 +63,7 @@ class Stub:
             "object": "payment_intent",
             "amount": int(fields["amount"]),
             "currency": fields["currency"],
+            "amount_received": 0,
             "status": "requires_capture",
             "latest_charge": None,
             "metadata": {"attempt": fields["metadata[attempt]"]},
@@ -78,7 +82,9 @@ class Stub:
         intent["status"] = "succeeded" if step == "capture" else "canceled"
         if step == "capture":
             balance = {"id": "txn_1", "object": "balance_transaction", "fee": 190}
-            intent["latest_charge"] = {"id": "ch_1", "object": "charge", "balance_transaction": balance}
+            intent["amount_received"] = intent["amount"]
+            charge = {"id": "ch_1", "object": "charge", "amount_refunded": 0, "balance_transaction": balance}
+            intent["latest_charge"] = charge
         return 200, intent
 
     def _refund(self, fields: dict[str, str]) -> tuple[int, dict[str, Any]]:
@@ -89,6 +95,7 @@ class Stub:
         name = f"re_{len(self.refunds) + 1}"
         made = {"id": name, "object": "refund", "amount": amount, "payment_intent": intent["id"], "status": "succeeded"}
         self.refunds[name] = made
+        intent["latest_charge"]["amount_refunded"] += amount
         return 200, made
 
 

@@ -41,7 +41,7 @@ BREAKS = {
     "pool_differs_from_capacity": "UPDATE sessions_app_pool SET available = available - 1",
     "pool_of_another_session": "UPDATE sessions_app_pool SET session_id = gen_random_uuid()",
     "over_the_limit_of_its_type": "UPDATE reservations_reservation SET quantity = 3 WHERE ticket_type_id IS NOT NULL;"
-    " UPDATE sessions_app_tickettype SET max_per_buyer = 2 WHERE capacity = 3",
+    " UPDATE realtime_event SET facts = facts || '{\"most_of_type\": 2}' WHERE name = 'reservation.held'",
     "due_differs": "UPDATE ticketing_payment SET status = 'due' WHERE status = 'captured'",
     "counts_differ_from_capacity": "UPDATE reservations_reservation SET seats = '{A1,B1}' WHERE status = 'held' AND seats = '{A1}'",
     "free_seats_miscounted": "UPDATE sessions_app_session SET free_seats = free_seats - 1",
@@ -58,7 +58,7 @@ BREAKS = {
     "outcome_not_told_once": "DELETE FROM realtime_event WHERE name = 'reservation.confirmed'",
     "map_version_differs": "UPDATE sessions_app_session SET map_version = map_version + 1",
     "map_differs_from_log": "UPDATE sessions_app_seat SET status = 'b' WHERE label = 'D4'",
-    "over_the_limit": "UPDATE sessions_app_session SET max_per_buyer = 1",
+    "over_the_limit": "UPDATE reservations_reservation SET quantity = 99 WHERE status = 'confirmed'",
     "ticket_and_seat_disagree": "UPDATE ticketing_ticket SET status = 'void' WHERE status = 'valid'",
     "tickets_differ_from_places": "DELETE FROM ticketing_ticket WHERE id = (SELECT id FROM ticketing_ticket WHERE status = 'valid' LIMIT 1)",
     "confirmed_without_its_sale": "UPDATE reservations_reservation SET sale_id = gen_random_uuid() WHERE status = 'confirmed'",
@@ -79,15 +79,25 @@ BREAKS = {
     "ledger_parts_differ": "UPDATE ticketing_ticket SET tax = tax + 1",
     "sale_differs_from_its_lines": "UPDATE ticketing_ticket SET price = price + 1 WHERE status = 'used'",
     "total_differs_from_lines": "UPDATE reservations_reservation SET total = total - 1 WHERE status = 'held'",
-    "voucher_used_too_often": "UPDATE reservations_reservation SET voucher_id = (SELECT id FROM reservations_voucher)",
+    "voucher_used_too_often": "UPDATE realtime_event SET facts = facts || '{\"voucher_uses\": 0}' WHERE facts ->> 'voucher' IS NOT NULL",
     "ledger_differs_from_gateway": "UPDATE ticketing_sandboxcharge SET refunded = 0; "
     "UPDATE ticketing_payment SET changed_at = now() - interval '1 hour'; UPDATE ticketing_refund SET changed_at = now() - interval '1 hour'",
     "events_unpublished": "UPDATE realtime_event SET occurred_at = now() - interval '1 hour', published_at = NULL",
     "map_version_gap": "DELETE FROM realtime_event WHERE map_version = 1",
     "overtaken": f"UPDATE reservations_reservation SET arrival = arrival >> {EPOCH_BITS} << {EPOCH_BITS} WHERE reason = 'seats_unavailable'",  # noqa: S608 our own constant
 }
+BREAKS["overtaken_for_stock"] = (
+    "INSERT INTO reservations_reservation SELECT (jsonb_populate_record(row, jsonb_build_object('id', gen_random_uuid(),"
+    " 'status', 'rejected', 'reason', 'sold_out', 'held_at', NULL, 'expires_at', NULL, 'sale_id', NULL, 'key', '',"
+    " 'arrival', arrival - 1, 'settled_at', now() + interval '1 hour'))).*"
+    " FROM reservations_reservation AS row WHERE ticket_type_id IS NOT NULL AND seats = '{}' LIMIT 1"
+)
 BREAKS["dead_letters_waiting"] = BREAKS["accepted_and_forgotten"]
-OF_CONNECTIONS = {"transaction_left_open", "advisory_lock_orphaned"}
+ELSEWHERE = {
+    "transaction_left_open",
+    "advisory_lock_orphaned",
+    "ledger_differs_from_stripe",
+}  # each has tests of its own
 OF_QUEUES = {"queue_undrained"}
 
 
@@ -131,7 +141,7 @@ class TestAudit:
         assert report["sound"] is True
 
     def test_breaks_every_check(self) -> None:
-        assert set(BREAKS) | OF_CONNECTIONS | OF_QUEUES == {check.name for check in CHECKS}
+        assert set(BREAKS) | ELSEWHERE | OF_QUEUES == {check.name for check in CHECKS}
 
     @pytest.mark.parametrize("check", sorted(BREAKS))
     def test_finds(self, check: str) -> None:

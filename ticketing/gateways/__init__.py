@@ -6,10 +6,11 @@ Each attempt has an id, the gateway's idempotency key: asking twice charges once
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import functools
 import importlib
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, Protocol, cast
 
 from django.conf import settings
@@ -106,6 +107,25 @@ class Gateway(Protocol):
 
     def read_notice(self, body: bytes, headers: Mapping[str, str]) -> Notice:
         """What a webhook says. Raises: BadSignature."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What a gateway's own books say of one charge. `attempt`: None where it is none of ours; `kept`: taken and not paid back."""
+
+    reference: str
+    attempt: uuid.UUID | None
+    kept: int
+
+
+class KeepsBooks(Protocol):
+    """What a gateway may offer besides: its own record, to hold ours against."""
+
+    def recent_records(self, *, since: dt.datetime, most: int) -> Iterator[Record]:
+        """The newest charges since then. Raises: GatewayTimeout, GatewayUnavailable."""
+
+    def record_of(self, reference: str) -> Record | None:
+        """None where the gateway knows of no such charge. Raises: GatewayTimeout, GatewayUnavailable."""
 
 
 class SeveralAtOnce(Protocol):

@@ -5,8 +5,11 @@ The attempt's id is the idempotency key of the intent: asking again for what nev
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
+import itertools
 import json
+import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +26,7 @@ from ticketing.gateways import (
     GatewayTimeout,
     GatewayUnavailable,
     Notice,
+    Record,
     RefundRefused,
     Standing,
     State,
@@ -41,6 +45,8 @@ STATES: dict[str, State] = {
     "requires_confirmation": "declined",
     "requires_action": "declined",  # the buyer's bank wants to ask the buyer, and nobody is there to be asked
 }
+
+ATTEMPT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 log = structlog.get_logger(__name__)
 
@@ -127,6 +133,35 @@ def refund(attempt: Attempt, *, refund: uuid.UUID, amount: int) -> None:
         raise RefundRefused(refused.code or "") from refused
     if made.status in {"failed", "canceled"}:
         raise RefundRefused(made.failure_reason or made.status)
+
+
+def recent_records(*, since: dt.datetime, most: int) -> Iterator[Record]:
+    with _deadlines():
+        newest = client().v1.payment_intents.list(
+            {"created": {"gte": int(since.timestamp())}, "limit": 100, "expand": ["data.latest_charge"]}
+        )
+        for intent in itertools.islice(newest.auto_paging_iter(), most):
+            yield _record(intent)
+
+
+def record_of(reference: str) -> Record | None:
+    try:
+        with _deadlines():
+            return _record(client().v1.payment_intents.retrieve(reference, {"expand": ["latest_charge"]}))
+    except stripe.InvalidRequestError:
+        return None
+
+
+def _record(intent: stripe.PaymentIntent) -> Record:
+    charge = intent.latest_charge
+    given_back = charge.amount_refunded if isinstance(charge, stripe.Charge) else 0
+    metadata: Any = intent.metadata  # an object of the SDK, not the dict it is said to be
+    named = str(metadata.to_dict().get("attempt", "")) if metadata else ""
+    return Record(
+        reference=intent.id,
+        attempt=uuid.UUID(named) if ATTEMPT.fullmatch(named) else None,
+        kept=(intent.amount_received or 0) - given_back,
+    )
 
 
 def read_notice(body: bytes, headers: Mapping[str, str]) -> Notice:
