@@ -132,6 +132,14 @@ class BlockingConsumer(Consumer):
         liveness.note_progress()
         log.warning("worker.no_broker", error=type(error).__name__, again_in=pause)
 
+    def on_connection_error_after_connected(self, error: Exception) -> None:
+        """Drop the connection, whatever kombu makes of that: its Redis channel wants a connection to be closed a second time."""
+        try:
+            super().on_connection_error_after_connected(error)
+        except AttributeError:
+            if self.connection is not None:
+                raise
+
     def takes_work(self) -> bool:
         """Tell whether a message that comes now will soon have a thread to run in."""
         self._rejoining_since = None

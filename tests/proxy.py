@@ -36,6 +36,11 @@ class Proxy:
         credentials, at, _address = self._parts.netloc.rpartition("@")
         return self._parts._replace(netloc=f"{credentials}{at}127.0.0.1:{self._port}").geturl()
 
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._open) // 2
+
     def __enter__(self) -> Self:
         self._listen()
         return self

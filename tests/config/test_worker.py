@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+import kombu
 import pytest
 from celery.bootsteps import CLOSE, RUN
 from celery.exceptions import WorkerShutdown
@@ -194,6 +195,14 @@ class TestConsumer:
         consumer.call_soon_ack(message.ack_log_error, mock.Mock(), consumer.connection_errors)
         consumer.finish()
         message.channel.basic_ack.assert_not_called()
+
+    def test_drops_a_connection_that_cannot_be_closed_twice(
+        self, consumer: BlockingConsumer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        consumer.connection = kombu.Connection("memory://")
+        monkeypatch.setattr(consumer.connection, "close", mock.Mock(side_effect=AttributeError))  # kombu 5.7 with Redis
+        consumer.on_connection_error_after_connected(ConnectionResetError())
+        assert consumer.connection is None
 
     def test_takes_no_work_while_every_thread_is_held_up(self, consumer: BlockingConsumer) -> None:
         consumer.pool = SimpleNamespace(seconds_exhausted=lambda: 4.0)
