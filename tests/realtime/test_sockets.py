@@ -347,6 +347,29 @@ class TestBuyerFeed:
         assert await browser.connect(timeout=10) == (True, "bearer")
         await browser.disconnect()
 
+    async def test_ends_with_the_buyers_credentials(self, site: Site, ana: uuid.UUID, bruno: uuid.UUID) -> None:
+        phone, desk, brunos = await listen(site, ana), await listen(site, ana), await listen(site, bruno)
+
+        wire.send_personal(buyer=ana, message={"type": wire.SIGNED_OUT})
+
+        assert await phone.closing_code() == 4401
+        assert await desk.closing_code() == 4401
+        assert await brunos.receive_nothing()
+        for browser in (phone, desk, brunos):
+            await browser.disconnect()
+
+    async def test_ends_where_they_ended_before_the_first_states(self, site: Site, ana: uuid.UUID) -> None:
+        def sign_out() -> None:
+            wire.send_personal(buyer=ana, message={"type": wire.SIGNED_OUT})
+            assert wire.flush(5)
+
+        site.unfinished[ana] = [{"type": "reservation:update", "id": "1", "status": "held"}]
+        site.meanwhile = sign_out
+        browser = await connect(site, ana)
+
+        assert await browser.closing_code() == 4401
+        await browser.disconnect()
+
     async def test_sends_a_buyer_back_who_fell_too_far_behind(
         self, site: Site, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
     ) -> None:
