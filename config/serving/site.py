@@ -109,7 +109,7 @@ class Site:
         told: list[Any] = []
         said = self._application(environ(scope, body), lambda status, headers, *_more: told.extend((status, headers)))
         status = int(told[0][:3])
-        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in told[1]]
+        headers = [(name.encode("latin-1"), value.strip().encode("latin-1")) for name, value in told[1]]  # " cookie=…"
         if isinstance(said, list):
             return Answer(status, headers, b"".join(said))
         try:

@@ -245,6 +245,16 @@ class TestEnvironment:
 
 
 class TestAnswers:
+    def test_a_header_has_no_outer_spaces(self) -> None:
+        """Django writes cookies with one in front, which servers refuse to send."""
+
+        def cook(environ: dict[str, Any], start: Callable[..., Any]) -> list[bytes]:
+            start("200 OK", [("Set-Cookie", " csrftoken=a; Path=/")])
+            return [b""]
+
+        [client] = ask(Site(cook), Client())
+        assert client.headers["set-cookie"] == "csrftoken=a; Path=/"
+
     def test_a_file_is_sent_whole(self) -> None:
         [client] = ask(Site(django), Client("/static/sessions_app/site.css"))
         assert client.status == 200
