@@ -5,6 +5,7 @@ A view says which limit it takes with `throttle_scope`; without, reading and wri
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from dataclasses import dataclass
@@ -85,13 +86,20 @@ class LocalBuckets:
         now = time.monotonic_ns() // 1_000
         with self._lock:
             if len(self._full_at) > MOST_LOCAL_BUCKETS:
-                self._full_at = {key: full_at for key, full_at in self._full_at.items() if full_at > now}
+                self._forget_some(now)
             full_at = max(self._full_at.get(bucket.key, 0), now) + bucket.interval
             wait = full_at - now - bucket.interval * bucket.burst
             if wait > 0:
                 return wait / 1_000_000
             self._full_at[bucket.key] = full_at
             return 0.0
+
+    def _forget_some(self, now: int) -> None:
+        """Those that are full again; if these are too few, the older half of the others."""
+        left = {key: full_at for key, full_at in self._full_at.items() if full_at > now}
+        if len(left) > MOST_LOCAL_BUCKETS // 2:
+            left = dict(itertools.islice(left.items(), len(left) // 2, None))
+        self._full_at = left
 
 
 _local = LocalBuckets()

@@ -13,7 +13,7 @@ from prometheus_client import Gauge
 
 from realtime import origins, wire
 from realtime.feed import CurrentVersion, Feed, UnknownSession, message, open_feed, release
-from realtime.outbox import Outbox
+from realtime.outbox import LONGEST, Outbox
 from realtime.switchboard import Body, WireDown, switchboard
 
 UNKNOWN_SESSION = 4404
@@ -121,6 +121,8 @@ class BuyerFeed(Listening):
             self.end(NOT_SIGNED_IN)
         elif self.early is not None:
             self.early.append(body)
+            if len(self.early) > LONGEST:  # PostgreSQL is slow: it shall come back
+                self.end(TRY_AGAIN_LATER)
         elif not self.outbox.offer(message(body)):
             self.end(
                 TRY_AGAIN_LATER

@@ -44,6 +44,7 @@ from realtime.ids import uuid7
 from realtime.threads import keep_running
 from reservations import claims, metrics, operations, pricing, replies
 from reservations.claims import Knock, Limit, NoClaims, Verdict
+from reservations.floors import Floors
 from reservations.hold_caps import caps_of
 from reservations.hold_request import EPOCH_BITS, HOLD_SCOPE, ORDER_SCOPE, Ask, HoldRequest
 from reservations.lines import InboxLine, InProcessLine, Line, LineDown, RabbitLine, by_shard
@@ -356,9 +357,7 @@ class FrontDoor:
         self._line = line
         self._fallback = fallback
         self._arrived: queue.SimpleQueue[Entry] = queue.SimpleQueue()
-        self._floors: dict[
-            uuid.UUID, int
-        ] = {}  # the newest epoch this process took per session; older counters are stale
+        self._floors = Floors()
         self._gate = Gate()
         keep_running(self._serve_for_ever, name="front-door")
 
@@ -420,7 +419,7 @@ class FrontDoor:
         line = self._fallback if self._fallback and self._line.is_down else self._line
         for entry in batch:
             entry.knock.line = line.name
-            entry.knock.floor = self._floors.get(entry.request.session, 0)
+            entry.knock.floor = self._floors.of(entry.request.session)
         verdicts = _verdicts_on(batch)
         joined = [entry for entry in batch if verdicts[entry].kind == "joined"]
         for entry in joined:  # see Note [One person, two names] in people.py

@@ -10,6 +10,7 @@ letting in it stands in Redis, moved by the script that gives the arrival number
 from __future__ import annotations
 
 import datetime as dt
+import os
 import uuid
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
@@ -23,6 +24,7 @@ from sessions_app.models import Session
 MICROSECOND = dt.timedelta(microseconds=1)
 MICROSECONDS = 1_000_000  # of the second's worth that may be left over
 FULL_AT = {"settle_rate": "settle_full_at", "payment_rate": "payments_full_at"}
+MOST_AT_THE_GATE = 1_000  # sessions, before those that have nothing in advance are forgotten
 RATES = ("admission_rate", "settle_rate", "payment_rate")
 
 
@@ -85,6 +87,8 @@ class Gate:
         full_at = max(self._full_at.get(session, now), now) + 1 / rate
         if full_at - now > 1:
             return False
+        if len(self._full_at) >= MOST_AT_THE_GATE:
+            self._full_at = {one: until for one, until in self._full_at.items() if until > now}
         self._full_at[session] = full_at
         return True
 
@@ -92,6 +96,7 @@ class Gate:
 # --- For those who watch
 
 _told: set[tuple[str, str]] = set()
+_over: set[tuple[str, str]] = set()  # which were told as 0 the last time
 
 
 def tell_the_rates() -> None:
@@ -104,7 +109,18 @@ def tell_the_rates() -> None:
         if getattr(row, rate)
     }
     for label in _told - told.keys():
-        metrics.rates.labels(*label).set(0)
+        metrics.rates.labels(*label).set(0)  # once more, so that a dashboard sees it end
+    for label in _over - told.keys():
+        _drop(label)
+    _over.clear()
+    _over.update(_told - told.keys())
     for label, a_second in told.items():
         metrics.rates.labels(*label).set(a_second)
+    _told.clear()
     _told.update(told)
+
+
+def _drop(label: tuple[str, str]) -> None:
+    """Several processes with one set of metrics can't drop a label: there it stays, at 0."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        metrics.rates.remove(*label)

@@ -14,6 +14,7 @@ import structlog
 from django.db import Error as DatabaseError
 from django.db import connection
 
+from realtime.bounded import Bounded
 from realtime.clock import db_now
 from reservations import statements
 from reservations.claims import Counter
@@ -91,12 +92,12 @@ class SaleFacts:
         return max((moment for moment in (self.on_sale_at, own) if moment), default=None)
 
 
-_known: dict[uuid.UUID, SaleFacts] = {}
-_sessions_of_types: dict[uuid.UUID, uuid.UUID] = {}
-_reading: dict[uuid.UUID, threading.Lock] = {}
+_known: Bounded[uuid.UUID, SaleFacts] = Bounded(2_000)
+_sessions_of_types: Bounded[uuid.UUID, uuid.UUID] = Bounded(20_000)
+_reading: dict[uuid.UUID, threading.Lock] = {}  # those that are read at this moment
 _guard = threading.Lock()
 _asking_for_types = threading.Lock()
-_vouchers: dict[str, tuple[Voucher | None, float]] = {}
+_vouchers: Bounded[str, tuple[Voucher | None, float]] = Bounded(2_000)
 _asking_for_vouchers = threading.Lock()
 
 
@@ -115,6 +116,7 @@ def facts_of(session: uuid.UUID, *, max_age: float = FRESH_SECONDS) -> SaleFacts
         return _refresh(session, max_age)
     finally:
         lock.release()
+        _reading.pop(session, None)  # who waits for it holds it; at worst two read the same
 
 
 def _refresh(session: uuid.UUID, max_age: float) -> SaleFacts:
@@ -131,9 +133,6 @@ def _refresh(session: uuid.UUID, max_age: float) -> SaleFacts:
     if facts is None:
         _known.pop(session, None)
         raise UnknownSession(str(session))
-    if len(_known) > 2_000:
-        _known.clear()
-        _reading.clear()
     _known[session] = facts
     return facts
 
@@ -237,8 +236,6 @@ def voucher_of(code: str, *, max_age: float = FRESH_SECONDS) -> Voucher | None:
     try:
         known = _vouchers.get(code)
         if known is None or time.monotonic() - known[1] >= max_age:
-            if len(_vouchers) > 2_000:
-                _vouchers.clear()
             known = _vouchers[code] = _voucher(code), time.monotonic()
     finally:
         _asking_for_vouchers.release()

@@ -1,0 +1,29 @@
+"""Memory that clients can't fill: a dict with an end."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import TypeVar
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+class Bounded(OrderedDict[Key, Value]):
+    """Keeps the `most` entries that were written last. Any thread may write."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+        self._writing = threading.Lock()
+
+    def __setitem__(self, key: Key, value: Value) -> None:
+        with self._writing:
+            super().__setitem__(key, value)
+            self.move_to_end(key)
+            while len(self) > self.most:
+                self._forget(*self.popitem(last=False))
+
+    def _forget(self, key: Key, value: Value) -> None:
+        """Called for each entry that is pushed out."""
