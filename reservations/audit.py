@@ -15,13 +15,16 @@ GRACE = "interval '10 seconds'"  # a sweep runs each second; ten is a broken one
 PATIENCE = "interval '1 minute'"  # what stands in line longer is forgotten
 
 # Whoever takes the best available names no seat, and is compared with nobody. The table doesn't tell them apart, but the
-# request's fingerprint does: see `Ask.fingerprint`.
+# request's fingerprint does, where it names no terms: see `Ask.fingerprint`. With terms the event of the hold says so.
 NAMED_ITS_SEATS = """
     {row}.fingerprint NOT IN (
         SELECT left(encode(sha256(convert_to(
             '["' || replace({row}.session_id::text, '-', '') || '", [], "' || coalesce({row}.ticket_type_id::text, 'None') || '", '
             || {row}.quantity || ', true, ' || accessible || ']', 'UTF8')), 'hex'), 32)
         FROM unnest(ARRAY['true', 'false']) AS accessible
+    ) AND NOT EXISTS (
+        SELECT FROM realtime_event AS told WHERE told.session = {row}.session_id AND told.name = 'reservation.held'
+            AND told.facts ->> 'reservation' = {row}.id::text AND told.facts ->> 'best_available' = 'true'
     )
 """
 

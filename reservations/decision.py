@@ -68,7 +68,7 @@ def decide(request: HoldRequest, batch: Batch) -> None:
     if request.key and reservation.status != Status.REJECTED:
         batch.keys[request.buyer, request.scope, request.key] = request.id
     batch.decided.append(reservation)
-    judged_by = _judged_by(reservation, batch) if reservation.status == Status.HELD else {}
+    judged_by = _judged_by(request, reservation, batch) if reservation.status == Status.HELD else {}
     batch.news.reservation(reservation, f"reservation.{reservation.status}", **judged_by)
     if reservation.status == Status.QUEUED:
         batch.standing_by.append((request, reservation))
@@ -76,12 +76,14 @@ def decide(request: HoldRequest, batch: Batch) -> None:
         reply(request, reservation, batch.news)
 
 
-def _judged_by(reservation: Reservation, batch: Batch) -> dict[str, Any]:
+def _judged_by(request: HoldRequest, reservation: Reservation, batch: Batch) -> dict[str, Any]:
     """Return the limits of this moment for the log: they may be lowered later, and the audit judges by these."""
     kind = batch.stock.of(reservation.ticket_type_id) if reservation.has_stock else None
     judged_by: dict[str, Any] = standby.limits_of(reservation.session, kind)
     if reservation.voucher is not None:
         judged_by |= {"voucher": str(reservation.voucher_id), "voucher_uses": reservation.voucher.uses}
+    if request.best_available:
+        judged_by["best_available"] = True
     return judged_by
 
 
