@@ -10,7 +10,6 @@ from weakref import WeakKeyDictionary
 import structlog
 from channels.db import database_sync_to_async
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
 
 from realtime import wire
 from realtime.heard import GAPS, Heard
@@ -145,7 +144,7 @@ class Feed:
             await asyncio.sleep(REPEAT_SECONDS)
             try:
                 found = await self._read_version()
-            except (OperationalError, InterfaceError) as error:
+            except Exception as error:  # noqa: BLE001 whatever it is, watchers must go on being told of what they missed
                 log.warning("feed.version_unread", error=type(error).__name__)
                 found = None
             if found and found[0] > self._told:

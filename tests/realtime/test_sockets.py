@@ -283,12 +283,15 @@ class TestTheRepeatedVersion:
         assert heard == {"type": "seats", "from": 9, "version": 9, "changes": {}, "available": 11}
         await ana.disconnect()
 
-    async def test_is_the_newest_that_was_heard_while_the_database_is_away(self, site: Site) -> None:
+    @pytest.mark.parametrize("error", [OperationalError, ValueError])
+    async def test_is_the_newest_that_was_heard_while_the_version_cannot_be_read(
+        self, site: Site, error: type[Exception]
+    ) -> None:
         session = site.on_sale(version=7)
         ana = await watch(site, session)
 
         def fail() -> None:
-            raise OperationalError
+            raise error
 
         site.meanwhile = fail
         diff(session, 8, available=12)
