@@ -194,7 +194,7 @@ def _still_signed_in(buyer: Buyer) -> Buyer:
 def register(*, username: str, password: str, email: str, guest: Buyer | None) -> User:
     """Make the account; a guest becomes it, with everything the guest has. Raises: ValidationError if the name is taken."""
     user = User(username=username, email=User.objects.normalize_email(email))
-    user.set_password(password)  # before the transaction: hashing takes long
+    user.set_password(password)  # before the transaction: see Note [Hashing in turns] in hashing.py
     with transaction.atomic():
         try:
             with transaction.atomic():

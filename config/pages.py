@@ -16,7 +16,7 @@ from django.contrib.sessions import middleware as sessions
 from django.http import HttpRequest
 from django.middleware import clickjacking, common, csrf, locale
 
-from config import content_security, identity, problems
+from config import content_security, form_limits, identity, problems
 
 
 def for_pages(middleware: type) -> Any:
@@ -36,6 +36,7 @@ def for_pages(middleware: type) -> Any:
 SessionMiddleware = for_pages(sessions.SessionMiddleware)
 BuyerMiddleware = for_pages(identity.BuyerMiddleware)
 LocaleMiddleware = for_pages(locale.LocaleMiddleware)
+FormLimits = for_pages(form_limits.FormLimits)
 CommonMiddleware = for_pages(common.CommonMiddleware)
 CsrfViewMiddleware = for_pages(csrf.CsrfViewMiddleware)
 AuthenticationMiddleware = for_pages(auth.AuthenticationMiddleware)

@@ -5,9 +5,7 @@ Refusals are in the words of the table that the API's are in (`config.problems`)
 
 from __future__ import annotations
 
-import copy
 import hashlib
-import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -21,15 +19,12 @@ from django.shortcuts import redirect
 from django.urls import path, reverse
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 from rest_framework.exceptions import ValidationError
-from rest_framework.request import Request
-from rest_framework.views import APIView
 
 import reservations.operations
-from config import identity, problems, throttles
+from config import identity, problems
 from realtime.addresses import client_ip
 from realtime.standing import stand
 from reservations import front_door
@@ -46,8 +41,6 @@ REFUSALS: tuple[type[BaseException], ...] = (*problems.PROBLEMS, ObjectDoesNotEx
 
 def answered(request: Visitor, act: Callable[[], HttpResponse], *, back: str) -> HttpResponse:
     """What `act` leads to; a refusal is said on the page at `back`."""
-    if wait := limited(request):
-        return problems.page("429.html", 429, {"Retry-After": str(int(wait) + 1)})
     try:
         return act()
     except REFUSALS as error:
@@ -59,20 +52,8 @@ def answered(request: Visitor, act: Callable[[], HttpResponse], *, back: str) ->
         raise Http404
     if status == 503:
         return problems.page("503.html", status, headers)
-    messages.warning(request, f"{in_words(body)} {when(headers)}".strip())
+    messages.warning(request, f"{in_words(body)} {problems.when(headers)}".strip())
     return redirect(back)
-
-
-def when(headers: Mapping[str, str]) -> str:
-    """Say when to come again, where the refusal knows."""
-    seconds = int(headers.get("Retry-After", 0))
-    if not seconds:
-        return ""
-    if seconds < 120:
-        return ngettext("Try again in %(count)d second.", "Try again in %(count)d seconds.", seconds) % {
-            "count": seconds
-        }
-    return _("Try again in %(count)d minutes.") % {"count": math.ceil(seconds / 60)}
 
 
 def leads_to(request: Visitor, page: str, identity_of: UUID) -> HttpResponse:
@@ -80,15 +61,6 @@ def leads_to(request: Visitor, page: str, identity_of: UUID) -> HttpResponse:
     url = reverse(page, args=[identity_of])
     stand(request, lambda: HttpResponseRedirect(url), instead_of=400)
     return redirect(url)
-
-
-def limited(request: Visitor) -> float:
-    """Seconds to wait: a form takes from the same buckets as a call of the API."""
-    throttle = throttles.AddressAndBuyerThrottle()
-    asked = Request(
-        copy.copy(request), authenticators=[identity.BuyerAuthentication()]
-    )  # it changes the request's user
-    return 0.0 if throttle.allow_request(asked, APIView()) else throttle.wait()
 
 
 def in_words(problem: Mapping[str, Any]) -> str:

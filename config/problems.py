@@ -30,6 +30,7 @@ from django.http.multipartparser import MultiPartParserError
 from django.http.request import UnreadablePostError
 from django.template.loader import render_to_string
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 from django.views import defaults
 from psycopg import errors as sql
 from rest_framework import exceptions
@@ -37,6 +38,7 @@ from rest_framework.response import Response
 from rest_framework.settings import api_settings
 from rest_framework.views import set_rollback
 
+from config.hashing import HashingBusy
 from realtime.asking import OtherBuyer
 from reservations import front_door, lines, operations, pricing, queries, sale_facts
 from reservations.breaker import BreakerOpen
@@ -420,6 +422,7 @@ PROBLEMS: dict[type[BaseException], Known] = {
         _("Somebody came in with this ticket already."),
         facts=lambda error: {"used_at": rfc3339(error.used_at), "gate": error.gate},
     ),
+    HashingBusy: _unavailable(_("Many people are signing in at this moment; try again.")),
     # --- A dependency is away; nothing was done
     sale_facts.FactsUnavailable: _unavailable(),
     front_door.OutcomeUnknown: _unavailable(
@@ -619,7 +622,24 @@ def failed(request: HttpRequest) -> HttpResponse:
 
 def page(template: str, status: int, headers: Mapping[str, str]) -> HttpResponse:
     """A page that needs nothing but itself: not the database, nor who asks."""
-    return HttpResponse(render_to_string(template), status=status, headers=headers)
+    return HttpResponse(render_to_string(template, {"when": when(headers)}), status=status, headers=headers)
+
+
+def when(headers: Mapping[str, str]) -> str:
+    """Say when to come again, where the refusal knows."""
+    seconds = int(headers.get("Retry-After", 0))
+    if not seconds:
+        return ""
+    if seconds < 120:
+        return ngettext("Try again in %(count)d second.", "Try again in %(count)d seconds.", seconds) % {
+            "count": seconds
+        }
+    return _("Try again in %(count)d minutes.") % {"count": math.ceil(seconds / 60)}
+
+
+def too_early(wait: float) -> HttpResponse:
+    """Answer a form that came too soon after others."""
+    return page("429.html", 429, {"Retry-After": str(max(1, math.ceil(wait)))})
 
 
 def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponse:

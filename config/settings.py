@@ -158,6 +158,7 @@ MIDDLEWARE = [  # the REST API passes those of config.pages, which must stand to
     "config.pages.SessionMiddleware",
     "config.pages.BuyerMiddleware",
     "config.pages.LocaleMiddleware",
+    "config.pages.FormLimits",
     "config.pages.CommonMiddleware",
     "config.pages.CsrfViewMiddleware",
     "config.pages.AuthenticationMiddleware",
@@ -181,6 +182,8 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
+# The one algorithm that was ever used here: Django's others would hash out of turn.
+PASSWORD_HASHERS = ["config.hashing.TurnsHasher"]
 if FRONTROW_ENV == "test":  # where accounts are made by the hundred
     PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 LOGIN_URL = "sign-in"
@@ -359,6 +362,10 @@ LIMITS: dict[str, dict[str, tuple[float, int]]] = {
     },
     "guest": {"address": env_rate("LIMIT_GUEST_ADDRESS", "20/500")},
     "credentials": {"address": env_rate("LIMIT_CREDENTIALS_ADDRESS", "1/60")},
+    "codes": {  # what can be guessed: vouchers, lanes, names to pass tickets on to
+        "address": env_rate("LIMIT_CODES_ADDRESS", "10/100"),
+        "buyer": env_rate("LIMIT_CODES_BUYER", "0.5/20"),
+    },
 }
 # --- How much may be held unpaid at once; see Note [What counts as held] in reservations/hold_caps.py
 HOLDS_BUYER = env_int("HOLDS_BUYER", 50)  # places, in all sessions; never fewer than one session allows a buyer

@@ -21,7 +21,7 @@ from rest_framework.throttling import BaseThrottle
 
 from config import cache as shared
 from realtime.addresses import network_of_request
-from realtime.asking import asking
+from realtime.asking import Buyer, asking
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView  # which loads this module
@@ -44,10 +44,18 @@ class Bucket:
 
 
 def buckets_of(request: Request | HttpRequest, scope: str) -> list[Bucket]:
-    limits = settings.LIMITS[scope]
     sent = request._request if isinstance(request, Request) else request  # noqa: SLF001 DRF offers it under no other name
+    return _buckets(sent, asking(request), scope)
+
+
+def buckets_of_form(request: HttpRequest, scope: str) -> list[Bucket]:
+    """Return those of a page's visitor."""
+    return _buckets(request, request.visit.buyer, scope)  # type: ignore[attr-defined] # BuyerMiddleware puts it there
+
+
+def _buckets(sent: HttpRequest, buyer: Buyer | None, scope: str) -> list[Bucket]:
+    limits = settings.LIMITS[scope]
     who = {"address": network_of_request(sent)}
-    buyer = asking(request)
     if buyer is not None and "buyer" in limits:
         who["buyer"] = str(buyer.id)
     prefix = f"{settings.KEY_PREFIX}:limit:{scope}"

@@ -78,6 +78,9 @@ class DoorView(BusyAPIView):
         raise NotImplementedError
 
     def let_in(self, sent: HttpRequest, ask: Ask) -> HttpResponseBase:
+        if ask.voucher or ask.lane_code:
+            self.throttle_scope = "codes"
+            self.check_throttles(sent)  # type: ignore[arg-type] # it asks nothing that Django's own can't tell
         wait = prefer_wait(sent)
         admission = front_door.admit(
             ask, buyer=self.buyer.id, is_guest=self.buyer.is_guest, wait=wait, address=client_ip(sent)
@@ -265,6 +268,9 @@ class PriceView(BuyerAPIView):
     def post(self, request: Request, reservation: UUID) -> Response:
         fields = TermsFields(data=request.data)
         fields.is_valid(raise_exception=True)
+        if fields.validated_data.get("voucher"):
+            self.throttle_scope = "codes"
+            self.check_throttles(request)
         return Response(operations.price(reservation_id=reservation, buyer=self.buyer.id, **fields.terms()))
 
 

@@ -139,6 +139,8 @@ class TicketCalendarView(_TicketAPIView):
 
 
 class PassOnView(BuyerAPIView):
+    throttle_scope = "codes"
+
     @extend_schema(
         operation_id="tickets_transfer",
         summary="Pass the ticket on to another buyer",

@@ -74,6 +74,7 @@ def limits(settings: LazySettings) -> LazySettings:
         "write": {"address": (0.01, 9), "buyer": (0.01, 1)},
         "guest": {"address": (0.01, 2)},
         "credentials": {"address": (0.01, 1)},
+        "codes": {"address": (0.01, 3), "buyer": (0.01, 2)},
     }
     return settings
 
