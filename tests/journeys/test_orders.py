@@ -144,7 +144,7 @@ def lose_the_answer_of(page: Page) -> list[str]:
 
 def sign_in(page: Page, *, session: str, name: str = "ana") -> None:
     page.goto(f"/sign-in?next=/sessions/{session}")
-    page.get_by_label("Name to sign in with").fill(name)
+    page.get_by_label("Username").fill(name)
     page.get_by_label("Password").fill("frontrow-demo")
     page.locator("main").get_by_role("button", name="Sign in").click()
 
