@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import uuid
 from collections.abc import Callable
@@ -176,8 +177,12 @@ class Acts:
         reserving.extend(reservation_id=held.pk, buyer=held.buyer)
         run_out(held)
         reserving.expire_holds()
-        with pytest.raises(front_door.SoldOut):
-            self.house.hold(self.house.session, buyer=uuid.uuid4(), ticket_type=self.house.shared.pk, quantity=3)
+        late = uuid.uuid4()
+        with contextlib.suppress(
+            front_door.SoldOut
+        ):  # at the door, or in the queue where Redis has forgotten what is left
+            self.house.hold(self.house.session, buyer=late, ticket_type=self.house.shared.pk, quantity=3)
+        assert not Reservation.objects.filter(buyer=late).exclude(status="rejected", reason="sold_out").exists()
 
     def tickets_are_passed_on_used_and_given_back(self) -> None:
         sale = Sale.objects.filter(buyer=self.house.ana.pk).earliest("id")
