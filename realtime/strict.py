@@ -16,6 +16,7 @@ from realtime.rest import WholeNumber
 NEAR = 0.5  # of 1: a name less alike than this was no slip of the pen
 LONGEST_NAME = 60  # of an unknown field in an answer
 MOST_NAMES = 20  # likewise
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 OF_LISTS = ("cursor", "limit")
 
 
@@ -80,10 +81,11 @@ def _unknown(name: str, known: Collection[str]) -> str:
 
 
 def check_query(request: HttpRequest, view: Any) -> exceptions.ValidationError | None:
-    """What is wrong with the names in the query string, for a class of views; None: nothing."""
-    if not request.META.get("QUERY_STRING"):
+    """What is wrong with the names in the query string, for a class of views; None: nothing, or it has no such method."""
+    method = "GET" if request.method == "HEAD" else str(request.method)
+    if not request.META.get("QUERY_STRING") or method not in METHODS or not hasattr(view, method.lower()):
         return None
-    known = query_fields(view) if request.method in {"GET", "HEAD"} else set[str]()
+    known = query_fields(view) if method == "GET" else set[str]()
     wrong = unknown_fields(request.GET, known)
     twice = [name for name in request.GET if name in known and len(request.GET.getlist(name)) > 1]
     wrong |= {name: [_("Say it once.")] for name in twice}

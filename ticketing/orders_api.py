@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from uuid import UUID
 
@@ -36,9 +37,10 @@ REQUIRED_KEY = OpenApiParameter(
     description="1 to 255 visible characters, a new one for each order. The same key and payload get the first answer again.",
 )
 
+VISIBLE = r"[\x21-\x7e]{1,255}"
 WITH_KEY = OpenApiParameter(
     "idempotency_key",
-    {"type": "string", "maxLength": 255},
+    {"type": "string", "pattern": f"^({VISIBLE})?$"},
     description="What became of the order that was sent with this key, within 24 hours.",
 )
 
@@ -98,7 +100,7 @@ class OrdersView(DoorView):
         responses={200: OrderOut(many=True), **problems_of(400, 401, 404, 429, 503)},
     )
     def get(self, request: Request) -> Response:
-        whose, key = listed_buyer(request, self.buyer), request.query_params.get("idempotency_key", "")
+        whose, key = listed_buyer(request, self.buyer), asked_key(request)
         found = reservations.orders_of(whose)
         return paged(
             request,
@@ -106,6 +108,14 @@ class OrdersView(DoorView):
             lambda page: self.with_sales([orders.body(reservations.reservation_body(row)) for row in page]),
             first=lambda: waiting(whose, key=key) if whose else [],
         )
+
+
+def asked_key(request: Request) -> str:
+    """The key whose order is looked for; empty: all. Raises: ValidationError."""
+    key = request.query_params.get("idempotency_key", "")
+    if key and not re.fullmatch(VISIBLE, key):
+        raise exceptions.ValidationError({"idempotency_key": [_("Must be 1 to 255 visible characters.")]})
+    return key
 
 
 class OrderView(BuyerAPIView):

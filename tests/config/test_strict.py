@@ -143,6 +143,16 @@ def test_unknown_query_parameter_is_refused(staff: Any, method: str, path: str) 
         assert told(sent(staff, method, path, query=f"?{name}=1&{name}=2")).keys() >= {name}
 
 
+@pytest.mark.parametrize("method", ["TRACE", "PUT"])
+def test_method_that_is_not_there_is_405_whatever_is_asked(staff: Any, method: str) -> None:
+    assert staff.generic(method, "/api/v1/halls?limit=5").status_code == 405
+
+
+@pytest.mark.parametrize("key", ["k" * 256, "k k", "\0"])
+def test_key_that_cannot_be_one_is_refused(staff: Any, key: str) -> None:
+    assert told(staff.get("/api/v1/orders", {"idempotency_key": key})).keys() == {"idempotency_key"}
+
+
 @pytest.mark.parametrize("path", ["/auth/guest", "/reservations/01a22b4d-4dd7-743b-b8bd-e84050f9399a/extend"])
 def test_request_that_takes_no_body_refuses_fields(staff: Any, path: str) -> None:
     assert told(post(staff, path, {"seconds": 60})) == {"seconds": "There is no such field; this request takes none."}
