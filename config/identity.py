@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, cast
 from uuid import UUID
 
@@ -24,6 +24,7 @@ from rest_framework import authentication, exceptions
 from rest_framework.request import Request
 from uuid6 import uuid7
 
+from realtime import causes
 from realtime.asking import Buyer, OtherBuyer
 from realtime.clock import reckoned_now
 from reservations import people
@@ -201,6 +202,14 @@ def _visit(request: HttpRequest) -> Visit:
     return cast(Visit, request.visit)  # type: ignore[attr-defined] # BuyerMiddleware puts it there
 
 
+def _actor(request: HttpRequest) -> UUID | None:
+    """Return the account of the open session, staff's too, or else the cookie's buyer."""
+    if request.user.is_authenticated:
+        return request.user.pk
+    buyer = _visit(request).buyer
+    return buyer.id if buyer else None
+
+
 def ensure_buyer(request: HttpRequest) -> UUID:
     """The buyer of this browser, from now on a guest if it was nobody."""
     visit = _visit(request)
@@ -270,6 +279,7 @@ class BuyerMiddleware:
         request.ensure_buyer = lambda: ensure_buyer(request)  # type: ignore[attr-defined] # likewise
         request.sign_in = lambda user: sign_in(request, user)  # type: ignore[attr-defined] # likewise
         request.sign_out = lambda: sign_out(request)  # type: ignore[attr-defined] # likewise
+        causes.acted_by(partial(_actor, request))
         response = self.get_response(request)
         if request.session.modified:
             _follow_session(request)
@@ -326,6 +336,9 @@ def buyer_of_request(request: HttpRequest) -> Buyer | None:
             _enforce_csrf(request)
     if buyer is not None and MEANT in request.META:
         require_the_same(buyer.id, request.META[MEANT])
+    if buyer is not None:
+        known = buyer.id
+        causes.acted_by(lambda: known)
     return buyer
 
 

@@ -18,7 +18,8 @@ from django.utils import translation
 from prometheus_client import Counter, Histogram
 
 from config import health, problems
-from realtime import standing, strict
+from realtime import causes, standing, strict
+from realtime.causes import Cause
 from realtime.ids import uuid7
 
 log = structlog.get_logger(__name__)
@@ -52,13 +53,10 @@ class RequestIdMiddleware:
         sent = request.META.get("HTTP_X_REQUEST_ID", "")
         request_id = sent if SANE_ID.fullmatch(sent) else str(uuid7())
         started = time.perf_counter()
-        bound = structlog.contextvars.bind_contextvars(request_id=request_id)
-        try:
+        with causes.working_for(Cause(request_id)):
             response = standing.kept(request, self.get_response)
             response.headers["X-Request-ID"] = request_id
             _note(request, response, time.perf_counter() - started)
-        finally:
-            structlog.contextvars.reset_contextvars(**bound)
         return response
 
 

@@ -26,8 +26,8 @@ class ReadOnly:
 
 @admin.register(Event)
 class EventAdmin(ReadOnly, ModelAdmin):
-    list_display = ["name", "occurred_at", "session", "buyer", "map_version", "published_at"]
+    list_display = ["name", "occurred_at", "session", "buyer", "map_version", "cause", "actor", "published_at"]
     list_filter = ["name", "occurred_at", ("published_at", admin.EmptyFieldListFilter)]
-    search_fields = ["=session", "=buyer", "=id"]
+    search_fields = ["=session", "=buyer", "=id", "=cause", "=actor"]
     show_full_result_count = False
     list_per_page = 50

@@ -7,27 +7,35 @@ from uuid import UUID
 
 from uuid6 import uuid7
 
+from realtime import causes
+from realtime.causes import Cause
 from realtime.models import Event
 from realtime.rows import as_json, execute
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NewEvent:
-    """Something that happened. `facts` is JSON as it stands and never personal; `map_version` only on `seat.*`."""
+    """Something that happened. `facts` is JSON as it stands and never personal; `map_version` only on `seat.*`.
+
+    `why`: what set it off; by default what the writing thread works for.
+    """
 
     event: str
     session: UUID | None
     facts: dict[str, Any]
     buyer: UUID | None = None
     map_version: int | None = None
+    why: Cause | None = None
 
 
 # Ids are made here, one after the other, so that within a batch they rise in the order given. Times are the
 # database's clock at the write: a transaction may have waited long for its locks.
 INSERT = """
-INSERT INTO realtime_event (id, name, session, buyer, map_version, facts, occurred_at)
-SELECT id, event, session, buyer, map_version, facts, clock_timestamp()
-FROM jsonb_to_recordset(%s) AS new (id uuid, event text, session uuid, buyer uuid, map_version bigint, facts jsonb)
+INSERT INTO realtime_event (id, name, session, buyer, map_version, facts, cause, actor, occurred_at)
+SELECT id, event, session, buyer, map_version, facts, cause, actor, clock_timestamp()
+FROM jsonb_to_recordset(%s) AS new (
+    id uuid, event text, session uuid, buyer uuid, map_version bigint, facts jsonb, cause text, actor uuid
+)
 """
 
 
@@ -38,10 +46,11 @@ def record(
     facts: dict[str, Any],
     buyer: UUID | None = None,
     map_version: int | None = None,
+    why: Cause | None = None,
 ) -> Event:
     """Write one event."""
     (written,) = record_many(
-        [NewEvent(event=event, session=session, facts=facts, buyer=buyer, map_version=map_version)]
+        [NewEvent(event=event, session=session, facts=facts, buyer=buyer, map_version=map_version, why=why)]
     )
     return Event.objects.get(pk=written)
 
@@ -51,6 +60,7 @@ def record_many(rows: Sequence[NewEvent]) -> list[UUID]:
     if not rows:
         return []
     ids: list[UUID] = [uuid7() for _row in rows]
+    now = causes.current()
     columns = [
         {
             "id": new,
@@ -59,8 +69,10 @@ def record_many(rows: Sequence[NewEvent]) -> list[UUID]:
             "buyer": row.buyer,
             "map_version": row.map_version,
             "facts": row.facts,
+            "cause": why.id,
+            "actor": why.actor,
         }
-        for new, row in zip(ids, rows, strict=True)
+        for new, row, why in zip(ids, rows, (row.why or now for row in rows), strict=True)
     ]
     execute(INSERT, as_json(columns))
     return ids

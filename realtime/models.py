@@ -6,6 +6,8 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 from uuid6 import uuid7
 
+from realtime.causes import LONGEST
+
 IN_ORDER = (F("position").asc(nulls_first=True), F("id").asc())  # without a position: from before there were any
 
 
@@ -25,6 +27,20 @@ class Event(models.Model):
     map_version = models.BigIntegerField(_("map version"), null=True)
     facts = models.JSONField(_("facts"), default=dict)
     occurred_at = models.DateTimeField(_("occurred at"), db_default=Now())
+    cause = models.CharField(
+        _("set off by"),
+        max_length=LONGEST,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("The id of the request, or the name of the job."),
+    )
+    actor = models.UUIDField(
+        _("actor"),
+        null=True,
+        blank=True,
+        help_text=_("The buyer or the member of staff who acted; empty for a job."),
+    )
     published_at = models.DateTimeField(_("published at"), null=True)
 
     class Meta:

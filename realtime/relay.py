@@ -51,6 +51,8 @@ def message(event: Event) -> dict[str, Any]:
         "buyer": str(event.buyer) if event.buyer else None,
         "map_version": event.map_version,
         "facts": event.facts,
+        "cause": event.cause or None,
+        "actor": str(event.actor) if event.actor else None,
         "occurred_at": event.occurred_at.isoformat(),
     }
 

@@ -20,12 +20,15 @@ import itertools
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import msgspec
 from django.db import connection
 from django.db.models import Q, QuerySet, Sum
 
+from realtime import causes
+from realtime.causes import Cause
 from realtime.clock import db_now
 from realtime.ids import uuid7
 from realtime.rows import new_row
@@ -257,7 +260,8 @@ def _write(batch: Batch, requests: Sequence[HoldRequest]) -> None:
     for seat in batch.taken:
         by_session[seat.session_id][seat.label] = SeatStatus.HELD
     for identity, changes in by_session.items():
-        batch.news.seats(batch.sessions[identity], "seat.held", changes)
+        theirs = [row for row in batch.decided if row.session_id == identity and row.status == Status.HELD]
+        batch.news.seats(batch.sessions[identity], "seat.held", changes, of=theirs)
     for reservation in batch.decided:
         batch.news.arrived(batch.sessions[reservation.session_id], reservation.arrival)
 
@@ -297,7 +301,7 @@ def _expire(holds: QuerySet[Reservation], session: Session, news: Announcements)
 def free(locked: Locked, *, status: Status, reason: str) -> None:
     """End one reservation and give back what it held."""
     over = {locked.reservation.pk: locked.reservation.seats}
-    (ended,) = _end(over, status, reason, locked.session, locked.news)
+    (ended,) = _end(over, status, reason, locked.session, locked.news, why=locked.reservation.changed_for)
     for name in ("status", "reason", "changed_at", "pinned_until"):
         setattr(locked.reservation, name, getattr(ended, name))
 
@@ -310,14 +314,23 @@ def _end_all(
 
 
 def _end(
-    over: Mapping[uuid.UUID, Sequence[str]], status: Status, reason: str, session: Session, news: Announcements
+    over: Mapping[uuid.UUID, Sequence[str]],
+    status: Status,
+    reason: str,
+    session: Session,
+    news: Announcements,
+    *,
+    why: Cause | None = None,
 ) -> list[Reservation]:
+    """`why`: what sets it off, where the caller works for nothing in particular. The end of its time ends a hold, whoever notices."""
     ended, labels = statements.end(session.pk, over, status=status, reason=reason, at=news.now)
-    news.seats(session, "seat.released", dict.fromkeys(labels, SeatStatus.FREE))
-    _give_stock_back(session, ended, news)
-    for reservation in ended:
-        reservation.session = session
-        news.reservation(reservation, f"reservation.{status}")
+    with causes.working_for(causes.EXPIRY) if status == Status.EXPIRED else nullcontext():
+        for reservation in ended:
+            reservation.session, reservation.changed_for = session, why
+        news.seats(session, "seat.released", dict.fromkeys(labels, SeatStatus.FREE), of=ended)
+        _give_stock_back(session, ended, news)
+        for reservation in ended:
+            news.reservation(reservation, f"reservation.{status}")
     return ended
 
 
@@ -417,7 +430,8 @@ def sell(
     for locked, _sale in sales:
         changes[locked.session.pk] |= dict.fromkeys(seats[locked.reservation.pk], SeatStatus.SOLD)
     for session in {locked.session.pk: locked.session for locked, _sale in sales}.values():
-        sales[0][0].news.seats(session, "seat.sold", changes[session.pk])
+        theirs = [locked.reservation for locked, _sale in sales if locked.session.pk == session.pk]
+        sales[0][0].news.seats(session, "seat.sold", changes[session.pk], of=theirs)
     for locked, _sale in sales:
         locked.news.reservation(locked.reservation, "reservation.confirmed")
     return seats
@@ -455,16 +469,17 @@ def sell_again(lost: Locked, *, sale: uuid.UUID) -> tuple[Reservation, dict[str,
         sale_id=sale,
         scope=before.scope,
         lane=before.lane,
+        cause=before.why.id,
         accepted_at=lost.now,
         settled_at=lost.now,
         changed_at=lost.now,
     )
-    again.session = session
+    again.session, again.changed_for = session, before.changed_for
     again.save(force_insert=True)
     Seat.objects.filter(pk__in=[seat.pk for seat in seats.values()]).update(
         status=SeatStatus.SOLD, reservation_id=again.pk
     )
-    news.seats(session, "seat.sold", dict.fromkeys(seats, SeatStatus.SOLD), gained=-len(seats))
+    news.seats(session, "seat.sold", dict.fromkeys(seats, SeatStatus.SOLD), gained=-len(seats), of=[again])
     news.reservation(again, "reservation.confirmed")
     return again, {label: seat.pk for label, seat in seats.items()}
 
@@ -539,7 +554,7 @@ def take_back(locked: Locked, *, seats: Collection[str], kinds: Sequence[pricing
     if seats:
         owned = Seat.objects.of(session.pk).filter(label__in=seats, reservation_id=reservation.pk)
         owned.update(status=SeatStatus.FREE, reservation_id=None)
-        news.seats(session, "seat.returned", dict.fromkeys(seats, SeatStatus.FREE))
+        news.seats(session, "seat.returned", dict.fromkeys(seats, SeatStatus.FREE), of=[reservation])
     elif reservation.ticket_type_id:
         _add_to_stock(session, {reservation.ticket_type_id: places}, news)
     reservation.seats = [label for label in reservation.seats if label not in seats]
@@ -582,7 +597,7 @@ def move(locked: Locked, seats: Sequence[str], to: Sequence[str]) -> list[tuple[
     reservation.seats = [line["seat"] for line in reservation.lines]
     _save(locked, "seats", "lines")
     changes = {seat.label: SeatStatus(seat.status) for seat in itertools.chain(*pairs)}
-    locked.news.seats(session, "seat.moved", changes, gained=0)
+    locked.news.seats(session, "seat.moved", changes, gained=0, of=[reservation])
     locked.news.moved(reservation, before=[old.label for old, _new in pairs], to=[new.label for _old, new in pairs])
     return pairs
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import structlog
 
-from realtime import events, wire
+from realtime import causes, events, wire
 from realtime.events import NewEvent
 from realtime.rows import as_json, execute
 from realtime.threads import keep_running
@@ -69,8 +69,19 @@ class Announcements:
         self._replies: dict[str, list[tuple[uuid.UUID, dict[str, Any]]]] = defaultdict(list)
         self._to_pay: dict[uuid.UUID, str] = {}
 
-    def seats(self, session: Session, event: str, changes: dict[str, SeatStatus], *, gained: int | None = None) -> None:
-        """The next version of the session's map. `gained`: how many more seats are free, where `GAINED` doesn't tell."""
+    def seats(
+        self,
+        session: Session,
+        event: str,
+        changes: dict[str, SeatStatus],
+        *,
+        gained: int | None = None,
+        of: Sequence[Reservation] = (),
+    ) -> None:
+        """The next version of the session's map. `gained`: how many more seats are free, where `GAINED` doesn't tell.
+
+        `of`: the reservations whose seats they are; what all of these have in common set it off.
+        """
         if not changes:
             return
         letters = {label: str(letter.value) for label, letter in changes.items()}
@@ -81,7 +92,13 @@ class Announcements:
         diff.changes.update(letters)
         self._sessions[session.pk] = session
         self._events.append(
-            NewEvent(event=event, session=session.pk, map_version=session.map_version, facts={"changes": letters})
+            NewEvent(
+                event=event,
+                session=session.pk,
+                map_version=session.map_version,
+                facts={"changes": letters},
+                why=causes.or_else(causes.shared_by(row.why for row in of)),
+            )
         )
 
     def arrived(self, session: Session, arrival: int) -> None:
@@ -102,14 +119,7 @@ class Announcements:
         self._reservations.append(reservation)
         if event:
             self._outcomes.append((event, (self.now - reservation.accepted_at).total_seconds()))
-            self._events.append(
-                NewEvent(
-                    event=event,
-                    session=reservation.session_id,
-                    buyer=reservation.buyer,
-                    facts=reservation.facts() | judged_by,
-                )
-            )
+            self.fact(event, reservation=reservation, facts=reservation.facts() | judged_by)
 
     def priced(self, reservation: Reservation) -> None:
         """It has other terms, and another total; its buyer is told."""
@@ -155,7 +165,15 @@ class Announcements:
         self._sales[reservation.pk] = {"sale": sale}
 
     def fact(self, event: str, *, reservation: Reservation, facts: dict[str, Any]) -> None:
-        self._events.append(NewEvent(event=event, session=reservation.session_id, buyer=reservation.buyer, facts=facts))
+        self._events.append(
+            NewEvent(
+                event=event,
+                session=reservation.session_id,
+                buyer=reservation.buyer,
+                facts=facts,
+                why=causes.or_else(reservation.why),
+            )
+        )
 
     def reply(self, address: str, name: uuid.UUID, outcome: dict[str, Any]) -> None:
         if address:

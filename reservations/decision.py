@@ -111,6 +111,7 @@ def row_of(request: HoldRequest, session: Session, news: Announcements) -> Reser
         fingerprint=request.fingerprint,
         lane=request.lane,
         origin=request.caps.origin,
+        cause=request.cause,
         payment=request.payment and request.payment.to_json(),
         accepted_at=request.accepted_at,
         settled_at=news.now,
@@ -119,6 +120,7 @@ def row_of(request: HoldRequest, session: Session, news: Announcements) -> Reser
         conflicts=[],
     )
     reservation.session = session
+    reservation.changed_for = request.why
     return reservation
 
 

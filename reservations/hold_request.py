@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from realtime import causes
+from realtime.causes import Cause
 from reservations.hold_caps import NONE, Caps
 
 # An arrival is epoch * 2²⁴ + count: 16 million requests of a session in an epoch, and half a billion epochs until it reaches 2⁵³, where
@@ -104,6 +106,8 @@ class HoldRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     voucher: str = ""
     lane: str = ""  # by name; its code stays at the door
     caps: Caps = NONE
+    cause: str = ""  # the id of the request that brought it
+    actor: uuid.UUID | None = None  # who asked, where that isn't the buyer
 
     @classmethod
     def of(
@@ -118,6 +122,8 @@ class HoldRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         lane: str = "",
         caps: Caps = NONE,
     ) -> HoldRequest:
+        """Return the ask with its place in line, and with what set it off: what this thread works for."""
+        why = causes.current()
         return cls(
             id=reservation,
             session=ask.session,
@@ -138,7 +144,13 @@ class HoldRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             voucher=ask.voucher,
             lane=lane,
             caps=caps,
+            cause=why.id,
+            actor=why.actor if why.actor != buyer else None,
         )
+
+    @property
+    def why(self) -> Cause:
+        return Cause(self.cause, self.actor or self.buyer)
 
     @property
     def is_order(self) -> bool:

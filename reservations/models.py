@@ -14,6 +14,7 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 from uuid6 import uuid7
 
+from realtime.causes import LONGEST, Cause
 from reservations.hold_request import ORDER_SCOPE
 from sessions_app.models import Session, TicketType, currency_code
 
@@ -189,9 +190,11 @@ class Reservation(models.Model):
         editable=False,
         help_text=_("Until then it counts as held."),
     )
+    cause = models.CharField(_("request id"), max_length=LONGEST, blank=True, default="", db_default="")
     accepted_at = models.DateTimeField(_("accepted at"))
     settled_at = models.DateTimeField(_("settled at"), null=True, blank=True)
     changed_at = models.DateTimeField(_("changed at"), db_default=Now())
+    changed_for: Cause | None = None  # what sets off the change at hand, where that isn't what asked for it
 
     class Meta:
         verbose_name = _("reservation")
@@ -248,6 +251,11 @@ class Reservation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_status_display()} {self.id}"
+
+    @property
+    def why(self) -> Cause:
+        """What sets off the change at hand."""
+        return self.changed_for or Cause(self.cause, self.buyer)
 
     @property
     def currency(self) -> str:

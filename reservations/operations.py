@@ -23,7 +23,7 @@ from django.db import IntegrityError, InterfaceError, OperationalError, connecti
 from django.db.models.functions import Now
 from psycopg.errors import UniqueViolation
 
-from realtime import events, wire
+from realtime import causes, events, wire
 from realtime.clock import db_now, reckoned_now
 from reservations import (
     allocation,
@@ -127,7 +127,12 @@ def settle(requests: Sequence[HoldRequest], *, shard: int | None = None) -> None
         ]
     if failed:
         for failure in failed:
-            log.error("settle.poison", reservation=str(failure.request.id), error=failure.reason)
+            log.error(
+                "settle.poison",
+                reservation=str(failure.request.id),
+                request_id=failure.request.cause,
+                error=failure.reason,
+            )
         raise Poison(failed)
 
 
@@ -207,8 +212,15 @@ def _settle_once(requests: Sequence[HoldRequest], shard: int | None) -> None:
         news = allocation.settle_batch(requests, from_inbox=shard is not None)
         announce(news)
     liveness.note_progress()
-    metrics.settle_seconds.observe(time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    metrics.settle_seconds.observe(seconds)
     metrics.settle_batch.observe(len(requests))
+    log.info(
+        "settled",
+        requests=len(requests),
+        milliseconds=round(seconds * 1000, 1),
+        request_ids=sorted({request.cause for request in requests if request.cause}),
+    )
 
 
 def announce(news: Announcements) -> None:
@@ -357,6 +369,8 @@ def _bare(request: HoldRequest) -> HoldRequest:
         quantity=1,
         scope=ORDER_SCOPE if request.is_order else HOLD_SCOPE,
         accepted_at=reckoned_now(),
+        cause=request.cause,
+        actor=request.actor,
     )
 
 
@@ -612,6 +626,7 @@ def look_after_standby() -> int:
     return ended
 
 
+@causes.working_for(causes.job("standby"))
 @transaction.atomic(durable=True)
 def _serve_standby(session_id: uuid.UUID) -> int:
     session = allocation.lock_sessions([session_id])[session_id]

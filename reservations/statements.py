@@ -21,21 +21,24 @@ from sessions_app.models import Pool, SeatStatus, Session, TicketType, shard_of
 INSERT = """
 INSERT INTO reservations_reservation (
     id, session_id, buyer, status, arrival, seats, ticket_type_id, quantity, lines, total, held_at, expires_at, extensions,
-    reason, conflicts, duplicate_of, payment, voucher_id, scope, key, fingerprint, lane, origin, accepted_at, settled_at, changed_at
+    reason, conflicts, duplicate_of, payment, voucher_id, scope, key, fingerprint, lane, origin, cause,
+    accepted_at, settled_at, changed_at
 )
 SELECT
     id, session_id, buyer, status, arrival, seats, ticket_type_id, quantity, lines, total, held_at, expires_at, 0,
-    reason, conflicts, duplicate_of, payment, voucher_id, scope, key, fingerprint, lane, CASE WHEN status IN ('held', 'queued') THEN origin ELSE '' END, accepted_at, settled_at, settled_at
+    reason, conflicts, duplicate_of, payment, voucher_id, scope, key, fingerprint, lane, CASE WHEN status IN ('held', 'queued') THEN origin ELSE '' END,
+    cause, accepted_at, settled_at, settled_at
 FROM jsonb_to_recordset(%s) AS new (
     id uuid, session_id uuid, buyer uuid, status text, arrival bigint, seats text[], ticket_type_id uuid, quantity int,
     lines jsonb, total bigint, held_at timestamptz, expires_at timestamptz, reason text, conflicts jsonb, duplicate_of uuid,
-    payment jsonb, voucher_id uuid, scope text, key text, fingerprint text, lane text, origin text, accepted_at timestamptz, settled_at timestamptz
+    payment jsonb, voucher_id uuid, scope text, key text, fingerprint text, lane text, origin text, cause text,
+    accepted_at timestamptz, settled_at timestamptz
 )
 """
 COLUMNS = (
     "id", "session_id", "buyer", "status", "arrival", "seats", "ticket_type_id", "quantity", "lines", "total", "held_at",
     "expires_at", "reason", "conflicts", "duplicate_of", "payment", "voucher_id", "scope", "key", "fingerprint",
-    "lane", "origin", "accepted_at", "settled_at",
+    "lane", "origin", "cause", "accepted_at", "settled_at",
 )  # fmt: skip
 
 LOCK_SEATS = """
@@ -56,7 +59,7 @@ WITH ended AS (
     UPDATE reservations_reservation SET status = %(status)s, reason = %(reason)s, changed_at = %(at)s, pinned_until = NULL
     WHERE id = ANY(%(ids)s::uuid[])
     RETURNING id, session_id, buyer, status, arrival, seats, ticket_type_id, quantity, total, expires_at, reason, conflicts,
-        sale_id, payment, scope, lane, accepted_at, changed_at, pinned_until, origin, due, held_at
+        sale_id, payment, scope, lane, cause, accepted_at, changed_at, pinned_until, origin, due, held_at
 ), freed AS (
     UPDATE sessions_app_seat SET status = 'f', reservation_id = NULL, held_until = NULL
     WHERE session_id = %(session)s AND label = ANY(%(labels)s) AND reservation_id = ANY(%(ids)s::uuid[])

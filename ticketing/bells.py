@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 from django.conf import settings
 
+from realtime import causes
 from reservations.lines import courier, jobs_queue
 from ticketing import operations, refunds
 from ticketing.together import Together
@@ -35,7 +36,8 @@ def ring_called_off(session: uuid.UUID) -> None:
     if settings.LINE == "in_process":
         refunds.refund_everybody(session_id=session, each=lambda refund: ring_refund(refund.pk))
         return
-    _ring("refund_everybody", session=str(session))
+    why = causes.current()
+    _ring("refund_everybody", session=str(session), cause=why.id, actor=why.actor)
 
 
 def _ring_all(payments: Sequence[tuple[str, str]]) -> list[Exception | None]:

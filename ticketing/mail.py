@@ -17,6 +17,8 @@ from django.urls import reverse
 from django.utils import translation
 from django.utils.translation import gettext as _
 
+from realtime import causes
+from realtime.causes import Cause
 from reservations import bill, people
 from sessions_app.models import Session
 from sessions_app.templatetags.frontrow import money
@@ -43,6 +45,11 @@ def send_for(event: dict[str, Any]) -> None:
 
     Raises: OSError when the mail server is away or refuses.
     """
+    with causes.working_for(Cause(event.get("cause") or "")):
+        _send_for(event)
+
+
+def _send_for(event: dict[str, Any]) -> None:
     kind, event_id = event["event"], UUID(event["id"])
     letter = LETTERS[kind](event)
     if letter is None:  # of a rush's sales most: they take no lock
@@ -51,7 +58,7 @@ def send_for(event: dict[str, Any]) -> None:
     with _alone_with(event_id) as alone:
         if not alone or Notification.objects.filter(pk=event_id).exists():
             return
-        _post(letter, event_id=event_id)
+        _post(letter, event_id=event_id, cause=event.get("cause"))
         Notification.objects.create(event=event_id, kind=kind)
         log.info("mail.sent", event_id=event["id"], kind=kind)
 
@@ -73,14 +80,16 @@ def _alone_with(event_id: UUID) -> Iterator[bool]:
                 cursor.execute("SELECT pg_advisory_unlock(%s)", [key])
 
 
-def _post(letter: Letter, *, event_id: UUID) -> None:
+def _post(letter: Letter, *, event_id: UUID, cause: str | None) -> None:
+    """`cause`: the id of the request that the letter answers, by which its log lines are found."""
+    known = {"X-Request-ID": cause} if cause else {}
     with translation.override(letter.language):
         facts = letter.facts | {"language": letter.language, "site": settings.SITE_URL}
         message = EmailMultiAlternatives(
             " ".join(letter.subject.split()),
             render_to_string(f"ticketing/mail/{letter.template}.txt", facts),
             to=[letter.to],
-            headers={"Message-ID": f"<{event_id}@frontrow>", "Auto-Submitted": "auto-generated"},
+            headers={"Message-ID": f"<{event_id}@frontrow>", "Auto-Submitted": "auto-generated", **known},
         )
         message.attach_alternative(render_to_string(f"ticketing/mail/{letter.template}.html", facts), "text/html")
         for name, content, media_type in letter.enclosed:

@@ -13,6 +13,7 @@ from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 from uuid6 import uuid7
 
+from realtime.causes import LONGEST
 from reservations.models import Reservation
 from sessions_app.models import Seat, Session, TicketType
 from ticketing import codes, stamps
@@ -139,6 +140,7 @@ class Payment(models.Model):
     reason = models.CharField(_("reason"), max_length=60, blank=True)
     email = models.EmailField(_("e-mail for the receipt"), blank=True)
     language = models.CharField(_("language"), max_length=8, default="en")
+    cause = models.CharField(_("request id"), max_length=LONGEST, blank=True, default="", db_default="")
     started_at = models.DateTimeField(_("started at"), db_default=Now())
     changed_at = models.DateTimeField(_("changed at"), db_default=Now())
 
@@ -456,6 +458,7 @@ class Refund(models.Model):
         _("handed out"), max_length=8, choices=HandedOutBy, blank=True, default="", db_default=""
     )
     asked_by = models.UUIDField(_("asked by"), null=True, blank=True)
+    cause = models.CharField(_("request id"), max_length=LONGEST, blank=True, default="", db_default="")
     asked_at = models.DateTimeField(_("asked at"), db_default=Now())
     changed_at = models.DateTimeField(_("changed at"), db_default=Now())
 

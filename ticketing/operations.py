@@ -38,7 +38,8 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from prometheus_client import Counter
 
-from realtime import events
+from realtime import causes, events
+from realtime.causes import Cause
 from realtime.clock import db_now
 from realtime.events import NewEvent
 from realtime.rows import as_array, as_json, execute
@@ -85,7 +86,7 @@ WHERE row.id = new.id
 NOTE_CAPTURES = """
 UPDATE ticketing_payment AS row SET status = 'captured', changed_at = clock_timestamp() FROM reservations_reservation AS owner
 WHERE row.id = ANY(%s::uuid[]) AND row.status = 'authorised' AND owner.id = row.reservation_id
-RETURNING row.id, row.method, row.amount, row.currency, owner.session_id, owner.buyer, (
+RETURNING row.id, row.method, row.amount, row.currency, owner.session_id, owner.buyer, row.cause, (
     SELECT ARRAY[coalesce(sum(ticket.fee), 0), coalesce(sum(ticket.tax), 0)]::bigint[] FROM ticketing_ticket AS ticket
     JOIN ticketing_sale AS sale ON sale.id = ticket.sale_id WHERE sale.payment_id = row.id
 )
@@ -104,6 +105,7 @@ class _Start:
     email: str
     language: str
     may_wait: bool = False  # for the session's rate: an order, which nobody pays by hand
+    why: Cause = dataclasses.field(default_factory=causes.current)
 
 
 class _NotDue(Exception):
@@ -144,7 +146,9 @@ def start_payment(
 def start_orders(orders: Sequence[Reservation]) -> list[Payment]:
     """An attempt for each of these orders that nobody began to pay yet, by the means it carries, as many as their sessions' rates allow."""
     asks = [
-        _Start(reservation=order.pk, buyer=None, may_wait=True, **order.payment) for order in orders if order.payment
+        _Start(reservation=order.pk, buyer=None, may_wait=True, why=order.why, **order.payment)
+        for order in orders
+        if order.payment
     ]
     made = _start.all(asks)
     for ask, outcome in zip(asks, made, strict=True):
@@ -208,6 +212,7 @@ def _attempt(reservation: Reservation, ask: _Start) -> Payment:
         currency=reservation.currency,
         email=ask.email,
         language=ask.language,
+        cause=ask.why.id,
     )
 
 
@@ -220,6 +225,12 @@ def settle_payment(*, payment_id: uuid.UUID, reply_to: str = "") -> None:
     While the gateway can't be reached it stays open, for the sweep.
     """
     payment = Payment.objects.get(pk=payment_id)
+    with causes.working_for(causes.or_else(Cause(payment.cause))):
+        _settle(payment)
+    _reply(payment_id, reply_to)
+
+
+def _settle(payment: Payment) -> None:
     try:
         if payment.status == PaymentStatus.FAILED and payment.reason == SILENT:
             _ask_after_all(payment)
@@ -230,8 +241,9 @@ def settle_payment(*, payment_id: uuid.UUID, reply_to: str = "") -> None:
         if payment.status == PaymentStatus.RETURNING:
             _give_back(payment)
     except UNREACHABLE as error:
-        log.warning("payment.left_to_the_sweep", payment=str(payment_id), error=type(error).__name__)
-    _reply(payment_id, reply_to)
+        log.warning("payment.left_to_the_sweep", payment=str(payment.pk), error=type(error).__name__)
+    else:
+        log.info("payment.settled", payment=str(payment.pk), status=payment.status)
 
 
 def settle_payments(payments: Sequence[tuple[uuid.UUID, str]]) -> None:
@@ -308,6 +320,7 @@ def _settle_plain(some: Sequence[Payment]) -> set[uuid.UUID]:
     reach("payment.captured")
     taken = [_Captured(payment=pk, fee=found.fee) for pk, found in standings.items() if found.state == "captured"]
     noted = _note_capture.all(taken)
+    log.info("payments.settled", payments=len(taken), request_ids=sorted({row.cause for row in some if row.cause}))
     return {ask.payment for ask, error in zip(taken, noted, strict=True) if error is None}
 
 
@@ -436,7 +449,11 @@ def _lock_all(payment_ids: Sequence[uuid.UUID]) -> list[tuple[allocation.Locked,
     owners = Payment.objects.filter(pk__in=payment_ids).values_list("reservation_id", flat=True)
     locked = allocation.lock_reservations(list(owners))
     rows = Payment.objects.select_for_update(no_key=True).filter(pk__in=payment_ids).order_by("pk")
-    return [(locked[row.reservation_id], row) for row in rows if row.reservation_id in locked]
+    found = [(locked[row.reservation_id], row) for row in rows if row.reservation_id in locked]
+    for owner, payment in found:
+        if payment.cause:
+            owner.reservation.changed_for = Cause(payment.cause, owner.reservation.buyer)
+    return found
 
 
 def _write_sales(sold: Sequence[tuple[allocation.Locked, Payment]]) -> None:
@@ -594,11 +611,12 @@ def _note_captures(asks: Sequence[_Captured]) -> list[Exception | None]:
     fees = {ask.payment: ask.fee for ask in asks}
     new: list[NewEvent] = []
     postings: list[Posting] = []
-    for payment, method, amount, currency, session, buyer, (booking, tax) in execute(
+    for payment, method, amount, currency, session, buyer, cause, (booking, tax) in execute(
         NOTE_CAPTURES, as_array(sorted(fees))
     ):
         facts = {"payment": str(payment), "amount": amount, "currency": currency}
-        new.append(NewEvent(event="payment.captured", session=session, buyer=buyer, facts=facts))
+        why = Cause(cause, buyer)
+        new.append(NewEvent(event="payment.captured", session=session, buyer=buyer, facts=facts, why=why))
         parts = ledger.split(amount, fees=booking, taxes=tax)
         postings += _of_capture(payment, parts, currency, into=ledger.purse_of(method), fee=fees[payment])
     ledger.post(postings)

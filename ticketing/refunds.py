@@ -19,7 +19,8 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 from prometheus_client import Counter
 
-from realtime import events
+from realtime import causes, events
+from realtime.causes import Cause
 from realtime.clock import db_now
 from reservations import allocation
 from reservations import operations as reserving
@@ -96,13 +97,15 @@ def ask_refund(
     chosen = _choose(tickets_of_sale, tickets, used_too=buyer is None)
     unpaid = [ticket for ticket in chosen if ticket.due]
     amount = sum(ticket.price for ticket in chosen if not ticket.due)
+    why = causes.current()
     by_hand = amount > 0 and sale.payment.method in gateways.BY_HAND
     refund = Refund.objects.create(
         sale=sale,
         amount=amount,
         reason=reason,
         status=RefundStatus.TO_HAND_OUT if by_hand else RefundStatus.ASKED,
-        asked_by=asked_by or buyer,
+        asked_by=asked_by or buyer or why.actor,
+        cause=why.id,
     )
     operations.give_places_back(locked, sale, chosen)
     Ticket.objects.filter(pk__in=[ticket.pk for ticket in chosen]).update(refund=refund)
@@ -189,8 +192,12 @@ def _facts(refund: Refund) -> dict[str, object]:
 def pay_back(*, refund_id: uuid.UUID) -> None:
     """Again is harmless. While the gateway can't be reached it stays asked for, for the sweep."""
     refund = Refund.objects.select_related("sale__payment").get(pk=refund_id)
-    if refund.status != RefundStatus.ASKED:
-        return
+    if refund.status == RefundStatus.ASKED:
+        with causes.working_for(causes.or_else(Cause(refund.cause, refund.asked_by))):
+            _pay_back(refund)
+
+
+def _pay_back(refund: Refund) -> None:
     reach("refund.asked")
     try:
         if refund.amount:
@@ -199,13 +206,14 @@ def pay_back(*, refund_id: uuid.UUID) -> None:
                 lambda gateway, attempt: gateway.refund(attempt, refund=refund.key, amount=refund.amount),
             )
     except RefundRefused as error:
-        log.warning("refund.refused", refund=str(refund_id), error=str(error))
-        _note(refund_id, RefundStatus.REFUSED)
+        log.warning("refund.refused", refund=str(refund.pk), error=str(error))
+        _note(refund.pk, RefundStatus.REFUSED)
     except operations.UNREACHABLE as error:
-        log.warning("refund.left_to_the_sweep", refund=str(refund_id), error=type(error).__name__)
+        log.warning("refund.left_to_the_sweep", refund=str(refund.pk), error=type(error).__name__)
     else:
         reach("refund.paid_back")
-        _note(refund_id, RefundStatus.PAID_BACK)
+        _note(refund.pk, RefundStatus.PAID_BACK)
+        log.info("refund.paid_back", refund=str(refund.pk))
 
 
 @transaction.atomic(durable=True)

@@ -7,6 +7,8 @@ from typing import Any
 
 from celery import shared_task
 
+from realtime import causes
+from realtime.causes import Cause
 from ticketing import bells, operations, refunds, webhooks
 from ticketing import orders as held
 
@@ -32,8 +34,9 @@ def pay_back(*, refund: str, **_newer: Any) -> None:
 
 
 @shared_task(acks_late=True, ignore_result=True)
-def refund_everybody(*, session: str, **_newer: Any) -> None:
-    refunds.refund_everybody(session_id=uuid.UUID(session), each=lambda refund: bells.ring_refund(refund.pk))
+def refund_everybody(*, session: str, cause: str = "", actor: str | None = None, **_newer: Any) -> None:
+    with causes.working_for(Cause(cause, uuid.UUID(actor) if actor else None)):
+        refunds.refund_everybody(session_id=uuid.UUID(session), each=lambda refund: bells.ring_refund(refund.pk))
 
 
 @shared_task(acks_late=True, ignore_result=True)
@@ -45,6 +48,7 @@ def sweep_payments(**_newer: Any) -> None:
 
 
 @shared_task(acks_late=True, ignore_result=True)
+@causes.working_for(causes.job("resume_refunds"))
 def resume_refunds(**_newer: Any) -> None:
     for session in refunds.left_to_refund():
         bells.ring_called_off(session)

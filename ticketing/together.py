@@ -15,6 +15,8 @@ from typing import Generic, TypeVar
 import structlog
 from django.db import connection
 
+from realtime import causes
+
 MOST = 200  # of one batch
 
 log = structlog.get_logger(__name__)
@@ -71,6 +73,7 @@ class Together(Generic[Ask, Answer]):
                 self._serve([entry])
 
     def _answer(self, batch: Sequence[_Entry[Ask, Answer]]) -> None:
-        outcomes = self._work([entry.ask for entry in batch])
+        with causes.working_for(causes.UNKNOWN):  # the others' causes are not this thread's
+            outcomes = self._work([entry.ask for entry in batch])
         for entry, outcome in zip(batch, outcomes, strict=True):
             entry.outcome, entry.done = outcome, True

@@ -95,6 +95,8 @@ class TestPublishing:
             "buyer": str(ana),
             "map_version": None,
             "facts": {"seats": ["A1"]},
+            "cause": None,
+            "actor": None,
             "occurred_at": event.occurred_at.isoformat(),
         }
         assert message.delivery_info["routing_key"] == "reservation.held"

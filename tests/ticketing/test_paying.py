@@ -46,6 +46,8 @@ FORGED = {
     "map_version": 99,
     "facts": {},
     "occurred_at": dt.datetime(2020, 1, 1, tzinfo=dt.UTC),
+    "cause": "forged",
+    "actor": uuid.uuid4(),
 }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from realtime import wire
+from realtime import causes, wire
 from reservations import dead_letters, lines
 from reservations.dead_letters import Pile
 from reservations.letters import DeadLetter, OutOfReach
@@ -36,6 +36,7 @@ class Command(BaseCommand):
             action.add_argument("--all", action="store_true", help="every one that waits")
             action.add_argument("--queue", choices=QUEUES, help="with --all: every one of this queue alone")
 
+    @causes.working_for(causes.job("dead_letters"))
     def handle(self, *, action: str, **options: Any) -> None:
         try:
             match action:

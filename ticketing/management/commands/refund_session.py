@@ -9,6 +9,7 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
+from realtime import causes
 from sessions_app.models import Session
 from ticketing import bells, refunds
 
@@ -23,6 +24,7 @@ class Command(BaseCommand):
         parser.add_argument("session", type=UUID)
         parser.add_argument("--call-off", action="store_true", help="nothing of it is sold from now on")
 
+    @causes.working_for(causes.job("refund_session"))
     def handle(self, *, session: UUID, call_off: bool, **_options: Any) -> None:
         try:
             found = refunds.call_off(session_id=session) if call_off else Session.objects.get(pk=session)
