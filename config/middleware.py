@@ -71,7 +71,7 @@ def _note(request: HttpRequest, response: HttpResponse, seconds: float) -> None:
 
 def _tell(request: HttpRequest, response: HttpResponse, seconds: float) -> None:
     failed, probe = response.status_code >= 500, request.path_info.rstrip("/") in health.PROBES
-    level = logging.WARNING if failed else logging.DEBUG if probe else logging.INFO
+    level = logging.DEBUG if probe else logging.WARNING if failed else logging.INFO  # a probe comes every second
     if listeners.isEnabledFor(level):
         log.log(
             level,

@@ -118,6 +118,7 @@ WORKER_PROCESSES = env_int("WORKER_PROCESSES", 1)
 STALL_SECONDS = env_int("STALL_SECONDS", 60)  # after which a worker, beat or relay whose work hangs ends itself
 PULSE_FILE = env("PULSE_FILE")  # what they write twice a second, for whoever restarts them
 METRICS_PORT = env_int("METRICS_PORT", 0)  # where live, workers, beat and relay answer Prometheus; 0: nowhere
+AUDIT_EVERY_MINUTES = env_int("AUDIT_EVERY_MINUTES", 15)  # by the relay, for the metrics; 0: never
 
 INSTALLED_APPS = [
     "daphne",

@@ -19,7 +19,7 @@ import structlog
 from django.conf import settings
 from django.db.models.functions import Now
 from kombu.exceptions import KombuError
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter
 
 from realtime.leadership import Leadership, NotActive
 from realtime.models import IN_ORDER, Event
@@ -28,7 +28,6 @@ BATCH = 500
 DEADLINE = 2  # seconds of silence after which a broker counts as gone; a blocked one says nothing for ever
 
 PUBLISHED = Counter("frontrow_events_published", "Events published")
-WAITING = Gauge("frontrow_events_waiting", "Events not published yet", multiprocess_mode="max")
 
 log = structlog.get_logger(__name__)
 
@@ -183,9 +182,3 @@ def publish_batch(publisher: Publisher, lead: Leadership, *, limit: int = BATCH)
     Event.objects.filter(pk__in=[event.pk for event in events], published_at__isnull=True).update(published_at=Now())
     PUBLISHED.inc(len(events))
     return len(events)
-
-
-def count_waiting() -> int:
-    waiting = Event.objects.filter(published_at__isnull=True).count()
-    WAITING.set(waiting)
-    return waiting

@@ -54,6 +54,7 @@ class Breaker:
         self._retry_at: float | None = None
         self._pause = cool_seconds
         self._lock = threading.Lock()
+        metrics.breaker_open.labels(name).set(0)
 
     @property
     def is_open(self) -> bool:

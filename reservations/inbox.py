@@ -14,7 +14,6 @@ from django.db.models import F, QuerySet
 
 from realtime.clock import reckoned_now
 from realtime.rows import execute
-from reservations import metrics
 from reservations.hold_request import UNREADABLE, HoldRequest
 from reservations.models import InboxRequest
 
@@ -132,12 +131,6 @@ def in_turns(sessions: Collection[str]) -> set[str]:
     """Those of the sessions whose requests are settled in turns of their own."""
     named = [session for session in sessions if NAME.fullmatch(session)]
     return {str(found) for (found,) in execute(IN_TURNS, named)}
-
-
-def count_waiting() -> int:
-    waiting = InboxRequest.objects.filter(attempts__lt=MAX_ATTEMPTS).count()
-    metrics.inbox_waiting.set(waiting)
-    return waiting
 
 
 def note_failure(request: uuid.UUID, *, error: str, tries: int = 1) -> None:

@@ -43,6 +43,3 @@ breaker_open = Gauge(
     ["dependency"],
     multiprocess_mode="max",
 )
-inbox_waiting = Gauge(
-    "frontrow_inbox_waiting", "Requests that wait in the inbox to be settled.", multiprocess_mode="max"
-)

@@ -27,6 +27,12 @@ PATIENCE = 2.0  # seconds that a queue may be without a consumer, as while its o
 EVENTS_FOR_MAIL = "events.mail"  # the worker of `mail` makes letters of these
 
 MESSAGES = Gauge("frontrow_queue_messages", "Messages that wait in a queue.", ["queue"], multiprocess_mode="max")
+AGE = Gauge(
+    "frontrow_queue_age_seconds",
+    "For how long a queue was not seen empty: no message in it is older.",
+    ["queue"],
+    multiprocess_mode="max",
+)
 CONSUMERS = Gauge(
     "frontrow_queue_consumers",
     "Consumers of a queue, as RabbitMQ counts them; with another broker 1 while a worker gives word, else 0.",
@@ -55,6 +61,7 @@ class QueueWatch:
 
     def __init__(self) -> None:
         self._since: dict[str, float] = {}
+        self._filled: dict[str, float] = {}  # since when a queue was not seen empty
         self._told: set[str] = set()
         self._connection: kombu.Connection | None = None
 
@@ -64,9 +71,18 @@ class QueueWatch:
         for name, found in counted.items():
             consumed = is_consumed(found, age=ages.get(_gives_word(name)), known=bool(ages))
             MESSAGES.labels(name).set(found.messages)
+            AGE.labels(name).set(self._age(name, found))
             CONSUMERS.labels(name).set(consumed if found.consumers is None else found.consumers)
             self._note(name, found, consumed=consumed)
         return False
+
+    def _age(self, name: str, found: Count) -> float:
+        """RabbitMQ doesn't tell how old a message is; how long the queue has not been empty is a bound."""
+        if not found.messages:
+            self._filled.pop(name, None)
+            return 0.0
+        now = time.monotonic()
+        return now - self._filled.setdefault(name, now)
 
     def _count(self) -> Mapping[str, Count]:
         self._connection = self._connection or relay.connect(settings.CELERY_BROKER_URL)

@@ -6,11 +6,11 @@ from typing import Any
 
 import uvicorn
 from django.conf import settings
-from prometheus_client import start_http_server
 
 from config.serving import clock
 from config.serving.descriptors import most_connections
 from config.serving.guard import HEAD_SECONDS, GuardedProtocol
+from reservations import exposition
 
 PING_SECONDS = 20
 BACKLOG = 4096  # connections the kernel keeps until the process takes them
@@ -24,7 +24,7 @@ def add_address(parser: ArgumentParser) -> None:
 def serve_asgi(application: str, *, host: str, port: int) -> None:
     """Serve until SIGTERM."""
     if settings.METRICS_PORT:
-        start_http_server(settings.METRICS_PORT)
+        exposition.serve(settings.METRICS_PORT)
     most_connections()
     clock.follow()
     uvicorn.Server(as_served(application, host=host, port=port)).run()

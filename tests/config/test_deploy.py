@@ -16,6 +16,7 @@ from django.core.management import get_commands
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+AVAILABLE = {"frontrow_memory_available_bytes", "frontrow_disk_available_bytes"}
 APPS = ["config", "ticketing", "reservations", "sessions_app", "realtime"]
 
 
@@ -23,7 +24,11 @@ def counted_metrics() -> set[str]:
     """Names as Prometheus shows them; the client adds `_total` to counters that lack it."""
     source = "\n".join(file.read_text() for app in APPS for file in (ROOT / app).rglob("*.py"))
     found = re.findall(r'(Counter|Gauge|Histogram)\(\s*"(frontrow_\w+)"', source)
-    return {name.removesuffix("_total") + "_total" if kind == "Counter" else name for kind, name in found}
+    counted = {name.removesuffix("_total") + "_total" if kind == "Counter" else name for kind, name in found}
+    collected = re.findall(
+        r'"(frontrow_\w+)",', source
+    )  # by a collector of ours, which makes its metrics when it is asked
+    return counted | (set(collected) - {name for _kind, name in found}) | AVAILABLE
 
 
 def metrics_in(text: str) -> set[str]:

@@ -13,7 +13,7 @@ from tests import services
 from tests.api_client import ApiClient
 from tests.processes import Process, Processes, fresh_database
 from tests.proxy import Proxy
-from ticketing.management.commands.audit import CHECKS
+from ticketing.auditing import CHECKS
 
 OWNER = """
 from django.contrib.auth import get_user_model

@@ -46,8 +46,8 @@ from tests.conftest import forget_redis
 from tests.factories import SessionFactory, StockFactory
 from tests.race.racing import ROUNDS
 from ticketing import operations as paying
+from ticketing.auditing import CHECKS
 from ticketing.gateways import Attempt, GatewayTimeout, Standing, fake
-from ticketing.management.commands.audit import CHECKS
 from ticketing.models import Payment
 
 pytestmark = [pytest.mark.race, pytest.mark.django_db(transaction=True)]

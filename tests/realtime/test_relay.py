@@ -229,11 +229,6 @@ class TestPublishing:
 
         assert relay.publish_batch(publisher, lead) == 1
 
-    def test_counts_what_waits(self) -> None:
-        happen(3)
-
-        assert relay.count_waiting() == 3
-
 
 class TestWithoutABroker:
     @pytest.fixture(autouse=True)

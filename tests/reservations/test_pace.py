@@ -139,9 +139,8 @@ class TestRate:
         after = counted("frontrow_put_off_total", rate="settle"), counted("frontrow_parked_total")
         assert (after[0] > before[0], after[1] - before[1]) == (True, 3)
         pace.tell_the_rates()
-        inbox.count_waiting()
         assert counted("frontrow_rate", session=str(session.pk), rate="settle") == 1
-        assert counted("frontrow_inbox_waiting") == 2
+        assert inbox.sessions_waiting(0) == [str(session.pk)]
         settle_at(None, session)
         pace.tell_the_rates()
         assert counted("frontrow_rate", session=str(session.pk), rate="settle") == 0

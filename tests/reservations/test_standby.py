@@ -21,7 +21,7 @@ from tests.factories import StockFactory
 from tests.race.racing import race
 from tests.reservations.test_holding import run_out, status
 from ticketing import orders
-from ticketing.management.commands.audit import CHECKS
+from ticketing.auditing import CHECKS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

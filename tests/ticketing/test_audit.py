@@ -29,7 +29,7 @@ from tests.reservations.test_holding import another_connection, request_for, run
 from tests.ticketing.test_paying import pay
 from ticketing import doors, refunds
 from ticketing import operations as paying
-from ticketing.management.commands.audit import CHECKS
+from ticketing.auditing import CHECKS
 from ticketing.models import Ticket
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -4,9 +4,9 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
-from prometheus_client import start_http_server
 
 from config.celery import app
+from reservations import exposition
 from reservations.watchdog import Watchdog
 
 
@@ -16,6 +16,6 @@ class Command(BaseCommand):
 
     def handle(self, **_options: Any) -> None:
         if settings.METRICS_PORT:
-            start_http_server(settings.METRICS_PORT)
+            exposition.serve(settings.METRICS_PORT)
         Watchdog().start()
         app.Beat(scheduler="config.beat:Scheduler", loglevel=settings.LOG_LEVEL, quiet=True).run()

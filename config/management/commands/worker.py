@@ -9,11 +9,11 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import connection
-from prometheus_client import start_http_server
 
 from config.blocking_worker import BlockingWorker
 from config.celery import app
 from config.thread_pool import ThreadPool
+from reservations import exposition
 from reservations.liveness import JOBS
 from reservations.watchdog import Watchdog
 
@@ -39,7 +39,7 @@ class Command(BaseCommand):
         self, *, payments: bool, jobs: bool, shards: str, threads: int | None, name: str, **_options: Any
     ) -> None:
         if settings.METRICS_PORT:
-            start_http_server(settings.METRICS_PORT)
+            exposition.serve(settings.METRICS_PORT)
         if payments:
             kind, queues, concurrency = "payments", ["payments"], threads or PAYMENT_THREADS
             # Many threads share few connections, each for an instant; nobody else waits for an answer with them.

@@ -13,22 +13,24 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import Error as DatabaseError
 from django.db import close_old_connections
-from prometheus_client import Counter, start_http_server
+from prometheus_client import Counter
 
 from realtime import relay, wire
 from realtime.leadership import Leadership
-from reservations import dead_letters, inbox, liveness, pace, queue_watch, watchdog
+from reservations import dead_letters, exposition, liveness, pace, queue_watch, watchdog
 from reservations import operations as reservations
 from reservations.letters import OutOfReach
 from reservations.lines import LineDown
+from ticketing import auditing, orders, refunds, webhooks
 from ticketing import operations as ticketing
-from ticketing import orders, refunds, webhooks
+from ticketing.figures import Installation
 
 BEAT_IS_SILENT = 3.0  # seconds that a hold may be over before somebody else than beat ends it
 PAUSE_AFTER_FAILURE = 1.0
 LONGEST_ROUND = (
     300.0  # seconds of one round of a duty, after which it hangs; a called-off hall's refunds take their time
 )
+FIRST_AUDIT = 30.0
 LAST_ROUND = 3.0  # seconds the duties get to finish what they are at
 
 FAILURES = Counter("frontrow_relay_failures", "Rounds of the relay that failed", ["duty"])
@@ -45,6 +47,7 @@ class Duty:
     every: float
     failing: bool = False
     began: float | None = None  # its round, while one is under way
+    first_after: float = 0.0  # seconds
 
     def perform(self) -> bool:
         """One round. An outage is logged when it begins and when it ends."""
@@ -58,7 +61,7 @@ class Duty:
         close_old_connections()
         try:
             more = self.do()
-        except (DatabaseError, relay.NotPublished, OutOfReach, LineDown) as error:
+        except (DatabaseError, relay.NotPublished, OutOfReach, LineDown, auditing.Unfinished) as error:
             self._failed()
             if not self.failing:
                 log.warning("relay.failing", duty=self.name, error=type(error).__name__, said=str(error))
@@ -75,6 +78,7 @@ class Duty:
         return more
 
     def perform_until(self, stop: threading.Event) -> None:
+        stop.wait(self.first_after)
         while not stop.is_set():
             if not self.perform():
                 stop.wait(max(self.every, PAUSE_AFTER_FAILURE) if self.failing else self.every)
@@ -95,7 +99,7 @@ def duties(publisher: relay.Publisher, lead: Leadership) -> list[Duty]:
         Duty("payments", sweep_payments, every=5.0),
         Duty("orders", lambda: orders.sweep() == orders.SWEPT, every=1.0),
         Duty("dead_letters", sweep_dead_letters, every=5.0),
-        Duty("count", count_waiting, every=5.0),
+        Duty("rates", tell_the_rates, every=5.0),
         Duty("queues", queue_watch.QueueWatch().look, every=1.0),
     ]
 
@@ -106,6 +110,12 @@ def publish(publisher: relay.Publisher, lead: Leadership) -> bool:
     if lead.is_active:
         liveness.worked("relay")
     return published == relay.BATCH
+
+
+def audits(lead: Leadership) -> list[Duty]:
+    """Its first round comes once the other duties have had a few of theirs."""
+    every = 60.0 * settings.AUDIT_EVERY_MINUTES
+    return [Duty("audit", lambda: audit_if_active(lead), every=every, first_after=FIRST_AUDIT)] if every else []
 
 
 def drain_inboxes() -> bool:
@@ -134,10 +144,17 @@ def sweep_dead_letters() -> bool:
     return swept == dead_letters.SWEEP
 
 
-def count_waiting() -> bool:
-    relay.count_waiting()
-    inbox.count_waiting()
+def tell_the_rates() -> bool:
     pace.tell_the_rates()
+    return False
+
+
+def audit_if_active(lead: Leadership) -> bool:
+    """One relay is enough: what the audit reads is much."""
+    if lead.is_active:
+        auditing.audit()
+    else:
+        auditing.forget()
     return False
 
 
@@ -156,8 +173,8 @@ class Command(BaseCommand):
                     pass
         else:
             if settings.METRICS_PORT:
-                start_http_server(settings.METRICS_PORT)
-            perform_until_stopped(duties(publisher, lead))
+                exposition.serve(settings.METRICS_PORT, Installation())
+            perform_until_stopped([*duties(publisher, lead), *audits(lead)])
         publisher.close()
         lead.give_up()
         wire.flush()
