@@ -276,6 +276,7 @@ class TestDesk:
                 "fees": 0,
                 "net": 2500,
                 "gateway": 2500,
+                "cash": 0,
                 "due": 0,
                 "owed": 0,
                 "sales": 2500,
