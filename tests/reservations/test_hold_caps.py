@@ -350,6 +350,19 @@ class TestDoor:
         assert (bought.due, bought.origin) == (False, "")
         assert self.order(kind, 2).status_code == 202
 
+    def test_counts_no_more_when_its_session_is_over(self, kind: TicketType) -> None:
+        self.order(kind, 4)
+        now = timezone.now()
+        Reservation.objects.update(accepted_at=now - dt.timedelta(days=2))
+        operations.forget_keys()
+        assert Reservation.objects.get().due
+        Session.objects.filter(pk=kind.session_id).update(
+            starts_at=now - dt.timedelta(hours=3), ends_at=now - dt.timedelta(hours=1)
+        )
+        operations.forget_keys()
+        over = Reservation.objects.get()
+        assert (over.due, over.origin) == (False, "")
+
 
 class TestAnswer:
     def test_of_the_api_says_when_to_come_again(self, session: Session) -> None:
