@@ -23,6 +23,7 @@ from celery.bootsteps import RUN
 from celery.exceptions import WorkerShutdown
 from celery.worker import state
 from celery.worker.consumer import Consumer
+from django.conf import settings
 from kombu.message import Message
 
 from reservations import liveness
@@ -109,6 +110,18 @@ class BlockingConsumer(Consumer):
         super().__init__(*arguments, **options)
         self.amqheartbeat = self.app.conf.broker_heartbeat  # Celery's is 0 here: its blocking loop sends none
         self._rejoining_since: float | None = None
+
+    def connect(self) -> Any:
+        """Connect, and make the queues of every kind of worker: Celery binds them all, and one that starts first would find them missing."""
+        connection = super().connect()
+        if settings.RABBITMQ_URL:
+            for queue in self.app.amqp.queues.values():
+                try:
+                    with connection.channel() as channel:
+                        queue(channel).declare()
+                except connection.channel_errors as error:  # it is there, made otherwise: its own worker says more
+                    log.warning("queue.not_declared", queue=queue.name, error=type(error).__name__)
+        return connection
 
     def ensure_connected(self, connection: Any) -> Any:
         """Try until the broker answers. Raises: WorkerShutdown, when it does and there is no consumer all the same."""

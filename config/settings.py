@@ -7,6 +7,7 @@ import base64
 import ipaddress
 import logging
 import os
+import re
 import urllib.parse
 from pathlib import Path
 from typing import Any
@@ -573,12 +574,25 @@ SILENCED_SYSTEM_CHECKS = ["axes.W002"]  # its middleware is there, as a subclass
 LOG_LEVEL = env("LOG_LEVEL", "INFO").upper()
 if LOG_LEVEL not in logging.getLevelNamesMapping():
     raise ImproperlyConfigured(f"LOG_LEVEL must be one of DEBUG, INFO, WARNING, ERROR, not {LOG_LEVEL!r}")
+
+
+def _without_rows(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+    """PostgreSQL adds details to an error that quote the row, which may name a person: leave them out."""
+    return {
+        name: re.sub(r"(DETAIL|CONTEXT):.*?(?=\n\S|\Z)", r"\1: left out", value, flags=re.DOTALL)
+        if isinstance(value, str) and ("DETAIL:" in value or "CONTEXT:" in value)
+        else value
+        for name, value in event.items()
+    }
+
+
 _SHARED_PROCESSORS: list[Any] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.format_exc_info,
+    _without_rows,
 ]
 LOGGING: dict[str, Any] = {
     "version": 1,
@@ -599,12 +613,18 @@ LOGGING: dict[str, Any] = {
         "axes": {"level": "WARNING"},
         "django.request": {"level": "ERROR"},  # config.middleware tells of every request already
         "daphne": {"level": "WARNING"},
+        "uvicorn": {"level": "WARNING"},  # each socket's line carries the address of its peer
+        "websockets": {"level": "WARNING"},  # likewise
+        "_granian": {"level": "INFO"},
+        "granian.access": {"level": "WARNING"},
+        "celery.beat": {"level": "DEBUG" if LOG_LEVEL == "DEBUG" else "WARNING"},  # a line for each job, each second
         "stripe": {"level": "WARNING"},  # two lines a question otherwise
         "celery": {"level": LOG_LEVEL, "handlers": ["console"], "propagate": False},
         "celery.app.trace": {"level": "DEBUG" if LOG_LEVEL == "DEBUG" else "WARNING"},  # two lines a task otherwise
         "celery.worker.strategy": {"level": "DEBUG" if LOG_LEVEL == "DEBUG" else "WARNING"},
     },
 }
+logging.captureWarnings(True)  # one JSON object a line, warnings too
 structlog.configure(
     processors=[
         structlog.stdlib.filter_by_level,

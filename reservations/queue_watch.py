@@ -102,7 +102,8 @@ class QueueWatch:
         else:
             since = self._since.setdefault(name, time.monotonic())
             if time.monotonic() - since >= PATIENCE and name not in self._told:
-                log.error("queue.undrained", queue=name, messages=found.messages, consumers=found.consumers)
+                tell = log.error if found.messages else log.warning  # nobody waits: workers may be about to start
+                tell("queue.undrained", queue=name, messages=found.messages, consumers=found.consumers)
                 self._told.add(name)
         UNDRAINED.labels(name).set(name in self._told)
 

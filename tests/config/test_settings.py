@@ -55,3 +55,17 @@ class TestProduction:
 
 def test_the_demo_sells_with_the_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings_with(monkeypatch)["PAYMENT_METHODS"] == ["fake"]
+
+
+def test_logs_leave_out_the_row_that_postgresql_quotes(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = (
+        "IntegrityError: duplicate key value violates unique constraint\n"
+        "DETAIL:  Key (email)=(ana@people.example) already exists.\nTraceback follows"
+    )
+
+    leave_out = settings_with(monkeypatch)["_without_rows"]
+    line = leave_out(None, "error", {"event": "failed", "exception": said, "error": repr(said)})
+
+    assert "ana@people.example" not in str(line)
+    assert "duplicate key" in line["exception"]
+    assert "Traceback follows" in line["exception"]

@@ -39,4 +39,7 @@ class Command(BaseCommand):
             respawn_failed_workers=True,
             workers_kill_timeout=4,
             websockets=False,
+            log_dictconfig={
+                "loggers": {name: settings.LOGGING["loggers"][name] for name in ("_granian", "granian.access")}
+            },
         ).serve()
