@@ -16,6 +16,8 @@ from config import health
 from reservations import checks as checks_of
 from reservations import exposition, liveness
 
+pytestmark = pytest.mark.django_db  # the tables must be there, and the checks look at them on connections of their own
+
 
 @pytest.fixture
 def checks(monkeypatch: pytest.MonkeyPatch) -> dict[str, Callable[[], dict[str, Any]]]:
