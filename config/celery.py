@@ -48,6 +48,7 @@ app.conf.update(
     task_routes={  # Celery 5.7 frowns on a queue named at the task itself
         "reservations.tasks.expire_holds": {"queue": "housekeeping"},
         "reservations.tasks.forget_keys": {"queue": "housekeeping"},
+        "ticketing.tasks.give_uncollected_back": {"queue": "housekeeping"},
         "ticketing.tasks.*": {"queue": "payments"},
         "ticketing.mail_tasks.*": {"queue": "mail"},
     },
@@ -76,6 +77,11 @@ app.conf.update(
             "task": "ticketing.tasks.sweep_payments",
             "schedule": 5.0,
             "options": {"expires": CLOCKS_APART + 15},
+        },
+        "give-uncollected-back": {
+            "task": "ticketing.tasks.give_uncollected_back",
+            "schedule": 10.0,
+            "options": {"expires": CLOCKS_APART + 10},
         },
         "resume-refunds": {
             "task": "ticketing.tasks.resume_refunds",

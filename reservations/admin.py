@@ -61,7 +61,7 @@ class StockTypeAdmin(StockAdmin, TicketTypeAdmin):
         "shared",
         ("sells_from", "sells_until"),
         ("max_per_order", "max_per_buyer"),
-        ("holds", "pay_at_door"),
+        ("holds", "pay_at_door", "collect_minutes"),
     ]
 
     def has_add_permission(self, request: HttpRequest) -> bool:

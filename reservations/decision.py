@@ -172,9 +172,10 @@ def _refusal_of(kind: TicketType, request: HoldRequest, batch: Batch) -> dict[st
         return _rejected("too_many_seats")
     if not kind.holds and request.scope == HOLD_SCOPE:
         return _rejected("sold_at_once")
-    if not kind.holds and request.is_order and not request.payment and kind.price and not kind.pay_at_door:
+    at_door = kind.is_paid_at_door(starts_at=batch.sessions[request.session].starts_at, now=batch.news.now)
+    if not kind.holds and request.is_order and not request.payment and kind.price and not at_door:
         return _rejected("payment_needed")
-    if request.payment and request.payment.method == AT_THE_DOOR and not kind.pay_at_door:
+    if request.payment and request.payment.method == AT_THE_DOOR and not at_door:
         return _rejected("payment_needed")
     if kind.max_per_buyer and batch.has[kind.pk, request.buyer] + request.places > kind.max_per_buyer:
         return _rejected("limit_reached")
@@ -225,7 +226,10 @@ def begin_hold(reservation: Reservation, now: dt.datetime) -> dt.datetime:
 def _means_of(request: HoldRequest, batch: Batch) -> dict[str, str] | None:
     """Of an order that carries no payment: at the door, where its type allows that."""
     kind = batch.stock.of(request.ticket_type)
-    return Means(method=AT_THE_DOOR).to_json() if kind is not None and kind.pay_at_door else None
+    starts_at = batch.sessions[request.session].starts_at
+    if kind is None or not kind.is_paid_at_door(starts_at=starts_at, now=batch.news.now):
+        return None
+    return Means(method=AT_THE_DOOR).to_json()
 
 
 def _means_of_nothing(means: dict[str, str] | None) -> dict[str, str]:

@@ -278,7 +278,7 @@ def _refuse_by_its_rules(ask: Ask, stock: StockFacts, now: dt.datetime) -> None:
         raise TooManySeats(limit=most, field=ask.counted_by)
     if not stock.holds and ask.scope == HOLD_SCOPE:
         raise SoldAtOnce
-    costs_now = not stock.is_free and not stock.pay_at_door
+    costs_now = not stock.is_free and not stock.is_paid_at_door(now)
     if not stock.holds and ask.scope == ORDER_SCOPE and not ask.payment and costs_now:
         raise PaymentNeeded
 

@@ -49,6 +49,11 @@ class StockFacts:
     sells_until: dt.datetime | None = None
     max_per_order: int | None = None
     max_per_buyer: int | None = None
+    collect_until: dt.datetime | None = None
+
+    def is_paid_at_door(self, now: dt.datetime) -> bool:
+        """Return whether it may still be sold without a payment."""
+        return self.pay_at_door and (self.collect_until is None or now < self.collect_until)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +164,7 @@ def _read(session: uuid.UUID, known: SaleFacts | None) -> SaleFacts | None:
         plan_version=row.plan_version,
         labels=labels,
         ticket_types=frozenset(kind.pk for kind in types),
-        stock=_stock(session, [kind for kind in types if kind.capacity is not None]),
+        stock=_stock(session, [kind for kind in types if kind.capacity is not None], starts_at=row.starts_at),
         currency=row.currency,
         concessions=tuple(Concession.objects.filter(session_id=session)),
         standby=row.standby,
@@ -170,7 +175,7 @@ def _read(session: uuid.UUID, known: SaleFacts | None) -> SaleFacts | None:
     )
 
 
-def _stock(session: uuid.UUID, types: Sequence[TicketType]) -> dict[uuid.UUID, StockFacts]:
+def _stock(session: uuid.UUID, types: Sequence[TicketType], *, starts_at: dt.datetime) -> dict[uuid.UUID, StockFacts]:
     if not types:
         return {}
     draws = statements.draws(session=session)
@@ -195,6 +200,7 @@ def _stock(session: uuid.UUID, types: Sequence[TicketType]) -> dict[uuid.UUID, S
             sells_until=kind.sells_until,
             max_per_order=kind.max_per_order,
             max_per_buyer=kind.max_per_buyer,
+            collect_until=kind.collect_until(starts_at),
         )
         for kind in types
     }

@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from realtime.rows import as_array, as_json, execute
 from reservations.announcements import Announcements
-from reservations.hold_request import HoldRequest
+from reservations.hold_request import AT_THE_DOOR, HoldRequest
 from reservations.models import LIVE, Reservation, Status
 from reservations.statements import Draws
 from reservations.stock import Stock
@@ -102,6 +102,10 @@ def may_stand_by(request: HoldRequest, session: Session, kind: TicketType) -> bo
     return session.standby and request.is_order and pays and not request.names_terms
 
 
+def _pays_at_door(order: Reservation) -> bool:
+    return order.payment is not None and order.payment["method"] == AT_THE_DOOR
+
+
 def serve(session: Session, stock: Stock, news: Announcements, hold: Hold) -> None:
     """Pass on what is free to those who stand by; `hold` makes a hold of one that gets its places. The session and the stock are locked."""
     kinds = [kind for kind in waited_for([session.pk]) if kind in stock.draws]
@@ -112,6 +116,7 @@ def serve(session: Session, stock: Stock, news: Announcements, hold: Hold) -> No
     waiting = list(Reservation.objects.filter(pk__in=heads).order_by("arrival"))
     has = _places_of(session, {order.buyer for order in waiting}, news.now)
     blocked, served, refused = Wanted(stock.draws), list[Reservation](), list[Reservation]()
+    too_late = list[Reservation]()  # to pay at the door
     for order in waiting:
         assert order.ticket_type_id is not None
         kind = stock.types[order.ticket_type_id]
@@ -119,6 +124,9 @@ def serve(session: Session, stock: Stock, news: Announcements, hold: Hold) -> No
             continue
         if _is_over_the_limit(order, session, kind, has):
             refused.append(order)
+            continue
+        if _pays_at_door(order) and not kind.is_paid_at_door(starts_at=session.starts_at, now=news.now):
+            too_late.append(order)
             continue
         if kind.is_closed_at(news.now) or not stock.take(kind, order.quantity):
             blocked.add(kind.pk)
@@ -131,6 +139,9 @@ def serve(session: Session, stock: Stock, news: Announcements, hold: Hold) -> No
     _write(served, stock, news)
     if refused:
         end(refused, session, news, reason="limit_reached")
+    if too_late:
+        end(too_late, session, news, reason="payment_needed")
+    if refused or too_late:
         serve(session, stock, news, hold)
 
 

@@ -22,7 +22,7 @@ else:  # Django's forms are generic for type checkers only
     AnyPoolForm, Choice = forms.ModelForm, forms.ModelMultipleChoiceField
 
 
-RULES = ["sells_from", "sells_until", "max_per_order", "max_per_buyer", "holds", "pay_at_door"]
+RULES = ["sells_from", "sells_until", "max_per_order", "max_per_buyer", "holds", "pay_at_door", "collect_minutes"]
 
 
 class Total(forms.IntegerField):
@@ -77,6 +77,10 @@ class StockForm(TicketTypeForm):
         begin, end = cleaned.get("sells_from"), cleaned.get("sells_until")
         if begin and end and begin >= end:
             self.add_error("sells_until", gettext("It must stop selling after it begins."))
+        if cleaned.get("collect_minutes") is not None and not cleaned.get("pay_at_door"):
+            self.add_error(
+                "collect_minutes", gettext("Only what may be paid at the door has a deadline for collecting.")
+            )
         return cleaned
 
     def keep(self) -> None:

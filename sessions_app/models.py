@@ -401,6 +401,15 @@ class TicketType(models.Model):
         db_default=False,
         help_text=_("Ordered without a payment it is sold at once, and its money is due when it is scanned."),
     )
+    collect_minutes = models.PositiveIntegerField(
+        _("collected until"),
+        null=True,
+        blank=True,
+        validators=[MaxValueValidator(525_600)],
+        help_text=_(
+            "Minutes before the start at which places that nobody has paid for at the door go back on sale. Empty: never."
+        ),
+    )
 
     class Meta:
         verbose_name = _("ticket type")
@@ -441,6 +450,10 @@ class TicketType(models.Model):
                 & (Q(max_per_buyer__isnull=True) | Q(max_per_buyer__gte=1)),
                 name="ticket_type_sells_at_least_one",
             ),
+            models.CheckConstraint(
+                condition=Q(collect_minutes__isnull=True) | Q(pay_at_door=True),
+                name="ticket_type_only_door_sales_have_a_collecting_deadline",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -452,6 +465,15 @@ class TicketType(models.Model):
 
     def sells_at(self, now: dt.datetime) -> bool:
         return not self.is_closed_at(now) and (self.sells_from is None or self.sells_from <= now)
+
+    def collect_until(self, starts_at: dt.datetime) -> dt.datetime | None:
+        """Return until when its places have to be paid for at the door of a session that starts then; None: no deadline."""
+        return None if self.collect_minutes is None else starts_at - dt.timedelta(minutes=self.collect_minutes)
+
+    def is_paid_at_door(self, *, starts_at: dt.datetime, now: dt.datetime) -> bool:
+        """Return whether it may still be sold without a payment."""
+        until = self.collect_until(starts_at)
+        return self.pay_at_door and (until is None or now < until)
 
 
 class Concession(models.Model):

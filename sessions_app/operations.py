@@ -86,6 +86,7 @@ class NewTicketType:
     max_per_buyer: int | None = None
     holds: bool = True
     pay_at_door: bool = False
+    collect_minutes: int | None = None  # before the start
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -363,6 +364,7 @@ def ticket_type(*, session: Session, new: NewTicketType, price: int | None, posi
         max_per_buyer=new.max_per_buyer,
         holds=new.holds,
         pay_at_door=new.pay_at_door,
+        collect_minutes=new.collect_minutes,
     )
     clean(made, "ticket_types")
     return made
@@ -407,6 +409,9 @@ def check_rules(new: NewTicketType) -> None:
     )
     if new.capacity is None and any(own):
         text = _("“%(name)s” has no capacity: pools and rules of its own are for places without a number.")
+        raise ValidationError({"ticket_types": text % {"name": new.name}})
+    if new.collect_minutes is not None and not new.pay_at_door:
+        text = _("“%(name)s” is not paid at the door: it has no deadline for collecting.")
         raise ValidationError({"ticket_types": text % {"name": new.name}})
     for moment in (new.sells_from, new.sells_until):
         if moment is not None and not EARLIEST <= moment <= LATEST:

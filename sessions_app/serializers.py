@@ -135,6 +135,10 @@ class TicketTypeOut(serializers.ModelSerializer[TicketType]):
     pay_at_door = serializers.BooleanField(
         help_text="Whether an order for it without a `payment` is sold at once, to be paid at the door."
     )
+    collect_minutes = serializers.IntegerField(
+        allow_null=True,
+        help_text="Minutes before the start at which places that nobody has paid for at the door go back; null: never.",
+    )
 
     class Meta:
         model = TicketType
@@ -153,6 +157,7 @@ class TicketTypeOut(serializers.ModelSerializer[TicketType]):
             "max_per_buyer",
             "holds",
             "pay_at_door",
+            "collect_minutes",
         ]
 
     @extend_schema_field(Money)
@@ -301,6 +306,13 @@ class TicketTypeIn(Body):
         required=False,
         default=False,
         help_text="Whether an order for it without a `payment` is sold at once, to be paid at the door.",
+    )
+    collect_minutes = WholeNumber(
+        min_value=0,
+        max_value=525_600,
+        required=False,
+        allow_null=True,
+        help_text="Minutes before the start at which places that nobody has paid for at the door go back; only with `pay_at_door`.",
     )
 
 

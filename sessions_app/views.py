@@ -92,6 +92,7 @@ class Shelf:
     closes_at: dt.datetime | None
     standby: bool
     pay_at_door: bool
+    collect_until: dt.datetime | None
 
     @classmethod
     def of(cls, kind: Any, session: Session, *, now: dt.datetime) -> Self:
@@ -110,7 +111,8 @@ class Shelf:
             ended_at=closes if closes and closes <= now else None,
             closes_at=closes if closes and closes > now else None,
             standby=session.standby,
-            pay_at_door=kind.pay_at_door,
+            pay_at_door=kind.is_paid_at_door(starts_at=session.starts_at, now=now),
+            collect_until=kind.collect_until(session.starts_at),
         )
 
     @property

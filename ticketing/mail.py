@@ -22,7 +22,8 @@ from realtime.causes import Cause
 from reservations import bill, people
 from sessions_app.models import Session
 from sessions_app.templatetags.frontrow import money
-from ticketing import paper
+from ticketing import paper, queries
+from ticketing.collecting import NOT_COLLECTED
 from ticketing.models import Notification, Payment, Sale, Ticket, User
 
 log = structlog.get_logger(__name__)
@@ -117,6 +118,7 @@ def _confirmed(event: dict[str, Any]) -> Letter | None:
             "session": sale.session,
             "tickets": tickets,
             "due": sum(ticket.due for ticket in tickets),
+            "collect_until": queries.collect_until(sale.session, tickets),
             "link": settings.SITE_URL + reverse("sale", args=[sale.pk]),
             "paper": settings.SITE_URL + reverse("api-sale-tickets-pdf", args=[sale.pk]),
             "calendar": settings.SITE_URL + reverse("api-sale-calendar", args=[sale.pk]),
@@ -179,7 +181,7 @@ def _voided(event: dict[str, Any]) -> Letter | None:
     address = _address_of(holder)
     if not address:
         return None
-    rows = Ticket.objects.select_related("seat", "ticket_type", "session__show", "session__hall__venue")
+    rows = Ticket.objects.select_related("seat", "ticket_type", "refund", "session__show", "session__hall__venue")
     ticket = rows.get(pk=event["facts"]["ticket"])
     language = _language_of(holder)
     with translation.override(language):
@@ -191,6 +193,7 @@ def _voided(event: dict[str, Any]) -> Letter | None:
         template="voided",
         facts={
             "ticket": ticket,
+            "not_collected": ticket.refund is not None and ticket.refund.reason == NOT_COLLECTED,
             "session": ticket.session,
             "link": settings.SITE_URL + reverse("session", args=[ticket.session_id]),
         },
@@ -200,9 +203,14 @@ def _voided(event: dict[str, Any]) -> Letter | None:
 def _refunded(event: dict[str, Any]) -> Letter | None:
     """Of tickets that were given back, or that the house took back."""
     sale = Sale.objects.select_related("session__show").get(pk=event["facts"]["sale"])
-    called_off = event["facts"]["reason"] == "session_cancelled"
     with translation.override(sale.language):
-        why = _("The session was called off.") if called_off else ""
+        reasons = {
+            "session_cancelled": _("The session was called off."),
+            NOT_COLLECTED: _(
+                "They were not collected and paid for at the door in time, so the places are on sale again."
+            ),
+        }
+        why = reasons.get(event["facts"]["reason"], "")
     return _money_back(
         sale.email or _address_of(sale.buyer),
         language=sale.language,

@@ -26,6 +26,7 @@ from reservations.queries import NotYetKnown
 from sessions_app.models import Session, TicketType
 from sessions_app.visitors import Visitor
 from ticketing import queries
+from ticketing.models import Ticket
 from ticketing.views import owner
 
 LISTED = 20  # orders a page
@@ -91,10 +92,17 @@ def order(request: Visitor, order_id: UUID) -> HttpResponse:
             "places": places_of(body, _type_names([body["ticket_type"]])),
             "advice": ADVICE.get(body["reason"] or "", ADVICE_OTHERWISE) if status == "FAILED" else "",
             "pay_until": dt.datetime.fromisoformat(body["expires_at"]) if is_to_be_paid(order_id, body) else None,
+            "collect_until": _collect_until(body, session),
             "sells": session.sells_at(reckoned_now()),
             "page": "orders",
         },
     )
+
+
+def _collect_until(body: dict[str, Any], session: Session) -> dt.datetime | None:
+    if body["status"] != "COMPLETED":
+        return None
+    return queries.collect_until(session, Ticket.objects.filter(sale=body["sale"]).select_related("ticket_type"))
 
 
 def reached(step: str, status: str) -> str:

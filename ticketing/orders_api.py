@@ -194,8 +194,9 @@ def session_of(ticket_type: UUID | None) -> UUID:
 
 def at_the_door(wish: OrderWish, session: UUID) -> Means | None:
     """How it is paid without a payment, where its type may be paid at the door."""
-    stock = sale_facts.facts_of(session).stock.get(wish.ticket_type) if wish.ticket_type else None
-    if stock is None or not stock.pay_at_door:
+    facts = sale_facts.facts_of(session)
+    stock = facts.stock.get(wish.ticket_type) if wish.ticket_type else None
+    if stock is None or not stock.is_paid_at_door(facts.now()):
         return None
     return Means(method=AT_THE_DOOR, email=wish.email, language=get_language() or "en")
 

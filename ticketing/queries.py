@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from django.db.models import Count, Q, QuerySet
@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 
 from reservations.models import LIVE, Reservation, Status
 from reservations.queries import place_in_line
-from sessions_app.models import Concession, Seat
+from sessions_app.models import Concession, Seat, Session
 from ticketing import codes
 from ticketing.models import OPEN, Payment, Refund, Sale, Ticket, TicketStatus, Transfer, User
 
@@ -28,6 +28,12 @@ def sales_of(buyer: uuid.UUID | None = None) -> QuerySet[Sale]:
 def find_sale(sale_id: uuid.UUID, *, buyer: uuid.UUID | None) -> Sale:
     """Raises: Sale.DoesNotExist."""
     return sales_of(buyer).get(pk=sale_id)
+
+
+def collect_until(session: Session, tickets: Iterable[Ticket]) -> dt.datetime | None:
+    """Return the first instant by which any of these has to be paid for at the door; None: nothing is due, or there is no deadline."""
+    deadlines = [ticket.ticket_type.collect_until(session.starts_at) for ticket in tickets if ticket.due]
+    return min((until for until in deadlines if until is not None), default=None)
 
 
 def find_ticket(ticket_id: uuid.UUID, *, buyer: uuid.UUID | None) -> Ticket:

@@ -86,15 +86,27 @@ def ask_refund(
     """
     owned = Sale.objects.filter(pk=sale_id)
     found = (owned.filter(buyer=buyer) if buyer else owned).get()
-    locked = allocation.lock_reservation(reservation_id=found.reservation_id, buyer=None)
-    allocation.lock_places_of(locked)
-    sale = locks.lock_sale(sale_id)
-    tickets_of_sale = locks.lock_tickets(sale)
+    locked, sale, tickets_of_sale = lock_all_of(found)
     if sale.payment.status not in {PaymentStatus.CAPTURED, PaymentStatus.DUE}:
         raise reserving.PaymentInProgress
     if buyer is not None:
         _require_open(locked.session, now=locked.now)
     chosen = _choose(tickets_of_sale, tickets, used_too=buyer is None)
+    return promise(locked, sale, chosen, reason=reason, asked_by=asked_by or buyer)
+
+
+def lock_all_of(sale: Sale) -> tuple[allocation.Locked, Sale, list[Ticket]]:
+    """Lock what a refund of a sale may change, in the order of the Notes; return its reservation, it and its tickets as they are now."""
+    locked = allocation.lock_reservation(reservation_id=sale.reservation_id, buyer=None)
+    allocation.lock_places_of(locked)
+    again = locks.lock_sale(sale.pk)
+    return locked, again, locks.lock_tickets(again)
+
+
+def promise(
+    locked: allocation.Locked, sale: Sale, chosen: Sequence[Ticket], *, reason: str, asked_by: uuid.UUID | None = None
+) -> Refund:
+    """Take back these live tickets of a locked sale and promise what was paid for them. In the caller's transaction."""
     unpaid = [ticket for ticket in chosen if ticket.due]
     amount = sum(ticket.price for ticket in chosen if not ticket.due)
     why = causes.current()
@@ -104,7 +116,7 @@ def ask_refund(
         amount=amount,
         reason=reason,
         status=RefundStatus.TO_HAND_OUT if by_hand else RefundStatus.ASKED,
-        asked_by=asked_by or buyer or why.actor,
+        asked_by=asked_by or why.actor,
         cause=why.id,
     )
     operations.give_places_back(locked, sale, chosen)

@@ -1,4 +1,4 @@
-"""Doorbells: what Celery rings; the work is in `operations.py`, `orders.py` and `refunds.py`."""
+"""Doorbells: what Celery rings; the work is in `operations.py`, `orders.py`, `refunds.py` and `collecting.py`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from celery import shared_task
 
 from realtime import causes
 from realtime.causes import Cause
-from ticketing import bells, operations, refunds, webhooks
+from ticketing import bells, collecting, operations, refunds, webhooks
 from ticketing import orders as held
 
 
@@ -45,6 +45,11 @@ def sweep_payments(**_newer: Any) -> None:
     operations.sweep_payments()
     held.sweep()
     refunds.sweep_refunds()
+
+
+@shared_task(acks_late=True, ignore_result=True)
+def give_uncollected_back(**_newer: Any) -> None:
+    collecting.give_uncollected_back()
 
 
 @shared_task(acks_late=True, ignore_result=True)

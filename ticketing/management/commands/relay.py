@@ -21,7 +21,7 @@ from reservations import dead_letters, exposition, liveness, pace, queue_watch, 
 from reservations import operations as reservations
 from reservations.letters import OutOfReach
 from reservations.lines import LineDown
-from ticketing import auditing, orders, refunds, webhooks
+from ticketing import auditing, collecting, orders, refunds, webhooks
 from ticketing import operations as ticketing
 from ticketing.figures import Installation
 
@@ -135,6 +135,7 @@ def sweep_payments() -> bool:
     webhooks.deliver_sandbox()
     ticketing.sweep_payments()
     refunds.sweep_refunds()
+    collecting.give_uncollected_back()
     return False  # an attempt that stays open is for the next round
 
 
