@@ -30,6 +30,7 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 # Whoever takes an answer of the API for a page runs nothing of it and frames it nowhere.
 NOTHING_TO_SHOW = "default-src 'none'; frame-ancestors 'none'"
 VARIES = "Accept-Language"
+PRIVATE = "private, no-store"  # what says nothing of caches may belong to a buyer
 Answer = Callable[[HttpRequest], HttpResponse]
 
 requests = Counter("frontrow_requests_total", "Answers, by view, method and status.", ["view", "method", "status"])
@@ -56,6 +57,7 @@ class RequestIdMiddleware:
         with causes.working_for(Cause(request_id)):
             response = standing.kept(request, self.get_response)
             response.headers["X-Request-ID"] = request_id
+            response.headers.setdefault("Cache-Control", PRIVATE)
             _note(request, response, time.perf_counter() - started)
         return response
 

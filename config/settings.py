@@ -108,6 +108,10 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_COOKIES
 SESSION_COOKIE_HTTPONLY = True
 CSRF_FAILURE_VIEW = "config.problems.csrf_failed"
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
+HTTPS = env("HTTPS", "on" if PRODUCTION else "off") == "on"  # plain HTTP is redirected, and browsers remember it
+SECURE_SSL_REDIRECT = HTTPS  # health and metrics answer before it
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
@@ -568,7 +572,10 @@ AXES_USERNAME_CALLABLE = "realtime.addresses.name_for_guesses"
 AXES_LOCKOUT_CALLABLE = "config.problems.locked_out"
 AXES_CLIENT_IP_CALLABLE = "realtime.addresses.network_of_request"
 AXES_CLIENT_STR_CALLABLE = "realtime.addresses.name_in_log"
-SILENCED_SYSTEM_CHECKS = ["axes.W002"]  # its middleware is there, as a subclass
+SILENCED_SYSTEM_CHECKS = [
+    *("axes.W002", "security.W002", "security.W003"),  # their middleware is there, as subclasses (config.pages)
+    "security.W021",  # whether browsers get to know the host beforehand is its owner's decision, and hard to take back
+]
 
 # --- Logs: one JSON object a line
 LOG_LEVEL = env("LOG_LEVEL", "INFO").upper()

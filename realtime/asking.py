@@ -46,6 +46,10 @@ class Buyer:
     def is_staff(self) -> bool:
         return self.user is not None and self.user.is_staff
 
+    def may(self, permission: str) -> bool:
+        """Whether this is staff with the permission."""
+        return self.is_staff and self.user is not None and self.user.has_perm(permission)
+
 
 class OtherBuyer(Exception):
     """A page sends what another person asked for on it, before somebody signed in or out."""

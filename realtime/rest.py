@@ -192,24 +192,24 @@ def paged(
 # --- Whose things: one's own; anybody's for staff; what is somebody else's isn't there
 
 
-def as_staff_too(buyer: Buyer, find: Callable[[UUID | None], Found]) -> Found:
-    """What `find` finds of the buyer's own; if that is nothing, staff look among everybody's (None)."""
+def as_staff_too(buyer: Buyer, find: Callable[[UUID | None], Found], *, permission: str) -> Found:
+    """What `find` finds of the buyer's own; if that is nothing, staff with the permission look among everybody's (None)."""
     try:
         return find(buyer.id)
     except ObjectDoesNotExist:
-        if not buyer.is_staff:
+        if not buyer.may(permission):
             raise
     return find(None)
 
 
-def listed_buyer(request: Request, buyer: Buyer) -> UUID | None:
-    """Whose list is asked for: one's own; with `?buyer=` staff see that buyer's, or with an empty one everybody's (None)."""
+def listed_buyer(request: Request, buyer: Buyer, *, permission: str) -> UUID | None:
+    """Whose list is asked for: one's own; with `?buyer=` staff with the permission see that buyer's, with an empty one all (None)."""
     asked = request.query_params.get("buyer")
     if asked is None or asked == str(buyer.id):
         return buyer.id
     if asked and not re.fullmatch(UUID_TEXT, asked):
         raise exceptions.ValidationError({"buyer": [_("Must be the id of a buyer.")]})
-    if not buyer.is_staff:
+    if not buyer.may(permission):
         raise exceptions.NotFound
     return UUID(asked) if asked else None
 

@@ -53,6 +53,7 @@ IDEMPOTENCY_KEY = OpenApiParameter(
 PREFER = OpenApiParameter(
     "Prefer", str, OpenApiParameter.HEADER, description="`wait=N`: up to N seconds (10 at most) for the final outcome."
 )
+SEES_RESERVATIONS = "reservations.view_reservation"  # of any buyer
 OF_BUYER = OpenApiParameter(
     "buyer",
     {"type": "string", "pattern": f"^({UUID_TEXT})?$"},
@@ -186,7 +187,7 @@ class ReservationsView(DoorView):
         responses={200: ReservationOut(many=True), **problems_of(400, 401, 404, 429, 503)},
     )
     def get(self, request: Request) -> Response:
-        whose = listed_buyer(request, self.buyer)
+        whose = listed_buyer(request, self.buyer, permission=SEES_RESERVATIONS)
         return paged(
             request,
             queries.of_buyer(whose),
@@ -210,7 +211,9 @@ class ReservationView(BuyerAPIView):
         },
     )
     def get(self, request: Request, reservation: UUID) -> Response:
-        body = as_staff_too(self.buyer, lambda owner: queries.find(reservation, buyer=owner))
+        body = as_staff_too(
+            self.buyer, lambda owner: queries.find(reservation, buyer=owner), permission=SEES_RESERVATIONS
+        )
         sales = self.sales_of([UUID(body["sale"])]) if body["sale"] else {}
         return Response({**body, "sale": sales.get(body["sale"])})
 

@@ -27,7 +27,7 @@ from sessions_app.visitors import Visitor
 @ensure_csrf_cookie
 def reservation(request: Visitor, reservation_id: UUID) -> HttpResponse:
     """The countdown and the way to pay; what became of it afterwards. The state is the server's, so a reload loses nothing."""
-    is_staff = bool(request.user.is_staff)
+    is_staff = bool(request.user.is_staff and request.user.has_perm("reservations.view_reservation"))
     if request.buyer is None and not is_staff:
         raise Http404
     try:

@@ -28,7 +28,7 @@ from realtime.rest import (
 from realtime.standing import stand
 from reservations import replies
 from reservations.api import IDEMPOTENCY_KEY, OF_BUYER, PREFER, written
-from ticketing import operations, queries, refunds, webhooks
+from ticketing import operations, queries, refunds, staff, webhooks
 from ticketing.bells import ring_payment, ring_refund
 from ticketing.gateways import UnknownMethod
 from ticketing.models import OPEN, Payment
@@ -180,7 +180,7 @@ class SalesView(BuyerAPIView):
         responses={200: SaleOut(many=True), **problems_of(400, 401, 404, 429, 503)},
     )
     def get(self, request: Request) -> Response:
-        return sales_page(request, listed_buyer(request, self.buyer))
+        return sales_page(request, listed_buyer(request, self.buyer, permission=staff.SEES_CODES))
 
 
 class PurchasesView(BuyerAPIView):
@@ -194,7 +194,7 @@ class PurchasesView(BuyerAPIView):
         responses={200: SaleOut(many=True), **problems_of(400, 401, 404, 429, 503)},
     )
     def get(self, request: Request, buyer: UUID) -> Response:
-        if buyer != self.buyer.id and not self.buyer.is_staff:
+        if buyer != self.buyer.id and not self.buyer.may(staff.SEES_CODES):
             raise exceptions.NotFound
         return sales_page(request, buyer)
 
@@ -211,7 +211,13 @@ class SaleView(BuyerAPIView):
         responses={200: OpenApiResponse(SaleOut, examples=[SALE_EXAMPLE]), **problems_of(401, 404, 429, 503)},
     )
     def get(self, request: Request, sale: UUID) -> Response:
-        return Response(queries.sale_body(as_staff_too(self.buyer, lambda owner: queries.find_sale(sale, buyer=owner))))
+        return Response(
+            queries.sale_body(
+                as_staff_too(
+                    self.buyer, lambda owner: queries.find_sale(sale, buyer=owner), permission=staff.SEES_CODES
+                )
+            )
+        )
 
 
 class RefundView(BuyerAPIView):

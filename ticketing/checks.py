@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import structlog
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 Django's name for it
-from django.db import DatabaseError
+from django.core.management.base import CommandError
+from django.db import DatabaseError, connection
 from django.db.models.functions import Upper
 
 from ticketing import demo
 from ticketing.models import User
+
+log = structlog.get_logger(__name__)
 
 
 def no_demo_accounts(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
@@ -31,3 +35,17 @@ def no_demo_accounts(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         for person in people
         if person.check_password(demo.PASSWORD)
     ]
+
+
+def refuse_demo_accounts() -> None:
+    """Let no process serve production with accounts of the demo. A database that is away is no reason not to start.
+
+    Raises: CommandError.
+    """
+    found = no_demo_accounts(None)
+    connection.close()
+    connection.close_pool()  # type: ignore[attr-defined] # a server forks its own processes from here
+    if errors := [message for message in found if message.is_serious()]:
+        raise CommandError("\n".join(f"{error.msg} {error.hint}" for error in errors))
+    for message in found:
+        log.warning("start.unchecked", problem=message.msg)

@@ -86,7 +86,7 @@ def money_csv(request: HttpRequest) -> StreamingHttpResponse:
             yield writer.writerow([value.isoformat() if isinstance(value, dt.datetime) else value for value in row])
 
     name = f"ledger-{last - dt.timedelta(days=DAYS - 1)}-{last}.csv"
-    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "private"}
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "private, no-store"}
     return StreamingHttpResponse(lines(), content_type="text/csv", headers=headers)
 
 

@@ -20,7 +20,7 @@ from realtime.asking import KEY, idempotency_key
 from realtime.rest import BuyerAPIView, as_staff_too, is_plain_json, listed_buyer, paged, problems_of
 from reservations import front_door, orders, sale_facts
 from reservations import queries as reservations
-from reservations.api import OF_BUYER, PREFER, Body, DoorView
+from reservations.api import OF_BUYER, PREFER, SEES_RESERVATIONS, Body, DoorView
 from reservations.hold_request import AT_THE_DOOR, ORDER_SCOPE, Ask, Means
 from reservations.models import Status
 from ticketing import gateways, queries
@@ -100,7 +100,7 @@ class OrdersView(DoorView):
         responses={200: OrderOut(many=True), **problems_of(400, 401, 404, 429, 503)},
     )
     def get(self, request: Request) -> Response:
-        whose, key = listed_buyer(request, self.buyer), asked_key(request)
+        whose, key = listed_buyer(request, self.buyer, permission=SEES_RESERVATIONS), asked_key(request)
         found = reservations.orders_of(whose)
         return paged(
             request,
@@ -132,7 +132,9 @@ class OrderView(BuyerAPIView):
         },
     )
     def get(self, request: Request, order: UUID) -> Response:
-        body = told(as_staff_too(self.buyer, lambda owner: reservations.find(order, buyer=owner)))
+        body = told(
+            as_staff_too(self.buyer, lambda owner: reservations.find(order, buyer=owner), permission=SEES_RESERVATIONS)
+        )
         return Response({**body, "place_in_line": queries.place_of(body)})
 
 

@@ -8,6 +8,7 @@ from django.db.models import Q
 OURS = ["sessions_app", "reservations", "ticketing", "realtime"]
 LOOK = ["view"]
 RUN = ["view", "add", "change"]
+SEES_CODES = "ticketing.view_ticket"  # sales and tickets of any buyer, with the codes that open doors
 
 # Group → app label → model → what it may do with it. An owner may do everything.
 GROUPS: dict[str, dict[str, dict[str, list[str]]]] = {
@@ -42,17 +43,21 @@ GROUPS: dict[str, dict[str, dict[str, list[str]]]] = {
     },
     "gate": {
         "sessions_app": {"session": LOOK, "show": LOOK, "hall": LOOK, "venue": LOOK},
-        "ticketing": {"ticket": LOOK, "sale": LOOK, "checkin": ["view", "add"]},  # letting people in
+        "ticketing": {"checkin": ["view", "add"]},  # letting people in; it checks codes and lists none
     },
 }
 
+NOT_FOR_THE_GATE = {"ticketing": {"ticket": LOOK, "sale": LOOK}}  # an earlier version gave it these
+
 
 def ensure_groups() -> dict[str, Group]:
-    """Make owner, boxoffice and gate, and give each its permissions; what an operator added beside them stays."""
+    """Make owner, boxoffice and gate, and give each its permissions; what an operator added beside them stays,
+    but for lists of tickets at the gate."""
     groups = {name: Group.objects.get_or_create(name=name)[0] for name in ["owner", *GROUPS]}
     groups["owner"].permissions.add(*Permission.objects.filter(content_type__app_label__in=OURS))
     for name, apps in GROUPS.items():
         groups[name].permissions.add(*Permission.objects.filter(wanted(apps)))
+    groups["gate"].permissions.remove(*Permission.objects.filter(wanted(NOT_FOR_THE_GATE)))
     return groups
 
 

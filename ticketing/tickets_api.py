@@ -16,25 +16,29 @@ from rest_framework.response import Response
 from realtime.rest import BuyerAPIView, CursorPagination, as_staff_too, listed_buyer, paged, problems_of
 from reservations.api import IDEMPOTENCY_KEY, OF_BUYER
 from sessions_app.models import Session
-from ticketing import paper, queries, transfers
+from ticketing import paper, queries, staff, transfers
 from ticketing.models import Sale, Ticket
 from ticketing.serializers import OneTicketOut, PassedOn, PassOnFields
 
 TAG = "Sales and tickets"
 MISSING = problems_of(401, 404, 429, 503)
-PRIVATE = {"Cache-Control": "private, no-cache"}  # a ticket's code changes when it is passed on, its seat when it moves
+PRIVATE = {"Cache-Control": "private, no-store"}
 
 
 class _SaleAPIView(BuyerAPIView):
     def sale(self, sale_id: UUID) -> Sale:
         """Raises: Sale.DoesNotExist."""
-        return as_staff_too(self.buyer, lambda owner: queries.find_sale(sale_id, buyer=owner))
+        return as_staff_too(
+            self.buyer, lambda owner: queries.find_sale(sale_id, buyer=owner), permission=staff.SEES_CODES
+        )
 
 
 class _TicketAPIView(BuyerAPIView):
     def ticket(self, ticket_id: UUID) -> Ticket:
         """Raises: Ticket.DoesNotExist."""
-        return as_staff_too(self.buyer, lambda owner: queries.find_ticket(ticket_id, buyer=owner))
+        return as_staff_too(
+            self.buyer, lambda owner: queries.find_ticket(ticket_id, buyer=owner), permission=staff.SEES_CODES
+        )
 
 
 # --- Of a whole sale
@@ -88,7 +92,7 @@ class TicketsView(BuyerAPIView):
         responses={200: OneTicketOut(many=True), **problems_of(400, 401, 404, 429, 503)},
     )
     def get(self, request: Request) -> Response:
-        found = queries.tickets_of(listed_buyer(request, self.buyer))
+        found = queries.tickets_of(listed_buyer(request, self.buyer, permission=staff.SEES_CODES))
         return paged(request, found, lambda page: [queries.one_ticket_body(ticket) for ticket in page])
 
 

@@ -57,7 +57,7 @@ class TestSale:
 
     def test_opens_for_staff(self, sale: Sale) -> None:
         clerk = Client()
-        clerk.force_login(factories.UserFactory(is_staff=True))
+        clerk.force_login(factories.UserFactory(is_staff=True, is_superuser=True))
         assert clerk.get(f"/sales/{sale.pk}").status_code == 200
 
 

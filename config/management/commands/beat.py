@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand
 from config.celery import app
 from reservations import exposition
 from reservations.watchdog import Watchdog
+from ticketing.checks import refuse_demo_accounts
 
 
 class Command(BaseCommand):
@@ -15,6 +16,7 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def handle(self, **_options: Any) -> None:
+        refuse_demo_accounts()
         if settings.METRICS_PORT:
             exposition.serve(settings.METRICS_PORT)
         Watchdog().start()

@@ -6,6 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from config.management.listening import add_address, serve_asgi
+from ticketing.checks import refuse_demo_accounts
 
 
 class Command(BaseCommand):
@@ -16,4 +17,5 @@ class Command(BaseCommand):
         add_address(parser)
 
     def handle(self, *, host: str, port: int, **_options: Any) -> None:
+        refuse_demo_accounts()
         serve_asgi("config.asgi:application", host=host, port=port)

@@ -13,6 +13,7 @@ from granian.http import HTTP1Settings
 from config.management.listening import BACKLOG, add_address
 from config.serving.descriptors import most_connections
 from config.serving.guard import HEAD_SECONDS
+from ticketing.checks import refuse_demo_accounts
 
 
 class Command(BaseCommand):
@@ -25,6 +26,7 @@ class Command(BaseCommand):
         parser.add_argument("--threads", type=int, default=settings.WEB_THREADS, help="per worker")
 
     def handle(self, *, host: str, port: int, workers: int, threads: int, **_options: Any) -> None:
+        refuse_demo_accounts()
         os.environ["WEB_THREADS"] = str(threads)  # the workers read their settings anew
         Granian(
             "config.asgi_web:application",

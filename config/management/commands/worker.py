@@ -16,6 +16,7 @@ from config.thread_pool import ThreadPool
 from reservations import exposition
 from reservations.liveness import JOBS
 from reservations.watchdog import Watchdog
+from ticketing.checks import refuse_demo_accounts
 
 POOL_SECONDS = 30  # how long a thread of payments waits for a connection
 PAYMENT_THREADS = 128  # they wait for gateways: at 300 ms an answer, each takes less than two payments a second
@@ -38,6 +39,7 @@ class Command(BaseCommand):
     def handle(
         self, *, payments: bool, jobs: bool, shards: str, threads: int | None, name: str, **_options: Any
     ) -> None:
+        refuse_demo_accounts()
         if settings.METRICS_PORT:
             exposition.serve(settings.METRICS_PORT)
         if payments:

@@ -23,6 +23,7 @@ from reservations.letters import OutOfReach
 from reservations.lines import LineDown
 from ticketing import auditing, collecting, orders, refunds, webhooks
 from ticketing import operations as ticketing
+from ticketing.checks import refuse_demo_accounts
 from ticketing.figures import Installation
 
 BEAT_IS_SILENT = 3.0  # seconds that a hold may be over before somebody else than beat ends it
@@ -167,6 +168,7 @@ class Command(BaseCommand):
         parser.add_argument("--once", action="store_true", help="do all that waits, then end")
 
     def handle(self, *, once: bool, **_options: Any) -> None:
+        refuse_demo_accounts()
         publisher, lead = relay.Publisher(settings.CELERY_BROKER_URL), Leadership()
         if once:
             for duty in duties(publisher, lead):

@@ -1,0 +1,92 @@
+"""What production insists on: HTTPS, no known passwords, nothing of a buyer in a cache."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import DatabaseError, connection
+from django.test import Client, RequestFactory
+from pytest_django.fixtures import Settings
+
+from config.serving import refusals
+from tests import factories
+from ticketing import checks
+from ticketing.models import User
+
+ROOT = Path(__file__).parents[2]
+SERVING = ["web", "live", "both", "worker", "beat", "relay"]
+
+
+@pytest.mark.django_db
+def test_djangos_own_check_of_a_deployment_finds_nothing() -> None:
+    strict = {
+        "FRONTROW_ENV": "production",
+        "SECRET_KEY": "".join(chr(33 + number) for number in range(64)),
+        "ALLOWED_HOSTS": "tickets.example.com",
+        "TRUSTED_PROXIES": "10.77.0.2",
+        "SANDBOX_IN_PRODUCTION": "on",
+        "RATE_LIMITS": "on",
+        "DATABASE_URL": f"{os.environ['DATABASE_URL'].rpartition('/')[0]}/{connection.settings_dict['NAME']}",
+    }
+    words = [sys.executable, "manage.py", "check", "--deploy", "--tag", "security", "--fail-level", "WARNING"]
+    found = subprocess.run(words, cwd=ROOT, env=os.environ | strict, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+
+
+class TestHttps:
+    @pytest.fixture(autouse=True)
+    def production(self, settings: Settings) -> None:
+        settings.SECURE_SSL_REDIRECT, settings.SECURE_HSTS_SECONDS = True, 31_536_000
+        settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+    def test_plain_http_is_redirected(self) -> None:
+        response = Client().get("/api/v1/sessions?search=x", headers={"X-Forwarded-Proto": "http"})
+        assert (response.status_code, response["Location"]) == (301, "https://testserver/api/v1/sessions?search=x")
+
+    def test_what_came_by_https_to_the_proxy_is_served_and_remembered(self) -> None:
+        response = Client().get("/.well-known/frontrow-tickets.json", headers={"X-Forwarded-Proto": "https"})
+        assert response.status_code == 200
+        assert response["Strict-Transport-Security"].startswith("max-age=31536000")
+
+    def test_health_answers_over_plain_http(self) -> None:
+        assert Client().get("/health/live").status_code == 200
+
+    def test_a_refusal_says_so_too(self) -> None:
+        request = RequestFactory().get("/api/v1/sessions", headers={"X-Forwarded-Proto": "https"})
+        assert "Strict-Transport-Security" in refusals.respond(request, refusals.BUSY)
+
+
+@pytest.mark.django_db
+class TestKnownPasswords:
+    @pytest.mark.parametrize("command", SERVING)
+    def test_no_process_of_production_starts_with_one(
+        self, command: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settings.PRODUCTION = True
+        monkeypatch.setattr(connection, "close", lambda: None)  # the test's transaction goes on
+        monkeypatch.setattr(connection, "close_pool", lambda: None)
+        factories.UserFactory(username="owner", password="frontrow-demo")
+        with pytest.raises(CommandError, match="demo's password"):
+            call_command(command)
+
+    def test_a_database_that_is_away_keeps_no_process_from_starting(
+        self, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def away(*_words: object, **_more: object) -> None:
+            raise DatabaseError
+
+        settings.PRODUCTION = True
+        monkeypatch.setattr(User.objects, "alias", away)
+        monkeypatch.setattr(connection, "close", lambda: None)
+        monkeypatch.setattr(connection, "close_pool", lambda: None)
+        checks.refuse_demo_accounts()
+
+
+def test_an_answer_that_says_nothing_of_caches_is_private() -> None:
+    response = Client().get("/api/v1/me")
+    assert response["Cache-Control"] == "private, no-store"
