@@ -16,7 +16,7 @@ from rest_framework.views import APIView
 
 from config import identity
 from realtime.asking import Buyer, asking
-from realtime.rest import Email, Text, problems_of
+from realtime.rest import BuyerAPIView, Email, Text, problems_of
 from realtime.strict import Body, NoBody
 from ticketing import accounts
 from ticketing.models import User
@@ -83,6 +83,35 @@ REFRESH_EXAMPLE = OpenApiExample(
 NEW_ACCOUNT_EXAMPLE = OpenApiExample(
     "A new account", value={"username": "carla", "password": "poltrona-da-frente-7"}, request_only=True
 )
+
+
+class Me(serializers.Serializer[Any]):
+    """`name` is the account's; a guest has none."""
+
+    buyer = serializers.UUIDField()
+    is_guest = serializers.BooleanField()
+    name = serializers.CharField(allow_blank=True)
+
+
+class MeView(BuyerAPIView):
+    @extend_schema(
+        operation_id="me",
+        summary="Who is asking",
+        description="The buyer whom the token or the cookie names.",
+        tags=["Who is asking"],
+        responses={200: Me, **problems_of(401)},
+    )
+    def get(self, request: Request) -> Response:
+        account = self.buyer.user
+        if account is None and not self.buyer.is_guest:
+            raise exceptions.NotAuthenticated  # the account was closed or deleted while its token lives
+        return Response(
+            {
+                "buyer": self.buyer.id,
+                "is_guest": self.buyer.is_guest,
+                "name": account.get_username() if account else "",
+            }
+        )
 
 
 class GuestView(APIView):

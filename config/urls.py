@@ -18,6 +18,7 @@ api = [
     *reservations.urls.api_urlpatterns(sales_of=queries.sale_bodies),  # first: these are asked for most
     *ticketing.urls.order_urlpatterns,
     *sessions_app.urls.api_urlpatterns,
+    path("me", auth_api.MeView.as_view(), name="api-me"),
     path("auth/guest", auth_api.GuestView.as_view(), name="api-guest"),
     path("auth/register", auth_api.RegisterView.as_view(), name="api-register"),
     path("auth/token", auth_api.TokenView.as_view(), name="api-token"),

@@ -25,6 +25,7 @@ from realtime.asking import asking
 from realtime.rest import CursorPagination, IsStaff, problems_of
 from sessions_app import operations, queries, snapshots
 from sessions_app.models import Hall, Pool, Session, Show, TicketType, Venue
+from sessions_app.public import CACHEABLE, PublicCatalogue
 from sessions_app.serializers import (
     CompactSeatMapOut,
     ConcessionOut,
@@ -148,28 +149,28 @@ class TicketTypeFilter(django_filters.FilterSet):
 
 
 @extend_schema(tags=TAG, summary="Venues", responses={200: VenueOut(many=True), **problems_of(400)})
-class VenueList(generics.ListAPIView[Venue]):
+class VenueList(PublicCatalogue, generics.ListAPIView[Venue]):
     queryset = queries.venues()
     serializer_class = VenueOut
     pagination_class = ByName
 
 
 @extend_schema(tags=TAG, summary="Halls", responses={200: HallOut(many=True), **problems_of(400)})
-class HallList(generics.ListAPIView[Hall]):
+class HallList(PublicCatalogue, generics.ListAPIView[Hall]):
     queryset = queries.halls()
     serializer_class = HallOut
     pagination_class = ByName
 
 
 @extend_schema(tags=TAG, summary="Shows", responses={200: ShowOut(many=True), **problems_of(400)})
-class ShowList(generics.ListAPIView[Show]):
+class ShowList(PublicCatalogue, generics.ListAPIView[Show]):
     queryset = queries.shows()
     serializer_class = ShowOut
     pagination_class = ByTitle
 
 
 @extend_schema(tags=TAG, summary="Ticket types", responses={200: TicketTypeOut(many=True), **problems_of(400)})
-class TicketTypeList(generics.ListAPIView[TicketType]):
+class TicketTypeList(PublicCatalogue, generics.ListAPIView[TicketType]):
     """General admission and the prices of seats; without `session`, of all that is still to come."""
 
     serializer_class = TicketTypeOut
@@ -186,12 +187,12 @@ class MayAddSessions(IsStaff):
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         buyer = asking(request)
-        if not super().has_permission(request, view) or buyer is None or buyer.user is None:
+        if not super().has_permission(request, view) or buyer is None:
             return False
-        return buyer.user.has_perm("sessions_app.add_session") or not buyer.user.groups.exists()
+        return buyer.may("sessions_app.add_session")
 
 
-class SessionList(generics.ListAPIView[Session]):
+class SessionList(PublicCatalogue, generics.ListAPIView[Session]):
     serializer_class = SessionOut
     pagination_class = ByStart
     filterset_class = SessionFilter
@@ -225,7 +226,7 @@ class SessionList(generics.ListAPIView[Session]):
         return Response(detail(session.pk), status=201, headers={"Location": location})
 
 
-class SessionDetail(APIView):
+class SessionDetail(PublicCatalogue, APIView):
     @extend_schema(tags=TAG, summary="One session", responses={200: SessionDetailOut, **problems_of(404)})
     def get(self, request: Request, pk: UUID) -> Response:
         return Response(detail(pk))
@@ -292,8 +293,8 @@ def as_accepted(found: Snapshot, accepted: str) -> HttpResponse:
 
 
 def fresh(response: HttpResponseBase, version: int) -> HttpResponseBase:
-    """Caches may keep it, but ask before they use it."""
+    """Let caches keep it for a second, and ask by its version then."""
     response["ETag"] = f'"{version}"'
-    response["Cache-Control"] = "no-cache"
+    response["Cache-Control"] = CACHEABLE
     patch_vary_headers(response, ["Accept-Encoding"])
     return response

@@ -345,3 +345,21 @@ class TestAuth:
         user = UserFactory(is_active=False)
         tokens = identity.issue_tokens(Buyer(id=user.pk, is_guest=False))
         assert_problem(post(APIClient(), "/auth/token/refresh", {"refresh": tokens["refresh"]}), 401, "bad_credentials")
+
+
+class TestMe:
+    def test_guest_has_an_id_and_no_name(self, ana: UUID) -> None:
+        assert get(client_of(ana), "/me").json() == {"buyer": str(ana), "is_guest": True, "name": ""}
+
+    def test_account_has_its_name(self, db: None) -> None:
+        account = UserFactory.create(username="Ana")
+        assert get(client_of(account), "/me").json() == {"buyer": str(account.pk), "is_guest": False, "name": "Ana"}
+
+    def test_closed_account_is_nobody(self, db: None) -> None:
+        account = UserFactory.create(username="Ana")
+        client = client_of(account)
+        User.objects.filter(pk=account.pk).update(is_active=False)
+        assert_problem(get(client, "/me"), 401, "not_authenticated")
+
+    def test_stranger_is_asked_for_credentials(self, db: None) -> None:
+        assert get(APIClient(), "/me").status_code == 401
