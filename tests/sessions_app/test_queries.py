@@ -52,7 +52,8 @@ class TestOnSale:
         assert (found.available, found.capacity, found.from_price) == (5, 7, 50)
 
     def test_leaves_a_price_that_nobody_can_buy_out_of_the_cheapest(self, put_on: Open) -> None:
-        put_on(ticket_types=[NewTicketType(name="Fantasma", price=1)], rows=1, seats_per_row=1, price=2500)
+        session = put_on(rows=1, seats_per_row=1, price=2500)
+        TicketType.objects.create(session=session, name="Fantasma", price=1)
         found: Any = queries.on_sale().get()
         assert found.from_price == 2500
 
