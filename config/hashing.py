@@ -3,7 +3,7 @@
 Note [Hashing in turns]
 A hash takes a fraction of a second of processor time, on purpose, and everybody may ask for one by trying to sign in. So a process hashes one
 password at a time, in a thread of its own with a lower priority than those that serve; a few wait for their turn, and the next one is
-told to come again in a moment. Those who wait keep no connection to the database meanwhile.
+told to come again in a moment, as is who waits too long. Those who wait keep no connection to the database meanwhile.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from django.db import connection
 from prometheus_client import Counter
 
 WAITING = 8  # of a process's 64 threads, the one whose turn it is included
-NICENESS = 10  # of the hashing thread: Linux keeps one for each
+NICENESS = 4  # of the hashing thread: Linux keeps one for each; with 10 nobody could sign in while the cores were busy
+LONGEST_WAIT = 10.0  # seconds
 
 turned_away = Counter("frontrow_hashing_turned_away_total", "Passwords that were not hashed since too many waited.")
 waiting = threading.BoundedSemaphore(WAITING)
 
 
 class HashingBusy(Exception):
-    """Too many passwords wait to be hashed; none of this request was."""
+    """Too many passwords wait to be hashed, or this one waited too long; none of this request was."""
 
 
 class TurnsHasher(PBKDF2PasswordHasher):
@@ -39,7 +40,13 @@ class TurnsHasher(PBKDF2PasswordHasher):
         try:
             if not connection.in_atomic_block:
                 connection.close()  # back to the pool
-            return _hasher(os.getpid()).submit(super().encode, password, salt, iterations).result()
+            hashed = _hasher(os.getpid()).submit(super().encode, password, salt, iterations)
+            try:
+                return hashed.result(timeout=LONGEST_WAIT)
+            except TimeoutError:
+                hashed.cancel()
+                turned_away.inc()
+                raise HashingBusy from None
         finally:
             waiting.release()
 

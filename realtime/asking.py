@@ -10,7 +10,7 @@ from typing import IO, Any, ClassVar, cast
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import AbstractUser
+from django.contrib.auth.models import AbstractUser, AnonymousUser
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from rest_framework import exceptions, negotiation, parsers
@@ -47,10 +47,13 @@ class Buyer:
         return self.user is not None and self.user.is_staff
 
     def may(self, permission: str) -> bool:
-        """Whether this is staff with the permission, or staff without a group: groups narrow what staff may do."""
-        if not self.is_staff or self.user is None:
-            return False
-        return self.user.has_perm(permission) or not self.user.groups.exists()
+        """As `staff_may`."""
+        return self.user is not None and staff_may(self.user, permission)
+
+
+def staff_may(user: AbstractUser | AnonymousUser, permission: str) -> bool:
+    """Whether this is staff with the permission, or staff without a group: groups narrow what staff may do."""
+    return bool(user.is_staff and (user.has_perm(permission) or not user.groups.exists()))
 
 
 class OtherBuyer(Exception):

@@ -397,6 +397,10 @@ class FrontDoor:
                     entry.settle(LineDown(repr(error)))
             finally:
                 connection.close()  # back to the pool
+            if forgotten := [entry for entry in batch if not entry.answer.done()]:
+                log.error("front_door.left_without_an_answer", requests=len(forgotten))
+                for entry in forgotten:
+                    entry.settle(LineDown("the front door left it without an answer"))
             metrics.admit_batch.observe(len(batch))
             metrics.admit_seconds.observe(time.perf_counter() - started)
 
@@ -421,15 +425,15 @@ class FrontDoor:
             entry.knock.line = line.name
             entry.knock.floor = self._floors.of(entry.request.session)
         verdicts = _verdicts_on(batch)
-        joined = [entry for entry in batch if verdicts[entry].kind == "joined"]
-        for entry in joined:  # see Note [One person, two names] in people.py
-            entry.knock.request = msgspec.structs.replace(entry.request, buyer=verdicts[entry].id)
-        verdicts |= _verdicts_on(joined)
         for _try in range(EPOCH_TRIES):
+            joined = [entry for entry in batch if verdicts[entry].kind == "joined"]
+            for entry in joined:  # see Note [One person, two names] in people.py
+                entry.knock.request = msgspec.structs.replace(entry.request, buyer=verdicts[entry].id)
             early = [entry for entry in batch if verdicts[entry].kind == "epoch"]
-            if not early or not self._open_epoch(early):
+            again = [*joined, *(early if early and self._open_epoch(early) else [])]
+            if not again:
                 break
-            verdicts |= _verdicts_on(early)
+            verdicts |= _verdicts_on(again)
         return [entry for entry in batch if self._hear(entry, verdicts[entry])]
 
     def _open_epoch(self, entries: Sequence[Entry]) -> bool:
@@ -504,7 +508,7 @@ class FrontDoor:
                 self._refuse(entry, SeatsUnavailable(conflicts=verdict.conflicts))
             case "sold_out":
                 self._refuse(entry, SoldOut())
-            case "epoch":
+            case _:  # "epoch" or "joined" once more
                 self._refuse(entry, LineDown("no arrival number was to be had"))
         return False
 

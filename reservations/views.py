@@ -14,6 +14,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_safe
 
+from realtime.asking import staff_may
 from reservations import bill, queries
 from reservations.models import Reservation, Status
 from sessions_app.models import Seat, Session
@@ -27,7 +28,7 @@ from sessions_app.visitors import Visitor
 @ensure_csrf_cookie
 def reservation(request: Visitor, reservation_id: UUID) -> HttpResponse:
     """The countdown and the way to pay; what became of it afterwards. The state is the server's, so a reload loses nothing."""
-    is_staff = bool(request.user.is_staff and request.user.has_perm("reservations.view_reservation"))
+    is_staff = staff_may(request.user, "reservations.view_reservation")
     if request.buyer is None and not is_staff:
         raise Http404
     try:

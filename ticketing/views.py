@@ -19,6 +19,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 import reservations.queries
+from realtime.asking import staff_may
 from realtime.clock import reckoned_now
 from realtime.standing import stand
 from reservations import bill
@@ -37,7 +38,7 @@ LONGEST = 100  # purchases a page lists
 
 def owner(request: Visitor) -> UUID | None:
     """Whose things this visitor may open: only its own, and staff with the permission everybody's (None)."""
-    if request.user.is_staff and request.user.has_perm(staff.SEES_CODES):
+    if staff_may(request.user, staff.SEES_CODES):
         return None
     if request.buyer is None:
         raise Http404

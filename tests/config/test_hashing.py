@@ -70,6 +70,18 @@ def test_a_few_wait_and_the_next_is_sent_away(monkeypatch: pytest.MonkeyPatch) -
     assert TurnsHasher().encode("secret", "salt") == "True"
 
 
+@pytest.mark.usefixtures("_in_turns")
+def test_nobody_waits_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+    monkeypatch.setattr(hashing, "LONGEST_WAIT", 0.05)
+    monkeypatch.setattr(PBKDF2PasswordHasher, "encode", lambda *_arguments: str(over.wait(10)))
+    with pytest.raises(HashingBusy):
+        TurnsHasher().encode("secret", "salt")
+    over.set()
+    monkeypatch.undo()
+    assert TurnsHasher().encode("secret", "salt", 10)
+
+
 @pytest.mark.django_db
 @pytest.mark.usefixtures("_busy")
 def test_an_answer_says_that_many_sign_in() -> None:

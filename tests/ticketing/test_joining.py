@@ -392,6 +392,24 @@ class TestJoining:
             joining.join(guest=ana, account=ana)
 
 
+class TestTheDoor:
+    def test_answers_a_guest_who_registers_while_an_epoch_opens(
+        self, ana: UUID, session: Session, queue: Queue, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        user = UserFactory.create()
+        open_epoch = FrontDoor._open_epoch  # noqa: SLF001
+
+        def open_late(door: FrontDoor, entries: Sequence[front_door.Entry]) -> bool:
+            accounts.adopt_guest(guest=ana, user=user)
+            return open_epoch(door, entries)
+
+        monkeypatch.setattr(FrontDoor, "_open_epoch", open_late)
+        answer = post(client_of(ana), "/reservations", {"session": str(session.pk), "seats": ["A1"]})
+        assert answer.status_code == 202, answer.json()
+        queue.deliver()
+        assert Reservation.objects.get().buyer == user.pk
+
+
 class TestAPageThatIsOlderThanTheSignIn:
     """It says whom it was made for, and the server does nothing for anybody else."""
 

@@ -95,7 +95,8 @@ class TestSeed:
         boxoffice, gate = User.objects.get(username="boxoffice"), User.objects.get(username="gate")
         assert boxoffice.has_perms(["sessions_app.add_session", "sessions_app.change_seat", "ticketing.view_sale"])
         assert not boxoffice.has_perm("ticketing.change_user")
-        assert gate.has_perm("ticketing.view_ticket")
+        assert gate.has_perm("ticketing.add_checkin")
+        assert not gate.has_perm("ticketing.view_ticket")
         assert not gate.has_perm("sessions_app.change_session")
 
     @pytest.mark.django_db(transaction=True)
