@@ -206,6 +206,13 @@ def own_virtual_host(url: str, name: str) -> str:
     return urllib.parse.urlsplit(url)._replace(path=f"/{name}").geturl()
 
 
+def give_up_virtual_host(name: str) -> None:
+    """Hundreds of runs' queues would slow RabbitMQ down."""
+    control = shutil.which("rabbitmqctl", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    assert control
+    subprocess.run([control, "-q", "delete_vhost", name], check=False, capture_output=True)
+
+
 def find_chromium() -> str | None:
     return os.environ.get("FRONTROW_CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
 
@@ -292,6 +299,8 @@ def pytest_sessionstart(session: pytest.Session) -> Iterator[None]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure() -> None:
+    if (own := vars(current()).get("rabbitmq_url")) and own != current().broker_url:
+        give_up_virtual_host(current().name)
     stop(running)
 
 
