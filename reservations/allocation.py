@@ -1,4 +1,6 @@
-"""Who gets a seat. THE ONLY MODULE THAT LOCKS seats, stock and reservations.
+"""Who gets a seat. Seats, stock and reservations are locked from here only: by its functions, or by the statements in `statements.py`.
+
+One place elsewhere locks the session's row, the first in the order: `sessions_app.operations.cancel_session`, which stands below this app.
 
 Note [Why the session row is locked first]
 Every change of a session's seats, stock or reservations locks the session's row first (FOR NO KEY UPDATE, sessions by id),

@@ -65,11 +65,15 @@ EPOCH = 1 << EPOCH_BITS  # the first arrival of epoch 1
 class SeatsUnavailable(Exception):
     """Somebody was faster. `conflicts`: seat → held, sold or blocked."""
 
+    code = "seats_unavailable"
+
     conflicts: dict[str, str]
 
 
 class SoldOut(Exception):
     """Nothing is left of the ticket type."""
+
+    code = "sold_out"
 
 
 @dataclasses.dataclass(eq=False)
@@ -85,12 +89,16 @@ class SaleClosed(Exception):
 class LimitReached(Exception):
     """With what the buyer already holds or bought it would be more than the session or the ticket type allows."""
 
+    code = "limit_reached"
+
     limit: int
 
 
 @dataclasses.dataclass(eq=False)
 class TooManyHolds(Exception):
     """The buyer, or all guests of the address, hold as much unpaid as they may, or let too many holds end unpaid."""
+
+    code = "too_many_holds"
 
     retry_after: float  # seconds
 
@@ -140,10 +148,14 @@ class NothingAsked(Exception):
 class IdempotencyMismatch(Exception):
     """The key was used for another request."""
 
+    code = "idempotency_mismatch"
+
 
 @dataclasses.dataclass(eq=False)
 class RequestInFlight(Exception):
     """The first request with this key has no answer yet."""
+
+    code = "request_in_flight"
 
     retry_after: int  # seconds
 
@@ -152,11 +164,25 @@ class RequestInFlight(Exception):
 class Crowded(Exception):
     """More come than the session lets in."""
 
+    code = "rate_limited"
+
     retry_after: float  # seconds
 
 
 class OutcomeUnknown(LineDown):
     """It can't be known now whether the request is stored. The same key, sent again, is never carried out twice."""
+
+
+Refusal = (
+    SeatsUnavailable
+    | SoldOut
+    | LimitReached
+    | TooManyHolds
+    | IdempotencyMismatch
+    | RequestInFlight
+    | Crowded
+    | LineDown
+)  # each counted by its `code`, the one that the API answers with
 
 
 class Admission(msgspec.Struct, frozen=True, kw_only=True):
@@ -512,8 +538,8 @@ class FrontDoor:
                 self._refuse(entry, LineDown("no arrival number was to be had"))
         return False
 
-    def _refuse(self, entry: Entry, error: Exception) -> None:
-        metrics.admitted.labels(type(error).__name__, "none").inc()
+    def _refuse(self, entry: Entry, error: Refusal) -> None:
+        metrics.admitted.labels(error.code, "none").inc()
         if isinstance(error, Crowded):
             metrics.put_off.labels("admission").inc()
         entry.answer.set_exception(error)

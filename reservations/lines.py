@@ -44,6 +44,8 @@ PUBLISH_ERRORS = (*UNREACHABLE, BreakerOpen)
 class LineDown(Exception):
     """The line could not store the requests, except those that are `stored`. Of the `unsure` it may have some all the same."""
 
+    code = "unavailable"
+
     def __init__(self, *said: str, stored: Collection[uuid.UUID] = (), unsure: Collection[uuid.UUID] = ()) -> None:
         super().__init__(*said)
         self.stored = frozenset(stored)

@@ -7,7 +7,7 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 
 admitted = Counter(
     "frontrow_admitted_total",
-    "Requests at the front door, by outcome and by the line they joined.",
+    "Requests at the front door: admitted, replay, or the code of their refusal; and the line they joined.",
     ["outcome", "line"],
 )
 admit_batch = Histogram("frontrow_admit_batch_size", "Requests in a batch of the front door.", buckets=BATCH)

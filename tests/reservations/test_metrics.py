@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from typing import get_args
 
 import pytest
 from django.utils import timezone
 from prometheus_client import REGISTRY
 
-from reservations import claims, operations
+from config.problems import PROBLEMS
+from reservations import claims, front_door, operations
 from reservations.models import Reservation
 from sessions_app.models import Session
 from tests.conftest import Hold
@@ -43,3 +45,18 @@ def test_an_expired_hold_is_counted_once(session: Session, hold: Hold, ana: uuid
     operations.expire_holds()
     operations.expire_holds()
     assert counted("frontrow_expired_total") == before + 1
+
+
+def test_a_refusal_at_the_door_is_counted_by_the_code_of_its_answer(
+    session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
+) -> None:
+    hold(session, "A1", buyer=ana)
+    before = counted("frontrow_admitted_total", outcome="seats_unavailable", line="none")
+    with pytest.raises(front_door.SeatsUnavailable):
+        hold(session, "A1", buyer=bruno)
+    assert counted("frontrow_admitted_total", outcome="seats_unavailable", line="none") == before + 1
+
+
+@pytest.mark.parametrize("kind", get_args(front_door.Refusal), ids=lambda kind: kind.__name__)
+def test_the_door_counts_in_the_words_of_the_api(kind: type[Exception]) -> None:
+    assert PROBLEMS[kind].code == kind.code  # type: ignore[attr-defined] # each refusal of the door has one
