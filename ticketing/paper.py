@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext, override
 
 from sessions_app.models import Session
-from sessions_app.templatetags.frontrow import money, spelled
+from sessions_app.templatetags.frontrow import clock, full_day, money, spelled
 from ticketing.models import Sale, Ticket
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def tickets_pdf(sale: Sale) -> bytes:
 
 def _write(pdf: FPDF, sale: Sale, ticket: Ticket) -> None:
     session = sale.session
-    when = timezone.localtime(session.starts_at).strftime("%d/%m/%Y %H:%M")
+    when = f"{full_day(session.starts_at)}, {clock(session.starts_at)}"
     where = " · ".join(_where(session))
     place = gettext("Seat %s") % ticket.seat.label if ticket.seat else ticket.ticket_type.name
     pdf.set_xy(8, 10)

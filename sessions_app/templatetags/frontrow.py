@@ -63,14 +63,30 @@ def clock_seconds(moment: dt.datetime) -> str:
 
 @register.filter
 def day(moment: dt.date) -> str:
-    """“Friday, May 3”, in the language's own order and case."""
-    text = formats.date_format(_local(moment), pgettext("day", "l, F j"))
+    """“Friday, May 3”, in the language's own order and case; with its year when that is not the present one."""
+    return _long(moment, pgettext("day", "l, F j")) if _is_this_year(moment) else full_day(moment)
+
+
+@register.filter
+def full_day(moment: dt.date) -> str:
+    """“Friday, May 3, 2030”: for letters and papers, which are still read in another year."""
+    return _long(moment, pgettext("day", "l, F j, Y"))
+
+
+def _long(moment: dt.date, form: str) -> str:
+    text = formats.date_format(_local(moment), form)
     return text.capitalize() if translation.get_language() in SMALL_MONTHS else text
 
 
 @register.filter
 def short_day(moment: dt.date) -> str:
-    return formats.date_format(_local(moment), pgettext("short day", "M j"))
+    """“May 3”; with its year when that is not the present one."""
+    form = pgettext("short day", "M j") if _is_this_year(moment) else pgettext("short day", "M j, Y")
+    return formats.date_format(_local(moment), form)
+
+
+def _is_this_year(moment: dt.date) -> bool:
+    return _local(moment).year == timezone.localdate().year
 
 
 @register.filter
