@@ -27,9 +27,9 @@ def _adopt_guest(guest: uuid.UUID, account: uuid.UUID) -> None:
     if not joining.join(guest=guest, account=account):
         return
     Sale.objects.filter(buyer=guest).update(buyer=account)
-    passed_on = Ticket.objects.filter(holder=guest)
-    passed_on.filter(sale__buyer=account).update(holder=None)  # back with the account that bought it
-    passed_on.update(holder=account)
+    Ticket.objects.filter(holder=guest).update(holder=account)
+    # What was passed on to the person who bought it, under either name, is simply the buyer's.
+    Ticket.objects.filter(holder=account, sale__buyer=account).update(holder=None)
 
 
 def is_over(guest: uuid.UUID) -> bool:

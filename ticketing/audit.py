@@ -63,6 +63,14 @@ CHECKS = [
         """,
     ),
     Check(
+        name="passed_on_to_its_own_buyer",
+        says="a ticket is passed on to the buyer who bought it, who can therefore neither print it nor give it back",
+        sql="""
+            SELECT ticket.id AS ticket, ticket.sale_id AS sale FROM ticketing_ticket AS ticket
+            JOIN ticketing_sale AS sale ON sale.id = ticket.sale_id WHERE ticket.holder = sale.buyer
+        """,
+    ),
+    Check(
         name="ticket_and_seat_disagree",
         says="a sold seat has no live ticket, or a live ticket's seat isn't sold for its sale",
         sql="""

@@ -13,6 +13,7 @@ from ticketing.models import Ticket, User
 OBSTACLES = {
     "used": _("Somebody came in with this ticket already."),
     "void": _("This ticket is void."),
+    "called_off": _("The session was called off."),
     "over": _("The session is over."),
     "own": _("That is your own name."),
 }

@@ -51,7 +51,8 @@ def obstacle(ticket: Ticket, *, now: dt.datetime) -> str:
 @transaction.atomic(durable=True)
 def pass_on(*, ticket_id: uuid.UUID, giver: uuid.UUID, receiver: uuid.UUID) -> Ticket:
     """Raises: Ticket.DoesNotExist, CannotPassOn."""
-    people.lock_shared([receiver])
+    bought_by = tickets_of(giver).filter(pk=ticket_id).values_list("sale__buyer", flat=True)
+    people.lock_shared([receiver, *bought_by])  # so that a buyer who signs in meanwhile isn't another holder
     receiver = people.account_of(receiver)
     ticket = locks.lock_ticket(tickets_of(giver), ticket_id)
     reason = obstacle(ticket, now=db_now()) or ("own" if receiver == giver else "")

@@ -67,6 +67,8 @@ BREAKS = {
     "paid_back_and_admitted": "UPDATE ticketing_ticket SET status = 'void', used_at = NULL WHERE status = 'used'",
     "void_and_not_told": "UPDATE ticketing_ticket SET holder = gen_random_uuid() WHERE status = 'void'",
     "check_in_not_told_once": "DELETE FROM realtime_event WHERE name = 'ticket.checked_in'",
+    "passed_on_to_its_own_buyer": "UPDATE ticketing_ticket SET holder = sale.buyer FROM ticketing_sale AS sale"
+    " WHERE sale.id = ticketing_ticket.sale_id",
     "passed_on_without_a_transfer": "UPDATE ticketing_ticket SET holder = gen_random_uuid()",
     "charged_without_a_sale": "DELETE FROM ticketing_ticket; DELETE FROM ticketing_sale",
     "sandbox_differs": "DELETE FROM ticketing_sandboxcharge; UPDATE ticketing_payment SET changed_at = now() - interval '1 hour'",

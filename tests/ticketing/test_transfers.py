@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from functools import partial
 from typing import Any
@@ -79,6 +80,58 @@ class TestPassingOn:
         accounts.adopt_guest(guest=bruno, user=account)
         assert get(client_of(account), f"/tickets/{ticket.pk}").status_code == 200
 
+    @pytest.mark.parametrize("way", ["kept", "by way of another", "back to the guest", "twice"])
+    def test_buyer_who_signs_in_has_what_was_passed_to_the_account(
+        self, ticket: Ticket, ana: UUID, bruno: UUID, way: str
+    ) -> None:
+        """Bought as a guest, passed on to the own account: after signing in it is simply the buyer's."""
+        account: User = UserFactory.create()
+        if way == "by way of another":
+            give(ana, ticket, buyer=str(bruno))
+            give(bruno, ticket, buyer=str(account.pk))
+        else:
+            give(ana, ticket, buyer=str(account.pk))
+        if way == "twice":
+            give(account, ticket, buyer=str(bruno))
+            give(bruno, ticket, buyer=str(account.pk))
+        if way == "back to the guest":
+            give(account, ticket, buyer=str(ana))
+        accounts.adopt_guest(guest=ana, user=account)
+        assert_is_simply_the_buyers(ticket, account)
+
+    def test_ticket_passed_to_the_guest_that_its_buyer_was_is_the_buyers(
+        self, ticket: Ticket, ana: UUID, bruno: UUID
+    ) -> None:
+        account: User = UserFactory.create()
+        give(ana, ticket, buyer=str(bruno))
+        accounts.adopt_guest(guest=ana, user=account)
+        give(bruno, ticket, buyer=str(ana))
+        assert_is_simply_the_buyers(ticket, account)
+
+    def test_receiver_who_becomes_the_buyers_account_has_it_as_the_buyer(
+        self, ticket: Ticket, ana: UUID, bruno: UUID
+    ) -> None:
+        account: User = UserFactory.create()
+        give(ana, ticket, buyer=str(bruno))
+        accounts.adopt_guest(guest=ana, user=account)
+        accounts.adopt_guest(guest=bruno, user=account)
+        assert_is_simply_the_buyers(ticket, account)
+
+    @pytest.mark.race
+    def test_buyer_who_signs_in_meanwhile_is_never_another_holder(self, ticket: Ticket, ana: UUID) -> None:
+        account: User = UserFactory.create()
+
+        def give_away() -> None:
+            with contextlib.suppress(Ticket.DoesNotExist, transfers.CannotPassOn):
+                transfers.pass_on(ticket_id=ticket.pk, giver=ana, receiver=account.pk)
+
+        def become_the_account() -> None:
+            accounts.adopt_guest(guest=ana, user=account)
+
+        race([give_away, become_the_account])
+        ticket.refresh_from_db()
+        assert (ticket.holder, ticket.sale.buyer) == (None, account.pk)
+
     @pytest.mark.parametrize(
         ("to", "field"),
         [
@@ -129,6 +182,19 @@ class TestPassingOn:
         assert Transfer.objects.count() == 1
 
 
+def assert_is_simply_the_buyers(ticket: Ticket, account: User) -> None:
+    """It can be seen, scanned, printed and given back by its buyer."""
+    body = get(client_of(account), f"/tickets/{ticket.pk}").json()
+    assert (body["passed_on"], body["status"]) == (False, "valid")
+    assert get(client_of(account), f"/tickets/{ticket.pk}/qr.svg").status_code == 200
+    told = get(client_of(account), f"/sales/{ticket.sale_id}").json()["tickets"]
+    assert [row["code"] is None for row in told] == [False, False]
+    pdf = get(client_of(account), f"/sales/{ticket.sale_id}/tickets.pdf").content
+    assert pdf.count(b"/Type /Page\n") == 2
+    answer = post(client_of(account), f"/sales/{ticket.sale_id}/refund", {"tickets": [str(ticket.pk)]})
+    assert answer.status_code == 202, answer.json()
+
+
 def sign_in(client: Client, name: str) -> None:
     client.post("/sign-in", {"username": name, "password": "frontrow-demo"})
 
@@ -152,6 +218,15 @@ class TestPage:
         sign_in(client, "bruno")
         assert "Passed on to you" in client.get("/my-tickets").content.decode()
         assert "qr.svg" in client.get(page).content.decode()
+
+    def test_says_that_the_session_was_called_off_meanwhile(self, session: Session, hold: Hold, client: Client) -> None:
+        ana = UserFactory(username="ana")
+        UserFactory(username="bruno")
+        pay(hold(session, "A1", buyer=ana.pk))
+        sign_in(client, "ana")
+        Session.objects.update(cancelled_at=timezone.now())
+        answer = client.post(f"/tickets/{Ticket.objects.get().pk}", {"username": "bruno"})
+        assert "The session was called off." in answer.content.decode()
 
 
 class TestLetters:
