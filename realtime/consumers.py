@@ -119,6 +119,8 @@ class BuyerFeed(Listening):
     def take(self, body: Body) -> None:
         if body["type"] == wire.SIGNED_OUT:
             self.end(NOT_SIGNED_IN)
+        elif body["type"] == wire.MISSED:
+            self.end(TRY_AGAIN_LATER)
         elif self.early is not None:
             self.early.append(body)
             if len(self.early) > LONGEST:  # PostgreSQL is slow: it shall come back

@@ -52,6 +52,7 @@ class Feed:
         self._next = 0.0  # by the loop's clock: when the watchers may be told again
         self._pause = 1 / settings.DIFFS_A_SECOND if settings.DIFFS_A_SECOND else 0.0
         self._telling: asyncio.TimerHandle | None = None
+        self._missed = asyncio.Event()
         self._group = wire.session_group(session)
         self._opened = asyncio.create_task(self._open())
         self._repeating: asyncio.Task[None] | None = None
@@ -99,6 +100,9 @@ class Feed:
             self._told, self._available = version, available
 
     def _take(self, body: Body) -> None:
+        if body["type"] == wire.MISSED:
+            self._missed.set()
+            return
         now = asyncio.get_running_loop().time()
         self._heard.add(body, at=now)
         if self._opened.done():
@@ -141,7 +145,9 @@ class Feed:
     async def _repeat(self) -> None:
         """See Note [The repeated version]."""
         while True:
-            await asyncio.sleep(REPEAT_SECONDS)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._missed.wait(), REPEAT_SECONDS)
+            self._missed.clear()
             try:
                 found = await self._read_version()
             except Exception as error:  # noqa: BLE001 whatever it is, watchers must go on being told of what they missed

@@ -1,22 +1,37 @@
-"""One subscription a process: what comes over the wire goes to whoever in this process listens to its group."""
+"""One subscription a process: what comes over the wire goes to whoever in this process listens to its group.
+
+Note [Deaf without knowing]
+A subscription only hears, so a network that lost its other half leaves it silent for ever, and so does a Redis that came back without it.
+Each process therefore sends itself a word every few seconds. If it doesn't come back, the process subscribes anew, again and again until
+it hears itself, and tells its listeners that they may have missed something.
+"""
 
 import asyncio
 import uuid
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import structlog
 from channels.layers import get_channel_layer
+from prometheus_client import Counter
+
+from realtime.wire import MISSED
 
 Body = dict[str, Any]
 Listener = Callable[[Body], None]
 
 ANSWER_TIMEOUT = 2.0  # seconds in which Redis must bring back our own probe
 JOINING_AT_ONCE = 32  # who comes with a crowd waits for its turn, and the time-out is of its own trip
+EXAMINED_SECONDS = 5.0  # how often a process makes sure that it hears
+AGAIN_SECONDS = 1.0  # while it doesn't
 PATIENCE = 15.0  # seconds for the turn and the trip; a browser comes back later by itself
+
+DEAF = Counter(
+    "frontrow_subscription_deaf", "Times a process did not hear its own word over Redis, and subscribed anew."
+)
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +51,7 @@ class Switchboard:
         self._opening = asyncio.Lock()
         self._turns = asyncio.Semaphore(JOINING_AT_ONCE)
         self._reader: asyncio.Task[None] | None = None
+        self._examiner: asyncio.Task[None] | None = None
 
     async def join(self, group: str, listener: Listener) -> None:
         """From its return on, `listener` gets whatever is sent to `group`. Raises: WireDown."""
@@ -43,7 +59,7 @@ class Switchboard:
         try:
             async with asyncio.timeout(PATIENCE), self._turns, asyncio.timeout(ANSWER_TIMEOUT):
                 await self._layer.group_add(group, await self._own_channel())
-                await self._hear_itself(group)
+                await self._hear_itself(lambda probe: self._layer.group_send(group, probe))
         except Exception as error:
             log.warning("wire.unheard", error=type(error).__name__)
             await self.leave(group, listener)
@@ -65,17 +81,65 @@ class Switchboard:
             if self._channel is None:
                 self._channel = await self._layer.new_channel()
                 self._reader = asyncio.create_task(self._read(self._channel))
+                self._examiner = self._examiner or asyncio.create_task(self._examine())
             return self._channel
 
-    async def _hear_itself(self, group: str) -> None:
+    async def _hear_itself(self, say: Callable[[Body], Awaitable[None]]) -> None:
         """Wait for a message of our own: subscribing has happened when it comes back, not when it was asked for."""
         probe = uuid.uuid4().hex
         self._probes[probe] = asyncio.get_running_loop().create_future()
         try:
-            await self._layer.group_send(group, {"type": "wire.probe", "probe": probe})
+            await say({"type": "wire.probe", "probe": probe})
             await self._probes[probe]
         finally:
             del self._probes[probe]
+
+    async def _examine(self) -> None:
+        """See Note [Deaf without knowing]."""
+        hears = True
+        while True:
+            await asyncio.sleep(EXAMINED_SECONDS if hears else AGAIN_SECONDS)
+            if hears and await self._hears():
+                continue
+            if hears:
+                DEAF.inc()
+                log.warning("wire.deaf", groups=len(self._listeners))
+            hears = await self._subscribe_anew()
+            if hears:
+                log.warning("wire.hears", groups=len(self._listeners))
+                for group in tuple(self._listeners):
+                    self._tell(group, {"type": MISSED})
+
+    async def _hears(self) -> bool:
+        channel = self._channel
+        if channel is None:
+            return False
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT):
+                await self._hear_itself(lambda probe: self._layer.send(channel, probe))
+        except Exception as error:  # noqa: BLE001 whatever it is, nothing is heard
+            log.info("wire.unheard", error=type(error).__name__)
+            return False
+        return True
+
+    async def _subscribe_anew(self) -> bool:
+        """With new connections. Whether it hears itself on them."""
+        async with self._opening:
+            with suppress(Exception):  # what is broken may not close
+                async with asyncio.timeout(ANSWER_TIMEOUT):
+                    await self._layer.flush()
+            if self._reader:
+                self._reader.cancel()
+            self._channel = None
+        try:
+            async with asyncio.timeout(PATIENCE):
+                channel = await self._own_channel()
+                for group in tuple(self._listeners):
+                    await self._layer.group_add(group, channel)
+        except Exception as error:  # noqa: BLE001 Redis is away still
+            log.info("wire.unheard", error=type(error).__name__)
+            return False
+        return await self._hears()
 
     async def _read(self, channel: str) -> None:
         while True:
@@ -90,8 +154,11 @@ class Switchboard:
             if probe and not probe.done():
                 probe.set_result(None)
             return
-        for listener in tuple(self._listeners.get(message["group"], ())):
-            listener(message["body"])
+        self._tell(message["group"], message["body"])
+
+    def _tell(self, group: str, body: Body) -> None:
+        for listener in tuple(self._listeners.get(group, ())):
+            listener(body)
 
 
 _boards: WeakKeyDictionary[asyncio.AbstractEventLoop, Switchboard] = WeakKeyDictionary()

@@ -28,6 +28,7 @@ PATIENCE = 5.0  # seconds a message waits for Redis to come back
 SEND_TIMEOUT = 1.0
 RETRY_PAUSE = 0.2
 
+MISSED = "missed"  # told inside a process: what came for its listeners may be lost
 SIGNED_OUT = "signed_out"  # a buyer's open sockets end: their credentials did
 
 DIFFS = Counter("frontrow_diffs", "Seat diffs sent to whoever watches")

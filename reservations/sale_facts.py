@@ -114,8 +114,9 @@ def facts_of(session: uuid.UUID, *, max_age: float = FRESH_SECONDS) -> SaleFacts
         return known
     with _guard:
         lock = _reading.setdefault(session, threading.Lock())
-    if not lock.acquire(blocking=known is None):
-        assert known is not None
+    if not lock.acquire(timeout=MOST_SECONDS if known is None else 0):
+        if known is None:  # PostgreSQL is slow or silent
+            raise FactsUnavailable(str(session))
         return known
     try:
         return _refresh(session, max_age)

@@ -60,9 +60,9 @@ class Proxy:
         self._close()
         self._hang_up()
 
-    def up(self) -> None:
-        """Carry again; what fell into the hole stays lost, so its connections end."""
-        if self._mode == "hole":
+    def up(self, *, hang_up: bool = True) -> None:
+        """Carry again; what fell into the hole stays lost, so its connections end, or with `hang_up=False` live on without it."""
+        if self._mode == "hole" and hang_up:
             self._hang_up()
         if self._mode == "down":
             self._listener = socket.create_server(("127.0.0.1", self._port))

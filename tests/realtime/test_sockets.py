@@ -10,7 +10,8 @@ from django.db import OperationalError
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
-from realtime import feed, origins, outbox, routing, wire
+from realtime import feed, origins, outbox, routing, switchboard, wire
+from tests.proxy import Proxy
 from tests.realtime.conftest import use
 
 pytestmark = pytest.mark.asyncio
@@ -386,6 +387,33 @@ class TestBuyerFeed:
 
         assert await browser.closing_code() == 1013
         await browser.disconnect()
+
+
+class TestADeafSubscription:
+    """The connection to Redis stands, and what was subscribed on it got lost."""
+
+    async def test_is_made_anew_and_watchers_are_told(
+        self, site: Site, ana: uuid.UUID, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(switchboard, "EXAMINED_SECONDS", 0.2)
+        monkeypatch.setattr(switchboard, "AGAIN_SECONDS", 0.2)
+        with Proxy(settings.REDIS_URL) as redis_wire:
+            use(redis_wire.url, settings)
+            session = site.on_sale()
+            watcher, buyer = await watch(site, session), await listen(site, ana)
+            site.sessions[session] = (9, 12)
+
+            redis_wire.cut_off()
+            await asyncio.sleep(0.1)
+            redis_wire.up(hang_up=False)
+
+            assert await buyer.closing_code() == 1013
+            gap = await watcher.hear()
+            assert (gap["from"], gap["version"], gap["changes"]) == (9, 9, {})
+            wire.send_diff(session=session, start=9, version=10, changes={"A1": "h"}, available=11)
+            assert (await watcher.hear())["changes"] == {"A1": "h"}
+            await watcher.disconnect()
+            await buyer.disconnect()
 
 
 class TestWithoutRedis:
