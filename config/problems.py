@@ -43,7 +43,7 @@ from realtime.asking import OtherBuyer
 from reservations import front_door, lines, operations, pricing, queries, sale_facts
 from reservations.breaker import BreakerOpen
 from sessions_app import operations as catalogue
-from ticketing import codes, doors, gateways, refunds, transfers
+from ticketing import codes, doors, gateways, refunds, transfers, voiding
 from ticketing import queries as ticketing_queries
 from ticketing.api import PaymentDeclined
 
@@ -400,6 +400,13 @@ PROBLEMS: dict[type[BaseException], Known] = {
         "The ticket is void",
         _("The ticket was refunded, or passed on and has another code now."),
         facts=lambda error: {"reason": error.reason},
+    ),
+    voiding.TicketIsVoid: Known(
+        410,
+        "ticket_void",
+        "The ticket is void",
+        _("The ticket is void and has no code any more."),
+        facts=lambda error: {"reason": error.void.reason.value, "voided_at": rfc3339(error.void.at)},
     ),
     doors.WrongSession: Known(
         409,

@@ -10,7 +10,7 @@ from django.db.models import F
 
 from reservations import joining, people
 from reservations.operations import with_retries
-from ticketing.models import Sale, Ticket, User
+from ticketing.models import Refund, Sale, Ticket, User
 
 
 def adopt_guest(*, guest: uuid.UUID, user: User) -> None:
@@ -27,6 +27,7 @@ def _adopt_guest(guest: uuid.UUID, account: uuid.UUID) -> None:
     if not joining.join(guest=guest, account=account):
         return
     Sale.objects.filter(buyer=guest).update(buyer=account)
+    Refund.objects.filter(asked_by=guest, sale__buyer=account).update(asked_by=account)
     Ticket.objects.filter(holder=guest).update(holder=account)
     # What was passed on to the person who bought it, under either name, is simply the buyer's.
     Ticket.objects.filter(holder=account, sale__buyer=account).update(holder=None)

@@ -22,7 +22,7 @@ from realtime.admin import ReadOnly
 from reservations.operations import PaymentInProgress
 from sessions_app.admin import SessionAdmin
 from sessions_app.models import Session
-from sessions_app.templatetags.frontrow import money
+from sessions_app.templatetags.frontrow import clock, full_day, money
 from ticketing import handing_out, refunds
 from ticketing.bells import ring_called_off, ring_refund
 from ticketing.models import (
@@ -68,9 +68,16 @@ class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
     pass
 
 
+def void_since(ticket: Ticket) -> str:
+    """Why it is void and since when; a dash for one that is not."""
+    if ticket.void is None:
+        return "\N{EN DASH}"
+    return f"{ticket.void.reason.label} {full_day(ticket.void.at)}, {clock(ticket.void.at)}"
+
+
 class TicketInline(ReadOnly, TabularInline):
     model = Ticket
-    fields = ["seat", "ticket_type", "concession", "price_tag", "of_it", "state", "used_at", "used_gate"]
+    fields = ["seat", "ticket_type", "concession", "price_tag", "of_it", "state", "void", "used_at", "used_gate"]
     readonly_fields = fields
     extra = 0
 
@@ -85,6 +92,14 @@ class TicketInline(ReadOnly, TabularInline):
     @display(description=_("status"))
     def state(self, ticket: Ticket) -> str:
         return ticket.get_status_display()
+
+    @display(description=_("void since"))
+    def void(self, ticket: Ticket) -> str:
+        return void_since(ticket)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Ticket]:
+        rows: QuerySet[Ticket] = super().get_queryset(request)
+        return rows.select_related("sale__payment", "refund", "seat", "ticket_type")
 
 
 SALE_STATUSES = {
@@ -146,7 +161,7 @@ def refunded(request: HttpRequest, sale: UUID, tickets: list[UUID] | None) -> Re
     """None where nothing is left to give back, or nothing was taken yet."""
     by = request.user.pk
     try:
-        refund = refunds.ask_refund(sale_id=sale, buyer=None, tickets=tickets, reason="box office", asked_by=by)
+        refund = refunds.ask_refund(sale_id=sale, buyer=None, tickets=tickets, reason=refunds.BOX_OFFICE, asked_by=by)
     except (refunds.NothingToRefund, PaymentInProgress):
         return None
     ring_refund(refund.pk)
@@ -197,11 +212,12 @@ class CheckInInline(ReadOnly, TabularInline):
 
 @admin.register(Ticket)
 class TicketAdmin(ReadOnly, ModelAdmin):
-    list_display = ["id", "session", "seat", "ticket_type", "concession", "state", "used_at", "used_gate"]
+    list_display = ["id", "session", "seat", "ticket_type", "concession", "state", "void", "used_at", "used_gate"]
+    readonly_fields = ["void"]
     inlines = [CheckInInline]
     list_filter = ["status", "session__starts_at", "session__hall"]
     search_fields = ["=code", "=id", "=sale__number", "seat__label", "session__show__title"]
-    list_select_related = ["session__show", "seat", "ticket_type"]
+    list_select_related = ["sale__payment", "refund", "session__show", "seat", "ticket_type"]
     exclude = ["code"]  # whoever reads it could walk in with it
     list_per_page = 50
     actions = ["refund"]
@@ -213,6 +229,10 @@ class TicketAdmin(ReadOnly, ModelAdmin):
     )
     def state(self, ticket: Ticket) -> tuple[str, str]:
         return ticket.status, ticket.get_status_display()
+
+    @display(description=_("void since"))
+    def void(self, ticket: Ticket) -> str:
+        return void_since(ticket)
 
     @admin.action(description=_("Give the money back for the chosen tickets"), permissions=["refund"])
     def refund(self, request: HttpRequest, tickets: QuerySet[Ticket]) -> None:

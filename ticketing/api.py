@@ -239,10 +239,13 @@ class RefundView(BuyerAPIView):
         fields = RefundFields(data=request.data)
         fields.is_valid(raise_exception=True)
         owner = None if self.buyer.may("ticketing.add_refund") else self.buyer.id
-        refund = refunds.ask_refund(sale_id=sale, buyer=owner, asked_by=self.buyer.id, **fields.validated_data)
+        asked: dict[str, Any] = fields.validated_data
+        if owner is None:
+            asked["reason"] = asked["reason"] or refunds.BOX_OFFICE
+        refund = refunds.ask_refund(sale_id=sale, buyer=owner, asked_by=self.buyer.id, **asked)
         headers = {"Location": reverse("api-sale", args=[sale]), "Retry-After": "1"}
-        asked = {"refund": {"id": str(refund.pk), "status": refund.status}}
-        stand(request, lambda: written(asked, status=202, headers=headers))
+        promised = {"refund": {"id": str(refund.pk), "status": refund.status}}
+        stand(request, lambda: written(promised, status=202, headers=headers))
         ring_refund(refund.pk)
         refund.refresh_from_db()
         body = {"refund": queries.refund_body(refund), "sale": queries.sale_body_of(sale)}

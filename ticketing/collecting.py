@@ -19,12 +19,13 @@ from realtime.clock import db_now
 from sessions_app.models import TicketType
 from ticketing import refunds
 from ticketing.models import Refund, Sale, Ticket, TicketStatus
+from ticketing.voiding import VoidReason
 
 log = structlog.get_logger(__name__)
 given_back = Counter("frontrow_uncollected_places_total", "Places that went back because nobody paid for them in time.")
 
 AT_ONCE = 200  # sales of one sweep
-NOT_COLLECTED = "not_collected"  # the reason of these refunds
+NOT_COLLECTED = VoidReason.NOT_COLLECTED.value  # the reason of these refunds
 
 _sweeping = threading.Lock()
 

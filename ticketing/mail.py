@@ -106,7 +106,8 @@ def _confirmed(event: dict[str, Any]) -> Letter | None:
         return None
     with translation.override(sale.language):
         subject = _("Your tickets for %(show)s") % {"show": sale.session.show.title}
-    tickets = list(Ticket.objects.filter(sale=sale).select_related("seat", "ticket_type").order_by("id"))
+    rows = Ticket.objects.filter(sale=sale).select_related("sale__payment", "refund", "seat", "ticket_type")
+    tickets = list(rows.order_by("id"))
     return Letter(
         to=address,
         language=sale.language,

@@ -16,7 +16,7 @@ from uuid6 import uuid7
 from realtime.causes import LONGEST
 from reservations.models import Reservation
 from sessions_app.models import Seat, Session, TicketType
-from ticketing import codes, stamps
+from ticketing import codes, stamps, voiding
 
 
 class Users(models.QuerySet["User"]):
@@ -339,6 +339,11 @@ class Ticket(models.Model):
     def owner(self) -> uuid.UUID:
         """The buyer who has it."""
         return self.holder or self.sale.buyer
+
+    @property
+    def void(self) -> voiding.Void | None:
+        """Why it admits nobody any more, and since when; None: it does, or did."""
+        return voiding.of_ticket(self) if self.status == TicketStatus.VOID else None
 
     @property
     def signed_code(self) -> str:

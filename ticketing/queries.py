@@ -20,7 +20,7 @@ from ticketing.models import OPEN, Payment, Refund, Sale, Ticket, TicketStatus, 
 def sales_of(buyer: uuid.UUID | None = None) -> QuerySet[Sale]:
     """Newest first, with all that `sale_body` reads; None: everybody's (staff)."""
     rows = Sale.objects.select_related("payment", "session__show", "session__hall__venue").prefetch_related(
-        "tickets__seat", "tickets__ticket_type"
+        "tickets__seat", "tickets__ticket_type", "tickets__refund"
     )
     return (rows.filter(buyer=buyer) if buyer else rows).order_by("-id")
 
@@ -43,7 +43,9 @@ def find_ticket(ticket_id: uuid.UUID, *, buyer: uuid.UUID | None) -> Ticket:
 
 def tickets_of(buyer: uuid.UUID | None) -> QuerySet[Ticket]:
     """Newest first: those the buyer bought and kept, or was passed; None: everybody's (staff)."""
-    rows = Ticket.objects.select_related("sale", "seat", "ticket_type", "session__show", "session__hall__venue")
+    rows = Ticket.objects.select_related(
+        "sale__payment", "refund", "seat", "ticket_type", "session__show", "session__hall__venue"
+    )
     kept = Q(sale__buyer=buyer, holder=None)
     return (rows.filter(kept | Q(holder=buyer)) if buyer else rows).order_by("-id")
 
@@ -84,20 +86,24 @@ def refund_body(refund: Refund) -> dict[str, Any]:
 
 
 def ticket_body(ticket: Ticket, *, passed_on: bool = False) -> dict[str, Any]:
-    """JSON-ready, as a sale tells it; without the codes if it was passed on, since they are its holder's alone."""
+    """JSON-ready, as a sale tells it; without the codes if it is void, or was passed on, since they are its holder's alone."""
     seat = ticket.seat.label if ticket.seat else None
     return _ticket_body(ticket, seat, ticket.ticket_type.name, passed_on=passed_on)
 
 
 def _ticket_body(ticket: Ticket, seat: str | None, kind: str, *, passed_on: bool = False) -> dict[str, Any]:
+    void = ticket.void
+    has_code = not passed_on and void is None
     return {
         "id": str(ticket.id),
         "seat": seat,
         "ticket_type": {"id": str(ticket.ticket_type_id), "name": kind},
         "concession": ticket.concession or None,
-        "code": None if passed_on else ticket.signed_code,
-        "short_code": None if passed_on else ticket.code,
+        "code": ticket.signed_code if has_code else None,
+        "short_code": ticket.code if has_code else None,
         "status": ticket.status,
+        "void_reason": void.reason.value if void else None,
+        "voided_at": as_text(void.at) if void else None,
         "due": ticket.due,
         "passed_on": passed_on,
     }

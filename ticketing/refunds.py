@@ -42,10 +42,12 @@ from ticketing.models import (
     TicketStatus,
 )
 from ticketing.queries import find_sale, sale_body
+from ticketing.voiding import SESSION_CANCELLED
 
 log = structlog.get_logger(__name__)
 
 HOLDS_AT_ONCE = 500
+BOX_OFFICE = "box office"  # the reason where staff gives none
 ended = Counter("frontrow_refunds_total", "Refunds that came to an outcome, by outcome.", ["outcome"])
 
 _sweeping = threading.Lock()
@@ -329,7 +331,7 @@ def refund_everybody(*, session_id: uuid.UUID, each: Callable[[Refund], None]) -
     promised = 0
     for sale_id in _with_live_tickets(session_id).values_list("pk", flat=True):
         try:
-            refund = ask_refund(sale_id=sale_id, buyer=None, reason="session_cancelled")
+            refund = ask_refund(sale_id=sale_id, buyer=None, reason=SESSION_CANCELLED)
         except (reserving.PaymentInProgress, NothingToRefund):
             continue  # not captured yet: the next round; or somebody else was faster
         each(refund)

@@ -13,6 +13,7 @@ from realtime.strict import Body
 from reservations.serializers import SESSION, TICKET_TYPE, Line
 from ticketing import doors
 from ticketing.models import PaymentStatus, RefundStatus, TicketStatus
+from ticketing.voiding import VoidReason
 
 
 class PaymentMeans(Body):
@@ -51,9 +52,13 @@ class TicketOut(serializers.Serializer[Any]):
     seat = serializers.CharField(allow_null=True)
     ticket_type = TicketTypeRef()
     concession = serializers.CharField(allow_null=True, help_text="Its name when it was sold.")
-    code = serializers.CharField(allow_null=True, help_text="What the gate scans; none of a ticket that was passed on.")
+    code = serializers.CharField(
+        allow_null=True, help_text="What the gate scans; none of a ticket that is void or was passed on."
+    )
     short_code = serializers.CharField(allow_null=True, help_text="What can be typed at the gate instead.")
     status = serializers.ChoiceField(choices=TicketStatus.choices)
+    void_reason = serializers.ChoiceField(choices=VoidReason.choices, allow_null=True, help_text="Why it is void.")
+    voided_at = serializers.DateTimeField(allow_null=True, help_text="Since when it is void.")
     due = serializers.IntegerField(help_text="Minor units still to be paid for it at the door.")
     passed_on = serializers.BooleanField(help_text="Whether somebody else has it now; its holder reads that it was.")
 

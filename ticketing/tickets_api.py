@@ -19,9 +19,11 @@ from sessions_app.models import Session
 from ticketing import paper, queries, staff, transfers
 from ticketing.models import Sale, Ticket
 from ticketing.serializers import OneTicketOut, PassedOn, PassOnFields
+from ticketing.voiding import TicketIsVoid
 
 TAG = "Sales and tickets"
 MISSING = problems_of(401, 404, 429, 503)
+NO_CODE = problems_of(401, 404, 410, 429, 503)
 PRIVATE = {"Cache-Control": "private, no-store"}
 
 
@@ -109,7 +111,7 @@ class TicketSvgView(_TicketAPIView):
         operation_id="tickets_qr",
         summary="The ticket's code to scan",
         tags=[TAG],
-        responses={(200, "image/svg+xml"): OpenApiTypes.STR, **MISSING},
+        responses={(200, "image/svg+xml"): OpenApiTypes.STR, **NO_CODE},
     )
     def get(self, request: Request, ticket: UUID) -> HttpResponse:
         return picture(self.ticket(ticket), kind="svg", content_type="image/svg+xml")
@@ -120,13 +122,16 @@ class TicketPngView(_TicketAPIView):
         operation_id="tickets_qr_png",
         summary="The ticket's code to scan, as PNG",
         tags=[TAG],
-        responses={(200, "image/png"): OpenApiTypes.BINARY, **MISSING},
+        responses={(200, "image/png"): OpenApiTypes.BINARY, **NO_CODE},
     )
     def get(self, request: Request, ticket: UUID) -> HttpResponse:
         return picture(self.ticket(ticket), kind="png", content_type="image/png")
 
 
 def picture(ticket: Ticket, *, kind: Literal["svg", "png"], content_type: str) -> HttpResponse:
+    """Raises: TicketIsVoid."""
+    if ticket.void:
+        raise TicketIsVoid(ticket.void)
     return HttpResponse(paper.qr(ticket.signed_code, kind=kind), content_type=content_type, headers=PRIVATE)
 
 
