@@ -18,6 +18,8 @@ SCOPES = {
     "admin:login": "credentials",
     "admin:password_change": "credentials",
     "ticket": "codes",  # passing it on tells whether an account exists
+    "sale-code": "codes",
+    "sale-confirm": "codes",
 }
 
 

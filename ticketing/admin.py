@@ -23,7 +23,7 @@ from reservations.operations import PaymentInProgress
 from sessions_app.admin import SessionAdmin
 from sessions_app.models import Session
 from sessions_app.templatetags.frontrow import clock, full_day, money
-from ticketing import handing_out, refunds
+from ticketing import handing_out, links, refunds
 from ticketing.bells import ring_called_off, ring_refund
 from ticketing.models import (
     CheckIn,
@@ -131,7 +131,7 @@ class SaleAdmin(ReadOnly, ModelAdmin):
     date_hierarchy = "sold_at"
     inlines = [TicketInline]
     list_per_page = 50
-    actions = ["refund"]
+    actions = ["refund", "send_new_links"]
 
     @display(description=_("total"), ordering="total")
     def amount(self, sale: Sale) -> str:
@@ -155,6 +155,22 @@ class SaleAdmin(ReadOnly, ModelAdmin):
 
     def has_refund_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("ticketing.add_refund")
+
+    @admin.action(description=_("Send new links for the chosen sales"), permissions=["links"])
+    def send_new_links(self, request: HttpRequest, sales: QuerySet[Sale]) -> None:
+        chosen = list(sales)
+        for sale in chosen:
+            links.renew(sale_id=sale.pk)
+            self.log_change(request, sale, gettext("New links were sent; the old ones are over."))
+        text = ngettext(
+            "The links of %(number)d sale are over; who has an address gets new ones.",
+            "The links of %(number)d sales are over; who has an address gets new ones.",
+            len(chosen),
+        )
+        self.message_user(request, text % {"number": len(chosen)}, messages.SUCCESS)
+
+    def has_links_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("ticketing.add_sale")
 
 
 def refunded(request: HttpRequest, sale: UUID, tickets: list[UUID] | None) -> Refund | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -22,23 +21,12 @@ from realtime.causes import Cause
 from reservations import bill, people
 from sessions_app.models import Session
 from sessions_app.templatetags.frontrow import money
-from ticketing import paper, queries
+from ticketing import access_letters, links, paper, queries
 from ticketing.collecting import NOT_COLLECTED
-from ticketing.models import Notification, Payment, Sale, Ticket, User
+from ticketing.letter import Letter, address_of, address_of_sale, language_of
+from ticketing.models import Notification, Payment, Sale, Ticket
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Letter:
-    """`template`: two files of templates/ticketing/mail, .txt and .html, that read `facts`."""
-
-    to: str
-    language: str
-    subject: str
-    template: str
-    facts: dict[str, Any] = field(default_factory=dict)
-    enclosed: tuple[tuple[str, bytes, str], ...] = ()  # file name, content, media type
 
 
 def send_for(event: dict[str, Any]) -> None:
@@ -101,7 +89,7 @@ def _post(letter: Letter, *, event_id: UUID, cause: str | None) -> None:
 def _confirmed(event: dict[str, Any]) -> Letter | None:
     """To the address given with the payment, or else the account's."""
     sale = Sale.objects.select_related("session__show", "session__hall__venue").get(pk=event["facts"]["sale"])
-    address = sale.email or _address_of(sale.buyer)
+    address = address_of_sale(sale)
     if not address:
         return None
     with translation.override(sale.language):
@@ -120,9 +108,9 @@ def _confirmed(event: dict[str, Any]) -> Letter | None:
             "tickets": tickets,
             "due": sum(ticket.due for ticket in tickets),
             "collect_until": queries.collect_until(sale.session, tickets),
-            "link": settings.SITE_URL + reverse("sale", args=[sale.pk]),
-            "paper": settings.SITE_URL + reverse("api-sale-tickets-pdf", args=[sale.pk]),
-            "calendar": settings.SITE_URL + reverse("api-sale-calendar", args=[sale.pk]),
+            "link": links.to("sale", sale),
+            "paper": links.to("sale-pdf", sale),
+            "calendar": links.to("sale-calendar", sale),
         },
         enclosed=((f"tickets-{sale.number}.pdf", paper.tickets_pdf(sale), "application/pdf"),),
     )
@@ -130,11 +118,11 @@ def _confirmed(event: dict[str, Any]) -> Letter | None:
 
 def _expired(event: dict[str, Any]) -> Letter | None:
     """To accounts with an address; guests left none before they paid."""
-    address = _address_of(UUID(event["buyer"]))
+    address = address_of(UUID(event["buyer"]))
     if not address:
         return None
     session = Session.objects.select_related("show", "hall__venue").get(pk=event["session"])
-    language = _language_of(UUID(event["buyer"]))
+    language = language_of(UUID(event["buyer"]))
     with translation.override(language):
         subject = _("Your seats for %(show)s are free again") % {"show": session.show.title}
     return Letter(
@@ -154,12 +142,14 @@ def _expired(event: dict[str, Any]) -> Letter | None:
 def _passed_on(event: dict[str, Any]) -> Letter | None:
     """To accounts with an address: to the one that gave the ticket away, and to the one that has it now."""
     buyer, received = UUID(event["buyer"]), event["event"] == "ticket.received"
-    address = _address_of(buyer)
+    address = address_of(buyer)
     if not address:
         return None
-    rows = Ticket.objects.select_related("seat", "ticket_type", "session__show", "session__hall__venue")
+    rows = Ticket.objects.select_related("sale", "seat", "ticket_type", "session__show", "session__hall__venue")
     ticket = rows.get(pk=event["facts"]["ticket"])
-    language = _language_of(buyer)
+    if received and ticket.owner != people.account_of(buyer):
+        return None  # they passed it on themselves meanwhile
+    language = language_of(buyer)
     with translation.override(language):
         subject = _("A ticket for you: %(show)s") if received else _("Your ticket for %(show)s was passed on")
     return Letter(
@@ -171,7 +161,8 @@ def _passed_on(event: dict[str, Any]) -> Letter | None:
             "ticket": ticket,
             "session": ticket.session,
             "received": received,
-            "link": settings.SITE_URL + reverse("ticket", args=[ticket.pk]),
+            "link": links.to("ticket", ticket) if received else "",
+            "calendar": links.to("ticket-calendar", ticket) if received else "",
         },
     )
 
@@ -179,12 +170,12 @@ def _passed_on(event: dict[str, Any]) -> Letter | None:
 def _voided(event: dict[str, Any]) -> Letter | None:
     """To the account that a ticket was passed on to, when the house took the ticket back."""
     holder = UUID(event["buyer"])
-    address = _address_of(holder)
+    address = address_of(holder)
     if not address:
         return None
     rows = Ticket.objects.select_related("seat", "ticket_type", "refund", "session__show", "session__hall__venue")
     ticket = rows.get(pk=event["facts"]["ticket"])
-    language = _language_of(holder)
+    language = language_of(holder)
     with translation.override(language):
         subject = _("Your ticket for %(show)s is void") % {"show": ticket.session.show.title}
     return Letter(
@@ -213,12 +204,12 @@ def _refunded(event: dict[str, Any]) -> Letter | None:
         }
         why = reasons.get(event["facts"]["reason"], "")
     return _money_back(
-        sale.email or _address_of(sale.buyer),
+        address_of_sale(sale),
         language=sale.language,
         session=sale.session,
         facts=event["facts"],
         why=why,
-        link=reverse("sale", args=[sale.pk]),
+        link=links.to("sale", sale),
         collect=str(sale.number) if event["facts"].get("by_hand") else "",
     )
 
@@ -229,7 +220,7 @@ def _refund_now(event: dict[str, Any]) -> Letter | None:
     if (name == "refund.refused" and facts.get("again")) or (name == "refund.paid_back" and not facts.get("again")):
         return None  # nothing is new to the buyer
     sale = Sale.objects.select_related("session__show").get(pk=facts["sale"])
-    address = sale.email or _address_of(sale.buyer)
+    address = address_of_sale(sale)
     if not address:
         return None
     with translation.override(sale.language):
@@ -245,7 +236,7 @@ def _refund_now(event: dict[str, Any]) -> Letter | None:
             "sale": sale,
             "session": sale.session,
             "amount": amount,
-            "link": settings.SITE_URL + reverse("sale", args=[sale.pk]),
+            "link": links.to("sale", sale),
         },
     )
 
@@ -257,12 +248,12 @@ def _returned(event: dict[str, Any]) -> Letter | None:
     with translation.override(payment.language):
         why = _("Your payment came when the places could no longer be sold to you, so you have no tickets.")
     return _money_back(
-        payment.email or _address_of(payment.reservation.buyer),
+        payment.email or address_of(payment.reservation.buyer),
         language=payment.language,
         session=session,
         facts=event["facts"],
         why=why,
-        link=reverse("session", args=[session.pk]),
+        link=settings.SITE_URL + reverse("session", args=[session.pk]),
     )
 
 
@@ -292,7 +283,7 @@ def _money_back(
             "session": session,
             "amount": amount,
             "why": why,
-            "link": settings.SITE_URL + link,
+            "link": link,
             "collect": collect,
         },
     )
@@ -310,19 +301,7 @@ LETTERS = {
     "refund.handed_out": _refund_now,
     "refund.paid_back": _refund_now,
     "payment.returned": _returned,
+    "sale.code_asked": access_letters.code_asked,
+    "sale.links_renewed": access_letters.sale_links_renewed,
+    "ticket.links_renewed": access_letters.ticket_links_renewed,
 }
-
-
-def _address_of(buyer: UUID) -> str:
-    """Of the account; of a guest who became one since, that one's."""
-    return (
-        User.objects.filter(pk=people.account_of(buyer), is_active=True).values_list("email", flat=True).first() or ""
-    )
-
-
-def _language_of(buyer: UUID) -> str:
-    """The one they last bought in."""
-    last = (
-        Sale.objects.filter(buyer=people.account_of(buyer)).order_by("-id").values_list("language", flat=True).first()
-    )
-    return last or settings.LANGUAGE_CODE

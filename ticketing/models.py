@@ -23,14 +23,18 @@ class Users(models.QuerySet["User"]):
     """Changes that end credentials are told at once; see stamps.py."""
 
     def update(self, **changes: Any) -> int:
-        changed = list(self.values_list("pk", flat=True)) if STAMPED & changes.keys() else []
+        changed = list(self.values_list("pk", flat=True)) if (STAMPED | REACHED) & changes.keys() else []
         rows = super().update(**changes)
-        stamps.publish(changed)
+        if REACHED & changes.keys():
+            end_links(changed)
+        if STAMPED & changes.keys():
+            stamps.publish(changed)
         return rows
 
     def delete(self) -> tuple[int, dict[str, int]]:
         gone = list(self.values_list("pk", flat=True))
         rows = super().delete()
+        end_links(gone)
         stamps.publish(gone)
         return rows
 
@@ -48,6 +52,14 @@ class Accounts(UserManager["User"]):
 
 
 STAMPED = frozenset({"password", "is_active", "generation"})  # what a stamp is made of
+REACHED = frozenset({"email", "is_active"})  # whose mailbox an account's letters lie in
+
+
+def end_links(accounts: Iterable[uuid.UUID]) -> None:
+    """Let no letter that went to these accounts open anything any more; see links.py."""
+    some = list(accounts)
+    Sale.objects.filter(buyer__in=some).update(links=F("links") + 1)
+    Ticket.objects.filter(holder__in=some).update(links=F("links") + 1)
 
 
 class User(AbstractUser):
@@ -71,13 +83,22 @@ class User(AbstractUser):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         self.username = self.normalize_username(self.username)
-        super().save(*args, **kwargs)
         fields = kwargs.get("update_fields")
+        moves = (fields is None or REACHED & set(fields)) and self._is_reached_otherwise()
+        super().save(*args, **kwargs)
+        if moves:
+            end_links([self.pk])
         if fields is None or STAMPED & set(fields):
             stamps.publish([self.pk])
 
+    def _is_reached_otherwise(self) -> bool:
+        """Whether the row, if there is one, has another address, or was closed or opened since."""
+        known = type(self).objects.filter(pk=self.pk).values_list("email", "is_active").first()
+        return known is not None and known != (self.email, self.is_active)
+
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         account, rows = self.pk, super().delete(*args, **kwargs)
+        end_links([account])
         stamps.publish([account])
         return rows
 
@@ -217,6 +238,13 @@ class Sale(models.Model):
     email = models.EmailField(_("e-mail for the receipt"), blank=True)
     language = models.CharField(_("language"), max_length=8, default="en")
     sold_at = models.DateTimeField(_("sold at"), db_default=Now())
+    links = models.PositiveIntegerField(
+        _("generation of its links"),
+        default=0,
+        db_default=0,
+        editable=False,
+        help_text=_("How often the links in its letters were ended."),
+    )
 
     objects = SaleQuerySet.as_manager()
 
@@ -304,6 +332,13 @@ class Ticket(models.Model):
     )
     used_at = models.DateTimeField(_("used at"), null=True, blank=True)
     used_gate = models.CharField(_("gate"), max_length=60, blank=True)
+    links = models.PositiveIntegerField(
+        _("generation of its links"),
+        default=0,
+        db_default=0,
+        editable=False,
+        help_text=_("How often the links in its letters were ended."),
+    )
 
     class Meta:
         verbose_name = _("ticket")
@@ -349,6 +384,23 @@ class Ticket(models.Model):
     def signed_code(self) -> str:
         """What is scanned."""
         return codes.sign(self.code, session=self.session_id)
+
+
+class MailedCode(models.Model):
+    """A code that was mailed to a sale's buyer, computed from the id of its row; see mailed_codes.py."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    sale = models.ForeignKey(Sale, models.CASCADE, related_name="+", verbose_name=_("sale"))
+    made_at = models.DateTimeField(_("made at"), db_default=Now())
+    tries = models.PositiveSmallIntegerField(_("tries"), default=0, db_default=0)
+    used_at = models.DateTimeField(_("used at"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("mailed code")
+        verbose_name_plural = _("mailed codes")
+
+    def __str__(self) -> str:
+        return f"{self.sale} {self.made_at}"
 
 
 class Transfer(models.Model):

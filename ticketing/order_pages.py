@@ -27,7 +27,7 @@ from sessions_app.models import Session, TicketType
 from sessions_app.visitors import Visitor
 from ticketing import queries
 from ticketing.models import Ticket
-from ticketing.views import owner
+from ticketing.opening import owner
 
 LISTED = 20  # orders a page
 UNFINISHED = frozenset({"PENDING", "PROCESSING"})

@@ -19,7 +19,6 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 import reservations.queries
-from realtime.asking import staff_may
 from realtime.clock import reckoned_now
 from realtime.standing import stand
 from reservations import bill
@@ -28,30 +27,21 @@ from reservations.operations import PaymentInProgress
 from sessions_app.models import Session
 from sessions_app.templatetags.frontrow import money
 from sessions_app.visitors import Visitor
-from ticketing import queries, refunds, staff, transfers
+from ticketing import links, queries, refunds, transfers
 from ticketing.bells import ring_refund
 from ticketing.forms import PassOnForm, RegisterForm
+from ticketing.letter_pages import back_to
 from ticketing.models import PaymentStatus, RefundStatus, Sale, Ticket, TicketStatus
+from ticketing.opening import by_letter, may_act_for, may_pass_on, open_sale, open_ticket, proof_of, query_of
 
 LONGEST = 100  # purchases a page lists
 
 
-def owner(request: Visitor) -> UUID | None:
-    """Whose things this visitor may open: only its own, and staff with the permission everybody's (None)."""
-    if staff_may(request.user, staff.SEES_CODES):
-        return None
-    if request.buyer is None:
-        raise Http404
-    return request.buyer
-
-
 @require_safe
+@by_letter
 @never_cache
 def sale(request: Visitor, sale_id: UUID) -> HttpResponse:
-    try:
-        found = queries.find_sale(sale_id, buyer=owner(request))
-    except Sale.DoesNotExist:
-        raise Http404 from None
+    found = open_sale(request, sale_id)
     words = {
         "due": _("To pay at the door"),
         "paid": _("Paid"),
@@ -75,6 +65,8 @@ def sale(request: Visitor, sale_id: UUID) -> HttpResponse:
                 if ticket.status == TicketStatus.VALID and ticket.holder is None
             ],
             "refundable_until": open_until(found),
+            "may_act": may_act_for(request, found),
+            "query": query_of(request),
             "refunds": [refund for refund in found.refunds.order_by("id") if refund.amount],
             "register_link": f"{reverse('register')}?{urlencode({'next': request.path})}",
         },
@@ -89,16 +81,19 @@ def open_until(sale: Sale) -> dt.datetime | None:
 
 
 @require_POST
+@by_letter
 def refund(request: Visitor, sale_id: UUID) -> HttpResponse:
     """The buyer gives tickets back."""
-    if request.buyer is None:
-        raise Http404
+    found = open_sale(request, sale_id)
+    if not may_act_for(request, found):
+        messages.error(request, _("To give tickets back, sign in or have a code mailed to you."))
+        return back_to(request, found)
     try:
         chosen = [UUID(text) for text in request.POST.getlist("ticket")]
     except ValueError:
         raise Http404 from None
     try:
-        asked = refunds.ask_refund(sale_id=sale_id, buyer=request.buyer, tickets=chosen)
+        asked = refunds.ask_refund(sale_id=sale_id, buyer=found.buyer, tickets=chosen)
     except Sale.DoesNotExist:
         raise Http404 from None
     except refunds.NothingToRefund:
@@ -106,7 +101,7 @@ def refund(request: Visitor, sale_id: UUID) -> HttpResponse:
     except (refunds.RefundClosed, PaymentInProgress):
         messages.error(request, _("These tickets can't be given back now."))
     else:
-        stand(request, lambda: redirect("sale", sale_id))
+        stand(request, lambda: back_to(request, found))
         ring_refund(asked.pk)
         amount = money(asked.amount, asked.sale.currency)
         if asked.status == RefundStatus.TO_HAND_OUT:
@@ -116,7 +111,7 @@ def refund(request: Visitor, sale_id: UUID) -> HttpResponse:
             messages.success(request, _("%(amount)s is on its way back to you.") % {"amount": amount})
         else:
             messages.success(request, _("The tickets are given back. Nothing was paid for them."))
-    return redirect("sale", sale_id)
+    return back_to(request, found)
 
 
 def paid_by(method: str) -> str:
@@ -133,20 +128,34 @@ def paid_by(method: str) -> str:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+@by_letter
 @never_cache
 def ticket(request: Visitor, ticket_id: UUID) -> HttpResponse:
     """One ticket, to show and to print; posted, it is passed on."""
-    try:
-        found = queries.find_ticket(ticket_id, buyer=owner(request))
-    except Ticket.DoesNotExist:
-        raise Http404 from None
+    found = open_ticket(request, ticket_id)
+    allowed, giver = may_pass_on(request, found), found.owner
     form = PassOnForm(request.POST or None)
-    if request.method == "POST" and request.buyer and form.is_valid() and form.pass_on(found, giver=request.buyer):
+    if request.method == "POST" and allowed and form.is_valid() and form.pass_on(found, giver=giver):
         messages.success(request, _("The ticket is passed on."))
-        return redirect("purchases")
-    obstacle = transfers.obstacle(found, now=reckoned_now())
-    may_pass_on = found.owner == request.buyer and (form.is_bound or not obstacle)
-    return render(request, "ticketing/ticket.html", {"ticket": found, "form": form if may_pass_on else None})
+        return redirect("purchases") if request.buyer == giver else redirect(links.to("sale", found.sale))
+    passable = not transfers.obstacle(found, now=reckoned_now())
+    return render(
+        request,
+        "ticketing/ticket.html",
+        {
+            "ticket": found,
+            "form": form if allowed and (form.is_bound or passable) else None,
+            "passable": passable,
+            "query": query_of(request),
+            "opens_sale": ticket_opens_its_sale(request, found),
+        },
+    )
+
+
+def ticket_opens_its_sale(request: Visitor, ticket: Ticket) -> bool:
+    """Whether the page may lead to the whole order: a proof of the ticket alone opens that alone."""
+    proof = proof_of(request)
+    return ticket.holder is None and (not proof or links.opens_sale(proof, ticket.sale))
 
 
 @require_safe

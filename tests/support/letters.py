@@ -1,0 +1,110 @@
+"""A letter of each kind that the house sends, made by what sends it for real, and the links in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from html import unescape
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from django.conf import settings
+from django.core.mail import EmailMultiAlternatives
+
+from realtime import events, relay
+from realtime.models import Event
+from reservations import operations as reserving
+from sessions_app.models import Session
+from tests.factories import UserFactory
+from tests.reservations.test_holding import run_out
+from tests.support import house
+from ticketing import links, mail, mailed_codes, operations, refunds, transfers
+from ticketing.models import Payment, Sale, Ticket, User
+
+URL = re.compile(r"https?://[^\s\"'<>]+")
+REFUNDS = ("refund.refused", "refund.to_hand_out", "refund.handed_out", "refund.paid_back")
+
+
+class Post:
+    """A sale of Ana's with one ticket that Bruno has, and the newest event of each kind that letters go out for."""
+
+    def __init__(self, session: Session, *, language: str) -> None:
+        self.session = session
+        self.ana: User = UserFactory.create(username="ana", email="ana@example.com")
+        self.bruno: User = UserFactory.create(username="bruno", email="bruno@example.com")
+        self.sale = self.buy("A1", "A2", "A3", language=language)
+        self.buy("B1", buyer=self.bruno.pk, language=language)  # so that his language is known
+        self.given = self.ticket("A2")
+        transfers.pass_on(ticket_id=self.given.pk, giver=self.ana.pk, receiver=self.bruno.pk)
+
+    def buy(self, *seats: str, buyer: UUID | None = None, email: str = "", language: str = "en") -> Sale:
+        held = house.ask(self.session, *seats, buyer=buyer or self.ana.pk)
+        payment = operations.start_payment(
+            reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok", email=email, language=language
+        )
+        operations.settle_payment(payment_id=payment.pk)
+        return Sale.objects.get(reservation=held)
+
+    def ticket(self, seat: str) -> Ticket:
+        return Ticket.objects.get(session=self.session, seat__label=seat)
+
+    def send(self, kind: str, outbox: list[EmailMultiAlternatives]) -> EmailMultiAlternatives:
+        """Bring about an event of this kind, and return the letter that goes out for it."""
+        MAKE.get(kind, _nothing)(self)
+        if kind in REFUNDS:
+            self.record_refund(kind)
+        row = Event.objects.filter(name=kind).latest("id")
+        outbox.clear()
+        mail.send_for(relay.message(row))
+        (letter,) = outbox
+        return letter
+
+    def record_refund(self, kind: str) -> None:
+        refund = refunds.ask_refund(sale_id=self.sale.pk, buyer=None, tickets=[self.ticket("A3").pk])
+        facts = {"sale": str(self.sale.pk), "refund": str(refund.pk), "amount": 2500, "currency": "BRL"}
+        again = {"again": kind == "refund.paid_back"}
+        events.record(event=kind, session=self.session.pk, buyer=self.ana.pk, facts=facts | again)
+
+    def run_out(self) -> None:
+        run_out(house.ask(self.session, "C1", buyer=self.ana.pk))
+        reserving.expire_holds()
+
+    def lose_a_payment(self) -> None:
+        payment: Payment = self.sale.payment
+        facts = {"payment": str(payment.pk), "amount": 5000, "currency": "BRL", "reason": "too_late"}
+        events.record(event="payment.returned", session=self.session.pk, buyer=self.ana.pk, facts=facts)
+
+    def take_back(self) -> None:
+        refunds.ask_refund(sale_id=self.sale.pk, buyer=None, tickets=[self.given.pk])
+
+    def give_back(self) -> None:
+        refunds.ask_refund(sale_id=self.sale.pk, buyer=self.ana.pk, tickets=[self.ticket("A3").pk])
+
+
+def _nothing(_post: Post) -> None:
+    """Setting up the sale brought it about."""
+
+
+def _renew(post: Post) -> None:
+    links.renew(sale_id=post.sale.pk)
+
+
+MAKE: dict[str, Callable[[Post], Any]] = {
+    "reservation.expired": Post.run_out,
+    "ticket.voided": Post.take_back,
+    "sale.refunded": Post.give_back,
+    "payment.returned": Post.lose_a_payment,
+    "sale.code_asked": lambda post: mailed_codes.ask(sale_id=post.sale.pk),
+    "sale.links_renewed": _renew,
+    "ticket.links_renewed": _renew,
+}
+
+
+def links_of(letter: EmailMultiAlternatives) -> Iterator[str]:
+    """Every address in it, of the text and of the HTML, without the site."""
+    ((content, _mimetype),) = letter.alternatives
+    for address in {*URL.findall(str(letter.body)), *map(unescape, URL.findall(str(content)))}:
+        parts = urlsplit(address)
+        assert f"{parts.scheme}://{parts.netloc}" == settings.SITE_URL
+        yield f"{parts.path}?{parts.query}"

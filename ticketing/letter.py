@@ -1,0 +1,41 @@
+"""A letter, and where and in which language it goes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+
+from reservations import people
+from ticketing.models import Sale, User
+
+
+@dataclass(frozen=True, kw_only=True)
+class Letter:
+    """`template`: two files of templates/ticketing/mail, .txt and .html, that read `facts`."""
+
+    to: str
+    language: str
+    subject: str
+    template: str
+    facts: dict[str, Any] = field(default_factory=dict)
+    enclosed: tuple[tuple[str, bytes, str], ...] = ()  # file name, content, media type
+
+
+def address_of(buyer: UUID) -> str:
+    """Return the account's address; for a guest who became an account since, that one's. Empty: there is none."""
+    found = User.objects.filter(pk=people.account_of(buyer), is_active=True)
+    return found.values_list("email", flat=True).first() or ""
+
+
+def address_of_sale(sale: Sale) -> str:
+    """Return the one that was given with the payment, or else the account's."""
+    return sale.email or address_of(sale.buyer)
+
+
+def language_of(buyer: UUID) -> str:
+    """Return the language in which the buyer last bought."""
+    sales = Sale.objects.filter(buyer=people.account_of(buyer)).order_by("-id")
+    return sales.values_list("language", flat=True).first() or settings.LANGUAGE_CODE
