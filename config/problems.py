@@ -210,6 +210,12 @@ PROBLEMS: dict[type[BaseException], Known] = {
         "An account is needed",
         _("This session is for people with an account: sign in to buy."),
     ),
+    front_door.SignedInSince: Known(
+        401,
+        "bad_token",
+        "Credentials are not valid",
+        _("You have signed in or registered since: use the account's credentials."),
+    ),
     front_door.SoldAtOnce: Known(
         400,
         "sold_at_once",

@@ -35,7 +35,7 @@ end
 
 -- Note [A guest's keys]: they stay where they are, under the guest's name, and the account finds them there.
 local person = redis.call('HGETALL', KEYS[5])
-if person[1] == 'account' then return {'joined', person[2]} end
+if person[1] == 'account' then return {'joined', person[2], redis.call('TTL', KEYS[5])} end
 
 if keyed then
   local known = known_by(KEYS[2])

@@ -52,6 +52,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         "epoch",
     ]
     id: uuid.UUID | None = None  # the reservation's; where a guest joined an account, the account's
+    since: int = 0  # seconds since a guest joined
     arrival: int = 0
     conflicts: dict[str, str] = {}
     limit: int = 0  # the one that it would exceed
@@ -236,8 +237,8 @@ def _verdict(knock: Knock, answer: list[Any]) -> Verdict:
     match answer:
         case ["admitted", reservation, arrival]:
             return Verdict(kind="admitted", id=uuid.UUID(reservation), arrival=int(arrival))
-        case ["joined", account]:
-            return Verdict(kind="joined", id=uuid.UUID(account))
+        case ["joined", account, seconds_left]:
+            return Verdict(kind="joined", id=uuid.UUID(account), since=PERSON_SECONDS - int(seconds_left))
         case ["replay", reservation, arrival, status, body]:
             return Verdict(
                 kind="replay", id=uuid.UUID(reservation), arrival=int(arrival), status=int(status or 0), body=body

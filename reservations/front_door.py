@@ -56,6 +56,7 @@ log = structlog.get_logger(__name__)
 
 MAX_BATCH = 500
 EPOCH_TRIES = 5  # another process may open a later epoch between two trips of ours; five times in a row it doesn't
+LATE_SECONDS = 60  # after signing in, what the guest sent may be on its way
 ANSWER_SECONDS = 15.0  # longer than every deadline on the way; only a wedged process gets here
 NEWER_SECONDS = 0.1  # a refusal stands on facts at most this old
 EPOCH = 1 << EPOCH_BITS  # the first arrival of epoch 1
@@ -129,6 +130,12 @@ class AccountRequired(Exception):
     """The session is for people with an account, and this is a guest."""
 
 
+class SignedInSince(Exception):
+    """The guest signed in or registered a while ago: what it asks for now, it asks with the account's credentials."""
+
+    code = "bad_token"
+
+
 class SoldAtOnce(Exception):
     """The ticket type is for orders that carry their payment; it can't be held."""
 
@@ -180,6 +187,7 @@ Refusal = (
     | TooManyHolds
     | IdempotencyMismatch
     | RequestInFlight
+    | SignedInSince
     | Crowded
     | LineDown
 )  # each counted by its `code`, the one that the API answers with
@@ -342,6 +350,7 @@ class Entry:
     wait: float = 0
     answer: concurrent.futures.Future[Admission] = dataclasses.field(default_factory=concurrent.futures.Future)
 
+    is_late: bool = False  # by a guest who signed in a while ago
     stored: bool = False  # then its answer is that, whatever fails afterwards
     unsure: bool = False  # a line may have it
 
@@ -453,8 +462,8 @@ class FrontDoor:
         verdicts = _verdicts_on(batch)
         for _try in range(EPOCH_TRIES):
             joined = [entry for entry in batch if verdicts[entry].kind == "joined"]
-            for entry in joined:  # see Note [One person, two names] in people.py
-                entry.knock.request = msgspec.structs.replace(entry.request, buyer=verdicts[entry].id)
+            for entry in joined:
+                _as_account(entry, verdicts[entry])
             early = [entry for entry in batch if verdicts[entry].kind == "epoch"]
             again = [*joined, *(early if early and self._open_epoch(early) else [])]
             if not again:
@@ -526,6 +535,8 @@ class FrontDoor:
                 self._refuse(entry, Crowded(retry_after=verdict.retry_ms / 1000))
             case "mismatch":
                 self._refuse(entry, IdempotencyMismatch())
+            case "limit" if entry.is_late:
+                self._refuse(entry, SignedInSince())
             case "limit":
                 self._refuse(entry, LimitReached(limit=verdict.limit))
             case "too_many_holds":
@@ -607,6 +618,13 @@ class FrontDoor:
             claims.give_back([entry.request for entry in refused], draws=_draws_of(refused))
         for entry in refused:
             self._refuse(entry, error)
+
+
+def _as_account(entry: Entry, joined: Verdict) -> None:
+    """What the guest asks, the account asks: see Note [One person, two names] in people.py. A while later only what it asked before."""
+    entry.knock.request = msgspec.structs.replace(entry.request, buyer=joined.id)
+    if joined.since > LATE_SECONDS:
+        entry.is_late, entry.knock.limits = True, [Limit(0)]  # a key that is known is answered before limits count
 
 
 def _note(entries: Sequence[Entry], *, stored: Collection[uuid.UUID] = (), unsure: Collection[uuid.UUID] = ()) -> None:

@@ -178,6 +178,21 @@ class TestAnOrder:
         assert_problem(get(before, f"/orders/{another.json()['id']}"), 404, "not_found")
         assert get(before, "/orders").json()["results"] == []
 
+    def test_that_the_guest_sends_long_after_signing_in_is_refused(
+        self, ana: UUID, stock: TicketType, queue: Queue, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before, person = client_of(ana), Person(client_of(ana), ana, SIGNING_IN)
+        first = person.order(stock)
+        person.become_a_user()
+        monkeypatch.setattr(front_door, "LATE_SECONDS", -1)
+        late = Person(before, ana, person.enter)
+        assert late.order(stock).json()["id"] == first.json()["id"]
+        refused = late.order(stock, key="another")
+        assert_problem(refused, 401, "bad_token")
+        assert "account" in refused.json()["detail"]
+        assert_problem(late.order(stock, quantity=1), 422, "idempotency_mismatch")
+        assert len(queue.requests) == 1
+
     def test_keeps_its_key_where_redis_forgot(self, ana: UUID, stock: TicketType, queue: Queue) -> None:
         person = Person(client_of(ana), ana, SIGNING_IN)
         first = person.order(stock)
