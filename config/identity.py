@@ -25,7 +25,7 @@ from rest_framework.request import Request
 from uuid6 import uuid7
 
 from realtime import causes
-from realtime.asking import Buyer, OtherBuyer
+from realtime.asking import Buyer, CSRFFailed, OtherBuyer
 from realtime.clock import reckoned_now
 from reservations import people
 from ticketing import accounts, stamps
@@ -61,12 +61,6 @@ COOKIE_RENEWAL_SECONDS = 24 * 3600  # an older cookie is written anew, so that a
 
 class InvalidToken(Exception):
     """The token is malformed, forged, expired, or of the other kind."""
-
-
-class CSRFFailed(exceptions.PermissionDenied):
-    """A request by cookie that the browser's page did not sign with its CSRF token."""
-
-    default_code = "csrf_failed"
 
 
 def new_guest() -> Buyer:
@@ -377,4 +371,4 @@ def _enforce_csrf(request: HttpRequest) -> None:
     check.process_request(request)
     reason = check.process_view(request, lambda _request: HttpResponse(), (), {})
     if reason:
-        raise CSRFFailed(str(reason))
+        raise CSRFFailed

@@ -14,13 +14,14 @@ from uuid import UUID
 import msgspec
 from django.contrib import messages
 from django.core.exceptions import ObjectDoesNotExist
-from django.http import Http404, HttpResponse, HttpResponseRedirect, QueryDict
+from django.http import Http404, HttpResponse, HttpResponseRedirect, JsonResponse, QueryDict
+from django.middleware.csrf import get_token
 from django.shortcuts import redirect
 from django.urls import path, reverse
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_POST, require_safe
 from rest_framework.exceptions import ValidationError
 
 import reservations.operations
@@ -307,7 +308,18 @@ def on_reservation(
     return answered(request, acted, back=back)
 
 
+# --- For scripts
+
+
+@require_safe
+@never_cache
+def csrf_token(request: Visitor) -> JsonResponse:
+    """Give a page that is older than the browser's last signing in or out the token that counts now."""
+    return JsonResponse({"token": get_token(request)})
+
+
 urlpatterns = [
+    path("csrf-token", csrf_token, name="csrf-token"),
     path("sessions/<uuid:session_id>/hold", hold, name="hold"),
     path("sessions/<uuid:session_id>/order", order, name="order-places"),
     path("reservations/<uuid:reservation_id>/extend", extend, name="extend"),

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import psycopg_pool
@@ -28,7 +29,10 @@ from django.db import DataError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.http.multipartparser import MultiPartParserError
 from django.http.request import UnreadablePostError
+from django.middleware import csrf
+from django.shortcuts import render
 from django.template.loader import render_to_string
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 from django.views import defaults
@@ -39,7 +43,7 @@ from rest_framework.settings import api_settings
 from rest_framework.views import set_rollback
 
 from config.hashing import HashingBusy
-from realtime.asking import OtherBuyer
+from realtime.asking import CSRFFailed, OtherBuyer
 from reservations import front_door, lines, operations, pricing, queries, sale_facts
 from reservations.breaker import BreakerOpen
 from sessions_app import operations as catalogue
@@ -460,9 +464,7 @@ INTERNAL = Known(500, "internal", "Internal error", _("Something went wrong on o
 LOCKED_OUT = Known(
     429, "locked_out", "Too many attempts", _("Too many wrong passwords; sign-in is locked for a while.")
 )
-CSRF_FAILED = Known(
-    403, "csrf_failed", "CSRF token missing or wrong", _("Send the CSRF token of the page with this request.")
-)
+CSRF_FAILED = Known(403, "csrf_failed", "CSRF token missing or wrong", CSRFFailed.default_detail)
 
 
 def known(error: BaseException) -> Known | None:
@@ -656,7 +658,19 @@ def too_early(wait: float) -> HttpResponse:
 
 
 def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponse:
-    return response(CSRF_FAILED) if speaks_json(request) else defaults.permission_denied(request, Exception(reason))
+    """Say what happened, that nothing was done, and how to go on: a fresh copy of the page that the form was on."""
+    if speaks_json(request) or not request.accepts("text/html"):
+        return response(CSRF_FAILED)
+    facts = {"back": _page_before(request), "no_cookie": reason == csrf.REASON_NO_CSRF_COOKIE}
+    return render(request, "csrf.html", facts, status=CSRF_FAILED.status)
+
+
+def _page_before(request: HttpRequest) -> str:
+    """Return the path of the page that sent the form, or nothing where that is another site's or unknown."""
+    sent: str = request.META.get("HTTP_REFERER", "")
+    if not url_has_allowed_host_and_scheme(sent, {request.get_host()}, require_https=request.is_secure()):
+        return ""
+    return urlsplit(sent)._replace(scheme="", netloc="", fragment="").geturl()
 
 
 def locked_out(

@@ -60,6 +60,15 @@ class OtherBuyer(Exception):
     """A page sends what another person asked for on it, before somebody signed in or out."""
 
 
+class CSRFFailed(exceptions.PermissionDenied):
+    """A request by cookie without the browser's CSRF token: the page was made before somebody signed in or out."""
+
+    default_code = "csrf_failed"
+    default_detail = _(
+        "Nothing was done: this page was made before somebody signed in or out in this browser. Load it again, then repeat it."
+    )
+
+
 def asking(request: Request | HttpRequest) -> Buyer | None:
     """Who asks, None without credentials. Bad credentials raise AuthenticationFailed."""
     who: object = request.user

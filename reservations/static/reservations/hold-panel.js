@@ -152,8 +152,15 @@ export class HoldPanel extends EventTarget {
     const asked = ++this.#asked;
     const answer = await get(`/reservations/${reservation.id}`);
     if (asked !== this.#asked || this.reservation?.id !== reservation.id) return;
+    if (!answer.ok && (answer.status === 404 || answer.status === 401)) return this.#lose();
     if (!answer.ok) return this.#refreshSoon(POLL);
     this.show(answer.body);
+  }
+
+  /** It belongs to somebody else than who looks at it now: somebody signed in or out in another window. */
+  #lose() {
+    this.countdown.stop();
+    this.#alert(say("reload"));
   }
 
   async #extend() {

@@ -33,9 +33,31 @@ export function newKey() {
 /** Whom the page was made for. Somebody may have signed in or out in another window since: then the server does nothing. */
 export const buyer = /** @type {HTMLMetaElement | null} */ (document.querySelector('meta[name="frontrow-buyer"]'))?.content ?? "";
 
-function csrf() {
-  const field = /** @type {HTMLInputElement | null} */ (document.querySelector('input[name="csrfmiddlewaretoken"]'));
-  return field?.value ?? "";
+const PATIENCE = 10_000; // milliseconds for a fresh token
+
+/** @returns {NodeListOf<HTMLInputElement>} */
+const tokens = () => document.querySelectorAll('input[name="csrfmiddlewaretoken"]');
+
+/**
+ * Send a request with the page's CSRF token. Signing in or out, in any window, makes that too old: then once more with a fresh one, which
+ * the page's forms get too. Whose intention it is, the request says by itself.
+ *
+ * @param {(token: string) => Promise<Response>} send
+ */
+export async function signed(send) {
+  const response = await send(tokens()[0]?.value ?? "");
+  if (response.status !== 403) return response;
+  const problem = await response.clone().json().catch(() => null);
+  return problem?.code === "csrf_failed" && (await renewToken()) ? send(tokens()[0].value) : response;
+}
+
+/** Whether the page has a fresh token now. */
+async function renewToken() {
+  const response = await fetch("/csrf-token", { cache: "no-store", credentials: "same-origin", signal: AbortSignal.timeout(PATIENCE) });
+  if (!response.ok) return false;
+  const { token } = await response.json();
+  for (const field of tokens()) field.value = token;
+  return tokens().length > 0;
 }
 
 /**
@@ -46,20 +68,22 @@ function csrf() {
  */
 export async function once(method, path, { body, key, wait, timeout, meant = buyer } = {}) {
   /** @type {Record<string, string>} */
-  const headers = { Accept: "application/json", "X-CSRFToken": csrf() };
+  const headers = { Accept: "application/json" };
   if (body) headers["Content-Type"] = "application/json";
   if (key) headers["Idempotency-Key"] = key;
   if (meant && method !== "GET") headers["Frontrow-Buyer"] = meant;
   if (wait) headers.Prefer = `wait=${wait}`;
   try {
-    const response = await fetch(`/api/v1${path}`, {
-      method,
-      headers,
-      body: body && JSON.stringify(body),
-      cache: "no-cache",
-      credentials: "same-origin",
-      ...(timeout && { signal: AbortSignal.timeout(timeout) }),
-    });
+    const response = await signed((token) =>
+      fetch(`/api/v1${path}`, {
+        method,
+        headers: { ...headers, "X-CSRFToken": token },
+        body: body && JSON.stringify(body),
+        cache: "no-cache",
+        credentials: "same-origin",
+        ...(timeout && { signal: AbortSignal.timeout(timeout) }),
+      }),
+    );
     noteTime(response);
     const text = await response.text();
     const data = text ? JSON.parse(text) : null;

@@ -3,7 +3,7 @@
 
 import { VersionedFeed } from "../realtime/feed.js";
 import { LiveSocket } from "../realtime/socket.js";
-import { get } from "../sessions_app/api.js";
+import { get, signed } from "../sessions_app/api.js";
 import { SeatMap } from "../sessions_app/seat-map.js";
 import { count, language, listed, say } from "../sessions_app/words.js";
 
@@ -227,16 +227,17 @@ function isSure(holder) {
 
 /** @param {Record<string, string>} facts */
 async function send(facts) {
-  const token = field('#desk-form [name="csrfmiddlewaretoken"], #holders-form [name="csrfmiddlewaretoken"]')?.value ?? "";
   isBusy = true;
   paint();
   let done = false;
   try {
-    const response = await fetch(location.pathname, {
-      method: "POST",
-      headers: { Accept: "application/json", "X-CSRFToken": token },
-      body: new URLSearchParams({ confirmed: "yes", ...facts }),
-    });
+    const response = await signed((token) =>
+      fetch(location.pathname, {
+        method: "POST",
+        headers: { Accept: "application/json", "X-CSRFToken": token },
+        body: new URLSearchParams({ confirmed: "yes", ...facts }),
+      }),
+    );
     if (response.redirected) location.reload(); // signed out meanwhile
     const answer = response.headers.get("Content-Type")?.startsWith("application/json") ? await response.json() : { text: say("failed") };
     done = Boolean(answer.done);
