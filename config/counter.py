@@ -32,8 +32,8 @@ from reservations.models import Reservation, Status
 from reservations.views import story
 from sessions_app import seat_plan
 from sessions_app.models import Session
-from sessions_app.templatetags.frontrow import money
-from sessions_app.views import LONGEST_CHOICE, concession_choices, session_data
+from sessions_app.tier_looks import legend, looks_of
+from sessions_app.views import LONGEST_CHOICE, concession_choices, price_words, session_data
 from sessions_app.visitors import Visitor
 from ticketing import operations
 from ticketing.api import paid
@@ -66,21 +66,24 @@ def choose(request: Visitor, session_id: UUID) -> HttpResponse:
         return answered(request, lambda: hold(request, session), back=reverse("counter", args=[session.pk]))
     seat_map = sessions_app.queries.seat_map(session_id)
     types = list(sessions_app.queries.ticket_types().filter(session=session_id))
-    prices = {str(kind.pk): money(kind.price, session.currency) for kind in types}
+    tiers = {str(kind.pk): kind for kind in types}
     seats = seat_map["seats"]
+    looks = looks_of(tiers, seats)
+    prices = price_words(session, tiers, looks)
     return render(
         request,
         "ticketing/counter/choose.html",
         {
             "session": session,
             "plan": seat_plan.draw(seats, prices=prices) if seats else None,
-            "tiers": [kind for kind in types if any(seat["ticket_type"] == str(kind.pk) for seat in seats)],
+            "tiers": [tiers[key] for key in looks],
+            "legend": legend(tiers, looks),
             "stock": [kind for kind in types if kind.capacity is not None],
             "kinds": sorted({seat["kind"] for seat in seats} - {"standard"}),
             "quantities": range(1, min(session.max_per_buyer, LONGEST_CHOICE) + 1),
             "form_key": uuid7().hex,
             "closed": not session.sells_at(reckoned_now()),
-            "data": session_data(session, types, version=seat_map["version"]),
+            "data": session_data(session, types, looks, version=seat_map["version"]),
         },
     )
 

@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from sessions_app.plans import Place
+from sessions_app.tier_looks import looks_of
 
 CELL = 24  # units of the drawing a seat width takes; the seat itself is 20
 SEAT = 20
@@ -21,7 +22,6 @@ LARGE = 450  # seats from which on a room has a stage rather than a screen
 HUGE = 3_000  # seats from which on they travel packed, and static/sessions_app/far-seats.js makes elements of those in sight
 NAME = 4  # seat widths that a section's name takes, or so
 AISLE = 1.3  # seat widths from chair to chair beyond which people walk between
-TIERS = 4  # colours for ticket types
 
 Chair = Mapping[str, Any]  # one of the `seats` of API.md's seat map
 
@@ -86,6 +86,8 @@ class Words:
 def draw(seats: Sequence[Chair], *, prices: Mapping[str, str], still: bool = False) -> Plan:
     """`seats` as `queries.seat_map` lists them, in plan order, one at least; `prices`: ticket type → what a reader sees.
 
+    Prices look as `tier_looks` says.
+
     A `still` plan is a picture: nothing in it has a role or takes the focus.
     """
     left = min(seat["x"] for seat in seats) - MARGIN
@@ -113,7 +115,7 @@ def draw(seats: Sequence[Chair], *, prices: Mapping[str, str], still: bool = Fal
 
 
 def draw_chairs(places: Sequence[Place]) -> Plan:
-    """A hall that sells nothing yet, one chair at least: all chairs free, each section in a colour of its own."""
+    """A hall that sells nothing yet, one chair at least: all chairs free, each section with a look of its own."""
     chairs = [{**asdict(place), "ticket_type": place.section, "status": "f"} for place in places]
     return draw(chairs, prices=dict.fromkeys((place.section for place in places), ""), still=True)
 
@@ -142,7 +144,7 @@ def sections(seats: Sequence[Chair], *, prices: Mapping[str, str], shown: str | 
     """For browsers without scripts. Of a large hall in sections, only the seats of the one called `shown`."""
     rows = _rows(seats)
     words = Words.of_the_page()
-    types = {type_: (index % TIERS, price) for index, (type_, price) in enumerate(prices.items())}
+    looks = looks_of(prices, seats)
     by_section: dict[str, list[list[Chair]]] = {}
     for row in rows:
         by_section.setdefault(row[0]["section"], []).append(row)
@@ -151,31 +153,36 @@ def sections(seats: Sequence[Chair], *, prices: Mapping[str, str], shown: str | 
         PlainSection(
             name,
             free=sum(seat["status"] == "f" for row in found for seat in row),
-            rows=[(row[0]["row"], _plain_row(row, words, types)) for row in found] if whole or name == shown else [],
+            rows=[(row[0]["row"], _plain_row(row, words, prices, looks)) for row in found]
+            if whole or name == shown
+            else [],
         )
         for name, found in by_section.items()
     ]
 
 
-def _plain_row(row: Sequence[Chair], words: Words, types: Mapping[str, tuple[int, str]]) -> list[PlainSeat]:
+def _plain_row(
+    row: Sequence[Chair], words: Words, prices: Mapping[str, str], looks: Mapping[str, int]
+) -> list[PlainSeat]:
     along = [math.hypot(seat["x"] - before["x"], seat["y"] - before["y"]) for before, seat in itertools.pairwise(row)]
     return [
         PlainSeat(
             label=seat["label"],
             number=str(seat["number"]),
-            says=words.describe(seat, types[seat["ticket_type"]][1]),
-            shape=_shape(seat),
+            says=words.describe(seat, prices[seat["ticket_type"]]),
+            shape=_shape(seat, looks[seat["ticket_type"]]),
             look=seat["status"],
-            tier=types[seat["ticket_type"]][0],
+            tier=looks[seat["ticket_type"]],
             after_aisle=gap > AISLE,
         )
         for seat, gap in zip(row, [0.0, *along], strict=True)
     ]
 
 
-def _shape(chair: Chair) -> str:
+def _shape(chair: Chair, look: int) -> str:
+    """A free seat's shape has its price's mark."""
     status, kind = chair["status"], chair["kind"]
-    return kind if status == "f" and kind != "standard" else SHAPES[status]
+    return f"{kind if kind != 'standard' else 'free'}-{look}" if status == "f" else SHAPES[status]
 
 
 def _rows(seats: Sequence[Chair]) -> list[list[Chair]]:
@@ -185,7 +192,8 @@ def _rows(seats: Sequence[Chair]) -> list[list[Chair]]:
 def _drawn(rows: Sequence[Sequence[Chair]], prices: Mapping[str, str], *, still: bool) -> SafeString:
     row, use = (ROW.replace(ROW_ROLE, ""), USE.replace(SEAT_ROLE, STILL_ROLE)) if still else (ROW, USE)
     words = Words.of_the_page()
-    types = {type_: (index, price) for index, (type_, price) in enumerate(prices.items())}
+    looks = looks_of(prices, itertools.chain.from_iterable(rows))
+    types = {type_: (index, looks.get(type_, 0), price) for index, (type_, price) in enumerate(prices.items())}
     return format_html_join(
         "",
         row,
@@ -230,16 +238,16 @@ def _steps(places: Sequence[float]) -> list[int]:
     return [after - before for before, after in itertools.pairwise(units)]
 
 
-def _use(chair: Chair, words: Words, tier: int, price: str) -> tuple[object, ...]:
+def _use(chair: Chair, words: Words, type_: int, look: int, price: str) -> tuple[object, ...]:
     return (
-        _shape(chair),
+        _shape(chair, look),
         f"{chair['x'] * CELL:g}",
         f"{chair['y'] * CELL:g}",
         chair["label"],
         chair["number"],
         chair["status"],
-        tier % TIERS,
-        tier,
+        look,
+        type_,
         chair["kind"],
         words.describe(chair, price),
     )

@@ -24,6 +24,7 @@ from sessions_app import programme, queries, seat_plan
 from sessions_app.models import Concession, Session, TicketType
 from sessions_app.programme import Wanted
 from sessions_app.templatetags.frontrow import money
+from sessions_app.tier_looks import legend, looks_of
 from sessions_app.visitors import Visitor
 
 LONGEST_CHOICE = 20  # places that a list offers to choose from
@@ -135,7 +136,8 @@ def session(request: Visitor, session_id: UUID) -> HttpResponse:
     seat_map = queries.seat_map(session_id)
     types = list(queries.ticket_types().filter(session=session_id))
     tiers = {str(type_.pk): type_ for type_ in types}
-    prices = {key: money(type_.price, found.currency) for key, type_ in tiers.items()}
+    looks = looks_of(tiers, seat_map["seats"])
+    prices = price_words(found, tiers, looks)
     now = reckoned_now()
     shelves = [Shelf.of(type_, found, now=now) for type_ in types if type_.capacity is not None]
     lane = queries.lane_of(found, request.GET.get("lane", ""))
@@ -146,9 +148,8 @@ def session(request: Visitor, session_id: UUID) -> HttpResponse:
         {
             "session": found,
             "plan": seat_plan.draw(seat_map["seats"], prices=prices) if seat_map["seats"] else None,
-            "tiers": [
-                type_ for key, type_ in tiers.items() if any(seat["ticket_type"] == key for seat in seat_map["seats"])
-            ],
+            "tiers": [tiers[key] for key in looks],
+            "legend": legend(tiers, looks),
             "stock": shelves,
             "at_the_door": any(shelf.pay_at_door for shelf in shelves),
             "may_hold": any(shelf.holds for shelf in shelves),
@@ -166,14 +167,26 @@ def session(request: Visitor, session_id: UUID) -> HttpResponse:
             "fee": fee_in_words(found),
             "closed": found.is_closed_at(now),
             "opens_later": not found.sells_at(now),
-            "data": {**session_data(found, types, version=seat_map["version"]), "lane_code": lane.code if lane else ""},
+            "data": {
+                **session_data(found, types, looks, version=seat_map["version"]),
+                "lane_code": lane.code if lane else "",
+            },
             "page": "session",
         },
     )
 
 
-def session_data(found: Session, types: list[TicketType], *, version: int) -> dict[str, Any]:
-    """What the page's script starts from."""
+def price_words(found: Session, types: Mapping[str, TicketType], looks: Mapping[str, int]) -> dict[str, str]:
+    """Say what a seat of each type costs, with the type's name where seats have several prices; seat-map.js says the same."""
+    named = len(set(looks.values())) > 1
+    return {
+        key: f"{kind.name} {money(kind.price, found.currency)}" if named else money(kind.price, found.currency)
+        for key, kind in types.items()
+    }
+
+
+def session_data(found: Session, types: list[TicketType], looks: Mapping[str, int], *, version: int) -> dict[str, Any]:
+    """What the page's script starts from. `looks`: of the prices that have seats."""
     return {
         "id": str(found.pk),
         "version": version,
@@ -187,6 +200,7 @@ def session_data(found: Session, types: list[TicketType], *, version: int) -> di
                 "name": type_.name,
                 "price": {"amount": type_.price, "currency": found.currency},
                 "fee": found.fee_of(type_.price),
+                "look": looks.get(str(type_.pk)),
             }
             for type_ in types
         ],

@@ -30,8 +30,8 @@ from reservations.operations import AlreadyPaid, NotHeld, PaymentInProgress, Res
 from reservations.queries import NotYetKnown
 from sessions_app import seat_plan
 from sessions_app.models import MAX_SEATS, Seat, Session
-from sessions_app.templatetags.frontrow import money
-from sessions_app.views import session_data
+from sessions_app.tier_looks import legend, looks_of
+from sessions_app.views import price_words, session_data
 from ticketing import operations, queries
 from ticketing.models import User
 
@@ -110,10 +110,12 @@ def seat_desk(request: HttpRequest, session_id: UUID) -> HttpResponse:
         return act(request, session, Order.of(request.POST))
     seat_map = sessions_app.queries.seat_map(session_id)
     types = list(sessions_app.queries.ticket_types().filter(session=session_id))
-    prices = {str(kind.pk): money(kind.price, session.currency) for kind in types}
+    tiers = {str(kind.pk): kind for kind in types}
     seats = seat_map["seats"]
+    looks = looks_of(tiers, seats)
+    prices = price_words(session, tiers, looks)
     may_see = user.has_perm(LOOK_AT_HOLDERS)
-    data = session_data(session, types, version=seat_map["version"])
+    data = session_data(session, types, looks, version=seat_map["version"])
     return render(
         request,
         "ticketing/desk/seats.html",
@@ -122,7 +124,8 @@ def seat_desk(request: HttpRequest, session_id: UUID) -> HttpResponse:
             "session": session,
             "plan": seat_plan.draw(seats, prices=prices) if seats else None,
             "counts": seat_map["counts"],
-            "tiers": [kind for kind in types if any(seat["ticket_type"] == str(kind.pk) for seat in seats)],
+            "tiers": [tiers[key] for key in looks],
+            "legend": legend(tiers, looks),
             "stock": [kind for kind in types if kind.capacity is not None],
             "kinds": sorted({seat["kind"] for seat in seats} - {"standard"}),
             "may": {action: user.has_perm(permission) for action, permission in NEEDED.items()},

@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, pgettext
 
 from sessions_app import posters
+from sessions_app import tier_looks as tier_looks_
 from sessions_app.models import Session, TicketType
 
 register = template.Library()
@@ -30,6 +31,18 @@ def minor_digits(currency: str) -> int:
     if currency in WITHOUT_MINOR_UNITS:
         return 0
     return 3 if currency in THREE_DIGITS else 2
+
+
+@register.simple_tag
+def tier_looks() -> tuple[tier_looks_.Look, ...]:
+    """Return what seats of each price look like, by number."""
+    return tier_looks_.LOOKS
+
+
+@register.simple_tag
+def tier_look(place: int) -> int:
+    """Return the look of the price, or of a hall's section, that is named at this place."""
+    return min(place, tier_looks_.LAST)
 
 
 @register.filter

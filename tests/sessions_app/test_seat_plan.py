@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.utils import translation
 
-from sessions_app import posters, seat_plan
+from sessions_app import posters, seat_plan, tier_looks
 from sessions_app.plans import Block, Place, joined
 from sessions_app.templatetags import frontrow
 
@@ -32,7 +33,7 @@ def draw(*chairs: dict[str, Any], prices: dict[str, str] | None = None) -> str:
 
 def test_a_seat_says_what_it_is_in_words_and_by_its_shape() -> None:
     drawn = draw(chair("A1", status="s"), chair("A2", kind="wheelchair"), chair("A3", status="h", kind="love"))
-    assert re.findall(r'href="#seat-(\w+)"', drawn) == ["sold", "wheelchair", "held"]
+    assert re.findall(r'href="#seat-([\w-]+)"', drawn) == ["sold", "wheelchair-0", "held"]
     assert re.findall(r'aria-label="([^"]+)"', drawn) == [
         "Row A seat 1, sold",
         "Row A seat 2, wheelchair space, free, R$30.00",
@@ -55,11 +56,64 @@ def test_names_from_people_are_escaped() -> None:
     assert "<i>" not in drawn.rows + drawn.names
 
 
-def test_the_fifth_price_has_a_colour_and_its_own_number() -> None:
-    prices = {str(number): f"R${number}" for number in range(6)}
-    drawn = draw(chair("A1", ticket_type="5"), prices=prices)
-    assert 'data-tier="1" data-type="5"' in drawn
-    assert "R$5" in drawn
+@pytest.mark.parametrize("number", [0, 3, 4, 10, 11])
+def test_each_of_twelve_prices_has_a_look_and_a_mark_of_its_own(number: int) -> None:
+    prices = {str(price): f"R${price}" for price in range(12)}
+    chairs = [chair(f"A{price}", ticket_type=str(price)) for price in range(12)]
+    drawn = re.findall(r'href="#seat-free-(\d+)".*? data-tier="(\d+)" data-type="(\d+)"', draw(*chairs, prices=prices))
+    assert drawn[number] == (str(number),) * 3
+
+
+def test_prices_beyond_the_twelfth_share_its_look_and_the_legend_says_so() -> None:
+    prices = {str(price): f"R${price}" for price in range(14)}
+    chairs = [chair(f"A{price}", ticket_type=str(price)) for price in range(14)]
+    looks = tier_looks.looks_of(prices, chairs)
+    drawn = dict(re.findall(r'data-seat="A(\d+)".*? data-tier="(\d+)"', draw(*chairs, prices=prices)))
+    assert drawn == {price: str(look) for price, look in looks.items()}
+    legend = tier_looks.legend(prices, looks)
+    assert [entry.look for entry in legend] == list(range(12))
+    assert legend[10].prices == ["R$10"]
+    assert legend[11].prices == ["R$11", "R$12", "R$13"]
+
+
+def test_prices_without_seats_take_no_look() -> None:
+    """Places without a number, or a price of an empty section, stand between the prices of the seats."""
+    prices = {"floor": "R$5", "stalls": "R$30", "empty": "R$1", "balcony": "R$20"}
+    chairs = [chair("A1", ticket_type="stalls"), chair("A2", ticket_type="balcony")]
+    looks = tier_looks.looks_of(prices, chairs)
+    assert looks == {"stalls": 0, "balcony": 1}
+    assert re.findall(r'data-tier="(\d)" data-type="(\d)"', draw(*chairs, prices=prices)) == [("0", "1"), ("1", "3")]
+    (section,) = seat_plan.sections(chairs, prices=prices, shown=None)
+    assert [(seat.shape, seat.tier) for _row, seats in section.rows for seat in seats] == [("free-0", 0), ("free-1", 1)]
+
+
+def test_looks_are_told_apart_by_more_than_colour() -> None:
+    marks = [look.mark for look in tier_looks.LOOKS]
+    assert len(set(marks)) == len(marks) == 12
+    for theme in ("light", "dark"):
+        assert len({getattr(look, theme) for look in tier_looks.LOOKS}) == len(marks)
+
+
+@pytest.mark.parametrize(("theme", "surface"), [("light", "#fffdfb"), ("dark", "#1c1821")])
+def test_outlines_and_marks_stand_out_from_what_lies_under_them(theme: str, surface: str) -> None:
+    site = (Path(seat_plan.__file__).parent / "static/sessions_app/site.css").read_text()
+    assert f"--surface: {surface};" in site
+    for look in tier_looks.LOOKS:
+        strong, soft = getattr(look, theme)
+        assert contrast(strong, surface) >= 3
+        assert contrast(strong, soft) >= 3
+
+
+def contrast(one: str, other: str) -> float:
+    """As WCAG 2 defines it."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    lighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
 
 
 def test_a_hall_that_sells_nothing_has_a_colour_for_each_section() -> None:

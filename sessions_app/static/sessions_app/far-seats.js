@@ -11,9 +11,8 @@ const NS = "http://www.w3.org/2000/svg";
 const SIDE = 20; // units of the drawing a seat takes
 const WIDEST = 1600; // pixels of the picture, at most
 const AROUND = 0.5; // of the pane, on each side, in which seats are ready before they are seen
-const TIERS = 4;
 
-/** @param {{rows: Row[], looks: string}} packed @param {{id: string}[]} types @returns {Seat[]} in plan order */
+/** @param {{rows: Row[], looks: string}} packed @param {{id: string, look?: number | null}[]} types @returns {Seat[]} in plan order */
 export function unpacked({ rows, looks }, types) {
   /** @type {Seat[]} */
   const seats = [];
@@ -22,10 +21,10 @@ export function unpacked({ rows, looks }, types) {
     xs.forEach((step, index) => {
       [x, y] = [x + step, y + ys[index]];
       const number = String(typeof numbers === "number" ? numbers + index : numbers[index]);
-      const tier = typeof kind === "number" ? kind : kind[index];
+      const type = types[typeof kind === "number" ? kind : kind[index]];
       const label = typeof labels === "string" ? labels + number : labels[index];
       const status = looks[seats.length];
-      seats.push({ label, element: null, row, section, number, x, y, tier, type: types[tier]?.id ?? "", kind: kinds[index] ?? "standard", status });
+      seats.push({ label, element: null, row, section, number, x, y, tier: type?.look ?? 0, type: type?.id ?? "", kind: kinds[index] ?? "standard", status });
     });
   }
   return seats;
@@ -111,7 +110,7 @@ export class FarSeats {
     const element = document.createElementNS(NS, "use");
     const attributes = { x: seat.x, y: seat.y, role: "gridcell", tabindex: -1, "aria-colindex": index + 1 };
     for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, String(value));
-    Object.assign(element.dataset, { seat: seat.label, number: seat.number, kind: seat.kind, tier: seat.tier % TIERS, type: seat.tier });
+    Object.assign(element.dataset, { seat: seat.label, number: seat.number, kind: seat.kind, tier: seat.tier });
     seat.element = element;
     this.#made.add(seat);
     this.dress(seat);
@@ -182,7 +181,12 @@ export class FarSeats {
     const style = getComputedStyle(this.svg);
     const colour = (/** @type {string} */ name) => style.getPropertyValue(`--${name}`).trim();
     this.#colours = { h: colour("held-ink"), s: colour("sold"), b: colour("sold"), chosen: colour("accent"), mine: colour("good"), lost: colour("bad") };
-    for (let tier = 0; tier < TIERS; tier += 1) this.#colours[`f${tier}`] = colour(`tier-${tier}`);
+    const sample = this.svg.appendChild(document.createElementNS(NS, "g"));
+    for (const tier of new Set(this.seats.map((seat) => seat.tier))) {
+      sample.dataset.tier = String(tier);
+      this.#colours[`f${tier}`] = getComputedStyle(sample).getPropertyValue("--tier").trim();
+    }
+    sample.remove();
     this.seats.forEach((seat) => this.paint(seat));
   }
 
@@ -194,7 +198,7 @@ export class FarSeats {
     const side = SIDE * this.scale;
     /** @type {Record<string, Seat[]>} */
     const alike = {};
-    for (const [seat, look] of this.#changed) (alike[look === "f" ? `f${seat.tier % TIERS}` : look] ??= []).push(seat);
+    for (const [seat, look] of this.#changed) (alike[look === "f" ? `f${seat.tier}` : look] ??= []).push(seat);
     for (const [look, seats] of Object.entries(alike)) {
       const inset = look === "s" || look === "b" ? 0.3 : look === "h" ? 0.22 : 0;
       pen.fillStyle = this.#colours[look];

@@ -6,19 +6,19 @@
  * The box office's map (`desk`) lets its people choose seats in any state, and shows that state in what is chosen.
  *
  * @typedef {{label: string, element: SVGUseElement | null, row: string, section: string, number: string, x: number, y: number,
- *   tier: number, type: string, kind: string, status: string}} Seat `element`: none while it is far away (far-seats.js)
- * @typedef {{id: string, name: string, price: {amount: number, currency: string}, fee?: number}} TicketType
+ *   tier: number, type: string, kind: string, status: string}} Seat `element`: none while it is far away (far-seats.js); `tier`: its price's look
+ * @typedef {{id: string, name: string, price: {amount: number, currency: string}, fee?: number, look?: number | null}} TicketType
  */
 
 import { FarSeats, unpacked } from "./far-seats.js";
-import { money, say } from "./words.js";
+import { count, money, say } from "./words.js";
 
 const UNIT = 24; // units of the drawing a seat takes with the gap beside it, as in seat_plan.py
 const FINGER = 24; // pixels it takes at least where a finger is to hit it (WCAG 2.5.8)
 const OVERVIEW = 15; // pixels below which a hall is looked at, and a tap comes closer instead of choosing
 const STEPS = [1, 1.5, 2.25, 3.5]; // of the zoom buttons, from where a seat is large enough for a finger
 const DRAG = 6; // pixels a mouse moves before it drags the hall rather than clicking a seat
-const SHAPES = { f: "free", h: "held", s: "sold", b: "blocked", chosen: "chosen", mine: "mine", lost: "lost" };
+const SHAPES = { h: "held", s: "sold", b: "blocked", chosen: "chosen", mine: "mine", lost: "lost" };
 
 export class SeatMap extends EventTarget {
   /** @type {Map<string, Seat>} */ seats = new Map();
@@ -56,7 +56,7 @@ export class SeatMap extends EventTarget {
       const { seat: label = "", number = "", type = "0", kind = "standard", look: status = "f" } = element.dataset;
       const [x, y] = [Number(element.getAttribute("x")), Number(element.getAttribute("y"))];
       this.seats.set(label, {
-        label, element, number, kind, status, tier: Number(type), type: types[Number(type)]?.id ?? "", x, y, row: row.row ?? "", section: row.section ?? "",
+        label, element, number, kind, status, tier: types[Number(type)]?.look ?? 0, type: types[Number(type)]?.id ?? "", x, y, row: row.row ?? "", section: row.section ?? "",
       });
     }
     this.#far = packed ? this.#drawFar() : null;
@@ -199,7 +199,7 @@ export class SeatMap extends EventTarget {
     if (this.chosen.delete(label)) this.#changed(seat, "unchosen");
     else if (this.#mine.has(label)) this.#tell(seat);
     else if (!this.mayChoose(seat)) this.#announce("seat-taken", { seat: this.describe(seat) });
-    else if (this.chosen.size >= this.most) this.#announce("limit", { n: this.most });
+    else if (this.chosen.size >= this.most) this.#refuse(count("limit", this.most));
     else {
       this.#lost.delete(label);
       this.chosen.add(label);
@@ -302,7 +302,7 @@ export class SeatMap extends EventTarget {
   #look(seat) {
     if (this.#mine.has(seat.label)) return "mine";
     if (this.chosen.has(seat.label)) return "chosen";
-    return this.#lost.has(seat.label) && seat.status !== "f" ? "lost" : /** @type {keyof typeof SHAPES} */ (seat.status);
+    return this.#lost.has(seat.label) && seat.status !== "f" ? "lost" : /** @type {keyof typeof SHAPES | "f"} */ (seat.status);
   }
 
   /** @param {string} label */
@@ -320,7 +320,8 @@ export class SeatMap extends EventTarget {
     if (!element) return;
     const look = this.#look(seat);
     const isTaken = this.desk && look === "chosen" && seat.status !== "f";
-    const shape = look === "f" && seat.kind !== "standard" ? seat.kind : SHAPES[isTaken ? /** @type {keyof typeof SHAPES} */ (seat.status) : look];
+    const free = `${seat.kind === "standard" ? "free" : seat.kind}-${seat.tier}`; // with its price's mark
+    const shape = look === "f" ? free : SHAPES[isTaken ? /** @type {keyof typeof SHAPES} */ (seat.status) : look];
     element.setAttribute("href", `#seat-${shape}`);
     element.dataset.look = look;
     element.setAttribute("aria-selected", String(look === "chosen" || look === "mine"));
@@ -330,14 +331,21 @@ export class SeatMap extends EventTarget {
   /** “Row C seat 7, free, R$ 30.00”. @param {Seat} seat */
   describe(seat) {
     const look = this.#look(seat);
-    const price = this.types.get(seat.type)?.price;
+    const type = this.types.get(seat.type);
     const parts = [this.name(seat.label)];
     if (seat.kind !== "standard") parts.push(say(`kind-${seat.kind}`));
     if (this.desk && look === "chosen") parts.push(say(`status-${seat.status}`));
     parts.push(say(`status-${look}`));
-    if (price && (look === "f" || (look === "chosen" && !(this.desk && seat.status !== "f")))) parts.push(money(price));
+    if (type && (look === "f" || (look === "chosen" && !(this.desk && seat.status !== "f")))) parts.push(this.#priceOf(type));
     parts.push(this.note(seat));
     return parts.filter(Boolean).join(", ");
+  }
+
+  /** “R$ 30.00”; with its name where seats have several prices. @param {TicketType} type */
+  #priceOf({ name, price }) {
+    const looks = new Set([...this.types.values()].map(({ look }) => look ?? -1));
+    looks.delete(-1);
+    return looks.size > 1 ? `${name} ${money(price)}` : money(price);
   }
 
   /** “Row C seat 7”. @param {string} label */
@@ -350,6 +358,7 @@ export class SeatMap extends EventTarget {
 
   /** @param {Seat | undefined} seat */
   #tell(seat) {
+    delete this.hint.dataset.refused;
     this.hint.textContent = seat ? this.describe(seat) : this.#current && document.activeElement === this.#current.element
       ? this.describe(this.#current) : say(this.#isOverview ? "hint-overview" : "hint");
   }
@@ -357,6 +366,13 @@ export class SeatMap extends EventTarget {
   /** @param {string} word @param {Record<string, string | number>} facts */
   #announce(word, facts) {
     this.dispatchEvent(new CustomEvent("announce", { detail: say(word, facts) }));
+  }
+
+  /** Say why a press did nothing, in the place of the hint: nothing moves. @param {string} why */
+  #refuse(why) {
+    this.hint.textContent = why;
+    this.hint.dataset.refused = "";
+    this.dispatchEvent(new CustomEvent("announce", { detail: why }));
   }
 
   // --- zooming and panning
