@@ -418,12 +418,33 @@ PROBLEMS: dict[type[BaseException], Known] = {
         _("The ticket is void and has no code any more."),
         facts=lambda error: {"reason": error.void.reason.value, "voided_at": rfc3339(error.void.at)},
     ),
-    doors.WrongSession: Known(
+    doors.OtherSession: Known(
         409,
-        "wrong_session",
+        "other_session",
         "For another session",
         _("The ticket is for another session."),
         facts=lambda error: {"session": str(error.session)},
+    ),
+    doors.SessionCancelled: Known(
+        409,
+        "session_cancelled",
+        "The session was called off",
+        _("The session was called off: nobody is let in."),
+        facts=lambda error: {"cancelled_at": rfc3339(error.cancelled_at)},
+    ),
+    doors.NotYet: Known(
+        409,
+        "not_yet",
+        "Not yet",
+        _("The doors of this session aren't open yet. To let the ticket in all the same, send it again with `anyway`."),
+        facts=lambda error: {"opens_at": rfc3339(error.opens_at), "starts_at": rfc3339(error.starts_at)},
+    ),
+    doors.TooLate: Known(
+        409,
+        "too_late",
+        "Too late",
+        _("The session is over. To let the ticket in all the same, send it again with `anyway`."),
+        facts=lambda error: {"ended_at": rfc3339(error.ended_at)},
     ),
     doors.PaymentDue: Known(
         409,

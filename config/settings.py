@@ -95,6 +95,10 @@ TICKET_SIGNING_KEY = key_bytes(
 )  # none: one that is made from SECRET_KEY
 TICKET_PUBLIC_KEYS = [key_bytes("TICKET_PUBLIC_KEYS", key) for key in env_list("TICKET_PUBLIC_KEYS")]  # signed before
 
+DOORS_OPEN_MINUTES = env_int(
+    "DOORS_OPEN_MINUTES", 180
+)  # before a session's start: from then to its end tickets are let in
+
 # --- Where it is reached
 ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", "" if PRODUCTION else "*")
 CSRF_TRUSTED_ORIGINS = env_list("CSRF_TRUSTED_ORIGINS")

@@ -167,6 +167,12 @@ def base_of(line: Line) -> int:
     return base
 
 
+def concession_id_of(line: Line) -> str:
+    """Its id, or nothing where the whole price is paid."""
+    found: str = line["concession"]["id"] if "concession" in line else ""
+    return found
+
+
 def concession_of(line: Line) -> str:
     """Its name; empty without one."""
     name: str = line["concession"]["name"] if "concession" in line else ""

@@ -59,6 +59,12 @@ def forget_redis() -> None:
 
 
 @pytest.fixture
+def doors_open(settings: Any) -> None:
+    """Sessions of tomorrow let people in already."""
+    settings.DOORS_OPEN_MINUTES = 2 * 24 * 60
+
+
+@pytest.fixture
 def ana() -> uuid.UUID:
     return uuid.uuid4()
 

@@ -273,7 +273,15 @@ class CheckInAdmin(ReadOnly, ModelAdmin):
     @display(
         description=_("outcome"),
         ordering="outcome",
-        label={"admitted": "success", "already_used": "danger", "void": "danger", "wrong_session": "warning"},
+        label={
+            "admitted": "success",
+            "already_used": "danger",
+            "void": "danger",
+            "session_cancelled": "danger",
+            "other_session": "warning",
+            "not_yet": "warning",
+            "too_late": "warning",
+        },
     )
     def state(self, made: CheckIn) -> tuple[str, str]:
         return made.outcome, made.get_outcome_display()

@@ -29,6 +29,22 @@ CHECKS = [
         """,
     ),
     Check(
+        name="let_in_and_paid_back",
+        says="in the last seven days a gate told that it had let in a ticket before that was given back: who has the money was at the show",
+        sql="""
+            SELECT ticket.id AS ticket, ticket.sale_id AS sale, refund.id AS refund, refund.asked_at, scan.scanned_at, scan.gate
+            FROM ticketing_checkin AS scan
+            JOIN ticketing_ticket AS ticket ON ticket.id = scan.ticket_id
+            JOIN ticketing_refund AS refund ON refund.id = ticket.refund_id
+            WHERE scan.outcome = 'admitted' AND scan.scanned_at < refund.asked_at AND refund.asked_at < scan.recorded_at
+                AND scan.recorded_at > clock_timestamp() - interval '7 days' AND refund.reason <> 'session_cancelled'
+                AND NOT EXISTS (
+                    SELECT FROM ticketing_checkin AS known WHERE known.ticket_id = ticket.id
+                        AND known.outcome = 'already_used' AND known.recorded_at < refund.asked_at
+                )
+        """,
+    ),
+    Check(
         name="void_and_not_told",
         says="a ticket that was passed on is void, and its holder was told that it is theirs but not that it is void",
         sql="""

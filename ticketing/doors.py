@@ -2,9 +2,14 @@
 
 Note [Scans that come late]
 A gate without a connection judges codes by itself and tells of its scans later, each with how long ago it was: both times are
-read from the gate's own clock, so that it may be wrong. A scan from before the one that is known takes its place; the later one
-becomes the second, and that two came in is in the log as `ticket.let_in_twice`. A ticket that was given back stays void: a scan from
-before that, told later, is refused, and that its bearer came in all the same is in the log as `ticket.let_in_and_refunded`.
+read from the gate's own clock, so that it may be wrong. Every scan is judged by what was true when it was made. A scan from before the
+one that is known takes its place; the later one becomes the second, and that two came in is in the log as `ticket.let_in_twice`. A
+ticket that was given back since was good then: its bearer came in, and that is recorded. The ticket stays void, the log has
+`ticket.let_in_and_refunded`, and `manage.py audit` names it (`let_in_and_paid_back`), since the house lost the money.
+
+Note [When doors are open]
+A ticket is let in from DOORS_OPEN_MINUTES before its session's start to its end; `anyway` lets it in at another time, and the log says
+that it was so. Nothing opens the gate of a session that was called off.
 """
 
 from __future__ import annotations
@@ -15,11 +20,13 @@ import uuid
 from typing import Any
 
 import structlog
+from django.conf import settings
 from django.db import transaction
 from prometheus_client import Counter
 
 from realtime import events
 from realtime.clock import db_now
+from sessions_app.models import Session
 from ticketing import codes, ledger, locks, operations
 from ticketing.ledger import Posting
 from ticketing.models import (
@@ -38,7 +45,8 @@ log = structlog.get_logger(__name__)
 collected = Counter("frontrow_collected_at_the_door_total", "Money taken at the door, in minor units.", ["currency"])
 check_ins = Counter("frontrow_check_ins_total", "Codes held up at a gate, by outcome.", ["outcome"])
 
-LATEST = 24 * 3600  # seconds after which nobody tells of a scan any more
+CLOSED = frozenset({CheckInOutcome.NOT_YET, CheckInOutcome.TOO_LATE})
+LATEST = 31 * 24 * 3600  # seconds after which a gate's scan is told no more: a phone may lie in a drawer for weeks
 
 
 class UnknownCode(Exception):
@@ -53,12 +61,34 @@ class TicketVoid(Exception):
         self.reason = reason
 
 
-class WrongSession(Exception):
+class OtherSession(Exception):
     """`session`: the one it is for."""
 
     def __init__(self, session: uuid.UUID) -> None:
         super().__init__(str(session))
         self.session = session
+
+
+@dataclasses.dataclass(eq=False)
+class NotYet(Exception):
+    """The doors of its session aren't open yet."""
+
+    opens_at: dt.datetime
+    starts_at: dt.datetime
+
+
+@dataclasses.dataclass(eq=False)
+class TooLate(Exception):
+    """Its session is over."""
+
+    ended_at: dt.datetime
+
+
+@dataclasses.dataclass(eq=False)
+class SessionCancelled(Exception):
+    """Its session was called off."""
+
+    cancelled_at: dt.datetime
 
 
 @dataclasses.dataclass(eq=False)
@@ -87,17 +117,18 @@ def check_in(
     scan: uuid.UUID | None = None,
     seconds_ago: int = 0,
     paid: bool = False,
+    anyway: bool = False,
 ) -> CheckIn:
     """Let in whoever holds up the ticket. `session`: the gate's, if it serves one; `scan`: told twice, it counts once.
 
-    `paid`: what is due for it was taken into the hand.
-    Raises: codes.NotACode, codes.BadSignature, UnknownCode, TicketVoid, WrongSession, PaymentDue, AlreadyUsed.
+    `paid`: what is due for it was taken into the hand. `anyway`: although its doors aren't open, see Note [When doors are open].
+    Raises: codes.NotACode, codes.BadSignature, UnknownCode, TicketVoid, OtherSession, SessionCancelled, NotYet, TooLate,
+    PaymentDue, AlreadyUsed.
     """
+    ago = dt.timedelta(seconds=seconds_ago)
     try:
         short = codes.read(code)
-        ticket, made = _record(
-            short, by=by, gate=gate, session=session, scan=scan, ago=dt.timedelta(seconds=seconds_ago), paid=paid
-        )
+        ticket, made = _record(short, by=by, gate=gate, session=session, scan=scan, ago=ago, paid=paid, anyway=anyway)
     except (codes.NotACode, codes.BadSignature, UnknownCode) as error:
         check_ins.labels("forged" if isinstance(error, codes.BadSignature) else "unknown").inc()
         raise
@@ -105,15 +136,37 @@ def check_in(
         check_ins.labels("payment_due").inc()
         raise
     check_ins.labels(made.outcome).inc()
+    if made.outcome != CheckInOutcome.ADMITTED:
+        raise _refusal(ticket, made)
+    return made
+
+
+def _refusal(ticket: Ticket, made: CheckIn) -> Exception:
+    session = ticket.session
     match made.outcome:
-        case CheckInOutcome.VOID:
-            raise TicketVoid("refunded" if ticket.status == TicketStatus.VOID else "passed_on")
-        case CheckInOutcome.WRONG_SESSION:
-            raise WrongSession(ticket.session_id)
+        case CheckInOutcome.OTHER_SESSION:
+            return OtherSession(session.pk)
+        case CheckInOutcome.SESSION_CANCELLED:
+            return SessionCancelled(session.cancelled_at or made.scanned_at)
+        case CheckInOutcome.NOT_YET:
+            return NotYet(opens_at=opens_at(session), starts_at=session.starts_at)
+        case CheckInOutcome.TOO_LATE:
+            return TooLate(session.ends_at)
         case CheckInOutcome.ALREADY_USED:
             first = ticket.check_ins.get(outcome=CheckInOutcome.ADMITTED)
-            raise AlreadyUsed(used_at=first.scanned_at, gate=first.gate)
-    return made
+            return AlreadyUsed(used_at=first.scanned_at, gate=first.gate)
+    return TicketVoid("refunded" if ticket.status == TicketStatus.VOID else "passed_on")
+
+
+def opens_at(session: Session) -> dt.datetime:
+    """Return from when on tickets of this session are let in."""
+    return session.starts_at - dt.timedelta(minutes=settings.DOORS_OPEN_MINUTES)
+
+
+def displaced_by(made: CheckIn) -> CheckIn | None:
+    """Return the scan that counted until this earlier one was told: two people came in with one ticket."""
+    told_before = made.ticket.check_ins.filter(outcome=CheckInOutcome.ALREADY_USED, recorded_at__lt=made.recorded_at)
+    return told_before.order_by("scanned_at").first()
 
 
 @transaction.atomic(durable=True)
@@ -126,6 +179,7 @@ def _record(
     scan: uuid.UUID | None,
     ago: dt.timedelta,
     paid: bool,
+    anyway: bool,
 ) -> tuple[Ticket, CheckIn]:
     """Raises: UnknownCode, PaymentDue."""
     ticket = _lock(short)
@@ -137,15 +191,20 @@ def _record(
         made.pk = scan
     first = ticket.check_ins.filter(outcome=CheckInOutcome.ADMITTED).first()
     made.outcome = _judge(made, short=short, session=session, first=first)
+    is_open = made.outcome not in CLOSED
+    if anyway and not is_open:
+        made.outcome = CheckInOutcome.ADMITTED
     if made.outcome == CheckInOutcome.ADMITTED:
         if ticket.due:
             _collect(made, paid=paid)
         if first:
             CheckIn.objects.filter(pk=first.pk).update(outcome=CheckInOutcome.ALREADY_USED)
-        ticket.status, ticket.used_at, ticket.used_gate = TicketStatus.USED, made.scanned_at, gate
+        if ticket.status == TicketStatus.VALID:
+            ticket.status = TicketStatus.USED
+        ticket.used_at, ticket.used_gate = made.scanned_at, gate
         ticket.save(update_fields=["status", "used_at", "used_gate"])
     made.save(force_insert=True)
-    _tell(made, first=first, late=bool(ago))
+    _tell(made, first=first, late=bool(ago), more={} if is_open else {"anyway": anyway})
     return ticket, made
 
 
@@ -186,31 +245,35 @@ def _lock(short: str) -> Ticket:
 
 
 def _judge(made: CheckIn, *, short: str, session: uuid.UUID | None, first: CheckIn | None) -> CheckInOutcome:
-    """See Note [Scans that come late]; a code that was passed on later was good when it was scanned."""
-    ticket = made.ticket
+    """See the Notes above: a code that was passed on later, or given back later, was good when it was scanned."""
+    ticket, at = made.ticket, made.scanned_at
     if session and session != ticket.session_id:
-        return CheckInOutcome.WRONG_SESSION
-    if ticket.status == TicketStatus.VOID:
+        return CheckInOutcome.OTHER_SESSION
+    if ticket.session.cancelled_at and ticket.session.cancelled_at <= at:
+        return CheckInOutcome.SESSION_CANCELLED
+    if ticket.status == TicketStatus.VOID and not _was_given_back_after(made):
         return CheckInOutcome.VOID
-    if short != ticket.code and ticket.transfers.filter(code=short, passed_at__lte=made.scanned_at).exists():
+    if short != ticket.code and ticket.transfers.filter(code=short, passed_at__lte=at).exists():
         return CheckInOutcome.VOID
-    if first and first.scanned_at <= made.scanned_at:
+    if first and first.scanned_at <= at:
         return CheckInOutcome.ALREADY_USED
-    return CheckInOutcome.ADMITTED
+    if at < opens_at(ticket.session):
+        return CheckInOutcome.NOT_YET
+    return CheckInOutcome.TOO_LATE if at >= ticket.session.ends_at else CheckInOutcome.ADMITTED
 
 
-def _tell(made: CheckIn, *, first: CheckIn | None, late: bool) -> None:
+def _tell(made: CheckIn, *, first: CheckIn | None, late: bool, more: dict[str, Any]) -> None:
     ticket = made.ticket
     admitted = made.outcome == CheckInOutcome.ADMITTED
     facts: dict[str, Any] = {"ticket": str(ticket.pk), "check_in": str(made.pk), "outcome": made.outcome}
-    facts |= {"seat": ticket.seat.label if ticket.seat else None, **_when_and_where(made)}
+    facts |= {"seat": ticket.seat.label if ticket.seat else None, **_when_and_where(made), **more}
     rows = [("ticket.checked_in" if admitted else "ticket.refused", facts)]
     if first and late and (admitted or made.outcome == CheckInOutcome.ALREADY_USED):
         one, two = sorted([first, made], key=lambda scan: scan.scanned_at)
         twice = {"ticket": facts["ticket"], "first": _when_and_where(one), "second": _when_and_where(two)}
         rows.append(("ticket.let_in_twice", twice))
         log.warning("ticket.let_in_twice", ticket=facts["ticket"])
-    if late and first is None and _was_refunded_since(made):
+    if admitted and first is None and _was_given_back_after(made):
         rows.append(("ticket.let_in_and_refunded", {**facts, "refund": str(ticket.refund_id)}))
         log.warning("ticket.let_in_and_refunded", ticket=facts["ticket"])
     events.record_many(
@@ -218,10 +281,10 @@ def _tell(made: CheckIn, *, first: CheckIn | None, late: bool) -> None:
     )
 
 
-def _was_refunded_since(made: CheckIn) -> bool:
-    """Whether the ticket was good when a gate without a connection scanned it."""
+def _was_given_back_after(made: CheckIn) -> bool:
+    """Whether the ticket was good when a gate without a connection scanned it, and void when it told."""
     refund = made.ticket.refund
-    return made.outcome == CheckInOutcome.VOID and refund is not None and refund.asked_at > made.scanned_at
+    return refund is not None and refund.asked_at > made.scanned_at
 
 
 def _when_and_where(made: CheckIn) -> dict[str, str]:

@@ -12,6 +12,7 @@ from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
+from django.templatetags.static import static
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
@@ -20,7 +21,7 @@ from realtime.clock import reckoned_now
 from sessions_app.models import Session
 from sessions_app.visitors import Visitor
 from ticketing import codes, queries
-from ticketing.gate_api import PERMISSION
+from ticketing.gate_api import PERMISSION, admission_of
 
 AHEAD = dt.timedelta(hours=36)  # sessions that the page offers
 LONGEST = 200
@@ -51,7 +52,7 @@ def allowed_to(permission: str) -> Callable[[Page], Page]:
 def sessions(request: Visitor) -> HttpResponse:
     """Those that let people in today, with how many came."""
     now = reckoned_now()
-    found = Session.objects.filter(ends_at__gt=now, starts_at__lt=now + AHEAD, cancelled_at=None)
+    found = Session.objects.filter(ends_at__gt=now, starts_at__lt=now + AHEAD)
     found = found.select_related("show", "hall__venue").order_by("starts_at", "id")[:LONGEST]
     numbers = queries.came([session.pk for session in found])
     return render(
@@ -70,8 +71,11 @@ def scanner(request: Visitor, session_id: UUID) -> HttpResponse:
         raise Http404
     data = {
         "session": str(session.pk),
+        "title": session.show.title,
+        **admission_of(session),
         "keys": codes.published()["keys"],
         "list": reverse("api-door-list", args=[session.pk]).removeprefix("/api/v1"),
+        "kept": [reverse("gate"), static("ticketing/gate-sessions-page.js")],  # what opens without a connection too
         "worker": reverse("gate-worker"),
     }
     return render(request, "ticketing/gate/scanner.html", {"session": session, "data": data})

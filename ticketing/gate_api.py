@@ -17,6 +17,7 @@ from realtime.asking import asking
 from realtime.clock import reckoned_now
 from realtime.rest import BuyerAPIView, IsBuyer, problems_of
 from reservations.api import IDEMPOTENCY_KEY
+from sessions_app.models import Session
 from ticketing import codes, doors, queries
 from ticketing.models import CheckIn, User
 from ticketing.serializers import CheckedIn, CheckInFields, DoorList
@@ -55,9 +56,11 @@ class CheckInsView(BuyerAPIView):
         summary="Let a ticket in",
         description=(
             "200 once; then 409 `already_used` with when and where. Others that are refused: 400 `bad_signature` (forged or "
-            "damaged), 404 `unknown_code`, 409 `ticket_void` (with the `reason`: passed_on or refunded), 409 `wrong_session`, "
+            "damaged), 404 `unknown_code`, 409 `ticket_void` (with the `reason`: passed_on or refunded), 409 `other_session`, "
+            "409 `session_cancelled`, 409 `not_yet` (with `opens_at`) or `too_late` (with `ended_at`) until it is sent with `anyway`, "
             "409 `payment_due` (with what is `due`) until it is sent with `paid`: the money was taken. "
-            "A gate that had no connection tells later, with `seconds_ago`; the earliest scan is the one that counts."
+            "A gate that had no connection tells later, with `seconds_ago`: the scan is judged by what was true then, and the "
+            "earliest one counts. `also_used` and `refunded_at` say what the gate could not know."
         ),
         tags=[TAG],
         parameters=[IDEMPOTENCY_KEY],
@@ -76,7 +79,7 @@ class CheckInsView(BuyerAPIView):
 
 
 def checked_in(made: CheckIn) -> dict[str, Any]:
-    ticket = made.ticket
+    ticket, displaced = made.ticket, doors.displaced_by(made)
     return {
         "id": str(made.pk),
         "ticket": str(ticket.pk),
@@ -84,10 +87,21 @@ def checked_in(made: CheckIn) -> dict[str, Any]:
         "show": ticket.session.show.title,
         "seat": ticket.seat.label if ticket.seat else None,
         "ticket_type": {"id": str(ticket.ticket_type_id), "name": ticket.ticket_type.name},
-        "concession": {"name": ticket.concession, "note": queries.note_of(ticket)} if ticket.concession else None,
+        "concession": {"name": ticket.concession, "note": ticket.concession_note} if ticket.concession else None,
         "status": ticket.status,
         "used_at": queries.as_text(made.scanned_at),
         "gate": made.gate,
+        "refunded_at": queries.as_text(ticket.refund.asked_at) if ticket.refund else None,
+        "also_used": {"used_at": queries.as_text(displaced.scanned_at), "gate": displaced.gate} if displaced else None,
+    }
+
+
+def admission_of(session: Session) -> dict[str, str | None]:
+    """When tickets of the session are let in, JSON-ready."""
+    return {
+        "opens_at": queries.as_text(doors.opens_at(session)),
+        "closes_at": queries.as_text(session.ends_at),
+        "cancelled_at": queries.as_text(session.cancelled_at) if session.cancelled_at else None,
     }
 
 
@@ -109,6 +123,7 @@ class DoorListView(BuyerAPIView):
             {
                 "session": str(found.pk),
                 "made_at": queries.as_text(reckoned_now()),
+                **admission_of(found),
                 "keys": codes.published()["keys"],
                 "tickets": list(queries.door_list(found.pk)),
             }

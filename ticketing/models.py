@@ -313,6 +313,14 @@ class Ticket(models.Model):
     concession = models.CharField(
         _("concession"), max_length=60, blank=True, default="", db_default="", help_text=_("Its name when it was sold.")
     )
+    concession_note = models.CharField(
+        _("what to show at the door"),
+        max_length=200,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("As it was when it was sold."),
+    )
     due = models.PositiveIntegerField(
         _("to pay at the door"), default=0, db_default=0, help_text=_("In minor units: what nobody collected yet.")
     )
@@ -448,7 +456,10 @@ class CheckInOutcome(models.TextChoices):
     ADMITTED = "admitted", _("admitted")
     ALREADY_USED = "already_used", _("already used")
     VOID = "void", _("void")
-    WRONG_SESSION = "wrong_session", _("for another session")
+    OTHER_SESSION = "other_session", _("for another session")
+    NOT_YET = "not_yet", _("before the doors open")
+    TOO_LATE = "too_late", _("after the session's end")
+    SESSION_CANCELLED = "session_cancelled", _("session called off")
 
 
 class CheckIn(models.Model):
@@ -456,7 +467,7 @@ class CheckIn(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     ticket = models.ForeignKey(Ticket, models.PROTECT, related_name="check_ins", verbose_name=_("ticket"))
-    outcome = models.CharField(_("outcome"), max_length=13, choices=CheckInOutcome)
+    outcome = models.CharField(_("outcome"), max_length=17, choices=CheckInOutcome)
     gate = models.CharField(_("gate"), max_length=60, blank=True)
     by = models.ForeignKey(
         User, models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("gate staff"), db_index=False

@@ -51,7 +51,7 @@ from reservations.decision import FREE
 from reservations.hold_request import AT_THE_DOOR
 from reservations.models import LIVE, Reservation, Status
 from reservations.operations import announce
-from sessions_app.models import Seat
+from sessions_app.models import Concession, Seat
 from ticketing import gateways, ledger, locks
 from ticketing.faults import reach
 from ticketing.gateways import Attempt, Gateway, GatewayTimeout, GatewayUnavailable, SeveralAtOnce, Standing
@@ -469,7 +469,8 @@ def _write_sales(sold: Sequence[tuple[allocation.Locked, Payment]]) -> None:
         due=[sale.pk for sale in sales if is_due(sale.payment)],
     )
     Sale.objects.bulk_create(sales)
-    tickets = {sale.pk: _tickets_of(sale, seats[sale.reservation_id]) for sale in sales}
+    notes = _notes_of(sales)
+    tickets = {sale.pk: _tickets_of(sale, seats[sale.reservation_id], notes) for sale in sales}
     Ticket.objects.bulk_create(ticket for some in tickets.values() for ticket in some)
     ledger.post(_dues_of(sales, tickets))
     for (locked, payment), sale in zip(sold, sales, strict=True):
@@ -507,7 +508,14 @@ def _sale_of(reservation: Reservation, payment: Payment) -> Sale:
     )
 
 
-def _tickets_of(sale: Sale, seats: dict[str, int]) -> list[Ticket]:
+def _notes_of(sales: Sequence[Sale]) -> dict[str, str]:
+    """By concession's id, what entitles to it: a ticket keeps it as it is now."""
+    chosen = {pricing.concession_id_of(line) for sale in sales for line in sale.lines} - {""}
+    rows = Concession.objects.filter(pk__in=chosen).values_list("pk", "note") if chosen else ()
+    return {str(concession): note for concession, note in rows}
+
+
+def _tickets_of(sale: Sale, seats: dict[str, int], notes: Mapping[str, str]) -> list[Ticket]:
     return [
         Ticket(
             sale=sale,
@@ -518,6 +526,7 @@ def _tickets_of(sale: Sale, seats: dict[str, int]) -> list[Ticket]:
             fee=pricing.part_of(line, "fee"),
             tax=pricing.part_of(line, "tax"),
             concession=pricing.concession_of(line),
+            concession_note=notes.get(pricing.concession_id_of(line), ""),
             due=line["price"]["amount"] if is_due(sale.payment) else 0,
         )
         for line in sale.lines
@@ -812,7 +821,7 @@ def _sell_again(lost: allocation.Locked, payment: Payment) -> bool:
     again, seats = found
     sale.reservation, sale.sold_at, (sale.number,) = again, lost.now, _next_numbers(1)
     sale.save(force_insert=True)
-    tickets = Ticket.objects.bulk_create(_tickets_of(sale, seats))
+    tickets = Ticket.objects.bulk_create(_tickets_of(sale, seats, _notes_of([sale])))
     payment.status, payment.reason, payment.reservation = PaymentStatus.AUTHORISED, "", again
     _write([payment])
     lost.news.fact(

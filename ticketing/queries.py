@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 
 from reservations.models import LIVE, Reservation, Status
 from reservations.queries import place_in_line
-from sessions_app.models import Concession, Seat, Session
+from sessions_app.models import Seat, Session
 from ticketing import codes
 from ticketing.models import OPEN, Payment, Refund, Sale, Ticket, TicketStatus, Transfer, User
 
@@ -135,6 +135,7 @@ def door_list(session_id: uuid.UUID) -> Iterator[dict[str, Any]]:
         "seat__label",
         "ticket_type__name",
         "concession",
+        "concession_note",
         "status",
         "used_at",
         "used_gate",
@@ -145,7 +146,7 @@ def door_list(session_id: uuid.UUID) -> Iterator[dict[str, Any]]:
         yield _listed(code, *facts)
     old = Transfer.objects.filter(ticket__session=session_id)
     for code, seat, kind in old.values_list("code", "ticket__seat__label", "ticket__ticket_type__name"):
-        yield _listed(code, seat, kind, "", TicketStatus.VOID, None, "", 0, "")
+        yield _listed(code, seat, kind, "", "", TicketStatus.VOID, None, "", 0, "")
 
 
 def _listed(
@@ -153,6 +154,7 @@ def _listed(
     seat: str | None,
     kind: str,
     concession: str,
+    note: str,
     status: str,
     used_at: dt.datetime | None,
     gate: str,
@@ -164,19 +166,12 @@ def _listed(
         "seat": seat,
         "ticket_type": kind,
         "concession": concession or None,
+        "note": note,
         "status": status,
         "used_at": as_text(used_at) if used_at else None,
         "gate": gate,
         "due": {"amount": due, "currency": currency} if due else None,
     }
-
-
-def note_of(ticket: Ticket) -> str:
-    """What whoever has the ticket is to show at the door, as the session says it now."""
-    if not ticket.concession:
-        return ""
-    notes = Concession.objects.filter(session=ticket.session_id, name=ticket.concession).values_list("note", flat=True)
-    return notes.first() or ""
 
 
 def as_text(moment: dt.datetime) -> str:

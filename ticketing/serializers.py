@@ -223,9 +223,19 @@ class CheckInFields(Body):
         default=0,
         help_text="For a scan made without a connection.",
     )
+    anyway = YesNo(
+        required=False,
+        default=False,
+        help_text="Let it in although its session's doors aren't open (`not_yet`, `too_late`).",
+    )
     paid = YesNo(
         required=False, default=False, help_text="What is due for the ticket was taken: it is noted, and lets in."
     )
+
+
+class UsedElsewhere(serializers.Serializer[Any]):
+    used_at = serializers.DateTimeField()
+    gate = serializers.CharField()
 
 
 class CheckedIn(serializers.Serializer[Any]):
@@ -241,6 +251,13 @@ class CheckedIn(serializers.Serializer[Any]):
     status = serializers.ChoiceField(choices=TicketStatus.choices)
     used_at = serializers.DateTimeField()
     gate = serializers.CharField()
+    refunded_at = serializers.DateTimeField(
+        allow_null=True, help_text="When it was given back, after this scan was made: a gate told of it too late."
+    )
+    also_used = UsedElsewhere(
+        allow_null=True,
+        help_text="Where somebody else came in with it, after this scan was made and before it was told.",
+    )
 
 
 class ListedTicket(serializers.Serializer[Any]):
@@ -250,6 +267,9 @@ class ListedTicket(serializers.Serializer[Any]):
     seat = serializers.CharField(allow_null=True)
     ticket_type = serializers.CharField()
     concession = serializers.CharField(allow_null=True)
+    note = serializers.CharField(
+        help_text="What entitles to the concession, in the words of when it was sold; may be empty."
+    )
     status = serializers.ChoiceField(choices=TicketStatus.choices)
     used_at = serializers.DateTimeField(allow_null=True)
     gate = serializers.CharField()
@@ -272,5 +292,8 @@ class DoorList(serializers.Serializer[Any]):
 
     session = serializers.UUIDField()
     made_at = serializers.DateTimeField()
+    opens_at = serializers.DateTimeField(help_text="From when on its tickets are let in.")
+    closes_at = serializers.DateTimeField(help_text="Until when.")
+    cancelled_at = serializers.DateTimeField(allow_null=True, help_text="When the session was called off.")
     keys = PublicKey(many=True)
     tickets = ListedTicket(many=True)

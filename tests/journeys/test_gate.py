@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -25,6 +26,11 @@ CAMERA = """
         detect = async () => [{ rawValue: "CODE" }];
     };
 """
+
+
+def tonight(site: Site, title: str = "", **fields: object) -> str:
+    """The id of a new session whose doors are open."""
+    return site.new_session(title, **{"starts_at": (datetime.now(UTC) + timedelta(hours=1)).isoformat(), **fields})
 
 
 def buy(site: Site, session: str, *seats: str) -> list[dict[str, Any]]:
@@ -65,7 +71,7 @@ def expect_verdict(page: Page, word: str, *, seat: str = "", more: str = "") -> 
 
 
 def test_a_ticket_comes_in_once(site: Site, window: Window, shot: Shot) -> None:
-    session = site.new_session("A Última Sessão")
+    session = tonight(site, "A Última Sessão")
     first, second = buy(site, session, "C4", "C5")
     gabi = window(**PHONE)
     open_gate(gabi, session)
@@ -80,7 +86,7 @@ def test_a_ticket_comes_in_once(site: Site, window: Window, shot: Shot) -> None:
     expect_verdict(gabi, "Forged or damaged")
     hold_up(gabi, "5901234123457")
     expect_verdict(gabi, "Unknown code")
-    hold_up(gabi, buy(site, site.new_session(), "A1")[0]["code"])
+    hold_up(gabi, buy(site, tonight(site), "A1")[0]["code"])
     expect_verdict(gabi, "For another session")
     expect_accessible(gabi)
     gabi.get_by_role("link", name="Another session").click()
@@ -89,7 +95,7 @@ def test_a_ticket_comes_in_once(site: Site, window: Window, shot: Shot) -> None:
 
 
 def test_a_gate_without_a_connection_judges_by_itself_and_tells_later(site: Site, window: Window) -> None:
-    session = site.new_session()
+    session = tonight(site)
     first, second, third, fourth = buy(site, session, "A1", "A2", "A3", "A4")
     token = site.call("POST", "/auth/token", {"username": "gate", "password": "frontrow-demo"})["access"]
     gabi = window(**PHONE)
@@ -139,8 +145,66 @@ def test_a_gate_without_a_connection_judges_by_itself_and_tells_later(site: Site
     expect(gabi.locator("#quarrels")).to_be_hidden()
 
 
+def test_scans_of_one_session_are_told_while_the_gate_shows_another(site: Site, window: Window) -> None:
+    early, late = tonight(site, "Matinê"), tonight(site, "Noite")
+    first, copied = buy(site, early, "A1", "A2")
+    (other,) = buy(site, late, "A1")
+    token = site.call("POST", "/auth/token", {"username": "gate", "password": "frontrow-demo"})["access"]
+    gabi = window(**PHONE)
+    open_gate(gabi, late)
+    expect(gabi.locator("html")).to_have_attribute("data-kept", "true")
+    gabi.get_by_role("link", name="Another session").click()
+    gabi.locator(f'a[href="/gate/{early}"]').click()
+    gabi.wait_for_selector("html[data-kept]")
+
+    gabi.context.set_offline(True)
+    for ticket in (first, copied):
+        hold_up(gabi, ticket["code"])
+        expect_verdict(gabi, "Come in (without a connection)")
+    site.call("POST", "/checkins", {"code": copied["code"], "gate": "Door 5", "seconds_ago": 600}, token=token)
+    gabi.get_by_role("link", name="Another session").click()
+    expect(gabi.locator("#waiting")).to_have_text("2")
+    gabi.locator(f'a[href="/gate/{late}"]').click()
+    hold_up(gabi, other["code"])
+    expect_verdict(gabi, "Come in (without a connection)", seat="Seat A1")
+    expect(gabi.locator("#waiting")).to_have_text("3")
+
+    gabi.context.set_offline(False)
+    expect(gabi.locator("#waiting")).to_have_text("0")
+    expect(gabi.locator("#quarrel-list li")).to_have_count(1)
+    expect(gabi.locator("#quarrel-list li")).to_have_text(
+        re.compile(r"^Matinê: .+ A2: you let it in at .+ \(Door 5\)$")
+    )
+    expect_accessible(gabi)
+    for session, seats in ((early, {"A1", "A2"}), (late, {"A1"})):
+        listed = site.call("GET", f"/sessions/{session}/door-list", token=token)["tickets"]
+        assert {row["seat"] for row in listed if row["status"] == "used"} == seats
+
+
+def test_a_ticket_of_next_month_is_let_in_only_when_the_gate_says_so(site: Site, window: Window) -> None:
+    session = site.new_session(starts_at=(datetime.now(UTC) + timedelta(days=30)).isoformat())
+    first, second = buy(site, session, "A1", "A2")
+    gabi = window(**PHONE)
+    sign_in(gabi, "gate", onward=f"/gate/{session}")
+    gabi.wait_for_selector("html[data-kept]")
+    hold_up(gabi, first["code"])
+    expect_verdict(gabi, "Not yet", more="Its doors open: ")
+    expect_accessible(gabi)
+    gabi.get_by_role("button", name="Let in anyway").click()
+    expect_verdict(gabi, "Come in", seat="Seat A1")
+    gabi.context.set_offline(True)
+    hold_up(gabi, second["code"])
+    expect_verdict(gabi, "Not yet", seat="Seat A2")
+    expect(gabi.locator("#waiting")).to_have_text("0")
+    gabi.get_by_role("button", name="Let in anyway").click()
+    expect_verdict(gabi, "Come in (without a connection)", seat="Seat A2")
+    gabi.context.set_offline(False)
+    expect(gabi.locator("#waiting")).to_have_text("0")
+    expect(gabi.locator("#quarrels")).to_be_hidden()
+
+
 def test_the_camera_reads_a_ticket_once(site: Site, window: Window) -> None:
-    session = site.new_session()
+    session = tonight(site)
     (ticket,) = buy(site, session, "D1")
     gabi = window(**PHONE)
     gabi.add_init_script(CAMERA.replace("CODE", ticket["code"]))
@@ -153,7 +217,7 @@ def test_the_camera_reads_a_ticket_once(site: Site, window: Window) -> None:
 
 
 def test_a_ticket_passed_on_opens_the_door_to_its_new_owner_alone(site: Site, window: Window) -> None:
-    session = site.new_session()
+    session = tonight(site)
     ana, bruno, gabi = window(), window(), window(**PHONE)
     open_session(ana, session)
     choose(ana, "A1")
@@ -185,7 +249,7 @@ def test_the_gate_is_for_gate_staff(window: Window) -> None:
 
 def test_a_ticket_is_paid_for_at_the_door_with_a_connection_and_without(site: Site, window: Window) -> None:
     kind = {"name": "Pista", "price": 9000, "capacity": 5, "pay_at_door": True}
-    session = site.new_session(rows=None, seats_per_row=None, price=None, ticket_types=[kind])
+    session = tonight(site, rows=None, seats_per_row=None, price=None, ticket_types=[kind])
     ana, gabi = window(**PHONE), window(**PHONE)
     open_session(ana, session)
     ana.get_by_role("button", name="One more").click()

@@ -19,7 +19,7 @@ from tests.ticketing.test_paying import pay
 from ticketing import doors
 from ticketing.models import CheckIn, Sale, Ticket, User
 
-pytestmark = [pytest.mark.race, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.race, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("doors_open")]
 
 GATES = 8
 

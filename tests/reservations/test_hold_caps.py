@@ -28,7 +28,7 @@ from ticketing import accounts, doors
 from ticketing import operations as paying
 from ticketing.models import Ticket, User
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("doors_open")]
 
 HOME, ELSEWHERE = "203.0.113.9", "198.51.100.7"
 

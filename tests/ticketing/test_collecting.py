@@ -29,7 +29,7 @@ from ticketing.collecting import give_uncollected_back
 from ticketing.models import Collection, Refund, Sale, Ticket, User
 from ticketing.staff import ensure_groups
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("doors_open")]
 
 
 @pytest.fixture

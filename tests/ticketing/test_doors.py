@@ -18,11 +18,11 @@ from tests.conftest import Hold
 from tests.factories import SessionFactory, UserFactory
 from tests.race.racing import race
 from tests.ticketing.test_paying import pay
-from ticketing import codes, doors, operations, transfers
-from ticketing.models import CheckIn, Ticket, User, new_code
+from ticketing import codes, doors, operations, refunds, transfers
+from ticketing.models import CheckIn, Refund, Ticket, User, new_code
 from ticketing.staff import ensure_groups
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("doors_open")]
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ class TestCheckIn:
 
     def test_at_another_sessions_gate_is_refused(self, gabi: User, ticket: Ticket) -> None:
         other = str(SessionFactory.create().pk)
-        problem = assert_problem(scan(gabi, ticket.code, session=other), 409, "wrong_session")
+        problem = assert_problem(scan(gabi, ticket.code, session=other), 409, "other_session")
         assert problem["session"] == str(ticket.session_id)
         assert scan(gabi, ticket.code, session=str(ticket.session_id)).status_code == 200
 
@@ -139,7 +139,8 @@ class TestCheckIn:
             ({"code": "A", "session": "tonight"}, "session"),
             ({"code": "A", "scan": 1}, "scan"),
             ({"code": "A", "seconds_ago": -1}, "seconds_ago"),
-            ({"code": "A", "seconds_ago": 86401}, "seconds_ago"),
+            ({"code": "A", "seconds_ago": doors.LATEST + 1}, "seconds_ago"),
+            ({"code": "A", "anyway": "perhaps"}, "anyway"),
         ],
         ids=repr,
     )
@@ -201,6 +202,103 @@ class TestScansThatComeLate:
         code = ticket.signed_code
         transfers.pass_on(ticket_id=ticket.pk, giver=ana, receiver=bruno)
         assert scan(gabi, code, seconds_ago=60).status_code == 200
+
+    def test_from_before_it_was_given_back_count_and_say_so(self, gabi: User, ticket: Ticket) -> None:
+        refunds.ask_refund(sale_id=ticket.sale_id, buyer=None)
+        ours = {"seconds_ago": 60, "scan": str(uuid4()), "gate": "Door 2"}
+        for _time in range(2):
+            answer = scan(gabi, ticket.code, **ours)
+            body = answer.json()
+            assert (answer.status_code, body["status"]) == (200, "void")
+            assert body["refunded_at"] > body["used_at"]
+        made = CheckIn.objects.get()
+        assert (made.outcome, made.gate) == ("admitted", "Door 2")
+        ticket.refresh_from_db()
+        assert (ticket.status, ticket.used_gate) == ("void", "Door 2")
+
+    def test_from_after_it_was_given_back_are_refused(self, gabi: User, ticket: Ticket) -> None:
+        refunds.ask_refund(sale_id=ticket.sale_id, buyer=None)
+        Refund.objects.update(asked_at=dt.datetime.now(dt.UTC) - dt.timedelta(hours=1))
+        assert_problem(scan(gabi, ticket.code, seconds_ago=60), 409, "ticket_void")
+
+    def test_that_were_first_say_where_the_other_came_in(self, gabi: User, ticket: Ticket) -> None:
+        scan(gabi, ticket.code, gate="Door 1", seconds_ago=60)
+        scan(gabi, ticket.code, gate="Door 5")
+        ours = {"seconds_ago": 300, "scan": str(uuid4()), "gate": "Door 2"}
+        for _time in range(2):
+            assert scan(gabi, ticket.code, **ours).json()["also_used"]["gate"] == "Door 1"
+
+    def test_that_were_alone_name_no_other(self, gabi: User, ticket: Ticket) -> None:
+        body = scan(gabi, ticket.code, seconds_ago=300).json()
+        assert (body["also_used"], body["refunded_at"]) == (None, None)
+
+    def test_are_told_after_weeks_too(self, gabi: User, ticket: Ticket) -> None:
+        body = scan(gabi, ticket.code, seconds_ago=doors.LATEST, anyway=True).json()
+        ago = dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(body["used_at"])
+        assert ago > dt.timedelta(days=30)
+
+
+class TestOpenDoors:
+    """From three hours before the start to the end; see API.md's row of check-ins."""
+
+    @pytest.fixture(autouse=True)
+    def _three_hours(self, settings: Any, doors_open: None) -> None:
+        settings.DOORS_OPEN_MINUTES = 180
+
+    def starts_in(self, ticket: Ticket, **ago: int) -> None:
+        start = dt.datetime.now(dt.UTC) + dt.timedelta(**ago)
+        Session.objects.filter(pk=ticket.session_id).update(starts_at=start, ends_at=start + dt.timedelta(hours=2))
+
+    def test_refuse_a_ticket_of_next_month(self, gabi: User, ticket: Ticket) -> None:
+        self.starts_in(ticket, days=30)
+        for session in (None, str(ticket.session_id)):
+            problem = assert_problem(
+                scan(gabi, ticket.code, **({"session": session} if session else {})), 409, "not_yet"
+            )
+            opens_at, starts_at = (dt.datetime.fromisoformat(problem[name]) for name in ("opens_at", "starts_at"))
+            assert starts_at - opens_at == dt.timedelta(hours=3)
+        ticket.refresh_from_db()
+        assert ticket.status == "valid"
+        assert [fact["outcome"] for fact in told("ticket.refused")] == ["not_yet", "not_yet"]
+
+    def test_refuse_a_ticket_of_last_night(self, gabi: User, ticket: Ticket) -> None:
+        self.starts_in(ticket, hours=-3)
+        problem = assert_problem(scan(gabi, ticket.code), 409, "too_late")
+        assert dt.datetime.fromisoformat(problem["ended_at"]) < dt.datetime.now(dt.UTC)
+
+    @pytest.mark.parametrize("minutes", [179, 0, -119])
+    def test_let_in_until_the_end(self, gabi: User, ticket: Ticket, minutes: int) -> None:
+        self.starts_in(ticket, minutes=minutes)
+        assert scan(gabi, ticket.code).status_code == 200
+
+    @pytest.mark.parametrize("days", [30, -30])
+    def test_let_in_anyway_where_the_gate_says_so(self, gabi: User, ticket: Ticket, days: int) -> None:
+        self.starts_in(ticket, days=days)
+        assert scan(gabi, ticket.code, anyway=True).status_code == 200
+        (fact,) = told("ticket.checked_in")
+        assert fact["anyway"] is True
+        assert_problem(scan(gabi, ticket.code, anyway=True), 409, "already_used")
+
+    def test_judge_a_late_scan_by_its_own_time(self, gabi: User, ticket: Ticket) -> None:
+        self.starts_in(ticket, hours=-20)
+        assert scan(gabi, ticket.code, seconds_ago=19 * 3600).status_code == 200
+
+    def test_open_for_no_other_refusal(self, gabi: User, ticket: Ticket) -> None:
+        """`anyway` is about the time alone."""
+        other = str(SessionFactory.create().pk)
+        assert_problem(scan(gabi, ticket.code, session=other, anyway=True), 409, "other_session")
+        refunds.ask_refund(sale_id=ticket.sale_id, buyer=None)
+        assert_problem(scan(gabi, ticket.code, anyway=True), 409, "ticket_void")
+
+    def test_of_a_session_that_was_called_off_stay_shut(self, gabi: User, ticket: Ticket) -> None:
+        self.starts_in(ticket, minutes=10)
+        refunds.call_off(session_id=ticket.session_id)
+        for anyway in (False, True):
+            problem = assert_problem(scan(gabi, ticket.code, anyway=anyway), 409, "session_cancelled")
+            assert problem["cancelled_at"]
+        listed = get(client_of(gabi), f"/sessions/{ticket.session_id}/door-list").json()
+        assert listed["cancelled_at"]
+        assert listed["opens_at"] < listed["closes_at"]
 
 
 class TestDoorList:

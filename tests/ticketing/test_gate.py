@@ -13,11 +13,11 @@ from sessions_app.models import Session
 from tests.conftest import Hold
 from tests.factories import SessionFactory, UserFactory
 from tests.ticketing.test_paying import pay
-from ticketing import codes, doors
+from ticketing import codes, doors, refunds
 from ticketing.models import Ticket, User
 from ticketing.staff import ensure_groups
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("doors_open")]
 
 
 @pytest.fixture
@@ -43,6 +43,12 @@ class TestSessions:
         assert f'href="/gate/{session.pk}"' in page
         assert "1 of 2 are in" in page
 
+    def test_say_which_are_called_off(self, client: Client, gabi: User, session: Session) -> None:
+        refunds.call_off(session_id=session.pk)
+        page = client.get("/gate").content.decode()
+        assert f'href="/gate/{session.pk}"' in page
+        assert "Called off" in page
+
     def test_are_for_gate_staff_only(self, client: Client, session: Session) -> None:
         for page in ("/gate", f"/gate/{session.pk}"):
             assert Client().get(page)["Location"] == f"/sign-in?next={page}"
@@ -56,6 +62,18 @@ class TestScanner:
         page = client.get(f"/gate/{session.pk}").content.decode()
         assert codes.published()["keys"][0]["x"] in page
         assert f"/sessions/{session.pk}/door-list" in page
+
+    def test_knows_when_the_doors_open(self, client: Client, gabi: User, session: Session) -> None:
+        page = client.get(f"/gate/{session.pk}").content.decode()
+        assert str(doors.opens_at(session).date()) in page
+        assert '<p class="notice bad" id="called-off" hidden>' in page
+        assert '<div class="stack gate" id="scanning">' in page
+
+    def test_of_a_session_that_was_called_off_stays_shut(self, client: Client, gabi: User, session: Session) -> None:
+        refunds.call_off(session_id=session.pk)
+        page = client.get(f"/gate/{session.pk}").content.decode()
+        assert '<p class="notice bad" id="called-off">This session was called off' in page
+        assert '<div class="stack gate" id="scanning" hidden>' in page
 
     def test_of_no_session_is_404(self, client: Client, gabi: User) -> None:
         assert client.get(f"/gate/{uuid4()}").status_code == 404

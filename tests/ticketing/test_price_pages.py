@@ -24,7 +24,7 @@ from ticketing import mail, paper, queries
 from ticketing.models import Sale, Ticket
 from ticketing.staff import ensure_groups
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("doors_open")]
 
 
 @pytest.fixture
@@ -189,7 +189,20 @@ class TestGate:
         }
         assert let_in == {"": None, "Child": {"name": "Child", "note": "a passport"}}
         listed = get(client_of(gate), f"/sessions/{session.pk}/door-list").json()["tickets"]
-        assert sorted(str(row["concession"]) for row in listed) == ["Child", "None"]
+        assert sorted((str(row["concession"]), row["note"]) for row in listed) == [
+            ("Child", "a passport"),
+            ("None", ""),
+        ]
+
+    def test_asks_in_the_words_of_when_it_was_sold(self, sale: Sale, session: Session) -> None:
+        session.concessions.update(name="Under twelve", note="a school card")
+        gate = UserFactory.create()
+        gate.groups.add(ensure_groups()["gate"])
+        child = Ticket.objects.exclude(concession="").get()
+        listed = get(client_of(gate), f"/sessions/{session.pk}/door-list").json()["tickets"]
+        assert {(row["concession"], row["note"]) for row in listed} == {("Child", "a passport"), (None, "")}
+        let_in = post(client_of(gate), "/checkins", {"code": child.code}).json()
+        assert let_in["concession"] == {"name": "Child", "note": "a passport"}
 
 
 class TestBill:

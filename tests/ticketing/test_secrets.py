@@ -22,7 +22,7 @@ from ticketing.gateways import fake
 from ticketing.models import Payment, SandboxEvent, Ticket
 from ticketing.staff import ensure_groups
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("doors_open")]
 
 EMAIL = "ana.secreta@example.org"
 PASSWORD = "uma-senha-que-so-ana-sabe"

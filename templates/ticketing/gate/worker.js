@@ -16,7 +16,8 @@ async function freshOrKept(request) {
   try {
     const answer = await fetch(request);
     if (answer.ok && !answer.redirected) await cache.put(request, answer.clone());
-    return answer;
+    if (answer.status < 500) return answer;
+    return (await cache.match(request, { ignoreVary: true })) ?? answer; // a proxy answers for a house that is away
   } catch (error) {
     const kept = await cache.match(request, { ignoreVary: true });
     if (kept) return kept;

@@ -1,14 +1,16 @@
 // @ts-check
 /** The scanner: asks the box office about each code; without a connection it judges by itself, and tells later. */
 
-import { newKey, once } from "../sessions_app/api.js";
+import { newKey, once, serverNow } from "../sessions_app/api.js";
 import { language, money, say } from "../sessions_app/words.js";
-import { judge, plain, shortOf, spelled } from "./gate-codes.js";
+import { judge, plain } from "./gate-codes.js";
+import { isSilence } from "./gate-scans.js";
+import { Waiting, moment } from "./gate-waiting.js";
 
 /**
  * @typedef {import("./gate-codes.js").Listed} Listed
- * @typedef {{scan: string, code: string, gate: string, at: number, seat: string, digest: string, paid: boolean}} Scan of which the box office has not heard
- * @typedef {{code: string, seat: string, ours: number, theirs?: string, gate?: string, why?: string}} Quarrel
+ * @typedef {{paid?: boolean, anyway?: boolean}} Means what the people at the gate did for the ticket: took its money, or opened before the time
+ * @typedef {{scan: string, code: string, gate: string, at: number} & Means} Attempt
  * @typedef {{word: string, kind: "in" | "bad" | "warn" | "none", seat?: string, more?: string}} Verdict
  */
 
@@ -19,45 +21,29 @@ const LOOK = 150;
 const LEAST_REFRESH = 30_000;
 const REFRESH_A_TICKET = 10; // milliseconds for each on the list: sixty thousand are fetched each ten minutes
 
+/** @type {{session: string, title: string, keys: import("./gate-codes.js").Key[], list: string, worker: string, kept: string[],
+ *   opens_at: string, closes_at: string, cancelled_at: string | null}} */
 const page = JSON.parse(document.getElementById("gate-data")?.textContent ?? "{}");
 const one = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
-const clock = new Intl.DateTimeFormat(language, { timeStyle: "short" });
 const numbers = new Intl.NumberFormat(language);
 const gateName = /** @type {HTMLInputElement} */ (one("gate-name"));
 const field = /** @type {HTMLInputElement} */ (one("code"));
-const collect = /** @type {HTMLButtonElement} */ (one("collect"));
-/** The code of a ticket whose money is still to be taken. */
-let unpaid = "";
+const allow = /** @type {HTMLButtonElement} */ (one("allow"));
+/** The code that is let in once somebody at the gate says so. @type {{code: string} & Means} */
+let asked = { code: "" };
 
-/** What survives a reload. @template T @param {string} name @param {T} empty @returns {T} */
-function kept(name, empty) {
-  try {
-    return JSON.parse(localStorage.getItem(`gate:${page.session}:${name}`) ?? "null") ?? empty;
-  } catch {
-    return empty;
-  }
-}
-
-/** @param {string} name @param {unknown} value */
-const keep = (name, value) => localStorage.setItem(`gate:${page.session}:${name}`, JSON.stringify(value));
-
-/** @type {Scan[]} */
-const queue = kept("queue", []);
-/** @type {Quarrel[]} */
-let quarrels = kept("quarrels", []);
-/** By digest, what this phone let in since the list was made. @type {Map<string, {at: number, gate: string}>} */
-const own = new Map(queue.map(({ digest, at, gate }) => [digest, { at, gate }]));
+const waiting = new Waiting();
+const { scans } = waiting;
 /** @type {Map<string, Listed> | null} */
 let list = null;
 let online = true;
-let telling = false;
 let fetchedAt = 0;
 
 // --- what people see
 
 /** @param {Verdict} verdict */
 function show({ word, kind, seat = "", more = "" }) {
-  collect.hidden = true;
+  allow.hidden = true;
   one("verdict").dataset.kind = kind;
   one("verdict-word").textContent = say(word);
   one("verdict-seat").textContent = seat;
@@ -74,58 +60,68 @@ function line(state) {
 }
 
 function paint() {
-  const used = new Set(own.keys());
+  const used = new Set(scans.of(page.session).keys());
   for (const { digest, status } of list?.values() ?? []) if (status === "used") used.add(digest);
   one("came").textContent = numbers.format(used.size);
-  one("waiting").textContent = numbers.format(queue.length);
-  one("quarrels").hidden = !quarrels.length;
-  one("quarrel-list").replaceChildren(
-    ...quarrels.map(({ code, seat, ours, theirs, gate, why }) => {
-      const facts = { code: spelled(shortOf(code)), seat, ours: clock.format(ours) };
-      const item = document.createElement("li");
-      item.textContent = theirs
-        ? say("quarrel-used", { ...facts, theirs: clock.format(new Date(theirs)), gate: gate || "–" })
-        : say("quarrel", { ...facts, why: why ?? "" });
-      return item;
-    }),
-  );
+  one("called-off").hidden = !page.cancelled_at;
+  one("scanning").hidden = Boolean(page.cancelled_at);
+  waiting.paint();
 }
 
 /** @param {string | null | undefined} seat @param {string | undefined} type */
 const place = (seat, type) => (seat ? say("seat", { seat, type: type ?? "" }) : (type ?? ""));
 
 /** @param {string | number} at @param {string} gate */
-const whenAndWhere = (at, gate) => say(gate ? "used-when" : "used-time", { time: clock.format(new Date(at)), gate });
+const whenAndWhere = (at, gate) => say(gate ? "used-when" : "used-time", { time: moment(at), gate });
 
-/** Take the money, then press; a ticket that is to be paid for lets nobody in before. @param {string} code @param {{amount: number, currency: string}} due @param {string} [seat] */
-function askForMoney(code, due, seat) {
+/** Ask the people at the gate before it lets in: the button says what they do by pressing it. @param {{code: string} & Means} what @param {string} words */
+function askFirst(what, words) {
+  asked = what;
+  allow.hidden = false;
+  allow.textContent = words; // not focused: a scanner types Enter
+}
+
+/** A ticket that is to be paid for lets nobody in before. @param {Attempt} attempt @param {{amount: number, currency: string}} due @param {string} [seat] */
+function askForMoney({ code, anyway }, due, seat) {
   show({ word: "due", kind: "warn", seat, more: money(due) });
-  unpaid = code;
-  collect.hidden = false;
-  collect.textContent = say("collect", { amount: money(due) }); // not focused: a scanner types Enter
+  askFirst({ code, anyway, paid: true }, say("collect", { amount: money(due) }));
+}
+
+/** A ticket whose doors aren't open lets nobody in without a word. @param {Attempt} attempt @param {"not-yet" | "too-late"} word @param {string} time @param {string} [seat] */
+function askForTime({ code, paid }, word, time, seat) {
+  show({ word, kind: "warn", seat, more: say(`${word}-more`, { time: moment(time) }) });
+  askFirst({ code, paid, anyway: true }, say("anyway"));
 }
 
 // --- judging
 
-/** @param {string} code @param {boolean} [paid] */
-async function check(code, paid = false) {
+/** @param {string} code @param {Means} [means] */
+async function check(code, { paid, anyway } = {}) {
   show({ word: "checking", kind: "none" });
-  /** @type {Scan} */
-  const scan = { scan: newKey(), code: plain(code), gate: gateName.value.trim(), at: Date.now(), seat: "", digest: "", paid };
+  const attempt = { scan: newKey(), code: plain(code), gate: gateName.value.trim(), at: Date.now(), paid, anyway };
   const answer = await once("POST", "/checkins", {
-    body: { code: scan.code, gate: scan.gate, session: page.session, scan: scan.scan, ...(paid && { paid }) },
+    body: { code: attempt.code, gate: attempt.gate, session: page.session, scan: attempt.scan, ...(paid && { paid }), ...(anyway && { anyway }) },
     timeout: PATIENCE,
   });
-  if (!answer.ok && isSilence(answer.status)) return judgeAlone(scan);
+  if (!answer.ok && isSilence(answer.status)) return judgeAlone(attempt);
   line(answer.status === 401 || answer.status === 403 ? "signed-out" : "online");
-  if (!answer.ok && answer.problem.code === "payment_due") askForMoney(scan.code, answer.problem.due);
-  else show(answer.ok ? letIn(answer.body) : refusal(answer.problem));
-  if (answer.ok) await remember(scan);
-  tell();
+  if (answer.ok) {
+    show(letIn(answer.body));
+    await remember(attempt);
+  } else refuse(attempt, answer.problem);
+  waiting.tell();
 }
 
-/** Nobody answered, or nobody who knows. @param {number} status */
-const isSilence = (status) => status === 0 || status === 429 || status >= 500;
+/** @param {Attempt} attempt @param {import("../sessions_app/api.js").Problem} problem */
+function refuse(attempt, problem) {
+  if (problem.code === "payment_due") askForMoney(attempt, problem.due);
+  else if (problem.code === "not_yet") askForTime(attempt, "not-yet", problem.opens_at);
+  else if (problem.code === "too_late") askForTime(attempt, "too-late", problem.ended_at);
+  else show(refusal(problem));
+  if (problem.code !== "session_cancelled") return;
+  page.cancelled_at = problem.cancelled_at;
+  paint();
+}
 
 /** @param {{seat: string | null, ticket_type: {name: string}, concession: {name: string, note: string} | null}} body @returns {Verdict} */
 const letIn = ({ seat, ticket_type, concession }) => ({
@@ -145,7 +141,9 @@ function refusal({ code, reason, used_at, gate, detail }) {
       return { word: "used", kind: "bad", more: whenAndWhere(used_at, gate) };
     case "ticket_void":
       return { word: "void", kind: "bad", more: say(`void-${reason}`) };
-    case "wrong_session":
+    case "session_cancelled":
+      return { word: "called-off", kind: "bad" };
+    case "other_session":
       return { word: "wrong", kind: "bad" };
     case "bad_signature":
       return { word: "forged", kind: "bad" };
@@ -163,11 +161,11 @@ function refusal({ code, reason, used_at, gate, detail }) {
   }
 }
 
-/** @param {Scan} scan */
-async function judgeAlone(scan) {
+/** @param {Attempt} attempt */
+async function judgeAlone(attempt) {
   line("offline");
-  const { kind, digest = "", listed } = await judge(scan.code, { session: page.session, keys: page.keys, list });
-  const before = own.get(digest);
+  const { kind, digest = "", listed } = await judge(attempt.code, { session: page.session, keys: page.keys, list });
+  const before = scans.of(page.session).get(digest);
   const seat = place(listed?.seat, listed?.ticket_type);
   if (before) show({ word: "used", kind: "bad", seat, more: whenAndWhere(before.at, before.gate) });
   else if (kind === "used") show({ word: "used", kind: "bad", seat, more: whenAndWhere(listed?.used_at ?? "", listed?.gate ?? "") });
@@ -175,60 +173,26 @@ async function judgeAlone(scan) {
   else if (kind === "unlisted") show({ word: "unknown", kind: "warn", more: say("unlisted") });
   else if (kind === "cannot") show({ word: "cannot", kind: "warn", more: say("cannot-more") });
   else if (kind !== "in") show({ word: kind, kind: "bad" });
-  else if (listed?.due && !scan.paid) askForMoney(scan.code, listed.due, seat);
+  else if (!attempt.anyway && serverNow() < Date.parse(page.opens_at)) askForTime(attempt, "not-yet", page.opens_at, seat);
+  else if (!attempt.anyway && serverNow() >= Date.parse(page.closes_at)) askForTime(attempt, "too-late", page.closes_at, seat);
+  else if (listed?.due && !attempt.paid) askForMoney(attempt, listed.due, seat);
   else {
-    queue.push({ ...scan, digest, seat: listed?.seat ?? "" });
-    keep("queue", queue);
-    own.set(digest, { at: scan.at, gate: scan.gate });
-    show({ word: "in-alone", kind: "in", seat, more: listed?.concession ? askFor(listed.concession) : "" });
+    keep(attempt, digest, listed?.seat, false);
+    show({ word: "in-alone", kind: "in", seat, more: listed?.concession ? askFor(listed.concession, listed.note) : "" });
   }
   paint();
 }
 
-/** @param {Scan} scan let in by the box office */
-async function remember({ code, at, gate }) {
-  const { digest } = await judge(code, { session: page.session, keys: page.keys, list });
-  if (digest) own.set(digest, { at, gate });
+/** @param {Attempt} attempt let in by the box office */
+async function remember(attempt) {
+  const { digest, listed } = await judge(attempt.code, { session: page.session, keys: page.keys, list });
+  if (digest) keep(attempt, digest, listed?.seat, true);
   paint();
 }
 
-// --- telling later
-
-/** Send what the box office has not heard, oldest first, until nobody answers. */
-async function tell() {
-  if (telling) return;
-  telling = true;
-  try {
-    while (queue.length && (await tellOne(queue[0]))) {
-      queue.shift();
-      keep("queue", queue);
-      paint();
-    }
-  } finally {
-    telling = false;
-  }
-}
-
-/** Whether it is told. @param {Scan} scan */
-async function tellOne({ scan, code, gate, at, seat, paid }) {
-  const seconds_ago = Math.min(86_400, Math.max(1, Math.round((Date.now() - at) / 1_000)));
-  const answer = await once("POST", "/checkins", {
-    body: { code, gate, session: page.session, scan, seconds_ago, ...(paid && { paid }) },
-    timeout: 2 * PATIENCE,
-  });
-  if (!answer.ok && isSilence(answer.status)) {
-    line("offline");
-    return false;
-  }
-  const signedOut = answer.status === 401 || answer.status === 403;
-  line(signedOut ? "signed-out" : "online");
-  if (signedOut) return false;
-  if (!answer.ok) {
-    const { used_at, gate: theirs, detail } = answer.problem;
-    quarrels.push({ code, seat, ours: at, theirs: used_at, gate: theirs, why: detail });
-    keep("quarrels", quarrels);
-  }
-  return true;
+/** @param {Attempt} attempt @param {string} digest @param {string | null | undefined} seat @param {boolean} isTold */
+function keep({ scan, code, gate, at, paid }, digest, seat, isTold) {
+  scans.add({ scan, session: page.session, show: page.title, code, digest, seat: seat ?? "", gate, at, paid: Boolean(paid), isTold });
 }
 
 async function fetchList() {
@@ -244,10 +208,11 @@ async function fetchList() {
   }
 }
 
-/** @param {{tickets: Listed[], keys: import("./gate-codes.js").Key[]}} told */
-function useList({ tickets, keys }) {
+/** @param {{tickets: Listed[], keys: import("./gate-codes.js").Key[], opens_at: string, closes_at: string, cancelled_at: string | null}} told */
+function useList({ tickets, keys, opens_at, closes_at, cancelled_at }) {
   list = new Map(tickets.map((row) => [row.digest, row]));
-  page.keys = keys;
+  scans.settle(page.session, list);
+  Object.assign(page, { keys, opens_at, closes_at, cancelled_at });
   paint();
 }
 
@@ -258,7 +223,7 @@ const store = async () => globalThis.caches?.open("frontrow-gate");
 async function keepTrying() {
   const stale = Date.now() - fetchedAt > Math.max(LEAST_REFRESH, REFRESH_A_TICKET * (list?.size ?? 0));
   if (stale || !online) await fetchList();
-  if (queue.length) await tell();
+  await waiting.tell();
   setTimeout(keepTrying, BETWEEN_TRIES);
 }
 
@@ -324,7 +289,7 @@ async function keepThePage() {
   await navigator.serviceWorker.ready;
   const loaded = performance.getEntriesByType("resource").map(({ name }) => name);
   const ours = loaded.filter((name) => new URL(name).pathname.startsWith("/static/"));
-  await (await store())?.addAll([...new Set([location.href, ...ours])]);
+  await (await store())?.addAll([...new Set([location.href, ...page.kept, ...ours])]);
   return true;
 }
 
@@ -337,21 +302,14 @@ one("typed").addEventListener("submit", async (event) => {
   field.focus();
   if (code.trim()) await check(code);
 });
-collect.addEventListener("click", async () => {
-  collect.hidden = true;
+allow.addEventListener("click", async () => {
+  allow.hidden = true;
   field.focus();
-  await check(unpaid, true);
+  await check(asked.code, asked);
 });
-one("quarrels-seen").addEventListener("click", () => {
-  quarrels = [];
-  keep("quarrels", quarrels);
-  paint();
-  field.focus();
-});
-addEventListener("online", async () => {
-  await fetchList();
-  await tell();
-});
+one("quarrels-seen").addEventListener("click", () => field.focus());
+waiting.addEventListener("line", (event) => line(/** @type {CustomEvent<import("./gate-scans.js").State>} */ (event).detail));
+addEventListener("online", fetchList);
 addEventListener("offline", () => line("offline"));
 
 paint();

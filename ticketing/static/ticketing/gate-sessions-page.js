@@ -1,0 +1,15 @@
+// @ts-check
+/** The list of sessions at the gate: what waits on this phone is told from here too. */
+
+import { Waiting } from "./gate-waiting.js";
+
+const BETWEEN_TRIES = 5_000; // milliseconds
+const waiting = new Waiting();
+
+async function keepTelling() {
+  await waiting.tell();
+  setTimeout(keepTelling, BETWEEN_TRIES);
+}
+
+keepTelling();
+document.documentElement.dataset.ready = "true";
