@@ -59,9 +59,9 @@ def message(event: Event) -> dict[str, Any]:
 def connect(url: str, *, deadline: float = DEADLINE, confirm: bool = False) -> kombu.Connection:
     """Return a connection to the broker with a deadline of so many seconds for every step. `confirm`: RabbitMQ confirms each message.
 
-    A refused connection fails at once: left to itself, kombu tries again after two seconds, in the caller's thread.
+    It is tried once: left to itself, kombu tries a refused or silent broker again, in the caller's thread.
     """
-    options: dict[str, Any] = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
+    options: dict[str, Any] = {"max_retries": 0}
     if url.startswith("amqp"):
         options |= {"read_timeout": deadline, "write_timeout": deadline, "confirm_publish": confirm}
     else:

@@ -170,7 +170,8 @@ class Courier:
     def __init__(self, url: str) -> None:
         self._seconds = settings.BROKER_TIMEOUT_MS / 1000
         self._lock = threading.Lock()
-        self._connection = relay.connect(url, deadline=self._seconds, confirm=True)
+        self._connect = functools.partial(relay.connect, url, deadline=self._seconds, confirm=True)
+        self._connection = self._connect()
         self._is_rabbitmq = url.startswith("amqp")
         self._producer: kombu.Producer | None = None
         self._declared: dict[str, float] = {}
@@ -181,6 +182,8 @@ class Courier:
 
         Raises: what PUBLISH_ERRORS lists; the message may then still have arrived, unless it is BreakerOpen.
         """
+        if self.breaker.is_open:  # nobody waits for the lock, which a send that still fails may have
+            raise BreakerOpen(self.breaker.name)
         with self._lock, self.breaker:
             try:
                 self._send(task, queue, arguments, headers or {})
@@ -191,22 +194,24 @@ class Courier:
     def _probe(self) -> None:
         """Connect anew, and have RabbitMQ confirm a message that goes nowhere: under a disk alarm it lets in connections, but no message.
 
-        The connection stays, for the next message.
+        The connection stays, for the next message; nobody who sends waits meanwhile.
         """
+        connection = self._connect()
+        try:
+            producer = _producer_on(connection)
+            if self._is_rabbitmq:
+                nowhere = f"{settings.KEY_PREFIX}.nowhere"
+                producer.publish(b"", exchange="", routing_key=nowhere, retry=False, timeout=self._seconds)
+        except Exception:
+            connection.collect(socket_timeout=self._seconds)
+            raise
         with self._lock:
             self._hang_up()
-            try:
-                producer = self._open()
-                if self._is_rabbitmq:
-                    nowhere = f"{settings.KEY_PREFIX}.nowhere"
-                    producer.publish(b"", exchange="", routing_key=nowhere, retry=False, timeout=self._seconds)
-            except Exception:
-                self._hang_up()
-                raise
+            self._connection, self._producer = connection, producer
 
     def _open(self) -> kombu.Producer:
         if self._producer is None:
-            self._producer = self._connection.Producer(self._connection.default_channel, auto_declare=False)
+            self._producer = _producer_on(self._connection)
         return self._producer
 
     def _send(self, task: str, queue: Queue, arguments: dict[str, Any], headers: Mapping[str, Any]) -> None:
@@ -250,6 +255,10 @@ class Courier:
         self._producer = None
         self._declared.clear()
         self._connection.collect(socket_timeout=self._seconds)
+
+
+def _producer_on(connection: kombu.Connection) -> kombu.Producer:
+    return connection.Producer(connection.default_channel, auto_declare=False)
 
 
 def _as_json(message: Any) -> bytes:

@@ -30,7 +30,7 @@ class Crowd:
 
     def __init__(self, buyers: Sequence[ApiClient], session: str, ticket_type: str, *, rate: float) -> None:
         self._buyers = buyers
-        self._body = {"session": session, "ticket_type": ticket_type, "quantity": 1}
+        self.body = {"session": session, "ticket_type": ticket_type, "quantity": 1}
         self._pause = 1 / rate
         self._numbers = itertools.count()
         self._stop = threading.Event()
@@ -56,7 +56,7 @@ class Crowd:
             due = self._began + next(self._numbers) * self._pause
             if self._stop.wait(max(0.0, due - time.monotonic())):
                 return
-            answer = buyer.call("POST", "/reservations", self._body)
+            answer = buyer.call("POST", "/reservations", self.body)
             self.asked.append(Asked(due, time.monotonic() - due, answer))
 
     def between(self, start: float, end: float) -> Figures:

@@ -18,6 +18,8 @@ pytestmark = [pytest.mark.fault, pytest.mark.rabbitmq]
 
 RATE = 25.0  # requests a second
 BEFORE = 3.0  # seconds that show what this machine does undisturbed
+PAYERS = 24
+LONG = 10.0  # seconds
 BLINK = 2.0  # seconds in which those who asked just then may wait
 WAYS: dict[str, Callable[[Proxy], None]] = {
     "down": Proxy.down,
@@ -31,7 +33,7 @@ SHORT = "silent"  # the way that costs most
 def long_but(short: str, ways: dict[str, Callable[[Proxy], None]]) -> list[object]:
     """Each way as a chaos test, one of them also as a short test."""
     return [
-        *(pytest.param(way, 10.0, marks=pytest.mark.chaos, id=name) for name, way in ways.items()),
+        *(pytest.param(way, LONG, marks=pytest.mark.chaos, id=name) for name, way in ways.items()),
         pytest.param(ways[short], 5.0, id=f"{short}-shortly"),
     ]
 
@@ -93,11 +95,41 @@ class TestRabbitMQ:
         print(f"before: {usual}\nmeanwhile: {whole}\nafter {BLINK:g} s: {later}")  # noqa: T201 pytest shows it
         assert set(whole.statuses) == {202}
         assert whole.rate >= 0.8 * usual.rate
-        assert later.p95 <= max(0.3, 2 * usual.p95)
-        assert whole.slowest <= max(2.5, 2 * usual.slowest)
+        usually = (
+            0.0 if seconds >= LONG else 2.0
+        )  # the long tests keep the promised figures, the short ones run beside others
+        assert later.p95 <= max(0.3, usually * usual.p95)
+        assert whole.slowest <= max(2.5, usually * usual.slowest)
         assert later.slowest < 1.4, "a request waited for a probe"
         accepted = {*usual.accepted, *whole.accepted}
         until(lambda: not left(small_site, accepted), seconds=10 - (time.monotonic() - back), what="all being settled")
+
+    @pytest.mark.chaos
+    @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+    def test_away_leaves_paying_as_quick_as_it_was(
+        self, small_site: Site, crowd: Crowd, way: Callable[[Proxy], None]
+    ) -> None:
+        """What a payment rings for is told later; a process that never reached RabbitMQ yet waits for it once too."""
+        assert small_site.wire
+        payers = small_site.guests(PAYERS)
+        holds = [payer.call("POST", "/reservations", crowd.body, prefer="wait=10").body["id"] for payer in payers]
+        took = []
+        with away(small_site.wire, way, seconds=0):
+            for payer, held in zip(payers, holds, strict=True):
+                began = time.monotonic()
+                paid = payer.call("POST", f"/reservations/{held}/pay", {"payment": {"method": "fake", "token": "ok"}})
+                took.append(time.monotonic() - began)
+                assert paid.status == 202, paid
+                time.sleep(0.3)
+        print(f"paying took {[round(one, 3) for one in took]}")  # noqa: T201 pytest shows it
+        assert max(took) <= 2.5
+        assert sorted(took)[int(0.95 * len(took)) - 1] <= 0.5, "somebody waited for a probe"
+        for payer, held in zip(payers, holds, strict=True):
+            until(
+                lambda payer=payer, held=held: payer.call("GET", f"/reservations/{held}").body["status"] == "confirmed",
+                seconds=20,
+                what="the payment",
+            )
 
 
 REDIS_WAYS: dict[str, Callable[[Proxy], None]] = {

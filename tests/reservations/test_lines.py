@@ -51,6 +51,28 @@ class TestCourier:
             courier.send("anything", lines.holds_queue(0))
         assert time.monotonic() - began < 1
 
+    def test_tries_a_silent_broker_once(self, scheme: str, hole: int, settings: Any) -> None:
+        settings.BROKER_TIMEOUT_MS = 1_000
+        courier = Courier(f"{scheme}://127.0.0.1:{hole}/")
+        began = time.monotonic()
+        with pytest.raises(PUBLISH_ERRORS):
+            courier.send("anything", lines.holds_queue(0))
+        assert time.monotonic() - began < 1.9
+
+    def test_keeps_nobody_waiting_for_its_probe(self, scheme: str, hole: int, settings: Any) -> None:
+        settings.BROKER_TIMEOUT_MS = 1_000
+        courier = Courier(f"{scheme}://127.0.0.1:{hole}/")
+        with pytest.raises(PUBLISH_ERRORS):
+            courier.send("anything", lines.holds_queue(0))
+        longest, until_probed = 0.0, time.monotonic() + 1.5
+        while time.monotonic() < until_probed:
+            began = time.monotonic()
+            with pytest.raises(BreakerOpen):
+                courier.send("anything", lines.holds_queue(0))
+            longest = max(longest, time.monotonic() - began)
+            time.sleep(0.01)
+        assert longest < 0.5
+
 
 @pytest.fixture
 def request_of_ana(session: Session) -> HoldRequest:
