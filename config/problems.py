@@ -44,7 +44,7 @@ from rest_framework.views import set_rollback
 
 from config.hashing import HashingBusy
 from realtime.asking import CSRFFailed, OtherBuyer
-from reservations import front_door, lines, operations, pricing, queries, sale_facts
+from reservations import front_door, joining, lines, operations, pricing, queries, sale_facts
 from reservations.breaker import BreakerOpen
 from sessions_app import operations as catalogue
 from ticketing import codes, doors, gateways, refunds, transfers, voiding
@@ -164,6 +164,13 @@ PROBLEMS: dict[type[BaseException], Known] = {
     ),
     front_door.SaleClosed: Known(409, "sale_closed", "Sale closed", _("The session has started or was cancelled.")),
     front_door.LimitReached: Known(
+        409,
+        "limit_reached",
+        "Limit reached",
+        _("With what you hold or bought it would be more than this session allows a buyer."),
+        facts=lambda error: {"limit": error.limit},
+    ),
+    joining.LimitPassed: Known(
         409,
         "limit_reached",
         "Limit reached",

@@ -43,7 +43,7 @@ from realtime.causes import Cause
 from realtime.clock import db_now
 from realtime.events import NewEvent
 from realtime.rows import as_array, as_json, execute
-from reservations import allocation, metrics, pace, pricing, replies
+from reservations import allocation, joining, metrics, pace, pricing, replies
 from reservations import operations as reserving
 from reservations.breaker import BreakerOpen
 from reservations.claims import NoClaims
@@ -132,7 +132,7 @@ def start_payment(
 ) -> Payment:
     """Pin the hold and open an attempt; `settle_payment` must follow. What costs nothing needs no method.
 
-    Raises: NotFree, UnknownMethod, UnknownToken, ReservationExpired, NotHeld, PaymentInProgress, AlreadyPaid, Reservation.DoesNotExist, NotYetKnown.
+    Raises: NotFree, UnknownMethod, UnknownToken, LimitPassed, ReservationExpired, NotHeld, PaymentInProgress, AlreadyPaid, Reservation.DoesNotExist, NotYetKnown.
     """
     if method != FREE.method:
         (gateways.at_the_counter if at_the_counter else gateways.chosen)(method).check(token)
@@ -161,17 +161,20 @@ def start_orders(orders: Sequence[Reservation]) -> list[Payment]:
 def _start_all(asks: Sequence[_Start]) -> list[Payment | Exception]:
     """See Note [Together]."""
     found = allocation.lock_reservations([ask.reservation for ask in asks])
+    were_guests = joining.were_guests({locked.reservation.buyer for locked in found.values()})
     pinned: dict[uuid.UUID, allocation.Locked] = {}
     outcomes: list[Payment | Exception] = []
     for ask in asks:
         locked = found.get(ask.reservation)
         try:
             _require_payable(locked, ask, pinned)
+            assert locked is not None
+            if locked.reservation.buyer in were_guests:
+                joining.require_room(locked.reservation, besides=[one.reservation for one in pinned.values()])
             _require_due(locked, ask)
         except Exception as error:  # noqa: BLE001 it is this one's outcome; the others are not to blame
             outcomes.append(error)
             continue
-        assert locked is not None
         pinned[ask.reservation] = locked
         outcomes.append(_attempt(locked.reservation, ask))
     Payment.objects.bulk_create([made for made in outcomes if isinstance(made, Payment)])
@@ -194,9 +197,8 @@ def _require_payable(locked: allocation.Locked | None, ask: _Start, pinned: dict
         raise NotFree
 
 
-def _require_due(locked: allocation.Locked | None, ask: _Start) -> None:
+def _require_due(locked: allocation.Locked, ask: _Start) -> None:
     """By the session's rate, which this moves on. Raises: _NotDue."""
-    assert locked is not None
     if ask.may_wait and pace.due(locked.session, locked.now, "payment_rate") == 0:
         metrics.put_off.labels("payment").inc()
         raise _NotDue

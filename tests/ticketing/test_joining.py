@@ -407,6 +407,56 @@ class TestJoining:
             joining.join(guest=ana, account=ana)
 
 
+class TestALimit:
+    """Four guests with two places each may become one account; it buys what one person may."""
+
+    @pytest.fixture
+    def holds(self, stock: TicketType, session: Session) -> list[Reservation]:
+        """Of an account that was two guests: two seats each, as many as a buyer may have."""
+        Session.objects.filter(pk=session.pk).update(max_per_buyer=2)
+        user = UserFactory.create()
+        for seats in (["A1", "A2"], ["B1", "B2"]):
+            guest = uuid4()
+            reserving.settle([request_for(session, *seats, buyer=guest)])
+            accounts.adopt_guest(guest=guest, user=user)
+        return list(Reservation.objects.order_by("seats"))
+
+    def pay(self, hold: Reservation) -> Any:
+        body = {"payment": {"method": "fake", "token": "ok"}}
+        return post(client_of(User.objects.get(pk=hold.buyer)), f"/reservations/{hold.pk}/pay", body, prefer="wait=5")
+
+    def test_counts_while_paying(self, holds: list[Reservation]) -> None:
+        first, second = holds
+        assert self.pay(first).status_code == 200
+        assert_problem(self.pay(second), 409, "limit_reached")
+        assert Sale.objects.count() == 1
+
+    def test_counts_what_is_paid_at_the_same_time(self, holds: list[Reservation]) -> None:
+        ways = [
+            operations._Start(reservation=one.pk, buyer=None, method="fake", token="ok", email="", language="en")  # noqa: SLF001
+            for one in holds
+        ]
+        first, second = operations._start_all(ways)  # noqa: SLF001
+        assert isinstance(first, Payment)
+        assert isinstance(second, joining.LimitPassed)
+
+    def test_is_that_of_the_moment_of_holding(self, holds: list[Reservation], session: Session) -> None:
+        Session.objects.filter(pk=session.pk).update(max_per_buyer=1)
+        assert self.pay(holds[0]).status_code == 200
+
+    def test_of_a_ticket_type_counts_too(self, stock: TicketType) -> None:
+        TicketType.objects.filter(pk=stock.pk).update(max_per_buyer=2)
+        user = UserFactory.create()
+        for number in range(2):
+            guest = uuid4()
+            order = request_for(stock.session, buyer=guest, ticket_type=stock.pk, quantity=2, arrival=number + 1)
+            reserving.settle([order])
+            accounts.adopt_guest(guest=guest, user=user)
+        first, second = Reservation.objects.all()
+        assert self.pay(first).status_code == 200
+        assert_problem(self.pay(second), 409, "limit_reached")
+
+
 class TestTheDoor:
     def test_answers_a_guest_who_registers_while_an_epoch_opens(
         self, ana: UUID, session: Session, queue: Queue, monkeypatch: pytest.MonkeyPatch
