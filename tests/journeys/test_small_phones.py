@@ -29,7 +29,7 @@ TOO_WIDE = """() => {
 def session_of_long_words(site: Site) -> str:
     """Seats, and places without a number."""
     return site.new_session(
-        TITLE[:110],
+        TITLE[:120],
         room=WORD,
         price=DEAR,
         starts_at=(datetime.now(UTC) + timedelta(hours=2)).isoformat(),

@@ -1,0 +1,63 @@
+"""The map, its legend, the seats as boxes and the script's data say the same of each price, on every page that has a map."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from sessions_app.models import Seat, Session, TicketType
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+SECTIONS = ["Stalls", "Dress circle", "Balcony", "Gallery", "Slips", "Boxes"]
+USE = re.compile(r'<use href="#seat-free-(\d+)"[^>]*?data-tier="(\d+)"[^>]*?aria-label="[^"]*, free, ([^"]*?) R\$')
+LEGEND = re.compile(
+    r'<li><svg[^>]*><use href="#seat-free-(\d+)" data-look="f" data-tier="(\d+)"/></svg><span>(.*?) <strong>'
+)
+BOX = re.compile(
+    r'aria-label="[^"]*, free, ([^"]*?) R\$[^"]*"[^>]*><svg[^>]*><use href="#seat-free-(\d+)" data-look="f" data-tier="(\d+)"'
+)
+
+
+@pytest.fixture
+def session() -> Session:
+    """Six prices with seats; one without, and places without a number, stand before and among them."""
+    made: Session = factories.SessionFactory.create(seats=(6, 2))
+    made.ticket_types.update(name="Of an empty section")
+    factories.StockFactory.create(session=made, name="Floor")
+    for row, name in zip("ABCDEF", SECTIONS, strict=True):
+        kind = TicketType.objects.create(session=made, name=name, price=3000)
+        Seat.objects.filter(session=made, row=row).update(ticket_type=kind)
+    return made
+
+
+@pytest.mark.parametrize("page", ["session", "counter", "seat-desk"])
+def test_each_price_looks_the_same_everywhere(client: Client, session: Session, page: str) -> None:
+    client.force_login(factories.UserFactory.create(is_staff=True, is_superuser=True))
+    text = client.get(reverse(page, args=[session.pk])).content.decode()
+    expected = {name: (str(look), str(look)) for look, name in enumerate(SECTIONS)}
+    assert {name: (shape, tier) for shape, tier, name in USE.findall(text)} == expected
+    assert {name: (shape, tier) for shape, tier, name in LEGEND.findall(text)} == expected
+    if page == "session":
+        assert {name: (shape, tier) for name, shape, tier in BOX.findall(text)} == expected
+    data = json.loads(re.findall(r'id="session-data"[^>]*>(.*?)</script>', text)[0])
+    assert {kind["name"]: kind["look"] for kind in data["types"]} == {
+        "Of an empty section": None, "Floor": None, **{name: look for look, name in enumerate(SECTIONS)},
+    }  # fmt: skip
+    for look in range(len(SECTIONS)):
+        assert f'[data-tier="{look}"] {{ --tier: #' in text
+        assert f'id="seat-free-{look}"' in text
+
+
+def test_a_page_without_a_map_may_have_the_looks_all_the_same(client: Client) -> None:
+    """Its style has the nonce, though nothing before it asked for one."""
+    stock = factories.StockFactory.create()
+    Seat.objects.all().delete()
+    answer = client.get(reverse("session", args=[stock.session_id]))
+    nonces = re.findall(r'<style nonce="([^"]+)"', answer.content.decode())
+    assert nonces
+    assert all(f"'nonce-{nonce}'" in answer["Content-Security-Policy"] for nonce in nonces)
