@@ -220,6 +220,16 @@ class Session(models.Model):
     free_seats = models.PositiveIntegerField(_("free seats"), default=0, editable=False)  # so that a diff needn't count
     arrival_high = models.BigIntegerField(_("last arrival settled"), default=0, editable=False)
     created_at = models.DateTimeField(_("created at"), db_default=Now())
+    # What calendars and tickets say of it, and what they said before it was last moved; see ticketing/moving.py.
+    sequence = models.PositiveIntegerField(
+        _("changes of time, place or state"), default=0, db_default=0, editable=False
+    )
+    changed_at = models.DateTimeField(_("changed at"), null=True, editable=False)
+    moved_at = models.DateTimeField(_("moved at"), null=True, editable=False)
+    moved_from = models.DateTimeField(_("moved from"), null=True, editable=False)
+    moved_from_place = models.CharField(
+        _("moved from the place"), max_length=200, default="", db_default="", editable=False
+    )
 
     objects = SessionQuerySet.as_manager()
 
@@ -266,6 +276,11 @@ class Session(models.Model):
 
     def __str__(self) -> str:
         return f"{self.show.title} · {timezone.localtime(self.starts_at):%Y-%m-%d %H:%M}"
+
+    @property
+    def place(self) -> str:
+        """“Cine Belas Artes · Sala 1”."""
+        return " · ".join(filter(None, (self.hall.venue.name if self.hall else "", self.room)))
 
     def fee_of(self, left: int) -> int:
         """The booking fee of a place that costs so much without it, in minor units; none where it costs nothing."""

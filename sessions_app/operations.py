@@ -524,8 +524,9 @@ def cancel_session(*, session_id: UUID, though_it_has_buyers: bool = False) -> S
     has_buyers = taken.exists() or session.ticket_types.filter(Q(available__lt=F("capacity"))).exists()
     if has_buyers and not though_it_has_buyers:
         raise HasBuyers
-    session.cancelled_at = db_now()
-    session.save(update_fields=["cancelled_at"])
+    session.cancelled_at = session.changed_at = db_now()
+    session.sequence += 1
+    session.save(update_fields=["cancelled_at", "changed_at", "sequence"])
     events.record(event="session.cancelled", session=session_id, facts={"show": session.show.title})
     return session
 

@@ -30,6 +30,7 @@ def _adopt_guest(guest: uuid.UUID, account: uuid.UUID) -> None:
     Refund.objects.filter(asked_by=guest, sale__buyer=account).update(asked_by=account)
     Ticket.objects.filter(holder=guest).update(holder=account)
     # What was passed on to the person who bought it, under either name, is simply the buyer's.
+    Sale.objects.filter(buyer=account, tickets__holder=account).note_change()
     Ticket.objects.filter(holder=account, sale__buyer=account).update(holder=None)
 
 

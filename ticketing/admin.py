@@ -23,7 +23,7 @@ from reservations.operations import PaymentInProgress
 from sessions_app.admin import SessionAdmin
 from sessions_app.models import Session
 from sessions_app.templatetags.frontrow import clock, full_day, money
-from ticketing import handing_out, links, refunds
+from ticketing import handing_out, links, moving, refunds
 from ticketing.bells import ring_called_off, ring_refund
 from ticketing.models import (
     CheckIn,
@@ -384,6 +384,23 @@ class SessionWithBuyersAdmin(SessionAdmin):
     actions = [*(SessionAdmin.actions or []), "call_off_and_refund"]
     readonly_fields = [*SessionAdmin.readonly_fields, "paid_back"]
     fieldsets = [*SessionAdmin.fieldsets, (_("Called off"), {"fields": ["paid_back"]})]
+
+    def save_model(self, request: HttpRequest, obj: Session, form: Any, change: bool) -> None:
+        """What tickets say is changed by `moving`, which has everybody told who has one."""
+        names = [name for name in form.changed_data if name in form.fields]
+        shown = {name: getattr(obj, name) for name in names if name in moving.SHOWN}
+        if not change or not shown:
+            super().save_model(request, obj, form, change)
+            return
+        told = moving.move(session_id=obj.pk, changes=shown)
+        obj.save(update_fields=[name for name in names if name not in shown])
+        if told:
+            text = ngettext(
+                "%(number)d letter goes out with the old and the new time and place.",
+                "%(number)d letters go out with the old and the new time and place.",
+                told,
+            )
+            self.message_user(request, text % {"number": told}, messages.SUCCESS)
 
     @admin.action(description=_("Call off and give everybody's money back"), permissions=["refund"])
     def call_off_and_refund(self, request: HttpRequest, sessions: QuerySet[Session]) -> None:

@@ -14,7 +14,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST, require_safe
 
 from sessions_app.visitors import Visitor
-from ticketing import mailed_codes, paper
+from ticketing import calendars, mailed_codes, paper
 from ticketing.letter import address_of_sale
 from ticketing.models import Sale
 from ticketing.opening import by_letter, grant, open_sale, open_ticket, query_of
@@ -35,16 +35,13 @@ def sale_pdf(request: Visitor, sale_id: UUID) -> HttpResponse:
 @require_safe
 @by_letter
 def sale_calendar(request: Visitor, sale_id: UUID) -> HttpResponse:
-    found = open_sale(request, sale_id)
-    kept = [ticket for ticket in found.live_tickets if ticket.holder is None]
-    return calendar(found.session, kept, link=reverse("sale", args=[found.pk]))
+    return calendar(calendars.of_sale(open_sale(request, sale_id)))
 
 
 @require_safe
 @by_letter
 def ticket_calendar(request: Visitor, ticket_id: UUID) -> HttpResponse:
-    found = open_ticket(request, ticket_id)
-    return calendar(found.session, [found], link=reverse("ticket", args=[found.pk]))
+    return calendar(calendars.of_ticket(open_ticket(request, ticket_id)))
 
 
 @require_safe

@@ -21,7 +21,7 @@ from realtime.causes import Cause
 from reservations import bill, people
 from sessions_app.models import Session
 from sessions_app.templatetags.frontrow import money
-from ticketing import access_letters, links, paper, queries
+from ticketing import access_letters, change_letters, links, paper, queries
 from ticketing.collecting import NOT_COLLECTED
 from ticketing.letter import Letter, address_of, address_of_sale, language_of
 from ticketing.models import Notification, Payment, Sale, Ticket
@@ -175,6 +175,8 @@ def _voided(event: dict[str, Any]) -> Letter | None:
         return None
     rows = Ticket.objects.select_related("seat", "ticket_type", "refund", "session__show", "session__hall__venue")
     ticket = rows.get(pk=event["facts"]["ticket"])
+    if change_letters.was_told_of_calling_off(ticket):
+        return None
     language = language_of(holder)
     with translation.override(language):
         subject = _("Your ticket for %(show)s is void") % {"show": ticket.session.show.title}
@@ -304,4 +306,8 @@ LETTERS = {
     "sale.code_asked": access_letters.code_asked,
     "sale.links_renewed": access_letters.sale_links_renewed,
     "ticket.links_renewed": access_letters.ticket_links_renewed,
+    "sale.session_moved": change_letters.of_sale,
+    "sale.session_called_off": change_letters.of_sale,
+    "ticket.session_moved": change_letters.of_receiver,
+    "ticket.session_called_off": change_letters.of_receiver,
 }

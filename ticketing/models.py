@@ -200,6 +200,10 @@ class Payment(models.Model):
 
 
 class SaleQuerySet(models.QuerySet["Sale"]):
+    def note_change(self) -> None:
+        """Tell calendars that something of these sales is otherwise. They are locked, or being changed, by the caller."""
+        self.update(sequence=F("sequence") + 1, changed_at=Now())
+
     def with_status(self, status: str) -> SaleQuerySet:
         """Those whose `status` is this one."""
         tickets = Ticket.objects.filter(sale=OuterRef("pk"))
@@ -245,6 +249,8 @@ class Sale(models.Model):
         editable=False,
         help_text=_("How often the links in its letters were ended."),
     )
+    sequence = models.PositiveIntegerField(_("changes of its tickets"), default=0, db_default=0, editable=False)
+    changed_at = models.DateTimeField(_("changed at"), null=True, editable=False)
 
     objects = SaleQuerySet.as_manager()
 

@@ -29,7 +29,7 @@ Arguments = ParamSpec("Arguments")
 
 
 class LinkOver(Http404):
-    """The proof in the address opens nothing: it is forged or incomplete, or was ended."""
+    """The address opens nothing for this browser: it has no proof, or one that is forged, or was ended."""
 
 
 def by_letter(
@@ -65,13 +65,13 @@ def owner(request: Visitor) -> UUID | None:
 
 
 def open_sale(request: Visitor, sale_id: UUID) -> Sale:
-    """Raises: Http404, LinkOver."""
+    """Raises: LinkOver."""
     proof = proof_of(request)
     if not proof:
         try:
             return queries.find_sale(sale_id, buyer=owner(request))
-        except Sale.DoesNotExist:
-            raise Http404 from None
+        except (Sale.DoesNotExist, Http404):
+            raise LinkOver from None
     found = queries.sales_of().filter(pk=sale_id).first()
     if found is None or not (links.opens_sale(proof, found) or found.buyer == request.buyer):
         raise LinkOver
@@ -79,13 +79,13 @@ def open_sale(request: Visitor, sale_id: UUID) -> Sale:
 
 
 def open_ticket(request: Visitor, ticket_id: UUID) -> Ticket:
-    """Raises: Http404, LinkOver."""
+    """Raises: LinkOver."""
     proof = proof_of(request)
     if not proof:
         try:
             return queries.find_ticket(ticket_id, buyer=owner(request))
-        except Ticket.DoesNotExist:
-            raise Http404 from None
+        except (Ticket.DoesNotExist, Http404):
+            raise LinkOver from None
     found = queries.tickets_of(None).filter(pk=ticket_id).first()
     if found is None or not (links.opens_ticket(proof, found) or found.owner == request.buyer):
         raise LinkOver

@@ -681,6 +681,7 @@ def give_places_back(locked: allocation.Locked, sale: Sale, tickets: Sequence[Ti
     Ticket.objects.filter(pk__in=unused).update(status=TicketStatus.VOID, used_at=None, used_gate="", due=0)
     if used:
         Ticket.objects.filter(pk__in=used).update(status=TicketStatus.VOID)
+    Sale.objects.filter(pk=sale.pk).note_change()
     events.record_many(
         [
             NewEvent(
@@ -908,6 +909,7 @@ def _take_tickets_along(locked: allocation.Locked, moved: list[tuple[Seat, Seat]
     new_labels = {old.label: new.label for old, new in moved}
     sale.lines = [now_at.get(new_labels.get(line["seat"], line["seat"]), line) for line in sale.lines]
     sale.save(update_fields=["lines"])
+    Sale.objects.filter(pk=sale.pk).note_change()
     new_seats = {old.pk: new for old, new in moved}
     live = [ticket for ticket in locks.lock_tickets(sale) if ticket.status != TicketStatus.VOID]
     tickets = [ticket for ticket in live if ticket.seat_id in new_seats]

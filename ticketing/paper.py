@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import io
 from typing import TYPE_CHECKING, Literal
 
 import segno
-from django.utils import timezone
 from django.utils.translation import gettext, override
 
 from sessions_app.models import Session
@@ -71,24 +69,6 @@ def _write(pdf: FPDF, sale: Sale, ticket: Ticket) -> None:
 
 def _where(session: Session) -> list[str]:
     return [part for part in (session.hall.venue.name if session.hall else "", session.room) if part]
-
-
-def calendar(session: Session, *, places: list[str], link: str) -> bytes:
-    """The session as iCalendar (RFC 5545). `link`: to the tickets."""
-    from icalendar import Calendar, Event  # takes a while, like fpdf
-
-    event = Event.new(
-        uid=f"{session.pk}@frontrow",
-        stamp=timezone.now(),
-        start=session.starts_at.astimezone(dt.UTC),
-        end=session.ends_at.astimezone(dt.UTC),
-        summary=session.show.title,
-        location=", ".join([*_where(session), *([session.hall.venue.address] if session.hall else [])]).strip(", "),
-        description="\n".join([*places, link]),
-        url=link,
-    )
-    entry = Calendar.new(prodid="-//Frontrow//Tickets//EN", subcomponents=[event])
-    return bytes(entry.to_ical())
 
 
 def _printable(text: str) -> str:

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Collection, Sequence
 
 import structlog
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
@@ -28,7 +29,7 @@ from reservations.announcements import Announcements
 from reservations.operations import announce
 from sessions_app import operations as catalogue
 from sessions_app.models import Session
-from ticketing import gateways, ledger, locks, operations
+from ticketing import gateways, holders, ledger, locks, operations
 from ticketing.faults import reach
 from ticketing.gateways import RefundRefused
 from ticketing.ledger import Posting
@@ -92,7 +93,7 @@ def ask_refund(
     if sale.payment.status not in {PaymentStatus.CAPTURED, PaymentStatus.DUE}:
         raise reserving.PaymentInProgress
     if buyer is not None:
-        _require_open(locked.session, now=locked.now)
+        _require_open(locked.session, sold_at=sale.sold_at, now=locked.now)
     chosen = _choose(tickets_of_sale, tickets, used_too=buyer is None)
     return promise(locked, sale, chosen, reason=reason, asked_by=asked_by or buyer)
 
@@ -136,15 +137,22 @@ def promise(
     return refund
 
 
-def refundable_until(session: Session) -> dt.datetime | None:
-    """Until when buyers may give tickets back; None: never."""
-    if session.refund_minutes is None:
-        return None
-    return session.starts_at - dt.timedelta(minutes=session.refund_minutes)
+def refundable_until(session: Session, *, sold_at: dt.datetime) -> dt.datetime | None:
+    """Until when buyers may give back what was sold then; None: never.
+
+    Who had bought before the session was moved may do so for a while after that, at most until it starts.
+    """
+    until = None
+    if session.refund_minutes is not None:
+        until = session.starts_at - dt.timedelta(minutes=session.refund_minutes)
+    if session.moved_at is None or sold_at > session.moved_at or not settings.MOVED_REFUND_HOURS:
+        return until
+    opened = min(session.moved_at + dt.timedelta(hours=settings.MOVED_REFUND_HOURS), session.starts_at)
+    return opened if until is None else max(until, opened)
 
 
-def _require_open(session: Session, *, now: dt.datetime) -> None:
-    until = refundable_until(session)
+def _require_open(session: Session, *, sold_at: dt.datetime, now: dt.datetime) -> None:
+    until = refundable_until(session, sold_at=sold_at)
     if session.cancelled_at is None and (until is None or until < now):
         raise RefundClosed(until)
 
@@ -313,12 +321,17 @@ class Progress:
         return self.paid_back + self.refused + self.to_hand_out
 
 
+@transaction.atomic
 def call_off(*, session_id: uuid.UUID) -> Session:
-    """Nothing of the session is sold from now on; `refund_everybody` must follow. See Note [Called off].
+    """Nothing of the session is sold from now on, and who has tickets is told; `refund_everybody` must follow. See Note [Called off].
 
     Raises: Session.DoesNotExist.
     """
-    return catalogue.cancel_session(session_id=session_id, though_it_has_buyers=True)
+    before = allocation.lock_sessions([session_id]).get(session_id)
+    session = catalogue.cancel_session(session_id=session_id, though_it_has_buyers=True)
+    if before is not None and before.cancelled_at is None:
+        holders.tell(session, "session_called_off")
+    return session
 
 
 def refund_everybody(*, session_id: uuid.UUID, each: Callable[[Refund], None]) -> int:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 from uuid import UUID
 
-from django.conf import settings
 from django.http import HttpResponse
-from django.urls import reverse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.request import Request
@@ -15,8 +13,7 @@ from rest_framework.response import Response
 
 from realtime.rest import BuyerAPIView, CursorPagination, as_staff_too, listed_buyer, paged, problems_of
 from reservations.api import IDEMPOTENCY_KEY, OF_BUYER
-from sessions_app.models import Session
-from ticketing import paper, queries, staff, transfers
+from ticketing import calendars, paper, queries, staff, transfers
 from ticketing.models import Sale, Ticket
 from ticketing.serializers import OneTicketOut, PassedOn, PassOnFields
 from ticketing.voiding import TicketIsVoid
@@ -67,13 +64,10 @@ class SaleCalendarView(_SaleAPIView):
         responses={(200, "text/calendar"): OpenApiTypes.STR, **MISSING},
     )
     def get(self, request: Request, sale: UUID) -> HttpResponse:
-        found = self.sale(sale)
-        kept = [ticket for ticket in found.live_tickets if ticket.holder is None]
-        return calendar(found.session, kept, link=reverse("sale", args=[found.pk]))
+        return calendar(calendars.of_sale(self.sale(sale)))
 
 
-def calendar(session: Session, tickets: list[Ticket], *, link: str) -> HttpResponse:
-    body = paper.calendar(session, places=[str(ticket) for ticket in tickets], link=settings.SITE_URL + link)
+def calendar(body: bytes) -> HttpResponse:
     headers = {"Content-Disposition": 'inline; filename="session.ics"', **PRIVATE}
     return HttpResponse(body, content_type="text/calendar; charset=utf-8", headers=headers)
 
@@ -143,8 +137,7 @@ class TicketCalendarView(_TicketAPIView):
         responses={(200, "text/calendar"): OpenApiTypes.STR, **MISSING},
     )
     def get(self, request: Request, ticket: UUID) -> HttpResponse:
-        found = self.ticket(ticket)
-        return calendar(found.session, [found], link=reverse("ticket", args=[found.pk]))
+        return calendar(calendars.of_ticket(self.ticket(ticket)))
 
 
 class PassOnView(BuyerAPIView):

@@ -75,7 +75,7 @@ def sale(request: Visitor, sale_id: UUID) -> HttpResponse:
 
 def open_until(sale: Sale) -> dt.datetime | None:
     """Until when its buyer may give tickets back, if that may still be."""
-    until = refunds.refundable_until(sale.session)
+    until = refunds.refundable_until(sale.session, sold_at=sale.sold_at)
     settled = sale.payment.status in {PaymentStatus.CAPTURED, PaymentStatus.DUE}
     return until if settled and until is not None and until > reckoned_now() else None
 
@@ -172,7 +172,8 @@ def purchases(request: Visitor) -> HttpResponse:
         mine = reservations.queries.of_buyer(request.buyer).select_related("session__show")
         waiting = in_line(request.buyer)
         holds = [hold for hold in mine.exclude(status__in=FINAL) if not hold.is_over_at(reckoned_now())]
-    upcoming = [one for one in sales if one.session.ends_at > reckoned_now()]
+    called_off = [one for one in sales if one.session.cancelled_at is not None]
+    upcoming = [one for one in sales if one not in called_off and one.session.ends_at > reckoned_now()]
     return render(
         request,
         "ticketing/purchases.html",
@@ -181,7 +182,8 @@ def purchases(request: Visitor) -> HttpResponse:
             "holds": holds,
             "given": sorted(given, key=lambda one: one.session.starts_at),
             "upcoming": sorted(upcoming, key=lambda one: one.session.starts_at),
-            "past": [one for one in sales if one not in upcoming],
+            "called_off": called_off,
+            "past": [one for one in sales if one not in upcoming and one not in called_off],
             "page": "purchases",
         },
     )

@@ -148,7 +148,7 @@ class TestSession:
 
     def test_says_that_it_was_cancelled(self, client: Client) -> None:
         gone = showing("Não", cancelled_at=timezone.now())
-        assert "This session was cancelled." in client.get(f"/sessions/{gone.pk}").content.decode()
+        assert "This session was called off." in client.get(f"/sessions/{gone.pk}").content.decode()
 
     def test_hides_nothing_of_a_title_in_markup(self, client: Client) -> None:
         session = showing("<script>alert(1)</script>")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Callable, Iterator
 from html import unescape
@@ -19,7 +20,7 @@ from sessions_app.models import Session
 from tests.factories import UserFactory
 from tests.reservations.test_holding import run_out
 from tests.support import house
-from ticketing import links, mail, mailed_codes, operations, refunds, transfers
+from ticketing import links, mail, mailed_codes, moving, operations, refunds, transfers
 from ticketing.models import Payment, Sale, Ticket, User
 
 URL = re.compile(r"https?://[^\s\"'<>]+")
@@ -35,7 +36,7 @@ class Post:
         self.bruno: User = UserFactory.create(username="bruno", email="bruno@example.com")
         self.sale = self.buy("A1", "A2", "A3", language=language)
         self.buy("B1", buyer=self.bruno.pk, language=language)  # so that his language is known
-        self.given = self.ticket("A2")
+        self.given, self.kept = self.ticket("A2"), self.ticket("A1").pk
         transfers.pass_on(ticket_id=self.given.pk, giver=self.ana.pk, receiver=self.bruno.pk)
 
     def buy(self, *seats: str, buyer: UUID | None = None, email: str = "", language: str = "en") -> Sale:
@@ -48,6 +49,9 @@ class Post:
 
     def ticket(self, seat: str) -> Ticket:
         return Ticket.objects.get(session=self.session, seat__label=seat)
+
+    def ticket_of_ana(self) -> Ticket:
+        return Ticket.objects.get(sale=self.sale, pk=self.kept)
 
     def send(self, kind: str, outbox: list[EmailMultiAlternatives]) -> EmailMultiAlternatives:
         """Bring about an event of this kind, and return the letter that goes out for it."""
@@ -81,6 +85,15 @@ class Post:
     def give_back(self) -> None:
         refunds.ask_refund(sale_id=self.sale.pk, buyer=self.ana.pk, tickets=[self.ticket("A3").pk])
 
+    def move(self, *, hours: int = 3) -> int:
+        self.session.refresh_from_db()
+        later = dt.timedelta(hours=hours)
+        changes = {"starts_at": self.session.starts_at + later, "ends_at": self.session.ends_at + later}
+        return moving.move(session_id=self.session.pk, changes=changes)
+
+    def call_off(self) -> None:
+        refunds.call_off(session_id=self.session.pk)
+
 
 def _nothing(_post: Post) -> None:
     """Setting up the sale brought it about."""
@@ -96,6 +109,10 @@ MAKE: dict[str, Callable[[Post], Any]] = {
     "sale.refunded": Post.give_back,
     "payment.returned": Post.lose_a_payment,
     "sale.code_asked": lambda post: mailed_codes.ask(sale_id=post.sale.pk),
+    "sale.session_moved": Post.move,
+    "sale.session_called_off": Post.call_off,
+    "ticket.session_moved": Post.move,
+    "ticket.session_called_off": Post.call_off,
     "sale.links_renewed": _renew,
     "ticket.links_renewed": _renew,
 }

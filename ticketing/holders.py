@@ -1,0 +1,36 @@
+"""Everybody who has tickets of a session: the buyers, and those whom tickets were passed on to."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from typing import Any
+
+from django.db.models import Exists, OuterRef
+
+from realtime import events
+from realtime.events import NewEvent
+from sessions_app.models import Session
+from ticketing.models import Sale, Ticket, TicketStatus
+
+
+def tell(session: Session, what: str, facts: dict[str, Any] | None = None) -> int:
+    """Write down, in the transaction of the change, that each holder is to get a letter; return how many.
+
+    One event for each sale (`sale.<what>`) and for each receiver with all their tickets (`ticket.<what>`), so that the relay publishes each
+    once, and each letter is sent once, whatever dies on the way.
+    """
+    live = Ticket.objects.filter(session=session).exclude(status=TicketStatus.VOID)
+    bought = Sale.objects.filter(Exists(live.filter(sale=OuterRef("pk")))).order_by("pk")
+    told = [
+        NewEvent(event=f"sale.{what}", session=session.pk, buyer=buyer, facts={**(facts or {}), "sale": str(sale)})
+        for sale, buyer in bought.values_list("pk", "buyer")
+    ]
+    received: dict[uuid.UUID, list[str]] = defaultdict(list)
+    for ticket in live.filter(holder__isnull=False).order_by("pk"):
+        received[ticket.owner].append(str(ticket.pk))
+    told += [
+        NewEvent(event=f"ticket.{what}", session=session.pk, buyer=holder, facts={**(facts or {}), "tickets": tickets})
+        for holder, tickets in received.items()
+    ]
+    return len(events.record_many(told))
