@@ -5,6 +5,8 @@ import time
 
 from django.db import connection
 
+EARLIEST = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)  # what people may plan: pages can tell these in any time zone
+LATEST = dt.datetime(2200, 1, 1, tzinfo=dt.UTC)
 _ahead = 0.0  # seconds that the database's clock is ahead of this process's, as `db_now` found it last
 
 

@@ -17,17 +17,18 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from realtime.admin import ReadOnly
+from realtime.admin_forms import Desk
 from reservations import inbox, operations, stock_forms
 from reservations.forms import VoucherForm
 from reservations.models import LIVE, InboxRequest, Reservation, Voucher
 from reservations.stock import FewerThanTaken
-from sessions_app.admin import TicketTypeAdmin, Undeletable
+from sessions_app.admin import CatalogueDesk, TicketTypeAdmin, Undeletable
 from sessions_app.forms import TicketTypeForm
 from sessions_app.models import Pool, Seat, TicketType
 from sessions_app.templatetags.frontrow import money
 
 
-class StockAdmin(ModelAdmin):
+class StockAdmin(CatalogueDesk):
     """How many places there are is changed under the locks, and never to fewer than are taken."""
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
@@ -118,7 +119,7 @@ class PoolAdmin(Undeletable, StockAdmin):
 
 
 @admin.register(Seat)
-class SeatAdmin(ModelAdmin):
+class SeatAdmin(Desk):
     list_display = ["label", "session", "section", "row", "number", "kind", "ticket_type", "state", "held_until"]
     list_filter = ["status", "kind", "session__hall", "session__starts_at"]
     search_fields = ["label", "section", "session__show__title", "=session__id", "=reservation_id"]
@@ -208,7 +209,7 @@ class ReservationAdmin(ReadOnly, ModelAdmin):
 
 
 @admin.register(Voucher)
-class VoucherAdmin(ModelAdmin):
+class VoucherAdmin(Desk):
     """What was used is taken out of use, not deleted."""
 
     form = VoucherForm

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from realtime.admin_forms import WholeRowForm
 from reservations import pricing
 from reservations.models import Voucher
+from reservations.sentences import SENTENCES
 from reservations.terms import uses_of
 from sessions_app.forms import Price, minor_units
 from sessions_app.templatetags.frontrow import minor_digits
 
-if TYPE_CHECKING:
-    AnyVoucherForm = forms.ModelForm[Voucher]
-else:  # Django's forms are generic for type checkers only
-    AnyVoucherForm = forms.ModelForm
 
-
-class VoucherForm(AnyVoucherForm):
+class VoucherForm(WholeRowForm):
     """A voucher as people write it: its code in capitals or not, its amount like 10.00."""
 
+    sentences = SENTENCES
     amount = Price(label=_("Amount"), help_text=_("Off the whole order; instead of percent off."))
 
     class Meta:

@@ -11,15 +11,14 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminI
 
 from reservations import operations
 from reservations.stock import FewerThanTaken
-from sessions_app.forms import TicketTypeForm
+from sessions_app.forms import CatalogueForm, TicketTypeForm
 from sessions_app.models import Pool, Session, TicketType
 from sessions_app.operations import MAX_PLACES
 
 if TYPE_CHECKING:
-    AnyPoolForm = forms.ModelForm[Pool]
     Choice = forms.ModelMultipleChoiceField[Pool]
 else:  # Django's forms are generic for type checkers only
-    AnyPoolForm, Choice = forms.ModelForm, forms.ModelMultipleChoiceField
+    Choice = forms.ModelMultipleChoiceField
 
 
 RULES = ["sells_from", "sells_until", "max_per_order", "max_per_buyer", "holds", "pay_at_door", "collect_minutes"]
@@ -96,7 +95,7 @@ class StockForm(TicketTypeForm):
         operations.change_stock(ticket_type=kind.pk, capacity=total, pools=[pool.pk for pool in shared])
 
 
-class PoolForm(AnyPoolForm):
+class PoolForm(CatalogueForm):
     """A pool of places, a new one or one that is being drawn on."""
 
     total = Total()

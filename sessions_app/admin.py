@@ -18,14 +18,27 @@ from django.utils.safestring import SafeString
 from django.utils.text import slugify
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.admin import TabularInline
 from unfold.decorators import action, display
 
+from realtime.admin_forms import Desk, InlineDesk
 from realtime.clock import reckoned_now
 from sessions_app import operations, plan_files, plans, queries, seat_plan
-from sessions_app.forms import ConcessionForm, CreateSessionForm, HallForm, PlanForm, SessionRulesForm, TicketTypeForm
+from sessions_app.forms import (
+    CatalogueForm,
+    ConcessionForm,
+    CreateSessionForm,
+    HallForm,
+    PlanForm,
+    SessionRulesForm,
+    TicketTypeForm,
+)
 from sessions_app.models import Concession, Hall, HallSeat, Lane, Session, Show, TicketType, Venue
 from sessions_app.templatetags.frontrow import money
+
+
+class CatalogueDesk(Desk):
+    form = CatalogueForm
 
 
 class Undeletable:
@@ -36,7 +49,7 @@ class Undeletable:
 
 
 @admin.register(Venue)
-class VenueAdmin(ModelAdmin):
+class VenueAdmin(CatalogueDesk):
     list_display = ["name", "city", "address", "halls"]
     search_fields = ["name", "city", "address"]
     list_filter = ["city"]
@@ -51,7 +64,7 @@ class VenueAdmin(ModelAdmin):
 
 
 @admin.register(Hall)
-class HallAdmin(ModelAdmin):
+class HallAdmin(CatalogueDesk):
     form = HallForm
     list_display = ["name", "venue", "seats"]
     list_filter = ["venue"]
@@ -129,7 +142,7 @@ class HallAdmin(ModelAdmin):
 
 
 @admin.register(HallSeat)
-class HallSeatAdmin(ModelAdmin):
+class HallSeatAdmin(CatalogueDesk):
     list_display = ["label", "hall", "section", "row", "number", "kind"]
     list_editable = ["section", "kind"]
     list_filter = ["hall", "kind"]
@@ -140,13 +153,13 @@ class HallSeatAdmin(ModelAdmin):
 
 
 @admin.register(Show)
-class ShowAdmin(ModelAdmin):
+class ShowAdmin(CatalogueDesk):
     list_display = ["title", "genre", "rating", "duration_minutes"]
     list_filter = ["genre", "rating"]
     search_fields = ["title", "synopsis"]
 
 
-class TicketTypeInline(TabularInline):
+class TicketTypeInline(InlineDesk):
     """Prices may change; who holds a seat keeps the price it was held for."""
 
     model = TicketType
@@ -172,7 +185,7 @@ class TicketTypeInline(TabularInline):
         return False
 
 
-class ConcessionInline(TabularInline):
+class ConcessionInline(InlineDesk):
     """Who pays less. What was sold keeps the name and the price it had."""
 
     model = Concession
@@ -181,10 +194,11 @@ class ConcessionInline(TabularInline):
     extra = 0
 
 
-class LaneInline(TabularInline):
+class LaneInline(InlineDesk):
     """New codes and weights hold at the door within two seconds, and in the line from the next batch on."""
 
     model = Lane
+    form = CatalogueForm
     fields = ["name", "weight", "code", "link"]
     readonly_fields = ["link"]
     extra = 0
@@ -197,7 +211,7 @@ class LaneInline(TabularInline):
 
 
 @admin.register(Session)
-class SessionAdmin(Undeletable, ModelAdmin):
+class SessionAdmin(Undeletable, CatalogueDesk):
     list_display = ["show", "place", "starts_at", "state", "left", "price_from", "live_map"]
     list_filter = ["starts_at", "hall__venue", "hall", "cancelled_at"]
     search_fields = ["show__title", "room", "hall__name", "hall__venue__name"]
@@ -348,7 +362,7 @@ class SessionAdmin(Undeletable, ModelAdmin):
         return money(session.from_price, session.currency)
 
 
-class TicketTypeAdmin(Undeletable, ModelAdmin):
+class TicketTypeAdmin(Undeletable, CatalogueDesk):
     """`reservations.admin` registers it: what changes stock needs its locks."""
 
     form = TicketTypeForm

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -19,19 +20,17 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
+from realtime.admin_forms import WholeRowForm
 from realtime.clock import reckoned_now
 from sessions_app import operations, plan_files, plans
 from sessions_app.models import MAX_SEATS, WHOLE, Concession, Hall, Session, TicketType, Venue
 from sessions_app.operations import HIGHEST_PRICE, MAX_MINUTES, MAX_PLACES, NewConcession, NewSession, NewTicketType
+from sessions_app.sentences import SENTENCES
 from sessions_app.templatetags.frontrow import minor_digits
 
-if TYPE_CHECKING:
-    SessionForm = forms.ModelForm[Session]
-    AnyHallForm = forms.ModelForm[Hall]
-    AnyTicketTypeForm = forms.ModelForm[TicketType]
-    AnyConcessionForm = forms.ModelForm[Concession]
-else:  # Django's forms are generic for type checkers only
-    SessionForm = AnyHallForm = AnyTicketTypeForm = AnyConcessionForm = forms.ModelForm
+
+class CatalogueForm(WholeRowForm):
+    sentences = SENTENCES
 
 
 class Price(forms.DecimalField):
@@ -78,7 +77,7 @@ def minor_units(amount: Decimal | None, currency: str) -> int | None:
     return int(units)
 
 
-class CreateSessionForm(SessionForm):
+class CreateSessionForm(CatalogueForm):
     """Puts a session on sale: in a hall, in a room of rows, or without seats."""
 
     duration_minutes = Number(highest=MAX_MINUTES, label=_("Minutes"), help_text=_("Empty: as long as the show."))
@@ -195,7 +194,7 @@ class CreateSessionForm(SessionForm):
             raise ValidationError({field: error.messages}) from error
 
 
-class TicketTypeForm(AnyTicketTypeForm):
+class TicketTypeForm(CatalogueForm):
     """Name and price of a ticket type; its stock is being sold and has no form."""
 
     price = Price(required=True, label=_("Price"))
@@ -216,7 +215,7 @@ class TicketTypeForm(AnyTicketTypeForm):
         return minor_units(self.cleaned_data["price"], session.currency) if session else None
 
 
-class ConcessionForm(AnyConcessionForm):
+class ConcessionForm(CatalogueForm):
     """A concession's price as people write it."""
 
     price = Price(label=_("Price"), help_text=_("Instead of percent off, where it is lower than the place's own."))
@@ -241,7 +240,7 @@ class ConcessionForm(AnyConcessionForm):
         return cleaned
 
 
-class SessionRulesForm(SessionForm):
+class SessionRulesForm(CatalogueForm):
     """A session that is on sale; its booking fee as people write it."""
 
     booking_fee = Price(label=_("Booking fee"), help_text=_("Added to the price of each ticket that costs something."))
@@ -264,11 +263,21 @@ class SessionRulesForm(SessionForm):
             digits = minor_digits(self.instance.currency)
             self.initial["booking_fee"] = Decimal(self.instance.booking_fee).scaleb(-digits)
 
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        starts_at, ends_at = cleaned.get("starts_at"), cleaned.get("ends_at")
+        if "starts_at" in self.changed_data and starts_at and starts_at <= reckoned_now():
+            self.add_error("starts_at", gettext("That time has passed."))
+        moved = not {"starts_at", "ends_at"}.isdisjoint(self.changed_data)
+        if moved and starts_at and ends_at and ends_at - starts_at > dt.timedelta(minutes=MAX_MINUTES):
+            self.add_error("ends_at", gettext("A session may last 24 hours at most."))
+        return cleaned
+
     def clean_booking_fee(self) -> int:
         return minor_units(self.cleaned_data["booking_fee"], self.instance.currency) or 0
 
 
-class HallForm(AnyHallForm):
+class HallForm(CatalogueForm):
     """A hall; its chairs as a plain room of rows, while it has none."""
 
     rows = Number(highest=MAX_SEATS, label=_("Rows"))

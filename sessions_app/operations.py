@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy
 from psycopg.errors import ExclusionViolation
 
 from realtime import events
-from realtime.clock import db_now
+from realtime.clock import EARLIEST, LATEST, db_now
 from sessions_app import plans
 from sessions_app.models import (
     HIGHEST_FEE,
@@ -42,8 +42,6 @@ MAX_MINUTES = 24 * 60
 LONGEST_HOLD = 7200  # seconds
 HOLD_BY_DEFAULT = 600  # of `max_hold_seconds`
 MAX_PER_BUYER = 1000
-EARLIEST = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
-LATEST = dt.datetime(2200, 1, 1, tzinfo=dt.UTC)
 STANDARD = gettext_lazy("Standard")
 
 

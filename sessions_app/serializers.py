@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from realtime.clock import db_now
+from realtime.clock import EARLIEST, LATEST, db_now
 from realtime.rest import Id, Money, Text, WholeNumber, YesNo
 from realtime.strict import Body, MinorUnits, unknown_fields
 from sessions_app.models import (
@@ -28,9 +28,7 @@ from sessions_app.models import (
     currency_code,
 )
 from sessions_app.operations import (
-    EARLIEST,
     HIGHEST_PRICE,
-    LATEST,
     LONGEST_HOLD,
     MAX_MINUTES,
     MAX_PER_BUYER,

@@ -19,6 +19,7 @@ from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from realtime.admin import ReadOnly
+from realtime.admin_forms import Desk
 from reservations.operations import PaymentInProgress
 from sessions_app.admin import SessionAdmin
 from sessions_app.models import Session
@@ -54,7 +55,7 @@ admin.site.unregister(Group)
 
 
 @admin.register(User)
-class UserAdmin(AccountAdmin, ModelAdmin):
+class UserAdmin(AccountAdmin, Desk):
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
@@ -64,7 +65,7 @@ class UserAdmin(AccountAdmin, ModelAdmin):
 
 
 @admin.register(Group)
-class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
+class GroupAdmin(DjangoGroupAdmin, Desk):
     pass
 
 
