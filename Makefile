@@ -1,7 +1,7 @@
 # Frontrow needs Python 3.11 or later and make. Everything else goes into .venv and .frontrow, here in this folder.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check prove format install install-dev clean
+.PHONY: help run test check prove format typescript lint-api install install-dev clean
 MAKEFLAGS += --no-print-directory
 
 export UV_PROJECT_ENVIRONMENT := .venv
@@ -34,6 +34,14 @@ check: install-dev ## format, lint, types, imports, migrations, OpenAPI schema, 
 	$(PYTHON_HERE) manage.py spectacular --validate --fail-on-warn --file .frontrow/openapi.yaml
 	@tools/check-translations
 	@tools/check-compose
+
+typescript: ## what the test of the TypeScript client needs: node, npm and its registry
+	@mkdir -p .frontrow/typescript
+	@cp tests/clients/typescript/package.json tests/clients/typescript/package-lock.json .frontrow/typescript/
+	@npm ci --prefix .frontrow/typescript --no-audit --no-fund --silent
+
+lint-api: install-dev ## the OpenAPI document by Redocly's and Spectral's recommended rules (node, npm and its registry)
+	@tools/lint-api
 
 format: install-dev ## format, and repair what the linter can
 	.venv/bin/ruff format .

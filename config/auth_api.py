@@ -16,7 +16,7 @@ from rest_framework.views import APIView
 
 from config import identity
 from realtime.asking import Buyer, asking
-from realtime.rest import BuyerAPIView, Email, Text, problems_of
+from realtime.rest import BuyerAPIView, Email, Text, problems_of, refusals
 from realtime.strict import Body, NoBody
 from ticketing import accounts
 from ticketing.models import User
@@ -136,6 +136,7 @@ class RegisterView(APIView):
 
     @extend_schema(
         operation_id="auth_register",
+        extensions=refusals("csrf_failed"),
         summary="Make an account",
         description=(
             "Sent by a guest (token or cookie), what the guest asked for, holds and bought becomes the account's, and so do the "
@@ -158,6 +159,7 @@ class TokenView(APIView):
 
     @extend_schema(
         operation_id="auth_token",
+        extensions=refusals("bad_credentials", "csrf_failed", "locked_out"),
         summary="Sign in",
         description=(
             "Sent by a guest (token or cookie), what the guest asked for, holds and bought becomes the account's, and so do the "
@@ -186,7 +188,9 @@ class RefreshView(APIView):
 
     @extend_schema(
         operation_id="auth_token_refresh",
+        extensions=refusals("bad_credentials"),
         summary="Get the next pair of tokens",
+        description="The refresh token is the credential; an expired access token beside it does no harm.",
         tags=["Who is asking"],
         auth=[],
         request=RefreshToken,

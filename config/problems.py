@@ -255,7 +255,13 @@ PROBLEMS: dict[type[BaseException], Known] = {
         _("The session has no lane of this code; without a code you stand in everybody's."),
         facts=lambda _error: _at("lane_code", _("Unknown to this session.")),
     ),
-    front_door.NothingAsked: Known(400, "invalid", "The request is not valid", _("It asks for no place at all.")),
+    front_door.NothingAsked: Known(
+        400,
+        "invalid",
+        "The request is not valid",
+        _("It asks for no place at all."),
+        facts=lambda _error: _at(WHOLE_BODY, _("It asks for no place at all.")),
+    ),
     sale_facts.UnknownSession: Known(
         400,
         "unknown_session",

@@ -22,7 +22,7 @@ def document() -> dict[str, Any]:
 
 
 class SchemaView(SpectacularAPIView):
-    """JSON, or YAML for who prefers it."""
+    """JSON, or YAML for who prefers it. The server it names is the one that was asked: Swagger UI may try no other."""
 
     minds_its_query = False
     authentication_classes = []
@@ -31,7 +31,8 @@ class SchemaView(SpectacularAPIView):
     renderer_classes = [OpenApiJsonRenderer2, OpenApiYamlRenderer2]
 
     def _get_schema_response(self, request: Request) -> Response:
-        return Response(document(), headers={"Cache-Control": "max-age=300"})
+        here = {"servers": [{"url": request.build_absolute_uri("/").rstrip("/")}]}
+        return Response({**document(), **here}, headers={"Cache-Control": "max-age=300"})
 
 
 class DocsView(SpectacularSwaggerSplitView):

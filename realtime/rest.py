@@ -283,6 +283,7 @@ class Problem(serializers.Serializer[Any]):
     errors = FieldError(many=True, required=False)  # type: ignore[assignment] # a field on the wire, never validated here
 
 
+REFUSALS = "x-refusals"  # taken out of the document again
 TITLES = {
     400: "The request is not valid",
     401: "Credentials are missing or not valid",
@@ -305,6 +306,14 @@ def problems_of(*statuses: int, examples: Sequence[OpenApiExample] = ()) -> dict
         (status, "application/problem+json"): OpenApiResponse(Problem, description=TITLES[status], examples=examples)
         for status in statuses
     }
+
+
+def refusals(*codes: str) -> dict[str, list[str]]:
+    """Name the problems of an operation's own, by their codes, for the schema: `extensions=refusals("sold_out")`.
+
+    Those that any operation may answer are added to them (`config.openapi_answers`).
+    """
+    return {REFUSALS: list(codes)}
 
 
 def prefer_wait(request: Request | HttpRequest) -> float:

@@ -27,6 +27,7 @@ from realtime.rest import (
     paged,
     prefer_wait,
     problems_of,
+    refusals,
 )
 from realtime.standing import stand
 from realtime.strict import NoBody
@@ -158,6 +159,25 @@ class ReservationsView(DoorView):
 
     @extend_schema(
         operation_id="reservations_create",
+        extensions=refusals(
+            "unknown_session",
+            "unknown_seat",
+            "duplicate_seat",
+            "too_many_seats",
+            "unknown_ticket_type",
+            "sold_at_once",
+            "unknown_lane",
+            "account_required",
+            "csrf_failed",
+            "seats_unavailable",
+            "sold_out",
+            "sale_not_open",
+            "sale_closed",
+            "limit_reached",
+            "not_held",
+            "reservation_expired",
+            "too_many_holds",
+        ),
         summary="Ask for seats",
         description=(
             "All or nothing. Accepted requests are stored durably and settled once, in order of arrival. With "
@@ -219,6 +239,7 @@ class ReservationView(BuyerAPIView):
 
     @extend_schema(
         operation_id="reservations_release",
+        extensions=refusals("csrf_failed", "payment_in_progress", "already_paid"),
         summary="Give the seats up",
         description="The seats are free at once. Repeatable.",
         tags=[TAG],
@@ -235,6 +256,9 @@ class ReservationView(BuyerAPIView):
 class ExtendView(BuyerAPIView):
     @extend_schema(
         operation_id="reservations_extend",
+        extensions=refusals(
+            "csrf_failed", "not_held", "extension_limit", "payment_in_progress", "already_paid", "reservation_expired"
+        ),
         summary="Take more time",
         description="`hold_seconds` more from now, at most twice, and never past the session's longest hold.",
         tags=[TAG],
@@ -253,6 +277,21 @@ class ExtendView(BuyerAPIView):
 class PriceView(BuyerAPIView):
     @extend_schema(
         operation_id="reservations_price",
+        extensions=refusals(
+            "csrf_failed",
+            "not_held",
+            "payment_in_progress",
+            "already_paid",
+            "reservation_expired",
+            "unknown_concession",
+            "concession_count",
+            "unknown_seat",
+            "voucher_unknown",
+            "voucher_not_yet_valid",
+            "voucher_expired",
+            "voucher_used_up",
+            "voucher_not_for_this",
+        ),
         summary="Name concessions and a voucher",
         description=(
             "What is held costs what it costs with them; places keep the ticket type's price that they had when they were held, and bear "

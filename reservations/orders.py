@@ -54,6 +54,7 @@ FAILURES = {
     "box_office": _("The box office called the order off; nothing was charged."),
     "duplicate": _("This order was placed before, with the same key."),
 }
+REASONS = (*FAILURES, "failed")  # how a reservation can end; `failed`: set aside for a person, and then given up
 FAILED_OTHERWISE = _("The order could not be fulfilled; nothing was charged.")
 
 OrderBell = Callable[[Sequence[tuple[uuid.UUID, str]]], object]

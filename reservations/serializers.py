@@ -16,6 +16,7 @@ from realtime.rest import UUID_TEXT, Id, Money, Text, WholeNumber, YesNo
 from realtime.strict import Body
 from reservations.hold_request import Ask, Concessions
 from reservations.models import Status
+from reservations.orders import REASONS
 
 MOST_SEATS = 1_000  # of one request, whatever the session allows: a bound for the body, not a rule of the sale
 MOST_PLACES = 2**31 - 1
@@ -209,9 +210,12 @@ def plain_ask(body: bytes) -> Ask | None:
     return None
 
 
+CONFLICTS = ("held", "sold", "blocked")
+
+
 class Conflict(serializers.Serializer[Any]):
     seat = serializers.CharField()
-    reason = serializers.ChoiceField(choices=["held", "sold", "blocked"])
+    reason = serializers.ChoiceField(choices=CONFLICTS)
 
 
 class ConcessionRef(serializers.Serializer[Any]):
@@ -233,6 +237,11 @@ class Line(serializers.Serializer[Any]):
     tax = Money(required=False, help_text="Contained in `base` less `discount`; the fee has none.")
 
 
+@extend_schema_field({"$ref": "#/components/schemas/SaleOut"})
+class SaleField(serializers.DictField):
+    """A sale, which belongs to the app above this one."""
+
+
 class ReservationOut(serializers.Serializer[Any]):
     """A request for seats and what became of it."""
 
@@ -252,10 +261,10 @@ class ReservationOut(serializers.Serializer[Any]):
     lane = serializers.CharField(allow_null=True, help_text="The lane that it stood in; null: everybody's.")
     expires_at = serializers.DateTimeField(allow_null=True)
     extensions_left = serializers.IntegerField()
-    reason = serializers.CharField(allow_null=True)
+    reason = serializers.ChoiceField(choices=REASONS, allow_null=True, help_text="Why it ended without a sale.")
     conflicts = Conflict(many=True)
     duplicate_of = serializers.UUIDField(allow_null=True)
-    sale = serializers.DictField(allow_null=True, help_text="Once confirmed: the body of `GET /sales/{id}`.")
+    sale = SaleField(allow_null=True, help_text="Once confirmed: the body of `GET /sales/{id}`.")
     accepted_at = serializers.DateTimeField(required=False)
 
 

@@ -13,7 +13,6 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils.cache import get_conditional_response, patch_vary_headers
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, PolymorphicProxySerializer, extend_schema
 from rest_framework import generics
 from rest_framework.permissions import AllowAny, BasePermission
@@ -22,7 +21,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from realtime.asking import asking
-from realtime.rest import CursorPagination, IsStaff, problems_of
+from realtime.rest import CursorPagination, IsStaff, problems_of, refusals
 from sessions_app import operations, queries, snapshots
 from sessions_app.models import Hall, Pool, Session, Show, TicketType, Venue
 from sessions_app.public import CACHEABLE, PublicCatalogue
@@ -44,12 +43,6 @@ from sessions_app.serializers import (
 from sessions_app.snapshots import Snapshot
 
 TAG = ["Catalogue"]
-IF_NONE_MATCH = OpenApiParameter(
-    "If-None-Match",
-    OpenApiTypes.STR,
-    OpenApiParameter.HEADER,
-    description="The `ETag` you have; 304 if nothing changed.",
-)
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
     str,
@@ -211,6 +204,7 @@ class SessionList(PublicCatalogue, generics.ListAPIView[Session]):
     @extend_schema(
         tags=TAG,
         summary="Put a session on sale (staff)",
+        extensions=refusals("csrf_failed", "forbidden", "hall_busy"),
         request=SessionIn,
         responses={201: SessionDetailOut, **problems_of(400, 401, 403, 409, 422)},
         parameters=[IDEMPOTENCY_KEY],
@@ -253,14 +247,14 @@ class SessionSeats(APIView):
     @extend_schema(
         tags=TAG,
         summary="Its seats",
-        parameters=[SeatMapQuery, IF_NONE_MATCH],
+        extensions=refusals("forbidden", "not_authenticated"),
+        parameters=[SeatMapQuery],
         responses={
             200: PolymorphicProxySerializer(
                 component_name="SeatMapAnswer",
                 serializers=[SeatMapOut, CompactSeatMapOut],
                 resource_type_field_name=None,
             ),
-            304: None,
             **problems_of(400, 401, 403, 404),
         },
     )

@@ -9,6 +9,7 @@ from rest_framework.test import APIClient
 
 from config import identity
 from config.identity import Buyer
+from tests.support.documented import undocumented
 from ticketing.models import User
 
 PROBLEM = "application/problem+json"
@@ -35,8 +36,11 @@ def get(client: APIClient, path: str, **query: Any) -> Any:
     return client.get(f"/api/v1{path}", query)
 
 
-def assert_problem(response: Any, status: int, code: str) -> dict[str, Any]:
-    """That it is this problem, whole and proper; its body."""
+def assert_problem(response: Any, status: int, code: str, *, documented: bool = True) -> dict[str, Any]:
+    """That it is this problem, whole and proper, and one that the OpenAPI document names for the operation; its body.
+
+    `documented` False: the test makes the operation fail as it can't by itself.
+    """
     body: dict[str, Any] = response.json()
     assert response.status_code == status, body
     assert response["Content-Type"] == PROBLEM
@@ -46,4 +50,5 @@ def assert_problem(response: Any, status: int, code: str) -> dict[str, Any]:
     assert body["title"]
     assert body["detail"]
     assert body["request_id"] == response["X-Request-ID"]
+    assert not documented or not undocumented(response), undocumented(response)
     return body

@@ -23,6 +23,7 @@ from realtime.rest import (
     paged,
     prefer_wait,
     problems_of,
+    refusals,
 )
 from realtime.standing import stand
 from reservations import replies
@@ -56,6 +57,16 @@ class PaymentDeclined(Exception):
 class PayView(BuyerAPIView):
     @extend_schema(
         summary="Pay for a held reservation",
+        extensions=refusals(
+            "csrf_failed",
+            "payment_declined",
+            "not_held",
+            "payment_in_progress",
+            "already_paid",
+            "reservation_expired",
+            "unknown_method",
+            "unknown_token",
+        ),
         description=(
             "Authorises, sells the seats, then captures: nothing is charged for a seat that is gone. The sandbox's "
             "tokens: `ok`; `declined` (402); `slow` (3 seconds); `timeout` (402 after 5 seconds); the others are for whoever "
@@ -134,6 +145,7 @@ class WebhookView(APIView):
 
     @extend_schema(
         operation_id="webhooks_receive",
+        extensions=refusals("bad_signature", "malformed"),
         summary="What a payment gateway tells us",
         description=(
             "Signed by the gateway over the raw body (`Frontrow-Signature`, `Stripe-Signature`), not more than five minutes ago. "
@@ -222,6 +234,7 @@ class SaleView(BuyerAPIView):
 class RefundView(BuyerAPIView):
     @extend_schema(
         operation_id="sales_refund",
+        extensions=refusals("csrf_failed", "refund_closed", "nothing_to_refund"),
         summary="Give tickets back",
         description=(
             "All that are left, or those that `tickets` names. Buyers may until `refund_minutes` before the session starts, unused tickets "

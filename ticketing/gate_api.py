@@ -15,7 +15,7 @@ from rest_framework.views import APIView
 import sessions_app.queries
 from realtime.asking import asking
 from realtime.clock import reckoned_now
-from realtime.rest import BuyerAPIView, IsBuyer, problems_of
+from realtime.rest import BuyerAPIView, IsBuyer, problems_of, refusals
 from reservations.api import IDEMPOTENCY_KEY
 from sessions_app.models import Session
 from ticketing import codes, doors, queries
@@ -53,6 +53,19 @@ class CheckInsView(BuyerAPIView):
 
     @extend_schema(
         operation_id="check_ins_create",
+        extensions=refusals(
+            "csrf_failed",
+            "forbidden",
+            "bad_signature",
+            "unknown_code",
+            "ticket_void",
+            "other_session",
+            "session_cancelled",
+            "not_yet",
+            "too_late",
+            "payment_due",
+            "already_used",
+        ),
         summary="Let a ticket in",
         description=(
             "200 once; then 409 `already_used` with when and where. Others that are refused: 400 `bad_signature` (forged or "
@@ -110,6 +123,7 @@ class DoorListView(BuyerAPIView):
 
     @extend_schema(
         operation_id="sessions_door_tickets",
+        extensions=refusals("forbidden"),
         summary="What a gate needs to go on without a connection",
         description=(
             "The public keys, and every ticket of the session by a digest of its code: enough to know a ticket, not to make one."

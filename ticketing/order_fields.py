@@ -15,6 +15,7 @@ from realtime.rest import Email, Id, Money, Text, WholeNumber
 from realtime.strict import Body
 from reservations import pricing
 from reservations.hold_request import Concessions, Means
+from reservations.orders import REASONS
 from reservations.serializers import (
     CONCESSIONS_EXAMPLE,
     LONGEST_CODE,
@@ -180,7 +181,9 @@ class OrderOut(serializers.Serializer[Any]):
     id = serializers.UUIDField(help_text="Its reservation's too.")
     status = serializers.ChoiceField(choices=STANDINGS)
     message = serializers.CharField(help_text="For people.")
-    reason = serializers.CharField(allow_null=True, help_text="For programs: why it failed, such as `sold_out`.")
+    reason = serializers.ChoiceField(
+        choices=REASONS, allow_null=True, help_text="For programs: why it failed, such as `sold_out`."
+    )
     session = serializers.UUIDField()
     ticket_type = serializers.UUIDField(allow_null=True)
     seats = serializers.ListField(child=serializers.CharField())

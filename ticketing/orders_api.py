@@ -17,7 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from realtime.asking import KEY, idempotency_key
-from realtime.rest import BuyerAPIView, as_staff_too, is_plain_json, listed_buyer, paged, problems_of
+from realtime.rest import BuyerAPIView, as_staff_too, is_plain_json, listed_buyer, paged, problems_of, refusals
 from reservations import front_door, orders, sale_facts
 from reservations import queries as reservations
 from reservations.api import OF_BUYER, PREFER, SEES_RESERVATIONS, Body, DoorView
@@ -57,6 +57,36 @@ class OrdersView(DoorView):
 
     @extend_schema(
         operation_id="orders_create",
+        extensions=refusals(
+            "unknown_session",
+            "unknown_seat",
+            "duplicate_seat",
+            "too_many_seats",
+            "unknown_ticket_type",
+            "sold_at_once",
+            "unknown_lane",
+            "account_required",
+            "csrf_failed",
+            "seats_unavailable",
+            "sold_out",
+            "sale_not_open",
+            "sale_closed",
+            "limit_reached",
+            "not_held",
+            "reservation_expired",
+            "too_many_holds",
+            "payment_needed",
+            "unknown_method",
+            "unknown_token",
+            "payment_declined",
+            "unknown_concession",
+            "concession_count",
+            "voucher_unknown",
+            "voucher_not_yet_valid",
+            "voucher_expired",
+            "voucher_used_up",
+            "voucher_not_for_this",
+        ),
         summary="Buy in one step",
         description=(
             "Holds the places, takes the payment and makes the tickets in one go. Accepted orders are stored durably and settled once, in "

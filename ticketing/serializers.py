@@ -156,6 +156,8 @@ SALE = {
             "code": "7QK2M9X4R1T8.H3J0ZZ81M5Q2WXYK.5N8E…",
             "short_code": "7QK2M9X4R1T8",
             "status": "valid",
+            "void_reason": None,
+            "voided_at": None,
             "due": 0,
             "passed_on": False,
         }

@@ -11,7 +11,7 @@ from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from realtime.rest import BuyerAPIView, CursorPagination, as_staff_too, listed_buyer, paged, problems_of
+from realtime.rest import BuyerAPIView, CursorPagination, as_staff_too, listed_buyer, paged, problems_of, refusals
 from reservations.api import IDEMPOTENCY_KEY, OF_BUYER
 from ticketing import calendars, paper, queries, staff, transfers
 from ticketing.models import Sale, Ticket
@@ -103,6 +103,7 @@ class TicketView(_TicketAPIView):
 class TicketSvgView(_TicketAPIView):
     @extend_schema(
         operation_id="tickets_qr",
+        extensions=refusals("ticket_void"),
         summary="The ticket's code to scan",
         tags=[TAG],
         responses={(200, "image/svg+xml"): OpenApiTypes.STR, **NO_CODE},
@@ -114,6 +115,7 @@ class TicketSvgView(_TicketAPIView):
 class TicketPngView(_TicketAPIView):
     @extend_schema(
         operation_id="tickets_qr_png",
+        extensions=refusals("ticket_void"),
         summary="The ticket's code to scan, as PNG",
         tags=[TAG],
         responses={(200, "image/png"): OpenApiTypes.BINARY, **NO_CODE},
@@ -145,6 +147,7 @@ class PassOnView(BuyerAPIView):
 
     @extend_schema(
         operation_id="tickets_transfer",
+        extensions=refusals("csrf_failed", "unknown_receiver", "cannot_pass_on"),
         summary="Pass the ticket on to another buyer",
         description=(
             "It is theirs at once, with a new code; the old one opens no door any more. The purchase stays the giver's. "

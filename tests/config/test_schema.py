@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.management import call_command
 from django.test import Client
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from config import schema
+from config import problem_shapes, schema
+from reservations.orders import REASONS
+
+ROOT = Path(__file__).parents[2]
 
 Operation = tuple[str, str, dict[str, Any]]
 
@@ -25,6 +33,19 @@ class TestDocument:
     def test_is_valid_openapi_3_1_without_warnings(self, tmp_path: Any) -> None:
         call_command("spectacular", "--validate", "--fail-on-warn", "--file", str(tmp_path / "schema.yml"))
         assert schema.document()["openapi"].startswith("3.1")
+
+    def test_is_valid_for_others(self) -> None:
+        document = json.loads(json.dumps(schema.document(), default=str))
+        assert [error.message for error in OpenAPIV31SpecValidator(document).iter_errors()] == []
+
+    def test_says_whose_it_is_and_where_it_is_served(self) -> None:
+        document = schema.document()
+        assert document["info"]["license"] == {"name": "MIT", "identifier": "MIT"}
+        assert document["info"]["contact"]["url"] == settings.SITE_URL
+        assert document["servers"] == [{"url": settings.SITE_URL}]
+        assert {tag["name"] for tag in document["tags"]} == {
+            tag for _path, _method, operation in operations() for tag in operation["tags"]
+        }
 
     @pytest.mark.parametrize(
         "row",
@@ -56,6 +77,8 @@ class TestDocument:
                 if status[0] in "45" and "application/problem+json" in response.get("content", {})
             ]
             assert told, (path, method)
+            assert operation.get("description"), (path, method)
+            assert "security" in operation, (path, method)
 
     def test_gives_every_body_an_example(self) -> None:
         for path, method, operation in operations():
@@ -77,11 +100,111 @@ class TestDocument:
         assert schemes["cookie"]["in"] == "cookie"
 
 
+class TestProblems:
+    def test_each_that_the_api_answers_with_belongs_to_an_operation(self) -> None:
+        nobodys = {"method_not_allowed", "not_acceptable", "session_has_buyers"}  # of no operation, or the admin's
+        named = {schema["properties"]["code"]["const"] for _name, schema in problem_components()}
+        assert {code for code, _status in problem_shapes.known()} - named == nobodys
+
+    def test_is_told_apart_by_its_code(self) -> None:
+        for path, method, operation in operations():
+            for status, answer in operation["responses"].items():
+                if status[0] in "45":
+                    found = answer["content"]["application/problem+json"]["schema"]
+                    mapping = found.get("discriminator", {}).get("mapping", {})
+                    assert "$ref" in found or len(mapping) == len(found["oneOf"]) > 1, (path, method, status)
+
+    def test_reasons_are_those_that_a_reservation_can_end_with(self) -> None:
+        assert schema.document()["components"]["schemas"]["Reason"]["enum"] == list(REASONS)
+        written = {
+            found
+            for file in [*(ROOT / "reservations").glob("*.py"), *(ROOT / "ticketing").glob("*.py")]
+            for found in re.findall(
+                r'(?:_rejected\(|_let_go\([^)]*reason=|release\([^)]*reason=|refuse\([^)]*reason=|\bend\([^)]*reason=|free\([^)]*reason=|\n    reason = |REASON_\w+ = |DROPPED = )"(\w+)"',
+                file.read_text(),
+            )
+        }
+        assert {
+            "sold_out",
+            "payment_declined",
+            "session_cancelled",
+            "box_office",
+            "failed",
+            "voucher_expired",
+        } <= written
+        assert written <= set(REASONS)
+
+
+def problem_components() -> list[tuple[str, dict[str, Any]]]:
+    found = schema.document()["components"]["schemas"].items()
+    return [(name, component) for name, component in found if "request_id" in component.get("properties", {})]
+
+
+class TestHeaders:
+    @pytest.mark.parametrize(
+        ("operation", "status", "names"),
+        [
+            ("reservations_create", "201", {"Location", "Preference-Applied", "Idempotent-Replayed"}),
+            ("reservations_create", "202", {"Location", "Retry-After", "Preference-Applied", "Idempotent-Replayed"}),
+            ("reservations_create", "409", {"Retry-After"}),
+            ("reservations_create", "429", {"Retry-After"}),
+            ("sessions_create", "201", {"Location", "Idempotent-Replayed"}),
+            ("sessions_seats_retrieve", "200", {"ETag"}),
+            ("sessions_list", "304", {"ETag"}),
+            ("me", "401", {"WWW-Authenticate"}),
+            ("me", "200", set()),
+            ("auth_guest", "201", set()),
+        ],
+    )
+    def test_are_named(self, operation: str, status: str, names: set[str]) -> None:
+        (found,) = [told for _path, _method, told in operations() if told["operationId"] == operation]
+        assert set(found["responses"][status]["headers"]) == names | {"X-Request-ID"}
+
+
+def examples() -> Iterator[tuple[str, dict[str, Any], Any]]:
+    """Where it stands, the schema that it illustrates, and the example."""
+    for _path, _method, operation in operations():
+        bodies = {"request": operation["requestBody"]} if "requestBody" in operation else {}
+        for status, answer in {**bodies, **operation["responses"]}.items():
+            for media in answer.get("content", {}).values():
+                for name, example in media.get("examples", {}).items():
+                    yield f"{operation['operationId']} {status} {name}", media["schema"], example["value"]
+
+
+class TestShapes:
+    def test_each_example_is_of_its_schema(self) -> None:
+        components = schema.document()["components"]
+        wrong = {
+            place: [
+                error.message for error in Draft202012Validator({**shape, "components": components}).iter_errors(value)
+            ]
+            for place, shape, value in examples()
+        }
+        assert len(wrong) > 20
+        assert {place: said for place, said in wrong.items() if said} == {}
+
+    def test_what_may_not_be_empty_says_so(self) -> None:
+        schemas = schema.document()["components"]["schemas"]
+        for body, name in (("AskFields", "seats"), ("OrderFields", "seats"), ("RefundFields", "tickets")):
+            assert schemas[body]["properties"][name]["minItems"] == 1
+        assert schemas["SeatsUnavailableProblem"]["properties"]["conflicts"]["minItems"] == 1
+        assert schemas["InvalidProblem"]["properties"]["errors"]["minItems"] == 1
+
+    @pytest.mark.parametrize("name", ["ReservationOut", "OrderOut"])
+    def test_a_sale_is_a_sale_wherever_it_stands(self, name: str) -> None:
+        sale = schema.document()["components"]["schemas"][name]["properties"]["sale"]
+        assert {"$ref": "#/components/schemas/SaleOut"} in sale["oneOf"]
+
+
 class TestServing:
     def test_is_json_and_yaml_for_who_asks(self) -> None:
         assert Client().get("/api/schema").json()["info"]["title"] == "Frontrow"
         answer = Client().get("/api/schema", headers={"accept": "application/yaml"})
         assert answer.content.decode().startswith("openapi: 3.1")
+
+    def test_names_the_server_that_was_asked(self) -> None:
+        answer = Client().get("/api/schema", headers={"host": "box.example:8443"})
+        assert answer.json()["servers"] == [{"url": "http://box.example:8443"}]
 
     @pytest.mark.parametrize("path", ["/api/docs", "/api/docs/"])
     def test_docs_come_from_here_alone(self, path: str) -> None:

@@ -13,6 +13,7 @@ from django.utils import timezone
 from icalendar import Calendar
 from rest_framework.test import APIClient
 
+from reservations import sale_facts
 from reservations.lines import PUBLISH_ERRORS
 from reservations.models import Reservation, Status
 from sessions_app.models import Seat, Session
@@ -51,6 +52,20 @@ class TestPaying:
         stands = get(client_of(ana), f"/reservations/{reservation.pk}").json()
         assert stands["status"] == "confirmed"
         assert stands["sale"] == get(client_of(ana), f"/sales/{stands['sale']['id']}").json()
+
+    def test_goes_on_while_the_sale_is_paused(self, ana: UUID, bruno: UUID, session: Session, hold: Hold) -> None:
+        """The operator moves "on sale from" to a later time, and empties it again: docs/api.md."""
+        reservation = hold(session, "A1", buyer=ana)
+        ask = {"session": str(session.pk), "seats": ["A2"]}
+        later = timezone.now() + dt.timedelta(minutes=30)
+        Session.objects.update(on_sale_at=later)
+        sale_facts.forget()
+        problem = assert_problem(post(client_of(bruno), "/reservations", ask), 409, "sale_not_open")
+        assert dt.datetime.fromisoformat(problem["on_sale_at"]) == later
+        assert pay(ana, reservation, prefer="wait=5").json()["sale"]["status"] == "paid"
+        Session.objects.update(on_sale_at=None)
+        sale_facts.forget()
+        assert post(client_of(bruno), "/reservations", ask).status_code == 202
 
     def test_needs_no_payment_where_nothing_costs_anything(self, ana: UUID, session: Session, hold: Hold) -> None:
         session.ticket_types.update(price=0)

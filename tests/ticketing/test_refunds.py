@@ -8,7 +8,7 @@ from io import StringIO
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission
+from django.contrib.auth.models import Group, Permission
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, transaction
 from django.db.models import Sum
@@ -195,6 +195,7 @@ class TestApi:
     def test_is_the_buyers_or_for_staff(self, sale: Sale, bruno: uuid.UUID, beto: User) -> None:
         assert_problem(post(client_of(bruno), f"/sales/{sale.pk}/refund", {}), 404, "not_found")
         gate = UserFactory.create(is_staff=True)
+        gate.groups.add(Group.objects.create(name="doors"))  # groups narrow what staff may do
         assert_problem(post(client_of(gate), f"/sales/{sale.pk}/refund", {}), 404, "not_found")
         Session.objects.update(refund_minutes=None)
         problem = assert_problem(post(client_of(sale.buyer), f"/sales/{sale.pk}/refund", {}), 409, "refund_closed")
