@@ -1,0 +1,40 @@
+"""The fenced blocks of the documents: what stands in them, and what for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "bench/README.md", *sorted(ROOT.glob("docs/*.md"))]
+BLOCK = re.compile(r"^```(?P<info>[^\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Block:
+    """`info` follows the fence: a language, and of what isn't run ` no-run:` with the reason."""
+
+    document: Path
+    line: int
+    info: str
+    text: str
+
+    @property
+    def language(self) -> str:
+        return self.info.partition(" ")[0]
+
+    @property
+    def is_run(self) -> bool:
+        return self.language == "sh" and "no-run" not in self.info
+
+    def __str__(self) -> str:
+        return f"{self.document.relative_to(ROOT)}:{self.line}"
+
+
+def blocks(*documents: Path) -> Iterator[Block]:
+    for document in documents or DOCUMENTS:
+        text = document.read_text()
+        for found in BLOCK.finditer(text):
+            yield Block(document, text.count("\n", 0, found.start()) + 1, found["info"].strip(), found["text"])
