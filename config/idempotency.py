@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from django.conf import settings
+from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied, ValidationError
@@ -73,13 +73,12 @@ class IdempotencyMiddleware:
         Raises: what `shared.FAILURES` lists, before anything was done.
         """
         fingerprint = _fingerprint(request.body)
-        pending = json.dumps({"fingerprint": fingerprint})
         with shared.breaker:
-            said: Any = next((kept for kept in map(shared.client().get, earlier) if kept), None)
-            if said is None and not shared.client().set(place, pending, nx=True, ex=LEASE_SECONDS):
-                said = shared.client().get(place)
+            said: Any = next((kept for kept in map(cache.get, earlier) if kept), None)
+            if said is None and not cache.add(place, {"fingerprint": fingerprint}, timeout=LEASE_SECONDS):
+                said = cache.get(place)
         if said:
-            return _answer_again(json.loads(str(said)), fingerprint)
+            return _answer_again(said, fingerprint)
         response = self.get_response(request)
         _keep(place, fingerprint, response)
         return response
@@ -114,7 +113,7 @@ def _names_of(buyer: Buyer) -> list[UUID]:
 
 def _place(request: HttpRequest, buyer: UUID, key: str) -> str:
     scope = hashlib.sha256(f"{buyer} {request.method} {request.path_info} {key}".encode()).hexdigest()
-    return f"{settings.KEY_PREFIX}:answer:{scope}"
+    return f"answer:{scope}"
 
 
 def _fingerprint(body: bytes) -> str:
@@ -144,8 +143,8 @@ def _keep(place: str, fingerprint: str, response: HttpResponse) -> None:
                     "headers": headers,
                     "body": response.content.decode(),
                 }
-                shared.client().set(place, json.dumps(answer), ex=KEPT_SECONDS)
+                cache.set(place, answer, timeout=KEPT_SECONDS)
             else:
-                shared.client().delete(place)
+                cache.delete(place)
     except Exception as error:  # noqa: BLE001 the request is done, and its answer must go out whatever keeps it from being kept
         log.warning("idempotency.not_kept", error=repr(error))

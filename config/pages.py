@@ -16,7 +16,7 @@ from django.contrib.sessions import middleware as sessions
 from django.http import HttpRequest
 from django.middleware import clickjacking, common, csrf, locale
 
-from config import content_security, form_limits, identity, problems
+from config import content_security, form_limits, identity, page_metrics, problems
 
 
 def for_pages(middleware: type) -> Any:
@@ -33,6 +33,7 @@ def for_pages(middleware: type) -> Any:
     return ForPages
 
 
+MetricsBefore = for_pages(page_metrics.Before)
 SessionMiddleware = for_pages(sessions.SessionMiddleware)
 BuyerMiddleware = for_pages(identity.BuyerMiddleware)
 LocaleMiddleware = for_pages(locale.LocaleMiddleware)
@@ -44,3 +45,4 @@ MessageMiddleware = for_pages(messages.MessageMiddleware)
 XFrameOptionsMiddleware = for_pages(clickjacking.XFrameOptionsMiddleware)
 ContentSecurityMiddleware = for_pages(content_security.ContentSecurityMiddleware)
 AxesMiddleware = for_pages(axes.AxesMiddleware)
+MetricsAfter = for_pages(page_metrics.After)

@@ -165,6 +165,7 @@ MIDDLEWARE = [  # the REST API passes those of config.pages, which must stand to
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "config.middleware.OtherOriginsMiddleware",
     "config.middleware.ApiMiddleware",
+    "config.pages.MetricsBefore",
     "config.pages.SessionMiddleware",
     "config.pages.BuyerMiddleware",
     "config.pages.LocaleMiddleware",
@@ -176,8 +177,23 @@ MIDDLEWARE = [  # the REST API passes those of config.pages, which must stand to
     "config.pages.XFrameOptionsMiddleware",
     "config.pages.ContentSecurityMiddleware",
     "config.pages.AxesMiddleware",
+    "config.pages.MetricsAfter",
     "config.idempotency.IdempotencyMiddleware",
 ]
+
+PROMETHEUS_LATENCY_BUCKETS = (
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1,
+    2.5,
+    5,
+    10,
+)  # seconds, of pages and statements
 
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
@@ -222,7 +238,7 @@ DB_POOL_SIZE = env_int("DB_POOL_SIZE", 8)  # connections a process keeps at the 
 DB_POOL_SECONDS = env_int("DB_POOL_SECONDS", 2)  # how long a request waits for one of them before it is told "busy"
 LOCK_TIMEOUT_MS = env_int("LOCK_TIMEOUT_MS", 2_000)  # "busy" after this wait for somebody else's lock
 DATABASES: dict[str, Any] = {"default": dict(dj_database_url.parse(DATABASE_URL))}
-DATABASES["default"]["ENGINE"] = "django.db.backends.postgresql"
+DATABASES["default"]["ENGINE"] = "config.postgresql"  # Django's, with every statement counted
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True  # a restarted PostgreSQL costs nobody an error
 DATABASES["default"].setdefault("OPTIONS", {}).update(
     {
@@ -252,15 +268,29 @@ CACHE_URL = env("CACHE_URL") or redis_database(REDIS_URL, 1)
 KEY_PREFIX = env(
     "KEY_PREFIX", "frontrow"
 )  # of every Redis key, queue and exchange; two installations may share a server
-CACHES = {
-    "default": {
-        "BACKEND": "django_redis.cache.RedisCache",
-        "LOCATION": CACHE_URL,
+
+
+def redis_cache(url: str, *, name: str, **of_connections: Any) -> dict[str, Any]:
+    """Return one of Django's caches. `name`: of its connections in Redis' CLIENT LIST; django-redis keeps a pool for each URL."""
+    deadline = {"SOCKET_CONNECT_TIMEOUT": REDIS_TIMEOUT_MS / 1000, "SOCKET_TIMEOUT": REDIS_TIMEOUT_MS / 1000}
+    parts = urllib.parse.urlsplit(url)
+    query = f"{parts.query}&" if parts.query else ""
+    return {
+        "BACKEND": "django_prometheus.cache.backends.redis.RedisCache",  # django-redis', with hits and misses counted
+        "LOCATION": urllib.parse.urlunsplit(parts._replace(query=f"{query}client_name={name}")),
         "KEY_PREFIX": KEY_PREFIX,
-        "OPTIONS": {"SOCKET_CONNECT_TIMEOUT": 0.5, "SOCKET_TIMEOUT": 0.5, "IGNORE_EXCEPTIONS": True},
+        "OPTIONS": {
+            "SERIALIZER": "django_redis.serializers.json.JSONSerializer",  # whoever writes to Redis runs nothing here
+            "CONNECTION_POOL_KWARGS": {"max_connections": 256, **of_connections},
+            **deadline,
+        },
     }
+
+
+CACHES = {
+    "default": redis_cache(CACHE_URL, name="frontrow-cache"),  # may forget: kept answers, limits
+    "claims": redis_cache(REDIS_URL, name="frontrow-claims", decode_responses=True),  # for its connection: claims.py
 }
-DJANGO_REDIS_LOG_IGNORED_EXCEPTIONS = True
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",

@@ -142,6 +142,7 @@ class _Wire:
         pipe.execute()
 
     def _client(self, url: str) -> redis.Redis:
+        """Return a client of the channel layer's Redis, which need be none of Django's caches, with the deadline of this thread."""
         if self._redis is None or self._redis[0] != url:
             self._redis = (
                 url,

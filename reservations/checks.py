@@ -70,7 +70,7 @@ def database() -> Facts:
 
 @cache
 def client(url: str) -> redis.Redis:
-    """A client whose every step has a deadline."""
+    """Return a client with deadlines and a connection of its own: what ails the pool that requests share isn't Redis being away."""
     return redis.Redis.from_url(url, socket_timeout=0.8, socket_connect_timeout=0.8)
 
 

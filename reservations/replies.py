@@ -39,7 +39,10 @@ class ReplyDesk:
         keep_running(self._listen, name="replies")
 
     def _listen(self) -> None:
-        """Take answers until Redis is lost. Silence is no proof of life, so Redis is asked for a sign in between."""
+        """Take answers until Redis is lost. Silence is no proof of life, so Redis is asked for a sign in between.
+
+        A subscription needs a connection that nobody else uses, and longer deadlines than a request has.
+        """
         connection = redis.Redis.from_url(
             settings.REDIS_URL, decode_responses=True, socket_timeout=SIGN_WITHIN, socket_connect_timeout=1
         )

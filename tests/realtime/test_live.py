@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+import urllib.request
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -226,15 +227,19 @@ def until_told(client: ClientConnection, reservation: Reservation, status: str) 
 
 
 class TestDaphne:
-    """The server of `runserver`, and a choice for /ws/."""
+    """It drives `runserver`, and is a choice for /ws/."""
 
-    @pytest.fixture
-    def daphne(self) -> Iterator[int]:
+    @pytest.fixture(params=["daphne", "runserver"])
+    def daphne(self, request: pytest.FixtureRequest) -> Iterator[int]:
         name = connection.settings_dict["NAME"]
         port = free_port()
+        programs = {
+            "daphne": ["-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "config.asgi:application"],
+            "runserver": ["manage.py", "runserver", "--noreload", f"127.0.0.1:{port}"],
+        }
         url = os.environ["DATABASE_URL"].rpartition("/")[0] + f"/{name}"
         process = subprocess.Popen(
-            [sys.executable, "-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "config.asgi:application"],
+            [sys.executable, *programs[request.param]],
             env=os.environ | {"DATABASE_URL": url},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -253,6 +258,8 @@ class TestDaphne:
             copy.follow(1)
 
         assert copy.seats["A1"] == "h"
+        with urllib.request.urlopen(f"http://127.0.0.1:{daphne}/api/v1/sessions/{session.pk}/seats") as answer:
+            assert answer.status == 200
 
 
 @pytest.mark.fault
