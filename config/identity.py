@@ -16,6 +16,7 @@ import jwt
 from django.conf import settings
 from django.contrib import auth
 from django.core import signing
+from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware, rotate_token
 from django.utils.crypto import salted_hmac
@@ -115,14 +116,17 @@ def read_token(token: str, *, kind: str = ACCESS) -> Buyer:
             algorithms=[ALGORITHM],
             audience=AUDIENCE,
             issuer=ISSUER,
-            # When it was issued is for people to read: the clock of the process that issued it may be ahead of ours.
-            options={"require": ["exp", "iat", "sub", "aud", "iss"], "verify_iat": False},
+            # When it was issued is for people to read. When it ends is judged below, by the database's clock: this process's may be ahead.
+            options={"require": ["exp", "iat", "sub", "aud", "iss"], "verify_iat": False, "verify_exp": False},
         )
+        is_over = int(claims["exp"]) <= reckoned_now().timestamp()
         buyer = Buyer(
             id=UUID(claims["sub"]), is_guest=bool(claims.get("guest", True)), stamp=str(claims.get("stamp", ""))
         )
-    except (jwt.PyJWTError, ValueError, UnicodeError) as error:
+    except (jwt.PyJWTError, ValueError, TypeError, OverflowError) as error:
         raise InvalidToken(type(error).__name__) from None
+    if is_over:
+        raise InvalidToken("it ended")
     if claims.get("typ") != kind:
         raise InvalidToken(f"not a token for {kind}")
     return buyer
@@ -230,6 +234,13 @@ def sign_out(request: HttpRequest) -> None:
     _end_credentials(request)
     auth.logout(request)
     request.buyer = None  # type: ignore[attr-defined] # see BuyerMiddleware
+
+
+@receiver(auth.user_logged_out)
+def _signed_out(user: object, **_told: Any) -> None:
+    """By the admin's own button too, and in a browser that lost the cookie `buyer`."""
+    if isinstance(user, User):
+        accounts.end_credentials(user.pk)
 
 
 def _end_credentials(request: HttpRequest) -> None:

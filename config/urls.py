@@ -7,7 +7,7 @@ import reservations.urls
 import sessions_app.urls
 import ticketing.urls
 from config import auth_api, health, schema
-from ticketing import gate_api, queries
+from ticketing import gate_api, readers
 
 handler400 = "config.problems.bad_request"
 handler403 = "config.problems.forbidden"
@@ -15,7 +15,7 @@ handler404 = "config.problems.not_found"
 handler500 = "config.problems.failed"
 
 api = [
-    *reservations.urls.api_urlpatterns(sales_of=queries.sale_bodies),  # first: these are asked for most
+    *reservations.urls.api_urlpatterns(sales_of=readers.sale_bodies),  # first: these are asked for most
     *ticketing.urls.order_urlpatterns,
     *sessions_app.urls.api_urlpatterns,
     path("me", auth_api.MeView.as_view(), name="api-me"),

@@ -50,6 +50,10 @@ class Buyer:
         """As `staff_may`."""
         return self.user is not None and staff_may(self.user, permission)
 
+    def was_given(self, permission: str) -> bool:
+        """Whether this is staff with the permission itself."""
+        return self.user is not None and self.user.is_staff and self.user.has_perm(permission)
+
 
 def staff_may(user: AbstractUser | AnonymousUser, permission: str) -> bool:
     """Whether this is staff with the permission, or staff without a group: groups narrow what staff may do."""

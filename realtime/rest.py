@@ -192,12 +192,15 @@ def paged(
 # --- Whose things: one's own; anybody's for staff; what is somebody else's isn't there
 
 
-def as_staff_too(buyer: Buyer, find: Callable[[UUID | None], Found], *, permission: str) -> Found:
-    """What `find` finds of the buyer's own; if that is nothing, staff with the permission look among everybody's (None)."""
+def as_staff_too(buyer: Buyer, find: Callable[[UUID | None], Found], *, permission: str, given: bool = False) -> Found:
+    """What `find` finds of the buyer's own; if that is nothing, staff with the permission look among everybody's (None).
+
+    `given`: being staff without a group is not enough.
+    """
     try:
         return find(buyer.id)
     except ObjectDoesNotExist:
-        if not buyer.may(permission):
+        if not (buyer.was_given(permission) if given else buyer.may(permission)):
             raise
     return find(None)
 

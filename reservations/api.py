@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from realtime.addresses import client_ip
-from realtime.asking import KEY, idempotency_key
+from realtime.asking import KEY, Buyer, idempotency_key
 from realtime.rest import (
     UUID_TEXT,
     BusyAPIView,
@@ -43,7 +43,9 @@ log = structlog.get_logger(__name__)
 TAG = "Holding seats"
 POLL_SECONDS = "1"  # when to ask for a queued reservation again
 Body = dict[str, Any]
-SalesOf = Callable[[Collection[UUID]], dict[str, Body]]  # sale bodies by the sale's id as text
+SalesOf = Callable[
+    [Collection[UUID], Buyer], dict[str, Body]
+]  # sale bodies, as the buyer may see them, by the sale's id as text
 
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
@@ -62,7 +64,7 @@ OF_BUYER = OpenApiParameter(
 )
 
 
-def no_sales(_sales: Collection[UUID]) -> dict[str, Body]:
+def no_sales(_sales: Collection[UUID], _reader: Buyer) -> dict[str, Body]:
     """Sales are above this app; `config.urls` passes in who knows them."""
     return {}
 
@@ -144,7 +146,7 @@ class DoorView(BusyAPIView):
         return answer
 
     def with_sales(self, bodies: list[Body]) -> list[Body]:
-        sales = self.sales_of([UUID(body["sale"]) for body in bodies if body["sale"]])
+        sales = self.sales_of([UUID(body["sale"]) for body in bodies if body["sale"]], self.buyer)
         return [{**body, "sale": sales.get(body["sale"])} for body in bodies]
 
 
@@ -234,7 +236,7 @@ class ReservationView(BuyerAPIView):
         body = as_staff_too(
             self.buyer, lambda owner: queries.find(reservation, buyer=owner), permission=SEES_RESERVATIONS
         )
-        sales = self.sales_of([UUID(body["sale"])]) if body["sale"] else {}
+        sales = self.sales_of([UUID(body["sale"])], self.buyer) if body["sale"] else {}
         return Response({**body, "sale": sales.get(body["sale"])})
 
     @extend_schema(

@@ -3,7 +3,7 @@
 Note [What counts as held]
 Places count from admission until they are paid for, given back or run out, and those that are paid at the door until the money is collected there.
 A buyer's count in all sessions together, whoever asks; those of an address in each session (numbered seats) and each ticket type (places without
-a number), for guests and for accounts that are younger than an hour, since accounts are made as quickly as guests are.
+a number), for guests and for accounts that are younger than a week, since accounts are made as quickly as guests are.
 What an address let go unpaid goes on counting for as long as it was held, so that holding again and again keeps half of the limit at the most;
 and longer with every `LAPSES_A_STEP` places that came to nothing since the address last paid for something. A buyer who let `HOLDS_LAPSES` holds in a row
 end unpaid waits before the next one, twice as long each time. Giving a hold back counts like letting it run out: otherwise a program would give back
@@ -26,7 +26,7 @@ from django.utils.crypto import salted_hmac
 
 from realtime.addresses import is_in, network_of
 
-NEW_ACCOUNT_SECONDS = 3600
+NEW_ACCOUNT_SECONDS = 7 * 86_400  # after an hour, an address could let two hundred of them ripen before a sale
 FIRST_WAIT_MS = 15_000
 LONGEST_COUNT_MS = 600_000  # that what was let go unpaid counts, at first
 LAPSES_A_STEP = 50
@@ -59,7 +59,7 @@ def caps_of(*, buyer: UUID, is_guest: bool, address: str, max_per_buyer: int, ca
 
 
 def _is_new(account: UUID) -> bool:
-    """Tell by its UUIDv7 whether the account was made within the hour (RFC 9562, 5.7: 48 bits of milliseconds)."""
+    """Tell by its UUIDv7 whether the account was made within the week (RFC 9562, 5.7: 48 bits of milliseconds)."""
     return account.version == 7 and time.time() - (account.int >> 80) / 1000 < NEW_ACCOUNT_SECONDS
 
 

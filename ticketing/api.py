@@ -15,6 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from realtime.asking import Buyer
 from realtime.rest import (
     BuyerAPIView,
     CursorPagination,
@@ -28,7 +29,7 @@ from realtime.rest import (
 from realtime.standing import stand
 from reservations import replies
 from reservations.api import IDEMPOTENCY_KEY, OF_BUYER, PREFER, written
-from ticketing import operations, queries, refunds, staff, webhooks
+from ticketing import operations, queries, readers, refunds, staff, webhooks
 from ticketing.bells import ring_payment, ring_refund
 from ticketing.gateways import UnknownMethod
 from ticketing.models import OPEN, Payment
@@ -191,7 +192,8 @@ class SalesView(BuyerAPIView):
         responses={200: SaleOut(many=True), **problems_of(400, 401, 404, 429, 503)},
     )
     def get(self, request: Request) -> Response:
-        return sales_page(request, listed_buyer(request, self.buyer, permission=staff.SEES_CODES))
+        whose = listed_buyer(request, self.buyer, permission=staff.SEES_CODES)
+        return sales_page(request, whose, reader=self.buyer)
 
 
 class PurchasesView(BuyerAPIView):
@@ -207,11 +209,11 @@ class PurchasesView(BuyerAPIView):
     def get(self, request: Request, buyer: UUID) -> Response:
         if buyer != self.buyer.id and not self.buyer.may(staff.SEES_CODES):
             raise exceptions.NotFound
-        return sales_page(request, buyer)
+        return sales_page(request, buyer, reader=self.buyer)
 
 
-def sales_page(request: Request, buyer: UUID | None) -> Response:
-    return paged(request, queries.sales_of(buyer), lambda page: [queries.sale_body(sale) for sale in page])
+def sales_page(request: Request, buyer: UUID | None, *, reader: Buyer) -> Response:
+    return paged(request, queries.sales_of(buyer), lambda page: [readers.sale_body_for(reader, sale) for sale in page])
 
 
 class SaleView(BuyerAPIView):
@@ -222,13 +224,10 @@ class SaleView(BuyerAPIView):
         responses={200: OpenApiResponse(SaleOut, examples=[SALE_EXAMPLE]), **problems_of(401, 404, 429, 503)},
     )
     def get(self, request: Request, sale: UUID) -> Response:
-        return Response(
-            queries.sale_body(
-                as_staff_too(
-                    self.buyer, lambda owner: queries.find_sale(sale, buyer=owner), permission=staff.SEES_CODES
-                )
-            )
+        found = as_staff_too(
+            self.buyer, lambda owner: queries.find_sale(sale, buyer=owner), permission=staff.SEES_CODES
         )
+        return Response(readers.sale_body_for(self.buyer, found))
 
 
 class RefundView(BuyerAPIView):

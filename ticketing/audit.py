@@ -271,8 +271,9 @@ CHECKS = [
             SELECT payment.id AS payment, payment.status, charge.status AS at_the_gateway, charge.amount, charge.refunded, posted.kept
             FROM ticketing_payment AS payment LEFT JOIN ticketing_sandboxcharge AS charge ON charge.attempt = payment.id
             CROSS JOIN LATERAL (
-                SELECT coalesce(sum(amount), 0) AS kept FROM ticketing_ledgerentry
-                WHERE payment_id = payment.id AND account IN ('gateway', 'fees')
+                SELECT coalesce(sum(entry.amount), 0) AS kept FROM ticketing_ledgerentry AS entry
+                LEFT JOIN ticketing_refund AS refund ON refund.id = entry.refund_id
+                WHERE entry.payment_id = payment.id AND entry.account IN ('gateway', 'fees') AND refund.status IS DISTINCT FROM 'handed_out'
             ) AS posted
             WHERE payment.method = 'fake' AND payment.amount > 0 AND payment.changed_at < clock_timestamp() - interval '1 minute'
                 AND NOT EXISTS (

@@ -16,14 +16,14 @@ from rest_framework import exceptions
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from realtime.asking import KEY, idempotency_key
+from realtime.asking import KEY, Buyer, idempotency_key
 from realtime.rest import BuyerAPIView, as_staff_too, is_plain_json, listed_buyer, paged, problems_of, refusals
 from reservations import front_door, orders, sale_facts
 from reservations import queries as reservations
 from reservations.api import OF_BUYER, PREFER, SEES_RESERVATIONS, Body, DoorView
 from reservations.hold_request import AT_THE_DOOR, ORDER_SCOPE, Ask, Means
 from reservations.models import Status
-from ticketing import gateways, queries
+from ticketing import gateways, queries, readers
 from ticketing.api import PaymentDeclined
 from ticketing.order_fields import ORDER_DONE, ORDER_IN_LINE, OrderFields, OrderOut, OrderWish, plain_wish
 from ticketing.orders import why_declined
@@ -52,8 +52,8 @@ class OrdersView(DoorView):
     query_fields = ("buyer", "idempotency_key")
 
     @staticmethod
-    def sales_of(sales: Collection[UUID]) -> dict[str, Body]:
-        return queries.sale_bodies(sales)
+    def sales_of(sales: Collection[UUID], reader: Buyer) -> dict[str, Body]:
+        return readers.sale_bodies(sales, reader)
 
     @extend_schema(
         operation_id="orders_create",
@@ -114,7 +114,7 @@ class OrdersView(DoorView):
         return ask_of(wish, key=key) if wish else None
 
     def told(self, reservation: Body) -> Body:
-        return told(reservation)
+        return told(reservation, self.buyer)
 
     def refusal(self, outcome: Body) -> Exception:
         if outcome["reason"] == "payment_declined":
@@ -162,9 +162,10 @@ class OrderView(BuyerAPIView):
         },
     )
     def get(self, request: Request, order: UUID) -> Response:
-        body = told(
-            as_staff_too(self.buyer, lambda owner: reservations.find(order, buyer=owner), permission=SEES_RESERVATIONS)
+        found = as_staff_too(
+            self.buyer, lambda owner: reservations.find(order, buyer=owner), permission=SEES_RESERVATIONS
         )
+        body = told(found, self.buyer)
         return Response({**body, "place_in_line": queries.place_of(body)})
 
 
@@ -174,10 +175,10 @@ def waiting(buyer: UUID, *, key: str = "") -> list[Body]:
     return [orders.body(reservations.queued_body(request)) for request in asked]
 
 
-def told(reservation: Body) -> Body:
+def told(reservation: Body, reader: Buyer) -> Body:
     body = orders.body(reservation)
     sale = body["sale"]
-    return {**body, "sale": queries.sale_bodies([UUID(sale)]).get(sale)} if sale else body
+    return {**body, "sale": readers.sale_bodies([UUID(sale)], reader).get(sale)} if sale else body
 
 
 # --- Asking

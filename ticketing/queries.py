@@ -192,11 +192,6 @@ def sale_body_of(sale_id: uuid.UUID | str | None) -> dict[str, Any] | None:
     return sale_body(sales_of().get(pk=sale_id)) if sale_id else None
 
 
-def sale_bodies(sale_ids: Collection[uuid.UUID]) -> dict[str, dict[str, Any]]:
-    """The bodies of sales that are known to be the asker's, by their ids as text."""
-    return {str(sale.pk): sale_body(sale) for sale in sales_of().filter(pk__in=sale_ids)} if sale_ids else {}
-
-
 def holders(
     session_id: uuid.UUID,
     *,

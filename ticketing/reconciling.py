@@ -20,7 +20,7 @@ from django.db.models.functions import Coalesce, Greatest
 from realtime.clock import db_now
 from ticketing import gateways
 from ticketing.gateways import GatewayTimeout, GatewayUnavailable, KeepsBooks, Record
-from ticketing.models import Account, Payment
+from ticketing.models import Account, Payment, RefundStatus
 
 METHODS = ("stripe",)
 MOST = 500
@@ -38,8 +38,8 @@ def differences() -> Iterator[dict[str, Any]]:
 def _differences(method: str) -> Iterator[dict[str, Any]]:
     try:
         books = cast(KeepsBooks, gateways.of(method))
-    except ImportError as error:
-        yield {"gateway": method, "said": str(error)}
+    except gateways.UnknownMethod:
+        yield {"gateway": method, "said": f"its SDK is not installed: uv sync --extra {method}"}
         return
     now = db_now()
     try:
@@ -82,7 +82,10 @@ def _of_theirs(method: str, recent: dict[str, Record], *, now: dt.datetime) -> I
 
 
 def _posted(payments: QuerySet[Payment]) -> dict[UUID, int]:
-    """What of each lies with the gateway, its fee included."""
-    with_gateway = Q(entries__account__in=[Account.GATEWAY, Account.FEES])
+    """What of each lies with the gateway, its fee included. What was handed out by another means never passed it."""
+    handed_out = Q(entries__refund__status=RefundStatus.HANDED_OUT)
+    with_gateway = Q(entries__account__in=[Account.GATEWAY, Account.FEES]) & ~(
+        handed_out & Q(entries__refund__isnull=False)
+    )
     rows = payments.order_by().values_list("pk").annotate(kept=Sum("entries__amount", filter=with_gateway, default=0))
     return dict(rows)

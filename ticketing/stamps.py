@@ -2,28 +2,30 @@
 
 It changes with the password and with each sign-out; an account that is closed or deleted has none. PostgreSQL is the truth. Redis keeps a copy for
 `KEPT_SECONDS`, which each change writes anew after its commit, so that a cookie costs no query. While Redis is away a process asks PostgreSQL,
-at most once a second for each account; what changed meanwhile, Redis may not know for the rest of those seconds when it is back.
+at most once a second for each account; what changed meanwhile, whoever changed it goes on trying to write down until Redis is back.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 import structlog
 from django.apps import apps
-from django.db import transaction
+from django.db import DatabaseError, connection, transaction
 
 from realtime import wire
+from realtime.threads import keep_running
 from reservations import claims
 from reservations.claims import FAILURES
 
 KEPT_SECONDS = 60
 LATELY_SECONDS = 1.0
+LATE_SECONDS = 0.2
 MOST_REMEMBERED = 10_000
 NONE = "-"  # of an account that is closed or deleted: no cookie carries it
 
@@ -62,17 +64,23 @@ def _publish(accounts: Collection[UUID]) -> None:
     _lately.forget(accounts)
     stamps = _read(accounts)
     try:
-        with claims.breaker:
-            pipe = claims.client().pipeline(transaction=False)
-            for account, stamp in stamps.items():
-                pipe.set(_key(account), stamp, ex=KEPT_SECONDS, get=True)
-            before = pipe.execute()
+        before = _write(stamps)
     except FAILURES as error:
         log.warning("stamps.not_published", accounts=len(stamps), error=repr(error))
+        _late.add(accounts)
         before = [None] * len(stamps)
     for (account, stamp), old in zip(stamps.items(), before, strict=True):
         if stamp != old:
             wire.send_personal(buyer=account, message={"type": wire.SIGNED_OUT})
+
+
+def _write(stamps: Mapping[UUID, str]) -> list[Any]:
+    """What Redis had before. Raises: what FAILURES lists."""
+    with claims.breaker:
+        pipe = claims.client().pipeline(transaction=False)
+        for account, stamp in stamps.items():
+            pipe.set(_key(account), stamp, ex=KEPT_SECONDS, get=True)
+        return list(pipe.execute())
 
 
 def _read(accounts: Collection[UUID]) -> dict[UUID, str]:
@@ -110,3 +118,39 @@ class _Lately:
 
 
 _lately = _Lately()
+
+
+class _Late:
+    """Accounts whose stamps changed while Redis was away: written down by a thread as soon as it is back, before an old copy may count again."""
+
+    def __init__(self) -> None:
+        self._accounts: set[UUID] = set()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def add(self, accounts: Collection[UUID]) -> None:
+        with self._changed:
+            self._accounts.update(accounts)
+            self._changed.notify()
+            if (
+                self._thread is None or not self._thread.is_alive()
+            ):  # a forked child has its parent's object but not its thread
+                self._thread = keep_running(self._write_when_back, name="late-stamps")
+
+    def _write_when_back(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._accounts)
+            accounts = set(self._accounts)
+        try:
+            _write(_read(accounts))
+        except (*FAILURES, DatabaseError):
+            time.sleep(LATE_SECONDS)
+            return
+        finally:
+            connection.close()  # back to the pool
+        log.info("stamps.published_late", accounts=len(accounts))
+        with self._changed:
+            self._accounts -= accounts
+
+
+_late = _Late()

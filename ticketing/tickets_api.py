@@ -13,7 +13,7 @@ from rest_framework.response import Response
 
 from realtime.rest import BuyerAPIView, CursorPagination, as_staff_too, listed_buyer, paged, problems_of, refusals
 from reservations.api import IDEMPOTENCY_KEY, OF_BUYER
-from ticketing import calendars, paper, queries, staff, transfers
+from ticketing import calendars, paper, queries, readers, staff, transfers
 from ticketing.models import Sale, Ticket
 from ticketing.serializers import OneTicketOut, PassedOn, PassOnFields
 from ticketing.voiding import TicketIsVoid
@@ -25,18 +25,24 @@ PRIVATE = {"Cache-Control": "private, no-store"}
 
 
 class _SaleAPIView(BuyerAPIView):
-    def sale(self, sale_id: UUID) -> Sale:
+    def sale(self, sale_id: UUID, *, to_show_codes: bool = False) -> Sale:
         """Raises: Sale.DoesNotExist."""
         return as_staff_too(
-            self.buyer, lambda owner: queries.find_sale(sale_id, buyer=owner), permission=staff.SEES_CODES
+            self.buyer,
+            lambda owner: queries.find_sale(sale_id, buyer=owner),
+            permission=staff.SEES_CODES,
+            given=to_show_codes,
         )
 
 
 class _TicketAPIView(BuyerAPIView):
-    def ticket(self, ticket_id: UUID) -> Ticket:
+    def ticket(self, ticket_id: UUID, *, to_show_codes: bool = False) -> Ticket:
         """Raises: Ticket.DoesNotExist."""
         return as_staff_too(
-            self.buyer, lambda owner: queries.find_ticket(ticket_id, buyer=owner), permission=staff.SEES_CODES
+            self.buyer,
+            lambda owner: queries.find_ticket(ticket_id, buyer=owner),
+            permission=staff.SEES_CODES,
+            given=to_show_codes,
         )
 
 
@@ -51,7 +57,7 @@ class SalePaperView(_SaleAPIView):
         responses={(200, "application/pdf"): OpenApiTypes.BINARY, **MISSING},
     )
     def get(self, request: Request, sale: UUID) -> HttpResponse:
-        found = self.sale(sale)
+        found = self.sale(sale, to_show_codes=True)
         headers = {"Content-Disposition": f'inline; filename="tickets-{found.number}.pdf"', **PRIVATE}
         return HttpResponse(paper.tickets_pdf(found), content_type="application/pdf", headers=headers)
 
@@ -89,7 +95,7 @@ class TicketsView(BuyerAPIView):
     )
     def get(self, request: Request) -> Response:
         found = queries.tickets_of(listed_buyer(request, self.buyer, permission=staff.SEES_CODES))
-        return paged(request, found, lambda page: [queries.one_ticket_body(ticket) for ticket in page])
+        return paged(request, found, lambda page: [readers.ticket_body_for(self.buyer, ticket) for ticket in page])
 
 
 class TicketView(_TicketAPIView):
@@ -97,7 +103,7 @@ class TicketView(_TicketAPIView):
         operation_id="tickets_read", summary="One ticket", tags=[TAG], responses={200: OneTicketOut, **MISSING}
     )
     def get(self, request: Request, ticket: UUID) -> Response:
-        return Response(queries.one_ticket_body(self.ticket(ticket)))
+        return Response(readers.ticket_body_for(self.buyer, self.ticket(ticket)))
 
 
 class TicketSvgView(_TicketAPIView):
@@ -109,7 +115,7 @@ class TicketSvgView(_TicketAPIView):
         responses={(200, "image/svg+xml"): OpenApiTypes.STR, **NO_CODE},
     )
     def get(self, request: Request, ticket: UUID) -> HttpResponse:
-        return picture(self.ticket(ticket), kind="svg", content_type="image/svg+xml")
+        return picture(self.ticket(ticket, to_show_codes=True), kind="svg", content_type="image/svg+xml")
 
 
 class TicketPngView(_TicketAPIView):
@@ -121,7 +127,7 @@ class TicketPngView(_TicketAPIView):
         responses={(200, "image/png"): OpenApiTypes.BINARY, **NO_CODE},
     )
     def get(self, request: Request, ticket: UUID) -> HttpResponse:
-        return picture(self.ticket(ticket), kind="png", content_type="image/png")
+        return picture(self.ticket(ticket, to_show_codes=True), kind="png", content_type="image/png")
 
 
 def picture(ticket: Ticket, *, kind: Literal["svg", "png"], content_type: str) -> HttpResponse:

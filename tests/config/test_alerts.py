@@ -159,6 +159,11 @@ CASES = {
         quiet={"frontrow_audit_finished_timestamp_seconds": "0x2000"},
         by="62m",
     ),
+    "AuditNeverEnds": Case(
+        fires={"frontrow_audit_finished_timestamp_seconds": "0x2000"},
+        quiet={"frontrow_audit_finished_timestamp_seconds": "1x2000"},
+        by="31m",
+    ),
     "AnswersFail": Case(
         fires={f'{RATE}{{view="shop",status="200"}}': GROWS, f'{RATE}{{view="shop",status="500"}}': GROWS},
         quiet={f'{RATE}{{view="shop",status="200"}}': GROWS, f'{RATE}{{view="none",status="503"}}': GROWS},

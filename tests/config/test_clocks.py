@@ -34,6 +34,17 @@ def test_the_databases_time_is_reckoned_once_it_was_asked(off: float) -> None:
     assert (clock.reckoned_now() - clock.db_now()).total_seconds() == pytest.approx(0, abs=5)
 
 
+@pytest.mark.parametrize("ahead", [300.0, -300.0])
+def test_a_token_ends_by_the_databases_clock(monkeypatch: pytest.MonkeyPatch, ahead: float) -> None:
+    token = {left: identity._token(identity.new_guest(), kind="access", seconds=left) for left in (100, -100)}  # noqa: SLF001
+    right = time.time
+    monkeypatch.setattr(time, "time", lambda: right() + ahead)
+    monkeypatch.setattr(clock, "_ahead", -ahead)
+    assert identity.read_token(token[100]).is_guest
+    with pytest.raises(identity.InvalidToken):
+        identity.read_token(token[-100])
+
+
 def test_a_token_from_a_clock_ahead_of_ours_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     buyer = Buyer(id=uuid.uuid4(), is_guest=True)
     monkeypatch.setattr(clock, "_ahead", 300.0)

@@ -19,6 +19,7 @@ from sessions_app.models import Session
 from tests.api import assert_problem, client_of, get, post
 from tests.conftest import Hold
 from tests.factories import UserFactory
+from tests.processes import until
 from ticketing import accounts, stamps
 from ticketing.models import User
 
@@ -64,6 +65,12 @@ def sign_out(user: User) -> None:
     signed_in(user).post("/sign-out")
 
 
+def sign_out_where_the_cookie_is_lost(user: User) -> None:
+    browser = signed_in(user)
+    del browser.cookies["buyer"]
+    browser.post("/sign-out")
+
+
 def sign_out_of_the_admin(user: User) -> None:
     signed_in(user).post("/admin/logout/")
 
@@ -98,7 +105,7 @@ def delete_one(user: User) -> None:
 
 
 ENDINGS = [
-    sign_out, sign_out_of_the_admin, change_password, change_password_in_the_admin, close, close_one, delete, delete_one
+    sign_out, sign_out_where_the_cookie_is_lost, sign_out_of_the_admin, change_password, change_password_in_the_admin, close, close_one, delete, delete_one
 ]  # fmt: skip
 
 
@@ -121,6 +128,16 @@ class TestWhatEndsThem:
         assert identity.read_cookie(cookie) is not None
         end(user)
         assert identity.read_cookie(cookie) is None
+
+    def test_that_nobody_could_write_down_are_written_when_redis_is_back(
+        self, end: Callable[[User], None], user: User, phone: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cookie = phone.cookies["buyer"].value
+        assert identity.read_cookie(cookie) is not None  # Redis knows its stamp now
+        with monkeypatch.context() as outage:
+            outage.setattr(claims, "client", away)
+            end(user)
+        until(lambda: identity.read_cookie(cookie) is None, seconds=10, what="the stamp being written")
 
 
 def away() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import psycopg
 import pytest
 
+from tests.api_client import ApiClient
 from tests.faults.conftest import Site
 from tests.faults.paced import Crowd, Figures
 from tests.processes import until
@@ -28,6 +30,10 @@ WAYS: dict[str, Callable[[Proxy], None]] = {
     "cut_off": Proxy.cut_off,
 }
 SHORT = "silent"  # the way that costs most
+
+
+def is_confirmed(buyer: ApiClient, reservation: str) -> bool:
+    return bool(buyer.call("GET", f"/reservations/{reservation}").body["status"] == "confirmed")
 
 
 def long_but(short: str, ways: dict[str, Callable[[Proxy], None]]) -> list[object]:
@@ -125,11 +131,7 @@ class TestRabbitMQ:
         assert max(took) <= 2.5
         assert sorted(took)[int(0.95 * len(took)) - 1] <= 0.5, "somebody waited for a probe"
         for payer, held in zip(payers, holds, strict=True):
-            until(
-                lambda payer=payer, held=held: payer.call("GET", f"/reservations/{held}").body["status"] == "confirmed",
-                seconds=20,
-                what="the payment",
-            )
+            until(partial(is_confirmed, payer, held), seconds=20, what="the payment")
 
 
 REDIS_WAYS: dict[str, Callable[[Proxy], None]] = {

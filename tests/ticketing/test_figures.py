@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -11,6 +13,7 @@ from django.utils import timezone
 from prometheus_client import CollectorRegistry
 
 from realtime import events
+from realtime.audit import Check
 from realtime.ids import uuid7
 from reservations import checks, inbox, liveness
 from reservations.hold_request import HoldRequest
@@ -176,6 +179,18 @@ class TestAudit:
         assert told.keys() == {check.name for check in auditing.CHECKS}
         (ended,) = (sample.value for metric in auditing.finished.collect() for sample in metric.samples)
         assert ended == pytest.approx(timezone.now().timestamp(), abs=60)
+
+    def test_that_one_check_can_not_be_made_leaves_the_others(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def broken() -> Iterator[dict[str, Any]]:
+            raise KeyError("not a database's error")
+
+        broken_check = Check(name="broken", says="nothing", look=broken)
+        monkeypatch.setattr(auditing, "CHECKS", [broken_check, *auditing.CHECKS])
+        auditing.forget()
+        with pytest.raises(auditing.Unfinished, match="broken"):
+            auditing.audit()
+        told = {sample.labels["check"] for metric in auditing.findings.collect() for sample in metric.samples}
+        assert told == {check.name for check in auditing.CHECKS} - {"broken"}
 
     def test_tells_nothing_any_more_when_another_relay_is_active(self) -> None:
         auditing.audit()

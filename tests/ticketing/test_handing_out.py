@@ -24,6 +24,7 @@ from tests.race.racing import race
 from tests.ticketing.test_audit import audit
 from tests.ticketing.test_mail import event
 from tests.ticketing.test_paying import pay
+from tests.ticketing.test_reconciling import let_an_hour_pass
 from tests.ticketing.test_refunds import back, balances
 from ticketing import handing_out, mail, operations, refunds
 from ticketing.gateways import RefundRefused, fake
@@ -186,6 +187,14 @@ class TestRefused:
         handing_out.hand_out(refund_id=refused.pk, by=beto)
         assert balances() == {"gateway": 2500, "cash": -2500, "revenue": -2500, "refunds": 2500}
         assert Event.objects.filter(name="refund.to_hand_out").count() == 1
+        assert audit()["findings"] == []
+
+    def test_handed_out_by_the_terminal_is_no_difference_to_the_gateways_books(
+        self, refused: Refund, beto: User
+    ) -> None:
+        handing_out.hand_out_instead(refund_id=refused.pk)
+        handing_out.hand_out(refund_id=refused.pk, by=beto, means=HandedOutBy.TERMINAL)
+        let_an_hour_pass()
         assert audit()["findings"] == []
 
     def test_buyer_is_written_each_time_something_is_new(

@@ -17,7 +17,7 @@ from tests.conftest import Hold
 from tests.ticketing import stripe_stub
 from tests.ticketing.stripe_stub import Stub
 from tests.ticketing.test_audit import found
-from ticketing import operations, reconciling, refunds
+from ticketing import gateways, operations, reconciling, refunds
 from ticketing.models import Payment, Refund, Sale
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -91,6 +91,14 @@ class TestStripesRecord:
         stub.down = 1
         (finding,) = found(CHECK)
         assert finding["gateway"] == "stripe"
+
+    def test_says_so_when_its_sdk_is_missing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def missing(method: str) -> None:
+            raise gateways.UnknownMethod(method)
+
+        monkeypatch.setattr(gateways, "of", missing)
+        (finding,) = found(CHECK)
+        assert "uv sync --extra stripe" in finding["said"]
 
 
 def test_houses_without_stripe_ask_nobody(session: Session) -> None:

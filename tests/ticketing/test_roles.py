@@ -9,16 +9,18 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
+from django.contrib.auth.models import Permission
 from django.test import Client
 from django.urls import reverse
 
 from sessions_app.models import Seat, Session
+from sessions_app.templatetags.frontrow import grouped
 from tests.api import client_of
 from tests.conftest import Hold
 from tests.factories import UserFactory
 from tests.ticketing.test_paying import pay
-from ticketing.models import Sale, User
-from ticketing.staff import ensure_groups
+from ticketing.models import Sale, Ticket, User
+from ticketing.staff import SEES_CODES, ensure_groups
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -171,6 +173,42 @@ def test_calls_of_the_api_are_for_those_whose_they_are(
         }
         found[call] = {name for name, answer in answers.items() if is_let_in(answer)}
     assert found == API
+
+
+CODES = (
+    "/sales/{sale}",
+    "/sales?buyer={ana}",
+    "/users/{ana}/purchases",
+    "/tickets/{ticket}",
+    "/tickets?buyer={ana}",
+    "/reservations/{reservation}",
+    "/reservations?buyer={ana}",
+    "/orders/{reservation}",
+)
+PICTURES = ("/tickets/{ticket}/qr.svg", "/tickets/{ticket}/qr.png", "/sales/{sale}/tickets.pdf")
+
+
+def test_codes_are_for_their_holder_and_for_the_permission_alone(addresses: Callable[[str], str]) -> None:
+    """Whatever else staff may do: one is without a group, the others have a permission each."""
+    ticket = Ticket.objects.earliest("id")
+    shown: dict[str, set[str]] = {}
+    for permission in ("", "reservations.view_reservation", "ticketing.view_sale", "ticketing.add_checkin", SEES_CODES):
+        clerk = UserFactory.create(is_staff=True)
+        if permission:
+            app, codename = permission.split(".")
+            clerk.user_permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
+        client = client_of(clerk)
+        texts = {path: client.get(f"/api/v1{addresses(path)}").content.decode() for path in CODES}
+        seen = {path for path, text in texts.items() if ticket.code in text or ticket.signed_code in text}
+        seen |= {path for path in PICTURES if client.get(f"/api/v1{addresses(path)}").status_code == 200}
+        window = window_of(clerk)
+        pages = ("/sales/{sale}", "/tickets/{ticket}", "/orders/{reservation}")
+        seen |= {
+            f"page {path}" for path in pages if grouped(ticket.code) in window.get(addresses(path)).content.decode()
+        }
+        shown[permission] = seen
+    assert {*CODES[:5], *PICTURES, "page /tickets/{ticket}"} <= shown.pop(SEES_CODES)
+    assert set().union(*shown.values()) == set()
 
 
 def test_the_gate_gives_no_money_back_and_takes_no_seat_off_sale(
