@@ -673,6 +673,7 @@ LOGGING: dict[str, Any] = {
         "_granian": {"level": "INFO"},
         "granian.access": {"level": "WARNING"},
         "celery.beat": {"level": "DEBUG" if LOG_LEVEL == "DEBUG" else "WARNING"},  # a line for each job, each second
+        "fontTools": {"level": "WARNING"},  # fifty lines a font that a PDF takes glyphs from
         "stripe": {"level": "WARNING"},  # two lines a question otherwise
         "celery": {"level": LOG_LEVEL, "handlers": ["console"], "propagate": False},
         "celery.app.trace": {"level": "DEBUG" if LOG_LEVEL == "DEBUG" else "WARNING"},  # two lines a task otherwise

@@ -18,7 +18,7 @@ from ticketing import calendars, mailed_codes, paper
 from ticketing.letter import address_of_sale
 from ticketing.models import Sale
 from ticketing.opening import by_letter, grant, open_sale, open_ticket, query_of
-from ticketing.tickets_api import PRIVATE, calendar, picture
+from ticketing.tickets_api import PRIVATE, calendar, picture, printed
 from ticketing.voiding import TicketIsVoid
 
 # --- Files
@@ -36,6 +36,12 @@ def sale_pdf(request: Visitor, sale_id: UUID) -> HttpResponse:
 @by_letter
 def sale_calendar(request: Visitor, sale_id: UUID) -> HttpResponse:
     return calendar(calendars.of_sale(open_sale(request, sale_id)))
+
+
+@require_safe
+@by_letter
+def ticket_pdf(request: Visitor, ticket_id: UUID) -> HttpResponse:
+    return printed(open_ticket(request, ticket_id))
 
 
 @require_safe

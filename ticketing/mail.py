@@ -145,7 +145,9 @@ def _passed_on(event: dict[str, Any]) -> Letter | None:
     address = address_of(buyer)
     if not address:
         return None
-    rows = Ticket.objects.select_related("sale", "seat", "ticket_type", "session__show", "session__hall__venue")
+    rows = Ticket.objects.select_related(
+        "sale__payment", "refund", "seat", "ticket_type", "session__show", "session__hall__venue"
+    )
     ticket = rows.get(pk=event["facts"]["ticket"])
     if received and ticket.owner != people.account_of(buyer):
         return None  # they passed it on themselves meanwhile
@@ -162,8 +164,10 @@ def _passed_on(event: dict[str, Any]) -> Letter | None:
             "session": ticket.session,
             "received": received,
             "link": links.to("ticket", ticket) if received else "",
+            "paper": links.to("ticket-pdf", ticket) if received else "",
             "calendar": links.to("ticket-calendar", ticket) if received else "",
         },
+        enclosed=(("ticket.pdf", paper.ticket_pdf(ticket, language=language), "application/pdf"),) if received else (),
     )
 
 

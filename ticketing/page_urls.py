@@ -11,6 +11,7 @@ urlpatterns = [
     path("sales/<uuid:sale_id>/code", letter_pages.mail_code, name="sale-code"),
     path("sales/<uuid:sale_id>/confirm", letter_pages.confirm, name="sale-confirm"),
     path("tickets/<uuid:ticket_id>", views.ticket, name="ticket"),
+    path("tickets/<uuid:ticket_id>/ticket.pdf", letter_pages.ticket_pdf, name="ticket-pdf"),
     path("tickets/<uuid:ticket_id>/session.ics", letter_pages.ticket_calendar, name="ticket-calendar"),
     path("tickets/<uuid:ticket_id>/qr.svg", letter_pages.ticket_qr, name="ticket-qr"),
     path("gate", gate.sessions, name="gate"),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any, Literal
 from uuid import UUID
 
+from django.conf import settings
 from django.http import HttpResponse
+from django.utils.translation import get_language
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.request import Request
@@ -53,6 +55,10 @@ class SalePaperView(_SaleAPIView):
     @extend_schema(
         operation_id="sales_tickets_pdf",
         summary="The sale's tickets to print",
+        description=(
+            "In the language of the sale. Void tickets are printed crossed out, without a code, with the reason and the date. Tickets that "
+            "were passed on are their holders' to print (`/tickets/{id}/ticket.pdf`)."
+        ),
         tags=[TAG],
         responses={(200, "application/pdf"): OpenApiTypes.BINARY, **MISSING},
     )
@@ -135,6 +141,25 @@ def picture(ticket: Ticket, *, kind: Literal["svg", "png"], content_type: str) -
     if ticket.void:
         raise TicketIsVoid(ticket.void)
     return HttpResponse(paper.qr(ticket.signed_code, kind=kind), content_type=content_type, headers=PRIVATE)
+
+
+class TicketPaperView(_TicketAPIView):
+    @extend_schema(
+        operation_id="tickets_pdf",
+        summary="The ticket to print, for who has it",
+        description="In the language of the request. A void ticket is printed crossed out, without a code, with the reason and the date.",
+        tags=[TAG],
+        responses={(200, "application/pdf"): OpenApiTypes.BINARY, **MISSING},
+    )
+    def get(self, request: Request, ticket: UUID) -> HttpResponse:
+        return printed(self.ticket(ticket))
+
+
+def printed(ticket: Ticket) -> HttpResponse:
+    """Answer the ticket on paper, in the language of the request."""
+    body = paper.ticket_pdf(ticket, language=get_language() or settings.LANGUAGE_CODE)
+    headers = {"Content-Disposition": f'inline; filename="ticket-{ticket.sale.number}.pdf"', **PRIVATE}
+    return HttpResponse(body, content_type="application/pdf", headers=headers)
 
 
 class TicketCalendarView(_TicketAPIView):

@@ -20,6 +20,7 @@ api_urlpatterns: list[URLPattern] = [  # under /api/v1/
     path("tickets/<uuid:ticket>", tickets_api.TicketView.as_view(), name="api-ticket"),
     path("tickets/<uuid:ticket>/qr.svg", tickets_api.TicketSvgView.as_view(), name="api-ticket-qr"),
     path("tickets/<uuid:ticket>/qr.png", tickets_api.TicketPngView.as_view(), name="api-ticket-png"),
+    path("tickets/<uuid:ticket>/ticket.pdf", tickets_api.TicketPaperView.as_view(), name="api-ticket-pdf"),
     path("tickets/<uuid:ticket>/session.ics", tickets_api.TicketCalendarView.as_view(), name="api-ticket-calendar"),
     path("tickets/<uuid:ticket>/transfer", tickets_api.PassOnView.as_view(), name="api-ticket-transfer"),
     path("checkins", gate_api.CheckInsView.as_view(), name="api-check-ins"),

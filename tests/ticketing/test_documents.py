@@ -1,0 +1,219 @@
+"""The matrix of printed tickets: each state by each script by each length, as others see them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections import Counter
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.conf import settings
+from django.core.mail import EmailMultiAlternatives
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone, translation
+
+from sessions_app.models import HallSeat, Seat, Session, Show, TicketType, Venue
+from sessions_app.templatetags.frontrow import clock, full_day, spelled
+from tests.api import assert_problem, client_of, get
+from tests.factories import HallFactory, SessionFactory, UserFactory
+from tests.support.eyes import Letter, Seen, pages_of
+from tests.support.house import buy
+from tests.support.states import EVERY, PASSED_ON, VOID, ticket_in
+from tests.ticketing.test_mail import event
+from ticketing import links, mail, paper, queries, refunds
+from ticketing.models import Sale, Ticket, User
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SCRIPTS = {
+    "English": "“Ocean’s Eleven” – encore… ",
+    "Portuguese": "São João na praça, às 8½ ",
+    "Polish": "Zażółć gęślą jaźń ",
+    "Romanian": "Șapte țări și o ușă ",
+    "Greek": "Ο Οδυσσέας και οι Σειρήνες ",
+    "Russian": "Мастер и Маргарита ",
+    "Hebrew": "שלום עליכם (1001) friends ",
+    "Arabic": "ألف ليلة وليلة ١٢٣ ",
+    "Japanese": "千と千尋の神隠し、",
+    "Korean": "기생충과 살인의 추억 ",
+    "wide": "W",
+}
+LANGUAGES = {"short": "en", "long": "pt-br"}
+
+
+@pytest.fixture
+def session(transactional_db: None) -> Session:
+    made: Session = SessionFactory.create(hall=HallFactory.create(), refund_minutes=60)
+    return made
+
+
+def named(sample: str, length: str, model: type[Any], field: str) -> str:
+    """The sample as it is, or again and again until the field is full."""
+    longest = model._meta.get_field(field).max_length
+    return (sample * longest)[:longest].strip() if length == "long" else sample.strip()[: min(longest, 30)]
+
+
+def rename(ticket: Ticket, script: str, length: str) -> None:
+    """Give all that is printed on it a name in the script; in memory alone."""
+    sample, session = SCRIPTS[script], ticket.session
+    session.show.title = named(sample, length, Show, "title")
+    assert session.hall is not None
+    session.hall.venue.name = named(sample, length, Venue, "name")
+    session.room = named(sample, length, Session, "room")
+    ticket.ticket_type.name = named(sample, length, TicketType, "name")
+    ticket.concession = named(sample, length, Ticket, "concession")
+    if ticket.seat:
+        ticket.seat.section = named(sample, length, HallSeat, "section")
+        ticket.seat.label = named(sample, length, Seat, "label")
+
+
+def printed(ticket: Ticket) -> list[tuple[str, str, Seen]]:
+    """Its page with names in each script and length; on one document, which loads its fonts once."""
+    setter = paper.typesetter_for(ticket.sale, "en")
+    cases = [(script, length) for script in SCRIPTS for length in LANGUAGES]
+    for script, length in cases:
+        rename(ticket, script, length)
+        with translation.override(LANGUAGES[length]):
+            paper.print_ticket(setter, ticket.sale, ticket)
+    pages = pages_of(bytes(setter.pdf.output()))
+    return [(script, length, page) for (script, length), page in zip(cases, pages, strict=True)]
+
+
+def letters_of(text: str) -> Counter[str]:
+    return Counter(re.sub(r"\s", "", text))
+
+
+def is_within(letter: Letter, page: Seen) -> bool:
+    return letter.left >= 0 and letter.right <= page.width and letter.top >= 0 and letter.bottom <= page.height
+
+
+def is_on_the_code(letter: Letter) -> bool:
+    x, y, width, height = paper.CODE
+    return letter.right > x and letter.left < x + width and letter.bottom > y and letter.top < y + height
+
+
+class TestMatrix:
+    @pytest.mark.parametrize("state", EVERY)
+    def test_page_says_all_and_its_code_is_read_by_foreign_eyes(self, session: Session, ana: UUID, state: str) -> None:
+        ticket = queries.find_ticket(ticket_in(state, session, buyer=ana).pk, buyer=None)
+        for script, length, page in printed(ticket):
+            case = (script, length)
+            rename(ticket, *case)
+            missing = letters_of(ticket.session.show.title + ticket.session.room + ticket.kind) - letters_of(page.text)
+            assert not missing, case
+            assert "?" not in page.text, case
+            assert "\N{WHITE SQUARE}" not in page.text, case
+            assert [letter for letter in page.letters if not is_within(letter, page)] == [], case
+            with translation.override(LANGUAGES[length]):
+                starts = ticket.session.starts_at
+                said = [full_day(starts), clock(starts), paper.zone(starts)]
+            flat = " ".join(page.text.split())
+            assert [words for words in said if words not in flat] == [], case
+            if state in VOID:
+                assert (page.zxing, page.opencv) == ((), ()), case
+                assert spelled(ticket.code) not in page.text
+            else:
+                assert page.zxing == page.opencv == (ticket.signed_code,), case
+                assert spelled(ticket.code) in page.text
+                assert [letter.char for letter in page.letters if is_on_the_code(letter)] == [], case
+
+
+class TestVoid:
+    @pytest.mark.parametrize("language", [code for code, _name in settings.LANGUAGES])
+    @pytest.mark.parametrize("state", VOID)
+    def test_paper_says_why_and_since_when(self, session: Session, ana: UUID, state: str, language: str) -> None:
+        ticket = ticket_in(state, session, buyer=ana)
+        Sale.objects.update(language=language)
+        (page,) = pages_of(get(client_of(ana), f"/sales/{ticket.sale_id}/tickets.pdf").content)
+        assert ticket.void is not None
+        with translation.override(language):
+            why, when = str(ticket.void.reason.label), full_day(ticket.void.at)
+        flat = " ".join(page.text.split())
+        assert why in flat
+        assert when in flat
+        assert (page.zxing, page.opencv) == ((), ())
+
+    def test_letter_that_goes_out_late_encloses_it_crossed_out(
+        self, session: Session, mailoutbox: list[EmailMultiAlternatives]
+    ) -> None:
+        ana: User = UserFactory.create(email="ana@example.com")
+        sale = buy(session, "A1", "A2", buyer=ana.pk)
+        assert sale is not None
+        void, kept = sale.tickets.order_by("id")
+        refunds.ask_refund(sale_id=sale.pk, buyer=ana.pk, tickets=[void.pk])
+        mail.send_for(event("reservation.confirmed"))
+        ((_name, pdf, _kind),) = mailoutbox[0].attachments
+        assert sorted(page.zxing for page in pages_of(pdf)) == [(), (kept.signed_code,)]
+
+
+class TestPassedOn:
+    @pytest.fixture
+    def passed(self, session: Session, ana: UUID) -> Ticket:
+        return ticket_in(PASSED_ON, session, buyer=ana)
+
+    @pytest.fixture
+    def bruno(self, passed: Ticket) -> User:
+        return User.objects.get(username="bruno")
+
+    def test_receiver_prints_it_in_the_language_of_the_request(self, passed: Ticket, bruno: User) -> None:
+        for language in ("en", "pt-br"):
+            answer = client_of(bruno).get(
+                f"/api/v1/tickets/{passed.pk}/ticket.pdf", headers={"accept-language": language}
+            )
+            assert answer["Content-Type"] == "application/pdf"
+            assert "no-store" in answer["Cache-Control"]
+            (page,) = pages_of(answer.content)
+            assert page.zxing == page.opencv == (passed.signed_code,)
+            with translation.override(language):
+                assert full_day(passed.session.starts_at) in page.text
+
+    def test_nobody_else_prints_it(self, passed: Ticket, ana: UUID) -> None:
+        for other in (ana, UUID(int=7)):
+            assert_problem(get(client_of(other), f"/tickets/{passed.pk}/ticket.pdf"), 404, "not_found")
+
+    @pytest.mark.parametrize(
+        ("language", "said"), [("en", "All tickets of this order were passed on"), ("pt-br", "foram repassados")]
+    )
+    def test_page_of_a_sale_with_none_left_says_so(self, passed: Ticket, ana: UUID, language: str, said: str) -> None:
+        Sale.objects.update(language=language)
+        (page,) = pages_of(get(client_of(ana), f"/sales/{passed.sale_id}/tickets.pdf").content)
+        flat = " ".join(page.text.split())
+        assert said in flat
+        assert passed.session.show.title in flat
+        assert (page.zxing, spelled(passed.code) in flat) == ((), False)
+
+    def test_letter_to_the_receiver_encloses_it(self, passed: Ticket, mailoutbox: list[EmailMultiAlternatives]) -> None:
+        mail.send_for(event("ticket.received"))
+        ((name, pdf, kind),) = mailoutbox[0].attachments
+        assert (name, kind) == ("ticket.pdf", "application/pdf")
+        (page,) = pages_of(pdf)
+        assert page.zxing == (passed.signed_code,)
+
+    def test_link_in_the_letter_opens_the_paper_on_any_device(self, passed: Ticket) -> None:
+        address = links.to("ticket-pdf", passed).removeprefix(settings.SITE_URL)
+        (page,) = pages_of(Client().get(address).content)
+        assert page.zxing == (passed.signed_code,)
+        assert Client().get(reverse("ticket-pdf", args=[passed.pk])).status_code == 404
+
+    def test_its_page_leads_to_the_paper(self, passed: Ticket, bruno: User, client: Client) -> None:
+        client.post("/sign-in", {"username": bruno.username, "password": "frontrow-demo"})
+        address = reverse("ticket-pdf", args=[passed.pk])
+        assert address in client.get(reverse("ticket", args=[passed.pk])).content.decode()
+        assert len(pages_of(client.get(address).content)) == 1
+
+
+@pytest.mark.parametrize(
+    ("zone", "said"),
+    [
+        ("America/Sao_Paulo", "local time, UTC\N{MINUS SIGN}3"),
+        ("Europe/Lisbon", "local time, UTC"),
+        ("Asia/Kolkata", "local time, UTC+5:30"),
+        ("America/St_Johns", "local time, UTC\N{MINUS SIGN}3:30"),
+    ],
+)
+def test_zone_is_that_of_the_house_at_that_moment(zone: str, said: str) -> None:
+    with timezone.override(zone):
+        assert paper.zone(dt.datetime(2031, 1, 15, 12, tzinfo=dt.UTC)) == said
