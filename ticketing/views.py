@@ -32,7 +32,7 @@ from ticketing.bells import ring_refund
 from ticketing.forms import PassOnForm, RegisterForm
 from ticketing.letter_pages import back_to
 from ticketing.models import PaymentStatus, RefundStatus, Sale, Ticket, TicketStatus
-from ticketing.opening import by_letter, may_act_for, may_pass_on, open_sale, open_ticket, proof_of, query_of
+from ticketing.opening import GRANT, by_letter, may_act_for, may_pass_on, open_sale, open_ticket, proof_of, query_of
 
 LONGEST = 100  # purchases a page lists
 
@@ -228,7 +228,9 @@ def register(request: Visitor) -> HttpResponse:
 @require_POST
 def sign_out(request: Visitor) -> HttpResponse:
     request.sign_out()
-    return redirect("whats-on")
+    answer = redirect("whats-on")
+    answer.delete_cookie(GRANT, samesite="Lax")
+    return answer
 
 
 def onward(request: Visitor) -> str:

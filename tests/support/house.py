@@ -17,7 +17,7 @@ from sessions_app import operations as catalogue
 from sessions_app.models import Hall, Lane, Session, TicketType
 from sessions_app.plans import grid
 from tests import factories
-from ticketing import doors, operations, refunds, transfers
+from ticketing import doors, moving, operations, refunds, transfers
 from ticketing.models import Sale, Ticket, User, WebhookEvent
 from ticketing.staff import ensure_groups
 
@@ -140,8 +140,12 @@ def _order(house: House) -> None:
 
 
 def _call_off(house: House) -> None:
+    """And move another one."""
     buy(house.called_off, "A1", buyer=house.ana)
     refunds.call_off(session_id=house.called_off.pk)
+    moved = factories.SessionFactory.create(show__title="The one that is moved")
+    buy(moved, "A1", buyer=house.ana)
+    moving.move(session_id=moved.pk, changes={"room": "Sala 7"})
 
 
 def _look_back(house: House) -> None:
