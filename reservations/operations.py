@@ -45,7 +45,7 @@ from reservations.claims import NoClaims, Standing
 from reservations.hold_request import HOLD_SCOPE, ORDER_SCOPE, HoldRequest
 from reservations.models import FINAL, CancelMark, InboxRequest, Reservation, Status
 from reservations.pace import NotDue
-from reservations.queries import MAX_EXTENSIONS, reservation_body
+from reservations.queries import reservation_body
 from reservations.turns import Turns, interleave
 from sessions_app.models import Lane, Pool, Seat, Session, TicketType, shard_of
 
@@ -457,7 +457,7 @@ def _give_back(request: HoldRequest) -> None:
 
 @transaction.atomic(durable=True)
 def extend(*, reservation_id: uuid.UUID, buyer: uuid.UUID | None) -> dict[str, Any]:
-    """Give the buyer more time, at most twice and never past the session's longest hold; the reservation's body.
+    """Give the buyer as much time again, never past the session's longest hold; the reservation's body.
 
     Raises: ReservationExpired, ExtensionLimit, NotHeld, PaymentInProgress, AlreadyPaid, Reservation.DoesNotExist, queries.NotYetKnown.
     """
@@ -466,8 +466,8 @@ def extend(*, reservation_id: uuid.UUID, buyer: uuid.UUID | None) -> dict[str, A
     assert reservation.held_at is not None
     assert reservation.expires_at is not None
     longest = reservation.held_at + dt.timedelta(seconds=session.max_hold_seconds)
-    until = min(locked.now + dt.timedelta(seconds=session.hold_seconds), longest)
-    if reservation.extensions >= MAX_EXTENSIONS or until <= reservation.expires_at:
+    until = min(reservation.expires_at + dt.timedelta(seconds=session.hold_seconds), longest)
+    if until <= reservation.expires_at:
         raise ExtensionLimit
     allocation.prolong(locked, until=until)
     announce(locked.news)

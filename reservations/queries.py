@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import itertools
+import math
 import time
 import uuid
 from operator import attrgetter
@@ -47,7 +48,7 @@ def reservation_body(reservation: Reservation) -> dict[str, Any]:
         "lane": reservation.lane or None,
         "standby": reservation.place_on_standby,
         "expires_at": _end_of_hold(reservation),
-        "extensions_left": max(0, MAX_EXTENSIONS - reservation.extensions),
+        "extensions_left": extensions_left(reservation),
         "reason": reservation.reason or None,
         "conflicts": reservation.conflicts,
         "duplicate_of": str(reservation.duplicate_of) if reservation.duplicate_of else None,
@@ -72,7 +73,7 @@ def queued_body(request: HoldRequest) -> dict[str, Any]:
         "lane": request.lane or None,
         "standby": None,
         "expires_at": None,
-        "extensions_left": MAX_EXTENSIONS,
+        "extensions_left": 0,
         "reason": None,
         "conflicts": [],
         "duplicate_of": None,
@@ -80,7 +81,13 @@ def queued_body(request: HoldRequest) -> dict[str, Any]:
     }
 
 
-MAX_EXTENSIONS = 2
+def extensions_left(reservation: Reservation) -> int:
+    """How often more time may be asked for still; the last time may add less than the others. Nothing but a hold can be extended."""
+    if reservation.status != Status.HELD or reservation.held_at is None or reservation.expires_at is None:
+        return 0
+    session = reservation.session
+    left = reservation.held_at + dt.timedelta(seconds=session.max_hold_seconds) - reservation.expires_at
+    return max(0, math.ceil(left.total_seconds() / session.hold_seconds))
 
 
 def _end_of_hold(reservation: Reservation) -> str | None:

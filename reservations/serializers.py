@@ -284,7 +284,7 @@ QUEUED = OpenApiExample(
         "lane": None,
         "standby": None,
         "expires_at": None,
-        "extensions_left": 2,
+        "extensions_left": 19,
         "reason": None,
         "conflicts": [],
         "duplicate_of": None,

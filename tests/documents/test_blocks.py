@@ -77,7 +77,7 @@ class TestApi:
         assert '"status": "paid"' in printed
         assert '"status": "COMPLETED"' in printed
         assert '"voucher": "BEMVINDO"' in printed
-        assert '"extensions_left": 1' in printed
+        assert '"extensions_left": 18' in printed
         assert "\n204\n" in printed
         assert '"status": "partly_refunded"' in printed
         assert '"gate": "Door 2"' in printed.replace('"gate":"Door 2"', '"gate": "Door 2"')

@@ -54,6 +54,7 @@ pytestmark = [pytest.mark.race, pytest.mark.django_db(transaction=True)]
 
 SEATS = ("A1", "A2", "A3", "A4")
 STOCK = 3
+EXTENSIONS = 2
 LIMIT = 4  # places a buyer
 OF_TIME = {"events_unpublished", "hold_past_its_end", "accepted_and_forgotten", "sale_not_paid", "sandbox_differs"}
 SHUFFLED = {"overtaken"}  # this machine settles out of order on purpose
@@ -261,7 +262,9 @@ class OneSession(RuleBasedStateMachine):
         sale_facts.forget()
         flush = connection.ops.sql_flush(no_style(), connection.introspection.django_table_names(only_existing=True))
         connection.ops.execute_sql_flush(flush)
-        self.session = SessionFactory.create(seats=(1, len(SEATS)), max_per_buyer=LIMIT)
+        self.session = SessionFactory.create(
+            seats=(1, len(SEATS)), max_per_buyer=LIMIT, hold_seconds=600, max_hold_seconds=600 * (1 + EXTENSIONS)
+        )
         self.stock = StockFactory.create(session=self.session, capacity=STOCK)
         self.lines.__init__()  # type: ignore[misc]
         OneSession.follower = Follower(self.session.pk)
@@ -414,7 +417,7 @@ class OneSession(RuleBasedStateMachine):
         request = self._pick(picked)
         order = self.office.orders.get(request.id)
         extend = partial(operations.extend, reservation_id=request.id, buyer=request.buyer)
-        if order and order.status == "held" and not order.over and order.extensions == queries.MAX_EXTENSIONS:
+        if order and order.status == "held" and not order.over and order.extensions == EXTENSIONS:
             with pytest.raises(operations.ExtensionLimit):
                 extend()
         elif self._may_go_on(order, extend) and self._done(extend, fate):

@@ -351,17 +351,26 @@ class TestRelease:
 
 
 class TestExtend:
-    def test_gives_as_much_time_again_from_now(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+    def test_adds_as_much_time_again(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
         held = hold(session, "A1", buyer=ana)
+        assert held.expires_at is not None
+        end = held.expires_at + dt.timedelta(seconds=session.hold_seconds)
         body = operations.extend(reservation_id=held.pk, buyer=ana)
         held.refresh_from_db()
-        assert body["extensions_left"] == 1
-        assert held.expires_at == seat(session, "A1").held_until
+        assert body["extensions_left"] == queries.extensions_left(held) == 8
+        assert held.expires_at == seat(session, "A1").held_until == end
 
-    def test_is_possible_twice(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+    def test_is_possible_as_often_as_the_longest_hold_allows(
+        self, session: Session, hold: Hold, ana: uuid.UUID
+    ) -> None:
+        Session.objects.filter(pk=session.pk).update(max_hold_seconds=100)
         held = hold(session, "A1", buyer=ana)
-        for _time in range(2):
-            operations.extend(reservation_id=held.pk, buyer=ana)
+        left = [operations.extend(reservation_id=held.pk, buyer=ana)["extensions_left"] for _time in range(3)]
+        assert left == [2, 1, 0]
+        held.refresh_from_db()
+        assert held.expires_at is not None
+        assert held.held_at is not None
+        assert (held.expires_at - held.held_at).total_seconds() == 100
         with pytest.raises(operations.ExtensionLimit):
             operations.extend(reservation_id=held.pk, buyer=ana)
 
