@@ -34,6 +34,7 @@ from sessions_app.forms import (
     TicketTypeForm,
 )
 from sessions_app.models import Concession, Hall, HallSeat, Lane, Session, Show, TicketType, Venue
+from sessions_app.questions import Question, ask, is_confirmed
 from sessions_app.templatetags.frontrow import money
 
 
@@ -312,18 +313,38 @@ class SessionAdmin(Undeletable, CatalogueDesk):
             row.save(update_fields=["name", "price"])
 
     @admin.action(description=_("Call off the chosen sessions"), permissions=["change"])
-    def call_off(self, request: HttpRequest, sessions: QuerySet[Session]) -> None:
-        called_off = 0
-        for session in sessions:
-            try:
-                operations.cancel_session(session_id=session.pk)
-                called_off += 1
-            except operations.HasBuyers:
-                text = gettext("“%(session)s” has buyers: it stays on.") % {"session": session}
-                self.message_user(request, text, messages.ERROR)
+    def call_off(self, request: HttpRequest, sessions: QuerySet[Session]) -> HttpResponse | None:
+        chosen = list(sessions)
+        question = Question(
+            title=gettext("Call off the chosen sessions?"),
+            facts=[
+                (gettext("Sessions"), "; ".join(str(session) for session in chosen)),
+                (gettext("Money that goes back"), gettext("nothing")),
+                (gettext("Written to"), gettext("nobody: sessions that have buyers stay on")),
+            ],
+            warning=gettext("A session that is called off never comes back."),
+            button=gettext("Call off"),
+            about=[session.pk for session in chosen],
+        )
+        if not is_confirmed(request, question):
+            return ask(request, question, back=request.get_full_path(), opts=self.opts)
+        called_off = [session for session in chosen if self._is_called_off(request, session)]
         if called_off:
-            text = ngettext("%(number)d session was called off.", "%(number)d sessions were called off.", called_off)
-            self.message_user(request, text % {"number": called_off}, messages.SUCCESS)
+            text = ngettext(
+                "%(number)d session was called off.", "%(number)d sessions were called off.", len(called_off)
+            )
+            self.message_user(request, text % {"number": len(called_off)}, messages.SUCCESS)
+        return None
+
+    def _is_called_off(self, request: HttpRequest, session: Session) -> bool:
+        try:
+            operations.cancel_session(session_id=session.pk)
+        except operations.HasBuyers:
+            text = gettext("“%(session)s” has buyers: it stays on.") % {"session": session}
+            self.message_user(request, text, messages.ERROR)
+            return False
+        self.log_change(request, session, gettext("Called off."))
+        return True
 
     @action(description=_("Live map"), url_path="live-map", icon="map", permissions=["view"])
     def open_map(self, request: HttpRequest, object_id: str) -> HttpResponse:

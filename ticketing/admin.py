@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
@@ -10,8 +11,9 @@ from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
+from django.db import transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin, TabularInline
@@ -20,12 +22,16 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from realtime.admin import ReadOnly
 from realtime.admin_forms import Desk
+from reservations import allocation
+from reservations.models import Reservation, Status
 from reservations.operations import PaymentInProgress
 from sessions_app.admin import SessionAdmin
 from sessions_app.models import Session
+from sessions_app.questions import Question, ask, is_confirmed
 from sessions_app.templatetags.frontrow import clock, full_day, money
 from ticketing import handing_out, links, moving, refunds
 from ticketing.bells import ring_called_off, ring_refund
+from ticketing.giving_back import GivingBack, in_currencies
 from ticketing.models import (
     CheckIn,
     Collection,
@@ -151,15 +157,27 @@ class SaleAdmin(ReadOnly, ModelAdmin):
         return rows.prefetch_related("tickets")
 
     @admin.action(description=_("Give the money back for the chosen sales"), permissions=["refund"])
-    def refund(self, request: HttpRequest, sales: QuerySet[Sale]) -> None:
-        tell_refunds(self, request, [refunded(request, sale.pk, None) for sale in sales])
+    def refund(self, request: HttpRequest, sales: QuerySet[Sale]) -> HttpResponse | None:
+        return give_back(self, request, Ticket.objects.filter(sale__in=sales.order_by().values("pk")))
 
     def has_refund_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("ticketing.add_refund")
 
     @admin.action(description=_("Send new links for the chosen sales"), permissions=["links"])
-    def send_new_links(self, request: HttpRequest, sales: QuerySet[Sale]) -> None:
+    def send_new_links(self, request: HttpRequest, sales: QuerySet[Sale]) -> HttpResponse | None:
         chosen = list(sales)
+        question = Question(
+            title=gettext("Send new links?"),
+            facts=[
+                (gettext("Orders"), ", ".join(str(sale) for sale in chosen)),
+                (gettext("Written to"), GivingBack.of(Ticket.objects.filter(sale__in=chosen)).told()),
+            ],
+            warning=gettext("The links in earlier letters are over at once."),
+            button=gettext("Send new links"),
+            about=[sale.pk for sale in chosen],
+        )
+        if not is_confirmed(request, question):
+            return ask(request, question, back=request.get_full_path(), opts=self.opts)
         for sale in chosen:
             links.renew(sale_id=sale.pk)
             self.log_change(request, sale, gettext("New links were sent; the old ones are over."))
@@ -169,13 +187,37 @@ class SaleAdmin(ReadOnly, ModelAdmin):
             len(chosen),
         )
         self.message_user(request, text % {"number": len(chosen)}, messages.SUCCESS)
+        return None
 
     def has_links_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("ticketing.add_sale")
 
 
-def refunded(request: HttpRequest, sale: UUID, tickets: list[UUID] | None) -> Refund | None:
-    """None where nothing is left to give back, or nothing was taken yet."""
+def give_back(desk: ModelAdmin, request: HttpRequest, chosen: QuerySet[Ticket]) -> HttpResponse | None:
+    """Ask first; then give back what was asked about, and nothing else."""
+    giving = GivingBack.of(chosen)
+    if not giving.tickets:
+        desk.message_user(request, gettext("Of these nothing is left to give back."), messages.WARNING)
+        return None
+    question = Question(
+        title=gettext("Give the money back?"),
+        facts=giving.facts(),
+        warning=gettext("The tickets open no door any more, and their places are on sale again. This can't be undone."),
+        button=gettext("Give the money back"),
+        about=giving.about,
+    )
+    if not is_confirmed(request, question):
+        return ask(request, question, back=request.get_full_path(), opts=desk.opts)
+    tried = [refunded(request, sale, tickets) for sale, tickets in giving.by_sale.items()]
+    for refund in filter(None, tried):
+        amount = money(refund.amount, refund.sale.currency)
+        desk.log_change(request, refund.sale, gettext("%(amount)s was given back.") % {"amount": amount})
+    tell_refunds(desk, request, tried)
+    return None
+
+
+def refunded(request: HttpRequest, sale: UUID, tickets: list[UUID]) -> Refund | None:
+    """None where one of the tickets was given back in this instant, or nothing was taken yet."""
     by = request.user.pk
     try:
         refund = refunds.ask_refund(sale_id=sale, buyer=None, tickets=tickets, reason=refunds.BOX_OFFICE, asked_by=by)
@@ -204,7 +246,7 @@ def amounts_of(some: list[Refund]) -> str:
     sums: Counter[str] = Counter()
     for refund in some:
         sums[refund.sale.currency] += refund.amount
-    return ", ".join(money(amount, currency) for currency, amount in sums.items())
+    return in_currencies(sums)
 
 
 @admin.register(Collection)
@@ -252,11 +294,8 @@ class TicketAdmin(ReadOnly, ModelAdmin):
         return void_since(ticket)
 
     @admin.action(description=_("Give the money back for the chosen tickets"), permissions=["refund"])
-    def refund(self, request: HttpRequest, tickets: QuerySet[Ticket]) -> None:
-        by_sale: dict[UUID, list[UUID]] = defaultdict(list)
-        for sale, ticket in tickets.order_by("sale_id", "pk").values_list("sale_id", "pk"):
-            by_sale[sale].append(ticket)
-        tell_refunds(self, request, [refunded(request, sale, chosen) for sale, chosen in by_sale.items()])
+    def refund(self, request: HttpRequest, tickets: QuerySet[Ticket]) -> HttpResponse | None:
+        return give_back(self, request, Ticket.objects.filter(pk__in=tickets.order_by().values("pk")))
 
     def has_refund_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("ticketing.add_refund")
@@ -327,17 +366,36 @@ class RefundAdmin(ReadOnly, ModelAdmin):
     actions = ["try_again", "hand_out_instead"]
 
     @admin.action(description=_("Ask the gateway again"), permissions=["retry"])
-    def try_again(self, request: HttpRequest, chosen: QuerySet[Refund]) -> None:
+    def try_again(self, request: HttpRequest, chosen: QuerySet[Refund]) -> HttpResponse | None:
+        question = about_refused(
+            chosen,
+            title=gettext("Ask the gateway again?"),
+            warning=gettext("What the gateway takes this time is on its way to the buyer at once."),
+            button=gettext("Ask again"),
+        )
+        if not is_confirmed(request, question):
+            return ask(request, question, back=request.get_full_path(), opts=self.opts)
         tried = [refund for refund in chosen.values_list("pk", flat=True) if refunds.try_again(refund_id=refund)]
         for refund in tried:
             ring_refund(refund)
         text = ngettext(
             "%(number)d refund was asked for again.", "%(number)d refunds were asked for again.", len(tried)
         )
+        for noted in Refund.objects.filter(pk__in=tried):
+            self.log_change(request, noted, "retry")
         self.message_user(request, text % {"number": len(tried)}, messages.SUCCESS)
+        return None
 
     @admin.action(description=_("Hand out at the counter instead"), permissions=["retry"])
-    def hand_out_instead(self, request: HttpRequest, chosen: QuerySet[Refund]) -> None:
+    def hand_out_instead(self, request: HttpRequest, chosen: QuerySet[Refund]) -> HttpResponse | None:
+        question = about_refused(
+            chosen,
+            title=gettext("Hand out at the counter instead?"),
+            warning=gettext("The buyers are written that they can collect the money at the box office."),
+            button=gettext("Hand it out instead"),
+        )
+        if not is_confirmed(request, question):
+            return ask(request, question, back=request.get_full_path(), opts=self.opts)
         refused = list(chosen.filter(status=RefundStatus.REFUSED).values_list("pk", flat=True))
         for refund in refused:
             handing_out.hand_out_instead(refund_id=refund)
@@ -346,10 +404,30 @@ class RefundAdmin(ReadOnly, ModelAdmin):
             "%(number)d refunds are to be handed out: see “Refunds to hand out”.",
             len(refused),
         )
+        for noted in Refund.objects.filter(pk__in=refused):
+            self.log_change(request, noted, "hand_out_instead")
         self.message_user(request, text % {"number": len(refused)}, messages.SUCCESS)
+        return None
 
     def has_retry_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("ticketing.change_refund")
+
+
+def about_refused(chosen: QuerySet[Refund], *, title: str, warning: str, button: str) -> Question:
+    refused = list(chosen.filter(status=RefundStatus.REFUSED).select_related("sale").order_by("pk"))
+    others = chosen.count() - len(refused)
+    return Question(
+        title=title,
+        facts=[
+            (gettext("Refunds that a gateway refused"), str(len(refused))),
+            (gettext("Money that goes back"), amounts_of(refused)),
+            (gettext("Orders"), ", ".join(str(refund.sale) for refund in refused) or gettext("none")),
+            *([(gettext("Chosen, but not refused"), str(others))] if others else []),
+        ],
+        warning=warning,
+        button=button,
+        about=[(refund.pk, refund.amount) for refund in refused],
+    )
 
 
 @admin.register(LedgerEntry)
@@ -404,14 +482,21 @@ class SessionWithBuyersAdmin(SessionAdmin):
             self.message_user(request, text % {"number": told}, messages.SUCCESS)
 
     @admin.action(description=_("Call off and give everybody's money back"), permissions=["refund"])
-    def call_off_and_refund(self, request: HttpRequest, sessions: QuerySet[Session]) -> None:
-        for session in sessions:
-            refunds.call_off(session_id=session.pk)
+    def call_off_and_refund(self, request: HttpRequest, sessions: QuerySet[Session]) -> HttpResponse | None:
+        chosen = list(sessions)
+        with transaction.atomic():
+            allocation.lock_sessions([session.pk for session in chosen])  # until it is called off, nothing is sold
+            question = calling_off(chosen)
+            if not is_confirmed(request, question):
+                return ask(request, question, back=request.get_full_path(), opts=self.opts)
+            for session in chosen:
+                refunds.call_off(session_id=session.pk)
+        for session in chosen:
             ring_called_off(session.pk)
-            text = gettext("“%(session)s” is called off; its page tells how many were paid back.") % {
-                "session": session
-            }
-            self.message_user(request, text, messages.SUCCESS)
+            self.log_change(request, session, gettext("Called off; everybody's money goes back."))
+            text = gettext("“%(session)s” is called off; its page tells how many were paid back.")
+            self.message_user(request, text % {"session": session}, messages.SUCCESS)
+        return None
 
     def has_refund_permission(self, request: HttpRequest) -> bool:
         return self.has_change_permission(request) and request.user.has_perm("ticketing.add_refund")
@@ -427,3 +512,23 @@ class SessionWithBuyersAdmin(SessionAdmin):
         if how_far.refused:
             said += ", " + gettext("%(number)d refused by a gateway") % {"number": how_far.refused}
         return said
+
+
+def calling_off(sessions: Sequence[Session]) -> Question:
+    giving = GivingBack.of(Ticket.objects.filter(session__in=sessions))
+    held = Reservation.objects.filter(
+        session__in=sessions, status__in=[Status.QUEUED, Status.HELD, Status.PAYING]
+    ).count()
+    return Question(
+        title=gettext("Call off and give everybody's money back?"),
+        facts=[
+            (gettext("Sessions"), "; ".join(str(session) for session in sessions)),
+            *giving.facts(),
+            (gettext("Holds and orders that end"), str(held)),
+        ],
+        warning=gettext(
+            "A session that is called off never comes back: its tickets open no door, and everybody is written."
+        ),
+        button=gettext("Call off and give the money back"),
+        about=[*(session.pk for session in sessions), *giving.about],
+    )

@@ -21,8 +21,10 @@ from reservations import front_door, orders
 from reservations.hold_request import ORDER_SCOPE
 from reservations.models import Reservation, Status
 from reservations.operations import AlreadyPaid, PaymentInProgress
+from sessions_app.questions import ANSWER, stamp_of
 from ticketing import order_care
-from ticketing.models import Order, Payment, Refund, RefundStatus, Sale, User
+from ticketing.giving_back import GivingBack
+from ticketing.models import Order, Payment, Refund, RefundStatus, Sale, Ticket, User
 from ticketing.order_care import CannotPlaceAgain, NothingToCancel, NothingToTakeUp
 from ticketing.order_history import timeline
 from ticketing.order_pages import NAMES
@@ -40,14 +42,14 @@ class Wish:
 
     action: str
     reason: str
-    confirmed: bool
+    confirmed: str  # the stamp of what the question said; see sessions_app/questions.py
 
     @classmethod
     def of(cls, request: HttpRequest) -> Self:
         return cls(
             action=request.POST.get("action", ""),
             reason=request.POST.get("reason", "").replace("\0", "").strip()[:LONGEST_REASON],
-            confirmed=request.POST.get("confirmed") == "yes",
+            confirmed=request.POST.get(ANSWER, ""),
         )
 
 
@@ -126,8 +128,8 @@ def act(request: HttpRequest, order: Order, wish: Wish) -> HttpResponse:
     if wish.action not in ACTIONS:
         return refused(request, order, _("That is nothing the box office can do."))
     try:
-        if wish.action == "cancel" and not wish.confirmed:
-            return confirmation(request, order)
+        if wish.action == "cancel" and wish.confirmed != (comes_to := cancelling(order)).stamp:
+            return confirmation(request, order, wish, comes_to)
         done, leads_to = ACTIONS[wish.action](order, wish, user)
     except Refused as refusal:
         return refused(request, order, str(refusal))
@@ -179,12 +181,37 @@ def cancel(order: Order, wish: Wish, user: User) -> Done:
 ACTIONS: dict[str, Callable[[Order, Wish, User], Done]] = {"retry": retry, "again": again, "cancel": cancel}
 
 
-def confirmation(request: HttpRequest, order: Order) -> HttpResponse:
+@dataclass(frozen=True)
+class Cancelling:
+    """What cancelling an order comes to now."""
+
+    order: Order
+    sale: Sale | None
+    tickets: GivingBack
+
+    @property
+    def stamp(self) -> str:
+        return stamp_of([self.order.pk, self.order.status, *self.tickets.about])
+
+
+def cancelling(order: Order) -> Cancelling:
+    """Raises: Refused."""
     sale = Sale.objects.filter(pk=order.sale_id).first() if order.sale_id else None
     if not is_cancellable(order, sale):
         raise Refused(str(REFUSALS[PaymentInProgress if order.status == Status.PAYING else NothingToCancel]))
-    left = sum(ticket.price for ticket in sale.live_tickets if not ticket.due) if sale else 0
-    context = {"order": order, "sale": sale, "left": left, "longest": LONGEST_REASON}
+    return Cancelling(order, sale, GivingBack.of(Ticket.objects.filter(sale=sale) if sale else Ticket.objects.none()))
+
+
+def confirmation(request: HttpRequest, order: Order, wish: Wish, comes_to: Cancelling) -> HttpResponse:
+    context = {
+        "order": order,
+        "sale": comes_to.sale,
+        "facts": comes_to.tickets.facts() if comes_to.sale else [],
+        "stamp": comes_to.stamp,
+        "has_changed": bool(wish.confirmed),
+        "reason": wish.reason,
+        "longest": LONGEST_REASON,
+    }
     return render(request, "ticketing/desk/order_cancel.html", {**framed(request, order), **context})
 
 

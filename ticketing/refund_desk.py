@@ -16,6 +16,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
+from sessions_app.questions import Question, ask, is_confirmed
 from sessions_app.templatetags.frontrow import clock, money, short_day
 from ticketing import handing_out, refunds
 from ticketing.bells import ring_refund
@@ -72,6 +73,9 @@ def act(request: HttpRequest) -> HttpResponse:
     except ValueError:
         raise Http404 from None
     try:
+        question = question_about(request.POST["action"], request.POST.get("means", ""), refund_id)
+        if question is not None and not is_confirmed(request, question):
+            return ask(request, question, back=reverse("refund-desk"))
         answer = action(request, refund_id, user)
     except Refund.DoesNotExist:
         raise Http404 from None
@@ -90,10 +94,49 @@ def act(request: HttpRequest) -> HttpResponse:
     return answer
 
 
+def question_about(action: str, means: str, refund_id: UUID) -> Question | None:
+    """What a person is asked before money leaves the till or goes back; None where the action is going to be refused.
+
+    Raises: Refund.DoesNotExist.
+    """
+    refund = Refund.objects.select_related("sale__session__show").get(pk=refund_id)
+    if refund.status != (RefundStatus.TO_HAND_OUT if action == "hand_out" else RefundStatus.REFUSED):
+        return None
+    title, warning, button = {
+        "hand_out": (
+            _("Hand this money out?"),
+            _("It is written down as handed out by you. This can't be undone."),
+            _("Handed out"),
+        ),
+        "hand_out_instead": (
+            _("Hand out at the counter instead?"),
+            _("The buyer is written that the money can be collected at the box office."),
+            _("Hand it out instead"),
+        ),
+        "retry": (
+            _("Ask the gateway again?"),
+            _("What the gateway takes this time is on its way to the buyer at once."),
+            _("Ask again"),
+        ),
+    }[action]
+    facts = [
+        (_("Amount"), money(refund.amount, refund.sale.currency)),
+        (_("Order"), str(refund.sale)),
+        (_("Session"), str(refund.sale.session)),
+        (_("Buyer"), refund.sale.email or _("left no address")),
+    ]
+    if action == "hand_out":
+        facts.append((_("How"), str(_means(means).label)))
+    about = [refund.pk, action, refund.status, refund.amount, means]
+    return Question(title=title, facts=facts, warning=warning, button=button, about=about)
+
+
+def _means(said: str) -> HandedOutBy:
+    return HandedOutBy(said) if said in HandedOutBy.values else HandedOutBy.CASH
+
+
 def hand_out(request: HttpRequest, refund_id: UUID, user: User) -> HttpResponse:
-    means = request.POST.get("means", "")
-    chosen = HandedOutBy(means) if means in HandedOutBy.values else HandedOutBy.CASH
-    refund = handing_out.hand_out(refund_id=refund_id, by=user, means=chosen)
+    refund = handing_out.hand_out(refund_id=refund_id, by=user, means=_means(request.POST.get("means", "")))
     amount = money(refund.amount, refund.sale.currency)
     messages.success(request, _("%(amount)s is handed out. Print the receipt and have it signed.") % {"amount": amount})
     return redirect("refund-receipt", refund_id)

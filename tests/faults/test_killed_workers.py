@@ -42,6 +42,7 @@ from tests.factories import SessionFactory, StockFactory
 from tests.processes import until
 from tests.race.racing import ROUNDS
 from tests.race.test_payments import expect_money_conserved
+from tests.support.pages import confirmed
 from tests.ticketing.test_audit import audit
 from tests.ticketing.test_paying import pay
 from ticketing import bells, mail, operations, refunds
@@ -244,7 +245,7 @@ def test_a_session_that_is_called_off_pays_everybody_back_though_its_worker_is_k
     crew.order("live")
     assert crew.report() == ["live"]
     chosen = {"action": "call_off_and_refund", "_selected_action": [session.pk]}
-    admin_client.post(reverse("admin:sessions_app_session_changelist"), chosen)
+    confirmed(admin_client, reverse("admin:sessions_app_session_changelist"), chosen)
     until(lambda: refunds.progress(session.pk).paid_back > SALES // 10, seconds=60, what="the first who are paid back")
     crew.order("rest")
     assert crew.report() == ["rest"]

@@ -18,6 +18,7 @@ from sessions_app.models import Hall, Seat, Session, Show, TicketType
 from sessions_app.plans import of_chairs
 from tests import factories
 from tests.sessions_app.conftest import Open
+from tests.support.pages import confirmed
 from ticketing.models import User
 
 ADD = "admin:sessions_app_session_add"
@@ -180,7 +181,7 @@ class TestSessionDesk:
     def test_calls_sessions_off_unless_they_have_buyers(self, desk: Client, put_on: Open) -> None:
         empty, sold = put_on(), put_on()
         Seat.objects.filter(session=sold, label="A1").update(status="s", reservation_id=uuid.uuid4())
-        answer = desk.post(reverse(LIST), {"action": "call_off", "_selected_action": [empty.pk, sold.pk]})
+        answer = confirmed(desk, reverse(LIST), {"action": "call_off", "_selected_action": [empty.pk, sold.pk]})
         assert "has buyers" in told(answer)
         assert list(Session.objects.filter(cancelled_at__isnull=False)) == [empty]
 

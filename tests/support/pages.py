@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import unescape
 from html.parser import HTMLParser
@@ -89,6 +89,14 @@ def forms_in(page: str, address: str) -> list[Form]:
     reader = _FormReader(address)
     reader.feed(page)
     return reader.forms
+
+
+def confirmed(client: Client, address: str, sent: Mapping[str, Any]) -> Any:
+    """Send a form, and press the button of the question that it leads to; the answer to that."""
+    asked = client.post(address, sent)
+    assert asked.status_code == 200, asked
+    [question] = [form for form in forms_in(body_of(asked), address) if "confirmed" in form.values]
+    return client.post(question.action, question.values)
 
 
 class _FormReader(HTMLParser):

@@ -18,7 +18,7 @@ from realtime.models import Event
 from sessions_app.models import Session
 from tests.factories import UserFactory
 from tests.support.letters import MAKE, Post, links_of
-from tests.support.pages import window_of
+from tests.support.pages import confirmed, window_of
 from ticketing import accounts, links, mail, mailed_codes, transfers
 from ticketing.models import MailedCode, Refund, Sale, Ticket, User
 from ticketing.opening import GRANT
@@ -185,8 +185,9 @@ class TestWhatEndsAProof:
         old = [local(links.to("sale", letter_post.sale))]
         old.append(local(links.to("ticket", Ticket.objects.get(pk=letter_post.given.pk))))
         asked = {"action": "send_new_links", "_selected_action": [str(letter_post.sale.pk)]}
-        answer = window_of("ana").post(reverse("admin:ticketing_sale_changelist"), asked, follow=True)
-        assert "The links of 1 sale are over" in answer.content.decode()
+        desk = window_of("ana")
+        answer = confirmed(desk, reverse("admin:ticketing_sale_changelist"), asked)
+        assert "The links of 1 sale are over" in desk.get(answer["Location"]).content.decode()
         for address in old:
             self.assert_is_over(address)
         told = [(event.name, event.buyer) for event in Event.objects.filter(name__contains="links").order_by("id")]

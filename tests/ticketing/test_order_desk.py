@@ -58,7 +58,11 @@ def looked_at(client: Client, order_id: UUID) -> str:
 
 
 def does(client: Client, order_id: UUID, action: str, **fields: str) -> str:
-    """Press the button; what it is told."""
+    """Press the button, and where `confirmed` says so that of the question too; what it is told."""
+    if fields.get("confirmed"):
+        asked = client.post(page_of(order_id), {"action": action})
+        if asked.status_code == 200:
+            fields["confirmed"] = asked.context["stamp"]
     answer: Any = client.post(page_of(order_id), {"action": action, **fields})
     assert answer.status_code == 302, answer.status_code
     return str(list(get_messages(answer.wsgi_request))[-1])
@@ -232,6 +236,8 @@ class TestCancelling:
         held = order(ana, stock)
         assert b"Cancel this order?" in beto.post(page_of(held), {"action": "cancel"}).content
         assert "Say why" in does(beto, held, "cancel", confirmed="yes")
+        stale = beto.post(page_of(held), {"action": "cancel", "confirmed": "yes", "reason": "Asked for"})
+        assert "This has changed since you were asked" in stale.content.decode()
         assert Reservation.objects.get().status == Status.HELD
 
     def test_releases_a_hold(self, beto: Client, ana: UUID, stock: TicketType, nobody_hears: None) -> None:
@@ -255,6 +261,8 @@ class TestCancelling:
 
     def test_gives_the_money_back(self, beto: Client, ana: UUID, stock: TicketType) -> None:
         bought = order(ana, stock)
+        asked = beto.post(page_of(bought), {"action": "cancel"})
+        assert ("Money that goes back", "R$90.00") in asked.context["facts"]
         assert "on its way back" in does(beto, bought, "cancel", confirmed="yes", reason="Show moved")
         refund = Refund.objects.get()
         assert (refund.amount, refund.reason, refund.status) == (9_000, "Show moved", "paid_back")

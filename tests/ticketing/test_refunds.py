@@ -26,6 +26,7 @@ from sessions_app.models import Seat, Session
 from tests.api import assert_problem, client_of, post
 from tests.conftest import Hold
 from tests.factories import ConcessionFactory, StockFactory, UserFactory
+from tests.support.pages import confirmed
 from tests.ticketing.test_audit import audit
 from tests.ticketing.test_paying import pay
 from tests.ticketing.test_views import buyer_of
@@ -247,18 +248,18 @@ class TestPage:
 class TestDesk:
     def test_gives_back_sales_and_tickets(self, admin_client: Client, sale: Sale) -> None:
         chosen = {"action": "refund", "_selected_action": [ticket_of(sale, "A1")]}
-        admin_client.post(reverse("admin:ticketing_ticket_changelist"), chosen)
+        confirmed(admin_client, reverse("admin:ticketing_ticket_changelist"), chosen)
         sale.refresh_from_db()
         assert sale.status == "partly_refunded"
         chosen = {"action": "refund", "_selected_action": [sale.pk]}
-        answer = admin_client.post(reverse("admin:ticketing_sale_changelist"), chosen, follow=True)
-        assert "is on its way back" in answer.content.decode()
+        answer = confirmed(admin_client, reverse("admin:ticketing_sale_changelist"), chosen)
+        assert "is on its way back" in admin_client.get(answer["Location"]).content.decode()
         sale.refresh_from_db()
         assert sale.status == "refunded"
 
     def test_calls_off_a_session_with_buyers(self, admin_client: Client, sale: Sale, session: Session) -> None:
         chosen = {"action": "call_off_and_refund", "_selected_action": [session.pk]}
-        admin_client.post(reverse("admin:sessions_app_session_changelist"), chosen)
+        confirmed(admin_client, reverse("admin:sessions_app_session_changelist"), chosen)
         sale.refresh_from_db()
         assert sale.status == "refunded"
         page = admin_client.get(reverse("admin:sessions_app_session_change", args=[session.pk]))
