@@ -14,7 +14,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from realtime.rest import BuyerAPIView, CursorPagination, as_staff_too, listed_buyer, paged, problems_of, refusals
-from reservations.api import IDEMPOTENCY_KEY, OF_BUYER
+from realtime.standing import stand
+from reservations.api import IDEMPOTENCY_KEY, OF_BUYER, written
 from ticketing import calendars, paper, queries, readers, staff, transfers
 from ticketing.models import Sale, Ticket
 from ticketing.serializers import OneTicketOut, PassedOn, PassOnFields
@@ -199,4 +200,6 @@ class PassOnView(BuyerAPIView):
         asked: dict[str, Any] = fields.validated_data
         receiver = asked.get("buyer") or transfers.account(asked["username"])
         passed = transfers.pass_on(ticket_id=ticket, giver=self.buyer.id, receiver=receiver)
-        return Response({"ticket": str(passed.pk), "receiver": str(receiver)})
+        told = {"ticket": str(passed.pk), "receiver": str(receiver)}
+        stand(request, lambda: written(told, status=200, headers={}))
+        return Response(told)

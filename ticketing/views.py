@@ -136,8 +136,10 @@ def ticket(request: Visitor, ticket_id: UUID) -> HttpResponse:
     allowed, giver = may_pass_on(request, found), found.owner
     form = PassOnForm(request.POST or None)
     if request.method == "POST" and allowed and form.is_valid() and form.pass_on(found, giver=giver):
+        back = redirect("purchases") if request.buyer == giver else redirect(links.to("sale", found.sale))
+        stand(request, lambda: back)
         messages.success(request, _("The ticket is passed on."))
-        return redirect("purchases") if request.buyer == giver else redirect(links.to("sale", found.sale))
+        return back
     passable = not transfers.obstacle(found, now=reckoned_now())
     return render(
         request,

@@ -22,11 +22,11 @@ from reservations.models import InboxRequest, Reservation
 from sessions_app.models import Session, TicketType
 from tests.api import client_of, post
 from tests.conftest import Hold
-from tests.factories import StockFactory
+from tests.factories import StockFactory, UserFactory
 from ticketing import api as ticketing
-from ticketing import bells, operations
+from ticketing import bells, gate_api, operations, tickets_api
 from ticketing import queries as sales
-from ticketing.models import Payment, Refund
+from ticketing.models import Payment, Refund, User
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -58,7 +58,7 @@ def stock(session: Session) -> TicketType:
     return made
 
 
-def client_of_server(buyer: uuid.UUID) -> Any:
+def client_of_server(buyer: uuid.UUID | User) -> Any:
     """A client that sees what a server answers, not what was raised on the way."""
     client = client_of(buyer)
     client.raise_request_exception = False
@@ -209,6 +209,25 @@ def test_refund_that_was_asked_is_answered_202_whatever_fails_afterwards(
     answer = post(client_of_server(ana), f"/sales/{held.sale_id}/refund", {})
     assert answer.status_code == 202, answer.content
     assert answer.json()["refund"]["id"] == str(Refund.objects.get().pk)
+
+
+@pytest.mark.usefixtures("doors_open")
+def test_ticket_that_was_let_in_or_passed_on_is_so_whatever_fails_afterwards(
+    session: Session, hold: Hold, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = {"payment": {"method": "fake", "token": "ok"}}
+    held = hold(session, "A1", "A2", buyer=ana)
+    used, passed = post(client_of(ana), f"/reservations/{held.pk}/pay", body, prefer="wait=5").json()["sale"]["tickets"]
+    gate = UserFactory.create(is_staff=True, is_superuser=True)
+    with monkeypatch.context() as fault:
+        fault.setattr(gate_api, "checked_in", fail)
+        answer = post(client_of_server(gate), "/checkins", {"code": used["code"]})
+        assert (answer.status_code, answer.json()["status"]) == (200, "used"), answer.content
+    receiver = str(uuid.uuid4())
+    with monkeypatch.context() as fault:
+        fault.setattr(tickets_api, "Response", fail)
+        answer = post(client_of_server(ana), f"/tickets/{passed['id']}/transfer", {"buyer": receiver})
+        assert (answer.status_code, answer.json()["receiver"]) == (200, receiver), answer.content
 
 
 @pytest.mark.parametrize(
