@@ -66,7 +66,7 @@ def _new_link(row: Sale | Ticket, *, to: str, language: str) -> Letter | None:
             "session": session,
             "number": row.number if isinstance(row, Sale) else None,
             "link": links.to(name, row),
-            "paper": links.to("sale-pdf", row) if isinstance(row, Sale) else "",
+            "paper": links.to(f"{name}-pdf", row),
             "calendar": links.to(f"{name}-calendar", row),
         },
     )

@@ -23,6 +23,7 @@ from sessions_app.models import Session
 from sessions_app.templatetags.frontrow import money
 from ticketing import access_letters, change_letters, links, paper, queries
 from ticketing.collecting import NOT_COLLECTED
+from ticketing.faults import reach
 from ticketing.letter import Letter, address_of, address_of_sale, language_of
 from ticketing.models import Notification, Payment, Sale, Ticket
 
@@ -47,6 +48,7 @@ def _send_for(event: dict[str, Any]) -> None:
     with _alone_with(event_id) as alone:
         if not alone or Notification.objects.filter(pk=event_id).exists():
             return
+        reach("letter.to_send")
         _post(letter, event_id=event_id, cause=event.get("cause"))
         Notification.objects.create(event=event_id, kind=kind)
         log.info("mail.sent", event_id=event["id"], kind=kind)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.mail import EmailMultiAlternatives
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -18,7 +22,9 @@ from realtime.models import Event
 from sessions_app import operations as catalogue
 from sessions_app.models import Session
 from sessions_app.templatetags.frontrow import clock, full_day
+from tests import services
 from tests.factories import HallFactory, SessionFactory
+from tests.processes import Processes, until
 from tests.support.letters import Post
 from tests.support.pages import forms_in, window_of
 from tests.ticketing.test_audit import audit
@@ -139,6 +145,31 @@ class TestExactlyOnce:
         told = deliver("session_moved", mailoutbox)
         assert len(told) == Event.objects.filter(name__endswith=".session_moved").count() == 3
         assert deliver("session_moved", mailoutbox) == []
+
+    @pytest.mark.rabbitmq
+    def test_worker_that_is_killed_leaves_its_letters_to_the_next(self, post: Post, tmp_path: Path) -> None:
+        """With real processes: the first worker dies with the first letter in its hands."""
+        url = os.environ["DATABASE_URL"].rpartition("/")[0] + "/" + connection.settings_dict["NAME"]
+        Event.objects.update(published_at=timezone.now())  # only what follows is told
+        post.move()
+        folder = tmp_path / "mail"
+        with Processes(
+            folder=tmp_path,
+            DATABASE_URL=url,
+            RABBITMQ_URL=services.current().rabbitmq_url or "",
+            EMAIL_FILE_PATH=str(folder),
+        ) as site:
+            dying = site.start("worker", "--jobs", env={"FAULT_POINT": "letter.to_send"})
+            until(lambda: "ready." in dying.last_words(), seconds=60, what="the worker that dies")
+            site.relay()
+            until(lambda: dying.popen.poll() is not None or "SIGKILL" in dying.last_words(), seconds=60, what="its end")
+            dying.kill()
+            assert not Notification.objects.exists()
+            site.worker("--jobs")
+            until(lambda: Notification.objects.count() == 3, seconds=60, what=f"letters\n{site.last_words()}")
+        written = "".join(file.read_text() for file in folder.iterdir())
+        told = re.findall(r"^Message-ID: <([0-9a-f-]+)@frontrow>", written, re.MULTILINE)
+        assert sorted(told) == sorted(map(str, Notification.objects.values_list("event", flat=True)))
 
     def test_change_that_is_rolled_back_tells_nobody(self, post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(holders, "tell", _die)
