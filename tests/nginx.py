@@ -32,7 +32,7 @@ http {{
 
 
 class Nginx:
-    """`with Nginx(folder, web=8000, live=8001) as proxy:` — `proxy.port` is the site's one origin, in plain HTTP.
+    """`with Nginx(folder, web=8000, live=8001) as proxy:` — `proxy.port` is the site's one origin, in plain HTTP; `access_log` is what it writes down.
 
     `connections`: how many an address may have open, instead of what is shipped.
     """
@@ -40,10 +40,12 @@ class Nginx:
     def __init__(self, folder: Path, *, web: int, live: int, connections: int = 0) -> None:
         self.port = free_port()
         self._folder = folder
+        self.access_log = folder / "frontrow.log"
         shipped = CONFIGURATION.read_text()
         for said, instead in {
             "listen 80;": f"listen 127.0.0.1:{self.port};",
             "listen [::]:80;": "",
+            "/var/log/nginx/frontrow.log": str(self.access_log),
             "server 127.0.0.1:8000": f"server 127.0.0.1:{web}",
             "server 127.0.0.1:8001": f"server 127.0.0.1:{live}",
             "limit_conn frontrow_addresses 1000;": f"limit_conn frontrow_addresses {connections or 1000};",

@@ -92,6 +92,15 @@ def test_sockets_are_upgraded(port: int) -> None:
     assert heard.startswith(b"HTTP/1.1 101")
 
 
+def test_proof_of_a_letters_link_is_not_written_down(behind: int, tmp_path: Path) -> None:
+    with Nginx(tmp_path, web=behind, live=behind) as proxy:
+        ask(proxy.port, "/sales/1?proof=secret", Referer="https://tickets.example.com/sales/1?proof=secret")
+        until(lambda: proxy.access_log.read_text(), what="a line of the log")
+    said = proxy.access_log.read_text()
+    assert '"GET /sales/1" 200' in said
+    assert "secret" not in said
+
+
 def test_numbers_are_not_for_the_street(port: int) -> None:
     assert ask(port, "/metrics")[0] == 404
 
