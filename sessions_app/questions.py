@@ -33,6 +33,14 @@ class Question:
         return stamp_of(self.about)
 
 
+class Unanswered(Exception):
+    """What was begun is undone: somebody has to be asked before it. Only its transaction knew what it comes to."""
+
+    def __init__(self, question: Question) -> None:
+        super().__init__(question.title)
+        self.question = question
+
+
 def stamp_of(about: Collection[object]) -> str:
     return hashlib.sha256(repr([str(thing) for thing in about]).encode()).hexdigest()[:32]
 

@@ -27,7 +27,7 @@ from reservations.models import Reservation, Status
 from reservations.operations import PaymentInProgress
 from sessions_app.admin import SessionAdmin
 from sessions_app.models import Session
-from sessions_app.questions import Question, ask, is_confirmed
+from sessions_app.questions import Question, Unanswered, ask, is_confirmed
 from sessions_app.templatetags.frontrow import clock, full_day, money
 from ticketing import handing_out, links, moving, refunds
 from ticketing.bells import ring_called_off, ring_refund
@@ -464,16 +464,35 @@ class SessionWithBuyersAdmin(SessionAdmin):
     readonly_fields = [*SessionAdmin.readonly_fields, "paid_back"]
     fieldsets = [*SessionAdmin.fieldsets, (_("Called off"), {"fields": ["paid_back"]})]
 
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except Unanswered as unanswered:
+            return ask(request, unanswered.question, back=request.get_full_path(), opts=self.opts)
+
     def save_model(self, request: HttpRequest, obj: Session, form: Any, change: bool) -> None:
-        """What tickets say is changed by `moving`, which has everybody told who has one."""
+        """What tickets say is changed by `moving`, which has everybody told who has one.
+
+        Raises: Unanswered.
+        """
         names = [name for name in form.changed_data if name in form.fields]
         shown = {name: getattr(obj, name) for name in names if name in moving.SHOWN}
         if not change or not shown:
             super().save_model(request, obj, form, change)
             return
+        before = Session.objects.select_related("hall__venue").get(pk=obj.pk)
         told = moving.move(session_id=obj.pk, changes=shown)
         obj.save(update_fields=[name for name in names if name not in shown])
         if told:
+            question = about_moving(before, obj, told)
+            if not is_confirmed(request, question):
+                raise Unanswered(question)
             text = ngettext(
                 "%(number)d letter goes out with the old and the new time and place.",
                 "%(number)d letters go out with the old and the new time and place.",
@@ -531,4 +550,22 @@ def calling_off(sessions: Sequence[Session]) -> Question:
         ),
         button=gettext("Call off and give the money back"),
         about=[*(session.pk for session in sessions), *giving.about],
+    )
+
+
+def about_moving(before: Session, after: Session, letters: int) -> Question:
+    text = ngettext("%(number)d person, by a letter", "%(number)d people, by a letter each", letters)
+    when = [
+        f"{full_day(session.starts_at)}, {clock(session.starts_at)} · {session.place}" for session in (before, after)
+    ]
+    return Question(
+        title=gettext("Move this session?"),
+        facts=[
+            (gettext("Until now"), when[0]),
+            (gettext("From now on"), when[1]),
+            (gettext("Written to"), text % {"number": letters}),
+        ],
+        warning=gettext("Everybody who has a ticket learns the new time and place, and may give the ticket back."),
+        button=gettext("Move it"),
+        about=[after.pk, *when, letters],
     )

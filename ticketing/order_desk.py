@@ -21,7 +21,8 @@ from reservations import front_door, orders
 from reservations.hold_request import ORDER_SCOPE
 from reservations.models import Reservation, Status
 from reservations.operations import AlreadyPaid, PaymentInProgress
-from sessions_app.questions import ANSWER, stamp_of
+from sessions_app.questions import ANSWER, Question, ask, is_confirmed, stamp_of
+from sessions_app.templatetags.frontrow import money
 from ticketing import order_care
 from ticketing.giving_back import GivingBack
 from ticketing.models import Order, Payment, Refund, RefundStatus, Sale, Ticket, User
@@ -130,6 +131,9 @@ def act(request: HttpRequest, order: Order, wish: Wish) -> HttpResponse:
     try:
         if wish.action == "cancel" and wish.confirmed != (comes_to := cancelling(order)).stamp:
             return confirmation(request, order, wish, comes_to)
+        question = question_about(order, wish.action)
+        if question is not None and not is_confirmed(request, question):
+            return ask(request, question, back=page_of(order.pk), opts=Order._meta)
         done, leads_to = ACTIONS[wish.action](order, wish, user)
     except Refused as refusal:
         return refused(request, order, str(refusal))
@@ -139,6 +143,38 @@ def act(request: HttpRequest, order: Order, wish: Wish) -> HttpResponse:
     LogEntry.objects.log_actions(user.pk, [order], CHANGE, note, single_object=True)
     messages.success(request, done)
     return redirect(page_of(leads_to or order.pk))
+
+
+def question_about(order: Order, action: str) -> Question | None:
+    """What is asked before a buyer may be charged; None where the action is going to be refused, and for cancelling."""
+    last = order_care.last_payment(order)
+    possible = {
+        "retry": order_care.is_left_open(order, last),
+        "again": not order_care.obstacle_to_placing_again(order, last),
+    }
+    if not possible.get(action):
+        return None
+    title, warning, button = {
+        "retry": (
+            _("Take this order up now?"),
+            _("The gateway is asked at once. Where it takes the money, the tickets are sold and the buyer is written."),
+            _("Take it up now"),
+        ),
+        "again": (
+            _("Place this order again?"),
+            _("The buyer is charged by the same means, and written when the tickets are sold."),
+            _("Place it again"),
+        ),
+    }[action]
+    places = ", ".join(order.seats) or f"{order.quantity} {order.ticket_type or ''}".strip()
+    facts = [
+        (_("Session"), str(order.session)),
+        (_("Places"), places),
+        (_("Money that is taken"), money(order.total, order.session.currency)),
+        (_("Written to"), (last.email if last else "") or _("left no address")),
+    ]
+    about = [order.pk, action, order.status, order.total, last and (last.pk, last.status)]
+    return Question(title=title, facts=facts, warning=warning, button=button, about=about)
 
 
 def refused(request: HttpRequest, order: Order, text: str) -> HttpResponse:

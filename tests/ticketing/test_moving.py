@@ -26,7 +26,7 @@ from tests import services
 from tests.factories import HallFactory, SessionFactory
 from tests.processes import Processes, until
 from tests.support.letters import Post
-from tests.support.pages import forms_in, window_of
+from tests.support.pages import confirmed, forms_in, window_of
 from tests.ticketing.test_audit import audit
 from ticketing import holders, mail, moving, refunds, transfers
 from ticketing.models import Notification, Sale, Ticket, TicketStatus
@@ -314,6 +314,10 @@ class TestAdmin:
             for name, moment in (("starts_at", post.session.starts_at), ("ends_at", post.session.ends_at))
             for part, pattern in enumerate(("%Y-%m-%d", "%H:%M:%S"))
         }
-        answer = admin_client.post(address, form.filled_in(**moved), follow=True)
-        assert "3 letters go out" in answer.content.decode()
+        asked: Any = admin_client.post(address, form.filled_in(**moved))
+        assert ("Written to", "3 people, by a letter each") in asked.context["question"].facts
+        assert not Event.objects.filter(name__endswith=".session_moved").exists()
+        assert Session.objects.get(pk=post.session.pk).starts_at == post.session.starts_at
+        answer = confirmed(admin_client, address, form.filled_in(**moved))
+        assert "3 letters go out" in admin_client.get(answer["Location"]).content.decode()
         assert Event.objects.filter(name__endswith=".session_moved").count() == 3

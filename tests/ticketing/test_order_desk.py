@@ -19,6 +19,7 @@ from reservations.models import Reservation, Status
 from sessions_app.models import Session, TicketType
 from tests.conftest import forget_redis
 from tests.factories import StockFactory
+from tests.support.pages import forms_in
 from tests.ticketing.test_desk import Staff, beto, staff
 from tests.ticketing.test_order_pages import order
 from tests.ticketing.test_paying import silence
@@ -64,6 +65,9 @@ def does(client: Client, order_id: UUID, action: str, **fields: str) -> str:
         if asked.status_code == 200:
             fields["confirmed"] = asked.context["stamp"]
     answer: Any = client.post(page_of(order_id), {"action": action, **fields})
+    for form in forms_in(answer.content.decode(), page_of(order_id)):
+        if action != "cancel" and "confirmed" in form.values:
+            answer = client.post(form.action, form.values)
     assert answer.status_code == 302, answer.status_code
     return str(list(get_messages(answer.wsgi_request))[-1])
 
