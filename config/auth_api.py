@@ -194,7 +194,7 @@ class RefreshView(APIView):
         tags=["Who is asking"],
         auth=[],
         request=RefreshToken,
-        responses={200: OpenApiResponse(Tokens, examples=[TOKENS_EXAMPLE]), **problems_of(400, 401, 429, 503)},
+        responses={200: OpenApiResponse(Tokens, examples=[TOKENS_EXAMPLE]), **problems_of(400, 401, 415, 429, 503)},
         examples=[REFRESH_EXAMPLE],
     )
     def post(self, request: Request) -> Response:

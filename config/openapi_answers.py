@@ -80,7 +80,8 @@ def general(operation: dict[str, Any]) -> list[str]:
     """Return the codes of problems that have nothing to do with what the operation is for."""
     told = operation["responses"].keys()
     signed_in, keyed = any(operation.get("security", ())), sends(operation, "Idempotency-Key")
-    writes, by_id = bool({"413", "415"} & told), any(item["in"] == "path" for item in operation.get("parameters", ()))
+    writes = "requestBody" in operation or bool({"413", "415"} & told)
+    by_id = any(item["in"] == "path" for item in operation.get("parameters", ()))
     return [
         *("invalid", "bad_request", "unavailable", "busy"),
         *(["bad_token", "other_buyer"] if signed_in else []),
@@ -88,7 +89,7 @@ def general(operation: dict[str, Any]) -> list[str]:
         *(["rate_limited"] if signed_in or "429" in told else []),
         *(["not_found"] if by_id or "404" in told else []),
         *(["malformed", "too_large"] if writes else []),
-        *(["unsupported_media_type"] if "415" in told else []),
+        *(["unsupported_media_type"] if "415" in told or (writes and signed_in) else []),
         *(["request_in_flight", "idempotency_mismatch"] if keyed else []),
     ]
 

@@ -21,6 +21,7 @@ LONGEST = (
     "tests/faults on rabbitmq",
     "tests/faults on embedded",
     "tests/config/test_schemathesis.py",
+    "tests/documents/test_blocks.py",
     "tests/faults/test_orders.py",
     "tests/race/test_session_model.py",
 )

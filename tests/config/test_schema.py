@@ -114,6 +114,15 @@ class TestProblems:
                     mapping = found.get("discriminator", {}).get("mapping", {})
                     assert "$ref" in found or len(mapping) == len(found["oneOf"]) > 1, (path, method, status)
 
+    def test_a_body_can_be_malformed_too_large_or_not_json(self) -> None:
+        for _path, _method, operation in operations():
+            if (
+                "requestBody" in operation and operation["operationId"] != "webhooks_receive"
+            ):  # whose body is a gateway's
+                told = json.dumps(operation["responses"])
+                for name in ("MalformedProblem", "TooLargeProblem", "UnsupportedMediaTypeProblem"):
+                    assert name in told, operation["operationId"]
+
     def test_reasons_are_those_that_a_reservation_can_end_with(self) -> None:
         assert schema.document()["components"]["schemas"]["Reason"]["enum"] == list(REASONS)
         written = {

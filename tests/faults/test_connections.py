@@ -10,6 +10,7 @@ import pytest
 
 from tests.caddy import Caddy
 from tests.crowds import Crowd, left_open, p95
+from tests.nginx import Nginx
 from tests.processes import Process, Processes, fresh_database, until
 
 pytestmark = pytest.mark.fault
@@ -47,7 +48,13 @@ def up(processes: Processes, process: Process) -> Process:
     return process
 
 
-@pytest.fixture(params=["web", "both", "caddy"])
+@pytest.fixture(scope="module")
+def nginx(web: Process, both: Process, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
+    with Nginx(tmp_path_factory.mktemp("nginx"), web=web.port or 0, live=both.port or 0, connections=4_000) as started:
+        yield started
+
+
+@pytest.fixture(params=["web", "both", "caddy", "nginx"])
 def door(request: pytest.FixtureRequest) -> int:
     """The port of a server that buyers reach."""
     return int(request.getfixturevalue(request.param).port)
@@ -73,14 +80,16 @@ class TestThousands:
             assert p95(door) <= 2 * before + NOISE
 
     @pytest.mark.parametrize("kind", ["slow_heads", "slow_bodies"])
-    def test_slow_clients_hold_up_no_other_and_are_cut_off(self, door: int, kind: str, caddy: Caddy) -> None:
+    def test_slow_clients_hold_up_no_other_and_are_cut_off(
+        self, door: int, kind: str, caddy: Caddy, nginx: Nginx
+    ) -> None:
         before = p95(door)
         with Crowd(door) as crowd:
             began = time.monotonic()
             opened = getattr(crowd, kind)(200)
             assert p95(door) <= 2 * before + NOISE
             until(lambda: not left_open(opened), seconds=60, what="their end")
-            proxied = (door, kind) == (caddy.port, "slow_bodies")
+            proxied = door in {caddy.port, nginx.port} and kind == "slow_bodies"
             assert time.monotonic() - began < (CUT_OFF_BY_PROXY if proxied else CUT_OFF)
 
     @pytest.mark.parametrize("kind", ["idle", "silent"])

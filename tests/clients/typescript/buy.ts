@@ -11,6 +11,8 @@ type Api = Client<paths>;
 const wait = { Prefer: "wait=10" };
 const means = (token: string) => ({ payment: { method: "fake" as const, token } });
 
+const newKey = () => `${Date.now()}-${Math.random()}`;
+
 function must(condition: unknown, said: unknown): asserts condition {
   if (!condition) throw new Error(`Not as the document says: ${JSON.stringify(said)}`);
 }
@@ -28,7 +30,7 @@ async function freeSeats(api: Api, id: string): Promise<string[]> {
 }
 
 async function buy(api: Api, session: string, seats: string[]): Promise<Sale> {
-  const header = { ...wait, "Idempotency-Key": crypto.randomUUID() };
+  const header = { ...wait, "Idempotency-Key": newKey() };
   const asked = await api.POST("/api/v1/reservations", { body: { session, seats }, params: { header } });
   must(asked.data?.status === "held", asked.error);
   const total: number = asked.data.total?.amount ?? 0;
@@ -56,7 +58,7 @@ async function isRefused(api: Api, session: string, seat: string): Promise<void>
 }
 
 async function order(api: Api, session: string, seat: string): Promise<void> {
-  const header = { ...wait, "Idempotency-Key": crypto.randomUUID() };
+  const header = { ...wait, "Idempotency-Key": newKey() };
   const ask = () =>
     api.POST("/api/v1/orders", { body: { session, seats: [seat], ...means("ok") }, params: { header } });
   const first = await ask();
