@@ -106,7 +106,7 @@ class TicketInline(ReadOnly, TabularInline):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Ticket]:
         rows: QuerySet[Ticket] = super().get_queryset(request)
-        return rows.select_related("sale__payment", "refund", "seat", "ticket_type")
+        return rows.select_related("sale__payment", "refund", "session", "seat", "ticket_type")
 
 
 SALE_STATUSES = {

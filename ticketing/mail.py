@@ -96,7 +96,7 @@ def _confirmed(event: dict[str, Any]) -> Letter | None:
         return None
     with translation.override(sale.language):
         subject = _("Your tickets for %(show)s") % {"show": sale.session.show.title}
-    rows = Ticket.objects.filter(sale=sale).select_related("sale__payment", "refund", "seat", "ticket_type")
+    rows = Ticket.objects.filter(sale=sale).select_related("sale__payment", "refund", "session", "seat", "ticket_type")
     tickets = list(rows.order_by("id"))
     return Letter(
         to=address,

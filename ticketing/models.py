@@ -392,7 +392,9 @@ class Ticket(models.Model):
     @property
     def void(self) -> voiding.Void | None:
         """Why it admits nobody any more, and since when; None: it does, or did."""
-        return voiding.of_ticket(self) if self.status == TicketStatus.VOID else None
+        if self.status == TicketStatus.VOID:
+            return voiding.of_ticket(self)
+        return voiding.of_session(self.session)
 
     @property
     def signed_code(self) -> str:

@@ -39,7 +39,7 @@ def tickets_pdf(sale: Sale) -> bytes:
     with override(sale.language):
         setter = typesetter_for(sale, sale.language)
         for ticket in printed:
-            print_ticket(setter, sale, ticket)
+            print_ticket(setter, sale, sale.session, ticket)
         if not printed:
             _print_all_passed_on(setter, sale)
     return bytes(setter.pdf.output())
@@ -49,7 +49,7 @@ def ticket_pdf(ticket: Ticket, *, language: str) -> bytes:
     """The page of one ticket, for who has it."""
     with override(language):
         setter = typesetter_for(ticket.sale, language)
-        print_ticket(setter, ticket.sale, ticket)
+        print_ticket(setter, ticket.sale, ticket.session, ticket)
     return bytes(setter.pdf.output())
 
 
@@ -57,12 +57,12 @@ def typesetter_for(sale: Sale, language: str) -> Typesetter:
     return Typesetter(page=PAGE, title=f"Frontrow {sale.number}", language=language)
 
 
-def print_ticket(setter: Typesetter, sale: Sale, ticket: Ticket) -> None:
+def print_ticket(setter: Typesetter, sale: Sale, session: Session, ticket: Ticket) -> None:
     """Add its page, in the language that is active."""
     setter.pdf.add_page()
     if ticket.void:
         _cross_out(setter.pdf)
-    setter.write([*_of_session(ticket.session), *_of_place(ticket, sale.currency)], TEXT)
+    setter.write([*_of_session(session), *_of_place(ticket, sale.currency)], TEXT)
     if ticket.void:
         _print_void(setter, ticket.void)
     else:
@@ -77,8 +77,12 @@ def print_ticket(setter: Typesetter, sale: Sale, ticket: Ticket) -> None:
 
 
 def _of_session(session: Session) -> list[Paragraph]:
-    starts = f"{full_day(session.starts_at)}, {clock(session.starts_at)} ({zone(session.starts_at)})"
-    return [Paragraph(session.show.title, 16, bold=True), *(Paragraph(text, 11) for text in (starts, *_where(session)))]
+    return [
+        Paragraph(session.show.title, 16, bold=True),
+        Paragraph(f"{full_day(session.starts_at)}, {clock(session.starts_at)}", 11),
+        Paragraph(zone(session.starts_at), 8),
+        *(Paragraph(text, 11) for text in _where(session)),
+    ]
 
 
 def _of_place(ticket: Ticket, currency: str) -> list[Paragraph]:

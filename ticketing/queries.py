@@ -15,12 +15,13 @@ from reservations.queries import place_in_line
 from sessions_app.models import Seat, Session
 from ticketing import codes
 from ticketing.models import OPEN, Payment, Refund, Sale, Ticket, TicketStatus, Transfer, User
+from ticketing.voiding import Void
 
 
 def sales_of(buyer: uuid.UUID | None = None) -> QuerySet[Sale]:
     """Newest first, with all that `sale_body` reads; None: everybody's (staff)."""
     rows = Sale.objects.select_related("payment", "session__show", "session__hall__venue").prefetch_related(
-        "tickets__seat", "tickets__ticket_type", "tickets__refund"
+        "tickets__seat", "tickets__ticket_type", "tickets__refund", "tickets__session"
     )
     return (rows.filter(buyer=buyer) if buyer else rows).order_by("-id")
 
@@ -57,7 +58,8 @@ def sale_body(sale: Sale, *, tickets: Sequence[Ticket] | None = None) -> dict[st
         told = [ticket_body(ticket, passed_on=ticket.holder is not None) for ticket in made]
     else:
         told = [
-            _ticket_body(ticket, line["seat"], line["name"]) for ticket, line in zip(tickets, sale.lines, strict=True)
+            _ticket_body(ticket, line["seat"], line["name"], void=None)
+            for ticket, line in zip(tickets, sale.lines, strict=True)
         ]
     return {
         "id": str(sale.id),
@@ -88,11 +90,12 @@ def refund_body(refund: Refund) -> dict[str, Any]:
 def ticket_body(ticket: Ticket, *, passed_on: bool = False) -> dict[str, Any]:
     """JSON-ready, as a sale tells it; without the codes if it is void, or was passed on, since they are its holder's alone."""
     seat = ticket.seat.label if ticket.seat else None
-    return _ticket_body(ticket, seat, ticket.ticket_type.name, passed_on=passed_on)
+    return _ticket_body(ticket, seat, ticket.ticket_type.name, void=ticket.void, passed_on=passed_on)
 
 
-def _ticket_body(ticket: Ticket, seat: str | None, kind: str, *, passed_on: bool = False) -> dict[str, Any]:
-    void = ticket.void
+def _ticket_body(
+    ticket: Ticket, seat: str | None, kind: str, *, void: Void | None, passed_on: bool = False
+) -> dict[str, Any]:
     has_code = not passed_on and void is None
     return {
         "id": str(ticket.id),
@@ -101,7 +104,7 @@ def _ticket_body(ticket: Ticket, seat: str | None, kind: str, *, passed_on: bool
         "concession": ticket.concession or None,
         "code": ticket.signed_code if has_code else None,
         "short_code": ticket.code if has_code else None,
-        "status": ticket.status,
+        "status": TicketStatus.VOID.value if void else ticket.status,
         "void_reason": void.reason.value if void else None,
         "voided_at": as_text(void.at) if void else None,
         "due": ticket.due,

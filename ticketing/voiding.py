@@ -10,6 +10,7 @@ from django.db.models import TextChoices
 from django.utils.translation import gettext_lazy as _
 
 if TYPE_CHECKING:
+    from sessions_app.models import Session
     from ticketing.models import Refund, Ticket
 
 SESSION_CANCELLED = "session_cancelled"  # the reason of a refund that calling off began
@@ -43,6 +44,11 @@ def of_ticket(ticket: Ticket) -> Void:
     if refund is None:
         return Void(VoidReason.PAYMENT_FAILED, ticket.sale.payment.changed_at)
     return Void(_reason(refund, ticket), refund.asked_at)
+
+
+def of_session(session: Session) -> Void | None:
+    """Return what ends every ticket of a session that was called off, before its refund is promised too; None: it is on."""
+    return Void(VoidReason.CALLED_OFF, session.cancelled_at) if session.cancelled_at else None
 
 
 def _reason(refund: Refund, ticket: Ticket) -> VoidReason:

@@ -21,6 +21,7 @@ VOID = {
     "given back": VoidReason.GIVEN_BACK,
     "taken back": VoidReason.BOX_OFFICE,
     "called off": VoidReason.CALLED_OFF,
+    "called off just now": VoidReason.CALLED_OFF,
     "not collected": VoidReason.NOT_COLLECTED,
     "not paid": VoidReason.PAYMENT_FAILED,
 }
@@ -76,8 +77,12 @@ def _take_back(sale: Sale) -> None:
     refunds.ask_refund(sale_id=sale.pk, buyer=None, reason=refunds.BOX_OFFICE)
 
 
-def _call_off(sale: Sale) -> None:
+def _say_it_is_off(sale: Sale) -> None:
     refunds.call_off(session_id=sale.session_id)
+
+
+def _call_off(sale: Sale) -> None:
+    _say_it_is_off(sale)
     refunds.refund_everybody(session_id=sale.session_id, each=lambda _refund: None)
 
 
@@ -97,6 +102,7 @@ AFTERWARDS: dict[str, Callable[[Sale], None]] = {
     "given back": _give_back,
     "taken back": _take_back,
     "called off": _call_off,
+    "called off just now": _say_it_is_off,
     "not collected": _leave_uncollected,
     PASSED_ON: _pass_on,
 }

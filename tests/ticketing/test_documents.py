@@ -77,7 +77,7 @@ def printed(ticket: Ticket) -> list[tuple[str, str, Seen]]:
     for script, length in cases:
         rename(ticket, script, length)
         with translation.override(LANGUAGES[length]):
-            paper.print_ticket(setter, ticket.sale, ticket)
+            paper.print_ticket(setter, ticket.sale, ticket.session, ticket)
     pages = pages_of(bytes(setter.pdf.output()))
     return [(script, length, page) for (script, length), page in zip(cases, pages, strict=True)]
 

@@ -182,7 +182,7 @@ class TestQueries:
         assert sale is not None
         refunds.ask_refund(sale_id=sale.pk, buyer=None, reason="flooded")
         client = client_of(owner)
-        with django_assert_max_num_queries(5):  # the sale, its tickets, their seats, kinds and refunds
+        with django_assert_max_num_queries(6):  # the sale, its tickets, their seats, kinds, refunds and session
             body = get(client, f"/sales/{sale.pk}").json()
         assert {row["void_reason"] for row in body["tickets"]} == {"box_office"}
         assert paper.tickets_pdf(Sale.objects.get(pk=sale.pk)).startswith(b"%PDF")
