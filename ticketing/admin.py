@@ -391,7 +391,7 @@ class RefundAdmin(ReadOnly, ModelAdmin):
         question = about_refused(
             chosen,
             title=gettext("Hand out at the counter instead?"),
-            warning=gettext("The buyers are written that they can collect the money at the box office."),
+            warning=gettext("The buyers are told by e-mail that they can collect the money at the box office."),
             button=gettext("Hand it out instead"),
         )
         if not is_confirmed(request, question):
@@ -546,7 +546,7 @@ def calling_off(sessions: Sequence[Session]) -> Question:
             (gettext("Holds and orders that end"), str(held)),
         ],
         warning=gettext(
-            "A session that is called off never comes back: its tickets open no door, and everybody is written."
+            "A session that is called off never comes back: its tickets open no door, and everybody who has one is told."
         ),
         button=gettext("Call off and give the money back"),
         about=[*(session.pk for session in sessions), *giving.about],

@@ -63,7 +63,7 @@ class GivingBack:
         known = set(accounts.exclude(email="").values_list("pk", flat=True))
         buyers = sum(1 for sale in sales.values() if sale.email or sale.buyer in known)
         receivers = len({ticket.holder for ticket in self.tickets if ticket.holder})
-        said = [ngettext("%(number)d buyer", "%(number)d buyers", buyers) % {"number": buyers}]
+        said = [ngettext("%(number)d buyer", "%(number)d buyers", buyers) % {"number": buyers}] if buyers else []
         if receivers:
             text = ngettext(
                 "%(number)d person with tickets that were passed on",
@@ -74,7 +74,7 @@ class GivingBack:
         if silent := len(sales) - buyers:
             text = ngettext("%(number)d buyer left no address", "%(number)d buyers left no address", silent)
             said.append(text % {"number": silent})
-        return "; ".join(said)
+        return "; ".join(said) or gettext("nobody")
 
 
 def amounts(tickets: Sequence[Ticket]) -> str:

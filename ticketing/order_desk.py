@@ -157,12 +157,12 @@ def question_about(order: Order, action: str) -> Question | None:
     title, warning, button = {
         "retry": (
             _("Take this order up now?"),
-            _("The gateway is asked at once. Where it takes the money, the tickets are sold and the buyer is written."),
+            _("The gateway is asked at once. Where it takes the money, the tickets are sold and the buyer is told."),
             _("Take it up now"),
         ),
         "again": (
             _("Place this order again?"),
-            _("The buyer is charged by the same means, and written when the tickets are sold."),
+            _("The buyer is charged by the same means, and told when the tickets are sold."),
             _("Place it again"),
         ),
     }[action]

@@ -110,7 +110,7 @@ def question_about(action: str, means: str, refund_id: UUID) -> Question | None:
         ),
         "hand_out_instead": (
             _("Hand out at the counter instead?"),
-            _("The buyer is written that the money can be collected at the box office."),
+            _("The buyer is told by e-mail that the money can be collected at the box office."),
             _("Hand it out instead"),
         ),
         "retry": (

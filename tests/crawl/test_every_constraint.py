@@ -33,6 +33,7 @@ from ticketing.staff import ensure_groups
 pytestmark = pytest.mark.django_db
 
 SENTENCES: dict[str, Sentence] = {**OF_THE_CATALOGUE, **OF_VOUCHERS}
+NO_SUCH_DATE = "Must be a date between 2000 and 2200."
 FILLED_IN: list[type[Model]] = [Hall, HallSeat, Session, Lane, Pool, TicketType, Concession, Voucher]
 
 
@@ -103,6 +104,8 @@ def edits(shop: Mapping[str, Any]) -> list[Edit]:
         Edit(session, times(starts_at=at(12, 21), ends_at=at(12, 23)), "starts_at", "session_hall_hosts_one_at_a_time"),
         Edit(session, times(starts_at=at(-2000, 20), ends_at=at(-2000, 22)), "starts_at", "That time has passed."),
         Edit(session, times(ends_at=at(10, 22)), "ends_at", "A session may last 24 hours at most."),
+        Edit(session, {"on_sale_at_0": "0001-01-01", "on_sale_at_1": "00:00"}, "on_sale_at", NO_SUCH_DATE),
+        Edit(voucher, {"valid_until_0": "9999-12-31", "valid_until_1": "23:59"}, "valid_until", NO_SUCH_DATE),
         Edit(session, {"max_per_buyer": "0"}, "max_per_buyer"),
         Edit(session, {"booking_fee": "2000000"}, "booking_fee"),
         Edit(session, {"tax_basis_points": "10001"}, "tax_basis_points"),
