@@ -6,12 +6,11 @@ import uuid
 from collections import defaultdict
 from typing import Any
 
-from django.db.models import Exists, OuterRef
-
 from realtime import events
 from realtime.events import NewEvent
 from sessions_app.models import Session
-from ticketing.models import Sale, Ticket, TicketStatus
+from ticketing import locks
+from ticketing.models import Sale
 
 
 def tell(session: Session, what: str, facts: dict[str, Any] | None = None) -> int:
@@ -20,15 +19,16 @@ def tell(session: Session, what: str, facts: dict[str, Any] | None = None) -> in
     One event for each sale (`sale.<what>`) and for each receiver with all their tickets (`ticket.<what>`), so that the relay publishes each
     once, and each letter is sent once, whatever dies on the way.
     """
-    live = Ticket.objects.filter(session=session).exclude(status=TicketStatus.VOID)
-    bought = Sale.objects.filter(Exists(live.filter(sale=OuterRef("pk")))).order_by("pk")
+    live = locks.lock_live_tickets(session.pk)
+    bought = Sale.objects.filter(pk__in={ticket.sale_id for ticket in live}).order_by("pk")
     told = [
         NewEvent(event=f"sale.{what}", session=session.pk, buyer=buyer, facts={**(facts or {}), "sale": str(sale)})
         for sale, buyer in bought.values_list("pk", "buyer")
     ]
     received: dict[uuid.UUID, list[str]] = defaultdict(list)
-    for ticket in live.filter(holder__isnull=False).order_by("pk"):
-        received[ticket.owner].append(str(ticket.pk))
+    for ticket in live:
+        if ticket.holder is not None:
+            received[ticket.holder].append(str(ticket.pk))
     told += [
         NewEvent(event=f"ticket.{what}", session=session.pk, buyer=holder, facts={**(facts or {}), "tickets": tickets})
         for holder, tickets in received.items()

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
-from ticketing.models import Sale, Ticket
+from ticketing.models import Sale, Ticket, TicketStatus
 
 
 def lock_sale(sale_id: UUID) -> Sale:
@@ -29,3 +29,9 @@ def lock_tickets(sale: Sale) -> list[Ticket]:
 def lock_ticket(rows: QuerySet[Ticket], ticket_id: UUID) -> Ticket:
     """`rows`: those it may be one of. Raises: Ticket.DoesNotExist."""
     return rows.select_for_update(no_key=True, of=("self",)).get(pk=ticket_id)
+
+
+def lock_live_tickets(session_id: UUID) -> list[Ticket]:
+    """All tickets of a locked session that admit somebody, by id: until the commit none of them is passed on."""
+    rows = Ticket.objects.filter(session=session_id).exclude(status=TicketStatus.VOID).order_by("pk")
+    return list(rows.select_for_update(no_key=True))

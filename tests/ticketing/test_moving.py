@@ -5,9 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import os
 import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from django.core.mail import EmailMultiAlternatives
 from django.db import connection
@@ -25,6 +28,7 @@ from sessions_app.templatetags.frontrow import clock, full_day
 from tests import services
 from tests.factories import HallFactory, SessionFactory
 from tests.processes import Processes, until
+from tests.reservations.test_holding import another_connection
 from tests.support.letters import Post
 from tests.support.pages import confirmed, forms_in, window_of
 from tests.ticketing.test_audit import audit
@@ -171,6 +175,18 @@ class TestExactlyOnce:
         told = re.findall(r"^Message-ID: <([0-9a-f-]+)@frontrow>", written, re.MULTILINE)
         assert sorted(told) == sorted(map(str, Notification.objects.values_list("event", flat=True)))
 
+    @pytest.mark.race
+    def test_receiver_of_a_ticket_that_is_just_being_passed_on_is_told(self, post: Post) -> None:
+        """The change waits for the ticket, and then sees whose it is."""
+        with another_connection() as other, ThreadPoolExecutor() as threads:
+            other.execute("UPDATE ticketing_ticket SET holder = %s WHERE id = %s", [post.bruno.pk, post.kept])
+            moving_it = threads.submit(in_a_thread, post.move)
+            until(lambda: waits_for_a_lock(other), what="the change to wait")
+            other.commit()
+            moving_it.result(timeout=10)
+        told = Event.objects.get(name="ticket.session_moved")
+        assert (told.buyer, set(told.facts["tickets"])) == (post.bruno.pk, {str(post.given.pk), str(post.kept)})
+
     def test_change_that_is_rolled_back_tells_nobody(self, post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(holders, "tell", _die)
         with pytest.raises(SystemExit):
@@ -187,6 +203,18 @@ class TestExactlyOnce:
             )
         assert len(deliver("session_called_off", mailoutbox)) == 3
         assert Notification.objects.count() == 3
+
+
+def in_a_thread(work: Callable[[], int]) -> int:
+    try:
+        return work()
+    finally:
+        connection.close()
+
+
+def waits_for_a_lock(other: psycopg.Connection) -> bool:
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    return other.execute(waiting).fetchone() is not None
 
 
 def _die(*_arguments: object) -> int:
