@@ -61,6 +61,7 @@ class PayView(BuyerAPIView):
         extensions=refusals(
             "csrf_failed",
             "payment_declined",
+            "limit_reached",
             "not_held",
             "payment_in_progress",
             "already_paid",
