@@ -47,7 +47,6 @@ LEFT_OUT = {
     "journey": "Chromium (on the PATH or FRONTROW_CHROMIUM)",
     "typescript": "what `make typescript` installs with node and npm",
 }
-MAY_LACK_IN_CI = {"typescript"}  # npm's registry may be out of its reach
 WHERE = ("DATABASE_URL", "REDIS_URL", "RABBITMQ_URL")
 # What a developer may have exported for a running site, and would change what tests see
 OF_THE_SHELL = {
@@ -321,7 +320,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=long)
     for marker, need in LEFT_OUT.items():
         out = [item for item in items if item.get_closest_marker(marker)] if current().lacks(marker) else []
-        if out and CI and not EMBEDDED and marker not in MAY_LACK_IN_CI:
+        if out and CI and not EMBEDDED:
             raise pytest.UsageError(f"CI must run {len(out)} tests that need {need}.")
         if out:
             items[:] = [item for item in items if item not in out]

@@ -554,7 +554,11 @@ def calling_off(sessions: Sequence[Session]) -> Question:
 
 
 def about_moving(before: Session, after: Session, letters: int) -> Question:
-    text = ngettext("%(number)d person, by a letter", "%(number)d people, by a letter each", letters)
+    text = ngettext(
+        "%(number)d letter: one for each order, and one for each person who was passed a ticket",
+        "%(number)d letters: one for each order, and one for each person who was passed a ticket",
+        letters,
+    )
     when = [
         f"{full_day(session.starts_at)}, {clock(session.starts_at)} · {session.place}" for session in (before, after)
     ]

@@ -28,7 +28,8 @@ def of_sale(event: dict[str, Any]) -> Letter | None:
     address = address_of_sale(sale)
     if not address or _is_outdated(event, sale.session, sale.live_tickets):
         return None
-    until = refunds.refundable_until(sale.session, sold_at=sale.sold_at)
+    told = sale.live_tickets if _is_about_moving(event) else list(sale.tickets.all())
+    until = refunds.refundable_until(sale.session, asked_at=sale.reservation.accepted_at)
     return _letter(
         event,
         sale.session,
@@ -38,7 +39,7 @@ def of_sale(event: dict[str, Any]) -> Letter | None:
             "number": sale.number,
             "is_buyer": True,
             "refundable_until": until if until is not None and until > db_now() else None,
-            "tickets": [{"name": str(ticket), "link": ""} for ticket in sale.tickets.all()],
+            "tickets": [{"name": str(ticket), "link": ""} for ticket in told],
             "link": links.to("sale", sale),
         },
         calendar=calendars.of_sale(sale),
@@ -48,7 +49,8 @@ def of_sale(event: dict[str, Any]) -> Letter | None:
 def of_receiver(event: dict[str, Any]) -> Letter | None:
     """To whoever has tickets that somebody else bought, about those that they have still."""
     holder = people.account_of(UUID(event["buyer"]))
-    tickets = list(queries.tickets_of(None).filter(pk__in=event["facts"]["tickets"], holder=holder).order_by("pk"))
+    rows = queries.tickets_of(None).filter(pk__in=event["facts"]["tickets"], holder=holder).order_by("pk")
+    tickets = list(rows.exclude(status=TicketStatus.VOID) if _is_about_moving(event) else rows)
     address = address_of(holder)
     if not address or not tickets or _is_outdated(event, tickets[0].session, tickets):
         return None
@@ -76,9 +78,13 @@ def was_told_of_calling_off(ticket: Ticket) -> bool:
 
 def _is_outdated(event: dict[str, Any], session: Session, tickets: Sequence[Ticket]) -> bool:
     """Whether that a session was moved is no news: it was called off since, or nobody comes with these tickets."""
-    if not event["event"].endswith(MOVED):
+    if not _is_about_moving(event):
         return False
     return session.cancelled_at is not None or all(ticket.status == TicketStatus.VOID for ticket in tickets)
+
+
+def _is_about_moving(event: dict[str, Any]) -> bool:
+    return str(event["event"]).endswith(MOVED)
 
 
 def _letter(
@@ -90,7 +96,7 @@ def _letter(
     facts: dict[str, Any],
     calendar: bytes | None,
 ) -> Letter:
-    moved = event["event"].endswith(MOVED)
+    moved = _is_about_moving(event)
     with translation.override(language):
         subject = _("%(show)s has another time or place") if moved else _("%(show)s is called off")
     return Letter(

@@ -151,8 +151,8 @@ def _passed_on(event: dict[str, Any]) -> Letter | None:
         "sale__payment", "refund", "seat", "ticket_type", "session__show", "session__hall__venue"
     )
     ticket = rows.get(pk=event["facts"]["ticket"])
-    if received and ticket.owner != people.account_of(buyer):
-        return None  # they passed it on themselves meanwhile
+    if received and (ticket.void or ticket.owner != people.account_of(buyer)):
+        return None  # it was given back, or they passed it on themselves, meanwhile
     language = language_of(buyer)
     with translation.override(language):
         subject = _("A ticket for you: %(show)s") if received else _("Your ticket for %(show)s was passed on")

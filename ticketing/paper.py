@@ -48,13 +48,13 @@ def tickets_pdf(sale: Sale) -> bytes:
 def ticket_pdf(ticket: Ticket, *, language: str) -> bytes:
     """The page of one ticket, for who has it."""
     with override(language):
-        setter = typesetter_for(ticket.sale, language)
+        setter = typesetter_for(None if ticket.holder else ticket.sale, language)
         print_ticket(setter, ticket.sale, ticket.session, ticket)
     return bytes(setter.pdf.output())
 
 
-def typesetter_for(sale: Sale, language: str) -> Typesetter:
-    return Typesetter(page=PAGE, title=f"Frontrow {sale.number}", language=language)
+def typesetter_for(sale: Sale | None, language: str) -> Typesetter:
+    return Typesetter(page=PAGE, title=f"Frontrow {sale.number}" if sale else "Frontrow", language=language)
 
 
 def print_ticket(setter: Typesetter, sale: Sale, session: Session, ticket: Ticket) -> None:
@@ -70,7 +70,8 @@ def print_ticket(setter: Typesetter, sale: Sale, session: Session, ticket: Ticke
         setter.pdf.set_font("Courier", size=11)
         setter.pdf.set_xy(CODE.x, CODE.y + CODE.height + 1)
         setter.pdf.cell(CODE.width, 5, spelled(ticket.code), align="C")
-    foot = [Paragraph(gettext("Sale %s") % sale.number, 8)]
+    # The number of the order is what the box office asks a buyer for: who was passed a ticket doesn't learn it, nor what it cost.
+    foot = [] if ticket.holder else [Paragraph(gettext("Sale %s") % sale.number, 8)]
     if ticket.due:
         foot.append(Paragraph(f"{gettext('To pay at the door')}: {money(ticket.due, sale.currency)}", 8))
     setter.write(foot, FOOT, align="center")
@@ -91,7 +92,8 @@ def _of_place(ticket: Ticket, currency: str) -> list[Paragraph]:
     return [
         *section,
         Paragraph(place, 20, bold=True),
-        *(Paragraph(text, 10) for text in (ticket.kind, money(ticket.price, currency))),
+        Paragraph(ticket.kind, 10),
+        *([] if ticket.holder else [Paragraph(money(ticket.price, currency), 10)]),
     ]
 
 

@@ -20,9 +20,9 @@ from ticketing.voiding import Void
 
 def sales_of(buyer: uuid.UUID | None = None) -> QuerySet[Sale]:
     """Newest first, with all that `sale_body` reads; None: everybody's (staff)."""
-    rows = Sale.objects.select_related("payment", "session__show", "session__hall__venue").prefetch_related(
-        "tickets__seat", "tickets__ticket_type", "tickets__refund", "tickets__session"
-    )
+    rows = Sale.objects.select_related(
+        "payment", "reservation", "session__show", "session__hall__venue"
+    ).prefetch_related("tickets__seat", "tickets__ticket_type", "tickets__refund", "tickets__session")
     return (rows.filter(buyer=buyer) if buyer else rows).order_by("-id")
 
 

@@ -93,7 +93,7 @@ def ask_refund(
     if sale.payment.status not in {PaymentStatus.CAPTURED, PaymentStatus.DUE}:
         raise reserving.PaymentInProgress
     if buyer is not None:
-        _require_open(locked.session, sold_at=sale.sold_at, now=locked.now)
+        _require_open(locked.session, asked_at=locked.reservation.accepted_at, now=locked.now)
     chosen = _choose(tickets_of_sale, tickets, used_too=buyer is None)
     return promise(locked, sale, chosen, reason=reason, asked_by=asked_by or buyer)
 
@@ -137,22 +137,22 @@ def promise(
     return refund
 
 
-def refundable_until(session: Session, *, sold_at: dt.datetime) -> dt.datetime | None:
-    """Until when buyers may give back what was sold then; None: never.
+def refundable_until(session: Session, *, asked_at: dt.datetime) -> dt.datetime | None:
+    """Until when buyers may give back what they asked for then; None: never.
 
-    Who had bought before the session was moved may do so for a while after that, at most until it starts.
+    Who had asked for it before the session was moved may do so for a while after that, at most until it starts, whenever it was paid for.
     """
     until = None
     if session.refund_minutes is not None:
         until = session.starts_at - dt.timedelta(minutes=session.refund_minutes)
-    if session.moved_at is None or sold_at > session.moved_at or not settings.MOVED_REFUND_HOURS:
+    if session.moved_at is None or asked_at > session.moved_at or not settings.MOVED_REFUND_HOURS:
         return until
     opened = min(session.moved_at + dt.timedelta(hours=settings.MOVED_REFUND_HOURS), session.starts_at)
     return opened if until is None else max(until, opened)
 
 
-def _require_open(session: Session, *, sold_at: dt.datetime, now: dt.datetime) -> None:
-    until = refundable_until(session, sold_at=sold_at)
+def _require_open(session: Session, *, asked_at: dt.datetime, now: dt.datetime) -> None:
+    until = refundable_until(session, asked_at=asked_at)
     if session.cancelled_at is None and (until is None or until < now):
         raise RefundClosed(until)
 

@@ -153,13 +153,13 @@ class TicketPaperView(_TicketAPIView):
         responses={(200, "application/pdf"): OpenApiTypes.BINARY, **MISSING},
     )
     def get(self, request: Request, ticket: UUID) -> HttpResponse:
-        return printed(self.ticket(ticket))
+        return printed(self.ticket(ticket, to_show_codes=True))
 
 
 def printed(ticket: Ticket) -> HttpResponse:
     """Answer the ticket on paper, in the language of the request."""
     body = paper.ticket_pdf(ticket, language=get_language() or settings.LANGUAGE_CODE)
-    headers = {"Content-Disposition": f'inline; filename="ticket-{ticket.sale.number}.pdf"', **PRIVATE}
+    headers = {"Content-Disposition": f'inline; filename="ticket-{ticket.pk}.pdf"', **PRIVATE}
     return HttpResponse(body, content_type="application/pdf", headers=headers)
 
 

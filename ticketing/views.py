@@ -75,7 +75,7 @@ def sale(request: Visitor, sale_id: UUID) -> HttpResponse:
 
 def open_until(sale: Sale) -> dt.datetime | None:
     """Until when its buyer may give tickets back, if that may still be."""
-    until = refunds.refundable_until(sale.session, sold_at=sale.sold_at)
+    until = refunds.refundable_until(sale.session, asked_at=sale.reservation.accepted_at)
     settled = sale.payment.status in {PaymentStatus.CAPTURED, PaymentStatus.DUE}
     return until if settled and until is not None and until > reckoned_now() else None
 

@@ -12,7 +12,7 @@ from tests.processes import Processes, fresh_database
 from ticketing.demo import PASSWORD
 
 HERE = Path(__file__).parent
-EXAMPLES = "20"  # of each operation, beside those that cover every constraint of the schema
+EXAMPLES = "10"  # of each operation, beside those that cover every constraint of the schema
 SECONDS = 240  # more than a busy machine takes for it (about 30 when quiet)
 PHASES = "examples,coverage,fuzzing"
 

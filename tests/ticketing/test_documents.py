@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils import timezone, translation
 
 from sessions_app.models import HallSeat, Seat, Session, Show, TicketType, Venue
-from sessions_app.templatetags.frontrow import clock, full_day, spelled
+from sessions_app.templatetags.frontrow import clock, full_day, money, spelled
 from tests.api import assert_problem, client_of, get
 from tests.factories import HallFactory, SessionFactory, UserFactory
 from tests.support.eyes import Letter, Seen, pages_of
@@ -169,6 +169,14 @@ class TestPassedOn:
             assert page.zxing == page.opencv == (passed.signed_code,)
             with translation.override(language):
                 assert full_day(passed.session.starts_at) in page.text
+
+    def test_tells_the_receiver_neither_the_order_nor_its_price(self, passed: Ticket, bruno: User) -> None:
+        answer = get(client_of(bruno), f"/tickets/{passed.pk}/ticket.pdf")
+        (page,) = pages_of(answer.content)
+        assert str(passed.sale.number) not in page.text
+        assert money(passed.price, passed.sale.currency) not in page.text
+        assert str(passed.sale.number).encode() not in answer.content
+        assert str(passed.sale.number) not in answer["Content-Disposition"]
 
     def test_nobody_else_prints_it(self, passed: Ticket, ana: UUID) -> None:
         for other in (ana, UUID(int=7)):

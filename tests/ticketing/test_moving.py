@@ -22,6 +22,7 @@ from pytest_django.fixtures import Settings
 from realtime import relay
 from realtime.clock import db_now
 from realtime.models import Event
+from reservations.models import Reservation
 from sessions_app import operations as catalogue
 from sessions_app.models import Session
 from sessions_app.templatetags.frontrow import clock, full_day
@@ -74,6 +75,15 @@ class TestMoved:
             "ana@example.com",
         }
         assert sum("pass the ticket back to the person" in text for _to, text in told) == 1
+
+    def test_letter_names_no_ticket_that_was_given_back(self, post: Post, mailoutbox: Outbox) -> None:
+        given_back = Ticket.objects.filter(sale=post.sale, holder=None).earliest("pk")
+        refunds.pay_back(refund_id=refunds.ask_refund(sale_id=post.sale.pk, buyer=None, tickets=[given_back.pk]).pk)
+        kept = [str(ticket) for ticket in post.sale.tickets.exclude(pk=given_back.pk)]
+        post.move()
+        (text,) = [text for to, text in deliver("sale.session_moved", mailoutbox) if to == "ana@example.com"]
+        assert all(name in text for name in kept)
+        assert str(given_back) not in text
 
     def test_letter_says_what_changed_then_also_after_another_change(self, post: Post, mailoutbox: Outbox) -> None:
         old = post.session.starts_at
@@ -265,24 +275,31 @@ class TestGivingBack:
         settings.MOVED_REFUND_HOURS = hours
         post.move()
         Session.objects.update(moved_at=db_now() - 2 * HOUR)
-        Sale.objects.update(sold_at=db_now() - 4 * HOUR)
+        Reservation.objects.update(accepted_at=db_now() - 4 * HOUR)
         if is_open:
             assert self.give_back(post.sale) == "asked"
         else:
             with pytest.raises(refunds.RefundClosed):
                 self.give_back(post.sale)
 
+    def test_is_for_who_held_before_and_paid_afterwards(self, post: Post) -> None:
+        post.move()
+        Session.objects.update(moved_at=db_now() - HOUR)
+        Reservation.objects.update(accepted_at=db_now() - 2 * HOUR)
+        assert Session.objects.filter(moved_at__lt=post.sale.sold_at).exists()
+        assert self.give_back(post.sale) == "asked"
+
     def test_ends_with_the_start(self, post: Post) -> None:
         post.move()
         moved = Session.objects.get()
-        assert refunds.refundable_until(moved, sold_at=post.sale.sold_at) == moved.starts_at
+        assert refunds.refundable_until(moved, asked_at=post.sale.reservation.accepted_at) == moved.starts_at
 
     def test_usual_window_is_never_shorter(self, post: Post) -> None:
         Session.objects.update(refund_minutes=60)
         post.move()
         moved = Session.objects.get()
         moved.moved_at, moved.starts_at = db_now(), db_now() + dt.timedelta(days=30)
-        until = refunds.refundable_until(moved, sold_at=post.sale.sold_at)
+        until = refunds.refundable_until(moved, asked_at=post.sale.reservation.accepted_at)
         assert until == moved.starts_at - HOUR
 
 
@@ -343,7 +360,8 @@ class TestAdmin:
             for part, pattern in enumerate(("%Y-%m-%d", "%H:%M:%S"))
         }
         asked: Any = admin_client.post(address, form.filled_in(**moved))
-        assert ("Written to", "3 people, by a letter each") in asked.context["question"].facts
+        told = "3 letters: one for each order, and one for each person who was passed a ticket"
+        assert ("Written to", told) in asked.context["question"].facts
         assert not Event.objects.filter(name__endswith=".session_moved").exists()
         assert Session.objects.get(pk=post.session.pk).starts_at == post.session.starts_at
         answer = confirmed(admin_client, address, form.filled_in(**moved))

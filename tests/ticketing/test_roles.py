@@ -185,7 +185,12 @@ CODES = (
     "/reservations?buyer={ana}",
     "/orders/{reservation}",
 )
-PICTURES = ("/tickets/{ticket}/qr.svg", "/tickets/{ticket}/qr.png", "/sales/{sale}/tickets.pdf")
+PICTURES = (
+    "/tickets/{ticket}/qr.svg",
+    "/tickets/{ticket}/qr.png",
+    "/tickets/{ticket}/ticket.pdf",
+    "/sales/{sale}/tickets.pdf",
+)
 
 
 def test_codes_are_for_their_holder_and_for_the_permission_alone(addresses: Callable[[str], str]) -> None:
