@@ -262,7 +262,7 @@ class ExtendView(BuyerAPIView):
             "csrf_failed", "not_held", "extension_limit", "payment_in_progress", "already_paid", "reservation_expired"
         ),
         summary="Take more time",
-        description="`hold_seconds` more from now, at most twice, and never past the session's longest hold.",
+        description="Adds `hold_seconds`, as often as the session's `max_hold_seconds` from the first hold allows; `extensions_left` says how often.",
         tags=[TAG],
         parameters=[IDEMPOTENCY_KEY],
         request=None,
