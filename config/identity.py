@@ -231,16 +231,20 @@ def sign_in(request: HttpRequest, user: User) -> None:
 
 def sign_out(request: HttpRequest) -> None:
     """Close the session, and end all that the account signed in with before; whoever uses this browser next is somebody else."""
-    _end_credentials(request)
     auth.logout(request)
+    _end_credentials(request)
     request.buyer = None  # type: ignore[attr-defined] # see BuyerMiddleware
 
 
 @receiver(auth.user_logged_out)
-def _signed_out(user: object, **_told: Any) -> None:
+def _signed_out(user: object, request: HttpRequest, **_told: Any) -> None:
     """By the admin's own button too, and in a browser that lost the cookie `buyer`."""
     if isinstance(user, User):
         accounts.end_credentials(user.pk)
+        visit: Visit | None = getattr(request, "visit", None)
+        if visit and visit.buyer and visit.buyer.id == user.pk:  # ended with the session: once is enough
+            visit.become(None)
+            rotate_token(request)
 
 
 def _end_credentials(request: HttpRequest) -> None:

@@ -106,6 +106,13 @@ def rfc3339(moment: dt.datetime) -> str:
     return moment.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")
 
 
+LIMIT_REACHED = Known(
+    409,
+    "limit_reached",
+    "Limit reached",
+    _("With what you hold or bought it would be more than this session allows a buyer."),
+    facts=lambda error: {"limit": error.limit},
+)
 PROBLEMS: dict[type[BaseException], Known] = {
     # --- What HTTP itself knows
     exceptions.ParseError: Known(400, "malformed", "Malformed request", _("The body is not valid JSON.")),
@@ -163,20 +170,8 @@ PROBLEMS: dict[type[BaseException], Known] = {
         facts=lambda error: {"on_sale_at": error.on_sale_at and rfc3339(error.on_sale_at)},
     ),
     front_door.SaleClosed: Known(409, "sale_closed", "Sale closed", _("The session has started or was cancelled.")),
-    front_door.LimitReached: Known(
-        409,
-        "limit_reached",
-        "Limit reached",
-        _("With what you hold or bought it would be more than this session allows a buyer."),
-        facts=lambda error: {"limit": error.limit},
-    ),
-    joining.LimitPassed: Known(
-        409,
-        "limit_reached",
-        "Limit reached",
-        _("With what you hold or bought it would be more than this session allows a buyer."),
-        facts=lambda error: {"limit": error.limit},
-    ),
+    front_door.LimitReached: LIMIT_REACHED,
+    joining.LimitPassed: LIMIT_REACHED,
     front_door.TooManyHolds: Known(
         429,
         "too_many_holds",
