@@ -321,6 +321,11 @@ STRIPE_API_URL = env("STRIPE_API_URL", "https://api.stripe.com")
 MOVED_REFUND_HOURS = env_int("MOVED_REFUND_HOURS", 168)  # after a session was moved, for who had bought before; 0: none
 if MOVED_REFUND_HOURS < 0:
     raise ImproperlyConfigured("MOVED_REFUND_HOURS must be 0 or more")
+MOVED_NOTICE_HOURS = env_int(
+    "MOVED_NOTICE_HOURS", 24
+)  # after an earlier start, for what would end with the old one; 0: none
+if MOVED_NOTICE_HOURS < 0:
+    raise ImproperlyConfigured("MOVED_NOTICE_HOURS must be 0 or more")
 FAULT_POINT = env("FAULT_POINT")  # where a test lets a process die
 if not PAYMENT_METHODS or not set(PAYMENT_METHODS) <= {"fake", "stripe"}:
     raise ImproperlyConfigured(f"PAYMENT_METHODS must name fake, stripe or both, not {env('PAYMENT_METHODS')!r}")

@@ -172,7 +172,7 @@ def _refusal_of(kind: TicketType, request: HoldRequest, batch: Batch) -> dict[st
         return _rejected("too_many_seats")
     if not kind.holds and request.scope == HOLD_SCOPE:
         return _rejected("sold_at_once")
-    at_door = kind.is_paid_at_door(starts_at=batch.sessions[request.session].starts_at, now=batch.news.now)
+    at_door = _is_paid_at_door(kind, request, batch)
     if not kind.holds and request.is_order and not request.payment and kind.price and not at_door:
         return _rejected("payment_needed")
     if request.payment and request.payment.method == AT_THE_DOOR and not at_door:
@@ -226,10 +226,14 @@ def begin_hold(reservation: Reservation, now: dt.datetime) -> dt.datetime:
 def _means_of(request: HoldRequest, batch: Batch) -> dict[str, str] | None:
     """Of an order that carries no payment: at the door, where its type allows that."""
     kind = batch.stock.of(request.ticket_type)
-    starts_at = batch.sessions[request.session].starts_at
-    if kind is None or not kind.is_paid_at_door(starts_at=starts_at, now=batch.news.now):
+    if kind is None or not _is_paid_at_door(kind, request, batch):
         return None
     return Means(method=AT_THE_DOOR).to_json()
+
+
+def _is_paid_at_door(kind: TicketType, request: HoldRequest, batch: Batch) -> bool:
+    session = batch.sessions[request.session]
+    return kind.is_paid_at_door(session, now=batch.news.now, asked_at=request.accepted_at)
 
 
 def _means_of_nothing(means: dict[str, str] | None) -> dict[str, str]:

@@ -165,7 +165,7 @@ def _read(session: uuid.UUID, known: SaleFacts | None) -> SaleFacts | None:
         plan_version=row.plan_version,
         labels=labels,
         ticket_types=frozenset(kind.pk for kind in types),
-        stock=_stock(session, [kind for kind in types if kind.capacity is not None], starts_at=row.starts_at),
+        stock=_stock(row, [kind for kind in types if kind.capacity is not None]),
         currency=row.currency,
         concessions=tuple(Concession.objects.filter(session_id=session)),
         standby=row.standby,
@@ -176,11 +176,11 @@ def _read(session: uuid.UUID, known: SaleFacts | None) -> SaleFacts | None:
     )
 
 
-def _stock(session: uuid.UUID, types: Sequence[TicketType], *, starts_at: dt.datetime) -> dict[uuid.UUID, StockFacts]:
+def _stock(session: Session, types: Sequence[TicketType]) -> dict[uuid.UUID, StockFacts]:
     if not types:
         return {}
-    draws = statements.draws(session=session)
-    pools = {pool.pk: pool for pool in Pool.objects.filter(session_id=session)} if any(draws.values()) else {}
+    draws = statements.draws(session=session.pk)
+    pools = {pool.pk: pool for pool in Pool.objects.filter(session=session)} if any(draws.values()) else {}
     return {
         kind.pk: StockFacts(
             counters=(
@@ -201,7 +201,7 @@ def _stock(session: uuid.UUID, types: Sequence[TicketType], *, starts_at: dt.dat
             sells_until=kind.sells_until,
             max_per_order=kind.max_per_order,
             max_per_buyer=kind.max_per_buyer,
-            collect_until=kind.collect_until(starts_at),
+            collect_until=kind.collect_until(session),
         )
         for kind in types
     }

@@ -125,7 +125,7 @@ def serve(session: Session, stock: Stock, news: Announcements, hold: Hold) -> No
         if _is_over_the_limit(order, session, kind, has):
             refused.append(order)
             continue
-        if _pays_at_door(order) and not kind.is_paid_at_door(starts_at=session.starts_at, now=news.now):
+        if _pays_at_door(order) and not kind.is_paid_at_door(session, now=news.now, asked_at=order.accepted_at):
             too_late.append(order)
             continue
         if kind.is_closed_at(news.now) or not stock.take(kind, order.quantity):

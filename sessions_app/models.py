@@ -5,6 +5,7 @@ import secrets
 import uuid
 import zlib
 
+from django.conf import settings
 from django.contrib.postgres.constraints import ExclusionConstraint
 from django.contrib.postgres.fields import DateTimeRangeField, RangeOperators
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
@@ -230,6 +231,8 @@ class Session(models.Model):
     moved_from_place = models.CharField(
         _("moved from the place"), max_length=200, default="", db_default="", editable=False
     )
+    moved_earlier_at = models.DateTimeField(_("moved to an earlier time at"), null=True, editable=False)
+    moved_earlier_from = models.DateTimeField(_("moved to an earlier time from"), null=True, editable=False)
 
     objects = SessionQuerySet.as_manager()
 
@@ -285,6 +288,23 @@ class Session(models.Model):
     def fee_of(self, left: int) -> int:
         """The booking fee of a place that costs so much without it, in minor units; none where it costs nothing."""
         return self.booking_fee + (2 * left * self.booking_fee_basis_points + WHOLE) // (2 * WHOLE) if left else 0
+
+    def deadline(self, *, minutes: int, asked_at: dt.datetime | None = None) -> dt.datetime:
+        """Return the instant so many minutes before the start; for who had asked then, after fair notice of an earlier start.
+
+        See Note [Moved to an earlier time] in ticketing/moving.py.
+        """
+        before = dt.timedelta(minutes=minutes)
+        usual, notice = self.starts_at - before, self.notice_until(asked_at)
+        if notice is None or self.moved_earlier_from is None:
+            return usual
+        return max(usual, min(self.moved_earlier_from - before, notice))
+
+    def notice_until(self, asked_at: dt.datetime | None) -> dt.datetime | None:
+        """Return until when who had asked then has notice of an earlier start; None: it was moved to none since."""
+        if self.moved_earlier_at is None or asked_at is None or asked_at > self.moved_earlier_at:
+            return None
+        return self.moved_earlier_at + dt.timedelta(hours=settings.MOVED_NOTICE_HOURS)
 
     def sells_at(self, now: dt.datetime) -> bool:
         return not self.is_closed_at(now) and (self.on_sale_at is None or self.on_sale_at <= now)
@@ -481,13 +501,15 @@ class TicketType(models.Model):
     def sells_at(self, now: dt.datetime) -> bool:
         return not self.is_closed_at(now) and (self.sells_from is None or self.sells_from <= now)
 
-    def collect_until(self, starts_at: dt.datetime) -> dt.datetime | None:
-        """Return until when its places have to be paid for at the door of a session that starts then; None: no deadline."""
-        return None if self.collect_minutes is None else starts_at - dt.timedelta(minutes=self.collect_minutes)
+    def collect_until(self, session: Session, *, asked_at: dt.datetime | None = None) -> dt.datetime | None:
+        """Return until when its places, asked for then, have to be paid for at the door of its session; None: no deadline."""
+        if self.collect_minutes is None:
+            return None
+        return session.deadline(minutes=self.collect_minutes, asked_at=asked_at)
 
-    def is_paid_at_door(self, *, starts_at: dt.datetime, now: dt.datetime) -> bool:
-        """Return whether it may still be sold without a payment."""
-        until = self.collect_until(starts_at)
+    def is_paid_at_door(self, session: Session, *, now: dt.datetime, asked_at: dt.datetime | None = None) -> bool:
+        """Return whether it may still be sold without a payment to who asked for it then."""
+        until = self.collect_until(session, asked_at=asked_at)
         return self.pay_at_door and (until is None or now < until)
 
 

@@ -112,8 +112,8 @@ class Shelf:
             ended_at=closes if closes and closes <= now else None,
             closes_at=closes if closes and closes > now else None,
             standby=session.standby,
-            pay_at_door=kind.is_paid_at_door(starts_at=session.starts_at, now=now),
-            collect_until=kind.collect_until(session.starts_at),
+            pay_at_door=kind.is_paid_at_door(session, now=now),
+            collect_until=kind.collect_until(session),
         )
 
     @property

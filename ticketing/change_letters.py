@@ -39,6 +39,7 @@ def of_sale(event: dict[str, Any]) -> Letter | None:
             "number": sale.number,
             "is_buyer": True,
             "refundable_until": until if until is not None and until > db_now() else None,
+            "collect_until": queries.collect_until(told),
             "tickets": [{"name": str(ticket), "link": ""} for ticket in told],
             "link": links.to("sale", sale),
         },
@@ -61,6 +62,7 @@ def of_receiver(event: dict[str, Any]) -> Letter | None:
         language=language_of(holder),
         facts={
             "is_buyer": False,
+            "collect_until": queries.collect_until(tickets),
             "tickets": [{"name": str(ticket), "link": links.to("ticket", ticket)} for ticket in tickets],
             "link": links.to("ticket", tickets[0]),
         },

@@ -12,11 +12,12 @@ import threading
 
 import structlog
 from django.db import transaction
+from django.db.models import F, Q
 from prometheus_client import Counter
 
 from realtime import causes
 from realtime.clock import db_now
-from sessions_app.models import TicketType
+from sessions_app.models import Session, TicketType
 from ticketing import refunds
 from ticketing.models import Refund, Sale, Ticket, TicketStatus
 from ticketing.voiding import VoidReason
@@ -50,10 +51,19 @@ def _overdue(limit: int) -> list[Sale]:
     with_deadline = TicketType.objects.filter(
         collect_minutes__isnull=False, session__ends_at__gt=now, session__cancelled_at=None
     ).select_related("session")
-    kinds = [kind.pk for kind in with_deadline if _is_over(kind, starts_at=kind.session.starts_at, now=now)]
+    kinds = [kind for kind in with_deadline if _is_over(kind, kind.session, asked_at=None, now=now)]
     if not kinds:
         return []
-    uncollected = Ticket.objects.filter(ticket_type__in=kinds, status=TicketStatus.VALID, due__gt=0)
+    on_notice = [
+        kind.pk for kind in kinds if not _is_over(kind, kind.session, asked_at=kind.session.moved_earlier_at, now=now)
+    ]
+    asked_since = Q(sale__reservation__accepted_at__gt=F("session__moved_earlier_at"))
+    uncollected = Ticket.objects.filter(
+        ~Q(ticket_type__in=on_notice) | asked_since,
+        ticket_type__in=[kind.pk for kind in kinds],
+        status=TicketStatus.VALID,
+        due__gt=0,
+    )
     return list(Sale.objects.filter(pk__in=uncollected.order_by().values("sale")).order_by("pk")[:limit])
 
 
@@ -79,11 +89,11 @@ def _give_back(found: Sale) -> Refund | None:
         for ticket in tickets
         if ticket.status == TicketStatus.VALID
         and ticket.due
-        and _is_over(kinds[ticket.ticket_type_id], starts_at=locked.session.starts_at, now=now)
+        and _is_over(kinds[ticket.ticket_type_id], locked.session, asked_at=locked.reservation.accepted_at, now=now)
     ]
     return refunds.promise(locked, sale, overdue, reason=NOT_COLLECTED) if overdue else None
 
 
-def _is_over(kind: TicketType, *, starts_at: dt.datetime, now: dt.datetime) -> bool:
-    until = kind.collect_until(starts_at)
+def _is_over(kind: TicketType, session: Session, *, asked_at: dt.datetime | None, now: dt.datetime) -> bool:
+    until = kind.collect_until(session, asked_at=asked_at)
     return until is not None and until <= now

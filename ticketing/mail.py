@@ -96,7 +96,9 @@ def _confirmed(event: dict[str, Any]) -> Letter | None:
         return None
     with translation.override(sale.language):
         subject = _("Your tickets for %(show)s") % {"show": sale.session.show.title}
-    rows = Ticket.objects.filter(sale=sale).select_related("sale__payment", "refund", "session", "seat", "ticket_type")
+    rows = Ticket.objects.filter(sale=sale).select_related(
+        "sale__payment", "sale__reservation", "refund", "session", "seat", "ticket_type"
+    )
     tickets = list(rows.order_by("id"))
     return Letter(
         to=address,
@@ -109,7 +111,7 @@ def _confirmed(event: dict[str, Any]) -> Letter | None:
             "session": sale.session,
             "tickets": tickets,
             "due": sum(ticket.due for ticket in tickets),
-            "collect_until": queries.collect_until(sale.session, tickets),
+            "collect_until": queries.collect_until(tickets),
             "link": links.to("sale", sale),
             "paper": links.to("sale-pdf", sale),
             "calendar": links.to("sale-calendar", sale),

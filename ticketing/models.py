@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime as dt
 import secrets
 import uuid
 from collections.abc import Iterable
@@ -395,6 +396,13 @@ class Ticket(models.Model):
         if self.status == TicketStatus.VOID:
             return voiding.of_ticket(self)
         return voiding.of_session(self.session)
+
+    @property
+    def collect_until(self) -> dt.datetime | None:
+        """Until when it has to be paid for at the door; None: nothing is due for it, or there is no deadline."""
+        if not self.due:
+            return None
+        return self.ticket_type.collect_until(self.session, asked_at=self.sale.reservation.accepted_at)
 
     @property
     def signed_code(self) -> str:

@@ -1,7 +1,15 @@
-"""A session gets another time or place: everybody who has a ticket is told, and may give it back."""
+"""A session gets another time or place: everybody who has a ticket is told, and may give it back.
+
+Note [Moved to an earlier time]
+Deadlines are so many minutes before the start, so an earlier start may end them at once: places to be paid at the door would go back, and
+tickets could not be given back any more, before their holders have read that anything changed. So who had asked before keeps what they
+had: for MOVED_NOTICE_HOURS the deadline of before counts (`Session.deadline`). Whoever asks afterwards has the new one. Another
+change of time or place takes nothing from a notice that runs.
+"""
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
@@ -18,6 +26,15 @@ from ticketing import holders
 from ticketing.queries import as_text
 
 SHOWN = frozenset({"starts_at", "ends_at", "hall", "room"})  # what calendars say of a session
+NOTED = (
+    "sequence",
+    "changed_at",
+    "moved_at",
+    "moved_from",
+    "moved_from_place",
+    "moved_earlier_at",
+    "moved_earlier_from",
+)
 
 
 @transaction.atomic
@@ -42,12 +59,22 @@ def move(*, session_id: UUID, changes: Mapping[str, Any]) -> int:
     is_news = moved and max(before[1], session.ends_at) > now
     if is_news:
         session.moved_at, session.moved_from, session.moved_from_place = now, before[0], before[2]
+        if session.starts_at < before[0]:
+            _give_notice(session, starts_at=before[0], now=now)
     _save(session, changes)
     if not is_news:
         return 0
     facts = {"from": _facts(before[0], before[2]), "to": _facts(session.starts_at, session.place)}
     events.record(event="session.moved", session=session.pk, facts=facts)
     return holders.tell(session, "session_moved", facts)
+
+
+def _give_notice(session: Session, *, starts_at: dt.datetime, now: dt.datetime) -> None:
+    """Let what was open before stay open for a while. `starts_at`: the start until now."""
+    running = session.notice_until(session.moved_earlier_at)
+    if session.moved_earlier_from is not None and running is not None and running > now:
+        starts_at = max(starts_at, session.moved_earlier_from)
+    session.moved_earlier_at, session.moved_earlier_from = now, starts_at
 
 
 def _facts(starts_at: Any, place: str) -> dict[str, str]:
@@ -58,9 +85,7 @@ def _save(session: Session, changes: Mapping[str, Any]) -> None:
     """Raises: HallBusy."""
     try:
         with transaction.atomic():
-            session.save(
-                update_fields=[*changes, "sequence", "changed_at", "moved_at", "moved_from", "moved_from_place"]
-            )
+            session.save(update_fields=[*changes, *NOTED])
     except IntegrityError as error:
         if not isinstance(error.__cause__, ExclusionViolation):
             raise

@@ -93,7 +93,7 @@ def order(request: Visitor, order_id: UUID) -> HttpResponse:
             "places": places_of(body, _type_names([body["ticket_type"]])),
             "advice": ADVICE.get(body["reason"] or "", ADVICE_OTHERWISE) if status == "FAILED" else "",
             "pay_until": dt.datetime.fromisoformat(body["expires_at"]) if is_to_be_paid(order_id, body) else None,
-            "collect_until": _collect_until(body, session),
+            "collect_until": _collect_until(body),
             "sells": session.sells_at(reckoned_now()),
             "page": "orders",
         },
@@ -109,10 +109,11 @@ def whose(request: Visitor) -> UUID | None:
     return request.buyer
 
 
-def _collect_until(body: dict[str, Any], session: Session) -> dt.datetime | None:
+def _collect_until(body: dict[str, Any]) -> dt.datetime | None:
     if body["status"] != "COMPLETED":
         return None
-    return queries.collect_until(session, Ticket.objects.filter(sale=body["sale"]).select_related("ticket_type"))
+    rows = Ticket.objects.filter(sale=body["sale"]).select_related("ticket_type", "session", "sale__reservation")
+    return queries.collect_until(rows)
 
 
 def reached(step: str, status: str) -> str:

@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 
 from reservations.models import LIVE, Reservation, Status
 from reservations.queries import place_in_line
-from sessions_app.models import Seat, Session
+from sessions_app.models import Seat
 from ticketing import codes
 from ticketing.models import OPEN, Payment, Refund, Sale, Ticket, TicketStatus, Transfer, User
 from ticketing.voiding import Void
@@ -31,10 +31,9 @@ def find_sale(sale_id: uuid.UUID, *, buyer: uuid.UUID | None) -> Sale:
     return sales_of(buyer).get(pk=sale_id)
 
 
-def collect_until(session: Session, tickets: Iterable[Ticket]) -> dt.datetime | None:
+def collect_until(tickets: Iterable[Ticket]) -> dt.datetime | None:
     """Return the first instant by which any of these has to be paid for at the door; None: nothing is due, or there is no deadline."""
-    deadlines = [ticket.ticket_type.collect_until(session.starts_at) for ticket in tickets if ticket.due]
-    return min((until for until in deadlines if until is not None), default=None)
+    return min((until for ticket in tickets if (until := ticket.collect_until) is not None), default=None)
 
 
 def find_ticket(ticket_id: uuid.UUID, *, buyer: uuid.UUID | None) -> Ticket:

@@ -140,14 +140,16 @@ def promise(
 def refundable_until(session: Session, *, asked_at: dt.datetime) -> dt.datetime | None:
     """Until when buyers may give back what they asked for then; None: never.
 
-    Who had asked for it before the session was moved may do so for a while after that, at most until it starts, whenever it was paid for.
+    Who had asked for it before the session was moved may do so for a while after that, whenever it was paid for: at most until it starts,
+    or until there was fair notice of an earlier start. See Note [Moved to an earlier time] in moving.py.
     """
     until = None
     if session.refund_minutes is not None:
-        until = session.starts_at - dt.timedelta(minutes=session.refund_minutes)
+        until = session.deadline(minutes=session.refund_minutes, asked_at=asked_at)
     if session.moved_at is None or asked_at > session.moved_at or not settings.MOVED_REFUND_HOURS:
         return until
-    opened = min(session.moved_at + dt.timedelta(hours=settings.MOVED_REFUND_HOURS), session.starts_at)
+    last = max(session.starts_at, session.notice_until(asked_at) or session.starts_at)
+    opened = min(session.moved_at + dt.timedelta(hours=settings.MOVED_REFUND_HOURS), last)
     return opened if until is None else max(until, opened)
 
 

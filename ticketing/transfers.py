@@ -11,7 +11,7 @@ from realtime import events
 from realtime.clock import db_now
 from realtime.events import NewEvent
 from reservations import people
-from ticketing import locks
+from ticketing import locks, refunds
 from ticketing.models import Ticket, TicketStatus, Transfer, User, new_code
 from ticketing.queries import tickets_of
 
@@ -45,7 +45,13 @@ def obstacle(ticket: Ticket, *, now: dt.datetime) -> str:
         return ticket.status
     if ticket.session.cancelled_at is not None:
         return "called_off"
-    return "over" if ticket.session.ends_at <= now else ""
+    return "over" if ticket.session.ends_at <= now and not _may_go_back(ticket, now=now) else ""
+
+
+def _may_go_back(ticket: Ticket, *, now: dt.datetime) -> bool:
+    """Whether who bought it could still give it back, if they had it."""
+    until = refunds.refundable_until(ticket.session, asked_at=ticket.sale.reservation.accepted_at)
+    return until is not None and now <= until
 
 
 @transaction.atomic(durable=True)

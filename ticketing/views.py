@@ -58,7 +58,7 @@ def sale(request: Visitor, sale_id: UUID) -> HttpResponse:
             "paid_by": paid_by(found.payment.method),
             "bill": bill.of(found.lines),
             "due": sum(ticket.due for ticket in found.tickets.all()),
-            "collect_until": queries.collect_until(found.session, found.tickets.all()),
+            "collect_until": queries.collect_until(found.tickets.all()),
             "live": [
                 ticket
                 for ticket in found.tickets.all()

@@ -14,7 +14,6 @@ from django.utils.translation import gettext, pgettext
 
 from sessions_app import posters
 from sessions_app import tier_looks as tier_looks_
-from sessions_app.models import Session, TicketType
 
 register = template.Library()
 
@@ -112,12 +111,6 @@ def weekday(moment: dt.date) -> str:
 
 def _local(moment: dt.date) -> dt.date:
     return timezone.localtime(moment).date() if isinstance(moment, dt.datetime) else moment
-
-
-@register.filter
-def collect_until(kind: TicketType, session: Session) -> dt.datetime | None:
-    """Return until when places of the type have to be paid for at the door of its session."""
-    return kind.collect_until(session.starts_at)
 
 
 @register.filter
