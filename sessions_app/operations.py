@@ -293,6 +293,7 @@ def section_prices(places: Sequence[plans.Place], prices: Mapping[str, int], pri
         return []
     sections = sorted({place.section for place in places})
     require_sections("prices", prices, sections)
+    require_few("prices", len(prices))
     if price is None and (missing := sorted(set(sections) - prices.keys())):
         raise ValidationError({"prices": _("“%(name)s” needs a price.") % {"name": missing[0]}})
     return [NewTicketType(name=section, price=amount) for section, amount in prices.items()]
@@ -307,6 +308,15 @@ def require_sections(field: str, names: Iterable[str], sections: Sequence[str]) 
             raise ValidationError({field: _("There is no section “%(name)s”; the hall has: %(sections)s.") % said})
 
 
+def require_few(field: str, types: int) -> None:
+    """Raises: ValidationError, where a session would have more prices than the map can tell apart (`tier_looks`)."""
+    if types > MAX_TICKET_TYPES:
+        too_many = _(
+            "At most %(most)d ticket types, of which each section with a price of its own is one: not %(types)d."
+        )
+        raise ValidationError({field: too_many % {"most": MAX_TICKET_TYPES, "types": types}})
+
+
 def price_tiers(
     *, session: Session, places: Sequence[plans.Place], price: int | None, asked: Sequence[NewTicketType]
 ) -> Tiers:
@@ -314,8 +324,7 @@ def price_tiers(
 
     Raises: ValidationError.
     """
-    if len(asked) > MAX_TICKET_TYPES:
-        raise ValidationError({"ticket_types": _("At most %(types)d ticket types.") % {"types": MAX_TICKET_TYPES}})
+    require_few("ticket_types", len(asked))
     made = [ticket_type(session=session, new=new, price=price, position=index) for index, new in enumerate(asked, 1)]
     if len({tier.name for tier in made}) < len(made):
         raise ValidationError({"ticket_types": _("Each ticket type needs a name of its own.")})

@@ -52,6 +52,7 @@ class Plan:
     chairs: dict[str, Any] | None  # instead of `rows`, for a huge hall
     names: SafeString
     seats: int
+    looks: int  # how many of `tier_looks` it shows
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ def draw(seats: Sequence[Chair], *, prices: Mapping[str, str], still: bool = Fal
     reach = min((right - left) * 0.42, 16) * CELL
     line = (top + 0.9) * CELL
     rows = _rows(seats)
+    looks = looks_of(prices, seats)
     is_packed = len(seats) > HUGE and not still
     return Plan(
         view_box=" ".join(f"{number * CELL:g}" for number in (left, top, right - left, bottom - top)),
@@ -107,10 +109,11 @@ def draw(seats: Sequence[Chair], *, prices: Mapping[str, str], still: bool = Fal
         stage=f"M{middle - reach:g} {line + 9:g}Q{middle:g} {line - 9:g} {middle + reach:g} {line + 9:g}",
         stage_text_y=line + 9,
         is_large=len(seats) > LARGE,
-        rows=_drawn([] if is_packed else rows, prices, still=still),
+        rows=_drawn([] if is_packed else rows, prices, looks, still=still),
         chairs=_packed(rows, list(prices)) if is_packed else None,
         names=_names(rows),
         seats=len(seats),
+        looks=len(looks),
     )
 
 
@@ -189,10 +192,11 @@ def _rows(seats: Sequence[Chair]) -> list[list[Chair]]:
     return [list(chairs) for _row, chairs in itertools.groupby(seats, key=lambda seat: (seat["section"], seat["row"]))]
 
 
-def _drawn(rows: Sequence[Sequence[Chair]], prices: Mapping[str, str], *, still: bool) -> SafeString:
+def _drawn(
+    rows: Sequence[Sequence[Chair]], prices: Mapping[str, str], looks: Mapping[str, int], *, still: bool
+) -> SafeString:
     row, use = (ROW.replace(ROW_ROLE, ""), USE.replace(SEAT_ROLE, STILL_ROLE)) if still else (ROW, USE)
     words = Words.of_the_page()
-    looks = looks_of(prices, itertools.chain.from_iterable(rows))
     types = {type_: (index, looks.get(type_, 0), price) for index, (type_, price) in enumerate(prices.items())}
     return format_html_join(
         "",

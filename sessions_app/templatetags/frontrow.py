@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from django import template
 from django.conf import settings
@@ -14,6 +14,7 @@ from django.utils.translation import gettext, pgettext
 
 from sessions_app import posters
 from sessions_app import tier_looks as tier_looks_
+from sessions_app.seat_plan import Plan
 
 register = template.Library()
 
@@ -33,15 +34,15 @@ def minor_digits(currency: str) -> int:
 
 
 @register.simple_tag
-def tier_looks() -> tuple[tier_looks_.Look, ...]:
-    """Return what seats of each price look like, by number."""
-    return tier_looks_.LOOKS
+def tier_looks(plan: Plan | None) -> Sequence[tier_looks_.Look]:
+    """Return what the seats of a plan look like, by the number of the look."""
+    return tier_looks_.LOOKS[: plan.looks] if plan else ()
 
 
 @register.simple_tag
 def tier_look(place: int) -> int:
-    """Return the look of the price, or of a hall's section, that is named at this place."""
-    return min(place, tier_looks_.LAST)
+    """Return the look of the hall's section that is named at this place."""
+    return tier_looks_.look_of(place)
 
 
 @register.filter

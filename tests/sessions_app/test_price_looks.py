@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from sessions_app.models import Seat, Session, TicketType
+from sessions_app.operations import MAX_TICKET_TYPES, NewSession, create_session, furnish
+from sessions_app.plans import Block, joined
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -51,6 +56,33 @@ def test_each_price_looks_the_same_everywhere(client: Client, session: Session, 
     for look in range(len(SECTIONS)):
         assert f'[data-tier="{look}"] {{ --tier: #' in text
         assert f'id="seat-free-{look}"' in text
+
+
+def test_session_with_the_most_prices_has_a_look_for_each_and_no_more_prices_are_taken(client: Client) -> None:
+    """Each section but the last has its own; that one costs what all other seats do."""
+    sections = [f"Section {number}" for number in range(MAX_TICKET_TYPES + 1)]
+    hall = factories.HallFactory.create()
+    furnish(
+        hall=hall, places=joined(*(Block(rows=[1], section=name, prefix=f"{at}-") for at, name in enumerate(sections)))
+    )
+    wish = NewSession(show="Maré", hall=hall.pk, starts_at=timezone.now() + dt.timedelta(days=1), price=3000)
+    wish["prices"] = dict.fromkeys(sections, 2000)
+    with pytest.raises(ValidationError) as refused:
+        create_session(**wish)
+    assert refused.value.message_dict == {
+        "prices": ["At most 50 ticket types, of which each section with a price of its own is one: not 51."]
+    }
+    wish["prices"] = dict.fromkeys(sections[:-1], 2000)
+    made = create_session(**wish)
+    text = client.get(reverse("session", args=[made.pk])).content.decode()
+    drawn, named = USE.findall(text), LEGEND.findall(text)
+    assert (
+        sorted(named)
+        == sorted(drawn)
+        == sorted((str(look), str(look), name) for look, name in enumerate(["Standard", *sections[:-1]]))
+    )
+    shapes = re.findall(r'<g id="seat-(?:mark|under)-(\d+)">(.*?)</g>', text)
+    assert len({tuple(shape for look, shape in shapes if look == number) for number, _shape in shapes}) == len(sections)
 
 
 def test_a_page_without_a_map_may_have_the_looks_all_the_same(client: Client) -> None:

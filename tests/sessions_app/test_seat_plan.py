@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.template.loader import render_to_string
 from django.utils import translation
 
 from sessions_app import posters, seat_plan, tier_looks
+from sessions_app.operations import MAX_TICKET_TYPES
 from sessions_app.plans import Block, Place, joined
 from sessions_app.templatetags import frontrow
 
@@ -56,24 +58,22 @@ def test_names_from_people_are_escaped() -> None:
     assert "<i>" not in drawn.rows + drawn.names
 
 
-@pytest.mark.parametrize("number", [0, 3, 4, 10, 11])
-def test_each_of_twelve_prices_has_a_look_and_a_mark_of_its_own(number: int) -> None:
-    prices = {str(price): f"R${price}" for price in range(12)}
-    chairs = [chair(f"A{price}", ticket_type=str(price)) for price in range(12)]
+def test_each_price_of_the_session_that_has_the_most_looks_its_own_way() -> None:
+    """As many as can be asked for, and the one of the other seats."""
+    prices = {str(price): f"R${price}" for price in range(MAX_TICKET_TYPES + 1)}
+    chairs = [chair(f"A{price}", ticket_type=price) for price in prices]
     drawn = re.findall(r'href="#seat-free-(\d+)".*? data-tier="(\d+)" data-type="(\d+)"', draw(*chairs, prices=prices))
-    assert drawn[number] == (str(number),) * 3
-
-
-def test_prices_beyond_the_twelfth_share_its_look_and_the_legend_says_so() -> None:
-    prices = {str(price): f"R${price}" for price in range(14)}
-    chairs = [chair(f"A{price}", ticket_type=str(price)) for price in range(14)]
+    assert drawn == [(price,) * 3 for price in prices]
     looks = tier_looks.looks_of(prices, chairs)
-    drawn = dict(re.findall(r'data-seat="A(\d+)".*? data-tier="(\d+)"', draw(*chairs, prices=prices)))
-    assert drawn == {price: str(look) for price, look in looks.items()}
-    legend = tier_looks.legend(prices, looks)
-    assert [entry.look for entry in legend] == list(range(12))
-    assert legend[10].prices == ["R$10"]
-    assert legend[11].prices == ["R$11", "R$12", "R$13"]
+    assert tier_looks.legend(prices, looks) == [(int(price), says) for price, says in prices.items()]
+
+
+def test_page_knows_the_looks_of_its_plan_alone() -> None:
+    prices = {str(price): f"R${price}" for price in range(3)}
+    chairs = [chair(f"A{price}", ticket_type=price) for price in prices]
+    shapes = render_to_string("sessions_app/_seat_shapes.html", {"plan": seat_plan.draw(chairs, prices=prices)})
+    assert re.findall(r'id="seat-free-(\d+)"', shapes) == ["0", "1", "2"]
+    assert re.findall(r'\[data-tier="(\d+)"\]', shapes) == ["0", "1", "2"] * 2
 
 
 def test_prices_without_seats_take_no_look() -> None:
@@ -88,10 +88,14 @@ def test_prices_without_seats_take_no_look() -> None:
 
 
 def test_looks_are_told_apart_by_more_than_colour() -> None:
-    marks = [look.mark for look in tier_looks.LOOKS]
-    assert len(set(marks)) == len(marks) == 12
+    marks = {(look.back, look.under) for look in tier_looks.LOOKS}
+    assert len(marks) == len(tier_looks.LOOKS) == 60
+
+
+def test_looks_of_one_back_differ_in_colour_too() -> None:
     for theme in ("light", "dark"):
-        assert len({getattr(look, theme) for look in tier_looks.LOOKS}) == len(marks)
+        seen = {(look.back, getattr(look, theme)) for look in tier_looks.LOOKS}
+        assert len(seen) == len(tier_looks.LOOKS)
 
 
 @pytest.mark.parametrize(("theme", "surface"), [("light", "#fffdfb"), ("dark", "#1c1821")])
@@ -132,6 +136,13 @@ def over(*places: Place) -> tuple[int, int]:
 
 def test_a_sections_name_is_over_the_middle_of_its_first_row_even_if_that_is_curved() -> None:
     assert over(*joined(Block(rows=[31, 31], section="Balcão", curve=9.0))) == (0, 3)
+
+
+def test_sections_beyond_the_looks_begin_again_with_the_first() -> None:
+    names = [f"Box {number}" for number in range(len(tier_looks.LOOKS) + 1)]
+    drawn = seat_plan.draw_chairs(joined(*(Block(rows=[1], section=name, prefix=name) for name in names)))
+    assert re.findall(r'data-tier="(\d+)"', drawn.rows)[-2:] == ["59", "0"]
+    assert frontrow.tier_look(len(names) - 1) == 0
 
 
 def test_a_section_with_nothing_in_its_middle_has_its_name_over_its_first_row() -> None:
