@@ -86,7 +86,7 @@ class StockTypeAdmin(StockAdmin, TicketTypeAdmin):
         if self.is_stock(obj if change else None):
             form.keep()
         else:
-            obj.save(update_fields=["name", "price"])
+            super(StockAdmin, self).save_model(request, obj, form, change)
 
     def is_stock(self, obj: TicketType | None) -> bool:
         """Whether it is of unnumbered places, as all are that are added here."""

@@ -11,6 +11,7 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminI
 
 from reservations import operations
 from reservations.stock import FewerThanTaken
+from sessions_app import operations as catalogue
 from sessions_app.forms import CatalogueForm, TicketTypeForm
 from sessions_app.models import Pool, Session, TicketType
 from sessions_app.operations import MAX_PLACES
@@ -91,6 +92,8 @@ class StockForm(TicketTypeForm):
             kind.save(force_insert=True)
             kind.pools.set(shared)
             return
+        if "name" in self.changed_data:
+            catalogue.note_renaming(session_id=kind.session_id)
         kind.save(update_fields=["name", "price", *RULES])  # the stock is being sold
         operations.change_stock(ticket_type=kind.pk, capacity=total, pools=[pool.pk for pool in shared])
 

@@ -309,6 +309,8 @@ class SessionAdmin(Undeletable, CatalogueDesk):
             formset.save()
             return
         rows = formset.save(commit=False)
+        if any("name" in changed for _row, changed in formset.changed_objects):
+            operations.note_renaming(session_id=form.instance.pk)
         for row in rows:
             row.save(update_fields=["name", "price"])
 
@@ -401,6 +403,8 @@ class TicketTypeAdmin(Undeletable, CatalogueDesk):
         return False
 
     def save_model(self, request: HttpRequest, obj: TicketType, form: Any, change: bool) -> None:
+        if "name" in form.changed_data:
+            operations.note_renaming(session_id=obj.session_id)
         obj.save(update_fields=["name", "price"])  # never the stock: it is being sold
 
     @display(description=_("price"), ordering="price")

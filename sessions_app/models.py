@@ -221,7 +221,8 @@ class Session(models.Model):
     free_seats = models.PositiveIntegerField(_("free seats"), default=0, editable=False)  # so that a diff needn't count
     arrival_high = models.BigIntegerField(_("last arrival settled"), default=0, editable=False)
     created_at = models.DateTimeField(_("created at"), db_default=Now())
-    # What calendars and tickets say of it, and what they said before it was last moved; see ticketing/moving.py.
+    # What calendars and tickets say of it, and what they said before it was last moved; see ticketing/moving.py. `sequence` rises too when
+    # its show, venue or a ticket type is renamed: by the trigger of 0016_renaming_is_a_change, and by `operations.note_renaming`.
     sequence = models.PositiveIntegerField(
         _("changes of time, place or state"), default=0, db_default=0, editable=False
     )

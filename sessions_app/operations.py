@@ -11,6 +11,7 @@ from uuid import UUID
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
 from django.db.models import F, Q
+from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from psycopg.errors import ExclusionViolation
@@ -536,6 +537,14 @@ def cancel_session(*, session_id: UUID, though_it_has_buyers: bool = False) -> S
     session.save(update_fields=["cancelled_at", "changed_at", "sequence"])
     events.record(event="session.cancelled", session=session_id, facts={"show": session.show.title})
     return session
+
+
+def note_renaming(*, session_id: UUID) -> None:
+    """Tell calendars that what they say of a session is otherwise: a ticket type has another name. Before that is saved, since this locks.
+
+    Of the show's and the venue's names a trigger takes care (0016_renaming_is_a_change).
+    """
+    Session.objects.filter(pk=session_id).update(sequence=F("sequence") + 1, changed_at=Now())
 
 
 def furnish(*, hall: Hall, places: Sequence[plans.Place]) -> None:

@@ -2,9 +2,9 @@
 
 Note [One entry, many versions]
 The UID is the sale's or the ticket's own, so that two sales of one session are two entries. SEQUENCE is the sum of counts that only rise:
-changes of the session (time, place, called off), of the sale (given back, moved to other seats, joined), and transfers. So whoever opens
-the file again replaces the entry by the newer one. Its link has no proof (links.py): calendars are shared, and whoever sees the entry would
-have the tickets.
+changes of the session (time, place, called off; the names of its show, venue and ticket types), of the sale (given back, moved to other
+seats, joined), and transfers. So whoever opens the file again replaces the entry by the newer one. Its link has no proof (links.py):
+calendars are shared, and whoever sees the entry would have the tickets.
 """
 
 from __future__ import annotations

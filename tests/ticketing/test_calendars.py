@@ -5,19 +5,31 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import vobject
+from django.db import connection
+from django.db.models import F
+from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 from icalendar import Calendar
 
-from sessions_app.models import Session
+from sessions_app.models import Hall, Session, Show, TicketType, Venue
+from tests.factories import HallFactory, SessionFactory, ShowFactory, StockFactory, VenueFactory
+from tests.processes import until
+from tests.reservations.test_holding import another_connection
 from tests.support.letters import Post
+from tests.support.pages import forms_in
+from tests.ticketing.test_moving import waits_for_a_lock
 from ticketing import calendars, operations, queries, refunds, transfers
 from ticketing.models import Sale, Ticket
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+WEEK = dt.timedelta(days=7)
 
 
 @pytest.fixture
@@ -122,3 +134,73 @@ def test_entry_speaks_the_buyers_language(session: Session) -> None:
     made = Post(session, language="pt-br")
     made.call_off()
     assert of_sale(made.sale).description.value.startswith("A sessão foi cancelada.")
+
+
+class TestRenaming:
+    @pytest.fixture
+    def hall(self, post: Post) -> Hall:
+        hall: Hall = HallFactory.create()
+        Session.objects.filter(pk=post.session.pk).update(hall=hall)
+        return hall
+
+    @pytest.mark.parametrize(
+        "rename",
+        [
+            lambda hall: Show.objects.update(title="Another film"),
+            lambda hall: Venue.objects.filter(pk=hall.venue_id).update(name="Cine Paissandu"),
+            lambda hall: Venue.objects.filter(pk=hall.venue_id).update(address="Rua Senador Vergueiro, 35"),
+            lambda hall: Hall.objects.update(venue=VenueFactory.create()),
+        ],
+        ids=["show", "venue", "address", "hall's venue"],
+    )
+    def test_is_a_change_of_each_entry_that_says_it(
+        self, post: Post, hall: Hall, rename: Callable[[Hall], Any]
+    ) -> None:
+        second = SessionFactory.create(show=post.session.show, hall=hall, starts_at=timezone.now() + WEEK)
+        over = SessionFactory.create(show=post.session.show, hall=hall, starts_at=timezone.now() - WEEK)
+        other = SessionFactory.create(show=ShowFactory.create(title="Another film"), hall=None)
+        before = of_sale(post.sale)
+        rename(hall)
+        after = of_sale(post.sale)
+        assert sequence(after) == sequence(before) + 1
+        assert (after.summary.value, after.location.value) != (before.summary.value, before.location.value)
+        assert after.last_modified.value >= before.last_modified.value
+        told = {row.pk: row.sequence for row in Session.objects.all()}
+        assert (told[second.pk], told[over.pk], told[other.pk]) == (1, 0, 0)
+
+    def test_what_entries_do_not_say_is_no_change(self, post: Post, hall: Hall) -> None:
+        Show.objects.update(synopsis="A film.", genre="drama", title=F("title"))
+        Venue.objects.update(city="Rio de Janeiro")
+        Hall.objects.update(name="Sala 7")
+        assert Session.objects.get().sequence == 0
+
+    @pytest.mark.race
+    def test_waits_for_who_sells_and_loses_no_change(self, post: Post, hall: Hall) -> None:
+        def rename() -> int:
+            try:
+                return Show.objects.update(title="Another film")
+            finally:
+                connection.close()
+
+        with another_connection() as other, ThreadPoolExecutor() as threads:
+            other.execute("UPDATE sessions_app_session SET sequence = sequence + 1 WHERE id = %s", [post.session.pk])
+            renaming = threads.submit(rename)
+            until(lambda: waits_for_a_lock(other), what="the renaming to wait")
+            other.commit()
+            renaming.result(timeout=10)
+        assert Session.objects.get().sequence == 2
+
+    @pytest.mark.parametrize("where", ["session", "ticket type", "stock"])
+    def test_ticket_type_is_a_change_too(self, post: Post, admin_client: Client, where: str) -> None:
+        kind = StockFactory.create(session=post.session) if where == "stock" else TicketType.objects.get()
+        model, row = ("session", post.session) if where == "session" else ("tickettype", kind)
+        address = reverse(f"admin:sessions_app_{model}_change", args=[row.pk])
+        name, price = ("ticket_types-0-name", "ticket_types-0-price") if where == "session" else ("name", "price")
+        for changed, seen in (({price: "31.00"}, 0), ({name: "Balcony"}, 1)):
+            (form,) = [
+                form for form in forms_in(admin_client.get(address).content.decode(), address) if name in form.values
+            ]
+            answer = admin_client.post(address, form.filled_in(**changed))
+            assert answer.status_code == 302, answer.content.decode()
+            assert Session.objects.get().sequence == seen
+        assert where == "stock" or "Balcony A1" in of_sale(post.sale).description.value
