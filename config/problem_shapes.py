@@ -8,7 +8,6 @@ from rest_framework import exceptions
 
 from config import problems
 from config.auth_api import BadCredentials
-from ticketing.voiding import VoidReason
 
 Schema = dict[str, Any]
 
@@ -39,7 +38,7 @@ FACTS: dict[str, Schema] = {
     "refund_closed": {"until": TIME_OR_NULL},
     "nothing_to_refund": {"tickets": {"type": "array", "items": ID}},
     "cannot_pass_on": {"reason": {"type": "string", "enum": ["used", "void", "called_off", "over", "own"]}},
-    "ticket_void": {"reason": {"type": "string", "enum": ["passed_on", "refunded"]}},
+    "ticket_void": {"reason": {"$ref": "#/components/schemas/VoidReasonEnum"}, "voided_at": TIME},
     "other_session": {"session": ID},
     "session_cancelled": {"cancelled_at": TIME},
     "not_yet": {"opens_at": TIME, "starts_at": TIME},
@@ -55,9 +54,7 @@ FACTS: dict[str, Schema] = {
         ERRORS,
     ),
 }
-SECOND: dict[tuple[str, int], Schema] = {
-    ("ticket_void", 410): {"reason": {"type": "string", "enum": VoidReason.values}, "voided_at": TIME}
-}
+SECOND: dict[tuple[str, int], Schema] = {("ticket_void", 410): FACTS["ticket_void"]}
 SOMETIMES = {"bad_signature": ERRORS}  # of a ticket's code; a webhook's signature is no field
 
 

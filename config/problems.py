@@ -416,8 +416,8 @@ PROBLEMS: dict[type[BaseException], Known] = {
         409,
         "ticket_void",
         "The ticket is void",
-        _("The ticket was refunded, or passed on and has another code now."),
-        facts=lambda error: {"reason": error.reason},
+        _("This ticket is void: it opens no door any more."),
+        facts=lambda error: {"reason": error.void.reason.value, "voided_at": rfc3339(error.void.at)},
     ),
     voiding.TicketIsVoid: Known(
         410,

@@ -406,6 +406,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "PaymentStatus": "ticketing.models.PaymentStatus",
         "TicketStatus": "ticketing.models.TicketStatus",
         "RefundStatus": "ticketing.models.RefundStatus",
+        "VoidReasonEnum": "ticketing.voiding.VoidReason",
     },
 }
 # Who may ask how much: tokens that come back a second, and tokens a bucket holds. Addresses are generous, since a

@@ -27,7 +27,7 @@ from prometheus_client import Counter
 from realtime import events
 from realtime.clock import db_now
 from sessions_app.models import Session
-from ticketing import codes, ledger, locks, operations
+from ticketing import codes, ledger, locks, operations, voiding
 from ticketing.ledger import Posting
 from ticketing.models import (
     Account,
@@ -40,6 +40,7 @@ from ticketing.models import (
     User,
 )
 from ticketing.queries import as_text
+from ticketing.voiding import Void, VoidReason
 
 log = structlog.get_logger(__name__)
 collected = Counter("frontrow_collected_at_the_door_total", "Money taken at the door, in minor units.", ["currency"])
@@ -54,11 +55,11 @@ class UnknownCode(Exception):
 
 
 class TicketVoid(Exception):
-    """`reason`: passed_on (it has another code now) or refunded."""
+    """`void`: why and since when the code opens no door: the ticket's own reason, or that it was passed on."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+    def __init__(self, void: Void) -> None:
+        super().__init__(str(void.reason))
+        self.void = void
 
 
 class OtherSession(Exception):
@@ -137,11 +138,11 @@ def check_in(
         raise
     check_ins.labels(made.outcome).inc()
     if made.outcome != CheckInOutcome.ADMITTED:
-        raise _refusal(ticket, made)
+        raise _refusal(ticket, made, short)
     return made
 
 
-def _refusal(ticket: Ticket, made: CheckIn) -> Exception:
+def _refusal(ticket: Ticket, made: CheckIn, short: str) -> Exception:
     session = ticket.session
     match made.outcome:
         case CheckInOutcome.OTHER_SESSION:
@@ -155,7 +156,10 @@ def _refusal(ticket: Ticket, made: CheckIn) -> Exception:
         case CheckInOutcome.ALREADY_USED:
             first = ticket.check_ins.get(outcome=CheckInOutcome.ADMITTED)
             return AlreadyUsed(used_at=first.scanned_at, gate=first.gate)
-    return TicketVoid("refunded" if ticket.status == TicketStatus.VOID else "passed_on")
+    if ticket.status == TicketStatus.VOID:
+        return TicketVoid(voiding.of_ticket(ticket))
+    passed = ticket.transfers.filter(code=short).first()
+    return TicketVoid(Void(VoidReason.PASSED_ON, passed.passed_at if passed else made.scanned_at))
 
 
 def opens_at(session: Session) -> dt.datetime:

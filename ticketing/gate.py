@@ -22,6 +22,7 @@ from sessions_app.models import Session
 from sessions_app.visitors import Visitor
 from ticketing import codes, queries
 from ticketing.gate_api import PERMISSION, admission_of
+from ticketing.voiding import VoidReason
 
 AHEAD = dt.timedelta(hours=36)  # sessions that the page offers
 LONGEST = 200
@@ -78,7 +79,9 @@ def scanner(request: Visitor, session_id: UUID) -> HttpResponse:
         "kept": [reverse("gate"), static("ticketing/gate-sessions-page.js")],  # what opens without a connection too
         "worker": reverse("gate-worker"),
     }
-    return render(request, "ticketing/gate/scanner.html", {"session": session, "data": data})
+    return render(
+        request, "ticketing/gate/scanner.html", {"session": session, "data": data, "void_reasons": VoidReason.choices}
+    )
 
 
 @require_safe

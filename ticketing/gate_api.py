@@ -70,7 +70,7 @@ class CheckInsView(BuyerAPIView):
         summary="Let a ticket in",
         description=(
             "200 once; then 409 `already_used` with when and where. Others that are refused: 400 `bad_signature` (forged or "
-            "damaged), 404 `unknown_code`, 409 `ticket_void` (with the `reason`: passed_on or refunded), 409 `other_session`, "
+            "damaged), 404 `unknown_code`, 409 `ticket_void` (with the `reason` and since when), 409 `other_session`, "
             "409 `session_cancelled`, 409 `not_yet` (with `opens_at`) or `too_late` (with `ended_at`) until it is sent with `anyway`, "
             "409 `payment_due` (with what is `due`) until it is sent with `paid`: the money was taken. "
             "A gate that had no connection tells later, with `seconds_ago`: the scan is judged by what was true then, and the "
@@ -150,7 +150,7 @@ class DoorListView(BuyerAPIView):
                 "made_at": queries.as_text(reckoned_now()),
                 **admission_of(found),
                 "keys": codes.published()["keys"],
-                "tickets": list(queries.door_list(found.pk)),
+                "tickets": list(queries.door_list(found)),
             }
         )
 

@@ -208,8 +208,9 @@ class SaleQuerySet(models.QuerySet["Sale"]):
     def with_status(self, status: str) -> SaleQuerySet:
         """Those whose `status` is this one."""
         tickets = Ticket.objects.filter(sale=OuterRef("pk"))
-        void = Exists(tickets.filter(status=TicketStatus.VOID))
-        live = Exists(tickets.exclude(status=TicketStatus.VOID))
+        off = Q(session__cancelled_at__isnull=False)
+        void = off | Exists(tickets.filter(status=TicketStatus.VOID))
+        live = ~off & Exists(tickets.exclude(status=TicketStatus.VOID))
         due = Q(payment__status=PaymentStatus.DUE)
         return self.filter(
             {
@@ -283,8 +284,9 @@ class Sale(models.Model):
         return [ticket for ticket in self.tickets.all() if ticket.status != TicketStatus.VOID]
 
     def status_by(self, tickets: Iterable[Ticket]) -> str:
-        """Follow the sale's tickets, not its amounts: what cost nothing can be given back too."""
-        void = {ticket.status == TicketStatus.VOID for ticket in tickets}
+        """Follow the sale's tickets, not its amounts: what cost nothing can be given back too. Of a session that is off all are void."""
+        is_off = self.session.cancelled_at is not None
+        void = {is_off or ticket.status == TicketStatus.VOID for ticket in tickets}
         if True in void:
             return "partly_refunded" if False in void else "refunded"
         return "due" if self.payment.status == PaymentStatus.DUE else "paid"

@@ -12,10 +12,10 @@ from django.db.models.functions import Now
 
 from reservations.models import LIVE, Reservation, Status
 from reservations.queries import place_in_line
-from sessions_app.models import Seat
-from ticketing import codes
+from sessions_app.models import Seat, Session
+from ticketing import codes, voiding
 from ticketing.models import OPEN, Payment, Refund, Sale, Ticket, TicketStatus, Transfer, User
-from ticketing.voiding import Void
+from ticketing.voiding import Void, VoidReason
 
 
 def sales_of(buyer: uuid.UUID | None = None) -> QuerySet[Sale]:
@@ -130,8 +130,9 @@ def came(session_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, dict[str, int]]:
     return {row["session"]: {"sold": row["sold"], "used": row["used"]} for row in counted}
 
 
-def door_list(session_id: uuid.UUID) -> Iterator[dict[str, Any]]:
+def door_list(session: Session) -> Iterator[dict[str, Any]]:
     """Every code of the session, those of old too, by its digest; JSON-ready."""
+    off = voiding.of_session(session)
     columns = (
         "code",
         "seat__label",
@@ -144,11 +145,22 @@ def door_list(session_id: uuid.UUID) -> Iterator[dict[str, Any]]:
         "due",
         "sale__currency",
     )
-    for code, *facts in Ticket.objects.filter(session=session_id).values_list(*columns).iterator(2_000):
-        yield _listed(code, *facts)
-    old = Transfer.objects.filter(ticket__session=session_id)
+    ended = ("refund__reason", "refund__asked_by", "sale__buyer")
+    for *facts, why, by, buyer in Ticket.objects.filter(session=session).values_list(*columns, *ended).iterator(2_000):
+        listed = _listed(*facts)
+        if off is not None:
+            listed |= _void_for(off.reason)
+        elif listed["status"] == TicketStatus.VOID:
+            listed |= _void_for(voiding.reason_of(why, asked_by=by, buyer=buyer))
+        yield listed
+    old = Transfer.objects.filter(ticket__session=session)
     for code, seat, kind in old.values_list("code", "ticket__seat__label", "ticket__ticket_type__name"):
-        yield _listed(code, seat, kind, "", "", TicketStatus.VOID, None, "", 0, "")
+        listed = _listed(code, seat, kind, "", "", TicketStatus.VOID, None, "", 0, "")
+        yield listed | _void_for(off.reason if off else VoidReason.PASSED_ON)
+
+
+def _void_for(reason: VoidReason) -> dict[str, Any]:
+    return {"status": TicketStatus.VOID.value, "void_reason": reason.value}
 
 
 def _listed(
@@ -170,6 +182,7 @@ def _listed(
         "concession": concession or None,
         "note": note,
         "status": status,
+        "void_reason": None,
         "used_at": as_text(used_at) if used_at else None,
         "gate": gate,
         "due": {"amount": due, "currency": currency} if due else None,

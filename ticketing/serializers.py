@@ -82,7 +82,8 @@ class SaleOut(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     number = serializers.CharField(help_text="What people read out at the counter.")
     status = serializers.ChoiceField(
-        choices=["paid", "due", "partly_refunded", "refunded"], help_text="`due`: sold, and to be paid at the door."
+        choices=["paid", "due", "partly_refunded", "refunded"],
+        help_text="`due`: sold, and to be paid at the door. `refunded`: all tickets are void, as they are when the session was called off.",
     )
     session = serializers.UUIDField()
     reservation = serializers.UUIDField()
@@ -273,6 +274,7 @@ class ListedTicket(serializers.Serializer[Any]):
         help_text="What entitles to the concession, in the words of when it was sold; may be empty."
     )
     status = serializers.ChoiceField(choices=TicketStatus.choices)
+    void_reason = serializers.ChoiceField(choices=VoidReason.choices, allow_null=True, help_text="Why it is void.")
     used_at = serializers.DateTimeField(allow_null=True)
     gate = serializers.CharField()
     due = Money(allow_null=True, help_text="What is to be paid for it at the door.")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from django.db.models import TextChoices
 from django.utils.translation import gettext_lazy as _
 
 if TYPE_CHECKING:
     from sessions_app.models import Session
-    from ticketing.models import Refund, Ticket
+    from ticketing.models import Ticket
 
 SESSION_CANCELLED = "session_cancelled"  # the reason of a refund that calling off began
 
@@ -22,6 +23,7 @@ class VoidReason(TextChoices):
     NOT_COLLECTED = "not_collected", _("It was not paid for at the door in time.")
     BOX_OFFICE = "box_office", _("The box office took it back.")
     PAYMENT_FAILED = "payment_failed", _("Its payment could not be taken.")
+    PASSED_ON = "passed_on", _("It was passed on and has another code now.")  # of a code, while the ticket is good
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ def of_ticket(ticket: Ticket) -> Void:
     refund = ticket.refund
     if refund is None:
         return Void(VoidReason.PAYMENT_FAILED, ticket.sale.payment.changed_at)
-    return Void(_reason(refund, ticket), refund.asked_at)
+    return Void(reason_of(refund.reason, asked_by=refund.asked_by, buyer=ticket.sale.buyer), refund.asked_at)
 
 
 def of_session(session: Session) -> Void | None:
@@ -51,10 +53,12 @@ def of_session(session: Session) -> Void | None:
     return Void(VoidReason.CALLED_OFF, session.cancelled_at) if session.cancelled_at else None
 
 
-def _reason(refund: Refund, ticket: Ticket) -> VoidReason:
-    if refund.reason == SESSION_CANCELLED:
+def reason_of(refund_reason: str | None, *, asked_by: UUID | None, buyer: UUID) -> VoidReason:
+    """Return why the tickets of a refund are void, from its reason and who asked for it; None: there was no refund."""
+    if refund_reason is None:
+        return VoidReason.PAYMENT_FAILED
+    if refund_reason == SESSION_CANCELLED:
         return VoidReason.CALLED_OFF
-    if refund.reason == VoidReason.NOT_COLLECTED:
+    if refund_reason == VoidReason.NOT_COLLECTED:
         return VoidReason.NOT_COLLECTED
-    by_buyer = refund.asked_by == ticket.sale.buyer or not refund.reason
-    return VoidReason.GIVEN_BACK if by_buyer else VoidReason.BOX_OFFICE
+    return VoidReason.GIVEN_BACK if asked_by == buyer or not refund_reason else VoidReason.BOX_OFFICE

@@ -17,6 +17,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from config import problem_shapes, schema
 from reservations.orders import REASONS
+from ticketing.voiding import VoidReason
 
 ROOT = Path(__file__).parents[2]
 
@@ -122,6 +123,13 @@ class TestProblems:
                 told = json.dumps(operation["responses"])
                 for name in ("MalformedProblem", "TooLargeProblem", "UnsupportedMediaTypeProblem"):
                     assert name in told, operation["operationId"]
+
+    def test_tickets_are_void_for_the_same_reasons_everywhere(self) -> None:
+        schemas = schema.document()["components"]["schemas"]
+        assert schemas["VoidReasonEnum"]["enum"] == VoidReason.values
+        refers = '"$ref": "#/components/schemas/VoidReasonEnum"'
+        for component in ("TicketVoidProblem", "TicketVoid410Problem", "TicketOut", "OneTicketOut", "ListedTicket"):
+            assert refers in json.dumps(schemas[component]), component
 
     def test_reasons_are_those_that_a_reservation_can_end_with(self) -> None:
         assert schema.document()["components"]["schemas"]["Reason"]["enum"] == list(REASONS)

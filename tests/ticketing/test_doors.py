@@ -17,10 +17,13 @@ from tests.api import assert_problem, client_of, get, post
 from tests.conftest import Hold
 from tests.factories import SessionFactory, UserFactory
 from tests.race.racing import race
+from tests.support.states import VOID, ticket_in
 from tests.ticketing.test_paying import pay
 from ticketing import codes, doors, operations, refunds, transfers
-from ticketing.models import CheckIn, Refund, Ticket, User, new_code
+from ticketing.models import CheckIn, Refund, Ticket, Transfer, User, new_code
+from ticketing.queries import as_text
 from ticketing.staff import ensure_groups
+from ticketing.voiding import VoidReason
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("doors_open")]
 
@@ -109,13 +112,25 @@ class TestCheckIn:
     ) -> None:
         old, old_short = ticket.signed_code, ticket.code
         passed = transfers.pass_on(ticket_id=ticket.pk, giver=ana, receiver=bruno)
+        passed_at = Transfer.objects.get().passed_at
         for code in (old, old_short):
-            assert assert_problem(scan(gabi, code), 409, "ticket_void")["reason"] == "passed_on"
+            problem = assert_problem(scan(gabi, code), 409, "ticket_void")
+            assert (problem["reason"], problem["voided_at"]) == ("passed_on", as_text(passed_at))
         assert scan(gabi, passed.signed_code).status_code == 200
 
-    def test_of_a_refunded_ticket_is_refused(self, gabi: User, ticket: Ticket) -> None:
-        Ticket.objects.update(status="void")
-        assert assert_problem(scan(gabi, ticket.code), 409, "ticket_void")["reason"] == "refunded"
+    @pytest.mark.parametrize("state", VOID)
+    def test_of_a_void_ticket_is_refused_in_the_words_of_its_page(
+        self, gabi: User, session: Session, ana: UUID, state: str
+    ) -> None:
+        ticket = ticket_in(state, session, buyer=ana)
+        shown = get(client_of(ana), f"/tickets/{ticket.pk}").json()
+        (listed,) = get(client_of(gabi), f"/sessions/{session.pk}/door-list").json()["tickets"]
+        assert (listed["status"], listed["void_reason"]) == ("void", shown["void_reason"])
+        if VOID[state] == VoidReason.CALLED_OFF:
+            assert_problem(scan(gabi, ticket.code), 409, "session_cancelled")
+            return
+        problem = assert_problem(scan(gabi, ticket.code), 409, "ticket_void")
+        assert (problem["reason"], problem["voided_at"]) == (shown["void_reason"], shown["voided_at"])
 
     def test_at_another_sessions_gate_is_refused(self, gabi: User, ticket: Ticket) -> None:
         other = str(SessionFactory.create().pk)
@@ -311,10 +326,11 @@ class TestDoorList:
         passed = transfers.pass_on(ticket_id=ticket.pk, giver=ana, receiver=bruno)
         answer = get(client_of(gabi), f"/sessions/{session.pk}/door-list")
         listed = {row["digest"]: row for row in answer.json()["tickets"]}
-        assert {digest: (row["seat"], row["status"], row["gate"]) for digest, row in listed.items()} == {
-            codes.digest(ticket.code): ("A1", "void", ""),
-            codes.digest(passed.code): ("A1", "valid", ""),
-            codes.digest(used.code): ("A2", "used", "Door 2"),
+        columns = ("seat", "status", "void_reason", "gate")
+        assert {digest: tuple(row[name] for name in columns) for digest, row in listed.items()} == {
+            codes.digest(ticket.code): ("A1", "void", "passed_on", ""),
+            codes.digest(passed.code): ("A1", "valid", None, ""),
+            codes.digest(used.code): ("A2", "used", None, "Door 2"),
         }
         assert answer.json()["keys"] == codes.published()["keys"]
         for code in (ticket.code, passed.code, used.code):

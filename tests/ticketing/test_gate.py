@@ -6,8 +6,9 @@ import datetime as dt
 from uuid import UUID, uuid4
 
 import pytest
+from django.conf import settings
 from django.test import Client
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from sessions_app.models import Session
 from tests.conftest import Hold
@@ -16,6 +17,7 @@ from tests.ticketing.test_paying import pay
 from ticketing import codes, doors, refunds
 from ticketing.models import Ticket, User
 from ticketing.staff import ensure_groups
+from ticketing.voiding import VoidReason
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("doors_open")]
 
@@ -74,6 +76,15 @@ class TestScanner:
         page = client.get(f"/gate/{session.pk}").content.decode()
         assert '<p class="notice bad" id="called-off">This session was called off' in page
         assert '<div class="stack gate" id="scanning" hidden>' in page
+
+    @pytest.mark.parametrize("language", [code for code, _name in settings.LANGUAGES])
+    def test_has_words_for_each_reason_why_a_ticket_is_void(
+        self, client: Client, gabi: User, session: Session, language: str
+    ) -> None:
+        page = client.get(f"/gate/{session.pk}", headers={"accept-language": language}).content.decode()
+        with translation.override(language):
+            for reason in VoidReason:
+                assert f'<template data-word="void-{reason.value}">{reason.label}</template>' in page
 
     def test_of_no_session_is_404(self, client: Client, gabi: User) -> None:
         assert client.get(f"/gate/{uuid4()}").status_code == 404

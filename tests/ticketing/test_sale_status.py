@@ -89,6 +89,20 @@ class TestStatus:
         assert statuses(family) == {"refunded"}
         assert [row["check"] for row in audit()["findings"] if "ledger" not in row["check"]] == []  # type: ignore[attr-defined]
 
+    @pytest.mark.parametrize("before", ["paid", "due", "partly_refunded", "refunded"])
+    def test_sale_of_a_session_that_is_off_is_refunded_before_its_refund_is_promised(
+        self, family: Sale, before: str
+    ) -> None:
+        if before == "due":
+            make_due(family, family.tickets.get(concession=""))
+        elif before == "partly_refunded":
+            give_back(family, family.tickets.get(concession="Child"))
+        elif before == "refunded":
+            give_back(family)
+        assert statuses(family) == {before}
+        refunds.call_off(session_id=family.session_id)
+        assert statuses(family) == {"refunded"}
+
     def test_lists_ask_once_for_the_tickets_of_all_sales(
         self, family: Sale, django_assert_max_num_queries: Any, client: Client
     ) -> None:

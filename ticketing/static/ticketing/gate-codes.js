@@ -2,7 +2,7 @@
 /**
  * What a code on a ticket says, judged without a connection (ticketing/codes.py makes them).
  *
- * @typedef {{digest: string, seat: string | null, ticket_type: string, concession: string | null, note: string, status: string, used_at: string | null, gate: string,
+ * @typedef {{digest: string, seat: string | null, ticket_type: string, concession: string | null, note: string, status: string, void_reason: string | null, used_at: string | null, gate: string,
  *   due?: {amount: number, currency: string} | null}} Listed
  * @typedef {{kid: string, kty: string, crv: string, x: string}} Key
  * @typedef {{kind: "in" | "used" | "void" | "wrong" | "unknown" | "unlisted" | "forged" | "cannot",

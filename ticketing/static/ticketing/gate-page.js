@@ -169,7 +169,7 @@ async function judgeAlone(attempt) {
   const seat = place(listed?.seat, listed?.ticket_type);
   if (before) show({ word: "used", kind: "bad", seat, more: whenAndWhere(before.at, before.gate) });
   else if (kind === "used") show({ word: "used", kind: "bad", seat, more: whenAndWhere(listed?.used_at ?? "", listed?.gate ?? "") });
-  else if (kind === "void") show({ word: "void", kind: "bad", seat, more: say("void-") });
+  else if (kind === "void") show({ word: "void", kind: "bad", seat, more: listed?.void_reason ? say(`void-${listed.void_reason}`) : "" });
   else if (kind === "unlisted") show({ word: "unknown", kind: "warn", more: say("unlisted") });
   else if (kind === "cannot") show({ word: "cannot", kind: "warn", more: say("cannot-more") });
   else if (kind !== "in") show({ word: kind, kind: "bad" });
