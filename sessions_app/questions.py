@@ -25,7 +25,7 @@ class Question:
     title: str
     facts: Sequence[tuple[str, str]]
     warning: str
-    button: str
+    button: str = ""  # of a page
     about: Collection[object]
 
     @property

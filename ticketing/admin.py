@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
@@ -23,7 +22,6 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from realtime.admin import ReadOnly
 from realtime.admin_forms import Desk
 from reservations import allocation
-from reservations.models import Reservation, Status
 from reservations.operations import PaymentInProgress
 from sessions_app.admin import SessionAdmin
 from sessions_app.models import Session
@@ -31,7 +29,7 @@ from sessions_app.questions import Question, Unanswered, ask, is_confirmed
 from sessions_app.templatetags.frontrow import clock, full_day, money
 from ticketing import handing_out, links, moving, refunds
 from ticketing.bells import ring_called_off, ring_refund
-from ticketing.giving_back import GivingBack, in_currencies
+from ticketing.giving_back import GivingBack, calling_off, in_currencies
 from ticketing.models import (
     CheckIn,
     Collection,
@@ -531,26 +529,6 @@ class SessionWithBuyersAdmin(SessionAdmin):
         if how_far.refused:
             said += ", " + gettext("%(number)d refused by a gateway") % {"number": how_far.refused}
         return said
-
-
-def calling_off(sessions: Sequence[Session]) -> Question:
-    giving = GivingBack.of(Ticket.objects.filter(session__in=sessions))
-    held = Reservation.objects.filter(
-        session__in=sessions, status__in=[Status.QUEUED, Status.HELD, Status.PAYING]
-    ).count()
-    return Question(
-        title=gettext("Call off and give everybody's money back?"),
-        facts=[
-            (gettext("Sessions"), "; ".join(str(session) for session in sessions)),
-            *giving.facts(),
-            (gettext("Holds and orders that end"), str(held)),
-        ],
-        warning=gettext(
-            "A session that is called off never comes back: its tickets open no door, and everybody who has one is told."
-        ),
-        button=gettext("Call off and give the money back"),
-        about=[*(session.pk for session in sessions), *giving.about],
-    )
 
 
 def about_moving(before: Session, after: Session, letters: int) -> Question:

@@ -10,6 +10,9 @@ from uuid import UUID
 from django.db.models import QuerySet
 from django.utils.translation import gettext, ngettext
 
+from reservations.models import Reservation, Status
+from sessions_app.models import Session
+from sessions_app.questions import Question
 from sessions_app.templatetags.frontrow import money
 from ticketing import gateways
 from ticketing.models import PaymentStatus, Ticket, TicketStatus, User
@@ -75,6 +78,27 @@ class GivingBack:
             text = ngettext("%(number)d buyer left no address", "%(number)d buyers left no address", silent)
             said.append(text % {"number": silent})
         return "; ".join(said) or gettext("nobody")
+
+
+def calling_off(sessions: Sequence[Session]) -> Question:
+    """Ask what calling these sessions off comes to."""
+    giving = GivingBack.of(Ticket.objects.filter(session__in=sessions))
+    held = Reservation.objects.filter(
+        session__in=sessions, status__in=[Status.QUEUED, Status.HELD, Status.PAYING]
+    ).count()
+    return Question(
+        title=gettext("Call off and give everybody's money back?"),
+        facts=[
+            (gettext("Sessions"), "; ".join(str(session) for session in sessions)),
+            *giving.facts(),
+            (gettext("Holds and orders that end"), str(held)),
+        ],
+        warning=gettext(
+            "A session that is called off never comes back: its tickets open no door, and everybody who has one is told."
+        ),
+        button=gettext("Call off and give the money back"),
+        about=[*(session.pk for session in sessions), *giving.about],
+    )
 
 
 def amounts(tickets: Sequence[Ticket]) -> str:

@@ -27,6 +27,7 @@ from sessions_app.models import Seat, Session, TicketType
 from tests import services
 from tests.processes import free_port, until
 from tests.reservations.test_holding import request_for
+from tests.support.terminal import answer
 
 QUEUE = {"inbox": "inbox", "rabbitmq": "holds"}  # by the road
 
@@ -377,18 +378,17 @@ class TestDiscard:
         assert json.dumps(unreadable) in command("discard", letter.name, "--yes")
         assert waiting() == []
 
-    @pytest.mark.parametrize(("said", "dropped"), [("y", True), ("", False), ("no", False)])
-    def test_asks_first(
-        self, session: Session, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch, said: str, dropped: bool
+    def test_asks_first_also_about_all_of_them(
+        self, session: Session, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        fail("inbox", poison_for(session, buyer=ana))
-        monkeypatch.setattr("builtins.input", lambda _question: said)
-        if dropped:
+        fail("inbox", *(poison_for(session, buyer=ana, arrival=n) for n in (1, 2)))
+        answer(monkeypatch, "no")
+        with pytest.raises(CommandError, match="Nothing was done"):
             command("discard", "--all")
-        else:
-            with pytest.raises(CommandError, match="Nothing was discarded"):
-                command("discard", "--all")
-        assert Reservation.objects.exists() == dropped
+        assert not Reservation.objects.exists()
+        answer(monkeypatch, "yes")
+        assert "2 buyers whose requests are rejected" in command("discard", "--all")
+        assert Reservation.objects.filter(reason="failed").count() == 2
 
 
 @pytest.mark.rabbitmq

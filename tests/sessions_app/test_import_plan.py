@@ -52,7 +52,7 @@ def test_replaces_chairs_only_when_told_to_and_never_those_of_sessions(
     with pytest.raises(CommandError, match="has 4 chairs"):
         import_plan("aaa", *where)
     assert hall.seats.count() == 4
-    import_plan("aaa", *where, "--replace")
+    import_plan("aaa", *where, "--replace", "--yes")
     assert list(hall.seats.values_list("label", flat=True)) == ["A1", "A2", "A3"]
     assert Seat.objects.of(before.pk).count() == 4
 

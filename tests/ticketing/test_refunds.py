@@ -351,7 +351,7 @@ class TestCalledOff:
     def test_asks_before_it_calls_a_session_off(self, sold: Session) -> None:
         with pytest.raises(CommandError, match="is on"):
             call_command("refund_session", str(sold.pk))
-        call_command("refund_session", str(sold.pk), "--call-off", stdout=StringIO())
+        call_command("refund_session", str(sold.pk), "--call-off", "--yes", stdout=StringIO())
         assert Sale.objects.filter(refunded=2500).count() == 3
 
     def test_knows_no_session_of_that_id(self) -> None:

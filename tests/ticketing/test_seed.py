@@ -14,6 +14,7 @@ from pytest_django.fixtures import Settings
 
 from sessions_app import queries
 from sessions_app.models import Hall, Seat, SeatKind, Session, Show, TicketType
+from tests.support.terminal import answer
 from ticketing import demo
 from ticketing.models import User
 
@@ -102,25 +103,21 @@ class TestSeed:
     @pytest.mark.django_db(transaction=True)
     def test_resets_only_after_a_yes(self, seed: Seed, monkeypatch: pytest.MonkeyPatch) -> None:
         seed()
-        monkeypatch.setattr("builtins.input", lambda _question: "no")
-        with pytest.raises(CommandError, match="Nothing was deleted"):
+        answer(monkeypatch, "no")
+        with pytest.raises(CommandError, match="Nothing was done"):
             seed("--reset")
         before = set(Session.objects.values_list("pk", flat=True))
-        monkeypatch.setattr("builtins.input", lambda _question: "yes")
+        answer(monkeypatch, "yes")
         seed("--reset")
         after = set(Session.objects.values_list("pk", flat=True))
         assert len(after) == len(before)
         assert not after & before
 
-    def test_takes_silence_for_a_no(self, seed: Seed, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("sys.stdin", io.StringIO(""))
-        with pytest.raises(CommandError, match="Nothing was deleted"):
-            seed("--reset")
-
     @pytest.mark.django_db(transaction=True)
-    def test_does_not_ask_where_nobody_can_answer(self, seed: Seed) -> None:
+    @pytest.mark.parametrize("said", ["--yes", "--no-input"])
+    def test_does_not_ask_where_nobody_can_answer(self, seed: Seed, said: str) -> None:
         seed()
-        assert "0 accounts" in seed("--reset", "--no-input")
+        assert "0 accounts" in seed("--reset", said)
         with pytest.raises(IntegrityError, match="append-only"), connection.cursor() as cursor:
             cursor.execute("TRUNCATE ticketing_ledgerentry")
 

@@ -1,7 +1,11 @@
 """`manage.py dead_letters`: requests, payments, jobs and mail that failed for good, and what a person decides about them."""
 
+from __future__ import annotations
+
 import json
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -10,10 +14,26 @@ from realtime import causes, wire
 from reservations import dead_letters, lines
 from reservations.dead_letters import Pile
 from reservations.letters import DeadLetter, OutOfReach
+from sessions_app import terminal
+from sessions_app.questions import Question
 
 QUEUES = ("inbox", "holds", *lines.JOBS)
 
 Act = Callable[[DeadLetter], bool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Which:
+    """The letters that a person names: some of them, or everything that waits, perhaps of one queue."""
+
+    names: list[str]
+    everything: bool = False
+    queue: str | None = None
+
+    def require_some(self) -> None:
+        """Raises: CommandError."""
+        if self.everything == bool(self.names) or (self.queue and not self.everything):
+            raise CommandError("Name some of them, or say --all, and with that perhaps --queue.")
 
 
 class Command(BaseCommand):
@@ -30,7 +50,7 @@ class Command(BaseCommand):
         show.add_argument("ids", metavar="ID", nargs=1)
         retry = actions.add_parser("retry", aliases=["requeue"], help="once the cause is mended: back in their queue")
         discard = actions.add_parser("discard", aliases=["drop"], help="end them for good; buyers of requests are told")
-        discard.add_argument("--yes", action="store_true", help="don't ask")
+        terminal.add_yes(discard)
         for action in (retry, discard):
             action.add_argument("ids", metavar="ID", nargs="*")
             action.add_argument("--all", action="store_true", help="every one that waits")
@@ -46,13 +66,11 @@ class Command(BaseCommand):
                     self.show(options["ids"][0])
                 case _:
                     act: Act = self.retry if action in {"retry", "requeue"} else self.discard
-                    self.decide(
-                        act,
-                        names=options["ids"],
-                        everything=options["all"],
-                        queue=options["queue"],
-                        sure=options.get("yes", True),
-                    )
+                    which = Which(names=options["ids"], everything=options["all"], queue=options["queue"])
+                    which.require_some()
+                    if act == self.discard:
+                        self.require_yes(which, yes=options["yes"])
+                    self.decide(act, which)
         except OutOfReach as error:
             raise CommandError(f"The broker went away: {error}. What was taken out of it is back.") from error
         finally:
@@ -69,38 +87,50 @@ class Command(BaseCommand):
 
     def show(self, name: str) -> None:
         with dead_letters.pile() as pile:
-            for letter in self.chosen(pile, [name]):
+            for letter in self.chosen(pile, Which(names=[name])):
                 facts = {"queue": letter.queue, "tries": letter.tries, "since": letter.since, "reason": letter.reason}
                 said = {"message" if letter.queue in lines.JOBS else "request": letter.said}
                 self.stdout.write(json.dumps(facts | said, indent=2, default=str))
 
-    def decide(self, act: Act, *, names: list[str], everything: bool, queue: str | None, sure: bool) -> None:
-        if everything == bool(names) or (queue and not everything):
-            raise CommandError("Name some of them, or say --all, and with that perhaps --queue.")
-        if not sure and not self.agreed("all of them" if everything else f"{len(names)} of them"):
-            raise CommandError("Nothing was discarded.")
+    def require_yes(self, which: Which, *, yes: bool) -> None:
+        """Raises: CommandError."""
+        with dead_letters.pile(which.queue) as pile:
+            chosen = self.chosen(pile, which)
+        requests = sum(1 for letter in chosen if letter.request)
+        told = f"{requests} buyer whose request is" if requests == 1 else f"{requests} buyers whose requests are"
+        queues = Counter(letter.queue for letter in chosen)
+        facts = [
+            ("Dead letters", ", ".join(f"{number} of {queue}" for queue, number in sorted(queues.items())) or "none"),
+            ("Money that goes back", "none: nothing was taken for a request, and sweeps do the work of payments"),
+            ("Told", f"{told} rejected; of messages for jobs nobody"),
+        ]
+        if which.everything and pile.more:
+            facts.append(("At the broker beside these", f"{pile.more}, which are discarded too"))
+        question = Question(
+            title="Discard these for good?",
+            facts=facts,
+            warning="A request that was discarded is over, and a letter of the queue mail is never sent.",
+            about=[letter.name for letter in chosen],
+        )
+        terminal.require_yes(self, question, yes=yes)
+
+    def decide(self, act: Act, which: Which) -> None:
         seen: set[str] = set()
         stayed: list[DeadLetter] = []
         while True:
-            with dead_letters.pile(queue) as pile:
-                chosen = pile.letters if everything else self.chosen(pile, names)
+            with dead_letters.pile(which.queue) as pile:
+                chosen = self.chosen(pile, which)
                 fresh = [letter for letter in chosen if letter.name not in seen]
                 stayed += [letter for letter in fresh if not act(letter)]
                 seen |= {letter.name for letter in fresh}
-            if not (everything and pile.more and fresh):
+            if not (which.everything and pile.more and fresh):
                 break
-        if everything:
+        if which.everything:
             self.require_all(pile)
         if stayed:
             raise CommandError(
                 f"{len(stayed)} can't be tried again: they can't be read, or not be stored. Discard them."
             )
-
-    def agreed(self, which: str) -> bool:
-        return input(f"Discard {which} for good? The buyers of requests are told. [y/N] ").strip().lower() in {
-            "y",
-            "yes",
-        }
 
     def retry(self, letter: DeadLetter) -> bool:
         done = dead_letters.retry(letter)
@@ -115,9 +145,11 @@ class Command(BaseCommand):
             self.stdout.write(f"{letter.name}  gone; all that was known of it: {json.dumps(letter.said, default=str)}")
         return True
 
-    def chosen(self, pile: Pile, names: list[str]) -> list[DeadLetter]:
-        letters = pile.named(names)
-        if unknown := set(names) - {letter.name for letter in letters}:
+    def chosen(self, pile: Pile, which: Which) -> list[DeadLetter]:
+        if which.everything:
+            return pile.letters
+        letters = pile.named(which.names)
+        if unknown := set(which.names) - {letter.name for letter in letters}:
             self.require_all(pile)
             raise CommandError(f"No dead letter is named {', '.join(sorted(unknown))}.")
         return letters

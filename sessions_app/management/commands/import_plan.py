@@ -7,9 +7,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.template.loader import render_to_string
 
-from sessions_app import operations, plan_files, seat_plan
-from sessions_app.models import Hall, Venue
+from sessions_app import operations, plan_files, seat_plan, terminal
+from sessions_app.models import Hall, Session, Venue
 from sessions_app.plans import Place, sizes
+from sessions_app.questions import Question
 
 
 class Command(BaseCommand):
@@ -19,10 +20,13 @@ class Command(BaseCommand):
         parser.add_argument("file", help="the plan; - reads standard input")
         parser.add_argument("--venue", required=True, help="its name; made if there is none")
         parser.add_argument("--hall", required=True, help="its name; made if the venue has none")
-        parser.add_argument("--replace", action="store_true", help="also where the hall has chairs")
+        parser.add_argument("--replace", action="store_true", help="also where the hall has chairs; asks")
+        terminal.add_yes(parser)
         parser.add_argument("--preview", metavar="FILE.svg", help="draw it into this file; save nothing")
 
-    def handle(self, *, file: str, venue: str, hall: str, replace: bool, preview: str | None, **options: Any) -> None:
+    def handle(
+        self, *, file: str, venue: str, hall: str, replace: bool, preview: str | None, yes: bool, **options: Any
+    ) -> None:
         places = plan_in(file)
         for size in sizes(places):
             kinds = ", ".join(f"{number} {kind}" for kind, number in size.kinds.items())
@@ -32,7 +36,19 @@ class Command(BaseCommand):
             Path(preview).write_text(drawn.strip())
             self.stdout.write(f"Drawn in {preview}; nothing was saved.")
             return
-        self.stdout.write(keep(places, venue=venue, name=hall, replace=replace))
+        known = Hall.objects.select_related("venue").filter(venue__name=venue, name=hall).first()
+        if known is None:
+            self.stdout.write(open_hall(places, venue=venue, name=hall))
+            return
+        chairs = known.seats.count()
+        if chairs and not replace:
+            raise CommandError(
+                f"{known} has {chairs} chairs. --replace puts these in their place, for sessions made from now on."
+            )
+        if chairs:
+            terminal.require_yes(self, about_replacing(known, chairs, places), yes=yes)
+        operations.refurnish(hall_id=known.pk, places=places)
+        self.stdout.write(f"{known} has {len(places)} seats now, for sessions made from now on.")
 
 
 def plan_in(file: str) -> list[Place]:
@@ -44,16 +60,24 @@ def plan_in(file: str) -> list[Place]:
         raise CommandError("\n".join([f"{file} was refused:", *refused.lines()])) from refused
 
 
-def keep(places: list[Place], *, venue: str, name: str, replace: bool) -> str:
+def open_hall(places: list[Place], *, venue: str, name: str) -> str:
     """What was done."""
-    hall = Hall.objects.filter(venue__name=venue, name=name).first()
-    if hall is None:
-        house, _new = Venue.objects.get_or_create(name=venue)
-        operations.open_hall(venue=house, name=name, places=places)
-        return f"{venue} has a new hall, {name}, with {len(places)} seats."
-    if (chairs := hall.seats.count()) and not replace:
-        raise CommandError(
-            f"{hall} has {chairs} chairs. --replace puts these in their place, for sessions made from now on."
-        )
-    operations.refurnish(hall_id=hall.pk, places=places)
-    return f"{hall} has {len(places)} seats now, for sessions made from now on."
+    house, _new = Venue.objects.get_or_create(name=venue)
+    operations.open_hall(venue=house, name=name, places=places)
+    return f"{venue} has a new hall, {name}, with {len(places)} seats."
+
+
+def about_replacing(hall: Hall, chairs: int, places: list[Place]) -> Question:
+    coming = hall.sessions.filter(pk__in=Session.objects.upcoming()).count()
+    return Question(
+        title=f"Replace the chairs of {hall}?",
+        facts=[
+            ("Chairs now", str(chairs)),
+            ("Chairs then", str(len(places))),
+            ("Sessions to come, which keep the seats they have", str(coming)),
+            ("Money that goes back", "none"),
+            ("Told", "nobody"),
+        ],
+        warning="The chairs of now are gone: “Download the plan” in the admin keeps them.",
+        about=[hall.pk, chairs],
+    )

@@ -2,16 +2,20 @@
 
 import sys
 import time
-from argparse import ArgumentParser
 from typing import Any
 from uuid import UUID
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
 from tqdm import tqdm
 
 from realtime import causes
+from reservations import allocation
+from sessions_app import terminal
 from sessions_app.models import Session
+from sessions_app.questions import Question
 from ticketing import bells, refunds
+from ticketing.giving_back import calling_off
 
 LOOK_AGAIN = 1.0  # seconds
 PATIENCE = 60.0  # seconds without any progress: workers and sweeps go on, with or without somebody who watches
@@ -20,20 +24,24 @@ PATIENCE = 60.0  # seconds without any progress: workers and sweeps go on, with 
 class Command(BaseCommand):
     help = "Give everybody's money back for a session that was called off; --call-off does that first. Stop and repeat it as you like."
 
-    def add_arguments(self, parser: ArgumentParser) -> None:
+    def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("session", type=UUID)
-        parser.add_argument("--call-off", action="store_true", help="nothing of it is sold from now on")
+        parser.add_argument(
+            "--call-off", action="store_true", help="call it off first, so that nothing of it is sold any more; asks"
+        )
+        terminal.add_yes(parser)
 
     @causes.working_for(causes.job("refund_session"))
-    def handle(self, *, session: UUID, call_off: bool, **_options: Any) -> None:
-        try:
-            found = refunds.call_off(session_id=session) if call_off else Session.objects.get(pk=session)
-        except Session.DoesNotExist:
-            raise CommandError(f"There is no session {session}.") from None
+    def handle(self, *, session: UUID, call_off: bool, yes: bool, **_options: Any) -> None:
+        found = Session.objects.select_related("show").filter(pk=session).first()
+        if found is None:
+            raise CommandError(f"There is no session {session}.")
         if found.cancelled_at is None:
-            raise CommandError(
-                "The session is on. With --call-off it is called off, and everybody gets their money back."
-            )
+            if not call_off:
+                raise CommandError(
+                    "The session is on. With --call-off it is called off, and everybody gets their money back."
+                )
+            self._call_off(found, yes=yes)
         with tqdm(unit="sale", disable=not sys.stderr.isatty()) as bar:
             how_far = self._follow(session, bar)
         self.stdout.write(
@@ -42,6 +50,21 @@ class Command(BaseCommand):
         )
         if not how_far.is_over:
             raise CommandError("The rest is on its way: workers and sweeps go on. Repeat the command to watch.")
+
+    def _call_off(self, session: Session, *, yes: bool) -> None:
+        """Ask, and again where it comes to something else by the time of the answer."""
+        asked: Question | None = None
+        while True:
+            with transaction.atomic():
+                allocation.lock_sessions([session.pk])  # until it is called off, nothing is sold
+                question = calling_off([session])
+                if asked is not None and (yes or question.stamp == asked.stamp):
+                    refunds.call_off(session_id=session.pk)
+                    return
+            if asked is not None:
+                self.stdout.write("This has changed since you were asked, and nothing was done.")
+            terminal.require_yes(self, question, yes=yes)
+            asked = question
 
     def _follow(self, session: UUID, bar: tqdm) -> refunds.Progress:
         last = time.monotonic()

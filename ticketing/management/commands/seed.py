@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from collections import Counter
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -8,29 +8,32 @@ from django.apps import apps
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import Group
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection, transaction
 from tqdm import tqdm
 
 from realtime.clock import db_now
-from reservations.models import Voucher
+from reservations.models import Reservation, Voucher
+from sessions_app import terminal
 from sessions_app.models import Hall, Session, Show, Venue
 from sessions_app.operations import HallBusy, create_session, furnish
+from sessions_app.questions import Question
 from ticketing import demo
-from ticketing.models import User
+from ticketing.giving_back import in_currencies
+from ticketing.models import Sale, Ticket, TicketStatus, User
 from ticketing.staff import OURS, ensure_groups
 
 
 class Command(BaseCommand):
     help = "Makes the demo: halls, films, sessions of the next days, accounts. Run again, it adds what is missing."
 
-    def add_arguments(self, parser: ArgumentParser) -> None:
+    def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--profile", choices=demo.PROFILES, default="demo", help="how much of it (default: demo)")
         parser.add_argument("--reset", action="store_true", help="first delete everything sold and on sale; asks")
-        parser.add_argument("--no-input", action="store_true", help="don't ask")
+        terminal.add_yes(parser, "--no-input")
         parser.add_argument("--groups", action="store_true", help="only the permission groups, in production too")
 
-    def handle(self, *, profile: str, reset: bool, no_input: bool, groups: bool, **options: Any) -> None:
+    def handle(self, *, profile: str, reset: bool, yes: bool, groups: bool, **options: Any) -> None:
         if groups:
             ensure_groups()
             self.stdout.write("The groups owner, boxoffice and gate have their permissions.")
@@ -41,24 +44,14 @@ class Command(BaseCommand):
                 "here. `seed --groups` makes the permission groups, `createsuperuser` a first account."
             )
         if reset:
-            self.reset(no_input=no_input)
+            terminal.require_yes(self, about_deleting(), yes=yes)
+            delete_everything()
         people = make_accounts()
         Voucher.objects.get_or_create(code=demo.VOUCHER, defaults={"percent_off": 10, "uses_per_buyer": 1})
         made = self.make_sessions(demo.PROFILES[profile], quiet=options["verbosity"] == 0)
         if options["verbosity"]:
             self.stdout.write(f"{made} sessions and {people} accounts are new. Accounts, all with {demo.PASSWORD!r}: ")
             self.stdout.write(", ".join(person.username for person in demo.PEOPLE))
-
-    def reset(self, *, no_input: bool) -> None:
-        if not no_input:
-            self.stdout.write("Every sale, reservation, session, hall and event of this database will be deleted.")
-            try:
-                answer = input("Type yes to go on: ")
-            except EOFError:
-                answer = ""
-            if answer.strip().lower() != "yes":
-                raise CommandError("Nothing was deleted.")
-        delete_everything()
 
     def make_sessions(self, rooms: list[demo.Room], *, quiet: bool) -> int:
         """How many were new."""
@@ -133,6 +126,26 @@ def make_session(showing: demo.Showing, *, hall: Hall, show: Show) -> bool:
     except HallBusy:
         return False
     return True
+
+
+def about_deleting() -> Question:
+    taken: Counter[str] = Counter()
+    for currency, total, refunded in Sale.objects.values_list("currency", "total", "refunded"):
+        taken[currency] += total - refunded
+    return Question(
+        title="Delete every sale, reservation, session, hall and event of this database?",
+        facts=[
+            ("Halls", str(Hall.objects.count())),
+            ("Sessions", str(Session.objects.count())),
+            ("Reservations", str(Reservation.objects.count())),
+            ("Sales", str(Sale.objects.count())),
+            ("Tickets that open a door", str(Ticket.objects.exclude(status=TicketStatus.VOID).count())),
+            ("Money that is forgotten, and not given back", in_currencies(taken)),
+            ("Told", "nobody"),
+        ],
+        warning="Accounts stay. All else is gone for good.",
+        about=[],
+    )
 
 
 @transaction.atomic

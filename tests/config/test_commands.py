@@ -1,0 +1,169 @@
+"""Management commands: what can't be taken back is asked on a terminal, with what it comes to and who is told."""
+
+from __future__ import annotations
+
+import io
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from django.core.management import CommandError, call_command, get_commands
+
+from reservations.models import InboxRequest, Reservation
+from sessions_app.models import HallSeat, Session
+from tests.factories import HallFactory
+from tests.reservations.test_holding import request_for
+from tests.support import house
+from tests.support.letters import Post
+from tests.support.terminal import answer
+from ticketing import demo, refunds
+from ticketing.models import Sale
+from ticketing.staff import OURS
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ASKS = {"refund_session", "dead_letters", "import_plan", "seed"}
+LOOKS_OR_GOES_ON = {
+    "audit",  # reads
+    "expire_holds",  # what beat does each second
+    "relay",  # publishes what waits
+    *("beat", "both", "live", "up", "web", "worker"),  # processes
+}
+
+
+class Act(NamedTuple):
+    """What a command is told, whether it did so, and what it says first."""
+
+    words: list[str]
+    is_done: Callable[[], bool]
+    says: list[str]
+
+
+@pytest.fixture
+def call_off(session: Session) -> Act:
+    post = Post(session, language="en")
+    post.buy("C1", email="guest@example.com", buyer=uuid.uuid4())
+    house.ask(session, "D1", buyer=uuid.uuid4())
+    return Act(
+        ["refund_session", str(session.pk), "--call-off"],
+        lambda: Session.objects.get().cancelled_at is not None,
+        [
+            "Sales: 3",
+            "Tickets that become void: 5",
+            "Money that goes back: R$125.00",
+            "Written to: 3 buyers; 1 person with tickets that were passed on",
+            "Holds and orders that end: 1",
+        ],
+    )
+
+
+@pytest.fixture
+def discard(session: Session, ana: uuid.UUID) -> Act:
+    request = request_for(session, "A1", buyer=ana)
+    InboxRequest.objects.create(pk=request.id, shard=0, arrival=1, buyer=ana, request=request.to_json(), attempts=9)
+    return Act(
+        ["dead_letters", "discard", str(request.id)],
+        lambda: Reservation.objects.filter(reason="failed").exists(),
+        ["Dead letters: 1 of inbox", "Money that goes back: none", "Told: 1 buyer whose request is rejected"],
+    )
+
+
+@pytest.fixture
+def replace(session: Session, tmp_path: Path) -> Act:
+    hall = HallFactory.create()
+    HallSeat.objects.create(hall=hall, label="A1", row="A", number=1, position=0)
+    Session.objects.update(hall=hall)
+    plan = tmp_path / "plan.txt"
+    plan.write_text("aaa")
+    return Act(
+        ["import_plan", str(plan), "--venue", hall.venue.name, "--hall", hall.name, "--replace"],
+        lambda: hall.seats.count() == 3,
+        [
+            "Chairs now: 1",
+            "Chairs then: 3",
+            "Sessions to come, which keep the seats they have: 1",
+            "Money that goes back: none",
+            "Told: nobody",
+        ],
+    )
+
+
+@pytest.fixture
+def reset(session: Session, monkeypatch: pytest.MonkeyPatch) -> Act:
+    monkeypatch.setitem(demo.PROFILES, "demo", [])
+    Post(session, language="en")
+    return Act(
+        ["seed", "--reset"],
+        lambda: not Sale.objects.exists(),
+        ["Sessions: 1", "Sales: 2", "Tickets that open a door: 4", "not given back: R$100.00", "Told: nobody"],
+    )
+
+
+@pytest.fixture(params=["call_off", "discard", "replace", "reset"])
+def act(request: pytest.FixtureRequest) -> Act:
+    made: Act = request.getfixturevalue(request.param)
+    return made
+
+
+def run(words: list[str]) -> str:
+    out = io.StringIO()
+    call_command(*words, stdout=out, stderr=out)
+    return out.getvalue()
+
+
+def test_every_command_is_known_to_ask_or_to_need_no_question() -> None:
+    ours = {name for name, app in get_commands().items() if app in {*OURS, "config"}}
+    assert ours == ASKS | LOOKS_OR_GOES_ON
+
+
+class TestWhatCannotBeTakenBack:
+    def test_is_done_after_a_yes_and_says_first_what_it_comes_to(
+        self, act: Act, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        answer(monkeypatch, "yes")
+        said = run(act.words)
+        assert act.is_done()
+        assert [fact for fact in act.says if fact not in said] == []
+
+    @pytest.mark.parametrize("said", [["no"], ["y"], [""], []])
+    def test_is_not_done_after_anything_else(self, act: Act, monkeypatch: pytest.MonkeyPatch, said: list[str]) -> None:
+        answer(monkeypatch, *said)
+        with pytest.raises(CommandError, match=r"^Nothing was done\.$"):
+            run(act.words)
+        assert not act.is_done()
+
+    def test_is_refused_without_a_terminal(self, act: Act, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("sys.stdin", io.StringIO("yes\n"))
+        with pytest.raises(CommandError, match=r"there is no terminal to ask on.* add --yes"):
+            run(act.words)
+        assert not act.is_done()
+
+    def test_is_done_without_a_question_for_scripts(self, act: Act, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("builtins.input", lambda _question: pytest.fail("asked"))
+        said = run([*act.words, "--yes"])
+        assert act.is_done()
+        assert [fact for fact in act.says if fact not in said] == []
+
+
+class TestCallOff:
+    def test_asks_again_where_somebody_bought_meanwhile(
+        self, call_off: Act, session: Session, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def buy_and_say_yes(_question: str) -> str:
+            if free := session.seats.filter(label="B4", status="f"):
+                house.buy(session, free.get().label, buyer=uuid.uuid4())
+            return "yes"
+
+        answer(monkeypatch)
+        monkeypatch.setattr("builtins.input", buy_and_say_yes)
+        said = run(call_off.words)
+        assert call_off.is_done()
+        assert "This has changed since you were asked, and nothing was done." in said
+        assert said.index("Sales: 3") < said.index("Sales: 4")
+
+    def test_asks_nothing_where_it_only_goes_on(self, session: Session) -> None:
+        Post(session, language="en").call_off()
+        assert "2 of 2 sales paid back" in run(["refund_session", str(session.pk), "--call-off"])
+        assert refunds.left_to_refund() == []
