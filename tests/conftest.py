@@ -16,7 +16,7 @@ from reservations import claims, front_door, liveness, sale_facts
 from reservations.hold_request import Ask
 from reservations.models import Reservation
 from sessions_app.models import Session
-from tests import factories
+from tests import factories, services
 
 Hold = Callable[..., Reservation]
 
@@ -36,8 +36,9 @@ def _quick_flush() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
-    """No commit waits for the disk: what a power cut would take from this database, nobody misses."""
+    """A copy of the migrated one. No commit waits for the disk: what a power cut would take from this database, nobody misses."""
     connection.settings_dict["OPTIONS"]["options"] += " -c synchronous_commit=off"
+    connection.settings_dict["TEST"]["TEMPLATE"] = services.template()
 
 
 @pytest.fixture(autouse=True)

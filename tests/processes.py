@@ -1,7 +1,6 @@
 """Frontrow's real processes for a test.
 
     with fresh_database() as database, Processes(folder=tmp_path, DATABASE_URL=database) as site:
-        site.manage("migrate")
         web, worker = site.web(), site.worker()
         site.wait_until_ready(web)
         worker.kill()
@@ -36,8 +35,8 @@ __all__ = [
 
 @contextmanager
 def fresh_database() -> Iterator[str]:
-    """The URL of an empty database that lives as long as the block. No commit there waits for the disk: processes die here, no machines."""
-    with processes.fresh_database(services.current().database_url, prefix="frontrow_test") as url:
+    """The URL of a database of empty tables that lives as long as the block. No commit there waits for the disk: processes die here, no machines."""
+    with processes.fresh_database(services.home(), prefix="frontrow_test", template=services.template()) as url:
         with psycopg.connect(url, autocommit=True) as connection:
             name = sql.Identifier(connection.info.dbname)
             connection.execute(sql.SQL("ALTER DATABASE {} SET synchronous_commit = off").format(name))

@@ -15,6 +15,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator
@@ -41,7 +42,7 @@ OLDEST_POSTGRES = 150000
 RUNS_AT_ONCE = 4  # each has three of Redis' sixteen databases; the first three stay the machine's own
 CI = os.environ.get("CI") == "true"
 EMBEDDED = os.environ.get("FRONTROW_TEST_SERVICES") == "embedded"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 LEFT_OUT = {
     "rabbitmq": "RabbitMQ (127.0.0.1:5672 or RABBITMQ_URL)",
     "journey": "Chromium (on the PATH or FRONTROW_CHROMIUM)",
@@ -144,7 +145,7 @@ def use_postgres(services: Services, slot: int) -> None:
     url = os.environ.get("DATABASE_URL") or "postgres://postgres@127.0.0.1:5432/postgres"
     found, server = (False, "") if EMBEDDED else reach_postgres(url)
     if found:
-        services.database_url = urllib.parse.urlsplit(url)._replace(path=f"/{services.name}").geturl()
+        services.database_url = beside(url, services.name)
         services.described.append(f"PostgreSQL: {server} found at {address(url)}")
         return
     if CI and not EMBEDDED:
@@ -245,6 +246,50 @@ def start(services: Services) -> list[Child]:
         for key in client.scan_iter(f"*{services.name}*", count=1_000):
             client.delete(key)
     return children
+
+
+@cache
+def template() -> str:
+    """The name of a database with Frontrow's tables, to copy: a migration costs seconds, a copy tenths of one.
+
+    The runs of this clone share it where they share a server. Whoever needs it first makes it anew when a migration has changed.
+    """
+    family = f"frontrow_tables_{hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]}_"
+    name = family + hashlib.sha256(b"".join(path.read_bytes() for path in migrations())).hexdigest()[:12]
+    with (STATE / "template.lock").open("w") as lock, psycopg.connect(home(), autocommit=True) as connection:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        found = {
+            row[0]
+            for row in connection.execute("SELECT datname FROM pg_database WHERE datname LIKE %s", [f"{family}%"])
+        }
+        if name in found:
+            return name
+        for stale in found:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(stale)))
+        unready = sql.Identifier(f"{family}unready")
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(unready))
+        migrate(beside(current().database_url, f"{family}unready"))
+        connection.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(unready, sql.Identifier(name)))
+    return name
+
+
+def migrations() -> list[Path]:
+    return sorted(ROOT.glob("*/migrations/*.py"))
+
+
+def migrate(url: str) -> None:
+    command = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
+    subprocess.run(command, cwd=ROOT, env=dict(os.environ) | {"DATABASE_URL": url}, check=True)
+
+
+def home() -> str:
+    """A database that is always there, and that nobody copies."""
+    return beside(current().database_url, "postgres")
+
+
+def beside(url: str, database: str) -> str:
+    """Another database of the same server."""
+    return urllib.parse.urlsplit(url)._replace(path=f"/{database}").geturl()
 
 
 def stop(children: list[Child]) -> None:

@@ -34,7 +34,6 @@ def test_every_answer_is_what_the_schema_says(tmp_path: Path) -> None:
         fresh_database() as database,
         Processes(folder=tmp_path, DATABASE_URL=database, RATE_LIMITS="off", FRONTROW_ENV="demo") as site,
     ):
-        site.manage("migrate")
         site.manage("seed", "--profile", "demo")
         web = site.both()
         site.worker()

@@ -32,7 +32,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Processes, 
         fresh_database() as database,
         Processes(folder=folder, DATABASE_URL=database, FRONTROW_ENV="demo") as started,
     ):
-        started.manage("migrate")
         started.manage("seed", "--profile", "demo")
         web = started.both()
         started.worker()

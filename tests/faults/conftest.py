@@ -96,7 +96,6 @@ def _site(folder: Path, wire: Proxy | None, *, small: bool = False, **environmen
         Proxy(services.current().redis_url) as redis_wire,
         Processes(folder=folder, RATE_LIMITS="off", REDIS_URL=redis_wire.url, **environment) as processes,
     ):
-        processes.manage("migrate")
         processes.manage("shell", "-c", OWNER)
         webs = [processes.web() for _web in range(1 if small else 2)]
         workers = [processes.worker() for _worker in range(1 if small else 2)]

@@ -91,7 +91,6 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         fresh_database() as database,
         Processes(folder=folder, DATABASE_URL=database, LIMIT_GUEST_ADDRESS="1/40") as processes,
     ):
-        processes.manage("migrate")
         processes.manage("shell", "-c", OWNER)
         yield Site(processes, request.param)
 

@@ -109,7 +109,6 @@ print(SessionFactory().pk)
 def test_two_thousand_sockets_at_once_hold_up_no_other(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("sockets")
     with fresh_database() as database, Processes(folder=folder, RATE_LIMITS="off", DATABASE_URL=database) as processes:
-        processes.manage("migrate")
         session = processes.manage("shell", "--verbosity", "0", "-c", ON_SALE).split()[-1]
         web, live = processes.web(), processes.live()
         for process in (web, live):

@@ -46,7 +46,6 @@ def house(tmp_path: Path) -> Iterator[House]:
         fresh_database() as database,
         Processes(folder=tmp_path, DATABASE_URL=database, TRUSTED_PROXIES="127.0.0.1", FRONTROW_ENV="test") as site,
     ):
-        site.manage("migrate")
         site.manage("shell", "-c", OWNER)
         webs = [site.web(), site.web()]
         site.worker()

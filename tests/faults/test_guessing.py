@@ -38,7 +38,6 @@ def web(tmp_path: Path) -> Iterator[Process]:
         fresh_database() as database,
         Processes(folder=tmp_path, DATABASE_URL=database, TRUSTED_PROXIES="127.0.0.1", FRONTROW_ENV="demo") as site,
     ):
-        site.manage("migrate")
         site.manage("shell", "-c", OWNER)
         web = site.web()
         site.wait_until_up(web)

@@ -73,7 +73,6 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         "EMAIL_FILE_PATH": str(folder / "mail"),
     }
     with fresh_database() as database, Processes(folder=folder, DATABASE_URL=database, **environment) as processes:
-        processes.manage("migrate")
         processes.manage("shell", "-c", OWNER)
         started, ports = {}, {}
         for kind, words in KINDS.items():

@@ -109,7 +109,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         fresh_database() as database,
         Processes(folder=logs, DATABASE_URL=database, FRONTROW_ENV="demo", RATE_LIMITS="off") as processes,
     ):
-        processes.manage("migrate", "-v0")
         web = processes.both()
         settling = [processes.worker(), processes.relay()]
         processes.worker("--payments")
