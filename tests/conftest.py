@@ -10,6 +10,7 @@ from django.core.management.commands import flush
 from django.db import connection
 from django.db.backends.postgresql.operations import DatabaseOperations
 from django.utils import translation
+from whitenoise.middleware import WhiteNoiseMiddleware
 
 from config import cache
 from realtime import wire
@@ -36,6 +37,24 @@ def _quick_flush() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DatabaseOperations, "sql_flush", _delete_everything)
         patch.setattr(flush, "emit_post_migrate_signal", lambda *_how: None)  # it would only make again what is kept
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _static_files_listed_once() -> Iterator[None]:
+    """Each test's client loads the middleware, and listing every app's files was a quarter of all time."""
+    listed: dict[tuple[str, int | None], dict[str, Any]] = {}
+    list_files = WhiteNoiseMiddleware.add_files_from_finders
+
+    def add(self: WhiteNoiseMiddleware) -> None:
+        key = (self.static_prefix, self.max_age)
+        if key not in listed:
+            list_files(self)
+            listed[key] = self.files
+        self.files = dict(listed[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WhiteNoiseMiddleware, "add_files_from_finders", add)
         yield
 
 
