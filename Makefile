@@ -8,6 +8,7 @@ export UV_PROJECT_ENVIRONMENT := .venv
 export UV_COMPILE_BYTECODE := $(if $(wildcard .venv/bin/python),0,1)# every process starts twice as fast
 
 SERVICES ?= # `make test SERVICES=embedded` uses embedded services whatever the machine has
+LINTERS ?= redocly spectral# `make lint-api LINTERS=redocly`, as CI does: spectral takes three times as long
 ARGS ?= # `make test ARGS="tests/reservations -x"`
 WORKERS ?= $(if $(strip $(ARGS)),0,3)# tests at once: most wait, for processes, sockets and pages; a part starts quicker alone
 PYTHON_HERE := .venv/bin/python
@@ -40,8 +41,8 @@ typescript: ## what the test of the TypeScript client needs: node, npm and its r
 	@cp tests/clients/typescript/package.json tests/clients/typescript/package-lock.json .frontrow/typescript/
 	@npm ci --prefix .frontrow/typescript --no-audit --no-fund --silent
 
-lint-api: install-dev ## the OpenAPI document by Redocly's and Spectral's recommended rules (node, npm and its registry)
-	@tools/lint-api
+lint-api: install-dev ## the OpenAPI document by the recommended rules of LINTERS, redocly and spectral (node, npm and its registry)
+	@tools/lint-api $(LINTERS)
 
 format: install-dev ## format, and repair what the linter can
 	.venv/bin/ruff format .
