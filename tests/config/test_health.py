@@ -156,6 +156,7 @@ class TestReady:
 
 class TestProbes:
     @pytest.mark.parametrize("path", ["/health/live", "/health", "/metrics"])
+    @pytest.mark.usefixtures("checks")
     def test_answer_whatever_the_host_header_says(self, settings: LazySettings, path: str) -> None:
         settings.ALLOWED_HOSTS = ["box.example"]
         assert Client().get(path, headers={"host": "10.0.0.7:8000"}).status_code == 200
