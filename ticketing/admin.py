@@ -10,6 +10,7 @@ from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -20,14 +21,14 @@ from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from realtime.admin import ReadOnly
-from realtime.admin_forms import Desk
+from realtime.admin_forms import Desk, WholeRowForm
 from reservations import allocation
 from reservations.operations import PaymentInProgress
 from sessions_app.admin import SessionAdmin
 from sessions_app.models import Session
 from sessions_app.questions import Question, Unanswered, ask, is_confirmed
 from sessions_app.templatetags.frontrow import clock, full_day, money
-from ticketing import handing_out, links, moving, refunds
+from ticketing import correcting, handing_out, letter, links, moving, refunds
 from ticketing.bells import ring_called_off, ring_refund
 from ticketing.giving_back import GivingBack, calling_off, in_currencies
 from ticketing.models import (
@@ -127,8 +128,29 @@ class SaleStatusFilter(admin.SimpleListFilter):
         return cast(SaleQuerySet, queryset).with_status(status) if status in SALE_STATUSES else queryset
 
 
+class AddressForm(WholeRowForm):
+    class Meta:
+        model = Sale
+        fields = ["email"]
+        labels = {"email": _("Address of its letters")}
+        help_texts = {"email": _("Mistyped? Correct it, and the tickets are sent again.")}
+
+    def clean_email(self) -> str:
+        email = str(self.cleaned_data["email"])
+        if not email and self.initial.get("email"):
+            raise ValidationError(gettext("Somebody must be written to: give the right address."))
+        return email
+
+
 @admin.register(Sale)
-class SaleAdmin(ReadOnly, ModelAdmin):
+class SaleAdmin(ReadOnly, Desk):
+    """What was sold, to read; its address can be corrected."""
+
+    form = AddressForm
+    readonly_fields = [
+        *("number", "session", "reservation", "payment", "buyer", "lines", "total", "refunded", "waived"),
+        *("currency", "language", "sold_at"),
+    ]
     list_display = ["number", "session", "amount", "state", "email", "buyer", "sold_at"]
     list_filter = [SaleStatusFilter, "sold_at", "session__hall", "currency"]
     search_fields = ["=number", "=id", "=buyer", "=reservation__id", "email", "session__show__title"]
@@ -153,6 +175,38 @@ class SaleAdmin(ReadOnly, ModelAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Sale]:
         rows: QuerySet[Sale] = super().get_queryset(request)
         return rows.prefetch_related("tickets")
+
+    def has_change_permission(self, request: HttpRequest, obj: Sale | None = None) -> bool:
+        return request.user.has_perm("ticketing.change_sale")
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except Unanswered as unanswered:
+            return ask(request, unanswered.question, back=request.get_full_path(), opts=self.opts)
+
+    def save_model(self, request: HttpRequest, obj: Sale, form: Any, change: bool) -> None:
+        """Raises: Unanswered."""
+        if "email" not in form.changed_data:
+            return
+        before = correcting.correct_address(sale_id=obj.pk, email=obj.email)
+        question = about_correcting(obj, before=before)
+        if not is_confirmed(request, question):
+            raise Unanswered(question)
+        text = gettext("The tickets go to %(email)s; the links in earlier letters are over.")
+        self.message_user(request, text % {"email": obj.email}, messages.SUCCESS)
+
+    def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
+        if "email" not in form.changed_data:
+            return super().construct_change_message(request, form, formsets, add)
+        text = gettext("The address was corrected from %(old)s to %(new)s, and the tickets were sent again.")
+        return text % {"old": form.initial.get("email") or gettext("none"), "new": form.cleaned_data["email"]}
 
     @admin.action(description=_("Give the money back for the chosen sales"), permissions=["refund"])
     def refund(self, request: HttpRequest, sales: QuerySet[Sale]) -> HttpResponse | None:
@@ -189,6 +243,23 @@ class SaleAdmin(ReadOnly, ModelAdmin):
 
     def has_links_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("ticketing.add_sale")
+
+
+def about_correcting(sale: Sale, *, before: str) -> Question:
+    return Question(
+        title=gettext("Correct the address of this order?"),
+        facts=[
+            (gettext("Order"), str(sale)),
+            (gettext("Until now"), before or letter.address_of(sale.buyer) or gettext("left no address")),
+            (gettext("From now on"), sale.email),
+            (gettext("Written to"), gettext("%(email)s, with the tickets") % {"email": sale.email}),
+        ],
+        warning=gettext(
+            "The links and codes that were mailed so far are over at once. Whoever got the tickets themselves can still show them."
+        ),
+        button=gettext("Correct it and send the tickets"),
+        about=[sale.pk, before, sale.email],
+    )
 
 
 def give_back(desk: ModelAdmin, request: HttpRequest, chosen: QuerySet[Ticket]) -> HttpResponse | None:

@@ -120,6 +120,13 @@ def _confirmed(event: dict[str, Any]) -> Letter | None:
     )
 
 
+def _address_corrected(event: dict[str, Any]) -> Letter | None:
+    """The tickets once more, to where they should have gone; of a sale that admits nobody any more its link alone."""
+    sale = Sale.objects.select_related("session").get(pk=event["facts"]["sale"])
+    is_off = sale.session.cancelled_at is not None
+    return access_letters.sale_links_renewed(event) if is_off or not sale.live_tickets else _confirmed(event)
+
+
 def _expired(event: dict[str, Any]) -> Letter | None:
     """To accounts with an address; guests left none before they paid."""
     address = address_of(UUID(event["buyer"]))
@@ -312,6 +319,7 @@ LETTERS = {
     "refund.paid_back": _refund_now,
     "payment.returned": _returned,
     "sale.code_asked": access_letters.code_asked,
+    "sale.address_corrected": _address_corrected,
     "sale.links_renewed": access_letters.sale_links_renewed,
     "ticket.links_renewed": access_letters.ticket_links_renewed,
     "sale.session_moved": change_letters.of_sale,

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from realtime.models import Event
 from reservations.models import Reservation
 from sessions_app.templatetags.frontrow import money
-from ticketing.models import Order, Payment, Refund
+from ticketing.models import Order, Payment, Refund, Sale
 
 SLACK = dt.timedelta(minutes=1)  # clocks of several machines wrote these times
 LONGEST = 200  # lines
@@ -34,6 +34,7 @@ NAMES = {
     "payment.late": _("Money came late and bought the places"),
     "payment.returned": _("Money given back"),
     "sale.refunded": _("Refund promised"),
+    "sale.address_corrected": _("Address corrected, the tickets were sent again"),
     "refund.paid_back": _("Refund paid back"),
     "refund.refused": _("Refund refused by the gateway"),
     "refund.to_hand_out": _("Refund to be handed out at the counter"),
@@ -91,8 +92,12 @@ def _note(facts: dict[str, Any]) -> str:
 
 
 def _by_the_box_office(order: Reservation) -> Iterator[Moment]:
+    """About the order, and about the sale that it became."""
     kind = ContentType.objects.get_for_model(Order, for_concrete_model=False)
-    noted = LogEntry.objects.filter(content_type=kind, object_id=str(order.pk)).select_related("user")
+    about = Q(content_type=kind, object_id=str(order.pk))
+    for sale in Sale.objects.filter(reservation=order.pk):
+        about |= Q(content_type=ContentType.objects.get_for_model(Sale), object_id=str(sale.pk))
+    noted = LogEntry.objects.filter(about).select_related("user")
     for entry in noted.order_by("action_time")[:LONGEST]:
         what = _("Box office (%(who)s)") % {"who": entry.user.get_username()}
         yield Moment(at=entry.action_time, what=what, note=entry.get_change_message(), rank=2)

@@ -30,7 +30,7 @@ GROUPS: dict[str, dict[str, dict[str, list[str]]]] = {
             "voucher": RUN,
         },
         "ticketing": {
-            "sale": ["view", "add"],  # selling at the counter
+            "sale": RUN,  # selling at the counter, correcting an address
             "ticket": LOOK,
             "payment": LOOK,
             "refund": ["view", "add", "change"],

@@ -21,7 +21,7 @@ from sessions_app.models import Session
 from tests.factories import UserFactory
 from tests.reservations.test_holding import run_out
 from tests.support import house
-from ticketing import links, mail, mailed_codes, moving, operations, refunds, transfers
+from ticketing import correcting, links, mail, mailed_codes, moving, operations, refunds, transfers
 from ticketing.models import Payment, Sale, Ticket, User
 
 URL = re.compile(r"https?://[^\s\"'<>]+")
@@ -111,6 +111,9 @@ MAKE: dict[str, Callable[[Post], Any]] = {
     "sale.code_asked": lambda post: mailed_codes.ask(sale_id=post.sale.pk),
     "sale.links_renewed": _renew,
     "ticket.links_renewed": _renew,
+    "sale.address_corrected": lambda post: correcting.correct_address(
+        sale_id=post.sale.pk, email="ana.maria@example.com"
+    ),
     "sale.session_moved": Post.move,
     "ticket.session_moved": Post.move,
     "sale.refunded": Post.give_back,
