@@ -3,7 +3,7 @@
 Note [Hashing in turns]
 A hash takes a fraction of a second of processor time, on purpose, and everybody may ask for one by trying to sign in. So a process hashes one
 password at a time, in a thread of its own with a lower priority than those that serve; a few wait for their turn, and the next one is
-told to come again in a moment, as is who waits too long. Those who wait keep no connection to the database meanwhile.
+told to come again in a moment, as is who waits too long for the turn. Those who wait keep no connection to the database meanwhile.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from prometheus_client import Counter
 
 WAITING = 8  # of a process's 64 threads, the one whose turn it is included
 NICENESS = 4  # of the hashing thread: Linux keeps one for each; with 10 nobody could sign in while the cores were busy
-LONGEST_WAIT = 10.0  # seconds
+LONGEST_WAIT = 10.0  # seconds for the turn to come
 
 turned_away = Counter("frontrow_hashing_turned_away_total", "Passwords that were not hashed since too many waited.")
 waiting = threading.BoundedSemaphore(WAITING)
@@ -44,7 +44,8 @@ class TurnsHasher(PBKDF2PasswordHasher):
             try:
                 return hashed.result(timeout=LONGEST_WAIT)
             except TimeoutError:
-                hashed.cancel()
+                if not hashed.cancel():  # its turn has come, so it ends by itself, however busy the machine is
+                    return hashed.result()
                 turned_away.inc()
                 raise HashingBusy from None
         finally:

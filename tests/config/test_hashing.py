@@ -71,13 +71,33 @@ def test_a_few_wait_and_the_next_is_sent_away(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.usefixtures("_in_turns")
-def test_nobody_waits_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    over = threading.Event()
+def test_a_turn_that_does_not_come_is_waited_for_only_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, over = threading.Event(), threading.Event()
+
+    def encode(*_arguments: object) -> str:
+        begun.set()
+        return str(over.wait(10))
+
     monkeypatch.setattr(hashing, "LONGEST_WAIT", 0.05)
-    monkeypatch.setattr(PBKDF2PasswordHasher, "encode", lambda *_arguments: str(over.wait(10)))
-    with pytest.raises(HashingBusy):
-        TurnsHasher().encode("secret", "salt")
-    over.set()
+    monkeypatch.setattr(PBKDF2PasswordHasher, "encode", encode)
+    with ThreadPoolExecutor(1) as other:
+        first = other.submit(TurnsHasher().encode, "secret", "salt")
+        assert begun.wait(10)
+        with pytest.raises(HashingBusy):
+            TurnsHasher().encode("secret", "salt")
+        over.set()
+        assert first.result(timeout=10) == "True"
+
+
+@pytest.mark.usefixtures("_in_turns")
+def test_a_hash_whose_turn_came_ends_however_busy_the_machine_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def encode(*_arguments: object) -> str:
+        threading.Event().wait(0.3)
+        return "hash"
+
+    monkeypatch.setattr(hashing, "LONGEST_WAIT", 0.05)
+    monkeypatch.setattr(PBKDF2PasswordHasher, "encode", encode)
+    assert TurnsHasher().encode("secret", "salt") == "hash"
     monkeypatch.undo()
     assert TurnsHasher().encode("secret", "salt", 10)
 
