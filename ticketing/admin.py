@@ -568,6 +568,10 @@ class SessionWithBuyersAdmin(SessionAdmin):
                 told,
             )
             self.message_user(request, text % {"number": told}, messages.SUCCESS)
+        if late := obj.ticket_types.filter(sells_from__gte=obj.starts_at):
+            warning = gettext("Would go on sale only after the start, so never: %(types)s. Change when they sell.")
+            kinds = ", ".join(f"“{kind.name}”" for kind in late)
+            self.message_user(request, warning % {"types": kinds}, messages.WARNING)
 
     @admin.action(description=_("Call off and give everybody's money back"), permissions=["refund"])
     def call_off_and_refund(self, request: HttpRequest, sessions: QuerySet[Session]) -> HttpResponse | None:

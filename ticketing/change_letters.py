@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
+from django.urls import reverse
 from django.utils import translation
 from django.utils.translation import gettext as _
 
 from realtime.clock import db_now
 from realtime.models import Event
 from reservations import people
+from reservations.models import Reservation, Status
 from sessions_app.models import Session
 from ticketing import calendars, links, queries, refunds
 from ticketing.letter import Letter, address_of, address_of_sale, language_of
@@ -70,6 +73,27 @@ def of_receiver(event: dict[str, Any]) -> Letter | None:
     )
 
 
+def of_order(event: dict[str, Any]) -> Letter | None:
+    """To who stands by for places, while they do: nothing was sold to them yet."""
+    rows = Reservation.objects.select_related("session__show", "session__hall__venue")
+    order = rows.get(pk=event["facts"]["reservation"])
+    session, means = order.session, order.payment or {}
+    address = means.get("email") or address_of(order.buyer)
+    if not address or order.status != Status.QUEUED or session.cancelled_at is not None:
+        return None
+    language = means.get("language") or language_of(order.buyer)
+    link = settings.SITE_URL + reverse("session", args=[session.pk])
+    return _letter(
+        event,
+        session,
+        to=address,
+        language=language,
+        template="waiting_moved",
+        facts={"link": link},
+        calendar=None,
+    )
+
+
 def was_told_of_calling_off(ticket: Ticket) -> bool:
     """Whether the holder of a void ticket gets the letter that the session is off, which says that the ticket is void."""
     if ticket.refund is None or ticket.refund.reason != SESSION_CANCELLED:
@@ -97,6 +121,7 @@ def _letter(
     language: str,
     facts: dict[str, Any],
     calendar: bytes | None,
+    template: str = "",
 ) -> Letter:
     moved = _is_about_moving(event)
     with translation.override(language):
@@ -105,7 +130,7 @@ def _letter(
         to=to,
         language=language,
         subject=subject % {"show": session.show.title},
-        template="moved" if moved else "called_off",
+        template=template or ("moved" if moved else "called_off"),
         facts={"session": session, **(_old_and_new(event) if moved else {}), **facts},
         enclosed=(("session.ics", calendar, "text/calendar"),) if calendar else (),
     )

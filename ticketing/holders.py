@@ -1,4 +1,4 @@
-"""Everybody who has tickets of a session: the buyers, and those whom tickets were passed on to."""
+"""Everybody who has tickets of a session: the buyers, and those whom tickets were passed on to; and who stands by for some."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from realtime import events
 from realtime.events import NewEvent
+from reservations.models import Reservation, Status
 from sessions_app.models import Session
 from ticketing import locks
 from ticketing.models import Sale
@@ -34,3 +35,13 @@ def tell(session: Session, what: str, facts: dict[str, Any] | None = None) -> in
         for holder, tickets in received.items()
     ]
     return len(events.record_many(told))
+
+
+def tell_who_stands_by(session: Session, what: str, facts: dict[str, Any]) -> int:
+    """Write down that each order that waits for places is to get a letter (`order.<what>`); return how many. The session is locked."""
+    waiting = Reservation.objects.filter(session=session, status=Status.QUEUED).order_by("pk")
+    told = [
+        NewEvent(event=f"order.{what}", session=session.pk, buyer=buyer, facts={**facts, "reservation": str(order)})
+        for order, buyer in waiting.values_list("pk", "buyer")
+    ]
+    return len(events.record_many(told)) if told else 0

@@ -325,5 +325,6 @@ LETTERS = {
     "sale.session_moved": change_letters.of_sale,
     "sale.session_called_off": change_letters.of_sale,
     "ticket.session_moved": change_letters.of_receiver,
+    "order.session_moved": change_letters.of_order,
     "ticket.session_called_off": change_letters.of_receiver,
 }

@@ -4,7 +4,8 @@ Note [Moved to an earlier time]
 Deadlines are so many minutes before the start, so an earlier start may end them at once: places to be paid at the door would go back, and
 tickets could not be given back any more, before their holders have read that anything changed. So who had asked before keeps what they
 had: for MOVED_NOTICE_HOURS the deadline of before counts (`Session.deadline`). Whoever asks afterwards has the new one. Another
-change of time or place takes nothing from a notice that runs.
+change of time or place takes nothing from a notice that runs. Orders that stand by are charged for the new time when places come back,
+and end with the new start, so they are written to as well.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def move(*, session_id: UUID, changes: Mapping[str, Any]) -> int:
         return 0
     facts = {"from": _facts(before[0], before[2]), "to": _facts(session.starts_at, session.place)}
     events.record(event="session.moved", session=session.pk, facts=facts)
-    return holders.tell(session, "session_moved", facts)
+    return holders.tell(session, "session_moved", facts) + holders.tell_who_stands_by(session, "session_moved", facts)
 
 
 def _give_notice(session: Session, *, starts_at: dt.datetime, now: dt.datetime) -> None:

@@ -17,8 +17,10 @@ from django.core.mail import EmailMultiAlternatives
 from realtime import events, relay
 from realtime.models import Event
 from reservations import operations as reserving
+from reservations.hold_request import ORDER_SCOPE, Means
+from reservations.models import Reservation
 from sessions_app.models import Session
-from tests.factories import UserFactory
+from tests.factories import StockFactory, UserFactory
 from tests.reservations.test_holding import run_out
 from tests.support import house
 from ticketing import correcting, links, mail, mailed_codes, moving, operations, refunds, transfers
@@ -89,6 +91,14 @@ class Post:
         changes = {"starts_at": self.session.starts_at + later, "ends_at": self.session.ends_at + later}
         return moving.move(session_id=self.session.pk, changes=changes)
 
+    def stand_by(self, *, language: str = "en") -> Reservation:
+        """Let Ana order a place without a number, where none is left."""
+        Session.objects.filter(pk=self.session.pk).update(standby=True)
+        kind = StockFactory.create(session=self.session, capacity=0)
+        means = Means(method="fake", token="ok", email="ana@example.com", language=language)
+        wish = {"ticket_type": kind.pk, "quantity": 1, "scope": ORDER_SCOPE, "key": uuid4().hex}
+        return house.ask(self.session, buyer=self.ana.pk, payment=means, **wish)
+
     def call_off(self) -> None:
         refunds.call_off(session_id=self.session.pk)
 
@@ -116,6 +126,7 @@ MAKE: dict[str, Callable[[Post], Any]] = {
     ),
     "sale.session_moved": Post.move,
     "ticket.session_moved": Post.move,
+    "order.session_moved": lambda post: (post.stand_by(language=post.sale.language), post.move()),
     "sale.refunded": Post.give_back,
     **{name: functools.partial(Post.record_refund, name=name) for name in REFUNDS},
     "sale.session_called_off": Post.call_off,

@@ -10,12 +10,14 @@ import pytest
 from django.core.mail import EmailMultiAlternatives
 from django.db.models import F
 from django.test import Client
-from django.utils import translation
+from django.urls import reverse
+from django.utils import timezone, translation
 from pytest_django.fixtures import Settings
 
 from realtime.clock import db_now
+from reservations import operations as reserving
 from reservations.hold_request import AT_THE_DOOR, ORDER_SCOPE
-from reservations.models import Reservation
+from reservations.models import Reservation, Status
 from reservations.operations import settle
 from sessions_app.models import Session, TicketType
 from sessions_app.templatetags.frontrow import clock, full_day
@@ -23,6 +25,7 @@ from tests.api import client_of, get
 from tests.factories import StockFactory
 from tests.reservations.test_holding import request_for
 from tests.support.letters import Post
+from tests.support.pages import body_of, forms_in
 from tests.ticketing.test_mail import event
 from tests.ticketing.test_paying_at_the_door import assert_sound, order
 from ticketing import mail, moving, refunds, transfers
@@ -143,6 +146,43 @@ class TestToBePaidAtTheDoor:
         page = client.get(f"/sales/{Sale.objects.get().pk}", headers={"accept-language": language}).content.decode()
         assert said in page
         assert clock(until) in page
+
+
+class TestStandingBy:
+    def test_order_that_waits_is_written_to(self, session: Session, mailoutbox: list[EmailMultiAlternatives]) -> None:
+        post = Post(session, language="en")
+        waiting = post.stand_by()
+        old = session.starts_at
+        assert post.move(hours=-3) == 4
+        assert Reservation.objects.get(pk=waiting.pk).status == Status.QUEUED
+        mail.send_for(event("order.session_moved"))
+        (letter,) = mailoutbox
+        assert letter.to == ["ana@example.com"]
+        assert f"Until now: {full_day(old)}, {clock(old)}" in letter.body
+        assert f"Now: {full_day(old - 3 * HOUR)}, {clock(old - 3 * HOUR)}" in letter.body
+
+    def test_order_that_waits_no_more_is_not(self, session: Session, mailoutbox: list[EmailMultiAlternatives]) -> None:
+        post = Post(session, language="en")
+        waiting = post.stand_by()
+        post.move(hours=-3)
+        reserving.release(reservation_id=waiting.pk, buyer=waiting.buyer)
+        mail.send_for(event("order.session_moved"))
+        assert mailoutbox == []
+
+
+class TestSellingWindows:
+    def test_admin_warns_of_what_would_never_go_on_sale(self, session: Session, admin_client: Client) -> None:
+        StockFactory.create(session=session, name="Pista", sells_from=session.starts_at - HOUR)
+        address = reverse("admin:sessions_app_session_change", args=[session.pk])
+        (form,) = [
+            form for form in forms_in(body_of(admin_client.get(address)), address) if "starts_at_0" in form.values
+        ]
+        earlier = timezone.localtime(session.starts_at) - 2 * HOUR
+        moved = {"starts_at_0": f"{earlier:%Y-%m-%d}", "starts_at_1": f"{earlier:%H:%M:%S}"}
+        answer = admin_client.post(address, form.filled_in(**moved))
+        assert "Would go on sale only after the start, so never: “Pista”." in body_of(
+            admin_client.get(answer["Location"])
+        )
 
 
 class TestGivingBack:
