@@ -8,10 +8,11 @@ from django.contrib import admin
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
+from realtime.admin_forms import PatientLists
 from realtime.models import Event
 
 
-class ReadOnly:
+class ReadOnly(PatientLists):
     """Rows that only the house's own operations write: as a list of the admin, and inside another row's page."""
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:

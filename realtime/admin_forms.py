@@ -2,7 +2,8 @@
 
 Note [A form judges the whole row]
 Django leaves fields that a form doesn't show out of its constraints, so a constraint that names a read-only field was first judged by
-PostgreSQL, and an everyday edit was an error of the site. Here a row that exists is judged by all of its values.
+PostgreSQL, and an everyday edit was an error of the site. Here a row that exists is judged by all of its values, once one of them changes: each
+constraint is a query, and a page may have fifty rows of which one is edited.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, cast
 import structlog
 from django import forms
 from django.contrib import messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -48,7 +50,8 @@ class WholeRowForm(AnyForm):
         )  # Django asks it amid the rest; here it comes last
         super()._post_clean()  # type: ignore[misc] # Django's own, untyped
         del self.instance.validate_constraints
-        self.validate_constraints()
+        if self.instance._state.adding or self.has_changed():  # noqa: SLF001 Django's own way to say that there is no row yet
+            self.validate_constraints()
 
     def validate_constraints(self) -> None:
         exclude: set[str] = self._get_validation_exclusions()  # type: ignore[attr-defined] # as above
@@ -81,6 +84,17 @@ def _can_be(key: Field[Any, Any], value: str) -> bool:
         return value == ""
 
 
+class PatientLists:
+    """Lists whose actions pass over what was chosen and can't be a key; Django's look it up, which is an error of the site."""
+
+    def response_action(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> HttpResponse | None:
+        key = cast(Any, self).opts.pk
+        sent = request.POST.copy()
+        sent.setlist(ACTION_CHECKBOX_NAME, [one for one in sent.getlist(ACTION_CHECKBOX_NAME) if _can_be(key, one)])
+        request.POST = sent  # type: ignore[assignment] # as immutable as any from here on
+        return cast("HttpResponse | None", super().response_action(request, queryset))  # type: ignore[misc] # ModelAdmin is beside it
+
+
 class PatientFields:
     """The fields of the desk's forms and of the forms inside them."""
 
@@ -99,7 +113,7 @@ class PatientFields:
         return field
 
 
-class Desk(PatientFields, ModelAdmin):
+class Desk(PatientLists, PatientFields, ModelAdmin):
     """A page of the admin that people fill in."""
 
     form: type[forms.ModelForm[Any]] = WholeRowForm
@@ -126,10 +140,10 @@ class Desk(PatientFields, ModelAdmin):
             if request.method != "POST":
                 raise
             log.warning("admin.refused_by_the_database", path=request.path, error=str(error))
-            self.message_user(request, self._sentence_of(error), messages.ERROR)
+            self.message_user(request, self.sentence_of(error), messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
 
-    def _sentence_of(self, error: IntegrityError | DataError) -> str:
+    def sentence_of(self, error: IntegrityError | DataError) -> str:
         name = str(getattr(getattr(error.__cause__, "diag", None), "constraint_name", ""))
         sentences = cast(type[WholeRowForm], self.form).sentences
         if name in sentences:
