@@ -11,13 +11,13 @@ import pytest
 from django.conf import LazySettings
 from django.contrib import admin
 from django.contrib.messages import get_messages
-from django.db import DataError
-from django.db.models import Model
+from django.db import DataError, IntegrityError, transaction
+from django.db.models import F, Model
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone, translation
 
-from realtime.admin_forms import Sentence, WholeRowForm
+from realtime.admin_forms import Desk, Sentence, WholeRowForm
 from reservations.models import Voucher
 from reservations.sentences import SENTENCES as OF_VOUCHERS
 from sessions_app.models import Concession, Hall, HallSeat, Lane, Pool, Session, Show, TicketType
@@ -39,12 +39,16 @@ FILLED_IN: list[type[Model]] = [Hall, HallSeat, Session, Lane, Pool, TicketType,
 
 @dataclass(frozen=True)
 class Edit:
-    """An everyday edit that can't be. `says`: the constraint's sentence, or another; empty: what Django says of the field."""
+    """An everyday edit that can't be. `says`: the constraint's sentence, or another; empty: what Django says of the field.
+
+    `instead_of`: the constraint that would speak if Django's field did not.
+    """
 
     row: Any
     changes: Mapping[str, str]
     field: str
     says: str = ""
+    instead_of: str = ""
 
 
 @pytest.fixture
@@ -66,6 +70,7 @@ def shop(db: None, settings: LazySettings) -> dict[str, Any]:
         "hall": halls[1],
         "seat": halls[0].seats.get(label="A2"),
         "session": session,
+        "seats": session.ticket_types.get(name="Standard"),
         "stock": factories.StockFactory.create(session=session, name="Pista"),
         "pool": [factories.PoolFactory.create(session=session, name=name) for name in ("Day", "Night")][1],
         "voucher": [factories.VoucherFactory.create(code=code) for code in ("SPRING", "AUTUMN")][1],
@@ -106,18 +111,28 @@ def edits(shop: Mapping[str, Any]) -> list[Edit]:
         Edit(session, times(ends_at=at(10, 22)), "ends_at", "A session may last 24 hours at most."),
         Edit(session, {"on_sale_at_0": "0001-01-01", "on_sale_at_1": "00:00"}, "on_sale_at", NO_SUCH_DATE),
         Edit(voucher, {"valid_until_0": "9999-12-31", "valid_until_1": "23:59"}, "valid_until", NO_SUCH_DATE),
-        Edit(session, {"max_per_buyer": "0"}, "max_per_buyer"),
-        Edit(session, {"booking_fee": "2000000"}, "booking_fee"),
-        Edit(session, {"tax_basis_points": "10001"}, "tax_basis_points"),
-        Edit(session, {"admission_rate": "0"}, "admission_rate"),
-        Edit(session, {"payment_rate": "0"}, "payment_rate"),
-        Edit(session, {"settle_rate": "0"}, "settle_rate"),
-        Edit(session, {**another_lane, "lanes-2-name": "Press"}, "name"),
-        Edit(session, {**another_lane, "lanes-2-code": "press"}, "code"),
-        Edit(session, {**another_lane, "lanes-2-weight": "101"}, "weight"),
-        Edit(session, {**another_lane, "lanes-2-name": ""}, "name"),
-        Edit(session, {"lanes-0-name": "Press"}, "name"),
-        Edit(session, {"ticket_types-1-name": "Standard"}, "name"),
+        Edit(session, {"max_per_buyer": "0"}, "max_per_buyer", instead_of="session_sells_at_least_one_a_buyer"),
+        Edit(session, {"booking_fee": "2000000"}, "booking_fee", instead_of="session_fees_and_tax_are_bounded"),
+        Edit(session, {"tax_basis_points": "10001"}, "tax_basis_points", instead_of="session_fees_and_tax_are_bounded"),
+        Edit(
+            session,
+            {"admission_rate": "0"},
+            "admission_rate",
+            instead_of="session_lets_in_and_charges_at_least_one_a_second",
+        ),
+        Edit(
+            session,
+            {"payment_rate": "0"},
+            "payment_rate",
+            instead_of="session_lets_in_and_charges_at_least_one_a_second",
+        ),
+        Edit(session, {"settle_rate": "0"}, "settle_rate", instead_of="session_settles_at_least_one_a_second"),
+        Edit(session, {**another_lane, "lanes-2-name": "Press"}, "name", instead_of="lane_name_once_a_session"),
+        Edit(session, {**another_lane, "lanes-2-code": "press"}, "code", instead_of="lane_code_once_a_session"),
+        Edit(session, {**another_lane, "lanes-2-weight": "101"}, "weight", instead_of="lane_weight_is_bounded"),
+        Edit(session, {**another_lane, "lanes-2-name": ""}, "name", instead_of="lane_has_a_name_and_a_code"),
+        Edit(session, {"lanes-0-name": "Press"}, "name", instead_of="lane_name_once_a_session"),
+        Edit(session, {"ticket_types-1-name": "Standard"}, "name", instead_of="ticket_type_name_once_a_session"),
         Edit(
             session,
             {**another_concession, "concessions-1-name": "CHILD", "concessions-1-percent_off": "10"},
@@ -133,7 +148,7 @@ def edits(shop: Mapping[str, Any]) -> list[Edit]:
             "sells_until",
             "ticket_type_sells_from_before_until",
         ),
-        Edit(stock, {"max_per_order": "0"}, "max_per_order"),
+        Edit(stock, {"max_per_order": "0"}, "max_per_order", instead_of="ticket_type_sells_at_least_one"),
         Edit(
             stock,
             {"collect_minutes": "10"},
@@ -153,7 +168,7 @@ def edits(shop: Mapping[str, Any]) -> list[Edit]:
             "valid_until",
             "voucher_ends_after_it_begins",
         ),
-        Edit(voucher, {"uses": "0"}, "uses"),
+        Edit(voucher, {"uses": "0"}, "uses", instead_of="voucher_can_be_used_at_least_once"),
         Edit(shop["user"], {"username": "OWNER"}, "__all__", "This name is taken."),
         Edit(shop["group"], {"name": "boxoffice"}, "name"),
     ]
@@ -171,11 +186,12 @@ def form_of(client: Client, row: Model) -> Form:
 
 def errors_in(answer: Any) -> dict[str, list[str]]:
     """By field, of the form and of the rows inside its page."""
-    forms = [answer.context["adminform"].form]
-    forms += [form for inline in answer.context["inline_admin_formsets"] for form in inline.formset.forms]
+    forms = [answer.context_data["adminform"].form]
+    forms += [form for inline in answer.context_data["inline_admin_formsets"] for form in inline.formset.forms]
     return {name: [str(said) for said in texts] for form in forms for name, texts in form.errors.items()}
 
 
+@pytest.mark.usefixtures("only_errors_are_rendered", "one_frame")
 @pytest.mark.parametrize("language", ["en", "pt-br"])
 def test_edit_that_cannot_be_is_told_in_words(shop: dict[str, Any], language: str) -> None:
     client = window_of("owner", language)
@@ -198,6 +214,40 @@ def test_edit_that_cannot_be_is_told_in_words(shop: dict[str, Any], language: st
 def sentence_of(edit: Edit, language: str) -> str:
     with translation.override(language):
         return str(SENTENCES[edit.says][1]) if edit.says in SENTENCES else translation.gettext(edit.says)
+
+
+@dataclass(frozen=True)
+class Beyond:
+    """What no field of a form leads to; only a write past the forms."""
+
+    row: str
+    written: Mapping[str, Any]
+
+
+BEYOND_FORMS = {
+    "pool_available_never_negative": Beyond("pool", {"available": -1}),
+    "pool_available_never_above_capacity": Beyond("pool", {"available": F("capacity") + 1}),
+    "ticket_type_available_never_negative": Beyond("stock", {"available": -1}),
+    "ticket_type_available_never_above_capacity": Beyond("stock", {"available": F("capacity") + 1}),
+    "ticket_type_stock_is_whole": Beyond("stock", {"available": None}),
+    "ticket_type_only_a_stock_has_rules_of_its_own": Beyond("seats", {"max_per_order": 1}),
+}
+
+
+def test_each_sentence_is_violated_by_name(shop: dict[str, Any]) -> None:
+    violated = {name for edit in edits(shop) for name in (edit.says, edit.instead_of) if name in SENTENCES}
+    assert violated | BEYOND_FORMS.keys() == SENTENCES.keys()
+    assert violated & BEYOND_FORMS.keys() == set()
+
+
+@pytest.mark.parametrize("name", BEYOND_FORMS)
+def test_write_past_the_forms_is_told_in_its_sentence(shop: dict[str, Any], name: str) -> None:
+    row, written = shop[BEYOND_FORMS[name].row], BEYOND_FORMS[name].written
+    with pytest.raises(IntegrityError) as refused, transaction.atomic():
+        type(row).objects.filter(pk=row.pk).update(**written)
+    desk = admin.site._registry[type(row)]  # noqa: SLF001 what is registered
+    assert isinstance(desk, Desk)
+    assert desk.sentence_of(refused.value) == SENTENCES[name][1]
 
 
 def test_constraint_of_a_form_has_its_sentence() -> None:
@@ -225,6 +275,15 @@ def test_refusal_that_no_form_foresaw_is_told_in_words(shop: dict[str, Any], mon
     assert [str(said) for said in get_messages(answer.wsgi_request)] == ["This venue has a hall of that name."]
     hall.refresh_from_db()
     assert hall.name == "Sala 2"
+
+
+def test_row_that_is_not_edited_is_not_judged(shop: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each constraint is a query, and a session's page has all of its prices, concessions and lanes."""
+    client, session = window_of("owner"), shop["session"]
+    form, judged = form_of(client, session), list[Model]()
+    monkeypatch.setattr(WholeRowForm, "validate_constraints", lambda form: judged.append(form.instance))
+    assert client.post(page_of(session), form.filled_in(**{"lanes-0-name": "Friends"})).status_code == 302
+    assert judged == [Lane.objects.get(name="Friends")]
 
 
 def test_value_that_the_database_cannot_store_is_told_in_words(

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.conf import LazySettings
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.urls import reverse
@@ -20,7 +19,7 @@ from ticketing import refunds
 from ticketing.models import Refund, RefundStatus, Sale, Ticket
 from ticketing.refund_desk import ACTIONS
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("unhurried")]
 
 # Django's deleting asks by itself. The others move no money, tell nobody, and can be done the other way round.
 HARMLESS = {"delete_selected", "block", "unblock", "requeue", "cleanup_expired_attempts"}
@@ -28,14 +27,8 @@ SALES, TICKETS = reverse("admin:ticketing_sale_changelist"), reverse("admin:tick
 SESSIONS = reverse("admin:sessions_app_session_changelist")
 
 
-@pytest.fixture
-def built(transactional_db: None, settings: LazySettings) -> House:
-    settings.RATE_LIMITS = settings.AXES_ENABLED = False
-    return house.build()
-
-
-def of_the_hall(built: House) -> dict[str, Any]:
-    return {"action": "call_off_and_refund", "_selected_action": [built.session.pk]}
+def of_the_hall(standing: House) -> dict[str, Any]:
+    return {"action": "call_off_and_refund", "_selected_action": [standing.session.pk]}
 
 
 def asked(answer: Any) -> Form | None:
@@ -61,7 +54,7 @@ def actions() -> Iterator[tuple[str, dict[str, Any]]]:
             yield from ((page, {"action": name, "_selected_action": keys}) for name in sorted(offered - HARMLESS))
 
 
-def test_action_of_the_admin_asks_first(built: House) -> None:
+def test_action_of_the_admin_asks_first(standing: House) -> None:
     client = window_of("owner")
     refused = Refund.objects.filter(status=RefundStatus.PAID_BACK).first()
     assert refused is not None
@@ -77,9 +70,9 @@ def test_action_of_the_admin_asks_first(built: House) -> None:
     assert (Event.objects.count(), Refund.objects.count(), LogEntry.objects.count()) == before
 
 
-def test_refund_says_what_it_comes_to(built: House) -> None:
+def test_refund_says_what_it_comes_to(standing: House) -> None:
     """The chosen sale's two tickets: one was passed on, and both are live."""
-    client, sale = window_of("boxoffice"), Ticket.objects.get(seat__label="A2", session=built.session).sale
+    client, sale = window_of("boxoffice"), Ticket.objects.get(seat__label="A2", session=standing.session).sale
     chosen = {"action": "refund", "_selected_action": [sale.pk]}
     assert facts(client.post(SALES, chosen)) == {
         "Sales": "1",
@@ -96,9 +89,9 @@ def test_refund_says_what_it_comes_to(built: House) -> None:
     assert "Of these nothing is left to give back." in body_of(client.post(SALES, chosen, follow=True))
 
 
-def test_refund_asks_again_where_it_has_changed(built: House) -> None:
+def test_refund_asks_again_where_it_has_changed(standing: House) -> None:
     """Between the question and the answer another clerk gives back one of the two tickets."""
-    client, ticket = window_of("boxoffice", "pt-br"), Ticket.objects.get(seat__label="A2", session=built.session)
+    client, ticket = window_of("boxoffice", "pt-br"), Ticket.objects.get(seat__label="A2", session=standing.session)
     chosen = {"action": "refund", "_selected_action": [ticket.sale_id]}
     question = asked(client.post(SALES, chosen))
     assert question is not None
@@ -113,10 +106,10 @@ def test_refund_asks_again_where_it_has_changed(built: House) -> None:
     assert Refund.objects.filter(sale=ticket.sale_id).count() == 2
 
 
-def test_call_off_says_what_it_comes_to(built: House) -> None:
+def test_call_off_says_what_it_comes_to(standing: House) -> None:
     client = window_of("owner")
-    said = facts(client.post(SESSIONS, of_the_hall(built)))
-    live = Ticket.objects.filter(session=built.session).exclude(status="void")
+    said = facts(client.post(SESSIONS, of_the_hall(standing)))
+    live = Ticket.objects.filter(session=standing.session).exclude(status="void")
     paid = sum(ticket.price for ticket in live if not ticket.due)
     assert said["Tickets that become void"] == str(live.count())
     assert said["Money that goes back"] == f"R${paid / 100:.2f}"
@@ -125,24 +118,25 @@ def test_call_off_says_what_it_comes_to(built: House) -> None:
     assert said["Written to"] == f"{len({t.sale_id for t in live})} buyers; 1 person with tickets that were passed on"
 
 
-def test_call_off_asks_again_where_somebody_bought_meanwhile(built: House) -> None:
+@pytest.mark.django_db(transaction=True)
+def test_call_off_asks_again_where_somebody_bought_meanwhile(standing: House) -> None:
     client = window_of("owner")
-    question = asked(client.post(SESSIONS, of_the_hall(built)))
+    question = asked(client.post(SESSIONS, of_the_hall(standing)))
     assert question is not None
-    house.buy(built.session, "B4", buyer=built.ana)
+    house.buy(standing.session, "B4", buyer=standing.ana)
     again = client.post(SESSIONS, question.values)
     assert asked(again) is not None
     assert "This has changed since you were asked" in body_of(again)
-    assert Session.objects.get(pk=built.session.pk).cancelled_at is None
-    assert confirmed(client, SESSIONS, of_the_hall(built)).status_code == 302
-    assert Session.objects.get(pk=built.session.pk).cancelled_at is not None
-    assert {sale.status for sale in Sale.objects.filter(session=built.session)} == {"refunded"}
-    assert LogEntry.objects.filter(object_id=str(built.session.pk), change_message__startswith="Called off").exists()
+    assert Session.objects.get(pk=standing.session.pk).cancelled_at is None
+    assert confirmed(client, SESSIONS, of_the_hall(standing)).status_code == 302
+    assert Session.objects.get(pk=standing.session.pk).cancelled_at is not None
+    assert {sale.status for sale in Sale.objects.filter(session=standing.session)} == {"refunded"}
+    assert LogEntry.objects.filter(object_id=str(standing.session.pk), change_message__startswith="Called off").exists()
 
 
-def test_answer_without_leave_does_nothing(built: House) -> None:
-    question = asked(window_of("owner").post(SESSIONS, of_the_hall(built)))
+def test_answer_without_leave_does_nothing(standing: House) -> None:
+    question = asked(window_of("owner").post(SESSIONS, of_the_hall(standing)))
     assert question is not None
     for name in ("gate", "ana"):
         window_of(name).post(SESSIONS, question.values)
-    assert Session.objects.get(pk=built.session.pk).cancelled_at is None
+    assert Session.objects.get(pk=standing.session.pk).cancelled_at is None
