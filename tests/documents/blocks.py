@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ BLOCK = re.compile(r"^```(?P<info>[^\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | r
 
 @dataclass(frozen=True)
 class Block:
-    """`info` follows the fence: a language, and of what isn't run ` no-run:` with the reason."""
+    """`info` follows the fence: a language, and of what isn't run as printed ` no-run:` or ` substituted:` with the reason."""
 
     document: Path
     line: int
@@ -27,7 +28,16 @@ class Block:
 
     @property
     def is_run(self) -> bool:
-        return self.language == "sh" and "no-run" not in self.info
+        return self.info == "sh"
+
+    @property
+    def is_substituted(self) -> bool:
+        return self.info.startswith("sh substituted: ")
+
+    @property
+    def commands(self) -> list[list[str]]:
+        """What stands in the block, word by word, without remarks."""
+        return [words for line in self.text.splitlines() if (words := shlex.split(line, comments=True))]
 
     def __str__(self) -> str:
         return f"{self.document.relative_to(ROOT)}:{self.line}"

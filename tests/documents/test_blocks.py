@@ -1,21 +1,30 @@
-"""Every shell block of the documents runs as it is printed, in the order in which it stands there, against the demo."""
+"""Every shell block of the documents runs: as it is printed, in the order in which it stands there, against the demo of README's own block.
+
+What can't be run here is run in part, and each command and option that it names is known to its program.
+"""
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
+import shutil
 import subprocess
 import sys
+from argparse import ArgumentParser, _SubParsersAction
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.core.management import CommandError, get_commands, load_command_class
 
+import bench.__main__
 from tests.documents.blocks import DOCUMENTS, ROOT, Block, blocks
-from tests.processes import Processes, fresh_database
+from tests.documents.clone import Clone, demo, with_services
+from tests.processes import fresh_database, shared_environment
 
 PRINTED = "127.0.0.1:8000"  # where the documents reach the demo
-NOT_RUN = [block for block in blocks() if block.language == "sh" and not block.is_run]
+NOT_RUN = [block for block in blocks() if block.language == "sh" and not block.is_run and not block.is_substituted]
 # What fails, fails: a variable that isn't set, an answer that is an error, a part of a pipe, an id that isn't there.
 PRELUDE = """
 set -euo pipefail
@@ -25,19 +34,18 @@ jq() { command jq "$@" | tee /dev/stderr; } 2>>"$HEARD"
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Processes, str]]:
-    """The demo, and its host with the port."""
-    folder = tmp_path_factory.mktemp("documents")
-    with (
-        fresh_database() as database,
-        Processes(folder=folder, DATABASE_URL=database, FRONTROW_ENV="demo") as started,
-    ):
-        started.manage("seed", "--profile", "demo")
-        web = started.both()
-        started.worker()
-        started.worker("--payments")
-        started.wait_until_ready(web)
-        yield started, web.url.removeprefix("http://")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    return Clone(tmp_path_factory.mktemp("documents") / "clone")
+
+
+@pytest.fixture(scope="module")
+def site(clone: Clone) -> Iterator[Clone]:
+    """A clone with the demo, which README's block starts "on your own services"."""
+    [block] = [block for block in blocks(ROOT / "README.md") if block.is_substituted]
+    with fresh_database() as database:
+        script = with_services(block.text, shared_environment() | {"DATABASE_URL": database})
+        with demo(clone, script):
+            yield clone
 
 
 def script_of(found: list[Block], host: str) -> str:
@@ -46,28 +54,12 @@ def script_of(found: list[Block], host: str) -> str:
     return PRELUDE + "trap 'echo \"$WHERE fails\" >&2' ERR\n" + "\n".join(parts).replace(PRINTED, host)
 
 
-def run(script: str, *, folder: Path, environment: dict[str, str]) -> str:
-    """Return what it prints; the test fails if the script does."""
-    ended = subprocess.run(
-        ["bash", "-c", script],  # noqa: S607
-        cwd=folder,
-        env=environment | {"HEARD": str(folder / "heard")},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stdout[-3_000:] + ended.stderr[-3_000:]
-    return ended.stdout
-
-
 @pytest.fixture(scope="module")
-def printed(site: tuple[Processes, str], tmp_path_factory: pytest.TempPathFactory) -> str:
+def printed(site: Clone) -> str:
     """What the blocks of docs/api.md print, one after the other; at last the token that they got."""
-    started, host = site
     found = [block for block in blocks(ROOT / "docs/api.md") if block.is_run]
-    script = script_of(found, host) + '\necho "TOKEN=$TOKEN"\n'
-    return run(script, folder=tmp_path_factory.mktemp("api"), environment=started.environment)
+    script = script_of(found, site.host) + '\necho "TOKEN=$TOKEN"\n'
+    return site.run(script, HEARD="heard")
 
 
 class TestApi:
@@ -82,12 +74,12 @@ class TestApi:
         assert '"gate": "Door 2"' in printed.replace('"gate":"Door 2"', '"gate": "Door 2"')
         assert '"pools": [' in printed
 
-    def test_the_program_that_watches_hears_of_what_was_bought(self, printed: str, site: tuple[Processes, str]) -> None:
+    def test_the_program_that_watches_hears_of_what_was_bought(self, printed: str, site: Clone) -> None:
         (watching,) = [block for block in blocks(ROOT / "docs/api.md") if block.language == "python"]
         token = re.search(r"^TOKEN=(\S+)$", printed, re.MULTILINE)
         assert token
         with subprocess.Popen(
-            [sys.executable, "-u", "-c", watching.text.replace(PRINTED, site[1])],
+            [sys.executable, "-u", "-c", watching.text.replace(PRINTED, site.host)],
             env=os.environ | {"TOKEN": token[1]},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -100,33 +92,41 @@ class TestApi:
 
 
 class TestPlans:
-    def test_a_drawing_is_imported_from_the_shell(self, site: tuple[Processes, str], tmp_path: Path) -> None:
-        started, host = site
+    def test_a_drawing_is_imported_from_the_shell(self, site: Clone) -> None:
         found = list(blocks(ROOT / "docs/plans.md"))
         (drawing,) = [block for block in found if block.text.startswith("# Sala 3")]
-        (tmp_path / "sala-nova.txt").write_text(drawing.text)
-        (tmp_path / "manage.py").symlink_to(ROOT / "manage.py")
-        script = script_of([block for block in found if block.is_run], host)
-        run(script, folder=tmp_path, environment=started.environment)
-        assert (tmp_path / "sala-nova.svg").read_text().startswith("<svg")
+        (site.folder / "sala-nova.txt").write_text(drawing.text)
+        site.run(script_of([block for block in found if block.is_run], site.host), HEARD="heard")
+        assert (site.folder / "sala-nova.svg").read_text().startswith("<svg")
 
 
-class TestWhatIsNotRun:
+class TestWhatIsNotRunAsPrinted:
+    def test_demo_on_other_services_is_started_alike_in_all_documents(self) -> None:
+        """So the block that `site` runs stands for each of them."""
+        services = dict.fromkeys(("DATABASE_URL", "REDIS_URL", "RABBITMQ_URL"), "")
+        found = [block for block in blocks() if block.is_substituted]
+        assert len(found) == 2
+        assert {with_services(block.text, services) for block in found} == {
+            "export DATABASE_URL=''\nexport REDIS_URL=''\nexport RABBITMQ_URL=''\nmake run"
+        }
+
     def test_is_little_and_says_why(self) -> None:
-        assert len(NOT_RUN) <= 5
+        assert len(NOT_RUN) <= 3
         assert all(re.search(r"^sh no-run: \w.{15,}", block.info) for block in NOT_RUN), [
             str(block) for block in NOT_RUN
         ]
 
     @pytest.mark.parametrize("block", NOT_RUN, ids=str)
     def test_names_what_exists(self, block: Block) -> None:
-        subprocess.run(["bash", "-n", "-c", block.text], check=True)  # noqa: S607
-        targets = re.findall(r"^make (\w[\w-]*)", block.text, re.MULTILINE)
-        programs = re.findall(r"^(\S+) -m bench", block.text, re.MULTILINE)
-        assert targets or programs
-        for target in targets:
-            subprocess.run(["make", "-n", target], cwd=ROOT, check=True, capture_output=True)  # noqa: S607
-        assert set(programs) <= {".venv/bin/python"}
+        for words in block.commands:
+            require_known(words)
+
+    @pytest.mark.parametrize("target", ["test", "prove"])
+    def test_tests_are_reached(self, clone: Clone, target: str) -> None:
+        assert re.match(r"pytest \d", clone.run(f"make {target} 2>&1", ARGS="--version"))
+
+    def test_format_leaves_well_formatted_files_alone(self, clone: Clone) -> None:
+        assert "left unchanged" in clone.run("make format")
 
     def test_is_all_that_is_left_out(self) -> None:
         run_by_a_test = {ROOT / "docs/api.md", ROOT / "docs/plans.md"}
@@ -136,11 +136,63 @@ class TestWhatIsNotRun:
             block.language for block in blocks()
         } <= languages  # `bash`, `console` and the like would be passed over
 
+    @pytest.mark.parametrize(
+        "command",
+        [
+            "make nothing",
+            ".venv/bin/python -m bench nothing",
+            ".venv/bin/python manage.py up --nothing",
+            ".venv/bin/ruff check --nothing",
+            "tools/nothing",
+        ],
+    )
+    def test_what_does_not_exist_is_found(self, command: str) -> None:
+        with pytest.raises((AssertionError, SystemExit, subprocess.CalledProcessError, CommandError)):
+            require_known(command.split())
+
+
+def require_known(words: list[str]) -> None:
+    """Fail unless the program of a command exists and knows its options; of a target of make, each of its commands."""
+    match words:
+        case ["make", target]:
+            steps = subprocess.run(["make", "-n", target], cwd=ROOT, check=True, capture_output=True, text=True)  # noqa: S607
+            for step in steps.stdout.splitlines():
+                require_known(step.removeprefix("exec ").split())
+        case [".venv/bin/python", "-m", "bench", *more]:
+            bench.__main__.parser().parse_args(more)
+        case [".venv/bin/python", "manage.py", name, *more]:
+            parser_of(name).parse_args(more)
+        case [program, *more] if "=" not in program:
+            assert shutil.which(program) or os.access(ROOT / program, os.X_OK), program
+            options = [word for word in more if word.startswith("--")]
+            if options:
+                subject = list(itertools.takewhile(lambda word: not word.startswith("-"), more))
+                asked = [ROOT / program if "/" in program else program, *subject, "--help"]
+                known = subprocess.run(asked, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+                assert all(re.search(rf"{option}\b", known) for option in options), (words, known)
+
+
+def parser_of(name: str) -> ArgumentParser:
+    """Return what `manage.py` reads the command's options with."""
+    return load_command_class(get_commands()[name], name).create_parser("manage.py", name)
+
+
+def options_of(parser: ArgumentParser) -> set[str]:
+    """Return the options of a command, and of the commands below it."""
+    actions = parser._actions  # noqa: SLF001 there is no other way to ask
+    below = [one for action in actions if isinstance(action, _SubParsersAction) for one in action.choices.values()]
+    return {option for action in actions for option in action.option_strings}.union(*map(options_of, below))
+
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: str(document.relative_to(ROOT)))
 def test_a_command_is_written_as_it_can_be_run(document: Path) -> None:
     """`manage.py audit` isn't on anybody's PATH."""
-    assert re.findall(r"(?<![\w./])(?<!python )manage\.py \w+", document.read_text()) == []
+    text = document.read_text()
+    assert re.findall(r"(?<![\w./])(?<!python )manage\.py \w+", text) == []
+    for name, more in re.findall(r"manage\.py ([a-z_]+)([^`\n]*)", text):
+        assert set(re.findall(r"(?<!\S)\[?(--[\w-]+)", more)) <= options_of(parser_of(name)), (name, more)
+    for target in re.findall(r"`make ([a-z-]+)", text):
+        assert f"\n{target}:" in (ROOT / "Makefile").read_text(), target
 
 
 class TestManage:
