@@ -23,7 +23,7 @@ from bench.processes import ROOT, Process
 from bench.settling import holds
 from bench.stage import Room, Stage
 from realtime import wire
-from reservations import operations
+from reservations.allocation import operations
 from sessions_app.queries import compact_map
 
 CHANGES = 500  # of a run, fifty a second

@@ -21,9 +21,9 @@ from bench.figures import Figure, Sample, percentile
 from bench.generator import Answer
 from bench.processes import NotInTimeError, Process
 from bench.stage import LONG_HOLD, Load, Stage, request
-from config import identity
 from sessions_app.models import TicketType
 from sessions_app.operations import NewTicketType, create_session
+from ticketing import identity
 
 CONNECTIONS = 200
 LISTENERS = 300  # of the buyers, each with a socket

@@ -10,17 +10,17 @@ from contextlib import AbstractContextManager, contextmanager
 
 import psycopg
 
+from base.asking import Buyer
+from base.ids import uuid7
 from bench import truth
 from bench.contest import Contest, Event
 from bench.figures import Figure, Sample
 from bench.processes import Process
 from bench.stage import Load, Room, Stage, request
 from bench.usual import raw_pay
-from config import identity
-from realtime.asking import Buyer
-from realtime.ids import uuid7
-from reservations import operations
+from reservations.allocation import operations
 from reservations.hold_request import HoldRequest
+from ticketing import identity
 
 SALES = 4_000
 CONNECTIONS = 100

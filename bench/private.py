@@ -17,8 +17,8 @@ from typing import Self
 import psycopg
 
 from bench.processes import until
-from config.embedded import DATABASE, Postgres
-from config.supervisor import Child
+from config.run.embedded import DATABASE, Postgres
+from config.run.supervisor import Child
 
 PATIENCE = 60.0  # seconds to start, and to read its log again after a crash
 

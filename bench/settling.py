@@ -26,9 +26,10 @@ from bench.stage import LOOK_AGAIN, Load, Room, Stage, asking_for, request
 from bench.usual import raw_settle
 from bench.usual.raw_settle import Chair
 from bench.waiting import told_after
-from reservations import operations, tasks
+from reservations import tasks
+from reservations.allocation import operations
 from reservations.hold_request import HoldRequest
-from reservations.lines import RabbitLine
+from reservations.queueing.lines import RabbitLine
 from sessions_app.models import MAX_SEATS, Seat, TicketType
 
 BATCH = 200  # holds

@@ -28,10 +28,10 @@ from bench.generator import Answer, Plan, Report
 from bench.private import PrivatePostgres
 from bench.processes import ROOT, Process, Processes, free_port, until
 from bench.services import Services
-from config import identity
 from sessions_app import plans
 from sessions_app.models import Session
 from sessions_app.operations import create_session
+from ticketing import identity
 
 HOLDS_PATH = "/api/v1/reservations"
 LONG_HOLD = 3600  # seconds; nothing expires while it is counted

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import psycopg
 
 from bench.stage import Load, Room, Stage
-from ticketing.auditing import CHECKS
+from ticketing.upkeep.auditing import CHECKS
 
 LIVE = ("held", "paying", "confirmed")
 PATIENCE = 180.0  # seconds until what is in line still counts as lost

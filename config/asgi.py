@@ -15,13 +15,13 @@ from uuid import UUID  # noqa: E402 what follows needs Django's apps
 
 from django.http import parse_cookie  # noqa: E402
 
-from config import identity  # noqa: E402
-from config.crowding import SocketLimit  # noqa: E402
-from config.serving.site import Site  # noqa: E402
+from config.run.serving.site import Site  # noqa: E402
+from config.web.crowding import SocketLimit  # noqa: E402
 from config.wsgi import application as pages  # noqa: E402
 from realtime import consumers, origins, routing  # noqa: E402
 from reservations.queries import first_messages  # noqa: E402
 from sessions_app.queries import current_version  # noqa: E402
+from ticketing import identity  # noqa: E402
 
 
 def authenticate(scope: origins.Scope) -> UUID | None:

@@ -11,7 +11,7 @@ from kombu import Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-from reservations.lines import JOBS, holds_queue, jobs_queue
+from reservations.queueing.lines import JOBS, holds_queue, jobs_queue
 
 PREFIX = settings.KEY_PREFIX
 # Beat reckons by its own clock when a job expires, the worker judges that by its own: less would be over on arrival.
@@ -98,7 +98,7 @@ app.steps["consumer"].add("ticketing.mail_tasks:MailEvents")
 @worker_ready.connect
 def get_ready(sender: Any, **_facts: Any) -> None:
     """Prepare a worker that has its first consumer."""
-    from reservations import announcements
+    from reservations.allocation import announcements
 
     gc.freeze()  # what starting took stays; looking through it again costs a settling a tenth of its time
     gc.set_threshold(20_000, 20, 20)

@@ -21,25 +21,27 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 from uuid6 import uuid7
 
-import reservations.operations
+import reservations.allocation.operations
 import sessions_app.queries
+from base.clock import reckoned_now
+from base.standing import stand
 from config.plain_forms import answered, asked, named_terms
-from realtime.clock import reckoned_now
-from realtime.standing import stand
-from reservations import bill, front_door, queries
+from reservations import queries
+from reservations.admission import front_door
 from reservations.hold_request import COUNTER_SCOPE
 from reservations.models import Reservation, Status
-from reservations.views import story
-from sessions_app import seat_plan
+from reservations.pages import bill
+from reservations.pages.views import story
 from sessions_app.models import Session
-from sessions_app.tier_looks import legend, looks_of
-from sessions_app.views import LONGEST_CHOICE, concession_choices, price_words, session_data
-from sessions_app.visitors import Visitor
-from ticketing import operations
-from ticketing.api import paid
-from ticketing.forms import TakenForm
-from ticketing.gate import allowed_to
+from sessions_app.pages import seat_plan
+from sessions_app.pages.tier_looks import legend, looks_of
+from sessions_app.pages.views import LONGEST_CHOICE, concession_choices, price_words, session_data
+from sessions_app.pages.visitors import Visitor
+from ticketing.api.sales import paid
 from ticketing.models import Sale, User
+from ticketing.pages.forms import TakenForm
+from ticketing.pages.gate import allowed_to
+from ticketing.payments import operations
 
 SELL = "ticketing.add_sale"
 PATIENCE = 10.0  # seconds for the outcome of a hold
@@ -96,10 +98,10 @@ def hold(request: Visitor, session: Session) -> HttpResponse:
     admission = front_door.admit(ask, buyer=uuid7(), wait=PATIENCE)
     outcome = admission.outcome or queries.find(admission.id, buyer=None)  # the reply may have been lost on its way
     if outcome["status"] == Status.HELD:
-        reservations.operations.keep(reservation_id=admission.id)
+        reservations.allocation.operations.keep(reservation_id=admission.id)
         return redirect("counter-hold", admission.id)
     if outcome["status"] == Status.QUEUED:
-        reservations.operations.release(reservation_id=admission.id, buyer=None)
+        reservations.allocation.operations.release(reservation_id=admission.id, buyer=None)
         messages.warning(request, _("The line is long; nothing is held. Try again."))
         return redirect("counter", session.pk)
     taken = ", ".join(conflict["seat"] for conflict in outcome.get("conflicts") or ())
@@ -144,13 +146,13 @@ def take(request: Visitor, reservation_id: UUID) -> HttpResponse:
 
 
 def name_terms(request: Visitor, held: Reservation) -> HttpResponse:
-    """Raises: what `reservations.operations.price` raises."""
-    reservations.operations.price(reservation_id=held.pk, buyer=None, **named_terms(request.POST))
+    """Raises: what `reservations.allocation.operations.price` raises."""
+    reservations.allocation.operations.price(reservation_id=held.pk, buyer=None, **named_terms(request.POST))
     return redirect("counter-hold", held.pk)
 
 
 def give_back(request: Visitor, held: Reservation) -> HttpResponse:
-    reservations.operations.release(reservation_id=held.pk, buyer=None)
+    reservations.allocation.operations.release(reservation_id=held.pk, buyer=None)
     messages.success(request, _("The places are free again. Nothing was charged."))
     return redirect("counter", held.session_id)
 

@@ -1,6 +1,6 @@
 """What the pages' scripts ask of the API, for browsers without scripts: forms, answered with a page to look at.
 
-Refusals are in the words of the table that the API's are in (`config.problems`).
+Refusals are in the words of the table that the API's are in (`config.web.problems`).
 """
 
 from __future__ import annotations
@@ -24,17 +24,18 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 from rest_framework.exceptions import ValidationError
 
-import reservations.operations
-from config import identity, problems
-from realtime.addresses import client_ip
-from realtime.standing import stand
-from reservations import front_door
+import reservations.allocation.operations
+from base.addresses import client_ip
+from base.standing import stand
+from config.web import problems
+from reservations.admission import front_door
 from reservations.hold_request import Ask
-from sessions_app.visitors import Visitor
-from ticketing.api import paid, settle, started
-from ticketing.order_fields import OrderFields
-from ticketing.orders_api import ask_of
-from ticketing.serializers import PayFields
+from sessions_app.pages.visitors import Visitor
+from ticketing import identity
+from ticketing.api.order_fields import OrderFields
+from ticketing.api.orders import ask_of
+from ticketing.api.sales import paid, settle, started
+from ticketing.api.serializers import PayFields
 
 PATIENCE = 10.0  # seconds a payment is waited for before the page says that it is under way
 REFUSALS: tuple[type[BaseException], ...] = (*problems.PROBLEMS, ObjectDoesNotExist, ValidationError)
@@ -226,7 +227,7 @@ def extend(request: Visitor, reservation_id: UUID) -> HttpResponse:
     return on_reservation(
         request,
         reservation_id,
-        lambda buyer: reservations.operations.extend(reservation_id=reservation_id, buyer=buyer),
+        lambda buyer: reservations.allocation.operations.extend(reservation_id=reservation_id, buyer=buyer),
     )
 
 
@@ -236,7 +237,7 @@ def price(request: Visitor, reservation_id: UUID) -> HttpResponse:
     return on_reservation(
         request,
         reservation_id,
-        lambda buyer: reservations.operations.price(
+        lambda buyer: reservations.allocation.operations.price(
             reservation_id=reservation_id, buyer=buyer, **named_terms(request.POST)
         ),
     )
@@ -260,7 +261,7 @@ def release(request: Visitor, reservation_id: UUID) -> HttpResponse:
     return on_reservation(
         request,
         reservation_id,
-        lambda buyer: reservations.operations.release(reservation_id=reservation_id, buyer=buyer),
+        lambda buyer: reservations.allocation.operations.release(reservation_id=reservation_id, buyer=buyer),
     )
 
 
@@ -270,7 +271,7 @@ def give_order_up(request: Visitor, order_id: UUID) -> HttpResponse:
     return on_reservation(
         request,
         order_id,
-        lambda buyer: reservations.operations.release(reservation_id=order_id, buyer=buyer),
+        lambda buyer: reservations.allocation.operations.release(reservation_id=order_id, buyer=buyer),
         page="order",
     )
 

@@ -110,7 +110,7 @@ TRUSTED_PROXIES = env_list("TRUSTED_PROXIES")  # addresses or networks whose X-F
 SECURE_COOKIES = env("SECURE_COOKIES", "on" if PRODUCTION else "off") == "on"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_COOKIES
 SESSION_COOKIE_HTTPONLY = True
-CSRF_FAILURE_VIEW = "config.problems.csrf_failed"
+CSRF_FAILURE_VIEW = "config.web.problems.csrf_failed"
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
 HTTPS = env("HTTPS", "on" if PRODUCTION else "off") == "on"  # plain HTTP is redirected, and browsers remember it
 SECURE_SSL_REDIRECT = HTTPS  # health and metrics answer before it
@@ -158,27 +158,27 @@ INSTALLED_APPS = [
     "realtime",
 ]
 
-MIDDLEWARE = [  # the REST API passes those of config.pages, which must stand together
-    "config.middleware.RequestIdMiddleware",
-    "config.middleware.ProbesMiddleware",
+MIDDLEWARE = [  # the REST API passes those of config.web.pages, which must stand together
+    "config.web.middleware.RequestIdMiddleware",
+    "config.web.middleware.ProbesMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "config.middleware.OtherOriginsMiddleware",
-    "config.middleware.ApiMiddleware",
-    "config.pages.MetricsBefore",
-    "config.pages.SessionMiddleware",
-    "config.pages.BuyerMiddleware",
-    "config.pages.LocaleMiddleware",
-    "config.pages.FormLimits",
-    "config.pages.CommonMiddleware",
-    "config.pages.CsrfViewMiddleware",
-    "config.pages.AuthenticationMiddleware",
-    "config.pages.MessageMiddleware",
-    "config.pages.XFrameOptionsMiddleware",
-    "config.pages.ContentSecurityMiddleware",
-    "config.pages.AxesMiddleware",
-    "config.pages.MetricsAfter",
-    "config.idempotency.IdempotencyMiddleware",
+    "config.web.middleware.OtherOriginsMiddleware",
+    "config.web.middleware.ApiMiddleware",
+    "config.web.pages.MetricsBefore",
+    "config.web.pages.SessionMiddleware",
+    "config.web.pages.BuyerMiddleware",
+    "config.web.pages.LocaleMiddleware",
+    "config.web.pages.FormLimits",
+    "config.web.pages.CommonMiddleware",
+    "config.web.pages.CsrfViewMiddleware",
+    "config.web.pages.AuthenticationMiddleware",
+    "config.web.pages.MessageMiddleware",
+    "config.web.pages.XFrameOptionsMiddleware",
+    "config.web.pages.ContentSecurityMiddleware",
+    "config.web.pages.AxesMiddleware",
+    "config.web.pages.MetricsAfter",
+    "config.web.idempotency.IdempotencyMiddleware",
 ]
 
 PROMETHEUS_LATENCY_BUCKETS = (
@@ -209,7 +209,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
 # The one algorithm that was ever used here: Django's others would hash out of turn.
-PASSWORD_HASHERS = ["config.hashing.TurnsHasher"]
+PASSWORD_HASHERS = ["ticketing.people.hashing.TurnsHasher"]
 if FRONTROW_ENV == "test":  # where accounts are made by the hundred
     PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 LOGIN_URL = "sign-in"
@@ -238,7 +238,7 @@ DB_POOL_SIZE = env_int("DB_POOL_SIZE", 8)  # connections a process keeps at the 
 DB_POOL_SECONDS = env_int("DB_POOL_SECONDS", 2)  # how long a request waits for one of them before it is told "busy"
 LOCK_TIMEOUT_MS = env_int("LOCK_TIMEOUT_MS", 2_000)  # "busy" after this wait for somebody else's lock
 DATABASES: dict[str, Any] = {"default": dict(dj_database_url.parse(DATABASE_URL))}
-DATABASES["default"]["ENGINE"] = "config.postgresql"  # Django's, with every statement counted
+DATABASES["default"]["ENGINE"] = "base.postgresql"  # Django's, with every statement counted
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True  # a restarted PostgreSQL costs nobody an error
 DATABASES["default"].setdefault("OPTIONS", {}).update(
     {
@@ -348,15 +348,15 @@ if PRODUCTION and FAULT_POINT:
 # --- The API
 API_LARGEST_BODY = 256 * 1024  # bytes; a request for 1,000 seats takes 10 KB
 REST_FRAMEWORK: dict[str, Any] = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["config.identity.BuyerAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["ticketing.identity.BuyerAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.AllowAny"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["realtime.asking.JSONParser"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "realtime.asking.AlwaysJSON",
-    "DEFAULT_PAGINATION_CLASS": "realtime.rest.CursorPagination",
-    "DEFAULT_THROTTLE_CLASSES": ["config.throttles.AddressAndBuyerThrottle"],
-    "DEFAULT_SCHEMA_CLASS": "config.openapi.ViewSchema",
-    "EXCEPTION_HANDLER": "config.problems.exception_handler",
+    "DEFAULT_PARSER_CLASSES": ["base.asking.JSONParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "base.asking.AlwaysJSON",
+    "DEFAULT_PAGINATION_CLASS": "base.rest.CursorPagination",
+    "DEFAULT_THROTTLE_CLASSES": ["config.web.throttles.AddressAndBuyerThrottle"],
+    "DEFAULT_SCHEMA_CLASS": "config.web.openapi.inspection.ViewSchema",
+    "EXCEPTION_HANDLER": "config.web.problems.exception_handler",
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "URL_FORMAT_OVERRIDE": None,
     "UNAUTHENTICATED_USER": None,
@@ -392,17 +392,17 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "persistAuthorization": False, "tryItOutEnabled": True},
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "config.openapi.empty_filters_are_none",
-        "config.openapi.bodies_are_strict",
-        "config.openapi_answers.security_is_said",
-        "config.openapi_answers.catalogue_is_conditional",
-        "config.openapi_answers.problems_are_named",
-        "config.openapi_answers.headers_are_named",
+        "config.web.openapi.inspection.empty_filters_are_none",
+        "config.web.openapi.inspection.bodies_are_strict",
+        "config.web.openapi.answers.security_is_said",
+        "config.web.openapi.answers.catalogue_is_conditional",
+        "config.web.openapi.answers.problems_are_named",
+        "config.web.openapi.answers.headers_are_named",
     ],
     "ENUM_NAME_OVERRIDES": {
         "ReservationStatus": "reservations.models.Status",
         "Reason": "reservations.orders.REASONS",
-        "ConflictReason": "reservations.serializers.CONFLICTS",
+        "ConflictReason": "reservations.api.serializers.CONFLICTS",
         "PaymentStatus": "ticketing.models.PaymentStatus",
         "TicketStatus": "ticketing.models.TicketStatus",
         "RefundStatus": "ticketing.models.RefundStatus",
@@ -622,12 +622,12 @@ AXES_ENABLED = RATE_LIMITS
 AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
-AXES_USERNAME_CALLABLE = "realtime.addresses.name_for_guesses"
-AXES_LOCKOUT_CALLABLE = "config.problems.locked_out"
-AXES_CLIENT_IP_CALLABLE = "realtime.addresses.network_of_request"
-AXES_CLIENT_STR_CALLABLE = "realtime.addresses.name_in_log"
+AXES_USERNAME_CALLABLE = "base.addresses.name_for_guesses"
+AXES_LOCKOUT_CALLABLE = "config.web.problems.locked_out"
+AXES_CLIENT_IP_CALLABLE = "base.addresses.network_of_request"
+AXES_CLIENT_STR_CALLABLE = "base.addresses.name_in_log"
 SILENCED_SYSTEM_CHECKS = [
-    *("axes.W002", "security.W002", "security.W003"),  # their middleware is there, as subclasses (config.pages)
+    *("axes.W002", "security.W002", "security.W003"),  # their middleware is there, as subclasses (config.web.pages)
     "security.W021",  # whether browsers get to know the host beforehand is its owner's decision, and hard to take back
 ]
 
@@ -672,7 +672,7 @@ LOGGING: dict[str, Any] = {
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
     "loggers": {
         "axes": {"level": "WARNING"},
-        "django.request": {"level": "ERROR"},  # config.middleware tells of every request already
+        "django.request": {"level": "ERROR"},  # config.web.middleware tells of every request already
         "daphne": {"level": "WARNING"},
         "uvicorn": {"level": "WARNING"},  # each socket's line carries the address of its peer
         "websockets": {"level": "WARNING"},  # likewise

@@ -11,7 +11,7 @@ from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django = get_wsgi_application()
 
-from config import short_way  # noqa: E402 needs Django set up
+from config.web import short_way  # noqa: E402 needs Django set up
 
 log = structlog.get_logger(__name__)
 

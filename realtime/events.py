@@ -7,10 +7,10 @@ from uuid import UUID
 
 from uuid6 import uuid7
 
-from realtime import causes
-from realtime.causes import Cause
+from base import causes
+from base.causes import Cause
+from base.rows import as_json, execute
 from realtime.models import Event
-from realtime.rows import as_json, execute
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

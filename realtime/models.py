@@ -6,7 +6,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 from uuid6 import uuid7
 
-from realtime.causes import LONGEST
+from base.causes import LONGEST
 
 IN_ORDER = (F("position").asc(nulls_first=True), F("id").asc())  # without a position: from before there were any
 

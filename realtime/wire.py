@@ -20,7 +20,7 @@ from channels.layers import get_channel_layer
 from django.conf import settings
 from prometheus_client import Counter
 
-from realtime.threads import keep_running
+from base.threads import keep_running
 
 LONGEST_QUEUE = 100_000  # messages waiting in one process
 BATCH = 500  # messages in one trip

@@ -16,15 +16,17 @@ from django.utils.translation import ngettext
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
+from base.admin_forms import Desk
 from realtime.admin import ReadOnly
-from realtime.admin_forms import Desk
-from reservations import inbox, operations, stock_forms
-from reservations.forms import VoucherForm
+from reservations.allocation import operations
+from reservations.allocation.stock import FewerThanTaken
 from reservations.models import LIVE, InboxRequest, Reservation, Voucher
-from reservations.stock import FewerThanTaken
+from reservations.queueing import inbox
+from reservations.staff import stock_forms
+from reservations.staff.forms import VoucherForm
 from sessions_app.admin import CatalogueDesk, TicketTypeAdmin, Undeletable
-from sessions_app.forms import TicketTypeForm
 from sessions_app.models import Pool, Seat, TicketType
+from sessions_app.staff.forms import TicketTypeForm
 from sessions_app.templatetags.frontrow import money
 
 

@@ -8,8 +8,10 @@ from typing import Any
 from django.conf import settings
 
 from realtime.audit import Check
-from reservations import dead_letters, letters, queue_watch, standby
+from reservations.allocation import standby
 from reservations.hold_request import EPOCH_BITS
+from reservations.queueing import letters, queue_watch
+from reservations.staff import dead_letters
 
 GRACE = "interval '10 seconds'"  # a sweep runs each second; ten is a broken one
 PATIENCE = "interval '1 minute'"  # what stands in line longer is forgotten

@@ -21,9 +21,9 @@ from django.conf import settings
 from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 
-from realtime.examination import Check
-from reservations import liveness
-from reservations.liveness import Part
+from base.examination import Check
+from reservations.queueing import liveness
+from reservations.queueing.liveness import Part
 
 DATABASE_SECONDS = 1
 MIGRATED_SECONDS = 30

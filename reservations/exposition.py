@@ -9,7 +9,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Metric, start_http_se
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from realtime.examination import Check, Examination, Found
+from base.examination import Check, Examination, Found
 from reservations import checks
 
 Figures = dict[tuple[str, ...], float]  # by the values of a metric's labels

@@ -24,7 +24,7 @@ import msgspec
 from django.conf import settings
 from django.utils.crypto import salted_hmac
 
-from realtime.addresses import is_in, network_of
+from base.addresses import is_in, network_of
 
 NEW_ACCOUNT_SECONDS = 7 * 86_400  # after an hour, an address could let two hundred of them ripen before a sale
 FIRST_WAIT_MS = 15_000

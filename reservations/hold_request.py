@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from realtime import causes
-from realtime.causes import Cause
+from base import causes
+from base.causes import Cause
 from reservations.hold_caps import NONE, Caps
 
 # An arrival is epoch * 2²⁴ + count: 16 million requests of a session in an epoch, and half a billion epochs until it reaches 2⁵³, where

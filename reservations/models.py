@@ -14,7 +14,7 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 from uuid6 import uuid7
 
-from realtime.causes import LONGEST, Cause
+from base.causes import LONGEST, Cause
 from reservations.hold_request import ORDER_SCOPE
 from sessions_app.models import Session, TicketType, currency_code
 
@@ -201,7 +201,7 @@ class Reservation(models.Model):
         verbose_name_plural = _("reservations")
         ordering = ["-id"]
         constraints = [
-            # Note [A key belongs to one request]: see reservations/allocation.py.
+            # Note [A key belongs to one request]: see reservations/allocation/allocation.py.
             models.UniqueConstraint(
                 fields=["buyer", "scope", "key"],
                 name="reservation_key_once_a_buyer",
@@ -273,7 +273,7 @@ class Reservation(models.Model):
 
     @cached_property
     def place_on_standby(self) -> int | None:
-        """Its place among those who stand by for the same places, from 1; None of one that doesn't. See reservations/standby.py."""
+        """Its place among those who stand by for the same places, from 1; None of one that doesn't. See reservations/allocation/standby.py."""
         if self.status != Status.QUEUED:
             return None
         same = Q(pk=self.ticket_type_id) | Q(pools__ticket_types=self.ticket_type_id)

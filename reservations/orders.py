@@ -12,8 +12,8 @@ from django.utils import translation
 from django.utils.translation import gettext_lazy as _
 
 from reservations.hold_request import HoldRequest
-from reservations.lines import courier, jobs_queue
 from reservations.models import Reservation, Status
+from reservations.queueing.lines import courier, jobs_queue
 
 TOGETHER = 100  # orders a message: what one payment worker takes at once, and the next one needn't wait for
 

@@ -20,7 +20,7 @@ from uuid import UUID
 
 from django.db.models.functions import Now
 
-from realtime.rows import execute
+from base.rows import execute
 from reservations.models import JoinedGuest
 
 ON_THEIR_WAY = dt.timedelta(days=1)

@@ -15,10 +15,12 @@ import msgspec
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from reservations import claims, inbox, orders, people
-from reservations.claims import NoClaims
+from reservations import orders, people
+from reservations.claims import claims
+from reservations.claims.claims import NoClaims
 from reservations.hold_request import EPOCH_BITS, ORDER_SCOPE, HoldRequest
 from reservations.models import FINAL, Reservation, Status
+from reservations.queueing import inbox
 from sessions_app.models import Session
 
 YOUNG_SECONDS = 600  # an id this young that is found nowhere may still be on its way

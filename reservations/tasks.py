@@ -11,8 +11,9 @@ from celery.exceptions import Reject
 from kombu.exceptions import ContentDisallowed, DecodeError
 from kombu.message import Message
 
-from reservations import dead_letters, operations
-from reservations.lines import LineDown
+from reservations.allocation import operations
+from reservations.queueing.lines import LineDown
+from reservations.staff import dead_letters
 
 log = structlog.get_logger(__name__)
 

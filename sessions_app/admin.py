@@ -21,10 +21,12 @@ from django.utils.translation import gettext_lazy as _
 from unfold.admin import TabularInline
 from unfold.decorators import action, display
 
-from realtime.admin_forms import Desk, InlineDesk
-from realtime.clock import reckoned_now
-from sessions_app import operations, plan_files, plans, queries, seat_plan
-from sessions_app.forms import (
+from base.admin_forms import Desk, InlineDesk
+from base.clock import reckoned_now
+from sessions_app import operations, plan_files, plans, queries
+from sessions_app.models import Concession, Hall, HallSeat, Lane, Session, Show, TicketType, Venue
+from sessions_app.pages import seat_plan
+from sessions_app.staff.forms import (
     CatalogueForm,
     ConcessionForm,
     CreateSessionForm,
@@ -33,8 +35,7 @@ from sessions_app.forms import (
     SessionRulesForm,
     TicketTypeForm,
 )
-from sessions_app.models import Concession, Hall, HallSeat, Lane, Session, Show, TicketType, Venue
-from sessions_app.questions import Question, ask, is_confirmed
+from sessions_app.staff.questions import Question, ask, is_confirmed
 from sessions_app.templatetags.frontrow import money
 
 

@@ -154,7 +154,7 @@ class Session(models.Model):
         validators=[MaxValueValidator(525_600)],
         help_text=_("Minutes before the start until which buyers may give tickets back. Empty: never."),
     )
-    # See Note [How a price is put together] in reservations/pricing.py.
+    # See Note [How a price is put together] in reservations/allocation/pricing.py.
     booking_fee = models.PositiveIntegerField(
         _("booking fee"),
         default=0,
@@ -185,7 +185,7 @@ class Session(models.Model):
     )
     settle_full_at = models.DateTimeField(
         _("settled in advance until"), null=True, editable=False
-    )  # see reservations/pace.py
+    )  # see reservations/claims/pace.py
     admission_rate = models.PositiveIntegerField(
         _("requests let in a second"),
         null=True,
@@ -215,13 +215,13 @@ class Session(models.Model):
     )
     lanes_ahead = models.TextField(
         _("lanes ahead of their share"), default="", db_default="", editable=False
-    )  # see reservations/turns.py
+    )  # see reservations/queueing/turns.py
     map_version = models.BigIntegerField(_("map version"), default=0, editable=False)
     plan_version = models.PositiveIntegerField(_("plan version"), default=0, editable=False)
     free_seats = models.PositiveIntegerField(_("free seats"), default=0, editable=False)  # so that a diff needn't count
     arrival_high = models.BigIntegerField(_("last arrival settled"), default=0, editable=False)
     created_at = models.DateTimeField(_("created at"), db_default=Now())
-    # What calendars and tickets say of it, and what they said before it was last moved; see ticketing/moving.py. `sequence` rises too when
+    # What calendars and tickets say of it, and what they said before it was last moved; see ticketing/letters/moving.py. `sequence` rises too when
     # its show, venue or a ticket type is renamed: by the trigger of 0016_renaming_is_a_change, and by `operations.note_renaming`.
     sequence = models.PositiveIntegerField(
         _("changes of time, place or state"), default=0, db_default=0, editable=False
@@ -293,7 +293,7 @@ class Session(models.Model):
     def deadline(self, *, minutes: int, asked_at: dt.datetime | None = None) -> dt.datetime:
         """Return the instant so many minutes before the start; for who had asked then, after fair notice of an earlier start.
 
-        See Note [Moved to an earlier time] in ticketing/moving.py.
+        See Note [Moved to an earlier time] in ticketing/letters/moving.py.
         """
         before = dt.timedelta(minutes=minutes)
         usual, notice = self.starts_at - before, self.notice_until(asked_at)

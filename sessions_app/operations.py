@@ -16,8 +16,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from psycopg.errors import ExclusionViolation
 
+from base.clock import EARLIEST, LATEST, db_now
 from realtime import events
-from realtime.clock import EARLIEST, LATEST, db_now
 from sessions_app import plans
 from sessions_app.models import (
     HIGHEST_FEE,

@@ -7,9 +7,9 @@ from uuid import UUID
 
 from rest_framework.test import APIClient
 
-from config import identity
-from config.identity import Buyer
 from tests.support.documented import undocumented
+from ticketing import identity
+from ticketing.identity import Buyer
 from ticketing.models import User
 
 PROBLEM = "application/problem+json"

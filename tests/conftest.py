@@ -13,11 +13,13 @@ from django.db.backends.postgresql.operations import DatabaseOperations
 from django.utils import translation
 from whitenoise.middleware import WhiteNoiseMiddleware
 
-from config import cache
+from config.web import cache
 from realtime import wire
-from reservations import claims, front_door, liveness, sale_facts
+from reservations.admission import front_door, sale_facts
+from reservations.claims import claims
 from reservations.hold_request import Ask
 from reservations.models import Reservation
+from reservations.queueing import liveness
 from sessions_app.models import Session
 from tests import factories, services
 

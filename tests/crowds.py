@@ -17,7 +17,7 @@ import time
 from types import TracebackType
 from typing import Self
 
-from config.serving.descriptors import most_connections
+from config.run.serving.descriptors import most_connections
 
 PLAIN = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
 HEAD = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nX-Slow: "

@@ -16,8 +16,8 @@ from amqp.exceptions import AMQPError
 from kombu import Connection
 
 from bench.processes import free_port, until
-from config.embedded import Valkey
-from config.supervisor import Child
+from config.run.embedded import Valkey
+from config.run.supervisor import Child
 
 PATIENCE = 120.0  # seconds for RabbitMQ to start on a busy machine
 

@@ -31,9 +31,9 @@ from amqp.exceptions import AMQPError
 from kombu import Connection
 from psycopg import sql
 
-from config import preflight
-from config.embedded import Postgres, Valkey
-from config.supervisor import Child
+from config.run import preflight
+from config.run.embedded import Postgres, Valkey
+from config.run.supervisor import Child
 
 ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".frontrow" / "test"

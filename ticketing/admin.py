@@ -20,17 +20,15 @@ from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
+from base.admin_forms import Desk, WholeRowForm
 from realtime.admin import ReadOnly
-from realtime.admin_forms import Desk, WholeRowForm
-from reservations import allocation
-from reservations.operations import PaymentInProgress
+from reservations.allocation import allocation
+from reservations.allocation.operations import PaymentInProgress
 from sessions_app.admin import SessionAdmin
 from sessions_app.models import Session
-from sessions_app.questions import Question, Unanswered, ask, is_confirmed
+from sessions_app.staff.questions import Question, Unanswered, ask, is_confirmed
 from sessions_app.templatetags.frontrow import clock, full_day, money
-from ticketing import correcting, handing_out, letter, links, moving, refunds
-from ticketing.bells import ring_called_off, ring_refund
-from ticketing.giving_back import GivingBack, calling_off, in_currencies
+from ticketing.letters import correcting, letter, moving
 from ticketing.models import (
     CheckIn,
     Collection,
@@ -47,7 +45,11 @@ from ticketing.models import (
     User,
     WebhookEvent,
 )
-from ticketing.order_admin import OrderAdmin
+from ticketing.payments import handing_out, refunds
+from ticketing.payments.bells import ring_called_off, ring_refund
+from ticketing.payments.giving_back import GivingBack, calling_off, in_currencies
+from ticketing.staff.order_admin import OrderAdmin
+from ticketing.tickets import links
 
 admin.site.register(Order, OrderAdmin)
 

@@ -9,8 +9,8 @@ class TicketingConfig(AppConfig):
 
     def ready(self) -> None:
         from reservations import orders as held
-        from ticketing import orders
         from ticketing.checks import no_demo_accounts
+        from ticketing.orders import orders
 
         register(no_demo_accounts, Tags.security)
         held.pay_in_process = orders.pay

@@ -13,9 +13,9 @@ from kombu import Consumer, Producer, Queue, binding
 from kombu.exceptions import KombuError
 
 from realtime import relay
-from reservations import lines
-from reservations.letters import CAME_FROM, REASON, SINCE, TRIES
-from ticketing import mail
+from reservations.queueing import lines
+from reservations.queueing.letters import CAME_FROM, REASON, SINCE, TRIES
+from ticketing.letters import mail
 
 PREFETCH = 20
 

@@ -14,7 +14,7 @@ from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 from uuid6 import uuid7
 
-from realtime.causes import LONGEST
+from base.causes import LONGEST
 from reservations.models import Reservation
 from sessions_app.models import Seat, Session, TicketType
 from ticketing import codes, stamps, voiding

@@ -18,10 +18,10 @@ import structlog
 from django.apps import apps
 from django.db import DatabaseError, connection, transaction
 
+from base.threads import keep_running
 from realtime import wire
-from realtime.threads import keep_running
-from reservations import claims
-from reservations.claims import FAILURES
+from reservations.claims import claims
+from reservations.claims.claims import FAILURES
 
 KEPT_SECONDS = 60
 LATELY_SECONDS = 1.0

@@ -7,10 +7,10 @@ from typing import Any
 
 from celery import shared_task
 
-from realtime import causes
-from realtime.causes import Cause
-from ticketing import bells, collecting, operations, refunds, webhooks
-from ticketing import orders as held
+from base import causes
+from base.causes import Cause
+from ticketing.orders import orders as held
+from ticketing.payments import bells, collecting, operations, refunds, webhooks
 
 
 @shared_task(acks_late=True, ignore_result=True)

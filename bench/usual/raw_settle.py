@@ -16,9 +16,9 @@ from typing import Any
 import psycopg
 from uuid6 import uuid7
 
+from base.rows import as_array, as_json
 from realtime import events
-from realtime.rows import as_array, as_json
-from reservations import announcements, statements
+from reservations.allocation import announcements, statements
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,5 +19,5 @@ MIDDLEWARE = (
         "django.middleware.clickjacking.XFrameOptionsMiddleware",
     ]
 )
-REST_FRAMEWORK = {"DEFAULT_AUTHENTICATION_CLASSES": ["config.identity.BuyerAuthentication"]}  # the same JWT
+REST_FRAMEWORK = {"DEFAULT_AUTHENTICATION_CLASSES": ["ticketing.identity.BuyerAuthentication"]}  # the same JWT
 SILENCED_SYSTEM_CHECKS = ["admin.E408", "admin.E409", "admin.E410"]

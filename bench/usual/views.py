@@ -12,9 +12,9 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 from uuid6 import uuid7
 
+from base.asking import asking
+from base.rest import IsBuyer
 from bench.usual import holding, tasks
-from realtime.asking import asking
-from realtime.rest import IsBuyer
 from reservations.models import Reservation
 
 

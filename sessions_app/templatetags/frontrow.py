@@ -12,9 +12,9 @@ from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, pgettext
 
-from sessions_app import posters
-from sessions_app import tier_looks as tier_looks_
-from sessions_app.seat_plan import Plan
+from sessions_app.pages import posters
+from sessions_app.pages import tier_looks as tier_looks_
+from sessions_app.pages.seat_plan import Plan
 
 register = template.Library()
 

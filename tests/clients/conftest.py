@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from config import schema
-from reservations import liveness
+from config.web.openapi import views
+from reservations.queueing import liveness
 
 
 @pytest.fixture
 def document(tmp_path: Path) -> Path:
     """The OpenAPI document, as `GET /api/schema` gives it."""
     file = tmp_path / "openapi.json"
-    file.write_text(json.dumps(schema.document(), default=str))
+    file.write_text(json.dumps(views.document(), default=str))
     return file
 
 

@@ -6,9 +6,10 @@ import pytest
 from django.http import HttpResponse
 from pytest_django.fixtures import Settings
 
-from config import asgi, identity
-from realtime.asking import Buyer
+from base.asking import Buyer
+from config import asgi
 from realtime.origins import Scope
+from ticketing import identity
 
 HOST = "cine.example"
 OUR_PAGE = "https://cine.example"

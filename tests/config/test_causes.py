@@ -12,21 +12,25 @@ from django.test import Client
 from django.urls import reverse
 from structlog.testing import capture_logs
 
-from realtime import causes, events, relay
-from realtime.causes import Cause
+from base import causes
+from base.causes import Cause
+from realtime import events, relay
 from realtime.models import Event
-from reservations import front_door, inbox, operations
+from reservations.admission import front_door
+from reservations.allocation import operations
 from reservations.hold_request import Ask
-from reservations.lines import InboxLine
 from reservations.models import Reservation
+from reservations.queueing import inbox
+from reservations.queueing.lines import InboxLine
 from sessions_app.models import Session
 from tests.api import client_of, post
 from tests.conftest import Hold
 from tests.factories import UserFactory
 from tests.reservations.test_holding import run_out
-from ticketing import mail, refunds, together
-from ticketing import operations as ticketing
+from ticketing.letters import mail
 from ticketing.models import Payment, Sale, User
+from ticketing.payments import operations as ticketing
+from ticketing.payments import refunds, together
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -9,13 +9,13 @@ import pytest
 from django.db import DatabaseError
 from django.db.models.functions import Now
 
-from config import identity
+from base import clock
+from base.asking import Buyer
 from config.celery import CLOCKS_APART, app
-from config.serving import clock as serving
-from realtime import clock
-from realtime.asking import Buyer
-from ticketing.gateways import BadSignature, fake, signatures
+from config.run.serving import clock as serving
+from ticketing import identity
 from ticketing.models import SandboxEvent
+from ticketing.payments.gateways import BadSignature, fake, signatures
 
 
 @pytest.fixture(params=[-300.0, 300.0])

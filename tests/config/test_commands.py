@@ -18,9 +18,10 @@ from tests.reservations.test_holding import request_for
 from tests.support import house
 from tests.support.letters import Post
 from tests.support.terminal import answer
-from ticketing import demo, refunds
+from ticketing import demo
 from ticketing.models import Sale
-from ticketing.staff import OURS
+from ticketing.payments import refunds
+from ticketing.people.roles import OURS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

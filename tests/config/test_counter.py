@@ -17,11 +17,12 @@ from sessions_app.models import Seat, Session
 from tests.api import assert_problem, client_of, post
 from tests.conftest import Hold
 from tests.factories import StockFactory, UserFactory
-from tests.ticketing.test_audit import audit
-from tests.ticketing.test_mail import event
-from ticketing import handing_out, mail, refunds
+from tests.ticketing.letters.test_mail import event
+from tests.ticketing.upkeep.test_audit import audit
+from ticketing.letters import mail
 from ticketing.models import LedgerEntry, Payment, Refund, Sale, User
-from ticketing.staff import ensure_groups
+from ticketing.payments import handing_out, refunds
+from ticketing.people.roles import ensure_groups
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

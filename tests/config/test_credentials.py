@@ -11,17 +11,17 @@ from django.test import Client
 from django.urls import reverse
 from rest_framework.test import APIClient
 
-from config import identity
+from base.breaker import BreakerOpen
 from realtime import wire
-from reservations import claims
-from reservations.breaker import BreakerOpen
+from reservations.claims import claims
 from sessions_app.models import Session
 from tests.api import assert_problem, client_of, get, post
 from tests.conftest import Hold
 from tests.factories import UserFactory
 from tests.processes import until
-from ticketing import accounts, stamps
+from ticketing import identity, stamps
 from ticketing.models import User
+from ticketing.people import accounts
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

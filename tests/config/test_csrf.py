@@ -11,8 +11,8 @@ from django.test import Client
 from django.urls import reverse
 
 from tests.api import assert_problem
-from tests.config.test_identity import cookie_of
 from tests.factories import UserFactory
+from tests.ticketing.test_identity import cookie_of
 
 OLD = "o" * 32
 DJANGO = re.compile("CSRF|Referer|verification", re.IGNORECASE)

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 AVAILABLE = {"frontrow_memory_available_bytes", "frontrow_disk_available_bytes"}
-APPS = ["config", "ticketing", "reservations", "sessions_app", "realtime"]
+APPS = ["config", "ticketing", "reservations", "sessions_app", "realtime", "base"]
 
 
 def counted_metrics() -> set[str]:

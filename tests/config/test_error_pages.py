@@ -6,7 +6,7 @@ import pytest
 from django.db import OperationalError
 from django.test import Client
 
-from sessions_app import programme
+from sessions_app.pages import programme
 
 
 @pytest.fixture

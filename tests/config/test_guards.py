@@ -12,8 +12,8 @@ import pytest
 import uvicorn
 from pytest_django.fixtures import Settings
 
-from config.management import listening
-from config.serving import descriptors, guard, watch
+from config.run import listening
+from config.run.serving import descriptors, guard, watch
 from tests.processes import until
 
 

@@ -1,4 +1,4 @@
-"""Seats, stock and reservations are locked from `reservations/allocation.py` alone, so that one order of locks holds everywhere."""
+"""Seats, stock and reservations are locked from `reservations/allocation/allocation.py` alone, so that one order of locks holds everywhere."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-APPS = ["config", "ticketing", "reservations", "sessions_app", "realtime"]
+APPS = ["config", "ticketing", "reservations", "sessions_app", "realtime", "base"]
 ALLOCATED = r"\b(Session|Seat|TicketType|Pool|Reservation|Voucher)\.objects|\b(sessions_app|reservations)_[a-z]+"
-ALLOCATION = "reservations/allocation.py"
-STATEMENTS = "reservations/statements.py"
+ALLOCATION = "reservations/allocation/allocation.py"
+STATEMENTS = "reservations/allocation/statements.py"
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
@@ -62,7 +62,7 @@ def test_the_statements_that_lock_are_called_by_allocation_alone() -> None:
         if (isinstance(node, ast.Attribute) and node.attr in lockers and ast.unparse(node.value) == "statements")
         or (
             isinstance(node, ast.ImportFrom)
-            and node.module == "reservations.statements"
+            and node.module == "reservations.allocation.statements"
             and lockers & {alias.name for alias in node.names}
         )
     }

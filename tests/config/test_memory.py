@@ -15,16 +15,18 @@ import pytest
 from django.test import Client
 from prometheus_client.metrics import MetricWrapperBase
 
-from config import throttles
-from realtime.bounded import Bounded
-from reservations import metrics, pace, sale_facts
-from reservations.breaker import BreakerOpen
-from reservations.floors import Floors
-from reservations.pace import Gate
+from base.bounded import Bounded
+from base.breaker import BreakerOpen
+from config.web import throttles
+from reservations import metrics
+from reservations.admission import sale_facts
+from reservations.admission.floors import Floors
+from reservations.claims import pace
+from reservations.claims.pace import Gate
 from sessions_app.models import Session
 from tests.api import client_of, get, post
 
-OURS = ("config", "ticketing", "reservations", "sessions_app", "realtime")
+OURS = ("config", "ticketing", "reservations", "sessions_app", "realtime", "base")
 BOUND = 50_000  # the most that anything with an end may keep
 WARM, MORE = 3, 12
 FEW = 6  # what may come late without being a growth: fewer than MORE
@@ -146,10 +148,12 @@ def test_nothing_grows_with_what_clients_send(
     for _round in range(MORE):
         send_everything_unknown(session)
     after = kept()
-    assert after.keys() & {"reservations.sale_facts._reading", "reservations.pace._told"}, "nothing was looked at"
+    assert after.keys() & {"reservations.admission.sale_facts._reading", "reservations.claims.pace._told"}, (
+        "nothing was looked at"
+    )
     grown = {name: (before.get(name, 0), size) for name, size in after.items() if size - before.get(name, 0) > FEW}
-    grown.pop("config.throttles._local._full_at", None)  # has an end of its own, below
-    grown.pop("realtime.ids._chances", None)  # random numbers drawn ahead, at most `ids.AT_ONCE`
+    grown.pop("config.web.throttles._local._full_at", None)  # has an end of its own, below
+    grown.pop("base.ids._chances", None)  # random numbers drawn ahead, at most `ids.AT_ONCE`
     assert not grown
 
 

@@ -10,11 +10,12 @@ from django.contrib.messages import get_messages
 from django.test import Client
 from pytest_django.fixtures import Settings
 
-from config import identity, throttles
+from config.web import throttles
 from reservations.models import Reservation, Status
 from sessions_app.models import Session, TicketType
 from tests.conftest import Hold
 from tests.factories import StockFactory, UserFactory
+from ticketing import identity
 from ticketing.models import Sale
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -13,7 +13,7 @@ from django.db import DatabaseError, connection
 from django.test import Client, RequestFactory
 from pytest_django.fixtures import Settings
 
-from config.serving import refusals
+from config.run.serving import refusals
 from tests import factories
 from ticketing import checks
 from ticketing.models import User

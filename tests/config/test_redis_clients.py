@@ -9,19 +9,19 @@ from pathlib import Path
 from types import ModuleType
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ["config", "ticketing", "reservations", "sessions_app", "realtime", "deploy", "bench"]
+FOLDERS = ["config", "ticketing", "reservations", "sessions_app", "realtime", "base", "deploy", "bench"]
 LIBRARIES = {"redis", "django_redis", "channels_redis"}
 
 CLIENTS = {
     # Those of Django's caches, for what only a script does in one trip.
-    "config/cache.py client": "the cache's own connection, kept because getting it anew costs 15 µs",
-    "reservations/claims.py client": "the claims' own connection, kept for the same reason",
+    "config/web/cache.py client": "the cache's own connection, kept because getting it anew costs 15 µs",
+    "reservations/claims/claims.py client": "the claims' own connection, kept for the same reason",
     # Beside them.
     "realtime/wire.py _Wire._client": "the channel layer's Redis need be none of the caches, and its thread has a deadline",
-    "reservations/replies.py ReplyDesk._listen": "a subscription needs a connection of its own, and longer deadlines",
+    "reservations/queueing/replies.py ReplyDesk._listen": "a subscription needs a connection of its own, and longer deadlines",
     "reservations/checks.py client": "what ails the pool that requests share isn't Redis being away",
-    "config/preflight.py require_redis": "asks before Django is set up, at an address that may be wrong",
-    "config/embedded.py Valkey.ready": "asks the Redis that it starts, before the settings can name it",
+    "config/run/preflight.py require_redis": "asks before Django is set up, at an address that may be wrong",
+    "config/run/embedded.py Valkey.ready": "asks the Redis that it starts, before the settings can name it",
     # Measuring from outside, or clearing up where no process of Frontrow runs any more.
     "bench/watchers.py Crowd.publish": "sends what the wire would, as fast as the sockets take it",
     "bench/cpu.py Meter._redis": "reads the server's own figures",

@@ -16,7 +16,10 @@ ROOT = Path(__file__).parents[2]
         ("tests/faults/test_road.py::TestWeb::test_killed[embedded]", "tests/faults on embedded"),
         ("tests/faults/test_dead_letters.py::test_poison_waits[rabbitmq-2]", "tests/faults on rabbitmq"),
         ("tests/faults/test_payments.py::test_whoever_is_killed", "tests/faults/test_payments.py"),
-        ("tests/ticketing/test_mail.py::TestTheWholeWay::test_a_letter[rabbitmq]", "tests/ticketing/test_mail.py"),
+        (
+            "tests/ticketing/letters/test_mail.py::TestTheWholeWay::test_a_letter[rabbitmq]",
+            "tests/ticketing/letters/test_mail.py",
+        ),
     ],
 )
 def test_what_uses_one_site_or_one_file_stays_together(test: str, share: str) -> None:
@@ -32,7 +35,7 @@ def test_each_has_its_turn_and_the_rest_keeps_its_order() -> None:
     tests = [
         "tests/bench/test_bench.py::a",
         "tests/api/b.py::b",
-        "tests/reservations/test_api.py::d",
+        "tests/reservations/api/test_views.py::d",
         "tests/journeys/test_gate.py::c",
     ]
     assert sorted(tests, key=sharing.turn_of) == [tests[3], tests[2], *tests[:2]]

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from config import schema
-from realtime.strict import nearest
+from base.strict import nearest
+from config.web.openapi import views
 from tests.api import assert_problem, client_of, post
 from tests.factories import UserFactory
 
@@ -26,20 +26,20 @@ def operations(*, with_body: bool) -> list[tuple[str, str]]:
     """Method and path; not a gateway's webhook, which says what the gateway wants."""
     return [
         (method, path)
-        for path, methods in schema.document()["paths"].items()
+        for path, methods in views.document()["paths"].items()
         for method, operation in methods.items()
         if ("requestBody" in operation or not with_body) and "/webhooks/" not in path
     ]
 
 
 def body_schema(method: str, path: str) -> dict[str, Any]:
-    media: dict[str, Any] = schema.document()["paths"][path][method]["requestBody"]["content"]["application/json"]
+    media: dict[str, Any] = views.document()["paths"][path][method]["requestBody"]["content"]["application/json"]
     return media
 
 
 def resolved(found: dict[str, Any]) -> dict[str, Any]:
     if "$ref" in found:
-        return resolved(schema.document()["components"]["schemas"][found["$ref"].rpartition("/")[2]])
+        return resolved(views.document()["components"]["schemas"][found["$ref"].rpartition("/")[2]])
     if len(found.get("allOf", ())) == 1:
         return resolved(found["allOf"][0])
     for choice in found.get("oneOf", ()):
@@ -132,7 +132,7 @@ class TestBodies:
 def test_unknown_query_parameter_is_refused(staff: Any, method: str, path: str) -> None:
     known = [
         parameter["name"]
-        for parameter in schema.document()["paths"][path][method].get("parameters", ())
+        for parameter in views.document()["paths"][path][method].get("parameters", ())
         if parameter["in"] == "query"
     ]
     assert UNKNOWN in told(sent(staff, method, path, query=f"?{UNKNOWN}=1"))

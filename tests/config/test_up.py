@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from config.preflight import free_port
-from tests.config.test_supervisor import gone
+from config.run.preflight import free_port
+from tests.config.run.test_supervisor import gone
 from tests.processes import until
 
 ROOT = Path(__file__).resolve().parents[2]

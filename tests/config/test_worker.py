@@ -16,9 +16,9 @@ from celery.worker import state
 from django.test import override_settings
 from kombu.message import Message
 
-from config.blocking_worker import BlockingConsumer, BlockingWorker, ConsumerGone, blocking_loop, is_heard
 from config.celery import app
 from config.management.commands import worker
+from config.run.blocking_worker import BlockingConsumer, BlockingWorker, ConsumerGone, blocking_loop, is_heard
 from tests.processes import Processes, fresh_database, until
 
 
@@ -215,7 +215,7 @@ class TestConsumer:
     ) -> None:
         broker = mock.Mock()
         assert consumer.ensure_connected(broker) is broker
-        monkeypatch.setattr("config.blocking_worker.REJOIN_WITHIN", 0.0)
+        monkeypatch.setattr("config.run.blocking_worker.REJOIN_WITHIN", 0.0)
         with pytest.raises(WorkerShutdown) as ended:
             consumer.ensure_connected(broker)
         assert ended.value.code == 75
@@ -223,7 +223,7 @@ class TestConsumer:
     def test_waits_for_a_broker_that_is_away_as_long_as_it_takes(
         self, consumer: BlockingConsumer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("config.blocking_worker.REJOIN_WITHIN", 0.0)
+        monkeypatch.setattr("config.run.blocking_worker.REJOIN_WITHIN", 0.0)
         broker = mock.Mock()
         broker.ensure_connection.side_effect = lambda note, **_pauses: note(ConnectionRefusedError(), 1.0)
         for _outage in range(3):

@@ -17,18 +17,18 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone, translation
 
-from realtime.admin_forms import Desk, Sentence, WholeRowForm
+from base.admin_forms import Desk, Sentence, WholeRowForm
 from reservations.models import Voucher
-from reservations.sentences import SENTENCES as OF_VOUCHERS
+from reservations.staff.sentences import SENTENCES as OF_VOUCHERS
 from sessions_app.models import Concession, Hall, HallSeat, Lane, Pool, Session, Show, TicketType
 from sessions_app.operations import furnish
 from sessions_app.plans import grid
-from sessions_app.sentences import SENTENCES as OF_THE_CATALOGUE
+from sessions_app.staff.sentences import SENTENCES as OF_THE_CATALOGUE
 from tests import factories
 from tests.support.pages import Form, body_of, forms_in, window_of
 from tests.support.rehearsal import rehearsed
 from ticketing.models import User
-from ticketing.staff import ensure_groups
+from ticketing.people.roles import ensure_groups
 
 pytestmark = pytest.mark.django_db
 

@@ -15,9 +15,9 @@ from sessions_app.models import Session
 from tests.support import house
 from tests.support.house import House
 from tests.support.pages import Form, body_of, confirmed, forms_in, window_of
-from ticketing import refunds
 from ticketing.models import Refund, RefundStatus, Sale, Ticket
-from ticketing.refund_desk import ACTIONS
+from ticketing.payments import refunds
+from ticketing.staff.refund_desk import ACTIONS
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("unhurried")]
 

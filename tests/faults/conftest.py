@@ -8,12 +8,12 @@ import psycopg
 import pytest
 from django.test import override_settings
 
-from reservations import dead_letters
+from reservations.staff import dead_letters
 from tests import services
 from tests.api_client import ApiClient
 from tests.processes import Process, Processes, fresh_database
 from tests.proxy import Proxy
-from ticketing.auditing import CHECKS
+from ticketing.upkeep.auditing import CHECKS
 
 OWNER = """
 from django.contrib.auth import get_user_model

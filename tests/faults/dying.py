@@ -18,7 +18,7 @@ def main(errands: list[str]) -> int:
     django.setup()
     from django.conf import settings
 
-    from ticketing import operations, refunds
+    from ticketing.payments import operations, refunds
 
     survived = 0
     for errand in errands:

@@ -20,8 +20,8 @@ from websockets.sync.client import connect
 from tests.api_client import Answer, ApiClient
 from tests.faults.conftest import OWNER
 from tests.processes import Process, Processes, free_port, fresh_database, until
-from ticketing.auditing import CHECKS
-from ticketing.gateways import fake, signatures
+from ticketing.payments.gateways import fake, signatures
+from ticketing.upkeep.auditing import CHECKS
 
 pytestmark = [pytest.mark.fault, pytest.mark.chaos]
 

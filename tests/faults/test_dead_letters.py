@@ -14,8 +14,8 @@ from django.test import override_settings
 from django.utils import timezone
 from psycopg.types.json import Jsonb
 
-from reservations import inbox, lines
 from reservations.hold_request import HoldRequest
+from reservations.queueing import inbox, lines
 from tests.api_client import ApiClient
 from tests.faults.conftest import Site
 from tests.processes import until

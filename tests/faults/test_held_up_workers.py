@@ -26,9 +26,9 @@ from django.conf import LazySettings
 from django.db import connection
 
 from bench.private import PrivatePostgres
-from reservations.lines import Courier, holds_queue
-from reservations.liveness import KEPT_MS, SILENT_AFTER
 from reservations.models import Reservation
+from reservations.queueing.lines import Courier, holds_queue
+from reservations.queueing.liveness import KEPT_MS, SILENT_AFTER
 from sessions_app.models import Session
 from tests import services
 from tests.api_client import ApiClient

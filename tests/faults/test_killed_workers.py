@@ -26,14 +26,14 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from base.ids import uuid7
 from realtime import relay
-from realtime.ids import uuid7
 from realtime.models import Event
-from reservations import operations as reserving
 from reservations import orders
+from reservations.allocation import operations as reserving
 from reservations.hold_request import ORDER_SCOPE, Ask, HoldRequest, Means
-from reservations.lines import Courier, jobs_queue
 from reservations.models import Reservation, Status
+from reservations.queueing.lines import Courier, jobs_queue
 from sessions_app.models import Seat, Session, TicketType
 from tests import services
 from tests.api import client_of, get
@@ -43,10 +43,11 @@ from tests.processes import until
 from tests.race.racing import ROUNDS
 from tests.race.test_payments import expect_money_conserved
 from tests.support.pages import confirmed
-from tests.ticketing.test_audit import audit
 from tests.ticketing.test_paying import pay
-from ticketing import bells, mail, operations, refunds
+from tests.ticketing.upkeep.test_audit import audit
+from ticketing.letters import mail
 from ticketing.models import UNSETTLED, LedgerEntry, Payment, Refund, Sale, SandboxRefund, Ticket
+from ticketing.payments import bells, operations, refunds
 
 pytestmark = [pytest.mark.fault, pytest.mark.rabbitmq, pytest.mark.django_db(transaction=True)]
 

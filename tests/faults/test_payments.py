@@ -20,10 +20,10 @@ from reservations.models import Reservation, Status
 from sessions_app.models import Session
 from tests.conftest import Hold
 from tests.factories import SessionFactory
-from tests.ticketing.test_audit import audit
 from tests.ticketing.test_paying import pay
-from ticketing import operations, refunds
+from tests.ticketing.upkeep.test_audit import audit
 from ticketing.models import LedgerEntry, Payment, Refund, Sale, SandboxCharge
+from ticketing.payments import operations, refunds
 
 pytestmark = [pytest.mark.fault, pytest.mark.django_db(transaction=True)]
 

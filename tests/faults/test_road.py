@@ -12,7 +12,7 @@ import psycopg
 import pytest
 import redis
 
-from reservations.front_door import EPOCH
+from reservations.admission.front_door import EPOCH
 from tests.api_client import Answer, ApiClient
 from tests.faults.conftest import Site
 from tests.processes import until

@@ -8,11 +8,11 @@ from functools import partial
 import pytest
 from django.db import transaction
 
-from reservations import best_available
+from reservations.allocation import best_available
 from reservations.models import Reservation, Status
 from sessions_app.models import Seat, Session
 from tests.race.racing import ROUNDS, race
-from tests.reservations.test_best_available import best, seats_of, settle
+from tests.reservations.allocation.test_best_available import best, seats_of, settle
 
 pytestmark = [pytest.mark.race, pytest.mark.django_db(transaction=True)]
 

@@ -16,8 +16,8 @@ from tests.conftest import Hold
 from tests.factories import UserFactory
 from tests.race.racing import ROUNDS, race
 from tests.ticketing.test_paying import pay
-from ticketing import doors
 from ticketing.models import CheckIn, Sale, Ticket, User
+from ticketing.tickets import doors
 
 pytestmark = [pytest.mark.race, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("doors_open")]
 

@@ -10,15 +10,17 @@ from functools import partial
 import pytest
 from django.db import transaction
 
-from reservations import allocation, operations, people, statements
+from reservations import people
+from reservations.allocation import allocation, operations, statements
 from reservations.models import Reservation
 from sessions_app.models import Session
 from tests.factories import UserFactory
 from tests.race.racing import ROUNDS, race
 from tests.reservations.test_holding import request_for
 from tests.ticketing.test_paying import pay
-from ticketing import accounts, transfers
 from ticketing.models import Ticket, User
+from ticketing.people import accounts
+from ticketing.tickets import transfers
 
 pytestmark = [pytest.mark.race, pytest.mark.django_db(transaction=True)]
 

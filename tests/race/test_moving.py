@@ -9,17 +9,17 @@ from functools import partial
 import pytest
 from django.db import transaction
 
-from reservations.allocation import CannotMove
+from reservations.allocation.allocation import CannotMove
 from reservations.models import Reservation, Status
 from sessions_app.models import Seat, SeatStatus, Session
 from tests.conftest import Hold
 from tests.race.racing import ROUNDS, race
 from tests.race.test_settling import settle
 from tests.reservations.test_holding import request_for
-from tests.ticketing.test_audit import audit
 from tests.ticketing.test_paying import pay
-from ticketing import operations
+from tests.ticketing.upkeep.test_audit import audit
 from ticketing.models import Ticket
+from ticketing.payments import operations
 
 pytestmark = [pytest.mark.race, pytest.mark.django_db(transaction=True)]
 

@@ -17,13 +17,12 @@ from django.db.models import F, QuerySet, Sum
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from realtime.clock import db_now
+from base.clock import db_now
 from realtime.models import Event
-from reservations import allocation
-from reservations import operations as reserving
-from reservations.announcements import Announcements
-from reservations.models import Reservation, Status
-from reservations.operations import (
+from reservations.allocation import allocation
+from reservations.allocation import operations as reserving
+from reservations.allocation.announcements import Announcements
+from reservations.allocation.operations import (
     AlreadyPaid,
     NotHeld,
     PaymentInProgress,
@@ -31,15 +30,16 @@ from reservations.operations import (
     expire_holds,
     release,
 )
+from reservations.models import Reservation, Status
 from sessions_app.models import Seat, Session
 from tests.conftest import Hold
 from tests.factories import SessionFactory
 from tests.race.racing import ROUNDS, race
-from tests.ticketing.test_audit import audit
 from tests.ticketing.test_paying import pay
-from ticketing import operations, webhooks
-from ticketing.gateways import fake
+from tests.ticketing.upkeep.test_audit import audit
 from ticketing.models import LedgerEntry, Payment, Refund, Sale, SandboxCharge, SandboxEvent
+from ticketing.payments import operations, webhooks
+from ticketing.payments.gateways import fake
 
 pytestmark = [pytest.mark.race, pytest.mark.django_db(transaction=True)]
 

@@ -13,7 +13,7 @@ from django.db.models import Sum
 from django.utils import timezone
 
 from realtime import audit
-from reservations import operations
+from reservations.allocation import operations
 from reservations.audit import CHECKS
 from reservations.hold_request import HOLD_SCOPE, ORDER_SCOPE, Means
 from reservations.models import LIVE, Reservation, Status
@@ -21,8 +21,8 @@ from sessions_app.models import Pool, TicketType
 from tests.race.racing import ROUNDS, race
 from tests.reservations.test_holding import request_for
 from tests.reservations.test_pools import Festival
-from ticketing import refunds
 from ticketing.models import Sale
+from ticketing.payments import refunds
 
 pytestmark = [pytest.mark.race, pytest.mark.django_db(transaction=True)]
 

@@ -18,10 +18,12 @@ from sessions_app.models import Session
 from tests.conftest import Hold
 from tests.factories import SessionFactory, StockFactory, UserFactory
 from tests.race.racing import ROUNDS, race
-from tests.ticketing.test_audit import audit
 from tests.ticketing.test_paying import pay
-from ticketing import doors, locks, operations, refunds, transfers
+from tests.ticketing.upkeep.test_audit import audit
+from ticketing import locks
 from ticketing.models import CheckIn, Refund, Sale, Ticket, Transfer, User
+from ticketing.payments import operations, refunds
+from ticketing.tickets import doors, transfers
 
 pytestmark = [pytest.mark.race, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("doors_open")]
 

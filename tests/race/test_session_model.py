@@ -32,23 +32,26 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from base.clock import db_now
 from realtime import audit, wire
-from realtime.clock import db_now
-from reservations import allocation, front_door, inbox, operations, queries, sale_facts
-from reservations.announcements import Announcements
-from reservations.front_door import FrontDoor
+from reservations import queries
+from reservations.admission import front_door, sale_facts
+from reservations.admission.front_door import FrontDoor
+from reservations.allocation import allocation, operations
+from reservations.allocation.announcements import Announcements
 from reservations.hold_request import Ask, HoldRequest
-from reservations.lines import LineDown
 from reservations.models import InboxRequest, Reservation
+from reservations.queueing import inbox
+from reservations.queueing.lines import LineDown
 from sessions_app.models import Seat, Session, TicketType, shard_of
 from sessions_app.queries import seat_map
 from tests.conftest import forget_redis
 from tests.factories import SessionFactory, StockFactory
 from tests.race.racing import ROUNDS
-from ticketing import operations as paying
-from ticketing.auditing import CHECKS
-from ticketing.gateways import Attempt, GatewayTimeout, Standing, fake
 from ticketing.models import Payment
+from ticketing.payments import operations as paying
+from ticketing.payments.gateways import Attempt, GatewayTimeout, Standing, fake
+from ticketing.upkeep.auditing import CHECKS
 
 pytestmark = [pytest.mark.race, pytest.mark.django_db(transaction=True)]
 

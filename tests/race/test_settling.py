@@ -11,8 +11,8 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from realtime.clock import db_now
-from reservations import allocation, operations
+from base.clock import db_now
+from reservations.allocation import allocation, operations
 from reservations.hold_request import HoldRequest
 from reservations.models import Reservation, Status
 from sessions_app.models import Seat, SeatStatus, Session
@@ -20,8 +20,8 @@ from tests.conftest import Hold
 from tests.factories import SessionFactory, StockFactory
 from tests.race.racing import ROUNDS, race
 from tests.reservations.test_holding import request_for, run_out
-from ticketing import operations as paying
 from ticketing.models import Sale, SandboxCharge
+from ticketing.payments import operations as paying
 
 pytestmark = [pytest.mark.race, pytest.mark.django_db(transaction=True)]
 

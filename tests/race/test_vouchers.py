@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from reservations import allocation, operations, pricing
+from reservations.allocation import allocation, operations, pricing
+from reservations.allocation.terms import Uses
 from reservations.hold_request import ORDER_SCOPE, HoldRequest
 from reservations.models import Reservation, Status, Voucher
-from reservations.terms import Uses
 from tests.conftest import Hold
 from tests.factories import SessionFactory, VoucherFactory
 from tests.race.racing import race

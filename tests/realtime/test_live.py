@@ -19,12 +19,11 @@ from websockets import Subprotocol
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from config import identity
+from base.asking import Buyer
 from config.asgi import application
-from config.management import listening
+from config.run import listening
 from realtime import feed, wire
-from realtime.asking import Buyer
-from reservations import operations
+from reservations.allocation import operations
 from reservations.models import Reservation
 from sessions_app.models import Session
 from sessions_app.queries import seat_map
@@ -34,6 +33,7 @@ from tests.processes import free_port, listens, until
 from tests.proxy import Proxy
 from tests.realtime.conftest import use
 from tests.reservations.test_holding import run_out
+from ticketing import identity
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

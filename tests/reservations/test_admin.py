@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import reverse
 
 from realtime.models import Event
-from reservations import operations
+from reservations.allocation import operations
 from reservations.models import InboxRequest, Reservation, Voucher
 from sessions_app.models import Seat, Session
 from tests import factories

@@ -15,18 +15,23 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 from uuid6 import uuid7
 
-from reservations import claims, front_door, hold_caps, liveness, operations
-from reservations.breaker import BreakerOpen
-from reservations.front_door import TooManyHolds
+from base.breaker import BreakerOpen
+from reservations import hold_caps
+from reservations.admission import front_door
+from reservations.admission.front_door import TooManyHolds
+from reservations.allocation import operations
+from reservations.claims import claims
 from reservations.hold_request import Ask
 from reservations.models import Reservation, Status
+from reservations.queueing import liveness
 from sessions_app.models import Seat, Session, TicketType
 from tests.api import assert_problem, client_of, get, post
 from tests.conftest import forget_redis
 from tests.factories import SessionFactory, StockFactory, UserFactory
-from ticketing import accounts, doors
-from ticketing import operations as paying
 from ticketing.models import Ticket, User
+from ticketing.payments import operations as paying
+from ticketing.people import accounts
+from ticketing.tickets import doors
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("doors_open")]
 

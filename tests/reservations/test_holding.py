@@ -13,9 +13,12 @@ from django.utils import timezone
 from uuid6 import uuid7
 
 from realtime.models import Event
-from reservations import allocation, claims, front_door, operations, queries, sale_facts, statements
-from reservations.claims import Counter, Told
-from reservations.front_door import EPOCH
+from reservations import queries
+from reservations.admission import front_door, sale_facts
+from reservations.admission.front_door import EPOCH
+from reservations.allocation import allocation, operations, statements
+from reservations.claims import claims
+from reservations.claims.claims import Counter, Told
 from reservations.hold_request import Ask, HoldRequest
 from reservations.models import CancelMark, InboxRequest, Reservation, Status
 from sessions_app.models import Seat, Session

@@ -9,19 +9,22 @@ from django.db import IntegrityError
 from django.test import Client
 from django.urls import reverse
 
-from reservations import claims, decision, front_door, inbox, operations, sale_facts
-from reservations.claims import NoClaims
-from reservations.front_door import FrontDoor
+from reservations.admission import front_door, sale_facts
+from reservations.admission.front_door import FrontDoor
+from reservations.allocation import decision, operations
+from reservations.claims import claims
+from reservations.claims.claims import NoClaims
 from reservations.hold_request import Ask, HoldRequest
-from reservations.lines import InboxLine, InProcessLine, LineDown
 from reservations.models import InboxRequest, Reservation, Status
-from reservations.turns import Turns, interleave
+from reservations.queueing import inbox
+from reservations.queueing.lines import InboxLine, InProcessLine, LineDown
+from reservations.queueing.turns import Turns, interleave
 from sessions_app.models import Lane, Session, TicketType
 from tests.api import assert_problem, client_of, get, post
 from tests.conftest import Hold
 from tests.factories import StockFactory, UserFactory
+from tests.reservations.claims.test_pace import let_pass, settle_at
 from tests.reservations.test_holding import request_for
-from tests.reservations.test_pace import let_pass, settle_at
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

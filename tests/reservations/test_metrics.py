@@ -8,8 +8,10 @@ import pytest
 from django.utils import timezone
 from prometheus_client import REGISTRY
 
-from config.problems import PROBLEMS
-from reservations import claims, front_door, operations
+from config.web.problems import PROBLEMS
+from reservations.admission import front_door
+from reservations.allocation import operations
+from reservations.claims import claims
 from reservations.models import Reservation
 from sessions_app.models import Session
 from tests.conftest import Hold

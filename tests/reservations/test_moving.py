@@ -9,18 +9,18 @@ import pytest
 
 from realtime import wire
 from realtime.models import Event
-from reservations import claims
-from reservations.allocation import CannotMove
+from reservations.allocation.allocation import CannotMove
+from reservations.allocation.operations import NotHeld, PaymentInProgress, ReservationExpired, block_seats, release
+from reservations.claims import claims
 from reservations.models import Reservation, Status
-from reservations.operations import NotHeld, PaymentInProgress, ReservationExpired, block_seats, release
 from sessions_app.models import Seat, Session, TicketType
 from tests.conftest import Hold
 from tests.factories import StockFactory
 from tests.reservations.test_holding import run_out, seat
-from tests.ticketing.test_audit import audit
 from tests.ticketing.test_paying import pay
-from ticketing import operations
+from tests.ticketing.upkeep.test_audit import audit
 from ticketing.models import Sale, Ticket
+from ticketing.payments import operations
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -13,24 +13,27 @@ from django.test import Client
 from django.utils import timezone
 
 from realtime import wire
-from reservations import allocation, claims, front_door, operations, orders, sale_facts
-from reservations.api import refusal
-from reservations.claims import NoClaims
-from reservations.front_door import FrontDoor, LimitReached, SaleClosed, SaleNotOpen, SoldOut, TooManySeats
+from reservations import orders
+from reservations.admission import front_door, sale_facts
+from reservations.admission.front_door import FrontDoor, LimitReached, SaleClosed, SaleNotOpen, SoldOut, TooManySeats
+from reservations.allocation import allocation, operations
+from reservations.api.views import refusal
+from reservations.claims import claims
+from reservations.claims.claims import NoClaims
 from reservations.hold_request import COUNTER_SCOPE, HOLD_SCOPE, ORDER_SCOPE, Ask
-from reservations.lines import LineDown
 from reservations.models import Reservation, Status
 from reservations.queries import reservation_body
+from reservations.queueing.lines import LineDown
 from sessions_app.models import Pool, Session, TicketType
 from tests.api import assert_problem, client_of, post
 from tests.conftest import Hold, forget_redis
 from tests.factories import PoolFactory, SessionFactory, StockFactory, UserFactory
-from tests.reservations.test_front_door import Road
+from tests.reservations.admission.test_front_door import Road
+from tests.reservations.allocation.test_stock import settle
 from tests.reservations.test_holding import request_for
-from tests.reservations.test_stock import settle
-from ticketing import operations as paying
-from ticketing import refunds
 from ticketing.models import Sale
+from ticketing.payments import operations as paying
+from ticketing.payments import refunds
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

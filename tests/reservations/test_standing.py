@@ -12,21 +12,27 @@ import msgspec
 import pytest
 from django.db import DatabaseError
 
-from config import idempotency, middleware, pages, short_way, wsgi
-from reservations import api, claims, front_door, inbox, liveness, metrics, orders, queries, replies
-from reservations import operations as reserving
-from reservations.front_door import FrontDoor, OutcomeUnknown
+from config import wsgi
+from config.web import idempotency, middleware, pages, short_way
+from reservations import metrics, orders, queries
+from reservations.admission import front_door
+from reservations.admission.front_door import FrontDoor, OutcomeUnknown
+from reservations.allocation import operations as reserving
+from reservations.api import views
+from reservations.claims import claims
 from reservations.hold_request import Ask, HoldRequest
-from reservations.lines import InboxLine, LineDown
 from reservations.models import InboxRequest, Reservation
+from reservations.queueing import inbox, liveness, replies
+from reservations.queueing.lines import InboxLine, LineDown
 from sessions_app.models import Session, TicketType
 from tests.api import client_of, post
 from tests.conftest import Hold
 from tests.factories import StockFactory, UserFactory
-from ticketing import api as ticketing
-from ticketing import bells, gate_api, operations, tickets_api
 from ticketing import queries as sales
+from ticketing.api import sales as ticketing
+from ticketing.api import tickets
 from ticketing.models import Payment, Refund, User
+from ticketing.payments import bells, operations
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -103,8 +109,8 @@ STEPS: dict[str, tuple[Any, str]] = {
     "counting what is admitted": (metrics.admitted, "labels"),
     "telling what is queued": (queries, "queued_body"),
     "telling it as an order": (orders, "body"),
-    "encoding the answer": (api, "written"),
-    "finishing the view": (api.DoorView, "finalize_response"),
+    "encoding the answer": (views, "written"),
+    "finishing the view": (views.DoorView, "finalize_response"),
     "logging the request": (middleware, "_tell"),
     "counting the request": (middleware, "_count"),
 }
@@ -143,9 +149,9 @@ def test_connection_that_cannot_be_given_back_spoils_no_answer(
 
 # Every step between an outcome that was waited for and its answer.
 WAITED: dict[str, tuple[Any, str]] = {
-    "reading the first of a key": (api.DoorView, "first_of"),
-    "telling the outcome": (api.DoorView, "settled"),
-    "finding the reason of a loss": (api, "refusal"),
+    "reading the first of a key": (views.DoorView, "first_of"),
+    "telling the outcome": (views.DoorView, "settled"),
+    "finding the reason of a loss": (views, "refusal"),
     "keeping the answer": (front_door, "keep_answer"),
 }
 
@@ -220,12 +226,12 @@ def test_ticket_that_was_let_in_or_passed_on_is_so_whatever_fails_afterwards(
     used, passed = post(client_of(ana), f"/reservations/{held.pk}/pay", body, prefer="wait=5").json()["sale"]["tickets"]
     gate = UserFactory.create(is_staff=True, is_superuser=True)
     with monkeypatch.context() as fault:
-        fault.setattr(gate_api, "checked_in", fail)
+        fault.setattr(gate, "checked_in", fail)
         answer = post(client_of_server(gate), "/checkins", {"code": used["code"]})
         assert (answer.status_code, answer.json()["status"]) == (200, "used"), answer.content
     receiver = str(uuid.uuid4())
     with monkeypatch.context() as fault:
-        fault.setattr(tickets_api, "Response", fail)
+        fault.setattr(tickets, "Response", fail)
         answer = post(client_of_server(ana), f"/tickets/{passed['id']}/transfer", {"buyer": receiver})
         assert (answer.status_code, answer.json()["receiver"]) == (200, receiver), answer.content
 

@@ -11,9 +11,9 @@ from django.test import Client
 from django.urls import reverse
 
 from realtime.models import Event
-from reservations import operations
-from reservations.front_door import SoldOut
-from reservations.stock import FewerThanTaken
+from reservations.admission.front_door import SoldOut
+from reservations.allocation import operations
+from reservations.allocation.stock import FewerThanTaken
 from sessions_app.models import Pool, TicketType
 from tests.conftest import Hold
 from tests.factories import PoolFactory, UserFactory

@@ -7,13 +7,14 @@ import uuid
 
 import pytest
 
-from reservations import allocation, dead_letters, operations
+from reservations.allocation import allocation, operations
 from reservations.hold_request import HoldRequest
 from reservations.models import InboxRequest, Reservation, Status
+from reservations.staff import dead_letters
 from sessions_app.models import Lane, Session, TicketType
 from tests.factories import StockFactory
+from tests.reservations.claims.test_pace import let_pass, settle_at
 from tests.reservations.test_holding import request_for
-from tests.reservations.test_pace import let_pass, settle_at
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -10,11 +10,14 @@ from typing import Any, cast
 import pytest
 from kombu.message import Message
 
-from reservations import allocation, announcements, claims, dead_letters, operations, tasks
-from reservations.announcements import Announcements
+from reservations import tasks
+from reservations.allocation import allocation, announcements, operations
+from reservations.allocation.announcements import Announcements
+from reservations.claims import claims
 from reservations.hold_request import HoldRequest
-from reservations.lines import LineDown
 from reservations.models import Reservation, Status
+from reservations.queueing.lines import LineDown
+from reservations.staff import dead_letters
 from sessions_app.models import Session
 from tests.processes import until
 from tests.reservations.test_holding import request_for

@@ -8,12 +8,12 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from config import identity
-from realtime.asking import Buyer
+from base.asking import Buyer
 from sessions_app import operations
 from sessions_app.models import Hall, Session
 from sessions_app.plans import grid
 from tests import factories
+from ticketing import identity
 from ticketing.models import User
 
 Open = Callable[..., Session]

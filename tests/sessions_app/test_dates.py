@@ -18,7 +18,7 @@ ROOT = Path(settings.BASE_DIR)
 TEMPLATES = sorted(path for path in (ROOT / "templates").rglob("*") if path.is_file())
 SOURCES = [
     path
-    for app in ("config", "realtime", "reservations", "sessions_app", "ticketing")
+    for app in ("base", "config", "realtime", "reservations", "sessions_app", "ticketing")
     for path in sorted((ROOT / app).rglob("*.py"))
     if "migrations" not in path.parts
 ]

@@ -8,13 +8,13 @@ from typing import Any
 from django.urls import Resolver404, resolve
 from jsonschema import Draft202012Validator
 
-from config import schema
+from config.web.openapi import views
 
 
 @cache
 def operation_of(route: str, method: str) -> dict[str, Any] | None:
     """Return what the document says of the operation at Django's `route`; None where it has none."""
-    paths = schema.document()["paths"]
+    paths = views.document()["paths"]
     wanted = [(part.partition(":")[2] and "{}") or part for part in f"/{route}".split("/")]
     for path, methods in paths.items():
         if ["{}" if part.startswith("{") else part for part in path.split("/")] == wanted and method in methods:
@@ -37,7 +37,7 @@ def undocumented(response: Any) -> str:
     if answer is None:
         return f"{operation['operationId']} answers {response.status_code}, and names no such answer"
     validator = Draft202012Validator(
-        {**answer["content"]["application/problem+json"]["schema"], "components": schema.document()["components"]}
+        {**answer["content"]["application/problem+json"]["schema"], "components": views.document()["components"]}
     )
     wrong = [error.message for error in validator.iter_errors(response.json())]
     return f"{operation['operationId']} answers {response.json()}: {wrong}" if wrong else ""

@@ -8,18 +8,21 @@ from uuid import UUID, uuid4
 
 from django.utils import timezone
 
-from realtime.ids import uuid7
-from reservations import front_door, inbox
-from reservations import operations as reserving
+from base.ids import uuid7
+from reservations.admission import front_door
+from reservations.allocation import operations as reserving
 from reservations.hold_request import AT_THE_DOOR, ORDER_SCOPE, Ask, HoldRequest, Means
 from reservations.models import Reservation
+from reservations.queueing import inbox
 from sessions_app import operations as catalogue
 from sessions_app.models import Hall, Lane, Session, TicketType
 from sessions_app.plans import grid
 from tests import factories
-from ticketing import doors, moving, operations, refunds, transfers
+from ticketing.letters import moving
 from ticketing.models import Sale, Ticket, User, WebhookEvent
-from ticketing.staff import ensure_groups
+from ticketing.payments import operations, refunds
+from ticketing.people.roles import ensure_groups
+from ticketing.tickets import doors, transfers
 
 STAFF = ("owner", "boxoffice", "gate")
 PASSWORD = "frontrow-demo"

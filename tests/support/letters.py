@@ -16,15 +16,17 @@ from django.core.mail import EmailMultiAlternatives
 
 from realtime import events, relay
 from realtime.models import Event
-from reservations import operations as reserving
+from reservations.allocation import operations as reserving
 from reservations.hold_request import ORDER_SCOPE, Means
 from reservations.models import Reservation
 from sessions_app.models import Session
 from tests.factories import StockFactory, UserFactory
 from tests.reservations.test_holding import run_out
 from tests.support import house
-from ticketing import correcting, links, mail, mailed_codes, moving, operations, refunds, transfers
+from ticketing.letters import correcting, mail, mailed_codes, moving
 from ticketing.models import Payment, Sale, Ticket, User
+from ticketing.payments import operations, refunds
+from ticketing.tickets import links, transfers
 
 URL = re.compile(r"https?://[^\s\"'<>]+")
 REFUNDS = ("refund.refused", "refund.to_hand_out", "refund.handed_out", "refund.paid_back")

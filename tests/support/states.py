@@ -12,9 +12,10 @@ from reservations.hold_request import AT_THE_DOOR, ORDER_SCOPE, Means
 from sessions_app.models import Session
 from tests import factories
 from tests.support.house import ask, buy
-from ticketing import collecting, doors, operations, refunds, transfers
-from ticketing.gateways import Attempt, fake
 from ticketing.models import Sale, Ticket, User
+from ticketing.payments import collecting, operations, refunds
+from ticketing.payments.gateways import Attempt, fake
+from ticketing.tickets import doors, transfers
 from ticketing.voiding import VoidReason
 
 VOID = {

@@ -25,9 +25,12 @@ from tests.factories import HallFactory, SessionFactory, UserFactory
 from tests.support.eyes import Letter, Seen, pages_of
 from tests.support.house import buy
 from tests.support.states import EVERY, PASSED_ON, VOID, ticket_in
-from tests.ticketing.test_mail import event
-from ticketing import links, mail, paper, queries, refunds
+from tests.ticketing.letters.test_mail import event
+from ticketing import queries
+from ticketing.letters import mail
 from ticketing.models import Sale, Ticket, User
+from ticketing.payments import refunds
+from ticketing.tickets import links, paper
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

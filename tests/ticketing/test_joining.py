@@ -13,22 +13,28 @@ from django.http import HttpResponse
 from django.test import Client
 from rest_framework.test import APIClient
 
-from config import identity
-from reservations import claims, front_door, joining, lines, orders, people
-from reservations import operations as reserving
+from reservations import orders, people
 from reservations import queries as reservations
-from reservations.front_door import FrontDoor
+from reservations.admission import front_door
+from reservations.admission.front_door import FrontDoor
+from reservations.allocation import joining
+from reservations.allocation import operations as reserving
+from reservations.claims import claims
 from reservations.hold_request import HoldRequest
-from reservations.lines import InboxLine
 from reservations.models import InboxRequest, JoinedGuest, Reservation, Status
+from reservations.queueing import lines
+from reservations.queueing.lines import InboxLine
 from sessions_app.models import Session, TicketType, shard_of
 from tests.api import assert_problem, client_of, get, post
 from tests.conftest import forget_redis
 from tests.factories import StockFactory, UserFactory
 from tests.reservations.test_holding import request_for
-from ticketing import accounts, operations, transfers
-from ticketing import orders as paying
+from ticketing import identity
 from ticketing.models import Payment, PaymentStatus, Sale, Ticket, User
+from ticketing.orders import orders as paying
+from ticketing.payments import operations
+from ticketing.people import accounts
+from ticketing.tickets import transfers
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

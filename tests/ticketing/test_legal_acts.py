@@ -15,18 +15,21 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from realtime.models import Event
-from reservations import front_door
-from reservations import operations as reserving
+from reservations.admission import front_door
+from reservations.allocation import operations as reserving
 from reservations.hold_request import ORDER_SCOPE, Ask, Means
 from reservations.models import JoinedGuest, Reservation, Voucher
 from sessions_app.models import Concession, Pool, Session, TicketType
 from tests.conftest import Hold
 from tests.factories import ConcessionFactory, PoolFactory, SessionFactory, StockFactory, UserFactory, VoucherFactory
 from tests.reservations.test_holding import request_for, run_out
-from tests.ticketing.test_audit import EPOCH, audit, found
 from tests.ticketing.test_paying import pay
-from ticketing import accounts, doors, handing_out, operations, order_care, refunds, transfers
+from tests.ticketing.upkeep.test_audit import EPOCH, audit, found
 from ticketing.models import Payment, PaymentStatus, Sale, Ticket, User
+from ticketing.orders import care
+from ticketing.payments import handing_out, operations, refunds
+from ticketing.people import accounts
+from ticketing.tickets import doors, transfers
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("doors_open")]
 
@@ -170,7 +173,7 @@ class Acts:
         lost = self.house.order(1, token="declined")
         Payment.objects.filter(reservation=lost).update(status=PaymentStatus.FAILED, reason="gateway_timeout")
         Reservation.objects.filter(pk=lost.pk).update(payment=CARD.to_json())
-        order_care.place_again(order_id=lost.pk)
+        care.place_again(order_id=lost.pk)
 
     def buyer_is_refused_what_is_sold_out(self) -> None:
         held = self.house.hold(self.house.session, buyer=uuid.uuid4(), ticket_type=self.house.stock.pk, quantity=1)

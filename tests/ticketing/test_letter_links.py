@@ -19,9 +19,11 @@ from sessions_app.models import Session
 from tests.factories import UserFactory
 from tests.support.letters import MAKE, Post, links_of
 from tests.support.pages import confirmed, window_of
-from ticketing import accounts, links, mail, mailed_codes, transfers
+from ticketing.letters import mail, mailed_codes
 from ticketing.models import MailedCode, Refund, Sale, Ticket, User
-from ticketing.opening import GRANT
+from ticketing.people import accounts
+from ticketing.tickets import links, transfers
+from ticketing.tickets.opening import GRANT
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -14,11 +14,11 @@ from django.urls import reverse
 from django.utils import timezone, translation
 from pytest_django.fixtures import Settings
 
-from realtime.clock import db_now
-from reservations import operations as reserving
+from base.clock import db_now
+from reservations.allocation import operations as reserving
+from reservations.allocation.operations import settle
 from reservations.hold_request import AT_THE_DOOR, ORDER_SCOPE
 from reservations.models import Reservation, Status
-from reservations.operations import settle
 from sessions_app.models import Session, TicketType
 from sessions_app.templatetags.frontrow import clock, full_day
 from tests.api import client_of, get
@@ -26,11 +26,13 @@ from tests.factories import StockFactory
 from tests.reservations.test_holding import request_for
 from tests.support.letters import Post
 from tests.support.pages import body_of, forms_in
-from tests.ticketing.test_mail import event
+from tests.ticketing.letters.test_mail import event
 from tests.ticketing.test_paying_at_the_door import assert_sound, order
-from ticketing import mail, moving, refunds, transfers
-from ticketing.collecting import give_uncollected_back
+from ticketing.letters import mail, moving
 from ticketing.models import Sale, Ticket
+from ticketing.payments import refunds
+from ticketing.payments.collecting import give_uncollected_back
+from ticketing.tickets import transfers
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

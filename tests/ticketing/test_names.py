@@ -13,15 +13,15 @@ from django.db import IntegrityError, connection, transaction
 from django.test import Client
 from rest_framework.test import APIClient
 
-from config import identity
-from realtime.asking import Buyer
+from base.asking import Buyer
 from sessions_app.models import Session
 from tests.api import assert_problem, client_of, post
 from tests.conftest import Hold
 from tests.factories import UserFactory
 from tests.ticketing.test_paying import pay
-from ticketing import transfers
+from ticketing import identity
 from ticketing.models import Ticket, User
+from ticketing.tickets import transfers
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -15,10 +15,8 @@ from django.utils import timezone
 
 from realtime import wire
 from realtime.models import Event
-from reservations import claims
-from reservations.front_door import EPOCH
-from reservations.models import Reservation, Status
-from reservations.operations import (
+from reservations.admission.front_door import EPOCH
+from reservations.allocation.operations import (
     AlreadyPaid,
     NotHeld,
     PaymentInProgress,
@@ -26,14 +24,17 @@ from reservations.operations import (
     expire_holds,
     release,
 )
+from reservations.claims import claims
+from reservations.models import Reservation, Status
 from sessions_app.models import Seat, Session
 from tests.conftest import Hold
 from tests.factories import StockFactory, UserFactory
 from tests.race.racing import race
 from tests.reservations.test_holding import request_for, run_out
-from ticketing import accounts, gateways, operations
-from ticketing.gateways import Attempt, Standing, fake
 from ticketing.models import LedgerEntry, Payment, Sale, SandboxCharge, Ticket
+from ticketing.payments import gateways, operations
+from ticketing.payments.gateways import Attempt, Standing, fake
+from ticketing.people import accounts
 from ticketing.queries import sale_body
 
 pytestmark = pytest.mark.django_db(transaction=True)

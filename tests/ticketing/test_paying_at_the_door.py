@@ -12,19 +12,20 @@ from django.db import IntegrityError, transaction
 from django.test import Client
 
 from realtime.models import Event
+from reservations.allocation.operations import settle
 from reservations.hold_request import AT_THE_DOOR, ORDER_SCOPE, Means
 from reservations.models import Reservation
-from reservations.operations import settle
 from sessions_app.models import TicketType
 from tests.api import assert_problem, client_of, get, post
 from tests.factories import StockFactory, UserFactory
 from tests.race.racing import race
 from tests.reservations.test_holding import request_for
-from tests.ticketing.test_audit import audit
-from tests.ticketing.test_mail import event
-from ticketing import handing_out, mail, operations, refunds
+from tests.ticketing.letters.test_mail import event
+from tests.ticketing.upkeep.test_audit import audit
+from ticketing.letters import mail
 from ticketing.models import Account, Collection, LedgerEntry, Payment, Refund, Sale, Ticket, User
-from ticketing.staff import ensure_groups
+from ticketing.payments import handing_out, operations, refunds
+from ticketing.people.roles import ensure_groups
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("doors_open")]
 

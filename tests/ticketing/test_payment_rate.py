@@ -8,14 +8,15 @@ import uuid
 import pytest
 from prometheus_client import REGISTRY
 
-from realtime.clock import db_now
+from base.clock import db_now
 from reservations.models import Reservation, Status
 from sessions_app.models import Session, TicketType
 from tests.conftest import Hold
 from tests.factories import StockFactory
-from tests.reservations.test_standby import order
-from ticketing import operations, orders
+from tests.reservations.allocation.test_standby import order
 from ticketing.models import Payment
+from ticketing.orders import orders
+from ticketing.payments import operations
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

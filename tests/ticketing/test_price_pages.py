@@ -10,19 +10,21 @@ import pytest
 from django.core.mail import EmailMultiAlternatives
 from django.test import Client
 
-from config import identity
-from reservations import bill, operations
+from reservations.allocation import operations
 from reservations.models import Reservation
+from reservations.pages import bill
 from sessions_app.models import Concession, Session
 from tests.api import client_of, get, post
 from tests.config.test_plain_forms import told
 from tests.conftest import Hold
 from tests.factories import ConcessionFactory, StockFactory, UserFactory, VoucherFactory
-from tests.ticketing.test_mail import event
+from tests.ticketing.letters.test_mail import event
 from tests.ticketing.test_paying import pay
-from ticketing import mail, paper, queries
+from ticketing import identity, queries
+from ticketing.letters import mail
 from ticketing.models import Sale, Ticket
-from ticketing.staff import ensure_groups
+from ticketing.people.roles import ensure_groups
+from ticketing.tickets import paper
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("doors_open")]
 

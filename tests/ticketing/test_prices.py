@@ -11,9 +11,10 @@ import pytest
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from reservations import front_door, liveness, sale_facts
+from reservations.admission import front_door, sale_facts
 from reservations.hold_request import ORDER_SCOPE, Ask
 from reservations.models import Reservation, Status
+from reservations.queueing import liveness
 from sessions_app.models import Session
 from tests.api import assert_problem, client_of, get, post
 from tests.conftest import Hold

@@ -17,18 +17,18 @@ from django.db import OperationalError
 from realtime import events, relay
 from realtime.leadership import Leadership
 from realtime.models import Event
-from reservations import inbox, lines, liveness, watchdog
-from reservations.letters import OutOfReach
 from reservations.models import InboxRequest, Reservation, Status
+from reservations.queueing import inbox, lines, liveness, watchdog
+from reservations.queueing.letters import OutOfReach
 from sessions_app.models import Session
 from tests import services
 from tests.conftest import Hold
 from tests.processes import until
 from tests.reservations.test_holding import request_for, run_out
-from ticketing import operations
 from ticketing.management.commands import relay as command
 from ticketing.management.commands.relay import Duty
 from ticketing.models import Payment, PaymentStatus, Sale
+from ticketing.payments import operations
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

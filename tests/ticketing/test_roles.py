@@ -20,7 +20,7 @@ from tests.conftest import Hold
 from tests.factories import UserFactory
 from tests.ticketing.test_paying import pay
 from ticketing.models import Sale, Ticket, User
-from ticketing.staff import SEES_CODES, ensure_groups
+from ticketing.people.roles import SEES_CODES, ensure_groups
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -9,16 +9,17 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from reservations import operations as reserving
+from reservations.allocation import operations as reserving
 from sessions_app.models import Session
 from tests.api import client_of, get
 from tests.conftest import Hold
 from tests.factories import ConcessionFactory, StockFactory, UserFactory
 from tests.support.eyes import pages_of
-from tests.ticketing.test_audit import audit
 from tests.ticketing.test_paying import pay
-from ticketing import operations, order_desk, refunds
+from tests.ticketing.upkeep.test_audit import audit
 from ticketing.models import Order, Payment, Sale, Ticket
+from ticketing.payments import operations, refunds
+from ticketing.staff import order_desk
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -17,10 +17,11 @@ from realtime.models import Event
 from sessions_app.models import Session
 from tests.api import client_of, post
 from tests.factories import UserFactory
-from ticketing import mail, webhooks
-from ticketing.gateways import fake
+from ticketing.letters import mail
 from ticketing.models import Payment, SandboxEvent, Ticket
-from ticketing.staff import ensure_groups
+from ticketing.payments import webhooks
+from ticketing.payments.gateways import fake
+from ticketing.people.roles import ensure_groups
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("doors_open")]
 

@@ -25,9 +25,9 @@ from tests.proxy import Proxy
 from tests.reservations.test_holding import run_out
 from tests.ticketing import stripe_stub
 from tests.ticketing.stripe_stub import Stub
-from ticketing import gateways, operations, refunds
-from ticketing.gateways import Attempt, Standing, signatures, stripe
 from ticketing.models import LedgerEntry, Payment, Sale
+from ticketing.payments import gateways, operations, refunds
+from ticketing.payments.gateways import Attempt, Standing, signatures, stripe
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -18,9 +18,12 @@ from tests.api import assert_problem, client_of, get, post
 from tests.factories import UserFactory
 from tests.support.house import buy
 from tests.support.states import LIVE, PASSED_ON, VOID, ticket_in
-from tests.ticketing.test_mail import event, html
-from ticketing import accounts, mail, paper, refunds, transfers
+from tests.ticketing.letters.test_mail import event, html
+from ticketing.letters import mail
 from ticketing.models import Refund, Sale, Ticket, User
+from ticketing.payments import refunds
+from ticketing.people import accounts
+from ticketing.tickets import paper, transfers
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand
 
 from config.celery import app
 from reservations import exposition
-from reservations.watchdog import Watchdog
+from reservations.queueing.watchdog import Watchdog
 from ticketing.checks import refuse_demo_accounts
 
 
@@ -20,4 +20,4 @@ class Command(BaseCommand):
         if settings.METRICS_PORT:
             exposition.serve(settings.METRICS_PORT)
         Watchdog().start()
-        app.Beat(scheduler="config.beat:Scheduler", loglevel=settings.LOG_LEVEL, quiet=True).run()
+        app.Beat(scheduler="config.run.beat:Scheduler", loglevel=settings.LOG_LEVEL, quiet=True).run()

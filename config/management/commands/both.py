@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from config.management.listening import add_address, serve_asgi
+from config.run.listening import add_address, serve_asgi
 from ticketing.checks import refuse_demo_accounts
 
 

@@ -19,10 +19,10 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db.migrations.loader import MigrationLoader
 
-from config import preflight
-from config.embedded import Postgres, Valkey
-from config.preflight import StartupProblem
-from config.supervisor import Program, StopRequestedError, Supervisor, follow_parent
+from config.run import preflight
+from config.run.embedded import Postgres, Valkey
+from config.run.preflight import StartupProblem
+from config.run.supervisor import Program, StopRequestedError, Supervisor, follow_parent
 
 ACCOUNTS = ("owner", "boxoffice", "gate", "ana", "bruno")
 GRACE = 4.5  # seconds to end by oneself: for the processes, then for the services

@@ -10,9 +10,9 @@ from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 
-from config.management.listening import BACKLOG, add_address
-from config.serving.descriptors import most_connections
-from config.serving.guard import HEAD_SECONDS
+from config.run.listening import BACKLOG, add_address
+from config.run.serving.descriptors import most_connections
+from config.run.serving.guard import HEAD_SECONDS
 from ticketing.checks import refuse_demo_accounts
 
 

@@ -10,12 +10,12 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import connection
 
-from config.blocking_worker import BlockingWorker
 from config.celery import app
-from config.thread_pool import ThreadPool
+from config.run.blocking_worker import BlockingWorker
+from config.run.thread_pool import ThreadPool
 from reservations import exposition
-from reservations.liveness import JOBS
-from reservations.watchdog import Watchdog
+from reservations.queueing.liveness import JOBS
+from reservations.queueing.watchdog import Watchdog
 from ticketing.checks import refuse_demo_accounts
 
 POOL_SECONDS = 30  # how long a thread of payments waits for a connection

@@ -10,12 +10,14 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from realtime import causes, wire
-from reservations import dead_letters, lines
-from reservations.dead_letters import Pile
-from reservations.letters import DeadLetter, OutOfReach
-from sessions_app import terminal
-from sessions_app.questions import Question
+from base import causes
+from realtime import wire
+from reservations.queueing import lines
+from reservations.queueing.letters import DeadLetter, OutOfReach
+from reservations.staff import dead_letters
+from reservations.staff.dead_letters import Pile
+from sessions_app.staff import terminal
+from sessions_app.staff.questions import Question
 
 QUEUES = ("inbox", "holds", *lines.JOBS)
 

@@ -4,7 +4,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from realtime import wire
-from reservations import operations
+from reservations.allocation import operations
 
 
 class Command(BaseCommand):

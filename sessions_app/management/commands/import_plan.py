@@ -7,10 +7,12 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.template.loader import render_to_string
 
-from sessions_app import operations, plan_files, seat_plan, terminal
+from sessions_app import operations, plan_files
 from sessions_app.models import Hall, Session, Venue
+from sessions_app.pages import seat_plan
 from sessions_app.plans import Place, sizes
-from sessions_app.questions import Question
+from sessions_app.staff import terminal
+from sessions_app.staff.questions import Question
 
 
 class Command(BaseCommand):

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 import realtime.audit
-from ticketing.auditing import CHECKS
+from ticketing.upkeep.auditing import CHECKS
 
 MOST_LINES = 5  # of one check; --json has all
 

@@ -9,13 +9,13 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 from tqdm import tqdm
 
-from realtime import causes
-from reservations import allocation
-from sessions_app import terminal
+from base import causes
+from reservations.allocation import allocation
 from sessions_app.models import Session
-from sessions_app.questions import Question
-from ticketing import bells, refunds
-from ticketing.giving_back import calling_off
+from sessions_app.staff import terminal
+from sessions_app.staff.questions import Question
+from ticketing.payments import bells, refunds
+from ticketing.payments.giving_back import calling_off
 
 LOOK_AGAIN = 1.0  # seconds
 PATIENCE = 60.0  # seconds without any progress: workers and sweeps go on, with or without somebody who watches

@@ -17,14 +17,19 @@ from prometheus_client import Counter
 
 from realtime import relay, wire
 from realtime.leadership import Leadership
-from reservations import dead_letters, exposition, liveness, pace, queue_watch, watchdog
-from reservations import operations as reservations
-from reservations.letters import OutOfReach
-from reservations.lines import LineDown
-from ticketing import auditing, collecting, orders, refunds, webhooks
-from ticketing import operations as ticketing
+from reservations import exposition
+from reservations.allocation import operations as reservations
+from reservations.claims import pace
+from reservations.queueing import liveness, queue_watch, watchdog
+from reservations.queueing.letters import OutOfReach
+from reservations.queueing.lines import LineDown
+from reservations.staff import dead_letters
 from ticketing.checks import refuse_demo_accounts
-from ticketing.figures import Installation
+from ticketing.orders import orders
+from ticketing.payments import collecting, refunds, webhooks
+from ticketing.payments import operations as ticketing
+from ticketing.upkeep import auditing
+from ticketing.upkeep.figures import Installation
 
 BEAT_IS_SILENT = 3.0  # seconds that a hold may be over before somebody else than beat ends it
 PAUSE_AFTER_FAILURE = 1.0

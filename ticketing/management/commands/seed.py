@@ -12,16 +12,16 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection, transaction
 from tqdm import tqdm
 
-from realtime.clock import db_now
+from base.clock import db_now
 from reservations.models import Reservation, Voucher
-from sessions_app import terminal
 from sessions_app.models import Hall, Session, Show, Venue
 from sessions_app.operations import HallBusy, create_session, furnish
-from sessions_app.questions import Question
+from sessions_app.staff import terminal
+from sessions_app.staff.questions import Question
 from ticketing import demo
-from ticketing.giving_back import in_currencies
 from ticketing.models import Sale, Ticket, TicketStatus, User
-from ticketing.staff import OURS, ensure_groups
+from ticketing.payments.giving_back import in_currencies
+from ticketing.people.roles import OURS, ensure_groups
 
 
 class Command(BaseCommand):

@@ -1,0 +1,159 @@
+"""What the forms of the admin stand on: a refusal of the database, foreseen or not, is a sentence on the form.
+
+Note [A form judges the whole row]
+Django leaves fields that a form doesn't show out of its constraints, so a constraint that names a read-only field was first judged by
+PostgreSQL, and an everyday edit was an error of the site. Here a row that exists is judged by all of its values, once one of them changes: each
+constraint is a query, and a page may have fifty rows of which one is edited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, cast
+
+import structlog
+from django import forms
+from django.contrib import messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.widgets import AutocompleteSelect
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import DataError, IntegrityError, models
+from django.db.models import BaseConstraint, Field, ForeignKey
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.functional import Promise
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+from unfold.admin import ModelAdmin, TabularInline
+
+from base.clock import EARLIEST, LATEST
+
+if TYPE_CHECKING:
+    AnyForm = forms.ModelForm[Any]
+else:  # Django's forms are generic for type checkers only
+    AnyForm = forms.ModelForm
+
+log = structlog.get_logger(__name__)
+
+Sentence: TypeAlias = tuple[str, "str | Promise"]  # the field to say it beside, and what to say
+NO_SUCH_DATE = _("Must be a date between 2000 and 2200.")
+
+
+class WholeRowForm(AnyForm):
+    """A form that says by `sentences` which constraint a row violates. See Note [A form judges the whole row]."""
+
+    sentences: ClassVar[Mapping[str, Sentence]] = {}
+
+    def _post_clean(self) -> None:
+        self.instance.validate_constraints = lambda exclude=None: (
+            None
+        )  # Django asks it amid the rest; here it comes last
+        super()._post_clean()  # type: ignore[misc] # Django's own, untyped
+        del self.instance.validate_constraints
+        if self.instance._state.adding or self.has_changed():  # noqa: SLF001 Django's own way to say that there is no row yet
+            self.validate_constraints()
+
+    def validate_constraints(self) -> None:
+        exclude: set[str] = self._get_validation_exclusions()  # type: ignore[attr-defined] # as above
+        if not self.instance._state.adding:  # noqa: SLF001 Django's own way to say that there is no row yet
+            exclude &= self.fields.keys() | self.errors.keys()
+        for model, constraints in self.instance.get_constraints():
+            for constraint in constraints:
+                self._judge(model, constraint, exclude | self.errors.keys())
+
+    def _judge(self, model: type[models.Model], constraint: BaseConstraint, exclude: set[str]) -> None:
+        try:
+            constraint.validate(model, self.instance, exclude=exclude)
+        except ValidationError as error:
+            field, sentence = self.sentences.get(constraint.name, ("", ""))
+            self.add_error(field if field in self.fields else None, str(sentence) or error)
+
+
+class PatientAutocomplete(AutocompleteSelect):
+    """Shows nothing chosen where what was sent can't be a key; Django's looks it up, which is an error of the site."""
+
+    def optgroups(self, name: str, value: Sequence[str], attrs: dict[str, Any] | None = None) -> list[Any]:
+        key = self.field.target_field
+        return cast(list[Any], super().optgroups(name, [one for one in value if _can_be(key, one)], attrs))
+
+
+def _can_be(key: Field[Any, Any], value: str) -> bool:
+    try:
+        return key.to_python(value) is not None
+    except ValidationError:
+        return value == ""
+
+
+class PatientLists:
+    """Lists whose actions pass over what was chosen and can't be a key; Django's look it up, which is an error of the site."""
+
+    def response_action(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> HttpResponse | None:
+        key = cast(Any, self).opts.pk
+        sent = request.POST.copy()
+        sent.setlist(ACTION_CHECKBOX_NAME, [one for one in sent.getlist(ACTION_CHECKBOX_NAME) if _can_be(key, one)])
+        request.POST = sent  # type: ignore[assignment] # as immutable as any from here on
+        return cast("HttpResponse | None", super().response_action(request, queryset))  # type: ignore[misc] # ModelAdmin is beside it
+
+
+class PatientFields:
+    """The fields of the desk's forms and of the forms inside them."""
+
+    def formfield_for_foreignkey(self, db_field: ForeignKey[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:
+        desk = cast(Any, self)
+        if db_field.name in desk.get_autocomplete_fields(request):
+            kwargs["widget"] = PatientAutocomplete(db_field, desk.admin_site, using=kwargs.get("using"))
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)  # type: ignore[misc] # ModelAdmin is beside it
+
+    def formfield_for_dbfield(self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:
+        """Bound the dates: a page can't tell the year 1 in the house's time zone."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)  # type: ignore[misc] # as above
+        if field is not None and isinstance(db_field, models.DateTimeField):
+            bounds = (MinValueValidator(EARLIEST, NO_SUCH_DATE), MaxValueValidator(LATEST, NO_SUCH_DATE))
+            field.validators = [*field.validators, *bounds]
+        return field
+
+
+class Desk(PatientLists, PatientFields, ModelAdmin):
+    """A page of the admin that people fill in."""
+
+    form: type[forms.ModelForm[Any]] = WholeRowForm
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        shown = super().changeform_view
+        return self._in_words(request, lambda: shown(request, object_id, form_url, extra_context))
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        shown = super().changelist_view
+        return self._in_words(request, lambda: shown(request, extra_context))
+
+    def _in_words(self, request: HttpRequest, shown: Callable[[], HttpResponse]) -> HttpResponse:
+        """What no form foresaw, such as two people who write the same at once: nothing is changed, and the page says why."""
+        try:
+            return shown()
+        except (IntegrityError, DataError) as error:
+            if request.method != "POST":
+                raise
+            log.warning("admin.refused_by_the_database", path=request.path, error=str(error))
+            self.message_user(request, self.sentence_of(error), messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+
+    def sentence_of(self, error: IntegrityError | DataError) -> str:
+        name = str(getattr(getattr(error.__cause__, "diag", None), "constraint_name", ""))
+        sentences = cast(type[WholeRowForm], self.form).sentences
+        if name in sentences:
+            return str(sentences[name][1])
+        if isinstance(error, DataError):
+            return gettext("Nothing was saved: a value is too large or can't be stored.")
+        return gettext("Nothing was saved: this was changed in the meantime. Look at it again, and repeat your change.")
+
+
+class InlineDesk(PatientFields, TabularInline):
+    """Rows that people fill in inside another row's page."""
+
+    form: type[forms.ModelForm[Any]] = WholeRowForm

@@ -1,0 +1,99 @@
+"""Nothing that a client sends is ignored in silence: an unknown field or query parameter is refused, and the nearest known one named."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from difflib import SequenceMatcher
+from typing import Any
+
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from rest_framework import exceptions, serializers
+
+from base.rest import WholeNumber
+
+NEAR = 0.5  # of 1: a name less alike than this was no slip of the pen
+LONGEST_NAME = 60  # of an unknown field in an answer
+MOST_NAMES = 20  # likewise
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+OF_LISTS = ("cursor", "limit")
+
+
+class Body(serializers.Serializer[Any]):
+    """What a request may say, and nothing else. So is each object in it a `Body`."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        unknown = unknown_fields(data, [name for name, field in self.fields.items() if not field.read_only])
+        try:
+            value = super().to_internal_value(data)
+        except exceptions.ValidationError as error:
+            if unknown and isinstance(error.detail, dict):
+                raise exceptions.ValidationError({**unknown, **error.detail}) from error
+            raise
+        if unknown:
+            raise exceptions.ValidationError(unknown)
+        return value
+
+
+class NoBody(Body):
+    """Of a request that has nothing to say."""
+
+
+class MinorUnits(WholeNumber):
+    """An amount of money: 2500 is 25.00."""
+
+    default_error_messages = {
+        "minor_units": gettext_lazy("Money is whole minor units, a number without a point: 2500 for 25.00.")
+    }
+
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, bool) or not isinstance(data, int):
+            self.fail("minor_units")
+        return super().to_internal_value(data)
+
+
+def unknown_fields(data: Any, known: Collection[str]) -> dict[str, list[str]]:
+    """What is wrong with the names of an object."""
+    unknown = sorted(set(map(str, data)) - set(known)) if isinstance(data, Mapping) else []
+    return {name[:LONGEST_NAME]: [_unknown(name, known)] for name in unknown[:MOST_NAMES]}
+
+
+def nearest(name: str, known: Collection[str]) -> str | None:
+    """The known name that was most likely meant."""
+    alike = {
+        other: SequenceMatcher(None, name.lower()[:LONGEST_NAME], other.lower()).ratio() for other in sorted(known)
+    }
+    best = max(alike, key=alike.__getitem__, default=None)
+    return best if best is not None and alike[best] >= NEAR else None
+
+
+def _unknown(name: str, known: Collection[str]) -> str:
+    meant = nearest(name, known)
+    if meant is not None:
+        return _("There is no such field. Did you mean “%(nearest)s”?") % {"nearest": meant}
+    if not known:
+        return _("There is no such field; this request takes none.")
+    return _("There is no such field. Known are: %(names)s.") % {"names": ", ".join(sorted(known))}
+
+
+# --- Query parameters
+
+
+def check_query(request: HttpRequest, view: Any) -> exceptions.ValidationError | None:
+    """What is wrong with the names in the query string, for a class of views; None: nothing, or it has no such method."""
+    method = "GET" if request.method == "HEAD" else str(request.method)
+    if not request.META.get("QUERY_STRING") or method not in METHODS or not hasattr(view, method.lower()):
+        return None
+    known = query_fields(view) if method == "GET" else set[str]()
+    wrong = unknown_fields(request.GET, known)
+    twice = [name for name in request.GET if name in known and len(request.GET.getlist(name)) > 1]
+    wrong |= {name: [_("Say it once.")] for name in twice}
+    return exceptions.ValidationError(wrong) if wrong else None
+
+
+def query_fields(view: Any) -> set[str]:
+    """The query parameters that a class of views reads: those it names, its filters, and those of lists."""
+    filters = getattr(getattr(view, "filterset_class", None), "base_filters", {})
+    lists = OF_LISTS if getattr(view, "pagination_class", None) else ()
+    return {*getattr(view, "query_fields", ()), *filters, *lists}

@@ -1,0 +1,42 @@
+"""How far this process's clock is from the database's, asked again and again in a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+
+import structlog
+from django.db import DatabaseError, connection
+
+from base.clock import db_now, reckoned_now
+
+log = structlog.get_logger(__name__)
+
+SECONDS, SOONER = 30.0, 2.0  # between two questions, and after one without an answer
+
+
+def follow() -> None:
+    """Keep `reckoned_now` right from now on."""
+    threading.Thread(target=_follow, name="clock", daemon=True).start()
+
+
+def _follow() -> None:
+    pause = threading.Event()
+    while not pause.wait(SECONDS if ask() else SOONER):
+        pass
+
+
+def ask() -> bool:
+    """Ask the database for its time; tell whether it answered."""
+    try:
+        db_now()
+    except DatabaseError as error:
+        log.warning("clock.unknown", error=type(error).__name__)
+        return False
+    finally:
+        connection.close()  # back to the pool
+    return True
+
+
+def http_date() -> bytes:
+    """Return the `Date` of an answer: pages count down to the end of a hold by it."""
+    return reckoned_now().strftime("%a, %d %b %Y %H:%M:%S GMT").encode()

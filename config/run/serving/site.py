@@ -1,0 +1,180 @@
+"""Django's WSGI application for servers that speak ASGI.
+
+Note [Connections and work]
+A connection, an unfinished head and an unfinished body wait in the server's event loop, where each costs some kilobytes. Only a
+request that is complete takes one of `WEB_THREADS` threads, and at most `WEB_WAITING` others wait for one; more than these are
+answered 503 at once. So slow or idle clients, however many, keep no thread from anybody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from django.conf import settings
+from django.core.handlers.wsgi import WSGIRequest
+from prometheus_client import Counter, Gauge
+
+from config.run.serving import refusals
+from config.run.serving.bodies import Bodies, Gone, NoRoom, Receive, TooLarge, TooSlow
+from config.run.serving.clock import http_date
+from config.run.serving.environ import File, environ
+from config.run.serving.refusals import Refusal
+from config.run.serving.threads import Busy, Threads
+from config.web.crowding import address_of
+
+Scope = dict[str, Any]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+REPORT_SECONDS = 1.0
+CHUNK_SECONDS = 30.0  # for a client to take one piece of an answer that is sent in pieces
+
+IN_PROGRESS = Gauge("frontrow_requests_in_progress", "Requests in a thread.", multiprocess_mode="livesum")
+WAITING = Gauge("frontrow_requests_waiting", "Requests that wait for a thread.", multiprocess_mode="livesum")
+refused = Counter("frontrow_requests_refused_total", "Requests that never reached a view, by reason.", ["reason"])
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer; `path` names the file that is its body."""
+
+    status: int
+    headers: Headers
+    body: bytes = b""
+    path: str | None = None
+
+
+class Site:
+    """Serve a WSGI application."""
+
+    def __init__(self, application: Any) -> None:
+        self._application = application
+        self._threads: WeakKeyDictionary[asyncio.AbstractEventLoop, Threads] = WeakKeyDictionary()
+        self._bodies = Bodies()
+        self._addresses: collections.Counter[str] = collections.Counter()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        address = address_of(scope)
+        if settings.RATE_LIMITS and self._addresses[address] >= settings.LIMIT_CONNECTIONS_ADDRESS:
+            await self._refuse(scope, send, "address", refusals.CROWDED)
+            return
+        self._addresses[address] += 1
+        try:
+            await self._serve(scope, receive, send)
+        except Gone:
+            return
+        finally:
+            self._addresses[address] -= 1
+            if not self._addresses[address]:
+                del self._addresses[address]
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Raises: Gone."""
+        try:
+            length = _announced(scope)
+            body = await self._bodies.read(receive, length=length) if length != 0 else b""
+        except TooSlow:
+            return await self._refuse(scope, send, "slow_body", refusals.TOO_SLOW)
+        except TooLarge:
+            return await self._refuse(scope, send, "large_body", refusals.TOO_LARGE)
+        except NoRoom:
+            return await self._refuse(scope, send, "memory", refusals.BUSY)
+        loop = asyncio.get_running_loop()
+        try:
+            answer = await self._pool(loop).run(partial(self._work, scope, body, partial(_send_now, loop, send)))
+        except Busy:
+            return await self._refuse(scope, send, "busy", refusals.BUSY)
+        finally:
+            self._bodies.forget(body)
+        if answer is not None:
+            await _deliver(answer, scope, send)
+        return None
+
+    def _pool(self, loop: asyncio.AbstractEventLoop) -> Threads:
+        pool = self._threads.get(loop)
+        if pool is None:
+            pool = Threads(loop, size=settings.WEB_THREADS, most_waiting=settings.WEB_WAITING)
+            self._threads[loop] = pool
+            _report(loop, pool)
+        return pool
+
+    def _work(self, scope: Scope, body: bytes, send_now: Callable[[dict[str, Any]], None]) -> Answer | None:
+        """Let Django answer, in a thread. None: the answer was sent already, in pieces."""
+        told: list[Any] = []
+        said = self._application(environ(scope, body), lambda status, headers, *_more: told.extend((status, headers)))
+        status = int(told[0][:3])
+        headers = [(name.encode("latin-1"), value.strip().encode("latin-1")) for name, value in told[1]]  # " cookie=…"
+        if isinstance(said, list):
+            return Answer(status, headers, b"".join(said))
+        try:
+            if isinstance(said, File):
+                if scope["method"] == "GET" and said.path and _takes_paths(scope):
+                    return Answer(status, headers, path=said.path)
+                return Answer(status, headers, b"".join(said))
+            _stream(status, headers, said, send_now)
+            return None
+        finally:
+            if hasattr(said, "close"):
+                said.close()
+
+    async def _refuse(self, scope: Scope, send: Send, reason: str, refusal: Refusal) -> None:
+        refused.labels(reason).inc()
+        response = refusals.respond(WSGIRequest(environ(scope, b"")), refusal)
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.items()]
+        await _deliver(Answer(response.status_code, headers, response.content), scope, send)
+
+
+def _report(loop: asyncio.AbstractEventLoop, pool: Threads) -> None:
+    """Tell the metrics once a second how much is to do: a count with every request would cost more."""
+    IN_PROGRESS.set(pool.working)
+    WAITING.set(pool.waiting)
+    loop.call_later(REPORT_SECONDS, _report, loop, pool)
+
+
+def _announced(scope: Scope) -> int | None:
+    """Return how long the body is to be; None where it comes in chunks."""
+    length: int | None = 0
+    for name, value in scope["headers"]:
+        if name == b"transfer-encoding":
+            return None
+        if name == b"content-length":
+            length = int(value)  # servers let nothing else pass
+    return length
+
+
+def _takes_paths(scope: Scope) -> bool:
+    return "http.response.pathsend" in (scope.get("extensions") or {})
+
+
+def _stream(status: int, headers: Headers, parts: Iterable[bytes], send_now: Callable[[dict[str, Any]], None]) -> None:
+    headers = [*headers, (b"date", http_date())]
+    send_now({"type": "http.response.start", "status": status, "headers": headers})
+    for part in parts:
+        send_now({"type": "http.response.body", "body": part, "more_body": True})
+    send_now({"type": "http.response.body", "body": b""})
+
+
+def _send_now(loop: asyncio.AbstractEventLoop, send: Send, message: dict[str, Any]) -> None:
+    """Send from a thread, and wait until the client has taken it. Raises: TimeoutError."""
+    sending: Any = send(message)
+    asyncio.run_coroutine_threadsafe(_awaited(sending), loop).result(CHUNK_SECONDS)
+
+
+async def _awaited(sending: Awaitable[None]) -> None:
+    await sending
+
+
+async def _deliver(answer: Answer, scope: Scope, send: Send) -> None:
+    headers = [*answer.headers, (b"date", http_date())]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    if answer.path is not None:
+        await send({"type": "http.response.pathsend", "path": answer.path})
+        return
+    body = b"" if scope["method"] == "HEAD" else answer.body
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,151 @@
+"""`Idempotency-Key` on every POST but those that keep their own (`KEEP_THEIR_OWN`) and `/auth` (tokens are not kept).
+
+The first answer is kept for 24 hours in Redis and given again; without Redis the request goes on, and what must not
+happen twice is guarded where it happens (one open payment a reservation, one capture, one sale).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.core.cache import cache
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext_lazy as _
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied, ValidationError
+
+from base.asking import Buyer, OtherBuyer, idempotency_key
+from config.web import cache as shared
+from config.web import problems
+from reservations.claims import claims
+from reservations.claims.claims import NoClaims
+from ticketing import identity
+
+log = structlog.get_logger(__name__)
+
+KEPT_SECONDS = 24 * 3600
+LEASE_SECONDS = 30  # for how long a request without an answer keeps others with its key out
+KEEP_THEIR_OWN = {"/api/v1/reservations", "/api/v1/orders"}  # the front door
+KEPT_HEADERS = ("Content-Type", "Location", "Retry-After", "Preference-Applied")
+
+MISMATCH = problems.Known(
+    422,
+    "idempotency_mismatch",
+    "Idempotency key used for something else",
+    _("This Idempotency-Key came with another request before."),
+)
+IN_FLIGHT = problems.Known(
+    409,
+    "request_in_flight",
+    "The first request is still in flight",
+    _("A request with this Idempotency-Key has no answer yet; ask again in a moment."),
+)
+
+
+class IdempotencyMiddleware:
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if not _keeps_answers(request):
+            return self.get_response(request)
+        buyer = _buyer(request)
+        if buyer is None:
+            return self.get_response(request)  # the view says what is wrong with the credentials
+        try:
+            key = idempotency_key(request.META)
+        except ValidationError as error:
+            return problems.response(problems.INVALID, errors=list(problems.field_errors(error.detail)))
+        try:
+            place, *earlier = [_place(request, name, str(key)) for name in _names_of(buyer)]
+            return self._once(request, place=place, earlier=earlier)
+        except shared.FAILURES as error:
+            log.warning("idempotency.without_redis", error=repr(error))
+            return self.get_response(request)
+
+    def _once(self, request: HttpRequest, *, place: str, earlier: Sequence[str]) -> HttpResponse:
+        """`earlier`: where the answer is kept if the buyer was a guest then.
+
+        Raises: what `shared.FAILURES` lists, before anything was done.
+        """
+        fingerprint = _fingerprint(request.body)
+        with shared.breaker:
+            said: Any = next((kept for kept in map(cache.get, earlier) if kept), None)
+            if said is None and not cache.add(place, {"fingerprint": fingerprint}, timeout=LEASE_SECONDS):
+                said = cache.get(place)
+        if said:
+            return _answer_again(said, fingerprint)
+        response = self.get_response(request)
+        _keep(place, fingerprint, response)
+        return response
+
+
+def _keeps_answers(request: HttpRequest) -> bool:
+    path = request.path_info
+    return (
+        request.method == "POST"
+        and problems.speaks_json(request)
+        and "HTTP_IDEMPOTENCY_KEY" in request.META
+        and not path.startswith("/api/v1/auth/")
+        and path not in KEEP_THEIR_OWN
+    )
+
+
+def _buyer(request: HttpRequest) -> Buyer | None:
+    """None for bad credentials too."""
+    try:
+        return identity.buyer_of_request(request)
+    except (AuthenticationFailed, PermissionDenied, OtherBuyer):
+        return None
+
+
+def _names_of(buyer: Buyer) -> list[UUID]:
+    """The key is the person's: of an account also under the names of the guests who became it."""
+    try:
+        return claims.names_of(buyer.id)
+    except NoClaims:
+        return [buyer.id]
+
+
+def _place(request: HttpRequest, buyer: UUID, key: str) -> str:
+    scope = hashlib.sha256(f"{buyer} {request.method} {request.path_info} {key}".encode()).hexdigest()
+    return f"answer:{scope}"
+
+
+def _fingerprint(body: bytes) -> str:
+    """The same for the same JSON, however its keys are ordered and spaced."""
+    with contextlib.suppress(ValueError, RecursionError):  # not JSON: the view says so
+        body = json.dumps(json.loads(body), sort_keys=True).encode()
+    return hashlib.sha256(body).hexdigest()
+
+
+def _answer_again(kept: dict[str, Any], fingerprint: str) -> HttpResponse:
+    if kept["fingerprint"] != fingerprint:
+        return problems.response(MISMATCH)
+    if "status" not in kept:
+        return problems.response(IN_FLIGHT, headers={"Retry-After": "1"})
+    return HttpResponse(kept["body"], status=kept["status"], headers={**kept["headers"], "Idempotent-Replayed": "true"})
+
+
+def _keep(place: str, fingerprint: str, response: HttpResponse) -> None:
+    """Keep a success or a declined payment; anything else lets the same key try anew."""
+    headers = {name: response[name] for name in KEPT_HEADERS if name in response}
+    try:
+        with shared.breaker:
+            if response.status_code < 300 or response.status_code == 402:
+                answer = {
+                    "fingerprint": fingerprint,
+                    "status": response.status_code,
+                    "headers": headers,
+                    "body": response.content.decode(),
+                }
+                cache.set(place, answer, timeout=KEPT_SECONDS)
+            else:
+                cache.delete(place)
+    except Exception as error:  # noqa: BLE001 the request is done, and its answer must go out whatever keeps it from being kept
+        log.warning("idempotency.not_kept", error=repr(error))

@@ -1,0 +1,691 @@
+"""Where a request for seats comes in: judged by Redis in one trip, stored durably in a line, answered.
+
+One thread a process serves batches: what arrived while the last batch was in flight is the next one, so an idle system adds
+no delay and a crowd shares its trips. Nothing here waits for PostgreSQL while Redis and the broker are there; the one
+exception is a new epoch of arrival numbers.
+
+Note [One epoch, one line]
+An epoch of a session belongs to one line. Redis keeps the line's name beside the counter, and the script that gives numbers gives
+none for another line than that: then a process opens a new epoch. While nothing changes this costs nothing. Processes needn't
+agree: one has seen RabbitMQ fail and another not yet, then each change between them costs a trip and a new epoch, until their
+breakers agree. Whatever they see:
+- Numbers of a session rise in the order in which Redis admitted, and those of an epoch stand in one line, which is settled in order.
+- Back to RabbitMQ: the order to drain the shard's inbox is in the queue, confirmed, before Redis gives a number of the new epoch, so
+  the worker settles first what stood in the inbox. Whoever dies in between leaves an order too many, never one too few. That is why
+  every epoch on RabbitMQ begins so: a Redis that forgot doesn't know which line was used before.
+- Away from RabbitMQ: what falls over in the middle of a batch gets an epoch of its own, and Redis counts on from there. It may be
+  settled before what a RabbitMQ that is cut off still holds: a sale doesn't stop for that. Claims keep apart those who want the same.
+- A message that RabbitMQ took without saying so in time stands in both lines, and is settled once, by the first that comes.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import datetime as dt
+import functools
+import os
+import queue
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import msgspec
+import structlog
+from django.conf import settings
+from django.db import Error as DatabaseError
+from django.db import connection
+
+from base.ids import uuid7
+from base.threads import keep_running
+from reservations import metrics
+from reservations.admission.floors import Floors
+from reservations.admission.sale_facts import (
+    FRESH_SECONDS,
+    FactsUnavailable,
+    SaleFacts,
+    StockFacts,
+    facts_of,
+    voucher_of,
+)
+from reservations.allocation import operations, pricing
+from reservations.allocation.pricing import UnknownConcession
+from reservations.claims import claims
+from reservations.claims.claims import Knock, Limit, NoClaims, Verdict
+from reservations.claims.pace import Gate
+from reservations.hold_caps import caps_of
+from reservations.hold_request import EPOCH_BITS, HOLD_SCOPE, ORDER_SCOPE, Ask, HoldRequest
+from reservations.queueing import replies
+from reservations.queueing.lines import InboxLine, InProcessLine, Line, LineDown, RabbitLine, by_shard
+
+log = structlog.get_logger(__name__)
+
+MAX_BATCH = 500
+EPOCH_TRIES = 5  # another process may open a later epoch between two trips of ours; five times in a row it doesn't
+LATE_SECONDS = 60  # after signing in, what the guest sent may be on its way
+ANSWER_SECONDS = 15.0  # longer than every deadline on the way; only a wedged process gets here
+NEWER_SECONDS = 0.1  # a refusal stands on facts at most this old
+EPOCH = 1 << EPOCH_BITS  # the first arrival of epoch 1
+
+
+@dataclasses.dataclass(eq=False)
+class SeatsUnavailable(Exception):
+    """Somebody was faster. `conflicts`: seat → held, sold or blocked."""
+
+    code = "seats_unavailable"
+
+    conflicts: dict[str, str]
+
+
+class SoldOut(Exception):
+    """Nothing is left of the ticket type."""
+
+    code = "sold_out"
+
+
+@dataclasses.dataclass(eq=False)
+class SaleNotOpen(Exception):
+    on_sale_at: dt.datetime | None
+
+
+class SaleClosed(Exception):
+    """The session started or was cancelled, or the ticket type's own sale is over."""
+
+
+@dataclasses.dataclass(eq=False)
+class LimitReached(Exception):
+    """With what the buyer already holds or bought it would be more than the session or the ticket type allows."""
+
+    code = "limit_reached"
+
+    limit: int
+
+
+@dataclasses.dataclass(eq=False)
+class TooManyHolds(Exception):
+    """The buyer, or all guests of the address, hold as much unpaid as they may, or let too many holds end unpaid."""
+
+    code = "too_many_holds"
+
+    retry_after: float  # seconds
+
+
+@dataclasses.dataclass(eq=False)
+class TooManySeats(Exception):
+    """One request for more than the session or the ticket type allows. `field` is what asked for them."""
+
+    limit: int
+    field: str = "seats"
+
+
+@dataclasses.dataclass(eq=False)
+class UnknownSeat(Exception):
+    seats: list[str]
+
+
+@dataclasses.dataclass(eq=False)
+class DuplicateSeat(Exception):
+    seats: list[str]
+
+
+class UnknownTicketType(Exception):
+    """The session has no such ticket type, or it has no stock of unnumbered places."""
+
+
+class AccountRequired(Exception):
+    """The session is for people with an account, and this is a guest."""
+
+
+class SignedInSince(Exception):
+    """The guest signed in or registered a while ago: what it asks for now, it asks with the account's credentials."""
+
+    code = "bad_token"
+
+
+class SoldAtOnce(Exception):
+    """The ticket type is for orders that carry their payment; it can't be held."""
+
+
+class PaymentNeeded(Exception):
+    """The same, asked by an order without one."""
+
+
+class UnknownLane(Exception):
+    """The session has no lane of that code."""
+
+
+class NothingAsked(Exception):
+    """Neither seats nor a quantity."""
+
+
+class IdempotencyMismatch(Exception):
+    """The key was used for another request."""
+
+    code = "idempotency_mismatch"
+
+
+@dataclasses.dataclass(eq=False)
+class RequestInFlight(Exception):
+    """The first request with this key has no answer yet."""
+
+    code = "request_in_flight"
+
+    retry_after: int  # seconds
+
+
+@dataclasses.dataclass(eq=False)
+class Crowded(Exception):
+    """More come than the session lets in."""
+
+    code = "rate_limited"
+
+    retry_after: float  # seconds
+
+
+class OutcomeUnknown(LineDown):
+    """It can't be known now whether the request is stored. The same key, sent again, is never carried out twice."""
+
+
+Refusal = (
+    SeatsUnavailable
+    | SoldOut
+    | LimitReached
+    | TooManyHolds
+    | IdempotencyMismatch
+    | RequestInFlight
+    | SignedInSince
+    | Crowded
+    | LineDown
+)  # each counted by its `code`, the one that the API answers with
+
+
+class Admission(msgspec.Struct, frozen=True, kw_only=True):
+    """An accepted request. `outcome`: its final body when it came in time; `replay`: the first answer (status, JSON body) of a used key."""
+
+    request: HoldRequest
+    replayed: bool = False
+    replay: tuple[int, str] | None = None
+    outcome: dict[str, Any] | None = None
+    waited: bool = False
+
+    @property
+    def id(self) -> uuid.UUID:
+        return self.request.id
+
+
+def admit(ask: Ask, *, buyer: uuid.UUID, is_guest: bool = False, wait: float = 0, address: str = "") -> Admission:
+    """Let the request in, or say why not. With `wait`, up to that many seconds for the outcome; `keep_answer` must then follow.
+
+    `address`: where it comes from; empty for the box office's own, which no address answers for.
+
+    Raises: UnknownSession, FactsUnavailable, LineDown, every error of this module, and of `pricing` what is known to be wrong.
+    """
+    facts = _judged_by_facts(ask, is_guest=is_guest)
+    lane = (facts.lane_of(ask.lane_code) or "") if ask.lane_code else ""
+    caps = caps_of(
+        buyer=buyer,
+        is_guest=is_guest,
+        address=address,
+        max_per_buyer=facts.max_per_buyer,
+        capacity=facts.capacity_of(ask.ticket_type if ask.asks_stock else None),
+    )
+    request = HoldRequest.of(
+        ask, reservation=uuid7(), buyer=buyer, arrival=0, accepted_at=facts.now(), lane=lane, caps=caps
+    )
+    if wait <= 0:
+        return _through_the_door(request, facts, wait=0)
+    with replies.desk().expect(request.id, of="worker") as future:
+        if future is None:
+            return _through_the_door(request, facts, wait=0)
+        request = msgspec.structs.replace(request, reply_to=replies.desk().address)
+        admission = _through_the_door(request, facts, wait=wait)
+        if admission.replayed:
+            return admission
+        if admission.id != request.id:
+            return msgspec.structs.replace(admission, waited=True)
+        return msgspec.structs.replace(admission, waited=True, outcome=replies.wait(future, seconds=wait))
+
+
+def keep_answer(admission: Admission, *, status: int, body: str) -> None:
+    """After waiting: the same key will get this answer again. Losing the note costs a replay its waited-for body, nothing else."""
+    if not admission.waited:
+        return
+    with contextlib.suppress(NoClaims):
+        claims.answer_given([(admission.request, status, body)])
+
+
+REJUDGED = (
+    AccountRequired,
+    PaymentNeeded,
+    SaleClosed,
+    SaleNotOpen,
+    SoldAtOnce,
+    TooManySeats,
+    UnknownLane,
+    UnknownConcession,
+    UnknownSeat,
+    UnknownTicketType,
+)
+
+
+def _judged_by_facts(ask: Ask, *, is_guest: bool) -> SaleFacts:
+    """What is refused by an older copy of the facts is judged again by a newer one: a price or seat may be seconds old."""
+    facts = facts_of(ask.session)
+    try:
+        _refuse_nonsense(ask, facts, is_guest=is_guest)
+    except REJUDGED:
+        facts = facts_of(ask.session, max_age=NEWER_SECONDS)
+        _refuse_nonsense(ask, facts, is_guest=is_guest)
+    if ask.voucher:
+        _refuse_voucher(ask, facts)
+    return facts
+
+
+def _refuse_nonsense(ask: Ask, facts: SaleFacts, *, is_guest: bool) -> None:
+    now = facts.now()
+    if facts.cancelled or facts.starts_at <= now:
+        raise SaleClosed
+    if facts.accounts_required and is_guest:
+        raise AccountRequired
+    if facts.on_sale_at is not None and facts.on_sale_at > now:
+        raise SaleNotOpen(on_sale_at=facts.opens_at(ask.ticket_type if ask.asks_stock else None))
+    if len(set(ask.seats)) < len(ask.seats):
+        raise DuplicateSeat(seats=[seat for seat, times in Counter(ask.seats).items() if times > 1])
+    if ask.places < 1:
+        raise NothingAsked
+    if ask.places > facts.max_per_buyer:
+        raise TooManySeats(limit=facts.max_per_buyer, field=ask.counted_by)
+    if unknown := [seat for seat in ask.seats if seat not in facts.labels]:
+        raise UnknownSeat(seats=unknown)
+    if ask.ticket_type and ask.ticket_type not in (facts.ticket_types if ask.best_available else facts.stock):
+        raise UnknownTicketType
+    if ask.lane_code and facts.lane_of(ask.lane_code) is None:
+        raise UnknownLane
+    if ask.asks_stock and ask.ticket_type:
+        _refuse_by_its_rules(ask, facts.stock[ask.ticket_type], now)
+    if ask.concessions:
+        pricing.chosen(ask.seats or [None] * ask.places, ask.concessions, facts.concessions)
+
+
+def _refuse_by_its_rules(ask: Ask, stock: StockFacts, now: dt.datetime) -> None:
+    """The ticket type's own, which may be narrower than the session's."""
+    if stock.sells_until is not None and stock.sells_until <= now:
+        raise SaleClosed
+    if stock.sells_from is not None and stock.sells_from > now:
+        raise SaleNotOpen(on_sale_at=stock.sells_from)
+    most = min((most for most in (stock.max_per_order, stock.max_per_buyer) if most), default=ask.places)
+    if ask.places > most:
+        raise TooManySeats(limit=most, field=ask.counted_by)
+    if not stock.holds and ask.scope == HOLD_SCOPE:
+        raise SoldAtOnce
+    costs_now = not stock.is_free and not stock.is_paid_at_door(now)
+    if not stock.holds and ask.scope == ORDER_SCOPE and not ask.payment and costs_now:
+        raise PaymentNeeded
+
+
+def _refuse_voucher(ask: Ask, facts: SaleFacts) -> None:
+    """What is known to be wrong; how often it was used is judged when the request is settled. While nothing is known, all is."""
+    for max_age in (FRESH_SECONDS, NEWER_SECONDS):
+        try:
+            voucher = voucher_of(ask.voucher, max_age=max_age)
+            pricing.judge(voucher, session=ask.session, currency=facts.currency, now=facts.now())
+        except FactsUnavailable:
+            return
+        except pricing.VoucherRefused:
+            if max_age == NEWER_SECONDS:
+                raise
+        else:
+            return
+
+
+def _through_the_door(request: HoldRequest, facts: SaleFacts, *, wait: float) -> Admission:
+    return door().submit(request, facts, wait=wait)
+
+
+def _waits_however_few(request: HoldRequest, facts: SaleFacts, stock: StockFacts) -> bool:
+    """Who isn't turned away by what is left: who may have the turn before those in line (lanes), and who may stand by."""
+    pays = request.payment is not None or stock.is_free
+    return bool(facts.lanes) or (facts.standby and request.is_order and pays)
+
+
+@dataclasses.dataclass(eq=False, slots=True)
+class Entry:
+    """Somebody at the door; `wait`: how many seconds for the outcome."""
+
+    knock: Knock
+    wait: float = 0
+    answer: concurrent.futures.Future[Admission] = dataclasses.field(default_factory=concurrent.futures.Future)
+
+    is_late: bool = False  # by a guest who signed in a while ago
+    stored: bool = False  # then its answer is that, whatever fails afterwards
+    unsure: bool = False  # a line may have it
+
+    @property
+    def request(self) -> HoldRequest:
+        return self.knock.request
+
+    def settle(self, error: LineDown) -> None:
+        """Answer as is true, unless that is done: accepted if it is stored, not known if it may be; else refused with the error."""
+        if self.answer.done():
+            return
+        if self.stored:
+            self.answer.set_result(Admission(request=self.request))
+        else:
+            self.answer.set_exception(OutcomeUnknown() if self.unsure else error)
+
+
+def _answer_of(entry: Entry) -> Admission:
+    """What the door says. An entry that it hasn't begun with in time is withdrawn, and is certain never to be stored.
+
+    Raises: what the door refuses with; LineDown; OutcomeUnknown, when it takes too long to store it.
+    """
+    try:
+        return entry.answer.result(timeout=ANSWER_SECONDS)
+    except TimeoutError:
+        if entry.answer.cancel():
+            raise LineDown("the front door did not come to it") from None
+    try:  # it is being stored at this moment
+        return entry.answer.result(timeout=ANSWER_SECONDS)
+    except TimeoutError:
+        raise OutcomeUnknown from None
+
+
+class FrontDoor:
+    """The batching thread of one process."""
+
+    def __init__(self, *, line: Line, fallback: Line | None) -> None:
+        self.pid = os.getpid()
+        self._line = line
+        self._fallback = fallback
+        self._arrived: queue.SimpleQueue[Entry] = queue.SimpleQueue()
+        self._floors = Floors()
+        self._gate = Gate()
+        keep_running(self._serve_for_ever, name="front-door")
+
+    def submit(self, request: HoldRequest, facts: SaleFacts, *, wait: float) -> Admission:
+        stock = facts.stock.get(request.ticket_type) if request.ticket_type and request.asks_stock else None
+        limits = [Limit(facts.max_per_buyer)]
+        if stock and stock.max_per_buyer:
+            limits.append(Limit(stock.max_per_buyer, request.ticket_type))
+        knock = Knock(
+            request=request,
+            claim_ms=facts.hold_seconds * 1000,
+            limits=limits,
+            counters=stock.counters if stock and not _waits_however_few(request, facts, stock) else (),
+            rate=facts.admission_rate,
+            lease_ms=claims.LEASE_MS + int(wait * 1000),
+        )
+        entry = Entry(knock, wait)
+        self._arrived.put(entry)
+        try:
+            return _answer_of(entry)
+        finally:
+            del entry  # a refusal's traceback names this frame: seventy objects would wait for the garbage collector
+
+    def _serve_for_ever(self) -> None:
+        while True:
+            batch = [self._arrived.get()]
+            with contextlib.suppress(queue.Empty):
+                while len(batch) < MAX_BATCH:
+                    batch.append(self._arrived.get_nowait())
+            started = time.perf_counter()
+            batch = [entry for entry in batch if entry.answer.set_running_or_notify_cancel()]  # some gave up waiting
+            try:
+                self.serve(batch)
+            except Exception as error:
+                log.exception("front_door.batch_failed", requests=len(batch))
+                for entry in batch:
+                    entry.settle(LineDown(repr(error)))
+            finally:
+                connection.close()  # back to the pool
+            if forgotten := [entry for entry in batch if not entry.answer.done()]:
+                log.error("front_door.left_without_an_answer", requests=len(forgotten))
+                for entry in forgotten:
+                    entry.settle(LineDown("the front door left it without an answer"))
+            metrics.admit_batch.observe(len(batch))
+            metrics.admit_seconds.observe(time.perf_counter() - started)
+
+    def serve(self, batch: Sequence[Entry]) -> None:
+        """Judge, store and answer one batch; every entry has its answer afterwards."""
+        try:
+            accepted = self._judge(batch)
+        except NoClaims:
+            accepted = self._let_in_without_redis([entry for entry in batch if not entry.answer.done()])
+            try:
+                self._count_without_redis(accepted)
+            except LineDown as error:
+                for entry in accepted:
+                    self._refuse(entry, error)
+                return
+        self._store_and_answer(accepted)
+
+    def _judge(self, batch: Sequence[Entry]) -> list[Entry]:
+        """One trip to Redis; further ones for sessions that need a new epoch. Raises: NoClaims."""
+        line = self._fallback if self._fallback and self._line.is_down else self._line
+        for entry in batch:
+            entry.knock.line = line.name
+            entry.knock.floor = self._floors.of(entry.request.session)
+        verdicts = _verdicts_on(batch)
+        for _try in range(EPOCH_TRIES):
+            joined = [entry for entry in batch if verdicts[entry].kind == "joined"]
+            for entry in joined:
+                _as_account(entry, verdicts[entry])
+            early = [entry for entry in batch if verdicts[entry].kind == "epoch"]
+            again = [*joined, *(early if early and self._open_epoch(early) else [])]
+            if not again:
+                break
+            verdicts |= _verdicts_on(again)
+        return [entry for entry in batch if self._hear(entry, verdicts[entry])]
+
+    def _open_epoch(self, entries: Sequence[Entry]) -> bool:
+        """On the line that they knock for, or if that is down on the other. See Note [One epoch, one line]."""
+        try:
+            if entries[0].knock.line == self._line.name:
+                self._line.open_epoch(by_shard([entry.request for entry in entries]))
+        except LineDown:
+            if self._fallback is None:
+                return False
+            for entry in entries:
+                entry.knock.line, entry.knock.epoch = self._fallback.name, 0  # that line's epoch may be open already
+            return True
+        try:
+            epoch = next_epoch() * EPOCH
+        except DatabaseError:
+            return False
+        for entry in entries:
+            entry.knock.epoch = self._floors[entry.request.session] = entry.knock.floor = epoch
+        return True
+
+    def _let_in_without_redis(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Those that their sessions' rates let in; the others have their answer here."""
+        let_in = []
+        for entry in entries:
+            if self._gate.lets_in(entry.request.session, entry.knock.rate, now=time.monotonic()):
+                let_in.append(entry)
+            else:
+                self._refuse(entry, Crowded(retry_after=1))
+        return let_in
+
+    def _count_without_redis(self, entries: Sequence[Entry]) -> None:
+        """Numbers of an epoch that these requests have for themselves, for the line that PostgreSQL keeps. Raises: LineDown."""
+        try:
+            epoch = next_epoch() * EPOCH
+        except DatabaseError as error:
+            raise LineDown(repr(error)) from error
+        line = self._fallback or self._line
+        counts: Counter[uuid.UUID] = Counter()
+        for entry in entries:
+            session = entry.request.session
+            counts[session] += 1
+            self._floors[session] = epoch + counts[session]
+            entry.knock.line = line.name
+            entry.knock.request = msgspec.structs.replace(entry.request, arrival=epoch + counts[session])
+
+    def _hear(self, entry: Entry, verdict: Verdict) -> bool:
+        """Whether it was admitted; the others have their answer here."""
+        request = entry.request
+        match verdict.kind:
+            case "admitted":
+                assert verdict.id is not None
+                entry.knock.request = msgspec.structs.replace(request, id=verdict.id, arrival=verdict.arrival)
+                return True
+            case "replay":
+                assert verdict.id is not None
+                first = msgspec.structs.replace(request, id=verdict.id, arrival=verdict.arrival)
+                replay = (verdict.status, verdict.body) if verdict.body else None
+                entry.answer.set_result(Admission(request=first, replayed=True, replay=replay))
+                metrics.admitted.labels("replay", "none").inc()
+            case "in_flight":
+                self._refuse(entry, RequestInFlight(retry_after=max(1, round(verdict.retry_ms / 1000))))
+            case "crowded":
+                self._refuse(entry, Crowded(retry_after=verdict.retry_ms / 1000))
+            case "mismatch":
+                self._refuse(entry, IdempotencyMismatch())
+            case "limit" if entry.is_late:
+                self._refuse(entry, SignedInSince())
+            case "limit":
+                self._refuse(entry, LimitReached(limit=verdict.limit))
+            case "too_many_holds":
+                self._refuse(entry, TooManyHolds(retry_after=verdict.retry_ms / 1000))
+            case "taken":
+                self._refuse(entry, SeatsUnavailable(conflicts=verdict.conflicts))
+            case "sold_out":
+                self._refuse(entry, SoldOut())
+            case _:  # "epoch" or "joined" once more
+                self._refuse(entry, LineDown("no arrival number was to be had"))
+        return False
+
+    def _refuse(self, entry: Entry, error: Refusal) -> None:
+        metrics.admitted.labels(error.code, "none").inc()
+        if isinstance(error, Crowded):
+            metrics.put_off.labels("admission").inc()
+        entry.answer.set_exception(error)
+
+    def _store_and_answer(self, entries: Sequence[Entry]) -> None:
+        """Each in the line of its epoch; where RabbitMQ doesn't take it, in PostgreSQL's, with another number."""
+        ours = [entry for entry in entries if entry.knock.line == self._line.name]
+        others = [entry for entry in entries if entry.knock.line != self._line.name]
+        left = self._store(ours, self._line)
+        if self._fallback:
+            left = self._store([*others, *self._fall_over(left, self._fallback)], self._fallback)
+        self._turn_away(left, LineDown("no line took it"))
+
+    def _fall_over(self, entries: Sequence[Entry], line: Line) -> Sequence[Entry]:
+        """Those that got their numbers for the other line. See Note [One epoch, one line]."""
+        if not entries:
+            return []
+        try:
+            self._count_without_redis(entries)
+        except LineDown as error:
+            self._turn_away(entries, error)
+            return []
+        with contextlib.suppress(NoClaims):  # nobody can ask for them there, nor count on from a lower number
+            claims.renumbered([entry.request for entry in entries], line=line.name)
+        return entries
+
+    def _store(self, entries: Sequence[Entry], line: Line) -> list[Entry]:
+        """Answer all that the line took; those that it didn't."""
+        if not entries:
+            return []
+        try:
+            line.publish([entry.request for entry in entries])
+        except LineDown as error:
+            log.info("front_door.line_down", line=line.name, error=repr(error.__cause__))
+            _note(entries, stored=error.stored, unsure=error.unsure)
+        except Exception:  # a fault of ours; the line may have taken them before it
+            log.exception("front_door.line_failed", line=line.name)
+            _note(entries, unsure={entry.request.id for entry in entries})
+        else:
+            _note(entries, stored={entry.request.id for entry in entries})
+        self._accept([entry for entry in entries if entry.stored], line)
+        return [entry for entry in entries if not entry.answer.done()]
+
+    def _accept(self, entries: Sequence[Entry], line: Line) -> None:
+        """Answer what is stored; nothing that fails here changes that."""
+        try:
+            claims.answer_given([(entry.request, 0, "") for entry in entries if not entry.wait])
+        except NoClaims:
+            pass  # then the same key waits out its lease, and is settled once all the same
+        except Exception:
+            log.exception("front_door.answer_not_noted")
+        for entry in entries:
+            entry.answer.set_result(Admission(request=entry.request))
+        metrics.admitted.labels("admitted", line.name).inc(len(entries))
+
+    def _turn_away(self, entries: Sequence[Entry], error: LineDown) -> None:
+        """Nothing of them is stored, as far as is known; what they claimed lapses by itself if Redis is away."""
+        refused = [entry for entry in entries if not entry.unsure]
+        for entry in entries:
+            if entry.unsure:  # and keeps what it claimed: it may be settled yet
+                self._refuse(entry, OutcomeUnknown())
+        if not refused:
+            return
+        with contextlib.suppress(NoClaims):
+            claims.give_back([entry.request for entry in refused], draws=_draws_of(refused))
+        for entry in refused:
+            self._refuse(entry, error)
+
+
+def _as_account(entry: Entry, joined: Verdict) -> None:
+    """What the guest asks, the account asks: see Note [One person, two names] in people.py. A while later only what it asked before."""
+    entry.knock.request = msgspec.structs.replace(entry.request, buyer=joined.id)
+    if joined.since > LATE_SECONDS:
+        entry.is_late, entry.knock.limits = True, [Limit(0)]  # a key that is known is answered before limits count
+
+
+def _note(entries: Sequence[Entry], *, stored: Collection[uuid.UUID] = (), unsure: Collection[uuid.UUID] = ()) -> None:
+    """Remember of each entry what a line said of it."""
+    for entry in entries:
+        entry.stored = entry.stored or entry.request.id in stored
+        entry.unsure = entry.unsure or entry.request.id in unsure
+
+
+def _verdicts_on(entries: Sequence[Entry]) -> dict[Entry, Verdict]:
+    """Raises: NoClaims."""
+    if not entries:
+        return {}
+    return dict(zip(entries, claims.admit([entry.knock for entry in entries]), strict=True))
+
+
+def _draws_of(entries: Sequence[Entry]) -> claims.Draws:
+    """As they were claimed."""
+    return {
+        entry.request.ticket_type: [counter.of for counter in entry.knock.counters[1:]]
+        for entry in entries
+        if entry.request.ticket_type and entry.knock.counters
+    }
+
+
+def next_epoch() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT nextval('reservation_arrival_epoch')")
+        epoch: int = cursor.fetchone()[0]
+    return epoch
+
+
+def build_door() -> FrontDoor:
+    match settings.LINE:
+        case "rabbitmq":
+            return FrontDoor(line=RabbitLine(), fallback=InboxLine())
+        case "inbox":
+            return FrontDoor(line=InboxLine(), fallback=None)
+        case _:
+            return FrontDoor(line=InProcessLine(operations.receive), fallback=None)
+
+
+@functools.cache
+def _door_of(pid: int) -> FrontDoor:
+    return build_door()
+
+
+_opening = threading.Lock()
+
+
+def door() -> FrontDoor:
+    """This process's own, also after a fork."""
+    with _opening:
+        return _door_of(os.getpid())

@@ -1,0 +1,266 @@
+"""What the front door knows of a session without asking PostgreSQL: a copy in each process, two seconds old at the most while PostgreSQL answers."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import hmac
+import threading
+import time
+import uuid
+from collections.abc import Sequence
+
+import structlog
+from django.db import Error as DatabaseError
+from django.db import connection
+
+from base.bounded import Bounded
+from base.clock import db_now
+from reservations.allocation import statements
+from reservations.claims.claims import Counter
+from reservations.models import Voucher
+from sessions_app.models import Concession, Lane, Pool, Seat, Session, TicketType
+
+log = structlog.get_logger(__name__)
+
+FRESH_SECONDS = 2.0
+MOST_SECONDS = 2.0  # that somebody waits for another's question
+STALE_SECONDS = 600.0  # while PostgreSQL is away the door goes by what it last knew
+
+
+class UnknownSession(Exception):
+    """There is no such session."""
+
+
+class FactsUnavailable(Exception):
+    """PostgreSQL is away and this process never heard of the session."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class StockFacts:
+    """A ticket type of unnumbered places and its own rules. `counters`: what is left of it and of each of its pools, as last read."""
+
+    counters: tuple[Counter, ...]
+    capacity: int = 0  # of the type, or of the smallest pool that it draws on
+    holds: bool = True
+    is_free: bool = False
+    pay_at_door: bool = False
+    sells_from: dt.datetime | None = None
+    sells_until: dt.datetime | None = None
+    max_per_order: int | None = None
+    max_per_buyer: int | None = None
+    collect_until: dt.datetime | None = None
+
+    def is_paid_at_door(self, now: dt.datetime) -> bool:
+        """Return whether it may still be sold without a payment."""
+        return self.pay_at_door and (self.collect_until is None or now < self.collect_until)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SaleFacts:
+    """`ahead`: the database's clock minus this machine's, in seconds; `lanes`: their codes and names."""
+
+    session: uuid.UUID
+    on_sale_at: dt.datetime | None
+    starts_at: dt.datetime
+    cancelled: bool
+    hold_seconds: int
+    max_per_buyer: int
+    accounts_required: bool
+    plan_version: int
+    labels: frozenset[str]
+    ticket_types: frozenset[uuid.UUID]
+    stock: dict[uuid.UUID, StockFacts]
+    currency: str
+    concessions: tuple[Concession, ...]
+    lanes: tuple[tuple[str, str], ...]
+    standby: bool
+    admission_rate: int | None
+    ahead: float
+    read_at: float
+
+    def lane_of(self, code: str) -> str | None:
+        """The name of the code's lane. All are compared, each in constant time."""
+        found = [name for known, name in self.lanes if hmac.compare_digest(known.encode(), code.encode())]
+        return found[0] if found else None
+
+    def now(self) -> dt.datetime:
+        return dt.datetime.now(dt.UTC) + dt.timedelta(seconds=self.ahead)
+
+    def capacity_of(self, ticket_type: uuid.UUID | None) -> int:
+        """How many places the type has; None: how many seats the session has."""
+        return self.stock[ticket_type].capacity if ticket_type in self.stock else len(self.labels)
+
+    def opens_at(self, ticket_type: uuid.UUID | None) -> dt.datetime | None:
+        """When the sale of the type begins, or where it has no time of its own that of the session; None: it has begun."""
+        own = self.stock[ticket_type].sells_from if ticket_type in self.stock else None
+        return max((moment for moment in (self.on_sale_at, own) if moment), default=None)
+
+
+_known: Bounded[uuid.UUID, SaleFacts] = Bounded(2_000)
+_sessions_of_types: Bounded[uuid.UUID, uuid.UUID] = Bounded(20_000)
+_reading: dict[uuid.UUID, threading.Lock] = {}  # those that are read at this moment
+_guard = threading.Lock()
+_asking_for_types = threading.Lock()
+_vouchers: Bounded[str, tuple[Voucher | None, float]] = Bounded(2_000)
+_asking_for_vouchers = threading.Lock()
+
+
+def facts_of(session: uuid.UUID, *, max_age: float = FRESH_SECONDS) -> SaleFacts:
+    """Read at most `max_age` seconds ago, while PostgreSQL answers. Raises: UnknownSession, FactsUnavailable."""
+    known = _known.get(session)
+    age = time.monotonic() - known.read_at if known else STALE_SECONDS
+    if known and age < max_age:
+        return known
+    with _guard:
+        lock = _reading.setdefault(session, threading.Lock())
+    if not lock.acquire(timeout=MOST_SECONDS if known is None else 0):
+        if known is None:  # PostgreSQL is slow or silent
+            raise FactsUnavailable(str(session))
+        return known
+    try:
+        return _refresh(session, max_age)
+    finally:
+        lock.release()
+        _reading.pop(session, None)  # who waits for it holds it; at worst two read the same
+
+
+def _refresh(session: uuid.UUID, max_age: float) -> SaleFacts:
+    known = _known.get(session)
+    if known and time.monotonic() - known.read_at < max_age:
+        return known
+    try:
+        facts = _read(session, known)
+    except DatabaseError as error:
+        if known is None or time.monotonic() - known.read_at > STALE_SECONDS:
+            raise FactsUnavailable(str(session)) from error
+        log.warning("sale_facts.stale", session=str(session), error=repr(error))
+        facts = known
+    if facts is None:
+        _known.pop(session, None)
+        raise UnknownSession(str(session))
+    _known[session] = facts
+    return facts
+
+
+def _read(session: uuid.UUID, known: SaleFacts | None) -> SaleFacts | None:
+    asked_at = dt.datetime.now(dt.UTC)
+    row = Session.objects.filter(pk=session).first()
+    if row is None:
+        return None
+    ahead = (db_now() - asked_at).total_seconds()
+    types = list(TicketType.objects.filter(session_id=session))
+    if known and known.plan_version == row.plan_version:
+        labels = known.labels
+    else:
+        labels = frozenset(Seat.objects.filter(session_id=session).values_list("label", flat=True))
+    return SaleFacts(
+        session=session,
+        on_sale_at=row.on_sale_at,
+        starts_at=row.starts_at,
+        cancelled=row.cancelled_at is not None,
+        hold_seconds=row.hold_seconds,
+        max_per_buyer=row.max_per_buyer,
+        accounts_required=row.accounts_required,
+        plan_version=row.plan_version,
+        labels=labels,
+        ticket_types=frozenset(kind.pk for kind in types),
+        stock=_stock(row, [kind for kind in types if kind.capacity is not None]),
+        currency=row.currency,
+        concessions=tuple(Concession.objects.filter(session_id=session)),
+        standby=row.standby,
+        admission_rate=row.admission_rate,
+        lanes=tuple(Lane.objects.filter(session_id=session).values_list("code", "name")),
+        ahead=ahead,
+        read_at=time.monotonic(),
+    )
+
+
+def _stock(session: Session, types: Sequence[TicketType]) -> dict[uuid.UUID, StockFacts]:
+    if not types:
+        return {}
+    draws = statements.draws(session=session.pk)
+    pools = {pool.pk: pool for pool in Pool.objects.filter(session=session)} if any(draws.values()) else {}
+    return {
+        kind.pk: StockFacts(
+            counters=(
+                Counter(kind.pk, kind.stock_version, kind.available or 0),
+                *(
+                    Counter(pool, pools[pool].version, pools[pool].available)
+                    for pool in draws.get(kind.pk, ())
+                    if pool in pools
+                ),
+            ),
+            capacity=min(
+                [kind.capacity or 0, *(pools[pool].capacity for pool in draws.get(kind.pk, ()) if pool in pools)]
+            ),
+            holds=kind.holds,
+            is_free=not kind.price,
+            pay_at_door=kind.pay_at_door,
+            sells_from=kind.sells_from,
+            sells_until=kind.sells_until,
+            max_per_order=kind.max_per_order,
+            max_per_buyer=kind.max_per_buyer,
+            collect_until=kind.collect_until(session),
+        )
+        for kind in types
+    }
+
+
+def session_of(ticket_type: uuid.UUID) -> uuid.UUID | None:
+    """The session that sells the type, asked of PostgreSQL once in each process. Raises: FactsUnavailable."""
+    if ticket_type in _sessions_of_types:
+        return _sessions_of_types[ticket_type]
+    if not _asking_for_types.acquire(timeout=MOST_SECONDS):  # one asks for all who came with it
+        raise FactsUnavailable(str(ticket_type))
+    try:
+        if ticket_type not in _sessions_of_types:
+            found = _session_of(ticket_type)
+            if found is None:
+                return None
+            _sessions_of_types[ticket_type] = found
+    finally:
+        _asking_for_types.release()
+    return _sessions_of_types[ticket_type]
+
+
+def _session_of(ticket_type: uuid.UUID) -> uuid.UUID | None:
+    try:
+        return TicketType.objects.filter(pk=ticket_type).values_list("session_id", flat=True).first()
+    except DatabaseError as error:
+        raise FactsUnavailable from error
+    finally:
+        connection.close()  # back to the pool: whoever waits at the door must not keep it from the door
+
+
+def voucher_of(code: str, *, max_age: float = FRESH_SECONDS) -> Voucher | None:
+    """As it was at most `max_age` seconds ago; None: there is none. Raises: FactsUnavailable."""
+    known = _vouchers.get(code)
+    if known and time.monotonic() - known[1] < max_age:
+        return known[0]
+    if not _asking_for_vouchers.acquire(timeout=MOST_SECONDS):  # one asks for all who came with it
+        raise FactsUnavailable(code)
+    try:
+        known = _vouchers.get(code)
+        if known is None or time.monotonic() - known[1] >= max_age:
+            known = _vouchers[code] = _voucher(code), time.monotonic()
+    finally:
+        _asking_for_vouchers.release()
+    return known[0]
+
+
+def _voucher(code: str) -> Voucher | None:
+    try:
+        return Voucher.objects.filter(code=code).first()
+    except DatabaseError as error:
+        raise FactsUnavailable(code) from error
+    finally:
+        connection.close()  # back to the pool
+
+
+def forget() -> None:
+    """Drop every copy (tests, and after a restore)."""
+    _known.clear()
+    _sessions_of_types.clear()
+    _vouchers.clear()
+    _reading.clear()

@@ -1,0 +1,96 @@
+"""A guest signs in or registers: all that the guest asked for, holds and bought is the account's from then on.
+
+See the notes in people.py.
+
+Note [No way around a limit]
+Joining may bring an account over a limit with what its guests hold and bought, each within the limit for itself. What is bought stays. What is
+held is paid for only as far as the limit goes: the session's of today or, where that was lowered since, the one by which it was held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from functools import partial
+from uuid import UUID
+
+import structlog
+from django.db import transaction
+from django.db.models import Sum
+
+from realtime.models import Event
+from reservations import people
+from reservations.allocation import allocation
+from reservations.claims import claims
+from reservations.claims.claims import NoClaims
+from reservations.models import JoinedGuest, Reservation, Status
+from sessions_app.models import TicketType
+
+log = structlog.get_logger(__name__)
+
+
+@transaction.atomic
+def join(*, guest: UUID, account: UUID) -> bool:
+    """Give the account what the guest has, and all that will come of the guest's requests. Again is harmless.
+
+    False where the guest became another account before: then nothing changes.
+    """
+    people.lock_alone(guest)
+    known, _is_new = JoinedGuest.objects.get_or_create(guest=guest, defaults={"account": account})
+    if known.account != account:
+        return False
+    counted = allocation.change_buyer(of=guest, to=account)
+    transaction.on_commit(partial(_tell_redis, guest, account, counted))
+    return True
+
+
+class LimitPassed(Exception):
+    """With what the account is paying for or bought, also as a guest, it would be more than the session or the ticket type allows."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(str(limit))
+        self.limit = limit
+
+
+def were_guests(people: Collection[UUID]) -> set[UUID]:
+    """Those of them that a guest became."""
+    return set(JoinedGuest.objects.filter(account__in=people).values_list("account", flat=True))
+
+
+def require_room(reservation: Reservation, *, besides: Iterable[Reservation]) -> None:
+    """Its account may pay for it; `besides`: what is about to be paid for. See Note [No way around a limit]. Its session is locked.
+
+    Raises: LimitPassed.
+    """
+    has_stock = not reservation.seats
+    kind = TicketType.objects.get(pk=reservation.ticket_type_id) if has_stock and reservation.ticket_type_id else None
+    _require(reservation, "most", reservation.session.max_per_buyer, besides)
+    if kind and kind.max_per_buyer:
+        same = [one for one in besides if one.ticket_type_id == kind.pk and not one.seats]
+        _require(reservation, "most_of_type", kind.max_per_buyer, same, ticket_type=kind.pk, seats=[])
+
+
+def _require(
+    reservation: Reservation, told: str, limit: int, besides: Iterable[Reservation], **of_kind: object
+) -> None:
+    rows = Reservation.objects.filter(session=reservation.session_id, buyer=reservation.buyer, **of_kind)
+    paid = rows.filter(status__in=[Status.PAYING, Status.CONFIRMED]).exclude(pk=reservation.pk)
+    places: int = paid.aggregate(places=Sum("quantity", default=0))["places"] + reservation.quantity
+    places += sum(
+        one.quantity for one in besides if (one.session_id, one.buyer) == (reservation.session_id, reservation.buyer)
+    )
+    if places > limit and places > (_held_by(reservation, told) or 0):
+        raise LimitPassed(limit)
+
+
+def _held_by(reservation: Reservation, told: str) -> int | None:
+    """The limit of the moment in which it was held."""
+    events = Event.objects.filter(session=reservation.session_id, name="reservation.held")
+    event = events.filter(facts__reservation=str(reservation.pk)).first()
+    return event.facts.get(told) if event else None
+
+
+def _tell_redis(guest: UUID, account: UUID, counted: claims.Counted) -> None:
+    try:
+        claims.join(guest=guest, account=account, counted=counted)
+    except NoClaims as error:  # PostgreSQL knows; see Note [One person, two names]
+        log.info("joining.without_redis", error=repr(error.__cause__))

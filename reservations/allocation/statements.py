@@ -1,0 +1,402 @@
+"""The settling's statements: one a table, whatever the size of the batch. Those that lock are for `allocation.py` alone. See `base.rows` for why not Django's models."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+import msgspec
+from django.conf import settings
+
+from base.rows import as_array, as_json, columns, execute, rows_of, some_columns
+from reservations.hold_caps import LONGEST_COUNT_MS, UNPAID
+from reservations.hold_request import HoldRequest
+from reservations.models import LIVE, InboxRequest, Reservation, Status
+from reservations.people import lock_numbers
+from sessions_app.models import Pool, SeatStatus, Session, TicketType, shard_of
+
+INSERT = """
+INSERT INTO reservations_reservation (
+    id, session_id, buyer, status, arrival, seats, ticket_type_id, quantity, lines, total, held_at, expires_at, extensions,
+    reason, conflicts, duplicate_of, payment, voucher_id, scope, key, fingerprint, lane, origin, cause,
+    accepted_at, settled_at, changed_at
+)
+SELECT
+    id, session_id, buyer, status, arrival, seats, ticket_type_id, quantity, lines, total, held_at, expires_at, 0,
+    reason, conflicts, duplicate_of, payment, voucher_id, scope, key, fingerprint, lane, CASE WHEN status IN ('held', 'queued') THEN origin ELSE '' END,
+    cause, accepted_at, settled_at, settled_at
+FROM jsonb_to_recordset(%s) AS new (
+    id uuid, session_id uuid, buyer uuid, status text, arrival bigint, seats text[], ticket_type_id uuid, quantity int,
+    lines jsonb, total bigint, held_at timestamptz, expires_at timestamptz, reason text, conflicts jsonb, duplicate_of uuid,
+    payment jsonb, voucher_id uuid, scope text, key text, fingerprint text, lane text, origin text, cause text,
+    accepted_at timestamptz, settled_at timestamptz
+)
+"""
+COLUMNS = (
+    "id", "session_id", "buyer", "status", "arrival", "seats", "ticket_type_id", "quantity", "lines", "total", "held_at",
+    "expires_at", "reason", "conflicts", "duplicate_of", "payment", "voucher_id", "scope", "key", "fingerprint",
+    "lane", "origin", "cause", "accepted_at", "settled_at",
+)  # fmt: skip
+
+LOCK_SEATS = """
+SELECT id, label, status, ticket_type_id, reservation_id, held_until FROM sessions_app_seat
+WHERE session_id = %s AND label = ANY(%s) ORDER BY id FOR NO KEY UPDATE
+"""
+FREE_LABELS = "SELECT ARRAY(SELECT label FROM sessions_app_seat WHERE session_id = %s AND status = 'f')"
+HOLD_SEATS = """
+UPDATE sessions_app_seat AS seat SET status = 'h', reservation_id = new.reservation_id, held_until = new.held_until
+FROM jsonb_to_recordset(%s) AS new (id bigint, reservation_id uuid, held_until timestamptz)
+WHERE seat.id = new.id AND seat.status = 'f'
+"""
+
+
+# Labels are given, though the first half knows them: joined with it, PostgreSQL reads all seats of the session.
+END = """
+WITH ended AS (
+    UPDATE reservations_reservation SET status = %(status)s, reason = %(reason)s, changed_at = %(at)s, pinned_until = NULL
+    WHERE id = ANY(%(ids)s::uuid[])
+    RETURNING id, session_id, buyer, status, arrival, seats, ticket_type_id, quantity, total, expires_at, reason, conflicts,
+        sale_id, payment, scope, lane, cause, accepted_at, changed_at, pinned_until, origin, due, held_at
+), freed AS (
+    UPDATE sessions_app_seat SET status = 'f', reservation_id = NULL, held_until = NULL
+    WHERE session_id = %(session)s AND label = ANY(%(labels)s) AND reservation_id = ANY(%(ids)s::uuid[])
+    RETURNING label
+)
+SELECT (SELECT coalesce(json_agg(ended), '[]')::text FROM ended), ARRAY(SELECT label FROM freed)
+"""
+PIN = """
+UPDATE reservations_reservation SET status = 'paying', pinned_until = %s, changed_at = %s WHERE id = ANY(%s::uuid[])
+"""
+SELL = """
+UPDATE reservations_reservation AS row
+SET status = 'confirmed', sale_id = new.sale_id, pinned_until = NULL, changed_at = %s, due = new.due,
+    origin = CASE WHEN new.due THEN row.origin ELSE '' END
+FROM jsonb_to_recordset(%s) AS new (id uuid, sale_id uuid, due boolean) WHERE row.id = new.id
+"""
+OWN_SEATS = """
+FROM jsonb_to_recordset(%s) AS own (session_id uuid, label text, reservation_id uuid)
+WHERE seat.session_id = own.session_id AND seat.label = own.label AND seat.reservation_id = own.reservation_id
+"""
+PIN_SEATS = f"UPDATE sessions_app_seat AS seat SET held_until = %s {OWN_SEATS}"  # noqa: S608 our own constant
+SOLD = ("id", "sale_id", "due")
+SELL_SEATS = f"""
+UPDATE sessions_app_seat AS seat SET status = 's', held_until = NULL {OWN_SEATS}
+RETURNING seat.reservation_id, seat.label, seat.id
+"""  # noqa: S608 our own constant
+# The people's locks come first: a row can't be locked before it passed all conditions, and this one is evaluated once, before any row.
+LOCK_SESSIONS = f"""
+SELECT {columns(Session)} FROM sessions_app_session WHERE id = ANY(%s::uuid[])
+AND (SELECT count(pg_advisory_xact_lock_shared(person)) FROM unnest(%s::bigint[]) AS person) >= 0
+ORDER BY id FOR NO KEY UPDATE
+"""  # noqa: S608 our own columns
+DRAWS_ON = "ARRAY(SELECT pool_id FROM sessions_app_tickettype_pools WHERE tickettype_id = kind.id ORDER BY pool_id)"
+LOCK_TYPES = f"""
+SELECT {DRAWS_ON}, {columns(TicketType)} FROM sessions_app_tickettype AS kind
+WHERE session_id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE
+"""  # noqa: S608 our own columns
+LOCK_POOLS = f"""
+SELECT {columns(Pool)} FROM sessions_app_pool WHERE session_id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE
+"""  # noqa: S608 our own columns
+DRAWS = f"""
+SELECT id, {DRAWS_ON} FROM sessions_app_tickettype AS kind
+WHERE capacity IS NOT NULL AND (session_id = %s OR id = ANY(%s::uuid[]))
+"""  # noqa: S608 our own constant
+# Note [What counts as held] in hold_caps.py: of an address.
+COUNTS = f"""
+CASE status
+    WHEN 'held' THEN expires_at + least(expires_at - held_at, interval '{LONGEST_COUNT_MS} ms') > statement_timestamp()
+    WHEN 'paying' THEN true
+    WHEN 'confirmed' THEN due
+    ELSE held_at IS NOT NULL AND reason IN {UNPAID}
+        AND changed_at + least(changed_at - held_at, interval '{LONGEST_COUNT_MS} ms') > statement_timestamp()
+END
+"""
+READ = """
+WITH marks AS (DELETE FROM reservations_cancelmark WHERE id = ANY(%(ids)s::uuid[]) RETURNING id)
+SELECT
+    statement_timestamp(),
+    ARRAY(SELECT id FROM reservations_reservation WHERE id = ANY(%(ids)s::uuid[])),
+    ARRAY(SELECT id FROM marks),
+    ARRAY(
+        SELECT session FROM unnest(%(sessions)s::uuid[]) AS session WHERE statement_timestamp() >= (
+            SELECT min(expires_at) FROM reservations_reservation WHERE session_id = session AND status = 'held'
+        )
+    ),
+    (SELECT coalesce(json_agg(json_build_array(session_id, id)), '[]')::text FROM reservations_reservation
+        WHERE session_id = ANY(%(sessions)s::uuid[]) AND buyer = ANY(%(buyers)s::uuid[])
+            AND status = 'held' AND expires_at <= statement_timestamp()),
+    (SELECT coalesce(json_agg(json_build_array(session_id, buyer, stock, places)), '[]')::text FROM (
+        SELECT session_id, buyer, CASE WHEN seats = '{}' THEN ticket_type_id END AS stock, sum(quantity) AS places
+        FROM reservations_reservation
+        WHERE session_id = ANY(%(sessions)s::uuid[]) AND buyer = ANY(%(buyers)s::uuid[])
+            AND status IN ('held', 'paying', 'confirmed')
+            AND NOT (status = 'held' AND expires_at <= statement_timestamp())
+        GROUP BY session_id, buyer, stock
+    ) AS had),
+    (SELECT coalesce(json_agg(json_build_array(buyer, places)), '[]')::text FROM (
+        SELECT buyer, sum(quantity) AS places FROM reservations_reservation
+        WHERE buyer = ANY(%(capped)s::uuid[]) AND status IN ('held', 'paying', 'confirmed') AND (status <> 'confirmed' OR due)
+            AND NOT (status = 'held' AND expires_at <= statement_timestamp())
+        GROUP BY buyer
+    ) AS held),
+    (SELECT coalesce(json_agg(json_build_array(pot, origin, places)), '[]')::text FROM (
+        SELECT CASE WHEN seats = '{}' THEN ticket_type_id ELSE session_id END AS pot, origin, sum(quantity) AS places
+        FROM reservations_reservation
+        WHERE origin <> '' AND (session_id, origin) IN (SELECT * FROM unnest(%(pots)s::uuid[], %(origins)s::text[])) AND {COUNTS}
+        GROUP BY pot, origin
+    ) AS held),
+    (SELECT coalesce(json_agg(json_build_array(buyer, scope, key, id)), '[]')::text FROM reservations_reservation
+        WHERE buyer = ANY(%(keyed)s::uuid[]) AND key = ANY(%(keys)s) AND key <> '' AND status <> 'rejected'),
+    ARRAY(
+        SELECT line.session FROM unnest(%(lines)s::uuid[], %(shards)s::int[]) AS line (session, shard) WHERE EXISTS (
+            SELECT FROM reservations_inboxrequest AS waiting
+            WHERE waiting.shard = line.shard AND waiting.session = line.session::text AND waiting.attempts < 5
+        )
+    ),
+    (SELECT coalesce(json_agg(json_build_array(session_id, name, weight)), '[]')::text FROM sessions_app_lane
+        WHERE session_id = ANY(%(sessions)s::uuid[])),
+    (SELECT coalesce(json_agg(json_build_array(guest, account)), '[]')::text FROM reservations_joinedguest
+        WHERE guest = ANY(%(buyers)s::uuid[]))
+""".replace("{COUNTS}", COUNTS)
+# A key that the account used itself stays the account's.
+CHANGE_BUYER = """
+UPDATE reservations_reservation AS row SET buyer = %(to)s, key = CASE WHEN row.key <> '' AND EXISTS (
+    SELECT FROM reservations_reservation AS own
+    WHERE own.buyer = %(to)s AND own.scope = row.scope AND own.key = row.key AND own.status <> 'rejected'
+) THEN '' ELSE row.key END
+WHERE row.buyer = %(of)s RETURNING row.session_id, row.ticket_type_id, row.seats, row.status
+"""
+WRITE = f"""
+WITH decided AS ({INSERT}), line AS (DELETE FROM reservations_inboxrequest WHERE id = ANY(%s::uuid[]))
+{HOLD_SEATS}
+"""  # noqa: S608 our own constants
+
+
+Draws = dict[
+    uuid.UUID, tuple[uuid.UUID, ...]
+]  # by ticket type with a stock: the pools that each of its places takes one from
+
+
+@dataclasses.dataclass(slots=True)
+class Place:
+    """A locked seat, as much of it as deciding takes."""
+
+    pk: int
+    session_id: uuid.UUID
+    label: str
+    status: str
+    ticket_type_id: uuid.UUID
+    reservation_id: uuid.UUID | None = None
+    held_until: dt.datetime | None = None
+
+    def was_held_until(self, now: dt.datetime) -> bool:
+        """Whether it is still marked for a hold that ran out."""
+        return self.status == SeatStatus.HELD and self.held_until is not None and self.held_until <= now
+
+
+class SeatTakenUnderLock(Exception):
+    """Somebody wrote a seat without the session's lock."""
+
+
+def lock_places(session: uuid.UUID, labels: Collection[str]) -> dict[str, Place]:
+    rows = execute(LOCK_SEATS, session, list(labels)).fetchall()
+    return {row[1]: Place(row[0], session, *row[1:]) for row in rows}
+
+
+def lock_sessions(sessions: Iterable[uuid.UUID], *, people: Iterable[uuid.UUID] = ()) -> list[Session]:
+    """`people`: buyers for whom reservations will be written. See Note [The lock of a person] in people.py."""
+    return rows_of(Session, execute(LOCK_SESSIONS, as_array(sessions), lock_numbers(people)))
+
+
+def lock_types(sessions: Iterable[uuid.UUID]) -> tuple[list[TicketType], Draws]:
+    """All of the sessions' types; and what each draws on that has a stock."""
+    rows = execute(LOCK_TYPES, as_array(sessions)).fetchall()
+    types = rows_of(TicketType, [row[1:] for row in rows])
+    return types, {kind.pk: tuple(row[0]) for kind, row in zip(types, rows, strict=True) if kind.capacity is not None}
+
+
+def lock_pools(sessions: Iterable[uuid.UUID]) -> list[Pool]:
+    return rows_of(Pool, execute(LOCK_POOLS, as_array(sessions)))
+
+
+def draws(*, session: uuid.UUID | None = None, types: Iterable[uuid.UUID] = ()) -> Draws:
+    """Of a session's stocks, or of these types."""
+    return {kind: tuple(pools) for kind, pools in execute(DRAWS, session, as_array(types))}
+
+
+def _own_seats(reservations: Iterable[Reservation]) -> str:
+    return as_json(
+        [
+            {"session_id": row.session_id, "label": label, "reservation_id": row.pk}
+            for row in reservations
+            for label in row.seats
+        ]
+    )
+
+
+def pin(reservations: Sequence[Reservation], *, until: dt.datetime, at: dt.datetime) -> None:
+    execute(PIN, until, at, as_array(row.pk for row in reservations))
+    execute(PIN_SEATS, until, _own_seats(reservations))
+
+
+def sell(reservations: Sequence[Reservation], *, at: dt.datetime) -> dict[uuid.UUID, dict[str, int]]:
+    """Their `sale_id` and `due` are set. The sold seats' keys by reservation and label."""
+    execute(SELL, at, as_json([{name: getattr(row, name) for name in SOLD} for row in reservations]))
+    sold: dict[uuid.UUID, dict[str, int]] = {row.pk: {} for row in reservations}
+    for reservation, label, seat in execute(SELL_SEATS, _own_seats(reservations)):
+        sold[reservation][label] = seat
+    return sold
+
+
+def free_labels(session: uuid.UUID) -> list[str]:
+    (labels,) = execute(FREE_LABELS, session).fetchall()
+    return list(labels[0])
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Past:
+    """What PostgreSQL knows about requests before they are decided.
+
+    `now` is the database's clock once their sessions were locked; `settled` were decided before; `cancelled` their buyers
+    gave up in line, which is forgotten with this; `ran_out` are the sessions with holds whose time is over and that no sweep
+    has ended, `overdue` by session those of them that are these buyers' own; `has` are the places that each buyer holds or bought of a
+    session, and without a number of a ticket type; `held` those that count as held, by buyer, and by what they are of and address; `keys` the
+    reservations that each used idempotency key of a buyer and scope names; `in_inbox` are the sessions of which something waits there, unless
+    these come from there; `lanes` the weights of the sessions' lanes; `joined` the accounts that guests among the buyers have become.
+    """
+
+    now: dt.datetime
+    settled: set[uuid.UUID]
+    cancelled: set[uuid.UUID]
+    ran_out: set[uuid.UUID]
+    overdue: dict[uuid.UUID, set[uuid.UUID]]
+    has: Counter[tuple[uuid.UUID, uuid.UUID]]
+    held: Counter[uuid.UUID | tuple[uuid.UUID, str]]
+    keys: dict[tuple[uuid.UUID, str, str], uuid.UUID]
+    in_inbox: set[uuid.UUID]
+    lanes: dict[uuid.UUID, dict[str, int]]
+    joined: dict[uuid.UUID, uuid.UUID]
+
+
+Overdue = tuple[uuid.UUID, uuid.UUID]
+Had = tuple[uuid.UUID, uuid.UUID, uuid.UUID | None, int]
+Held = tuple[uuid.UUID, int]
+HeldFrom = tuple[uuid.UUID, str, int]
+Used = tuple[uuid.UUID, str, str, uuid.UUID]
+Weighs = tuple[uuid.UUID, str, int]
+
+
+def read(requests: Sequence[HoldRequest], *, from_inbox: bool) -> Past:
+    lines = [] if from_inbox else list({request.session for request in requests})
+    keyed = [request for request in requests if request.key]
+    origins = sorted({(request.session, request.caps.origin) for request in requests if request.caps.origin})
+    found = execute(
+        READ,
+        ids=as_array(request.id for request in requests),
+        sessions=as_array({request.session for request in requests}),
+        buyers=as_array({request.buyer for request in requests}),
+        capped=as_array({request.buyer for request in requests if request.caps.buyer}),
+        pots=as_array(session for session, _origin in origins),
+        origins=[origin for _session, origin in origins],
+        keyed=as_array({request.buyer for request in keyed}),
+        keys=[request.key for request in keyed],
+        lines=as_array(lines),
+        shards=[shard_of(session, settings.SHARDS) for session in lines],
+    ).fetchone()
+    assert found is not None
+    now, settled, cancelled, ran_out, over, has, of_buyers, of_origins, keys, in_inbox, weights, joined = found
+    overdue: dict[uuid.UUID, set[uuid.UUID]] = defaultdict(set)
+    for session, reservation in msgspec.json.decode(over, type=list[Overdue]):
+        overdue[session].add(reservation)
+    had: Counter[tuple[uuid.UUID, uuid.UUID]] = Counter()
+    for session, buyer, stock, places in msgspec.json.decode(has, type=list[Had]):
+        had[session, buyer] += places
+        if stock:
+            had[stock, buyer] += places
+    held: Counter[uuid.UUID | tuple[uuid.UUID, str]] = Counter(dict(msgspec.json.decode(of_buyers, type=list[Held])))
+    held.update({(pot, origin): n for pot, origin, n in msgspec.json.decode(of_origins, type=list[HeldFrom])})
+    lanes: dict[uuid.UUID, dict[str, int]] = defaultdict(dict)
+    for session, name, weight in msgspec.json.decode(weights, type=list[Weighs]):
+        lanes[session][name] = weight
+    return Past(
+        now=now,
+        settled=set(settled),
+        cancelled=set(cancelled),
+        ran_out=set(ran_out),
+        overdue=overdue,
+        has=had,
+        held=held,
+        keys={(buyer, scope, key): first for buyer, scope, key, first in msgspec.json.decode(keys, type=list[Used])},
+        in_inbox=set(in_inbox),
+        lanes=lanes,
+        joined=dict(msgspec.json.decode(joined, type=list[tuple[uuid.UUID, uuid.UUID]])),
+    )
+
+
+def change_buyer(*, of: uuid.UUID, to: uuid.UUID) -> list[tuple[uuid.UUID, uuid.UUID | None]]:
+    """Whose reservations they are, those in the inbox too. Of the live ones, each session and the type of places without a number."""
+    InboxRequest.objects.filter(buyer=of).update(buyer=to)
+    moved = execute(CHANGE_BUYER, of=of, to=to)
+    return [(session, None if seats else kind) for session, kind, seats, status in moved if status in LIVE]
+
+
+def write(
+    decided: Sequence[Reservation],
+    taken: Sequence[Place],
+    ends: Sequence[dt.datetime],
+    requests: Sequence[HoldRequest],
+) -> None:
+    """The decided reservations, the seats that they take until those ends, and the requests' rows out of the inbox.
+
+    A seat that isn't free any more would be a bug of the locks: it stops everything. Raises: SeatTakenUnderLock.
+    """
+    held = [
+        {"id": seat.pk, "reservation_id": seat.reservation_id, "held_until": end}
+        for seat, end in zip(taken, ends, strict=True)
+    ]
+    rows = [{name: getattr(row, name) for name in COLUMNS} for row in decided]
+    done = execute(WRITE, as_json(rows), as_array(request.id for request in requests), as_json(held))
+    if done.rowcount != len(taken):
+        raise SeatTakenUnderLock(f"{done.rowcount} of {len(taken)} seats were free")
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """What is told of a reservation that is over."""
+
+    id: uuid.UUID
+    session_id: uuid.UUID
+    buyer: uuid.UUID
+    status: str
+    arrival: int
+    seats: list[str]
+    ticket_type_id: uuid.UUID | None
+    quantity: int
+    total: int
+    expires_at: dt.datetime | None
+    reason: str
+    conflicts: list[dict[str, str]]
+    sale_id: uuid.UUID | None
+    payment: dict[str, str] | None
+    scope: str
+    lane: str
+    accepted_at: dt.datetime
+    changed_at: dt.datetime
+    pinned_until: None
+    origin: str
+    due: bool
+    held_at: dt.datetime | None
+
+
+def end(
+    session: uuid.UUID, over: Mapping[uuid.UUID, Sequence[str]], *, status: Status, reason: str, at: dt.datetime
+) -> tuple[list[Reservation], list[str]]:
+    """`over`: reservations of the session and their seats. They as they are over, and the labels of those seats, free now."""
+    labels = [label for seats in over.values() for label in seats]
+    said = {"status": status.value, "reason": reason, "at": at, "session": session, "labels": labels}
+    found = execute(END, **said, ids=as_array(over)).fetchone()
+    assert found is not None
+    ended = msgspec.json.decode(found[0], type=list[Ended])
+    return [some_columns(Reservation, msgspec.structs.asdict(row)) for row in ended], found[1]

@@ -1,0 +1,112 @@
+"""Places without a number, of sessions that are locked.
+
+Note [What a place draws on]
+A place takes one from its ticket type's own stock and one from each of the type's pools, or nothing at all, and gives back to all
+of them. So what is left of a type is the least that any of them has left, and it changes when a neighbour in a pool sells.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+from collections.abc import Collection, Mapping
+
+from reservations.allocation.announcements import Announcements
+from reservations.allocation.statements import Draws
+from sessions_app.models import Pool, TicketType
+
+
+@dataclasses.dataclass(eq=False)
+class FewerThanTaken(Exception):
+    """Of `name`, a ticket type or a pool, `taken` places are held or sold: it can't have fewer."""
+
+    name: str
+    taken: int
+
+
+@dataclasses.dataclass(slots=True)
+class Stock:
+    """See Note [What a place draws on]. `types` are all of the sessions', also those that price seats; `draws` knows only stocks."""
+
+    types: Mapping[uuid.UUID, TicketType]
+    pools: Mapping[uuid.UUID, Pool]
+    draws: Draws  # changed by `redraw` only
+    _changed: set[uuid.UUID] = dataclasses.field(default_factory=set)
+
+    def of(self, kind: uuid.UUID | None) -> TicketType | None:
+        """The type, if it is one of unnumbered places."""
+        return self.types[kind] if kind in self.draws else None
+
+    def left(self, kind: TicketType) -> int:
+        assert kind.available is not None
+        return min([kind.available, *(pool.available for pool in self._pools_of(kind))])
+
+    def take(self, kind: TicketType, places: int) -> bool:
+        """Whether there were that many; else nothing is taken."""
+        if self.left(kind) < places:
+            return False
+        self._add(kind, -places)
+        return True
+
+    def give_back(self, kind: uuid.UUID, places: int) -> None:
+        self._add(self.types[kind], places)
+
+    def resize(self, row: TicketType | Pool, capacity: int) -> None:
+        """Raises: FewerThanTaken."""
+        assert row.capacity is not None
+        assert row.available is not None
+        taken = row.capacity - row.available
+        if capacity < taken:
+            raise FewerThanTaken(row.name, taken)
+        row.capacity, row.available = capacity, capacity - taken
+        if isinstance(row, Pool):
+            row.version += 1
+        else:
+            row.stock_version += 1
+        self._changed.add(row.pk)
+
+    def redraw(self, kind: TicketType, pools: Collection[uuid.UUID]) -> None:
+        """What is taken of the type is taken from these pools from now on. Raises: FewerThanTaken."""
+        assert kind.capacity is not None
+        assert kind.available is not None
+        taken, before = kind.capacity - kind.available, set(self.draws[kind.pk])
+        for identity in before ^ set(pools):
+            pool = self.pools[identity]
+            pool.available += taken if identity in before else -taken
+            if pool.available < 0:
+                raise FewerThanTaken(pool.name, pool.capacity - pool.available)
+            pool.version += 1
+            self._changed.add(identity)
+        self.draws[kind.pk] = tuple(sorted(pools))
+        self._changed.add(kind.pk)
+
+    def _add(self, kind: TicketType, places: int) -> None:
+        assert kind.available is not None
+        kind.available += places
+        kind.stock_version += 1
+        for pool in self._pools_of(kind):
+            pool.available += places
+            pool.version += 1
+            self._changed.add(pool.pk)
+        self._changed.add(kind.pk)
+
+    def _pools_of(self, kind: TicketType) -> list[Pool]:
+        return [self.pools[pool] for pool in self.draws[kind.pk]]
+
+    def write(self, news: Announcements) -> None:
+        """What changed, and whose number of places left that changes."""
+        news.draws.update(self.draws)
+        if not self._changed:
+            return
+        types = [self.types[kind] for kind in self.draws if kind in self._changed]
+        pools = [pool for pool in self.pools.values() if pool.pk in self._changed]
+        TicketType.objects.bulk_update(types, ["available", "stock_version"])
+        Pool.objects.bulk_update(pools, ["available", "version"])
+        for kind in types:
+            assert kind.available is not None
+            news.counter(kind.session_id, kind.pk, version=kind.stock_version, available=kind.available)
+        for pool in pools:
+            news.counter(pool.session_id, pool.pk, version=pool.version, available=pool.available)
+        for identity, drawn in self.draws.items():
+            if not self._changed.isdisjoint([identity, *drawn]):
+                news.left(self.types[identity], self.left(self.types[identity]))

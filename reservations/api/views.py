@@ -1,0 +1,398 @@
+"""Reservations over HTTP: decode, one domain call, encode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import structlog
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from base.addresses import client_ip
+from base.asking import KEY, Buyer, idempotency_key
+from base.rest import (
+    UUID_TEXT,
+    BusyAPIView,
+    BuyerAPIView,
+    CursorPagination,
+    as_staff_too,
+    is_plain_json,
+    listed_buyer,
+    paged,
+    prefer_wait,
+    problems_of,
+    refusals,
+)
+from base.standing import stand
+from base.strict import NoBody
+from reservations import queries
+from reservations.admission import front_door
+from reservations.admission.front_door import Admission
+from reservations.admission.sale_facts import facts_of
+from reservations.allocation import operations, pricing
+from reservations.api.serializers import HELD, LOST, QUEUED, AskFields, ReservationOut, TermsFields, plain_ask
+from reservations.hold_request import Ask
+from reservations.models import LIVE, Status
+
+log = structlog.get_logger(__name__)
+
+TAG = "Holding seats"
+POLL_SECONDS = "1"  # when to ask for a queued reservation again
+Body = dict[str, Any]
+SalesOf = Callable[
+    [Collection[UUID], Buyer], dict[str, Body]
+]  # sale bodies, as the buyer may see them, by the sale's id as text
+
+IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    {"type": "string", "pattern": f"^({KEY})$"},
+    OpenApiParameter.HEADER,
+    description="1 to 255 visible characters. The same key and payload get the first answer again, for 24 hours.",
+)
+PREFER = OpenApiParameter(
+    "Prefer", str, OpenApiParameter.HEADER, description="`wait=N`: up to N seconds (10 at most) for the final outcome."
+)
+SEES_RESERVATIONS = "reservations.view_reservation"  # of any buyer
+OF_BUYER = OpenApiParameter(
+    "buyer",
+    {"type": "string", "pattern": f"^({UUID_TEXT})?$"},
+    description="Staff: of this buyer; empty: everybody's.",
+)
+
+
+def no_sales(_sales: Collection[UUID], _reader: Buyer) -> dict[str, Body]:
+    """Sales are above this app; `config.urls` passes in who knows them."""
+    return {}
+
+
+class DoorView(BusyAPIView):
+    """Whoever asks through the front door is answered alike; what of it is told differs."""
+
+    sales_of: SalesOf = staticmethod(no_sales)
+    pagination_class = CursorPagination
+    admission: Admission | None = None
+    queued: str = Status.QUEUED
+
+    def asked_plainly(self, sent: HttpRequest) -> Ask | None:
+        """See Note [Who judges a body]; None: it must be read with care. Raises: what is wrong with it beside its body."""
+        raise NotImplementedError
+
+    def let_in(self, sent: HttpRequest, ask: Ask) -> HttpResponseBase:
+        if ask.voucher or ask.lane_code:
+            self.throttle_scope = "codes"
+            self.check_throttles(sent)  # type: ignore[arg-type] # it asks nothing that Django's own can't tell
+        wait = prefer_wait(sent)
+        admission = front_door.admit(
+            ask, buyer=self.buyer.id, is_guest=self.buyer.is_guest, wait=wait, address=client_ip(sent)
+        )
+        if admission.replay:
+            return replayed(sent, admission)
+        self.admission = admission
+        stand(sent, lambda: self.plainly_accepted(sent, admission))
+        self.waited = wait if admission.waited else 0.0
+        outcome = admission.outcome
+        return self.accepted(sent, admission) if outcome is None else self.settled(self.first_of(outcome))
+
+    def accepted(self, sent: HttpRequest, admission: Admission) -> HttpResponse:
+        headers = {"Location": location(sent.path, admission.id), "Retry-After": POLL_SECONDS}
+        if admission.replayed:
+            headers["Idempotent-Replayed"] = "true"
+        return written(self.told(queries.queued_body(admission.request)), status=202, headers=headers)
+
+    def plainly_accepted(self, sent: HttpRequest, admission: Admission) -> HttpResponse:
+        """What stands: it was stored. Never raises."""
+        try:
+            return self.accepted(sent, admission)
+        except Exception:
+            log.exception("door.answer_not_told")
+        headers = {"Location": location(sent.path, admission.id), "Retry-After": POLL_SECONDS}
+        return written({"id": str(admission.id), "status": self.queued}, status=202, headers=headers)
+
+    def first_of(self, outcome: Body) -> Body:
+        """The outcome, or of a duplicate (Redis forgot the key) the one that the key's first request came to."""
+        first = outcome["duplicate_of"]
+        return queries.find(UUID(first), buyer=None) if first else outcome  # a key is its person's alone
+
+    def settled(self, outcome: Body) -> HttpResponse:
+        """201 for the winner; the loser's reason is raised, as if the door had known it."""
+        if outcome["standby"] is not None:
+            headers = {"Location": location(self.request.path, outcome["id"]), "Retry-After": POLL_SECONDS}
+            return written(self.told(outcome), status=202, headers=headers)
+        if outcome["status"] in LIVE:
+            headers = {"Location": location(self.request.path, outcome["id"])}
+            return written(self.told(outcome), status=201, headers=headers)
+        raise self.refusal(outcome)
+
+    def told(self, reservation: Body) -> Body:
+        """How the answer tells it."""
+        return reservation
+
+    def refusal(self, outcome: Body) -> Exception:
+        return refusal(outcome)
+
+    def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
+        """Whatever was answered after waiting, a refusal too, is the answer of that key from now on."""
+        answer = super().finalize_response(request, response, *args, **kwargs)
+        if self.admission is not None and self.admission.waited:
+            if isinstance(answer, Response):
+                answer.render()
+            failed = answer.status_code >= 500  # then the request alone stands
+            status, body = (0, "") if failed else (answer.status_code, answer.content.decode())
+            front_door.keep_answer(self.admission, status=status, body=body)
+        return answer
+
+    def with_sales(self, bodies: list[Body]) -> list[Body]:
+        sales = self.sales_of([UUID(body["sale"]) for body in bodies if body["sale"]], self.buyer)
+        return [{**body, "sale": sales.get(body["sale"])} for body in bodies]
+
+
+class ReservationsView(DoorView):
+    """Asking for seats, and the buyer's own requests."""
+
+    query_fields = ("buyer",)
+
+    def asked_plainly(self, sent: HttpRequest) -> Ask | None:
+        ask = plain_ask(sent.body) if is_plain_json(sent) else None
+        return ask and with_key(ask, sent)
+
+    @extend_schema(
+        operation_id="reservations_create",
+        extensions=refusals(
+            "unknown_session",
+            "unknown_seat",
+            "duplicate_seat",
+            "too_many_seats",
+            "unknown_ticket_type",
+            "sold_at_once",
+            "unknown_lane",
+            "account_required",
+            "csrf_failed",
+            "seats_unavailable",
+            "sold_out",
+            "sale_not_open",
+            "sale_closed",
+            "limit_reached",
+            "not_held",
+            "reservation_expired",
+            "too_many_holds",
+        ),
+        summary="Ask for seats",
+        description=(
+            "All or nothing. Accepted requests are stored durably and settled once, in order of arrival. With "
+            "`Prefer: wait=N` the answer is the outcome, if it comes in time. Who holds too many places unpaid, or let too many holds lapse, "
+            "is answered 429 `too_many_holds`; `Retry-After` says when to come again. For guests this counts all of an address."
+        ),
+        tags=[TAG],
+        parameters=[IDEMPOTENCY_KEY, PREFER],
+        request=AskFields,
+        responses={
+            201: OpenApiResponse(ReservationOut, description="Held, until `expires_at`", examples=[HELD]),
+            202: OpenApiResponse(ReservationOut, description="Accepted, in line", examples=[QUEUED]),
+            **problems_of(400, 401, 403, 413, 415, 422, 429, 503),
+            **problems_of(409, examples=[LOST]),
+        },
+    )
+    def post(self, request: Request) -> HttpResponseBase:
+        sent = request._request  # noqa: SLF001 DRF offers Django's request under no other name
+        return self.let_in(sent, self.asked_plainly(sent) or carefully_asked(request))
+
+    @extend_schema(
+        operation_id="reservations_list",
+        summary="The buyer's own reservations",
+        description="Newest first; the first page begins with what stands in line still.",
+        tags=[TAG],
+        parameters=[OF_BUYER],
+        responses={200: ReservationOut(many=True), **problems_of(400, 401, 404, 429, 503)},
+    )
+    def get(self, request: Request) -> Response:
+        whose = listed_buyer(request, self.buyer, permission=SEES_RESERVATIONS)
+        return paged(
+            request,
+            queries.of_buyer(whose),
+            lambda page: self.with_sales([queries.reservation_body(row) for row in page]),
+            first=lambda: [queries.queued_body(asked) for asked in queries.in_line(whose)] if whose else [],
+        )
+
+
+class ReservationView(BuyerAPIView):
+    """One reservation."""
+
+    sales_of: SalesOf = staticmethod(no_sales)
+
+    @extend_schema(
+        operation_id="reservations_read",
+        summary="How a reservation stands",
+        tags=[TAG],
+        responses={
+            200: OpenApiResponse(ReservationOut, examples=[HELD, QUEUED]),
+            **problems_of(401, 404, 429, 503),
+        },
+    )
+    def get(self, request: Request, reservation: UUID) -> Response:
+        body = as_staff_too(
+            self.buyer, lambda owner: queries.find(reservation, buyer=owner), permission=SEES_RESERVATIONS
+        )
+        sales = self.sales_of([UUID(body["sale"])], self.buyer) if body["sale"] else {}
+        return Response({**body, "sale": sales.get(body["sale"])})
+
+    @extend_schema(
+        operation_id="reservations_release",
+        extensions=refusals("csrf_failed", "payment_in_progress", "already_paid"),
+        summary="Give the seats up",
+        description="The seats are free at once. Repeatable.",
+        tags=[TAG],
+        responses={
+            204: OpenApiResponse(description="Given up"),
+            **problems_of(401, 403, 404, 409, 429, 503),
+        },
+    )
+    def delete(self, request: Request, reservation: UUID) -> Response:
+        operations.release(reservation_id=reservation, buyer=self.buyer.id)
+        return Response(status=204)
+
+
+class ExtendView(BuyerAPIView):
+    @extend_schema(
+        operation_id="reservations_extend",
+        extensions=refusals(
+            "csrf_failed", "not_held", "extension_limit", "payment_in_progress", "already_paid", "reservation_expired"
+        ),
+        summary="Take more time",
+        description="Adds `hold_seconds`, as often as the session's `max_hold_seconds` from the first hold allows; `extensions_left` says how often.",
+        tags=[TAG],
+        parameters=[IDEMPOTENCY_KEY],
+        request=None,
+        responses={
+            200: OpenApiResponse(ReservationOut, examples=[HELD]),
+            **problems_of(400, 401, 403, 404, 409, 410, 413, 415, 422, 429, 503),
+        },
+    )
+    def post(self, request: Request, reservation: UUID) -> Response:
+        NoBody(data=request.data or {}).is_valid(raise_exception=True)
+        return Response(operations.extend(reservation_id=reservation, buyer=self.buyer.id))
+
+
+class PriceView(BuyerAPIView):
+    @extend_schema(
+        operation_id="reservations_price",
+        extensions=refusals(
+            "csrf_failed",
+            "not_held",
+            "payment_in_progress",
+            "already_paid",
+            "reservation_expired",
+            "unknown_concession",
+            "concession_count",
+            "unknown_seat",
+            "voucher_unknown",
+            "voucher_not_yet_valid",
+            "voucher_expired",
+            "voucher_used_up",
+            "voucher_not_for_this",
+        ),
+        summary="Name concessions and a voucher",
+        description=(
+            "What is held costs what it costs with them; places keep the ticket type's price that they had when they were held, and bear "
+            "the session's fees of now. A voucher counts as used from here on, until the reservation ends without a sale. "
+            "Refusals name the field: 400 `unknown_concession`, `concession_count`, `unknown_seat`, `voucher_unknown`; 409 "
+            "`voucher_expired`, `voucher_not_yet_valid`, `voucher_used_up`, `voucher_not_for_this`."
+        ),
+        tags=[TAG],
+        parameters=[IDEMPOTENCY_KEY],
+        request=TermsFields,
+        responses={
+            200: OpenApiResponse(ReservationOut, examples=[HELD]),
+            **problems_of(400, 401, 403, 404, 409, 410, 413, 415, 422, 429, 503),
+        },
+    )
+    def post(self, request: Request, reservation: UUID) -> Response:
+        fields = TermsFields(data=request.data)
+        fields.is_valid(raise_exception=True)
+        if fields.validated_data.get("voucher"):
+            self.throttle_scope = "codes"
+            self.check_throttles(request)
+        return Response(operations.price(reservation_id=reservation, buyer=self.buyer.id, **fields.terms()))
+
+
+# --- Answers
+
+
+def carefully_asked(request: Request) -> Ask:
+    """Raises: ValidationError."""
+    fields = AskFields(data=request.data)
+    fields.is_valid(raise_exception=True)
+    return with_key(fields.ask(), request)
+
+
+def with_key(ask: Ask, request: Request | HttpRequest) -> Ask:
+    key = idempotency_key(request.META)
+    return msgspec.structs.replace(ask, key=key) if key else ask
+
+
+def location(collection: str, reservation: UUID | str) -> str:
+    return f"{collection}/{reservation}"
+
+
+def written(body: Body, *, status: int, headers: dict[str, str]) -> HttpResponse:
+    return HttpResponse(
+        msgspec.json.encode(body), status=status, headers={"Content-Type": "application/json", **headers}
+    )
+
+
+def replayed(request: HttpRequest, admission: Admission) -> HttpResponse:
+    """The first answer of the key again, as it was."""
+    assert admission.replay is not None
+    status, body = admission.replay
+    headers = {"Idempotent-Replayed": "true"}
+    if status < 300:
+        headers["Location"] = location(request.path, admission.id)
+    if status == 202:
+        headers["Retry-After"] = POLL_SECONDS
+    media_type = "application/json" if status < 400 else "application/problem+json"
+    return HttpResponse(body, status=status, headers=headers, content_type=media_type)
+
+
+def refusal(outcome: Body) -> Exception:
+    """The error that a reservation ended with, with the facts that error has at the door."""
+    match outcome["reason"]:
+        case "seats_unavailable":
+            return front_door.SeatsUnavailable({item["seat"]: item["reason"] for item in outcome["conflicts"]})
+        case "sold_out":
+            return front_door.SoldOut()
+        case "sale_closed":
+            return front_door.SaleClosed()
+        case "sale_not_open":
+            facts, kind = facts_of(UUID(outcome["session"])), outcome["ticket_type"]
+            return front_door.SaleNotOpen(on_sale_at=facts.opens_at(UUID(kind) if kind else None))
+        case "limit_reached":
+            return front_door.LimitReached(limit=_limit_of(outcome))
+        case "too_many_holds":
+            return front_door.TooManyHolds(retry_after=facts_of(UUID(outcome["session"])).hold_seconds)
+        case "too_many_seats":
+            return front_door.TooManySeats(limit=_limit_of(outcome), field="quantity")
+        case "sold_at_once":
+            return front_door.SoldAtOnce()
+        case "payment_needed":
+            return front_door.PaymentNeeded()
+        case "expired":
+            return operations.ReservationExpired()
+        case "unknown_concession":
+            return pricing.UnknownConcession([])
+        case reason if reason in pricing.VOUCHER_REFUSALS:
+            return pricing.VOUCHER_REFUSALS[reason]()
+        case _:
+            return operations.NotHeld(outcome["status"])
+
+
+def _limit_of(outcome: Body) -> int:
+    """The narrowest that was in its way: which of them it was, nobody wrote down."""
+    facts = facts_of(UUID(outcome["session"]))
+    stock = facts.stock.get(UUID(outcome["ticket_type"])) if outcome["ticket_type"] else None
+    own = (stock.max_per_order, stock.max_per_buyer) if stock else ()
+    return min([facts.max_per_buyer, *(most for most in own if most)])

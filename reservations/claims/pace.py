@@ -1,0 +1,126 @@
+"""How fast a sale goes, where its house set a rate: requests let in, settled, payments of orders begun, each a second.
+
+Note [At a rate]
+A moment says until when there was let through in advance (GCRA: https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm). In no stretch of
+time more pass than the rate for each second of it, and one second's worth that a pause left over. For settling and paying the moment stands
+on the session's row, read and moved under its lock in the transaction that does the work, so it is exact over any number of processes. For
+letting in it stands in Redis, moved by the script that gives the arrival number (admit.lua).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import uuid
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+
+from django.db.models import Q
+
+from base.clock import db_now
+from reservations import metrics
+from sessions_app.models import Session
+
+MICROSECOND = dt.timedelta(microseconds=1)
+MICROSECONDS = 1_000_000  # of the second's worth that may be left over
+FULL_AT = {"settle_rate": "settle_full_at", "payment_rate": "payments_full_at"}
+MOST_AT_THE_GATE = 1_000  # sessions, before those that have nothing in advance are forgotten
+RATES = ("admission_rate", "settle_rate", "payment_rate")
+
+
+class NotDue(Exception):
+    """More requests of these `sessions` than their rates let be settled now. None of the batch was."""
+
+    def __init__(self, sessions: Collection[uuid.UUID]) -> None:
+        super().__init__(", ".join(map(str, sessions)))
+        self.sessions = frozenset(sessions)
+
+
+def due(session: Session, now: dt.datetime, rate: str = "settle_rate") -> int | None:
+    """How many may pass now; None: any number."""
+    a_second: int | None = getattr(session, rate)
+    if a_second is None:
+        return None
+    left = MICROSECONDS - (_full_at(session, now, rate) - now) // MICROSECOND
+    return max(0, left * a_second // MICROSECONDS)
+
+
+def pass_on(session: Session, number: int, now: dt.datetime, rate: str = "settle_rate") -> None:
+    """Note that so many passed, were they due or not. The session is locked."""
+    a_second: int | None = getattr(session, rate)
+    if a_second is None:
+        return
+    until = _full_at(session, now, rate) + MICROSECOND * -(-number * MICROSECONDS // a_second)
+    setattr(session, FULL_AT[rate], until)
+    Session.objects.filter(pk=session.pk).update(**{FULL_AT[rate]: until})
+
+
+def _full_at(session: Session, now: dt.datetime, rate: str) -> dt.datetime:
+    return max(getattr(session, FULL_AT[rate]) or now, now)
+
+
+def spend(sessions: Mapping[uuid.UUID, Session], settled: Iterable[uuid.UUID]) -> None:
+    """Note that a request was settled of each of the sessions, which are locked. Raises: NotDue."""
+    paced = Counter(session for session in settled if sessions[session].settle_rate is not None)
+    if not paced:
+        return
+    now = db_now()
+    early = {session for session, number in paced.items() if number > (due(sessions[session], now) or 0)}
+    if early:
+        raise NotDue(early)
+    for session, number in paced.items():
+        pass_on(sessions[session], number, now)
+
+
+class Gate:
+    """Lets requests in at their sessions' rates while Redis is away: this process's own, so that several let in as many times more.
+
+    For one thread. `now`: seconds, of any clock that only goes on.
+    """
+
+    def __init__(self) -> None:
+        self._full_at: dict[uuid.UUID, float] = {}
+
+    def lets_in(self, session: uuid.UUID, rate: int | None, *, now: float) -> bool:
+        if rate is None:
+            return True
+        full_at = max(self._full_at.get(session, now), now) + 1 / rate
+        if full_at - now > 1:
+            return False
+        if len(self._full_at) >= MOST_AT_THE_GATE:
+            self._full_at = {one: until for one, until in self._full_at.items() if until > now}
+        self._full_at[session] = full_at
+        return True
+
+
+# --- For those who watch
+
+_told: set[tuple[str, str]] = set()
+_over: set[tuple[str, str]] = set()  # which were told as 0 the last time
+
+
+def tell_the_rates() -> None:
+    """Show in the metrics what the rates of all sessions are set to."""
+    rated = Q(admission_rate__isnull=False) | Q(settle_rate__isnull=False) | Q(payment_rate__isnull=False)
+    told = {
+        (str(row.pk), rate.removesuffix("_rate")): getattr(row, rate)
+        for row in Session.objects.upcoming().filter(rated)
+        for rate in RATES
+        if getattr(row, rate)
+    }
+    for label in _told - told.keys():
+        metrics.rates.labels(*label).set(0)  # once more, so that a dashboard sees it end
+    for label in _over - told.keys():
+        _drop(label)
+    _over.clear()
+    _over.update(_told - told.keys())
+    for label, a_second in told.items():
+        metrics.rates.labels(*label).set(a_second)
+    _told.clear()
+    _told.update(told)
+
+
+def _drop(label: tuple[str, str]) -> None:
+    """Several processes with one set of metrics can't drop a label: there it stays, at 0."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        metrics.rates.remove(*label)

@@ -1,5 +1,0 @@
-from django.urls import path
-
-from reservations import views
-
-urlpatterns = [path("reservations/<uuid:reservation_id>", views.reservation, name="reservation")]

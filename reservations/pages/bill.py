@@ -1,0 +1,93 @@
+"""What places cost, as people read it: each place at its own price, then what comes off and what comes on top."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reservations.allocation import pricing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A numbered place, or `places` of a kind; `amount` before anything comes off."""
+
+    what: str
+    concession: str
+    places: int
+    amount: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bill:
+    entries: list[Entry]
+    discount: int
+    fee: int
+    tax: int
+    total: int
+    currency: str
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether there is more to say than the total."""
+        return bool(self.discount or self.fee or self.tax or any(entry.concession for entry in self.entries))
+
+
+def of(lines: Sequence[pricing.Line], *, names: Mapping[str, str] | None = None) -> Bill | None:
+    """`names`: of the seats, by their labels. None: there is nothing to pay for."""
+    if not lines:
+        return None
+    parts = {name: sum(pricing.part_of(line, name) for line in lines) for name in ("discount", "fee", "tax")}
+    return Bill(
+        entries=_entries(lines, names or {}),
+        total=pricing.total_of(lines),
+        currency=lines[0]["price"]["currency"],
+        **parts,
+    )
+
+
+def _entries(lines: Sequence[pricing.Line], names: Mapping[str, str]) -> list[Entry]:
+    seen = Counter(
+        (
+            names.get(line["seat"], line["seat"]) if line["seat"] else line["name"],
+            pricing.concession_of(line),
+            pricing.base_of(line),
+        )
+        for line in lines
+    )
+    return [
+        Entry(what=what, concession=concession, places=places, amount=base * places)
+        for (what, concession, base), places in seen.items()
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A field of the form that names concessions: of a seat which one; of unnumbered places how many have `concession`."""
+
+    field: str
+    label: str
+    chosen: str = ""
+    number: int | None = None
+    most: int = 0
+
+
+def choices(
+    body: Mapping[str, Any], offered: Sequence[Mapping[str, str]], *, names: Mapping[str, str] | None = None
+) -> list[Choice]:
+    """`body`: a reservation's; `offered`: the session's concessions, by `id` and `label`."""
+    if not offered:
+        return []
+    names = names or {}
+    chosen = [line["concession"]["id"] if "concession" in line else "" for line in body["lines"]]
+    if body["seats"]:
+        return [
+            Choice(field=f"concession:{line['seat']}", label=names.get(line["seat"], line["seat"]), chosen=concession)
+            for line, concession in zip(body["lines"], chosen, strict=True)
+        ]
+    return [
+        Choice(field=f"count:{one['id']}", label=one["label"], number=chosen.count(one["id"]), most=len(chosen))
+        for one in offered
+    ]

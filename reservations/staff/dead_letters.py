@@ -1,0 +1,260 @@
+"""What could not be done: requests, in RabbitMQ's dead-letter queue or in PostgreSQL's inbox, and the messages of `dead_jobs`.
+
+Note [Two queues behind the line]
+What the settling finds to be poison it puts into `dead_letters()` itself, one request a message, with the reason: that waits
+for a person. What RabbitMQ gives up delivering goes to `given_up()`: whole messages, mostly of innocent neighbours, which
+`relay` sweeps into the inbox. In one queue the sweep would have to take out and put back a person's letters each time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+import msgspec
+import structlog
+from django.conf import settings
+from django.utils import timezone
+from kombu import Message
+
+from reservations import metrics
+from reservations.allocation import operations
+from reservations.hold_request import UNREADABLE, HoldRequest
+from reservations.models import InboxRequest, Reservation
+from reservations.queueing import dead_jobs, inbox, letters, lines
+from reservations.queueing.inbox import UNSTORABLE
+from reservations.queueing.letters import REASON, SINCE, TRIES, Box, DeadLetter, OutOfReach
+from reservations.queueing.lines import PUBLISH_ERRORS, LineDown
+from sessions_app.models import shard_of
+
+log = structlog.get_logger(__name__)
+
+MOST = 1_000  # letters looked at in one go
+SWEEP = 50  # messages of one round
+SETTLE = "reservations.tasks.settle"
+DRAIN = "reservations.tasks.drain"
+DROPPED = "failed"  # the reason that a buyer reads
+
+
+@dataclasses.dataclass(slots=True)
+class Pile:
+    """The dead letters at hand. `missing`: why those at the broker aren't; `more`: how many lie there beside these."""
+
+    letters: list[DeadLetter]
+    missing: str = ""
+    more: int = 0
+
+    def named(self, names: Collection[str]) -> list[DeadLetter]:
+        return [letter for letter in self.letters if letter.name in names]
+
+
+# --- The settling's side
+
+
+def settle_message(said: Sequence[Any]) -> None:
+    """Settle the requests of a message; each that is poison, or can't be read, becomes a dead letter. Raises: LineDown."""
+    requests, unreadable = _read(said)
+    try:
+        operations.settle_however_long(requests)
+    except operations.Poison as poison:
+        for failure in poison.failures:
+            _send(failure.request.to_json(), reason=failure.reason, tries=failure.tries)
+    for one, error in unreadable:
+        _send(one, reason=error, tries=1)
+
+
+def _read(said: Sequence[Any]) -> tuple[list[HoldRequest], list[tuple[Any, str]]]:
+    """The requests; and what isn't one, with the reason."""
+    requests, unreadable = [], []
+    for one in said:
+        try:
+            requests.append(HoldRequest.from_json(one))
+        except UNREADABLE as error:
+            unreadable.append((one, f"can't be read: {error!r}"))
+    return requests, unreadable
+
+
+def _send(said: Any, *, reason: str, tries: int) -> None:
+    """Confirmed by the broker. Raises: LineDown."""
+    headers = {REASON: reason[:500], TRIES: tries, SINCE: timezone.now().isoformat()}
+    try:
+        lines.courier().send(SETTLE, lines.dead_letters(), headers=headers, requests=[said])
+    except PUBLISH_ERRORS as error:
+        raise LineDown(repr(error)) from error
+
+
+# --- A person's side
+
+
+@contextmanager
+def pile(queue: str | None = None) -> Iterator[Pile]:
+    """Gather all that wait for a person, or those of one queue; of each at most `MOST`, out of their queue until this closes."""
+    here = Pile([_from_inbox(row) for row in inbox.left_for_a_person()] if queue in {None, "inbox"} else [])
+    if queue == "inbox":
+        yield here
+        return
+    with ExitStack() as stack:
+        try:
+            channel = stack.enter_context(letters.channel_to(_broker()))
+            if settings.RABBITMQ_URL and queue in {None, "holds"}:
+                box = Box(channel, lines.dead_letters())
+                here.letters += map(_from_rabbitmq, box.take(MOST))
+                here.more += len(box)
+            for job in lines.JOBS if queue is None else {queue} & set(lines.JOBS):
+                found, more = dead_jobs.take(channel, job, limit=MOST)
+                here.letters += found
+                here.more += more
+        except OutOfReach as error:
+            here.missing = str(error)
+        yield here
+
+
+def _broker() -> str:
+    return str(settings.RABBITMQ_URL or settings.CELERY_BROKER_URL)
+
+
+def retry(letter: DeadLetter) -> bool:
+    """Put a request back in line, through the inbox, and a job into its queue; false where a request can't be read.
+
+    Again is harmless. Raises: OutOfReach.
+    """
+    if letter.queue in lines.JOBS:
+        dead_jobs.retry(letter)
+        return True
+    if letter.request is None:
+        return False
+    with suppress(*UNSTORABLE):
+        inbox.store([letter.request], shard_for=_shard_of, suspicion=letter.reason or "tried again")
+        inbox.put_back([letter.request.id])
+        letter.take_out()
+        return True
+    return False
+
+
+def discard(letter: DeadLetter) -> Reservation | None:
+    """Settle its request as rejected, so that its buyer is told; where there is none, None. Raises: OutOfReach."""
+    refused = operations.refuse(letter.request, reason=DROPPED) if letter.request else None
+    if letter.request is None and letter.queue == "inbox":
+        inbox.forget(uuid.UUID(letter.name))
+    letter.take_out()
+    log.warning("dead_letter.discarded", letter=letter.name, queue=letter.queue, status=refused and refused.status)
+    return refused
+
+
+def count_waiting() -> dict[str, int]:
+    """Count the letters that wait for a person, by queue, and those for the sweep. Raises: OutOfReach, once the inbox is counted."""
+    waiting = {"inbox": inbox.left_for_a_person().count()}
+    metrics.dead_letters.labels("inbox").set(waiting["inbox"])
+    return waiting | count_at_the_broker()
+
+
+def count_at_the_broker() -> dict[str, int]:
+    """Count them by queue; those for the sweep as `holds.given_up`. Raises: OutOfReach."""
+    with letters.channel_to(_broker()) as channel:
+        waiting = dead_jobs.count(channel)
+        if settings.RABBITMQ_URL:
+            waiting["holds"] = len(Box(channel, lines.dead_letters()))
+        for queue, number in waiting.items():
+            metrics.dead_letters.labels(queue).set(number)
+        if settings.RABBITMQ_URL:
+            waiting["holds.given_up"] = len(Box(channel, lines.given_up()))
+    return waiting
+
+
+def _from_inbox(row: InboxRequest) -> DeadLetter:
+    (requests, _unreadable) = _read([row.request])
+    return DeadLetter(
+        name=str(row.pk),
+        said=row.request,
+        request=msgspec.structs.replace(requests[0], id=row.pk, buyer=row.buyer) if requests else None,
+        reason=row.error,
+        tries=row.attempts,
+        since=row.accepted_at.isoformat(),
+        queue="inbox",
+    )
+
+
+def _from_rabbitmq(message: Message) -> DeadLetter:
+    said = _said(message)
+    requests, unreadable = _read(said)
+    alone = len(said) == 1 and not unreadable
+    return DeadLetter(
+        name=str(requests[0].id if alone else message.properties.get("correlation_id") or message.delivery_tag),
+        said=said[0] if len(said) == 1 else said,
+        request=requests[0] if alone else None,
+        reason=str(message.headers.get(REASON, "")),
+        tries=message.headers.get(TRIES, 0),
+        since=str(message.headers.get(SINCE, "")),
+        queue="holds",
+        message=message,
+    )
+
+
+def _shard_of(request: HoldRequest) -> int:
+    return shard_of(request.session, settings.SHARDS)
+
+
+# --- The relay's side
+
+
+def sweep(*, limit: int = SWEEP) -> int:
+    """Put the requests of messages that RabbitMQ gave up into the inbox, each a row of its own; how many messages.
+
+    Raises: OutOfReach, LineDown, DatabaseError. What isn't safe elsewhere by then is back in its queue.
+    """
+    swept = 0
+    if settings.RABBITMQ_URL:
+        with letters.channel_to(settings.RABBITMQ_URL) as channel:
+            for message in Box(channel, lines.given_up()).take(limit):
+                _sweep_message(message)
+                with letters.reaching():
+                    message.ack()
+                swept += 1
+    return swept
+
+
+def _sweep_message(message: Message) -> None:
+    if message.headers.get("task") == DRAIN:
+        return  # a doorbell; the inbox is looked after without it
+    requests, unreadable = _read(_said(message))
+    suspicion = f"RabbitMQ gave up delivering it: {_why(message)}"
+    log.warning("dead_letters.swept", requests=len(requests), unreadable=len(unreadable), why=suspicion)
+    try:
+        inbox.store(requests, shard_for=_shard_of, suspicion=suspicion)
+    except UNSTORABLE:
+        unreadable += _store_one_by_one(requests, suspicion)
+    for one, error in unreadable:
+        _send(one, reason=error, tries=0)
+
+
+def _store_one_by_one(requests: Sequence[HoldRequest], suspicion: str) -> list[tuple[Any, str]]:
+    """Those that the inbox can't hold, with the reason."""
+    refused: list[tuple[Any, str]] = []
+    for request in requests:
+        try:
+            inbox.store([request], shard_for=_shard_of, suspicion=suspicion)
+        except UNSTORABLE as error:
+            refused.append((request.to_json(), repr(error)))
+    return refused
+
+
+def _why(message: Message) -> str:
+    """As RabbitMQ says it: `delivery_limit`, `rejected`. https://www.rabbitmq.com/docs/dlx#effects"""
+    deaths = message.headers.get("x-death") or [{}]
+    return str(deaths[0].get("reason", "unknown"))
+
+
+# --- RabbitMQ's queues
+
+
+def _said(message: Message) -> list[Any]:
+    """The requests of a message as they were published; the whole body where it holds none."""
+    body = letters.content(message)
+    match body:
+        case [_arguments, {"requests": [*requests]}, *_embedded] if requests:
+            return requests
+        case _:
+            return [body]

@@ -1,0 +1,48 @@
+"""What the door knows of a session while PostgreSQL is slow to say it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+
+from reservations.admission import sale_facts
+from reservations.admission.sale_facts import FactsUnavailable, UnknownSession, facts_of
+from sessions_app.models import Session
+
+pytestmark = pytest.mark.django_db
+
+
+@contextmanager
+def somebody_asks(session: Session, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """PostgreSQL doesn't answer the one who asks it for the facts; in the end it says that there is no such session."""
+    asked, over = threading.Event(), threading.Event()
+
+    def read(*_asked: object) -> None:
+        asked.set()
+        over.wait(10)
+
+    monkeypatch.setattr(sale_facts, "_read", read)
+    monkeypatch.setattr(sale_facts, "MOST_SECONDS", 0.05)
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(facts_of, session.pk, max_age=0)
+        assert asked.wait(5)
+        yield
+        over.set()
+        with pytest.raises(UnknownSession):
+            first.result(timeout=10)
+
+
+def test_nobody_else_waits_for_long_where_nothing_is_known(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    sale_facts.forget()
+    with somebody_asks(session, monkeypatch), pytest.raises(FactsUnavailable):
+        facts_of(session.pk)
+
+
+def test_nobody_else_waits_where_something_is_known(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = facts_of(session.pk)
+    with somebody_asks(session, monkeypatch):
+        assert facts_of(session.pk, max_age=0) is known

@@ -1,0 +1,198 @@
+"""How a price is put together, for any amounts: the sum holds, nothing is below zero, shares are rounded half up."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
+from uuid6 import uuid7
+
+from reservations.allocation import pricing
+from reservations.models import Voucher
+from sessions_app.models import HIGHEST_FEE, WHOLE, Concession, Session
+from sessions_app.operations import HIGHEST_PRICE
+
+BASES = st.lists(st.integers(0, HIGHEST_PRICE), min_size=1, max_size=12)
+CONCESSIONS = st.one_of(
+    st.none(),
+    st.builds(Concession, percent_off=st.integers(0, 100)),
+    st.builds(Concession, price=st.integers(0, HIGHEST_PRICE)),
+)
+VOUCHERS = st.one_of(
+    st.none(),
+    st.builds(Voucher, percent_off=st.integers(1, 100)),
+    st.builds(Voucher, amount=st.integers(1, 2**31 - 1)),
+)
+SESSIONS = st.builds(
+    Session,
+    currency=st.just("BRL"),
+    booking_fee=st.integers(0, HIGHEST_FEE),
+    booking_fee_basis_points=st.integers(0, WHOLE),
+    tax_basis_points=st.integers(0, WHOLE),
+)
+CHILD = Concession(id=uuid7(), name="Child", percent_off=50)
+SENIOR = Concession(id=uuid7(), name="Senior", price=1000)
+
+
+def of(*bases: int, **more: Any) -> list[pricing.Price]:
+    concessions = more.pop("concessions", [None] * len(bases))
+    voucher = more.pop("voucher", None)
+    return pricing.prices(bases, session=Session(**more), concessions=concessions, voucher=voucher)
+
+
+def exact(amount: int, part: int, whole: int) -> int:
+    return int((Decimal(amount) * part / whole).quantize(Decimal(1), ROUND_HALF_UP))
+
+
+class TestPrices:
+    @given(data=st.data(), bases=BASES, session=SESSIONS, voucher=VOUCHERS)
+    def test_are_whole_and_their_parts_add_up(
+        self, data: st.DataObject, bases: list[int], session: Session, voucher: Voucher | None
+    ) -> None:
+        concessions = data.draw(st.lists(CONCESSIONS, min_size=len(bases), max_size=len(bases)))
+        for price in pricing.prices(bases, session=session, concessions=concessions, voucher=voucher):
+            assert 0 <= price.discount <= price.base
+            assert 0 <= price.tax <= price.left
+            assert price.fee >= 0
+            assert (price.fee == 0) or price.left > 0
+            assert price.amount == price.base - price.discount + price.fee >= price.fee + price.tax
+            assert price.amount < 2**31  # a ticket's column
+
+    @given(data=st.data(), bases=BASES, session=SESSIONS, voucher=VOUCHERS)
+    def test_of_a_reservation_are_the_sum_of_its_lines_however_often_it_is_priced(
+        self, data: st.DataObject, bases: list[int], session: Session, voucher: Voucher | None
+    ) -> None:
+        lines = [
+            {"seat": f"A{n}", "ticket_type": "t", "name": "Inteira", "price": {"amount": base, "currency": "BRL"}}
+            for n, base in enumerate(bases)
+        ]
+        concessions = data.draw(
+            st.lists(st.sampled_from([None, CHILD, SENIOR]), min_size=len(bases), max_size=len(bases))
+        )
+        once = pricing.priced(lines, session=session, concessions=concessions, voucher=voucher)
+        assert [pricing.base_of(line) for line in once] == bases
+        again = pricing.priced(once, session=session, concessions=pricing.kept(once, [CHILD, SENIOR]), voucher=voucher)
+        assert again == once
+        assert pricing.total_of(once) == sum(
+            pricing.base_of(line) - pricing.part_of(line, "discount") + pricing.part_of(line, "fee") for line in once
+        )
+        assert pricing.priced(once, session=Session(currency="BRL")) == lines
+
+    @given(amount=st.integers(0, 2**62), over=st.lists(st.integers(0, HIGHEST_PRICE), max_size=20))
+    def test_take_no_more_off_than_there_is_and_no_less(self, amount: int, over: list[int]) -> None:
+        parts = pricing.spread(amount, over)
+        assert sum(parts) == min(amount, sum(over))
+        assert all(0 <= part <= one for part, one in zip(parts, over, strict=True))
+        if sum(over):
+            fair = [min(amount, sum(over)) * one / sum(over) for one in over]
+            assert all(abs(part - ideal) < 1.001 for part, ideal in zip(parts, fair, strict=True))
+
+    @given(amount=st.integers(0, HIGHEST_PRICE), part=st.integers(0, WHOLE))
+    def test_round_half_up(self, amount: int, part: int) -> None:
+        assert pricing.share(amount, part, of=WHOLE) == exact(amount, part, WHOLE)
+        assert pricing.share(amount, part, of=WHOLE + part) == exact(amount, part, WHOLE + part)
+
+    @pytest.mark.parametrize(
+        ("told", "more", "expected"),
+        [
+            ("nothing", {}, (2500, 0, 0, 0)),
+            ("half of an odd price", {"concessions": [CHILD], "base": 2501}, (2501, 1251, 0, 0)),
+            ("a price of its own", {"concessions": [SENIOR]}, (2500, 1500, 0, 0)),
+            ("never dearer", {"concessions": [SENIOR], "base": 800}, (800, 0, 0, 0)),
+            ("a fee of both kinds", {"booking_fee": 150, "booking_fee_basis_points": 750}, (2500, 0, 338, 0)),
+            ("a fee of what is left", {"concessions": [CHILD], "booking_fee_basis_points": 1000}, (2500, 1250, 125, 0)),
+            ("a tax within", {"tax_basis_points": 700}, (2500, 0, 0, 164)),
+            ("no tax on the fee", {"tax_basis_points": 700, "booking_fee": 1000}, (2500, 0, 1000, 164)),
+            ("free, so no fee", {"voucher": Voucher(percent_off=100), "booking_fee": 150}, (2500, 2500, 0, 0)),
+            ("one after the other", {"concessions": [CHILD], "voucher": Voucher(percent_off=10)}, (2500, 1375, 0, 0)),
+            ("as much as there is", {"voucher": Voucher(amount=9999)}, (2500, 2500, 0, 0)),
+        ],
+    )
+    def test_are_as_people_would_reckon(self, told: str, more: dict[str, Any], expected: tuple[int, ...]) -> None:
+        (price,) = of(more.pop("base", 2500), **more)
+        assert (price.base, price.discount, price.fee, price.tax) == expected, told
+
+    def test_share_an_amount_in_proportion_and_give_what_is_over_to_the_first(self) -> None:
+        assert [price.discount for price in of(1000, 1000, 1000, voucher=Voucher(amount=1000))] == [334, 333, 333]
+        assert [price.discount for price in of(9000, 1000, 0, voucher=Voucher(amount=500))] == [450, 50, 0]
+
+
+class TestChoosing:
+    def test_names_a_concession_for_a_seat_by_id_or_by_name_in_capitals_or_not(self) -> None:
+        choices = [("A2", "cHILd"), ("A3", str(SENIOR.pk))]
+        assert pricing.chosen(["A1", "A2", "A3"], choices, [CHILD, SENIOR]) == [None, CHILD, SENIOR]
+
+    def test_counts_them_where_nothing_is_numbered(self) -> None:
+        assert pricing.chosen([None] * 3, [("Senior", 1), ("Child", 1)], [CHILD, SENIOR]) == [SENIOR, CHILD, None]
+
+    @pytest.mark.parametrize(
+        ("seats", "choices", "error"),
+        [
+            (["A1"], [("A1", "Dog")], pricing.UnknownConcession),
+            (["A1"], [("A1", 1)], pricing.UnknownConcession),
+            (["A1"], [("A2", "Child")], pricing.NotAmongTheSeats),
+            (["A1"], [("Child", 1)], pricing.NotAmongTheSeats),
+            ([None], [("Dog", 1)], pricing.UnknownConcession),
+            ([None], [("A1", "Child")], pricing.UnknownConcession),
+            ([None], [("Child", "1")], pricing.WrongConcessionCount),
+            ([None], [("Child", 2)], pricing.WrongConcessionCount),
+            ([None], [("Child", 2), ("Senior", -1)], pricing.WrongConcessionCount),
+            ([None], [("Child", 10**30)], pricing.WrongConcessionCount),
+        ],
+    )
+    def test_refuses_what_fits_nothing(
+        self, seats: list[str | None], choices: pricing.Choices, error: type[Exception]
+    ) -> None:
+        with pytest.raises(error):
+            pricing.chosen(seats, choices, [CHILD, SENIOR])
+
+    def test_keeps_no_concession_that_is_gone(self) -> None:
+        line = {"price": {"amount": 1}, "concession": {"id": str(CHILD.pk), "name": "Child"}}
+        with pytest.raises(pricing.UnknownConcession) as gone:
+            pricing.kept([line], [SENIOR])
+        assert gone.value.concessions == ["Child"]
+
+    def test_takes_away_the_kinds_of_places_that_were_given_back(self) -> None:
+        child = {"price": {"amount": 500}, "concession": {"id": "1", "name": "Child"}}
+        full = {"price": {"amount": 1000}}
+        assert pricing.without([child, full, child], [(500, "Child"), (1000, "")]) == [child]
+
+
+class TestJudging:
+    NOW = timezone.now()
+    SESSION = Session(currency="BRL")
+
+    @pytest.mark.parametrize(
+        ("voucher", "error"),
+        [
+            (None, pricing.VoucherUnknown),
+            (Voucher(percent_off=10, is_active=False), pricing.VoucherUnknown),
+            (Voucher(percent_off=10, valid_from=NOW + dt.timedelta(seconds=1)), pricing.VoucherNotYetValid),
+            (Voucher(percent_off=10, valid_until=NOW), pricing.VoucherExpired),
+            (Voucher(percent_off=10, session_id=uuid7()), pricing.VoucherNotForThis),
+            (Voucher(amount=100, currency="EUR"), pricing.VoucherNotForThis),
+        ],
+    )
+    def test_refuses(self, voucher: Voucher | None, error: type[pricing.VoucherRefused]) -> None:
+        with pytest.raises(error):
+            pricing.judge(voucher, session=self.SESSION.pk, currency=self.SESSION.currency, now=self.NOW)
+
+    def test_lets_pass_what_is_valid_here_and_now(self) -> None:
+        voucher = Voucher(
+            amount=1, currency="BRL", session=self.SESSION, valid_from=self.NOW, valid_until=self.NOW + dt.timedelta(1)
+        )
+        assert pricing.judge(voucher, session=self.SESSION.pk, currency=self.SESSION.currency, now=self.NOW) is voucher
+
+    def test_has_a_refusal_for_each_reason(self) -> None:
+        assert set(pricing.VOUCHER_REFUSALS) == {
+            "voucher_unknown",
+            "voucher_not_yet_valid",
+            "voucher_expired",
+            "voucher_used_up",
+            "voucher_not_for_this",
+        }

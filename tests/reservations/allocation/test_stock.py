@@ -1,0 +1,145 @@
+"""Unnumbered places at the door: as many are let in as are left, no more and no fewer."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Callable
+
+import pytest
+
+from reservations.admission import front_door, sale_facts
+from reservations.admission.front_door import FrontDoor, SoldOut
+from reservations.allocation import operations
+from reservations.claims import claims
+from reservations.claims.claims import Counter, Told
+from reservations.hold_request import Ask, HoldRequest
+from reservations.models import Reservation
+from sessions_app.models import Session, TicketType
+from tests.conftest import Hold
+from tests.factories import StockFactory
+from tests.reservations.admission.test_front_door import Road
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Enter = Callable[..., bool]
+
+
+@pytest.fixture
+def stock(session: Session) -> TicketType:
+    made: TicketType = StockFactory.create(session=session, capacity=5)
+    return made
+
+
+@pytest.fixture
+def road() -> Road:
+    return Road("inbox")
+
+
+@pytest.fixture
+def enter(road: Road, stock: TicketType, monkeypatch: pytest.MonkeyPatch) -> Enter:
+    """Knock at a door behind which nobody settles; whether it let the request in."""
+    door = FrontDoor(line=road, fallback=None)
+    monkeypatch.setattr(front_door, "door", lambda: door)
+
+    def enter(quantity: int = 1) -> bool:
+        ask = Ask(session=stock.session_id, ticket_type=stock.pk, quantity=quantity)
+        try:
+            front_door.admit(ask, buyer=uuid.uuid4())
+        except SoldOut:
+            return False
+        return True
+
+    return enter
+
+
+def settle(road: Road, number: int | None = None) -> list[HoldRequest]:
+    """The first of the line, or all."""
+    some = road.requests[:number]
+    road.said[:] = road.requests[len(some) :]
+    operations.settle(some)
+    return some
+
+
+class TestTheDoor:
+    def test_lets_in_as_many_as_are_left(self, enter: Enter, road: Road) -> None:
+        assert [enter() for _one in range(7)] == [True] * 5 + [False] * 2
+        settle(road)
+        assert not enter()
+
+    def test_counts_nobody_twice_while_some_are_settled(self, enter: Enter, road: Road) -> None:
+        assert [enter() for _one in range(3)] == [True] * 3
+        settle(road, 2)
+        assert [enter() for _one in range(3)] == [True, True, False]
+
+    def test_has_room_for_a_smaller_wish(self, enter: Enter) -> None:
+        assert [enter(3), enter(3), enter(2), enter(1)] == [True, False, True, False]
+
+    def test_is_not_taken_in_by_an_older_copy_of_the_facts(self, enter: Enter, road: Road, stock: TicketType) -> None:
+        """This process read them when everything was free, and they are fresh enough still."""
+        assert [enter() for _one in range(5)] == [True] * 5
+        settle(road)
+        assert sale_facts.facts_of(stock.session_id, max_age=60).stock[stock.pk].counters == (Counter(stock.pk, 0, 5),)
+        assert not enter()
+
+    def test_gives_again_what_was_given_back(self, enter: Enter, road: Road) -> None:
+        assert [enter() for _one in range(5)] == [True] * 5
+        first, *_others = settle(road)
+        operations.release(reservation_id=first.id, buyer=first.buyer)
+        assert [enter(), enter()] == [True, False]
+
+    def test_gives_again_what_was_refused(self, enter: Enter, road: Road) -> None:
+        assert enter(5)
+        (request,) = road.requests
+        operations.release(reservation_id=request.id, buyer=request.buyer)
+        settle(road)
+        assert [enter(5), enter()] == [True, False]
+
+    def test_counts_a_hold_that_ran_out_as_free_at_its_instant(
+        self, enter: Enter, road: Road, stock: TicketType
+    ) -> None:
+        """Nobody has swept it yet; the settling will."""
+        assert enter(5)
+        (request,) = settle(road)
+        past = dt.timedelta(seconds=60)
+        Reservation.objects.filter(pk=request.id).update(expires_at=request.accepted_at - past)
+        *_stock, holders = claims.stock_keys(stock.session_id, stock.pk)
+        claims.client().zadd(holders, {f"{request.id}:5": 1})
+        assert [enter(3), enter(3), enter(2)] == [True, False, True]
+        settle(road)
+        stock.refresh_from_db()
+        assert stock.available == 0
+        assert not enter()
+
+    def test_learns_anew_what_redis_forgot(self, enter: Enter, road: Road, stock: TicketType) -> None:
+        assert [enter() for _one in range(4)] == [True] * 4
+        settle(road, 3)
+        claims.client().delete(claims.stock_keys(stock.session_id, stock.pk)[0])
+        sale_facts.forget()
+        assert [enter(), enter()] == [True, False]
+
+    def test_mends_what_was_never_told(self, enter: Enter, road: Road, stock: TicketType) -> None:
+        """A process died between its commit and telling of it: what the door reads is believed after a while."""
+        assert enter(5)
+        (request,) = settle(road)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(claims, "upkeep", lambda *_said, **_more: None)
+            operations.release(reservation_id=request.id, buyer=request.buyer)
+        sale_facts.forget()
+        assert not enter()
+        claims.client().hincrby(claims.stock_keys(stock.session_id, stock.pk)[0], "since", -6_000)
+        assert [enter(5), enter()] == [True, False]
+
+
+class TestUpkeep:
+    def test_an_older_number_changes_nothing(self, enter: Enter, road: Road, stock: TicketType) -> None:
+        assert enter(5)
+        settle(road)
+        claims.upkeep([], [Told(stock.session_id, Counter(stock.pk, version=0, available=5))])
+        assert not enter()
+
+    def test_versions_count_each_change(self, session: Session, hold: Hold, stock: TicketType, ana: uuid.UUID) -> None:
+        held = hold(session, buyer=ana, ticket_type=stock.pk, quantity=2)
+        operations.release(reservation_id=held.pk, buyer=ana)
+        stock.refresh_from_db()
+        assert (stock.available, stock.stock_version) == (5, 2)

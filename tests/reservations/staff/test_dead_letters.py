@@ -1,0 +1,521 @@
+"""What can't be settled: found, kept for a person, put back, ended; on both roads."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from io import StringIO
+from typing import Any
+
+import kombu
+import msgspec
+import pytest
+from celery.exceptions import Reject
+from django.core.management import CommandError, call_command
+from django.db import OperationalError
+from prometheus_client import REGISTRY
+
+from realtime import relay, wire
+from realtime.models import Event
+from reservations import tasks
+from reservations.allocation import allocation, operations
+from reservations.claims import claims
+from reservations.hold_request import HoldRequest
+from reservations.models import CancelMark, InboxRequest, Reservation, Status
+from reservations.queueing import inbox, letters, lines
+from reservations.queueing.lines import LineDown
+from reservations.staff import dead_letters
+from sessions_app.models import Seat, Session, TicketType
+from tests import services
+from tests.processes import free_port, until
+from tests.reservations.test_holding import request_for
+from tests.support.terminal import answer
+
+QUEUE = {"inbox": "inbox", "rabbitmq": "holds"}  # by the road
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class RabbitMQ:
+    """A real one, with the line and the queues behind it, empty."""
+
+    def __init__(self, url: str) -> None:
+        self.connection = relay.connect(url)
+        channel = self.connection.default_channel
+        self.line, self.dead, self.given_up = (
+            queue(channel) for queue in (lines.holds_queue(0), lines.dead_letters(), lines.given_up())
+        )
+        for queue in self.queues:
+            queue.declare()
+            queue.purge()
+
+    @property
+    def queues(self) -> list[kombu.Queue]:
+        return [self.line, self.dead, self.given_up]
+
+    def letters(self) -> list[kombu.Message]:
+        """Taken out of the dead letters."""
+        taken = []
+        while message := self.dead.get(no_ack=True):
+            taken.append(message)
+        return taken
+
+    def lie_in(self, queue: kombu.Queue) -> int:
+        counted: int = queue.queue_declare(passive=True).message_count
+        return counted
+
+    def give_up(self, *requests: HoldRequest, task: str = dead_letters.SETTLE, **arguments: Any) -> None:
+        """As when a worker dies with a message again and again."""
+        before = self.lie_in(self.given_up)
+        said = arguments or {"requests": [request.to_json() for request in requests]}
+        lines.courier().send(task, lines.holds_queue(0), **said)
+        with kombu.Consumer(
+            self.connection.channel(), [self.line], on_message=kombu.Message.requeue, auto_declare=False
+        ):
+            until(lambda: self.lies_given_up(before + 1), what="RabbitMQ giving it up")
+
+    def lies_given_up(self, number: int) -> bool:
+        with suppress(TimeoutError):
+            self.connection.drain_events(timeout=0.1)
+        return self.lie_in(self.given_up) == number
+
+    def close(self) -> None:
+        for queue in self.queues:
+            queue.delete()
+        self.connection.release()
+
+
+@pytest.fixture
+def rabbitmq(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[RabbitMQ]:
+    settings.RABBITMQ_URL = services.current().rabbitmq_url
+    courier = lines.Courier(settings.RABBITMQ_URL)
+    monkeypatch.setattr(lines, "courier", lambda: courier)
+    rabbitmq = RabbitMQ(settings.RABBITMQ_URL)
+    yield rabbitmq
+    rabbitmq.close()
+    courier.close()
+
+
+@pytest.fixture
+def no_rabbitmq(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is configured, and away."""
+    settings.RABBITMQ_URL = f"amqp://127.0.0.1:{free_port()}//"
+    courier = lines.Courier(settings.RABBITMQ_URL)
+    monkeypatch.setattr(lines, "courier", lambda: courier)
+
+
+@pytest.fixture(params=["inbox", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
+def road(request: pytest.FixtureRequest) -> str:
+    """Where the poison lies that `fail` makes."""
+    if request.param == "rabbitmq":
+        request.getfixturevalue("rabbitmq")
+    return str(request.param)
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What buyers were told, with their names."""
+    messages: list[dict[str, Any]] = []
+    monkeypatch.setattr(wire, "send_personal", lambda buyer, message: messages.append({"buyer": buyer, **message}))
+    return messages
+
+
+def poison_for(session: Session, *, buyer: uuid.UUID, **more: Any) -> HoldRequest:
+    """It breaks a constraint of the table."""
+    return request_for(session, buyer=buyer, quantity=-5, **more)
+
+
+def stand_in_the_inbox(*requests: HoldRequest) -> None:
+    inbox.store(requests, shard_for=lambda _request: 0)
+
+
+def fail(road: str, *requests: HoldRequest) -> None:
+    """Let them be settled, as far as that goes."""
+    if road == "rabbitmq":
+        tasks.settle(requests=[request.to_json() for request in requests])
+    else:
+        stand_in_the_inbox(*requests)
+        operations.drain_inbox(shard=0)
+
+
+def waiting() -> list[letters.DeadLetter]:
+    with dead_letters.pile() as pile:
+        assert not pile.missing
+        return pile.letters
+
+
+def command(*words: str) -> str:
+    out = StringIO()
+    call_command("dead_letters", *words, stdout=out)
+    return out.getvalue()
+
+
+@pytest.mark.rabbitmq
+class TestSettling:
+    def test_writes_a_letter_for_each_poison_and_settles_its_neighbours(
+        self, rabbitmq: RabbitMQ, session: Session, ana: uuid.UUID, bruno: uuid.UUID
+    ) -> None:
+        good = [request_for(session, f"A{n}", buyer=ana, arrival=n) for n in (1, 2, 3)]
+        poison = [poison_for(session, buyer=bruno, arrival=n) for n in (4, 5)]
+        said = [request.to_json() for request in (good[0], poison[0], *good[1:], poison[1])]
+        tasks.settle(requests=[*said, {"id": "nobody's"}])
+
+        assert set(Reservation.objects.values_list("pk", flat=True)) == {request.id for request in good}
+        found = rabbitmq.letters()
+        assert [letter.payload[1]["requests"] for letter in found] == [
+            [poison[0].to_json()],
+            [poison[1].to_json()],
+            [{"id": "nobody's"}],
+        ]
+        assert "reservation_asks_for_something" in found[0].headers[letters.REASON]
+        assert found[0].headers[letters.TRIES] == operations.ATTEMPTS
+        assert found[0].headers[letters.SINCE]
+        assert found[0].properties["delivery_mode"] == 2
+        assert "can't be read" in found[2].headers[letters.REASON]
+
+    def test_writes_none_where_all_is_well(self, rabbitmq: RabbitMQ, session: Session, ana: uuid.UUID) -> None:
+        tasks.settle(requests=[request_for(session, "A1", buyer=ana).to_json()])
+        assert rabbitmq.letters() == []
+
+
+class TestWithoutRabbitMQ:
+    @pytest.mark.usefixtures("no_rabbitmq")
+    def test_a_poison_message_comes_again_when_no_letter_can_be_written(
+        self, session: Session, ana: uuid.UUID, bruno: uuid.UUID
+    ) -> None:
+        good, poison = request_for(session, "A1", buyer=ana), poison_for(session, buyer=bruno, arrival=2)
+        with pytest.raises(Reject) as rejected:
+            tasks.settle(requests=[poison.to_json(), good.to_json()])
+        assert rejected.value.requeue is True
+        assert Reservation.objects.get().pk == good.id
+
+    def test_a_task_that_fails_otherwise_leaves_its_message_to_the_sweep(self) -> None:
+        assert tasks.settle.acks_late
+        assert not tasks.settle.acks_on_failure
+
+    @pytest.mark.usefixtures("no_rabbitmq")
+    def test_lists_the_inbox_and_says_what_is_missing(self, session: Session, ana: uuid.UUID) -> None:
+        poison = poison_for(session, buyer=ana)
+        fail("inbox", poison)
+        out = StringIO()
+        with pytest.raises(CommandError, match="The broker can't be asked"):
+            call_command("dead_letters", "list", stdout=out)
+        assert str(poison.id) in out.getvalue()
+
+    @pytest.mark.usefixtures("no_rabbitmq")
+    def test_deals_with_a_letter_of_the_inbox_all_the_same(self, session: Session, ana: uuid.UUID) -> None:
+        poison = poison_for(session, buyer=ana)
+        fail("inbox", poison)
+        command("discard", str(poison.id), "--yes")
+        assert Reservation.objects.get().reason == "failed"
+
+
+class TestList:
+    def test_names_what_failed_and_why(self, road: str, session: Session, ana: uuid.UUID, bruno: uuid.UUID) -> None:
+        poison = poison_for(session, buyer=ana, arrival=2)
+        fail(road, request_for(session, "A1", buyer=bruno), poison)
+        waiting()  # looking takes nothing away
+        (letter,) = waiting()
+        assert (letter.name, letter.queue, letter.request) == (str(poison.id), QUEUE[road], poison)
+        assert letter.tries >= operations.ATTEMPTS
+        listed = command("list")
+        assert f"{poison.id}  {QUEUE[road]:12}  {letter.tries} tries" in listed
+        assert "reservation_asks_for_something" in listed
+        assert "1 dead letters." in listed
+
+    def test_is_empty_where_all_is_well(self, road: str, session: Session, ana: uuid.UUID) -> None:
+        fail(road, request_for(session, "A1", buyer=ana))
+        assert command("list") == "0 dead letters.\n"
+
+    @pytest.mark.rabbitmq
+    def test_is_bounded_and_says_how_many_more_there_are(
+        self, rabbitmq: RabbitMQ, session: Session, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(dead_letters, "MOST", 2)
+        fail("rabbitmq", *(poison_for(session, buyer=ana, arrival=n) for n in (1, 2, 3)))
+        with pytest.raises(CommandError, match="1 more"):
+            command("list")
+        until(lambda: rabbitmq.lie_in(rabbitmq.dead) == 3, what="all being back")
+
+    def test_shows_all_that_is_known_of_one(self, road: str, session: Session, ana: uuid.UUID) -> None:
+        poison = poison_for(session, buyer=ana)
+        fail(road, poison)
+        shown = json.loads(command("show", str(poison.id)))
+        assert shown["request"] == poison.to_json()
+        assert shown["queue"] == QUEUE[road]
+
+    def test_knows_no_strangers(self, road: str) -> None:
+        with pytest.raises(CommandError, match="No dead letter is named"):
+            command("show", str(uuid.uuid4()))
+
+
+class TestRetry:
+    def test_puts_it_back_in_line_where_it_is_settled_once_it_can_be(
+        self, road: str, session: Session, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        request = request_for(session, "A1", buyer=ana)
+        with monkeypatch.context() as broken:
+            broken.setattr(operations, "FIRST_PAUSE", 0)
+            broken.setattr(allocation, "settle_batch", lambda _requests, **_where: 1 / 0)
+            fail(road, request)
+        assert "back in line" in command("retry", str(request.id))
+        assert waiting() == []
+        operations.drain_inbox(shard=0)
+        assert Reservation.objects.get(pk=request.id).status == Status.HELD
+        assert not InboxRequest.objects.exists()
+
+    def test_lets_it_fail_again_but_not_for_ever(self, road: str, session: Session, ana: uuid.UUID) -> None:
+        poison = poison_for(session, buyer=ana)
+        fail(road, poison)
+        command("retry", "--all")
+        operations.drain_inbox(shard=0)
+        (letter,) = waiting()
+        assert (letter.name, letter.queue) == (str(poison.id), "inbox")
+        assert operations.drain_inbox(shard=0) == 0
+
+    def test_takes_all_of_them_however_many(
+        self, road: str, session: Session, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(dead_letters, "MOST", 2)
+        poison = [poison_for(session, buyer=ana, arrival=n) for n in range(1, 6)]
+        fail(road, *poison)
+        command("retry", "--all")
+        assert waiting() == []
+        assert InboxRequest.objects.filter(attempts=0).count() == 5
+
+    def test_of_one_that_was_settled_meanwhile_changes_nothing(
+        self, road: str, session: Session, ana: uuid.UUID
+    ) -> None:
+        poison = poison_for(session, buyer=ana)
+        fail(road, poison)
+        operations.refuse(poison, reason="failed")
+        told = Event.objects.count()
+        if road == "rabbitmq":
+            command("retry", str(poison.id))
+            operations.drain_inbox(shard=0)
+        assert waiting() == []
+        assert Event.objects.count() == told
+        assert not InboxRequest.objects.exists()
+
+    def test_wants_to_know_which(self) -> None:
+        for words in ((), ("--all", str(uuid.uuid4()))):
+            with pytest.raises(CommandError, match="Name some of them, or say --all"):
+                command("retry", *words)
+
+
+class TestDiscard:
+    def test_rejects_it_and_tells_its_buyer(
+        self, road: str, session: Session, ana: uuid.UUID, told: list[dict[str, Any]]
+    ) -> None:
+        poison = poison_for(session, buyer=ana)
+        fail(road, poison)
+        assert f"{poison.id}  rejected failed" in command("discard", str(poison.id), "--yes")
+        row = Reservation.objects.get(pk=poison.id)
+        assert (row.status, row.reason, row.buyer, row.session_id) == (Status.REJECTED, "failed", ana, session.pk)
+        assert [(message["buyer"], message["status"], message["reason"]) for message in told] == [
+            (ana, "rejected", "failed")
+        ]
+        assert Event.objects.get(name="reservation.rejected").facts["reservation"] == str(poison.id)
+        assert waiting() == []
+        assert not InboxRequest.objects.exists()
+
+    def test_keeps_what_the_table_can_hold_and_gives_claims_back(
+        self, road: str, session: Session, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        request = request_for(session, "A1", buyer=ana, arrival=7)
+        claims.client().set(claims.claim_key(session.pk, "A1"), str(request.id))
+        with monkeypatch.context() as broken:
+            broken.setattr(operations, "FIRST_PAUSE", 0)
+            broken.setattr(allocation, "settle_batch", lambda _requests, **_where: 1 / 0)
+            fail(road, request)
+        command("discard", "--all", "--yes")
+        row = Reservation.objects.get(pk=request.id)
+        assert (row.seats, row.arrival, row.quantity) == (["A1"], 7, 1)
+        assert claims.client().get(claims.claim_key(session.pk, "A1")) is None
+
+    def test_obeys_a_buyer_who_gave_it_up(self, road: str, session: Session, ana: uuid.UUID) -> None:
+        poison = poison_for(session, buyer=ana)
+        fail(road, poison)
+        CancelMark.objects.create(pk=poison.id, buyer=ana)
+        command("discard", str(poison.id), "--yes")
+        assert Reservation.objects.get().status == Status.CANCELLED
+        assert not CancelMark.objects.exists()
+
+    def test_leaves_alone_what_was_settled_meanwhile(
+        self, road: str, session: Session, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        request = request_for(session, "A1", buyer=ana)
+        with monkeypatch.context() as broken:
+            broken.setattr(operations, "FIRST_PAUSE", 0)
+            broken.setattr(allocation, "settle_batch", lambda _requests, **_where: 1 / 0)
+            fail(road, request)
+        with dead_letters.pile() as pile:
+            operations.settle([request])
+            ended = dead_letters.discard(pile.letters[0])
+        assert ended
+        assert ended.status == Status.HELD
+        assert claims.client().get(claims.claim_key(session.pk, "A1")) == str(request.id)
+
+    def test_of_a_session_that_is_gone_still_tells_the_buyer(
+        self, road: str, session: Session, ana: uuid.UUID, told: list[dict[str, Any]]
+    ) -> None:
+        request = request_for(session, "A1", buyer=ana)
+        for rows in (Seat, TicketType, Session):
+            rows.objects.all().delete()
+        fail(road, request)
+        assert "gone; all that was known of it" in command("discard", str(request.id), "--yes")
+        assert [(message["buyer"], message["status"]) for message in told] == [(ana, "rejected")]
+        assert waiting() == []
+
+    def test_prints_what_is_known_of_one_that_cannot_be_read(self, road: str, session: Session, ana: uuid.UUID) -> None:
+        unreadable = {"id": str(uuid.uuid4()), "session": "none"}
+        if road == "rabbitmq":
+            tasks.settle(requests=[unreadable])
+        else:
+            InboxRequest.objects.create(pk=unreadable["id"], shard=0, arrival=1, buyer=ana, request=unreadable)
+            operations.drain_inbox(shard=0)
+        (letter,) = waiting()
+        with pytest.raises(CommandError, match="Discard them"):
+            command("retry", "--all")
+        assert json.dumps(unreadable) in command("discard", letter.name, "--yes")
+        assert waiting() == []
+
+    def test_asks_first_also_about_all_of_them(
+        self, session: Session, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fail("inbox", *(poison_for(session, buyer=ana, arrival=n) for n in (1, 2)))
+        answer(monkeypatch, "no")
+        with pytest.raises(CommandError, match="Nothing was done"):
+            command("discard", "--all")
+        assert not Reservation.objects.exists()
+        answer(monkeypatch, "yes")
+        assert "2 buyers whose requests are rejected" in command("discard", "--all")
+        assert Reservation.objects.filter(reason="failed").count() == 2
+
+
+@pytest.mark.rabbitmq
+class TestSweep:
+    def test_puts_innocent_neighbours_into_the_inbox_where_they_are_settled(
+        self, rabbitmq: RabbitMQ, session: Session, ana: uuid.UUID, bruno: uuid.UUID
+    ) -> None:
+        good = [request_for(session, f"A{n}", buyer=ana, arrival=n) for n in (1, 2)]
+        poison = poison_for(session, buyer=bruno, arrival=3)
+        rabbitmq.give_up(*good, poison)
+
+        assert dead_letters.sweep() == 1
+        rows = InboxRequest.objects.order_by("arrival")
+        assert [(row.pk, row.attempts) for row in rows] == [(request.id, 0) for request in (*good, poison)]
+        assert "delivery_limit" in rows[0].error
+        assert dead_letters.sweep() == 0
+
+        operations.drain_inbox(shard=0)
+        assert set(Reservation.objects.values_list("pk", flat=True)) == {request.id for request in good}
+        assert [letter.name for letter in waiting()] == [str(poison.id)]
+
+    def test_tries_a_request_that_takes_its_process_down_five_times_and_its_neighbours_once(
+        self, rabbitmq: RabbitMQ, session: Session, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        deadly, good = (request_for(session, f"A{n}", buyer=ana, arrival=n) for n in (1, 2))
+        rabbitmq.give_up(deadly, good)
+        dead_letters.sweep()
+        settle_batch, tried = allocation.settle_batch, []
+
+        def die(requests: list[HoldRequest], **where: Any) -> Any:
+            tried.append([request.id for request in requests])
+            if deadly in requests:
+                raise SystemExit
+            return settle_batch(requests, **where)
+
+        monkeypatch.setattr(allocation, "settle_batch", die)
+        for _life in range(5):
+            with pytest.raises(SystemExit):
+                operations.drain_inbox(shard=0)
+        operations.drain_inbox(shard=0)
+        assert tried == [[deadly.id]] * 5 + [[good.id]]
+        assert [letter.name for letter in waiting()] == [str(deadly.id)]
+
+    def test_leaves_letters_to_a_person(self, rabbitmq: RabbitMQ, session: Session, ana: uuid.UUID) -> None:
+        fail("rabbitmq", poison_for(session, buyer=ana))
+        assert dead_letters.sweep() == 0
+        assert rabbitmq.lie_in(rabbitmq.dead) == 1
+
+    def test_leaves_poison_poison(self, rabbitmq: RabbitMQ, session: Session, ana: uuid.UUID) -> None:
+        poison = poison_for(session, buyer=ana)
+        fail("inbox", poison)
+        rabbitmq.give_up(poison)
+        assert dead_letters.sweep() == 1
+        assert operations.drain_inbox(shard=0) == 0
+        assert InboxRequest.objects.get().attempts >= inbox.MAX_ATTEMPTS
+
+    def test_forgets_doorbells(self, rabbitmq: RabbitMQ) -> None:
+        rabbitmq.give_up(task=dead_letters.DRAIN, shard=0)
+        assert dead_letters.sweep() == 1
+        assert not InboxRequest.objects.exists()
+        assert waiting() == []
+
+    def test_makes_letters_of_what_it_cannot_read_or_store(
+        self, rabbitmq: RabbitMQ, session: Session, ana: uuid.UUID
+    ) -> None:
+        good = request_for(session, "A1", buyer=ana)
+        unstorable = [
+            request_for(session, "A\0", buyer=ana, arrival=2),
+            msgspec.structs.replace(request_for(session, "A3", buyer=ana), arrival=2**64),
+        ]
+        rabbitmq.give_up(good, *unstorable)
+        rabbitmq.give_up(task="somebody.elses", words="\ud800")
+        assert dead_letters.sweep() == 2
+        assert InboxRequest.objects.get().pk == good.id
+        assert [letter.request for letter in waiting()] == [*unstorable, None]
+        with pytest.raises(CommandError, match="3 can't be tried again"):
+            command("retry", "--all")
+        command("discard", "--all", "--yes")
+        told = Reservation.objects.filter(pk__in=[request.id for request in unstorable])
+        assert [row.status for row in told] == [Status.REJECTED] * 2
+
+    def test_loses_nothing_while_postgresql_is_away(
+        self, rabbitmq: RabbitMQ, session: Session, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rabbitmq.give_up(request_for(session, "A1", buyer=ana))
+        with monkeypatch.context() as away:
+            away.setattr(
+                InboxRequest.objects, "bulk_create", lambda *_rows, **_how: (_ for _ in ()).throw(OperationalError)
+            )
+            for _round in range(lines.DELIVERY_LIMIT + 5):
+                with pytest.raises(OperationalError):
+                    dead_letters.sweep()
+        until(lambda: dead_letters.sweep() == 1, what="it being swept after all")
+        assert InboxRequest.objects.count() == 1
+
+    def test_tries_the_suspected_alone_and_does_not_count_an_outage(
+        self, rabbitmq: RabbitMQ, session: Session, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rabbitmq.give_up(request_for(session, "A1", buyer=ana))
+        dead_letters.sweep()
+        with monkeypatch.context() as away:
+            away.setattr(operations, "FIRST_PAUSE", 0)
+            away.setattr(
+                allocation, "settle_batch", lambda _requests, **_where: (_ for _ in ()).throw(OperationalError)
+            )
+            for _round in range(inbox.MAX_ATTEMPTS + 1):
+                with pytest.raises(OperationalError):
+                    operations.drain_inbox(shard=0)
+        operations.drain_inbox(shard=0)
+        assert Reservation.objects.get().status == Status.HELD
+
+
+class TestCount:
+    def test_is_what_operators_watch(self, road: str, session: Session, ana: uuid.UUID) -> None:
+        fail(road, poison_for(session, buyer=ana))
+        dead_letters.count_waiting()
+        assert REGISTRY.get_sample_value("frontrow_dead_letters_waiting", {"queue": QUEUE[road]}) == 1
+
+    @pytest.mark.usefixtures("no_rabbitmq")
+    def test_says_so_when_rabbitmq_is_away(self) -> None:
+        with pytest.raises(letters.OutOfReach):
+            dead_letters.count_waiting()
+        with pytest.raises(letters.OutOfReach):
+            dead_letters.sweep()
+        with pytest.raises(LineDown):
+            dead_letters.settle_message([{}])

@@ -1,0 +1,163 @@
+"""The doors over HTTP, and the public keys that a gate judges codes with."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+from uuid import UUID
+
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.http import require_safe
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+import sessions_app.queries
+from base.asking import asking
+from base.clock import reckoned_now
+from base.rest import BuyerAPIView, IsBuyer, problems_of, refusals
+from base.standing import stand
+from reservations.api.views import IDEMPOTENCY_KEY, written
+from sessions_app.models import Session
+from ticketing import codes, queries
+from ticketing.api.serializers import CheckedIn, CheckInFields, DoorList
+from ticketing.models import CheckIn, User
+from ticketing.tickets import doors
+
+TAG = "Doors"
+PERMISSION = "ticketing.add_checkin"  # the group `gate` has it
+ALREADY_USED = OpenApiExample(
+    "Somebody came in with it already",
+    value={
+        "type": "urn:frontrow:problem:already_used",
+        "title": "Already used",
+        "status": 409,
+        "detail": "Somebody came in with this ticket already.",
+        "code": "already_used",
+        "used_at": "2026-11-21T22:14:09Z",
+        "gate": "Door 2",
+        "request_id": "01a20076-cec2-76b1-9297-6793843a4bba",
+    },
+    response_only=True,
+)
+
+
+class IsGateStaff(IsBuyer):
+    """Accounts that may check in; another buyer gets 403, nobody at all 401."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        buyer = asking(request)
+        return buyer is not None and buyer.user is not None and buyer.user.has_perm(PERMISSION)
+
+
+class CheckInsView(BuyerAPIView):
+    permission_classes = [IsGateStaff]
+
+    @extend_schema(
+        operation_id="check_ins_create",
+        extensions=refusals(
+            "csrf_failed",
+            "forbidden",
+            "bad_signature",
+            "unknown_code",
+            "ticket_void",
+            "other_session",
+            "session_cancelled",
+            "not_yet",
+            "too_late",
+            "payment_due",
+            "already_used",
+        ),
+        summary="Let a ticket in",
+        description=(
+            "200 once; then 409 `already_used` with when and where. Others that are refused: 400 `bad_signature` (forged or "
+            "damaged), 404 `unknown_code`, 409 `ticket_void` (with the `reason` and since when), 409 `other_session`, "
+            "409 `session_cancelled`, 409 `not_yet` (with `opens_at`) or `too_late` (with `ended_at`) until it is sent with `anyway`, "
+            "409 `payment_due` (with what is `due`) until it is sent with `paid`: the money was taken. "
+            "A gate that had no connection tells later, with `seconds_ago`: the scan is judged by what was true then, and the "
+            "earliest one counts. `also_used` and `refunded_at` say what the gate could not know."
+        ),
+        tags=[TAG],
+        parameters=[IDEMPOTENCY_KEY],
+        request=CheckInFields,
+        responses={
+            200: OpenApiResponse(CheckedIn, description="Let in"),
+            **problems_of(400, 401, 403, 404, 413, 415, 422, 429, 503),
+            **problems_of(409, examples=[ALREADY_USED]),
+        },
+    )
+    def post(self, request: Request) -> Response:
+        fields = CheckInFields(data=request.data)
+        fields.is_valid(raise_exception=True)
+        made = doors.check_in(by=cast(User, self.buyer.user), **fields.validated_data)
+        stand(request, lambda: written(plainly_checked_in(made), status=200, headers={}))
+        return Response(checked_in(made))
+
+
+def plainly_checked_in(made: CheckIn) -> dict[str, Any]:
+    """What stands: whoever showed it is let in. Reads nothing, so what would have to be read is left empty."""
+    kind = {"id": str(made.ticket.ticket_type_id), "name": ""}
+    unread = dict.fromkeys(("seat", "concession", "refunded_at", "also_used"))
+    told = {"id": str(made.pk), "ticket": str(made.ticket_id), "session": str(made.ticket.session_id), "show": ""}
+    used = {"status": "used", "used_at": queries.as_text(made.scanned_at), "gate": made.gate}
+    return {**unread, **told, "ticket_type": kind, **used}
+
+
+def checked_in(made: CheckIn) -> dict[str, Any]:
+    ticket, displaced = made.ticket, doors.displaced_by(made)
+    return {
+        "id": str(made.pk),
+        "ticket": str(ticket.pk),
+        "session": str(ticket.session_id),
+        "show": ticket.session.show.title,
+        "seat": ticket.seat.label if ticket.seat else None,
+        "ticket_type": {"id": str(ticket.ticket_type_id), "name": ticket.ticket_type.name},
+        "concession": {"name": ticket.concession, "note": ticket.concession_note} if ticket.concession else None,
+        "status": ticket.status,
+        "used_at": queries.as_text(made.scanned_at),
+        "gate": made.gate,
+        "refunded_at": queries.as_text(ticket.refund.asked_at) if ticket.refund else None,
+        "also_used": {"used_at": queries.as_text(displaced.scanned_at), "gate": displaced.gate} if displaced else None,
+    }
+
+
+def admission_of(session: Session) -> dict[str, str | None]:
+    """When tickets of the session are let in, JSON-ready."""
+    return {
+        "opens_at": queries.as_text(doors.opens_at(session)),
+        "closes_at": queries.as_text(session.ends_at),
+        "cancelled_at": queries.as_text(session.cancelled_at) if session.cancelled_at else None,
+    }
+
+
+class DoorListView(BuyerAPIView):
+    permission_classes = [IsGateStaff]
+
+    @extend_schema(
+        operation_id="sessions_door_tickets",
+        extensions=refusals("forbidden"),
+        summary="What a gate needs to go on without a connection",
+        description=(
+            "The public keys, and every ticket of the session by a digest of its code: enough to know a ticket, not to make one."
+        ),
+        tags=[TAG],
+        responses={200: DoorList, **problems_of(401, 403, 404, 429, 503)},
+    )
+    def get(self, request: Request, session: UUID) -> Response:
+        found = sessions_app.queries.find(session)
+        return Response(
+            {
+                "session": str(found.pk),
+                "made_at": queries.as_text(reckoned_now()),
+                **admission_of(found),
+                "keys": codes.published()["keys"],
+                "tickets": list(queries.door_list(found)),
+            }
+        )
+
+
+@require_safe
+def public_keys(request: HttpRequest) -> JsonResponse:
+    """`/.well-known/frontrow-tickets.json`: anybody, on any page, may check a ticket of ours."""
+    headers = {"Cache-Control": "public, max-age=300", "Access-Control-Allow-Origin": "*"}
+    return JsonResponse(codes.published(), headers=headers)

@@ -1,0 +1,244 @@
+"""Buying in one step over HTTP: decode, one domain call, encode."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from uuid import UUID
+
+import msgspec
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils.translation import get_language
+from django.utils.translation import gettext_lazy as _
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework import exceptions
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from base.asking import KEY, Buyer, idempotency_key
+from base.rest import BuyerAPIView, as_staff_too, is_plain_json, listed_buyer, paged, problems_of, refusals
+from reservations import orders
+from reservations import queries as reservations
+from reservations.admission import front_door, sale_facts
+from reservations.api.views import OF_BUYER, PREFER, SEES_RESERVATIONS, Body, DoorView
+from reservations.hold_request import AT_THE_DOOR, ORDER_SCOPE, Ask, Means
+from reservations.models import Status
+from ticketing import queries
+from ticketing.api.order_fields import ORDER_DONE, ORDER_IN_LINE, OrderFields, OrderOut, OrderWish, plain_wish
+from ticketing.api.sales import PaymentDeclined
+from ticketing.orders.orders import why_declined
+from ticketing.payments import gateways
+from ticketing.tickets import readers
+
+TAG = "Buying in one step"
+REQUIRED_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    {"type": "string", "pattern": f"^({KEY})$"},
+    OpenApiParameter.HEADER,
+    required=True,
+    description="1 to 255 visible characters, a new one for each order. The same key and payload get the first answer again.",
+)
+
+VISIBLE = r"[\x21-\x7e]{1,255}"
+WITH_KEY = OpenApiParameter(
+    "idempotency_key",
+    {"type": "string", "pattern": f"^({VISIBLE})?$"},
+    description="What became of the order that was sent with this key, within 24 hours.",
+)
+
+
+class OrdersView(DoorView):
+    """Ordering, and the buyer's own orders."""
+
+    queued = orders.standing(Status.QUEUED)
+    query_fields = ("buyer", "idempotency_key")
+
+    @staticmethod
+    def sales_of(sales: Collection[UUID], reader: Buyer) -> dict[str, Body]:
+        return readers.sale_bodies(sales, reader)
+
+    @extend_schema(
+        operation_id="orders_create",
+        extensions=refusals(
+            "unknown_session",
+            "unknown_seat",
+            "duplicate_seat",
+            "too_many_seats",
+            "unknown_ticket_type",
+            "sold_at_once",
+            "unknown_lane",
+            "account_required",
+            "csrf_failed",
+            "seats_unavailable",
+            "sold_out",
+            "sale_not_open",
+            "sale_closed",
+            "limit_reached",
+            "not_held",
+            "reservation_expired",
+            "too_many_holds",
+            "payment_needed",
+            "unknown_method",
+            "unknown_token",
+            "payment_declined",
+            "unknown_concession",
+            "concession_count",
+            "voucher_unknown",
+            "voucher_not_yet_valid",
+            "voucher_expired",
+            "voucher_used_up",
+            "voucher_not_for_this",
+        ),
+        summary="Buy in one step",
+        description=(
+            "Holds the places, takes the payment and makes the tickets in one go. Accepted orders are stored durably and settled once, in "
+            "order of arrival. Whatever costs nothing needs no `payment`; without it an order that has a price stays `PROCESSING` until "
+            "it is paid by `POST /reservations/{id}/pay`, same id, or its time runs out. With `Prefer: wait=N` the answer is the outcome, "
+            "if it comes in time. Limits of what is held unpaid (429 `too_many_holds`) are those of `POST /reservations`."
+        ),
+        tags=[TAG],
+        parameters=[REQUIRED_KEY, PREFER],
+        request=OrderFields,
+        responses={
+            201: OpenApiResponse(OrderOut, description="With `Prefer: wait`: bought, or held", examples=[ORDER_DONE]),
+            202: OpenApiResponse(OrderOut, description="Accepted, in line", examples=[ORDER_IN_LINE]),
+            **problems_of(400, 401, 402, 403, 409, 413, 415, 422, 429, 503),
+        },
+    )
+    def post(self, request: Request) -> HttpResponseBase:
+        sent = request._request  # noqa: SLF001 DRF offers Django's request under no other name
+        ask = self.asked_plainly(sent) or ask_of(carefully_wished(request), key=required_key(sent))
+        return self.let_in(sent, ask)
+
+    def asked_plainly(self, sent: HttpRequest) -> Ask | None:
+        key = required_key(sent)
+        wish = plain_wish(sent.body) if is_plain_json(sent) else None
+        return ask_of(wish, key=key) if wish else None
+
+    def told(self, reservation: Body) -> Body:
+        return told(reservation, self.buyer)
+
+    def refusal(self, outcome: Body) -> Exception:
+        if outcome["reason"] == "payment_declined":
+            return PaymentDeclined(why_declined(UUID(outcome["id"])))
+        return super().refusal(outcome)
+
+    @extend_schema(
+        operation_id="orders_list",
+        summary="The buyer's own orders",
+        description="Newest first; the first page begins with what stands in line still.",
+        tags=[TAG],
+        parameters=[OF_BUYER, WITH_KEY],
+        responses={200: OrderOut(many=True), **problems_of(400, 401, 404, 429, 503)},
+    )
+    def get(self, request: Request) -> Response:
+        whose, key = listed_buyer(request, self.buyer, permission=SEES_RESERVATIONS), asked_key(request)
+        found = reservations.orders_of(whose)
+        return paged(
+            request,
+            found.filter(key=key) if key else found,
+            lambda page: self.with_sales([orders.body(reservations.reservation_body(row)) for row in page]),
+            first=lambda: waiting(whose, key=key) if whose else [],
+        )
+
+
+def asked_key(request: Request) -> str:
+    """The key whose order is looked for; empty: all. Raises: ValidationError."""
+    key = request.query_params.get("idempotency_key", "")
+    if key and not re.fullmatch(VISIBLE, key):
+        raise exceptions.ValidationError({"idempotency_key": [_("Must be 1 to 255 visible characters.")]})
+    return key
+
+
+class OrderView(BuyerAPIView):
+    """One order."""
+
+    @extend_schema(
+        operation_id="orders_read",
+        summary="How an order stands",
+        description="From the instant of the 202. Its id is its reservation's too.",
+        tags=[TAG],
+        responses={
+            200: OpenApiResponse(OrderOut, examples=[ORDER_DONE, ORDER_IN_LINE]),
+            **problems_of(401, 404, 429, 503),
+        },
+    )
+    def get(self, request: Request, order: UUID) -> Response:
+        found = as_staff_too(
+            self.buyer, lambda owner: reservations.find(order, buyer=owner), permission=SEES_RESERVATIONS
+        )
+        body = told(found, self.buyer)
+        return Response({**body, "place_in_line": queries.place_of(body)})
+
+
+def waiting(buyer: UUID, *, key: str = "") -> list[Body]:
+    """The buyer's orders that stand in line still; with `key`, what was ordered with it."""
+    asked = [request for request in reservations.in_line(buyer) if request.is_order and key in {"", request.key}]
+    return [orders.body(reservations.queued_body(request)) for request in asked]
+
+
+def told(reservation: Body, reader: Buyer) -> Body:
+    body = orders.body(reservation)
+    sale = body["sale"]
+    return {**body, "sale": readers.sale_bodies([UUID(sale)], reader).get(sale)} if sale else body
+
+
+# --- Asking
+
+
+def required_key(sent: HttpRequest) -> str:
+    """Raises: ValidationError."""
+    key = idempotency_key(sent.META)
+    if key is None:
+        raise exceptions.ValidationError(
+            {"Idempotency-Key": [_("An order needs this header: a new key for each order, the same one to ask again.")]}
+        )
+    return key
+
+
+def carefully_wished(request: Request) -> OrderWish:
+    """Raises: ValidationError."""
+    fields = OrderFields(data=request.data)
+    fields.is_valid(raise_exception=True)
+    return fields.wish()
+
+
+def ask_of(wish: OrderWish, *, key: str) -> Ask:
+    """Raises: UnknownTicketType, UnknownSession, FactsUnavailable, UnknownMethod, UnknownToken."""
+    session = wish.session or session_of(wish.ticket_type)
+    return Ask(
+        session=session,
+        seats=wish.seats,
+        ticket_type=wish.ticket_type,
+        quantity=wish.quantity,
+        lane_code=wish.lane_code,
+        key=key,
+        scope=ORDER_SCOPE,
+        payment=means_of(wish.payment) or at_the_door(wish, session),
+        concessions=wish.concessions,
+        voucher=wish.voucher,
+    )
+
+
+def session_of(ticket_type: UUID | None) -> UUID:
+    session = sale_facts.session_of(ticket_type) if ticket_type else None
+    if session is None:
+        raise front_door.UnknownTicketType
+    return session
+
+
+def at_the_door(wish: OrderWish, session: UUID) -> Means | None:
+    """How it is paid without a payment, where its type may be paid at the door."""
+    facts = sale_facts.facts_of(session)
+    stock = facts.stock.get(wish.ticket_type) if wish.ticket_type else None
+    if stock is None or not stock.is_paid_at_door(facts.now()):
+        return None
+    return Means(method=AT_THE_DOOR, email=wish.email, language=get_language() or "en")
+
+
+def means_of(payment: Means | None) -> Means | None:
+    if payment is None:
+        return None
+    gateways.chosen(payment.method).check(payment.token)
+    return msgspec.structs.replace(payment, language=get_language() or "en")

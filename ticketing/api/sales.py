@@ -1,0 +1,268 @@
+"""Paying, sales and tickets over HTTP: decode, one domain call, encode."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpResponse
+from django.urls import reverse
+from django.utils.translation import get_language
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
+from rest_framework import exceptions
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from base.asking import Buyer
+from base.rest import (
+    BuyerAPIView,
+    CursorPagination,
+    as_staff_too,
+    listed_buyer,
+    paged,
+    prefer_wait,
+    problems_of,
+    refusals,
+)
+from base.standing import stand
+from reservations.api.views import IDEMPOTENCY_KEY, OF_BUYER, PREFER, written
+from reservations.queueing import replies
+from ticketing import queries
+from ticketing.api.serializers import (
+    PAID_EXAMPLE,
+    SALE_EXAMPLE,
+    Paid,
+    PayFields,
+    Paying,
+    RefundFields,
+    Refunding,
+    SaleOut,
+)
+from ticketing.models import OPEN, Payment
+from ticketing.payments import operations, refunds, webhooks
+from ticketing.payments.bells import ring_payment, ring_refund
+from ticketing.payments.gateways import UnknownMethod
+from ticketing.people import roles
+from ticketing.tickets import readers
+
+TAG = "Sales and tickets"
+
+
+class PaymentDeclined(Exception):
+    """The gateway said no, or nothing in time; nothing was charged and the hold goes on. `reason` is the gateway's."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class PayView(BuyerAPIView):
+    @extend_schema(
+        summary="Pay for a held reservation",
+        extensions=refusals(
+            "csrf_failed",
+            "payment_declined",
+            "limit_reached",
+            "not_held",
+            "payment_in_progress",
+            "already_paid",
+            "reservation_expired",
+            "unknown_method",
+            "unknown_token",
+        ),
+        description=(
+            "Authorises, sells the seats, then captures: nothing is charged for a seat that is gone. The sandbox's "
+            "tokens: `ok`; `declined` (402); `slow` (3 seconds); `timeout` (402 after 5 seconds); the others are for whoever "
+            "writes a gateway's client: `timeout_charged`, `webhook_twice`, `webhook_out_of_order`, `webhook_late`."
+        ),
+        tags=[TAG],
+        parameters=[IDEMPOTENCY_KEY, PREFER],
+        request=PayFields,
+        responses={
+            200: OpenApiResponse(Paid, description="Paid, with `Prefer: wait`", examples=[PAID_EXAMPLE]),
+            202: OpenApiResponse(Paying, description="Under way"),
+            **problems_of(400, 401, 402, 403, 404, 409, 410, 413, 415, 422, 429, 503),
+        },
+    )
+    def post(self, request: Request, reservation: UUID) -> HttpResponse:
+        fields = PayFields(data=request.data)
+        fields.is_valid(raise_exception=True)
+        wait = prefer_wait(request)
+        payment = started(fields, reservation=reservation, buyer=self.buyer.id)
+        stand(request, lambda: under_way(payment))
+        self.waited = wait
+        outcome = settle(payment, wait=wait)
+        return under_way(payment) if outcome is None else paid(outcome)
+
+
+def started(fields: PayFields, *, reservation: UUID, buyer: UUID) -> Payment:
+    """Raises: ValidationError, where means to pay by are missing; as `operations.start_payment`."""
+    said = fields.validated_data
+    try:
+        return operations.start_payment(
+            reservation_id=reservation,
+            buyer=buyer,
+            email=said["email"],
+            language=get_language() or "en",
+            **said.get("payment", {}),
+        )
+    except operations.NotFree:
+        raise exceptions.ValidationError({"payment": [fields.fields["payment"].error_messages["required"]]}) from None
+
+
+def settle(payment: Payment, *, wait: float) -> dict[str, Any] | None:
+    """Hand the payment to a worker; its outcome, if it comes within `wait` seconds."""
+    if not wait:
+        ring_payment(payment.pk)
+        return None
+    with replies.desk().expect(payment.pk, of="payments") as future:
+        ring_payment(payment.pk, reply_to=replies.desk().address if future else "")
+        outcome = replies.wait(future, seconds=wait) if future else None
+    outcome = outcome or operations.payment_outcome(payment.pk)  # the reply may have been lost on its way
+    return None if outcome["status"] in OPEN and not outcome["sale"] else outcome
+
+
+def under_way(payment: Payment) -> HttpResponse:
+    body = {
+        "reservation": str(payment.reservation_id),
+        "payment": {"id": str(payment.pk), "method": payment.method, "status": payment.status},
+    }
+    headers = {"Location": reverse("api-reservation", args=[payment.reservation_id]), "Retry-After": "1"}
+    return written(body, status=202, headers=headers)
+
+
+def paid(outcome: dict[str, Any]) -> Response:
+    """Raises: PaymentDeclined."""
+    if outcome["sale"] is None:
+        raise PaymentDeclined(outcome["reason"])
+    return Response({"sale": outcome["sale"]})
+
+
+class WebhookView(APIView):
+    """Nobody signs in here: the signature over the bytes tells who speaks."""
+
+    authentication_classes = ()
+    permission_classes = ()
+    throttle_classes = ()
+    minds_its_query = False
+
+    @extend_schema(
+        operation_id="webhooks_receive",
+        extensions=refusals("bad_signature", "malformed"),
+        summary="What a payment gateway tells us",
+        description=(
+            "Signed by the gateway over the raw body (`Frontrow-Signature`, `Stripe-Signature`), not more than five minutes ago. "
+            "Answered with 204 when its effect is committed; anything else asks the gateway to send it again."
+        ),
+        tags=[TAG],
+        request=OpenApiTypes.OBJECT,
+        examples=[
+            OpenApiExample(
+                "Of the sandbox",
+                value={
+                    "id": "019337a6-0b20-7c11-8f3e-6a5b4c3d2e1f",
+                    "kind": "payment.captured",
+                    "attempt": "019337a6-09ff-7c21-9c0e-5a1b2c3d4e5f",
+                },
+                request_only=True,
+            )
+        ],
+        responses={204: None, **problems_of(400, 404, 413, 503)},
+    )
+    def post(self, request: Request, method: str) -> Response:
+        try:
+            payment = webhooks.receive(method, body=request._request.body, headers=request.headers)  # noqa: SLF001 as it came
+        except UnknownMethod:
+            raise exceptions.NotFound from None
+        if payment is not None:
+            ring_payment(payment.pk)
+        return Response(status=204)
+
+
+# --- Sales
+
+
+class SalesView(BuyerAPIView):
+    query_fields = ("buyer",)
+    pagination_class = CursorPagination
+
+    @extend_schema(
+        operation_id="sales_list",
+        summary="What the buyer bought",
+        tags=[TAG],
+        parameters=[OF_BUYER],
+        responses={200: SaleOut(many=True), **problems_of(400, 401, 404, 429, 503)},
+    )
+    def get(self, request: Request) -> Response:
+        whose = listed_buyer(request, self.buyer, permission=roles.SEES_CODES)
+        return sales_page(request, whose, reader=self.buyer)
+
+
+class PurchasesView(BuyerAPIView):
+    pagination_class = CursorPagination
+
+    @extend_schema(
+        operation_id="purchases_list",
+        summary="The purchase history of a buyer",
+        description="One's own; staff read anybody's.",
+        tags=[TAG],
+        responses={200: SaleOut(many=True), **problems_of(400, 401, 404, 429, 503)},
+    )
+    def get(self, request: Request, buyer: UUID) -> Response:
+        if buyer != self.buyer.id and not self.buyer.may(roles.SEES_CODES):
+            raise exceptions.NotFound
+        return sales_page(request, buyer, reader=self.buyer)
+
+
+def sales_page(request: Request, buyer: UUID | None, *, reader: Buyer) -> Response:
+    return paged(request, queries.sales_of(buyer), lambda page: [readers.sale_body_for(reader, sale) for sale in page])
+
+
+class SaleView(BuyerAPIView):
+    @extend_schema(
+        operation_id="sales_read",
+        summary="One sale with its tickets",
+        tags=[TAG],
+        responses={200: OpenApiResponse(SaleOut, examples=[SALE_EXAMPLE]), **problems_of(401, 404, 429, 503)},
+    )
+    def get(self, request: Request, sale: UUID) -> Response:
+        found = as_staff_too(
+            self.buyer, lambda owner: queries.find_sale(sale, buyer=owner), permission=roles.SEES_CODES
+        )
+        return Response(readers.sale_body_for(self.buyer, found))
+
+
+class RefundView(BuyerAPIView):
+    @extend_schema(
+        operation_id="sales_refund",
+        extensions=refusals("csrf_failed", "refund_closed", "nothing_to_refund"),
+        summary="Give tickets back",
+        description=(
+            "All that are left, or those that `tickets` names. Buyers may until `refund_minutes` before the session starts, unused tickets "
+            "only; staff who may add refunds at any time, used tickets too. Their places are on sale again at once; the money is on its way, or, where it was paid in cash, to be collected (`to_hand_out`)."
+        ),
+        tags=[TAG],
+        parameters=[IDEMPOTENCY_KEY],
+        request=RefundFields,
+        responses={
+            202: OpenApiResponse(Refunding, description="Promised; the refund's `status` says how the money comes"),
+            **problems_of(400, 401, 403, 404, 409, 413, 415, 422, 429, 503),
+        },
+    )
+    def post(self, request: Request, sale: UUID) -> Response:
+        fields = RefundFields(data=request.data)
+        fields.is_valid(raise_exception=True)
+        owner = None if self.buyer.may("ticketing.add_refund") else self.buyer.id
+        asked: dict[str, Any] = fields.validated_data
+        if owner is None:
+            asked["reason"] = asked["reason"] or refunds.BOX_OFFICE
+        refund = refunds.ask_refund(sale_id=sale, buyer=owner, asked_by=self.buyer.id, **asked)
+        headers = {"Location": reverse("api-sale", args=[sale]), "Retry-After": "1"}
+        promised = {"refund": {"id": str(refund.pk), "status": refund.status}}
+        stand(request, lambda: written(promised, status=202, headers=headers))
+        ring_refund(refund.pk)
+        refund.refresh_from_db()
+        body = {"refund": queries.refund_body(refund), "sale": queries.sale_body_of(sale)}
+        return Response(body, status=202, headers=headers)

@@ -1,0 +1,207 @@
+"""Tickets over HTTP: to read, to show, to print, to remember, to pass on."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+from uuid import UUID
+
+from django.conf import settings
+from django.http import HttpResponse
+from django.utils.translation import get_language
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from base.rest import BuyerAPIView, CursorPagination, as_staff_too, listed_buyer, paged, problems_of, refusals
+from base.standing import stand
+from reservations.api.views import IDEMPOTENCY_KEY, OF_BUYER, written
+from ticketing import queries
+from ticketing.api.serializers import OneTicketOut, PassedOn, PassOnFields
+from ticketing.models import Sale, Ticket
+from ticketing.people import roles
+from ticketing.tickets import calendars, paper, readers, transfers
+from ticketing.voiding import TicketIsVoid
+
+TAG = "Sales and tickets"
+MISSING = problems_of(401, 404, 429, 503)
+NO_CODE = problems_of(401, 404, 410, 429, 503)
+PRIVATE = {"Cache-Control": "private, no-store"}
+
+
+class _SaleAPIView(BuyerAPIView):
+    def sale(self, sale_id: UUID, *, to_show_codes: bool = False) -> Sale:
+        """Raises: Sale.DoesNotExist."""
+        return as_staff_too(
+            self.buyer,
+            lambda owner: queries.find_sale(sale_id, buyer=owner),
+            permission=roles.SEES_CODES,
+            given=to_show_codes,
+        )
+
+
+class _TicketAPIView(BuyerAPIView):
+    def ticket(self, ticket_id: UUID, *, to_show_codes: bool = False) -> Ticket:
+        """Raises: Ticket.DoesNotExist."""
+        return as_staff_too(
+            self.buyer,
+            lambda owner: queries.find_ticket(ticket_id, buyer=owner),
+            permission=roles.SEES_CODES,
+            given=to_show_codes,
+        )
+
+
+# --- Of a whole sale
+
+
+class SalePaperView(_SaleAPIView):
+    @extend_schema(
+        operation_id="sales_tickets_pdf",
+        summary="The sale's tickets to print",
+        description=(
+            "In the language of the sale. Void tickets are printed crossed out, without a code, with the reason and the date. Tickets that "
+            "were passed on are their holders' to print (`/tickets/{id}/ticket.pdf`)."
+        ),
+        tags=[TAG],
+        responses={(200, "application/pdf"): OpenApiTypes.BINARY, **MISSING},
+    )
+    def get(self, request: Request, sale: UUID) -> HttpResponse:
+        found = self.sale(sale, to_show_codes=True)
+        headers = {"Content-Disposition": f'inline; filename="tickets-{found.number}.pdf"', **PRIVATE}
+        return HttpResponse(paper.tickets_pdf(found), content_type="application/pdf", headers=headers)
+
+
+class SaleCalendarView(_SaleAPIView):
+    @extend_schema(
+        operation_id="sales_calendar",
+        summary="The sale's session for a calendar",
+        tags=[TAG],
+        responses={(200, "text/calendar"): OpenApiTypes.STR, **MISSING},
+    )
+    def get(self, request: Request, sale: UUID) -> HttpResponse:
+        return calendar(calendars.of_sale(self.sale(sale)))
+
+
+def calendar(body: bytes) -> HttpResponse:
+    headers = {"Content-Disposition": 'inline; filename="session.ics"', **PRIVATE}
+    return HttpResponse(body, content_type="text/calendar; charset=utf-8", headers=headers)
+
+
+# --- Of one ticket
+
+
+class TicketsView(BuyerAPIView):
+    query_fields = ("buyer",)
+    pagination_class = CursorPagination
+
+    @extend_schema(
+        operation_id="tickets_list",
+        summary="The tickets that the buyer has",
+        description="Bought and kept, or passed on by somebody else.",
+        tags=[TAG],
+        parameters=[OF_BUYER],
+        responses={200: OneTicketOut(many=True), **problems_of(400, 401, 404, 429, 503)},
+    )
+    def get(self, request: Request) -> Response:
+        found = queries.tickets_of(listed_buyer(request, self.buyer, permission=roles.SEES_CODES))
+        return paged(request, found, lambda page: [readers.ticket_body_for(self.buyer, ticket) for ticket in page])
+
+
+class TicketView(_TicketAPIView):
+    @extend_schema(
+        operation_id="tickets_read", summary="One ticket", tags=[TAG], responses={200: OneTicketOut, **MISSING}
+    )
+    def get(self, request: Request, ticket: UUID) -> Response:
+        return Response(readers.ticket_body_for(self.buyer, self.ticket(ticket)))
+
+
+class TicketSvgView(_TicketAPIView):
+    @extend_schema(
+        operation_id="tickets_qr",
+        extensions=refusals("ticket_void"),
+        summary="The ticket's code to scan",
+        tags=[TAG],
+        responses={(200, "image/svg+xml"): OpenApiTypes.STR, **NO_CODE},
+    )
+    def get(self, request: Request, ticket: UUID) -> HttpResponse:
+        return picture(self.ticket(ticket, to_show_codes=True), kind="svg", content_type="image/svg+xml")
+
+
+class TicketPngView(_TicketAPIView):
+    @extend_schema(
+        operation_id="tickets_qr_png",
+        extensions=refusals("ticket_void"),
+        summary="The ticket's code to scan, as PNG",
+        tags=[TAG],
+        responses={(200, "image/png"): OpenApiTypes.BINARY, **NO_CODE},
+    )
+    def get(self, request: Request, ticket: UUID) -> HttpResponse:
+        return picture(self.ticket(ticket, to_show_codes=True), kind="png", content_type="image/png")
+
+
+def picture(ticket: Ticket, *, kind: Literal["svg", "png"], content_type: str) -> HttpResponse:
+    """Raises: TicketIsVoid."""
+    if ticket.void:
+        raise TicketIsVoid(ticket.void)
+    return HttpResponse(paper.qr(ticket.signed_code, kind=kind), content_type=content_type, headers=PRIVATE)
+
+
+class TicketPaperView(_TicketAPIView):
+    @extend_schema(
+        operation_id="tickets_pdf",
+        summary="The ticket to print, for who has it",
+        description="In the language of the request. A void ticket is printed crossed out, without a code, with the reason and the date.",
+        tags=[TAG],
+        responses={(200, "application/pdf"): OpenApiTypes.BINARY, **MISSING},
+    )
+    def get(self, request: Request, ticket: UUID) -> HttpResponse:
+        return printed(self.ticket(ticket, to_show_codes=True))
+
+
+def printed(ticket: Ticket) -> HttpResponse:
+    """Answer the ticket on paper, in the language of the request."""
+    body = paper.ticket_pdf(ticket, language=get_language() or settings.LANGUAGE_CODE)
+    headers = {"Content-Disposition": f'inline; filename="ticket-{ticket.pk}.pdf"', **PRIVATE}
+    return HttpResponse(body, content_type="application/pdf", headers=headers)
+
+
+class TicketCalendarView(_TicketAPIView):
+    @extend_schema(
+        operation_id="tickets_calendar",
+        summary="The ticket's session for a calendar",
+        tags=[TAG],
+        responses={(200, "text/calendar"): OpenApiTypes.STR, **MISSING},
+    )
+    def get(self, request: Request, ticket: UUID) -> HttpResponse:
+        return calendar(calendars.of_ticket(self.ticket(ticket)))
+
+
+class PassOnView(BuyerAPIView):
+    throttle_scope = "codes"
+
+    @extend_schema(
+        operation_id="tickets_transfer",
+        extensions=refusals("csrf_failed", "unknown_receiver", "cannot_pass_on"),
+        summary="Pass the ticket on to another buyer",
+        description=(
+            "It is theirs at once, with a new code; the old one opens no door any more. The purchase stays the giver's. "
+            "Used, void and past tickets stay where they are: 409 `cannot_pass_on`, with the `reason`."
+        ),
+        tags=[TAG],
+        parameters=[IDEMPOTENCY_KEY],
+        request=PassOnFields,
+        responses={
+            200: OpenApiResponse(PassedOn, description="Passed on"),
+            **problems_of(400, 401, 403, 404, 409, 413, 415, 422, 429, 503),
+        },
+    )
+    def post(self, request: Request, ticket: UUID) -> Response:
+        fields = PassOnFields(data=request.data)
+        fields.is_valid(raise_exception=True)
+        queries.find_ticket(ticket, buyer=self.buyer.id)  # whose it isn't learns nothing of accounts either
+        asked: dict[str, Any] = fields.validated_data
+        receiver = asked.get("buyer") or transfers.account(asked["username"])
+        passed = transfers.pass_on(ticket_id=ticket, giver=self.buyer.id, receiver=receiver)
+        told = {"ticket": str(passed.pk), "receiver": str(receiver)}
+        stand(request, lambda: written(told, status=200, headers={}))
+        return Response(told)

@@ -1,0 +1,390 @@
+"""Who is asking: a JWT, or the signed cookie `buyer` beside Django's session. Neither costs a query.
+
+A buyer is a UUID. A guest's is only ever in a token or a cookie; a user's is the account's primary key.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any, cast
+from uuid import UUID
+
+import jwt
+from django.conf import settings
+from django.contrib import auth
+from django.core import signing
+from django.dispatch import receiver
+from django.http import HttpRequest, HttpResponse
+from django.middleware.csrf import CsrfViewMiddleware, rotate_token
+from django.utils.crypto import salted_hmac
+from django.utils.translation import gettext as _
+from rest_framework import authentication, exceptions
+from rest_framework.request import Request
+from uuid6 import uuid7
+
+from base import causes
+from base.asking import Buyer, CSRFFailed, OtherBuyer
+from base.clock import reckoned_now
+from reservations import people
+from ticketing import stamps
+from ticketing.models import User
+from ticketing.people import accounts
+
+__all__ = [
+    "Buyer",
+    "BuyerAuthentication",
+    "BuyerMiddleware",
+    "InvalidToken",
+    "OtherBuyer",
+    "as_buyer",
+    "buyer_of_cookie",
+    "buyer_of_token",
+    "ensure_buyer",
+    "is_guest",
+    "issue_tokens",
+    "new_guest",
+    "require_the_same",
+    "sign_in",
+    "sign_out",
+]
+
+COOKIE = "buyer"
+ALGORITHM = "HS256"
+ISSUER = "frontrow"
+AUDIENCE = "frontrow-api"
+MEANT = "HTTP_FRONTROW_BUYER"  # a header by which pages say whose intention they send
+CHALLENGE = 'Bearer realm="frontrow"'
+ACCESS, REFRESH = "access", "refresh"
+COOKIE_RENEWAL_SECONDS = 24 * 3600  # an older cookie is written anew, so that a guest who returns stays the same buyer
+
+
+class InvalidToken(Exception):
+    """The token is malformed, forged, expired, or of the other kind."""
+
+
+def new_guest() -> Buyer:
+    """A buyer nobody has been before; no row is written."""
+    return Buyer(id=uuid7(), is_guest=True)
+
+
+def as_buyer(user: User) -> Buyer:
+    """With the stamp that its new cookie and refresh token shall carry."""
+    return Buyer(id=user.pk, is_guest=False, stamp=user.stamp)
+
+
+# --- Tokens
+
+
+@cache
+def token_key() -> bytes:
+    """A key of the tokens' own: what signs cookies never signs tokens."""
+    return salted_hmac("ticketing.identity.tokens", settings.SECRET_KEY, algorithm="sha512").digest()
+
+
+def _token(buyer: Buyer, *, kind: str, seconds: int) -> str:
+    now = reckoned_now()
+    claims = {
+        "iss": ISSUER,
+        "aud": AUDIENCE,
+        "sub": str(buyer.id),
+        "typ": kind,
+        "guest": buyer.is_guest,
+        **({"stamp": buyer.stamp} if kind == REFRESH and buyer.stamp else {}),
+        "iat": now,
+        "exp": now + dt.timedelta(seconds=seconds),
+    }
+    return jwt.encode(claims, token_key(), algorithm=ALGORITHM)
+
+
+def issue_tokens(buyer: Buyer) -> dict[str, str]:
+    """API.md's `{access, refresh, buyer}`."""
+    return {
+        "access": _token(buyer, kind=ACCESS, seconds=settings.JWT_ACCESS_SECONDS),
+        "refresh": _token(buyer, kind=REFRESH, seconds=settings.JWT_REFRESH_SECONDS),
+        "buyer": str(buyer.id),
+    }
+
+
+def read_token(token: str, *, kind: str = ACCESS) -> Buyer:
+    """Raises: InvalidToken."""
+    try:
+        claims = jwt.decode(
+            token,
+            token_key(),
+            algorithms=[ALGORITHM],
+            audience=AUDIENCE,
+            issuer=ISSUER,
+            # When it was issued is for people to read. When it ends is judged below, by the database's clock: this process's may be ahead.
+            options={"require": ["exp", "iat", "sub", "aud", "iss"], "verify_iat": False, "verify_exp": False},
+        )
+        is_over = int(claims["exp"]) <= reckoned_now().timestamp()
+        buyer = Buyer(
+            id=UUID(claims["sub"]), is_guest=bool(claims.get("guest", True)), stamp=str(claims.get("stamp", ""))
+        )
+    except (jwt.PyJWTError, ValueError, TypeError, OverflowError) as error:
+        raise InvalidToken(type(error).__name__) from None
+    if is_over:
+        raise InvalidToken("it ended")
+    if claims.get("typ") != kind:
+        raise InvalidToken(f"not a token for {kind}")
+    return buyer
+
+
+def buyer_of_token(token: str) -> UUID:
+    """Raises: InvalidToken."""
+    return read_token(token).id
+
+
+# --- The cookie
+
+_signer = signing.TimestampSigner(salt="ticketing.identity.cookie")
+
+
+def read_cookie(value: str | None) -> Buyer | None:
+    """None for a cookie that is absent, forged, too old or ended: whoever sends it is nobody yet, which is no error.
+
+    An account's costs a trip to Redis. Raises: DatabaseError, where nobody knows whether it ended.
+    """
+    try:
+        kind, name, *stamp = _signer.unsign(value or "", max_age=settings.BUYER_COOKIE_SECONDS).split(".")
+        buyer = Buyer(id=UUID(name), is_guest=kind != "user", stamp="".join(stamp))
+    except (signing.BadSignature, ValueError):
+        return None
+    return buyer if buyer.is_guest or stamps.is_current(buyer.id, buyer.stamp) else None
+
+
+def buyer_of_cookie(value: str | None) -> UUID | None:
+    buyer = read_cookie(value)
+    return buyer.id if buyer else None
+
+
+def _is_ageing(value: str) -> bool:
+    try:
+        _signer.unsign(value, max_age=COOKIE_RENEWAL_SECONDS)
+    except signing.BadSignature:
+        return True
+    return False
+
+
+def write_cookie(response: HttpResponse, buyer: Buyer | None) -> None:
+    if buyer is None:
+        response.delete_cookie(COOKIE, samesite="Lax")
+        return
+    response.set_cookie(
+        COOKIE,
+        _signer.sign(f"guest.{buyer.id}" if buyer.is_guest else f"user.{buyer.id}.{buyer.stamp}"),
+        max_age=settings.BUYER_COOKIE_SECONDS,
+        httponly=True,
+        secure=settings.SECURE_COOKIES,
+        samesite="Lax",
+    )
+
+
+# --- Pages
+
+
+@dataclass
+class Visit:
+    """Who the browser of one request is, and whether its cookie has to be written."""
+
+    buyer: Buyer | None
+    rewrite: bool = False
+
+    def become(self, buyer: Buyer | None) -> None:
+        self.buyer, self.rewrite = buyer, True
+
+
+def _visit(request: HttpRequest) -> Visit:
+    return cast(Visit, request.visit)  # type: ignore[attr-defined] # BuyerMiddleware puts it there
+
+
+def _actor(request: HttpRequest) -> UUID | None:
+    """Return the account of the open session, staff's too, or else the cookie's buyer."""
+    if request.user.is_authenticated:
+        return request.user.pk
+    buyer = _visit(request).buyer
+    return buyer.id if buyer else None
+
+
+def ensure_buyer(request: HttpRequest) -> UUID:
+    """The buyer of this browser, from now on a guest if it was nobody."""
+    visit = _visit(request)
+    if visit.buyer is None:
+        visit.become(new_guest())
+        request.buyer = cast(Buyer, visit.buyer).id  # type: ignore[attr-defined] # see BuyerMiddleware
+    return cast(Buyer, visit.buyer).id
+
+
+def is_guest(request: HttpRequest) -> bool:
+    """Whether whoever browses has no account, or isn't signed in."""
+    buyer = _visit(request).buyer
+    return buyer is None or buyer.is_guest
+
+
+def sign_in(request: HttpRequest, user: User) -> None:
+    """Hand over what the guest asked for, held and bought; then open Django's session for `user` and write a new cookie."""
+    _become_user(request, user)
+    auth.login(request, user, backend=settings.AUTHENTICATION_BACKENDS[-1])
+
+
+def sign_out(request: HttpRequest) -> None:
+    """Close the session, and end all that the account signed in with before; whoever uses this browser next is somebody else."""
+    auth.logout(request)
+    _end_credentials(request)
+    request.buyer = None  # type: ignore[attr-defined] # see BuyerMiddleware
+
+
+@receiver(auth.user_logged_out)
+def _signed_out(user: object, request: HttpRequest, **_told: Any) -> None:
+    """By the admin's own button too, and in a browser that lost the cookie `buyer`."""
+    if isinstance(user, User):
+        accounts.end_credentials(user.pk)
+        visit: Visit | None = getattr(request, "visit", None)
+        if visit and visit.buyer and visit.buyer.id == user.pk:  # ended with the session: once is enough
+            visit.become(None)
+            rotate_token(request)
+
+
+def _end_credentials(request: HttpRequest) -> None:
+    visit = _visit(request)
+    if visit.buyer and not visit.buyer.is_guest:
+        accounts.end_credentials(visit.buyer.id)
+    visit.become(None)
+    rotate_token(request)
+
+
+def _become_user(request: HttpRequest, user: User) -> None:
+    visit = _visit(request)
+    if visit.buyer and visit.buyer.is_guest:
+        adopt(guest=visit.buyer, user=user)
+    visit.become(as_buyer(user))
+    request.buyer = user.pk  # type: ignore[attr-defined] # see BuyerMiddleware
+
+
+def adopt(*, guest: Buyer, user: User) -> None:
+    """See `accounts.adopt_guest`."""
+    accounts.adopt_guest(guest=guest.id, user=user)
+
+
+class BuyerMiddleware:
+    """`request.buyer` (UUID or None), `.ensure_buyer()`, `.sign_in(user)` and `.sign_out()` for pages; writes the cookie.
+
+    It stands inside Django's session middleware, and follows a session that was opened or closed elsewhere
+    (the admin's own sign-in page): the cookie never outlives the session it was made for.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        cookie = request.COOKIES.get(COOKIE)
+        visit = Visit(read_cookie(cookie))
+        request.visit = visit  # type: ignore[attr-defined] # Django offers no typed place for it
+        if visit.buyer is None and cookie:
+            _take_up_session(request)
+        request.buyer = visit.buyer.id if visit.buyer else None  # type: ignore[attr-defined] # likewise
+        request.ensure_buyer = lambda: ensure_buyer(request)  # type: ignore[attr-defined] # likewise
+        request.sign_in = lambda user: sign_in(request, user)  # type: ignore[attr-defined] # likewise
+        request.sign_out = lambda: sign_out(request)  # type: ignore[attr-defined] # likewise
+        causes.acted_by(partial(_actor, request))
+        response = self.get_response(request)
+        if request.session.modified:
+            _follow_session(request)
+        if visit.buyer and not visit.rewrite and cookie and _is_ageing(cookie):
+            visit.rewrite = True
+        if visit.rewrite:
+            write_cookie(response, visit.buyer)
+        return response
+
+
+def _follow_session(request: HttpRequest) -> None:
+    visit = _visit(request)
+    key = request.session.get(auth.SESSION_KEY)
+    if key:
+        user = User.objects.filter(pk=key).first()
+        if user is not None and (visit.buyer is None or (visit.buyer.id, visit.buyer.stamp) != (user.pk, user.stamp)):
+            _become_user(request, user)
+    elif visit.buyer and not visit.buyer.is_guest:
+        _end_credentials(request)
+
+
+def _take_up_session(request: HttpRequest) -> None:
+    """The cookie doesn't count any more; Django's session may: whoever changes a password stays signed in where that was done."""
+    user = auth.get_user(request)
+    if isinstance(user, User):
+        _visit(request).become(as_buyer(user))
+
+
+# --- The API
+
+
+class BuyerAuthentication(authentication.BaseAuthentication):
+    """`Authorization: Bearer <JWT>`, or the cookie, which on unsafe methods takes the CSRF token too."""
+
+    def authenticate(self, request: Request) -> tuple[Buyer, None] | None:
+        buyer = buyer_of_request(request._request)  # noqa: SLF001 DRF offers Django's request under no other name
+        return (buyer, None) if buyer else None
+
+    def authenticate_header(self, request: Request) -> str:
+        return CHALLENGE
+
+
+def buyer_of_request(request: HttpRequest) -> Buyer | None:
+    """Who sent it, None if nobody says so. A cookie that is forged or too old is nobody; a token that is, is an error.
+
+    Raises: AuthenticationFailed, CSRFFailed, OtherBuyer.
+    """
+    scheme, _sep, token = request.META.get("HTTP_AUTHORIZATION", "").strip().partition(" ")
+    if scheme:
+        buyer: Buyer | None = _buyer_of_bearer(scheme, token.strip())
+    else:
+        buyer = read_cookie(request.COOKIES.get(COOKIE))
+        if buyer is not None:
+            _enforce_csrf(request)
+    if buyer is not None and MEANT in request.META:
+        require_the_same(buyer.id, request.META[MEANT])
+    if buyer is not None:
+        known = buyer.id
+        causes.acted_by(lambda: known)
+    return buyer
+
+
+def require_the_same(buyer: UUID, meant: str) -> None:
+    """The page was made for this person; `meant`: whom it was made for. Costs no query while it is the same id.
+
+    Raises: OtherBuyer.
+    """
+    try:
+        same = meant == str(buyer) or people.is_same(UUID(meant), buyer)
+    except ValueError:
+        same = False
+    if not same:
+        raise OtherBuyer
+
+
+def _buyer_of_bearer(scheme: str, token: str) -> Buyer:
+    if scheme.lower() != "bearer":
+        raise exceptions.AuthenticationFailed(_("Use the scheme Bearer with an access token."), code="bad_token")
+    try:
+        return read_token(token)
+    except InvalidToken:
+        raise exceptions.AuthenticationFailed(
+            _("The access token is malformed, forged or expired."), code="bad_token"
+        ) from None
+
+
+class _CSRFCheck(CsrfViewMiddleware):
+    def _reject(self, request: HttpRequest, reason: str) -> Any:
+        """The reason instead of a page: it becomes a problem."""
+        return reason
+
+
+def _enforce_csrf(request: HttpRequest) -> None:
+    check = _CSRFCheck(lambda _request: HttpResponse())
+    check.process_request(request)
+    reason = check.process_view(request, lambda _request: HttpResponse(), (), {})
+    if reason:
+        raise CSRFFailed

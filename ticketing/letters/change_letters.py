@@ -1,0 +1,146 @@
+"""Letters about a session that was moved or called off: to each buyer, and to each receiver of tickets that were passed on."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.urls import reverse
+from django.utils import translation
+from django.utils.translation import gettext as _
+
+from base.clock import db_now
+from realtime.models import Event
+from reservations import people
+from reservations.models import Reservation, Status
+from sessions_app.models import Session
+from ticketing import queries
+from ticketing.letters.letter import Letter, address_of, address_of_sale, language_of
+from ticketing.models import Ticket, TicketStatus
+from ticketing.payments import refunds
+from ticketing.tickets import calendars, links
+from ticketing.voiding import SESSION_CANCELLED
+
+MOVED = "session_moved"
+
+
+def of_sale(event: dict[str, Any]) -> Letter | None:
+    """To the buyer, also of tickets that were passed on: the money is the buyer's."""
+    sale = queries.find_sale(UUID(event["facts"]["sale"]), buyer=None)
+    address = address_of_sale(sale)
+    if not address or _is_outdated(event, sale.session, sale.live_tickets):
+        return None
+    told = sale.live_tickets if _is_about_moving(event) else list(sale.tickets.all())
+    until = refunds.refundable_until(sale.session, asked_at=sale.reservation.accepted_at)
+    return _letter(
+        event,
+        sale.session,
+        to=address,
+        language=sale.language,
+        facts={
+            "number": sale.number,
+            "is_buyer": True,
+            "refundable_until": until if until is not None and until > db_now() else None,
+            "collect_until": queries.collect_until(told),
+            "tickets": [{"name": str(ticket), "link": ""} for ticket in told],
+            "link": links.to("sale", sale),
+        },
+        calendar=calendars.of_sale(sale),
+    )
+
+
+def of_receiver(event: dict[str, Any]) -> Letter | None:
+    """To whoever has tickets that somebody else bought, about those that they have still."""
+    holder = people.account_of(UUID(event["buyer"]))
+    rows = queries.tickets_of(None).filter(pk__in=event["facts"]["tickets"], holder=holder).order_by("pk")
+    tickets = list(rows.exclude(status=TicketStatus.VOID) if _is_about_moving(event) else rows)
+    address = address_of(holder)
+    if not address or not tickets or _is_outdated(event, tickets[0].session, tickets):
+        return None
+    return _letter(
+        event,
+        tickets[0].session,
+        to=address,
+        language=language_of(holder),
+        facts={
+            "is_buyer": False,
+            "collect_until": queries.collect_until(tickets),
+            "tickets": [{"name": str(ticket), "link": links.to("ticket", ticket)} for ticket in tickets],
+            "link": links.to("ticket", tickets[0]),
+        },
+        calendar=calendars.of_ticket(tickets[0]) if len(tickets) == 1 else None,
+    )
+
+
+def of_order(event: dict[str, Any]) -> Letter | None:
+    """To who stands by for places, while they do: nothing was sold to them yet."""
+    rows = Reservation.objects.select_related("session__show", "session__hall__venue")
+    order = rows.get(pk=event["facts"]["reservation"])
+    session, means = order.session, order.payment or {}
+    address = means.get("email") or address_of(order.buyer)
+    if not address or order.status != Status.QUEUED or session.cancelled_at is not None:
+        return None
+    language = means.get("language") or language_of(order.buyer)
+    link = settings.SITE_URL + reverse("session", args=[session.pk])
+    return _letter(
+        event,
+        session,
+        to=address,
+        language=language,
+        template="waiting_moved",
+        facts={"link": link},
+        calendar=None,
+    )
+
+
+def was_told_of_calling_off(ticket: Ticket) -> bool:
+    """Whether the holder of a void ticket gets the letter that the session is off, which says that the ticket is void."""
+    if ticket.refund is None or ticket.refund.reason != SESSION_CANCELLED:
+        return False
+    told = Event.objects.filter(session=ticket.session_id, name="ticket.session_called_off")
+    return told.filter(facts__tickets__contains=[str(ticket.pk)]).exists()
+
+
+def _is_outdated(event: dict[str, Any], session: Session, tickets: Sequence[Ticket]) -> bool:
+    """Whether that a session was moved is no news: it was called off since, or nobody comes with these tickets."""
+    if not _is_about_moving(event):
+        return False
+    return session.cancelled_at is not None or all(ticket.status == TicketStatus.VOID for ticket in tickets)
+
+
+def _is_about_moving(event: dict[str, Any]) -> bool:
+    return str(event["event"]).endswith(MOVED)
+
+
+def _letter(
+    event: dict[str, Any],
+    session: Session,
+    *,
+    to: str,
+    language: str,
+    facts: dict[str, Any],
+    calendar: bytes | None,
+    template: str = "",
+) -> Letter:
+    moved = _is_about_moving(event)
+    with translation.override(language):
+        subject = _("%(show)s has another time or place") if moved else _("%(show)s is called off")
+    return Letter(
+        to=to,
+        language=language,
+        subject=subject % {"show": session.show.title},
+        template=template or ("moved" if moved else "called_off"),
+        facts={"session": session, **(_old_and_new(event) if moved else {}), **facts},
+        enclosed=(("session.ics", calendar, "text/calendar"),) if calendar else (),
+    )
+
+
+def _old_and_new(event: dict[str, Any]) -> dict[str, Any]:
+    """As they were at that change, also if there was another one since."""
+    return {
+        name: {"starts_at": dt.datetime.fromisoformat(said["starts_at"]), "place": said["place"]}
+        for name, said in (("old", event["facts"]["from"]), ("new", event["facts"]["to"]))
+    }

@@ -1,0 +1,333 @@
+"""What people are written: their tickets, and that a hold ran out. Each event sends one letter, however often it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.core.mail import EmailMultiAlternatives
+from django.db import connection
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils import translation
+from django.utils.translation import gettext as _
+
+from base import causes
+from base.causes import Cause
+from reservations import people
+from reservations.pages import bill
+from sessions_app.models import Session
+from sessions_app.templatetags.frontrow import money
+from ticketing import queries
+from ticketing.faults import reach
+from ticketing.letters import access_letters, change_letters
+from ticketing.letters.letter import Letter, address_of, address_of_sale, language_of
+from ticketing.models import Notification, Payment, Sale, Ticket
+from ticketing.payments.collecting import NOT_COLLECTED
+from ticketing.tickets import links, paper
+
+log = structlog.get_logger(__name__)
+
+
+def send_for(event: dict[str, Any]) -> None:
+    """Send what `event` (realtime.relay.message) calls for, once.
+
+    Raises: OSError when the mail server is away or refuses.
+    """
+    with causes.working_for(Cause(event.get("cause") or "")):
+        _send_for(event)
+
+
+def _send_for(event: dict[str, Any]) -> None:
+    kind, event_id = event["event"], UUID(event["id"])
+    letter = LETTERS[kind](event)
+    if letter is None:  # of a rush's sales most: they take no lock
+        log.debug("mail.no_address", event_id=event["id"], kind=kind)
+        return
+    with _alone_with(event_id) as alone:
+        if not alone or Notification.objects.filter(pk=event_id).exists():
+            return
+        reach("letter.to_send")
+        _post(letter, event_id=event_id, cause=event.get("cause"))
+        Notification.objects.create(event=event_id, kind=kind)
+        log.info("mail.sent", event_id=event["id"], kind=kind)
+
+
+@contextmanager
+def _alone_with(event_id: UUID) -> Iterator[bool]:
+    """Whether nobody else is at work on the event.
+
+    A lock of the connection, not of a transaction: none is open while the mail server answers.
+    """
+    key = int.from_bytes(event_id.bytes[-8:], signed=True)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [key])
+        ((locked,),) = cursor.fetchall()
+        try:
+            yield locked
+        finally:
+            if locked:
+                cursor.execute("SELECT pg_advisory_unlock(%s)", [key])
+
+
+def _post(letter: Letter, *, event_id: UUID, cause: str | None) -> None:
+    """`cause`: the id of the request that the letter answers, by which its log lines are found."""
+    known = {"X-Request-ID": cause} if cause else {}
+    with translation.override(letter.language):
+        facts = letter.facts | {"language": letter.language, "site": settings.SITE_URL}
+        message = EmailMultiAlternatives(
+            " ".join(letter.subject.split()),
+            render_to_string(f"ticketing/mail/{letter.template}.txt", facts),
+            to=[letter.to],
+            headers={"Message-ID": f"<{event_id}@frontrow>", "Auto-Submitted": "auto-generated", **known},
+        )
+        message.attach_alternative(render_to_string(f"ticketing/mail/{letter.template}.html", facts), "text/html")
+        for name, content, media_type in letter.enclosed:
+            message.attach(name, content, media_type)
+        message.send()
+
+
+def _confirmed(event: dict[str, Any]) -> Letter | None:
+    """To the address given with the payment, or else the account's."""
+    sale = Sale.objects.select_related("session__show", "session__hall__venue").get(pk=event["facts"]["sale"])
+    address = address_of_sale(sale)
+    if not address:
+        return None
+    with translation.override(sale.language):
+        subject = _("Your tickets for %(show)s") % {"show": sale.session.show.title}
+    rows = Ticket.objects.filter(sale=sale).select_related(
+        "sale__payment", "sale__reservation", "refund", "session", "seat", "ticket_type"
+    )
+    tickets = list(rows.order_by("id"))
+    return Letter(
+        to=address,
+        language=sale.language,
+        subject=subject,
+        template="confirmed",
+        facts={
+            "sale": sale,
+            "bill": bill.of(sale.lines),
+            "session": sale.session,
+            "tickets": tickets,
+            "due": sum(ticket.due for ticket in tickets),
+            "collect_until": queries.collect_until(tickets),
+            "link": links.to("sale", sale),
+            "paper": links.to("sale-pdf", sale),
+            "calendar": links.to("sale-calendar", sale),
+        },
+        enclosed=((f"tickets-{sale.number}.pdf", paper.tickets_pdf(sale), "application/pdf"),),
+    )
+
+
+def _address_corrected(event: dict[str, Any]) -> Letter | None:
+    """The tickets once more, to where they should have gone; of a sale that admits nobody any more its link alone."""
+    sale = Sale.objects.select_related("session").get(pk=event["facts"]["sale"])
+    is_off = sale.session.cancelled_at is not None
+    return access_letters.sale_links_renewed(event) if is_off or not sale.live_tickets else _confirmed(event)
+
+
+def _expired(event: dict[str, Any]) -> Letter | None:
+    """To accounts with an address; guests left none before they paid."""
+    address = address_of(UUID(event["buyer"]))
+    if not address:
+        return None
+    session = Session.objects.select_related("show", "hall__venue").get(pk=event["session"])
+    language = language_of(UUID(event["buyer"]))
+    with translation.override(language):
+        subject = _("Your seats for %(show)s are free again") % {"show": session.show.title}
+    return Letter(
+        to=address,
+        language=language,
+        subject=subject,
+        template="expired",
+        facts={
+            "session": session,
+            "seats": event["facts"]["seats"],
+            "places": event["facts"]["quantity"],
+            "link": settings.SITE_URL + reverse("session", args=[session.pk]),
+        },
+    )
+
+
+def _passed_on(event: dict[str, Any]) -> Letter | None:
+    """To accounts with an address: to the one that gave the ticket away, and to the one that has it now."""
+    buyer, received = UUID(event["buyer"]), event["event"] == "ticket.received"
+    address = address_of(buyer)
+    if not address:
+        return None
+    rows = Ticket.objects.select_related(
+        "sale__payment", "refund", "seat", "ticket_type", "session__show", "session__hall__venue"
+    )
+    ticket = rows.get(pk=event["facts"]["ticket"])
+    if received and (ticket.void or ticket.owner != people.account_of(buyer)):
+        return None  # it was given back, or they passed it on themselves, meanwhile
+    language = language_of(buyer)
+    with translation.override(language):
+        subject = _("A ticket for you: %(show)s") if received else _("Your ticket for %(show)s was passed on")
+    return Letter(
+        to=address,
+        language=language,
+        subject=subject % {"show": ticket.session.show.title},
+        template="passed_on",
+        facts={
+            "ticket": ticket,
+            "session": ticket.session,
+            "received": received,
+            "link": links.to("ticket", ticket) if received else "",
+            "paper": links.to("ticket-pdf", ticket) if received else "",
+            "calendar": links.to("ticket-calendar", ticket) if received else "",
+        },
+        enclosed=(("ticket.pdf", paper.ticket_pdf(ticket, language=language), "application/pdf"),) if received else (),
+    )
+
+
+def _voided(event: dict[str, Any]) -> Letter | None:
+    """To the account that a ticket was passed on to, when the house took the ticket back."""
+    holder = UUID(event["buyer"])
+    address = address_of(holder)
+    if not address:
+        return None
+    rows = Ticket.objects.select_related("seat", "ticket_type", "refund", "session__show", "session__hall__venue")
+    ticket = rows.get(pk=event["facts"]["ticket"])
+    if change_letters.was_told_of_calling_off(ticket):
+        return None
+    language = language_of(holder)
+    with translation.override(language):
+        subject = _("Your ticket for %(show)s is void") % {"show": ticket.session.show.title}
+    return Letter(
+        to=address,
+        language=language,
+        subject=subject,
+        template="voided",
+        facts={
+            "ticket": ticket,
+            "not_collected": ticket.refund is not None and ticket.refund.reason == NOT_COLLECTED,
+            "session": ticket.session,
+            "link": settings.SITE_URL + reverse("session", args=[ticket.session_id]),
+        },
+    )
+
+
+def _refunded(event: dict[str, Any]) -> Letter | None:
+    """Of tickets that were given back, or that the house took back."""
+    sale = Sale.objects.select_related("session__show").get(pk=event["facts"]["sale"])
+    with translation.override(sale.language):
+        reasons = {
+            "session_cancelled": _("The session was called off."),
+            NOT_COLLECTED: _(
+                "They were not collected and paid for at the door in time, so the places are on sale again."
+            ),
+        }
+        why = reasons.get(event["facts"]["reason"], "")
+    return _money_back(
+        address_of_sale(sale),
+        language=sale.language,
+        session=sale.session,
+        facts=event["facts"],
+        why=why,
+        link=links.to("sale", sale),
+        collect=str(sale.number) if event["facts"].get("by_hand") else "",
+    )
+
+
+def _refund_now(event: dict[str, Any]) -> Letter | None:
+    """Of a refund that went another way than its buyer was told: refused, to be collected, handed out, sent after all."""
+    name, facts = event["event"], event["facts"]
+    if (name == "refund.refused" and facts.get("again")) or (name == "refund.paid_back" and not facts.get("again")):
+        return None  # nothing is new to the buyer
+    sale = Sale.objects.select_related("session__show").get(pk=facts["sale"])
+    address = address_of_sale(sale)
+    if not address:
+        return None
+    with translation.override(sale.language):
+        subject = _("Your money back for %(show)s") % {"show": sale.session.show.title}
+        amount = money(facts["amount"], facts["currency"])
+    return Letter(
+        to=address,
+        language=sale.language,
+        subject=subject,
+        template="refund",
+        facts={
+            "state": name.removeprefix("refund."),
+            "sale": sale,
+            "session": sale.session,
+            "amount": amount,
+            "link": links.to("sale", sale),
+        },
+    )
+
+
+def _returned(event: dict[str, Any]) -> Letter | None:
+    """Of money that came when the places were gone, or that couldn't be taken in the end."""
+    payment = Payment.objects.select_related("reservation__session__show").get(pk=event["facts"]["payment"])
+    session = payment.reservation.session
+    with translation.override(payment.language):
+        why = _("Your payment came when the places could no longer be sold to you, so you have no tickets.")
+    return _money_back(
+        payment.email or address_of(payment.reservation.buyer),
+        language=payment.language,
+        session=session,
+        facts=event["facts"],
+        why=why,
+        link=settings.SITE_URL + reverse("session", args=[session.pk]),
+    )
+
+
+def _money_back(
+    address: str,
+    *,
+    language: str,
+    session: Session,
+    facts: dict[str, Any],
+    why: str,
+    link: str,
+    collect: str = "",
+) -> Letter | None:
+    """Of nothing at all, where it cost nothing or was to be paid at the door. `collect`: the number to say at the counter."""
+    if not address:
+        return None
+    with translation.override(language):
+        said = _("Your money back for %(show)s") if facts["amount"] else _("Your tickets for %(show)s are given back")
+        subject = said % {"show": session.show.title}
+        amount = money(facts["amount"], facts["currency"]) if facts["amount"] else ""
+    return Letter(
+        to=address,
+        language=language,
+        subject=subject,
+        template="returned",
+        facts={
+            "session": session,
+            "amount": amount,
+            "why": why,
+            "link": link,
+            "collect": collect,
+        },
+    )
+
+
+LETTERS = {
+    "reservation.confirmed": _confirmed,
+    "reservation.expired": _expired,
+    "ticket.passed_on": _passed_on,
+    "ticket.received": _passed_on,
+    "ticket.voided": _voided,
+    "sale.refunded": _refunded,
+    "refund.refused": _refund_now,
+    "refund.to_hand_out": _refund_now,
+    "refund.handed_out": _refund_now,
+    "refund.paid_back": _refund_now,
+    "payment.returned": _returned,
+    "sale.code_asked": access_letters.code_asked,
+    "sale.address_corrected": _address_corrected,
+    "sale.links_renewed": access_letters.sale_links_renewed,
+    "ticket.links_renewed": access_letters.ticket_links_renewed,
+    "sale.session_moved": change_letters.of_sale,
+    "sale.session_called_off": change_letters.of_sale,
+    "ticket.session_moved": change_letters.of_receiver,
+    "order.session_moved": change_letters.of_order,
+    "ticket.session_called_off": change_letters.of_receiver,
+}

@@ -1,0 +1,83 @@
+"""A code that is mailed to a sale's buyer, who opened it by a letter's link and wants to do more than read.
+
+Note [Mailed codes]
+Nothing that could be used is stored: the code is computed from the id of its row and the site's secret key, by the worker that mails it and
+by the request that is told it. The newest counts, for ten minutes and five tries; there are five an hour for a sale, so that nobody can guess
+one, nor fill a mailbox. Who knows the code may act for the sale's buyer in that browser for a quarter of an hour (`views`).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from uuid import UUID
+
+from django.db import transaction
+from django.utils.crypto import constant_time_compare, salted_hmac
+
+from base.clock import db_now
+from realtime import events
+from ticketing import locks
+from ticketing.models import MailedCode
+
+LASTS = dt.timedelta(minutes=10)
+TRIES = 5
+AN_HOUR = 5
+DIGITS = 6
+
+
+class TooManyCodes(Exception):
+    """As many codes as one sale gets were mailed within the last hour."""
+
+
+class WrongCode(Exception):
+    """`left`: how many more tries the newest code has; 0: a new one is needed."""
+
+    def __init__(self, left: int) -> None:
+        super().__init__(left)
+        self.left = left
+
+
+def digits_of(row: MailedCode) -> str:
+    """Return the code as it is mailed."""
+    made = salted_hmac("ticketing.letters.mailed_codes", str(row.pk), algorithm="sha256").hexdigest()
+    return f"{int(made, 16) % 10**DIGITS:0{DIGITS}}"
+
+
+def ends_at(row: MailedCode) -> dt.datetime:
+    return row.made_at + LASTS
+
+
+@transaction.atomic(durable=True)
+def ask(*, sale_id: UUID) -> None:
+    """Have a code mailed to the sale's buyer. Raises: Sale.DoesNotExist, TooManyCodes."""
+    sale = locks.lock_sale(sale_id)
+    now = db_now()
+    lately = MailedCode.objects.filter(sale=sale, made_at__gt=now - dt.timedelta(hours=1))
+    if lately.count() >= AN_HOUR:
+        raise TooManyCodes
+    MailedCode.objects.filter(sale=sale, made_at__lte=now - dt.timedelta(days=1)).delete()
+    row = MailedCode.objects.create(sale=sale, made_at=now)
+    facts = {"sale": str(sale.pk), "mailed_code": str(row.pk)}
+    events.record(event="sale.code_asked", session=sale.session_id, buyer=sale.buyer, facts=facts)
+
+
+def redeem(*, sale_id: UUID, code: str) -> None:
+    """Use up the newest code of the sale. Raises: WrongCode."""
+    left = _redeem(sale_id, "".join(code.split()))
+    if left is not None:
+        raise WrongCode(left)
+
+
+@transaction.atomic(durable=True)
+def _redeem(sale_id: UUID, code: str) -> int | None:
+    """Return None if this is the code, else how many tries are left; the try is counted either way."""
+    rows = MailedCode.objects.select_for_update(no_key=True).filter(sale=sale_id)
+    row = rows.order_by("-made_at").first()
+    if row is None or row.used_at is not None or row.tries >= TRIES or ends_at(row) <= db_now():
+        return 0
+    row.tries += 1
+    right = constant_time_compare(code, digits_of(row))
+    if right:
+        row.used_at = db_now()
+    row.save(update_fields=["tries", "used_at"])
+    return None if right else TRIES - row.tries

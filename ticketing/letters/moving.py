@@ -1,0 +1,93 @@
+"""A session gets another time or place: everybody who has a ticket is told, and may give it back.
+
+Note [Moved to an earlier time]
+Deadlines are so many minutes before the start, so an earlier start may end them at once: places to be paid at the door would go back, and
+tickets could not be given back any more, before their holders have read that anything changed. So who had asked before keeps what they
+had: for MOVED_NOTICE_HOURS the deadline of before counts (`Session.deadline`). Whoever asks afterwards has the new one. Another
+change of time or place takes nothing from a notice that runs. Orders that stand by are charged for the new time when places come back,
+and end with the new start, so they are written to as well.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+from psycopg.errors import ExclusionViolation
+
+from base.clock import db_now
+from realtime import events
+from reservations.allocation import allocation
+from sessions_app import operations as catalogue
+from sessions_app.models import Session
+from ticketing.people import holders
+from ticketing.queries import as_text
+
+SHOWN = frozenset({"starts_at", "ends_at", "hall", "room"})  # what calendars say of a session
+NOTED = (
+    "sequence",
+    "changed_at",
+    "moved_at",
+    "moved_from",
+    "moved_from_place",
+    "moved_earlier_at",
+    "moved_earlier_from",
+)
+
+
+@transaction.atomic
+def move(*, session_id: UUID, changes: Mapping[str, Any]) -> int:
+    """Change some of `SHOWN`; return how many letters go out. Nobody hears of a session that is over or called off.
+
+    Raises: HallBusy, Session.DoesNotExist.
+    """
+    session = allocation.lock_sessions([session_id]).get(session_id)
+    if session is None:
+        raise Session.DoesNotExist
+    before, room_was = (session.starts_at, session.ends_at, session.place), (session.hall_id, session.room)
+    for name, value in changes.items():
+        setattr(session, name, value)
+    after = (session.starts_at, session.ends_at, session.place)
+    if after == before and (session.hall_id, session.room) == room_was:
+        return 0
+    now = db_now()
+    session.sequence += 1
+    session.changed_at = now
+    moved = session.cancelled_at is None and (after[0], after[2]) != (before[0], before[2])
+    is_news = moved and max(before[1], session.ends_at) > now
+    if is_news:
+        session.moved_at, session.moved_from, session.moved_from_place = now, before[0], before[2]
+        if session.starts_at < before[0]:
+            _give_notice(session, starts_at=before[0], now=now)
+    _save(session, changes)
+    if not is_news:
+        return 0
+    facts = {"from": _facts(before[0], before[2]), "to": _facts(session.starts_at, session.place)}
+    events.record(event="session.moved", session=session.pk, facts=facts)
+    return holders.tell(session, "session_moved", facts) + holders.tell_who_stands_by(session, "session_moved", facts)
+
+
+def _give_notice(session: Session, *, starts_at: dt.datetime, now: dt.datetime) -> None:
+    """Let what was open before stay open for a while. `starts_at`: the start until now."""
+    running = session.notice_until(session.moved_earlier_at)
+    if session.moved_earlier_from is not None and running is not None and running > now:
+        starts_at = max(starts_at, session.moved_earlier_from)
+    session.moved_earlier_at, session.moved_earlier_from = now, starts_at
+
+
+def _facts(starts_at: Any, place: str) -> dict[str, str]:
+    return {"starts_at": as_text(starts_at), "place": place}
+
+
+def _save(session: Session, changes: Mapping[str, Any]) -> None:
+    """Raises: HallBusy."""
+    try:
+        with transaction.atomic():
+            session.save(update_fields=[*changes, *NOTED])
+    except IntegrityError as error:
+        if not isinstance(error.__cause__, ExclusionViolation):
+            raise
+        raise catalogue.HallBusy(catalogue.clash(session)) from error

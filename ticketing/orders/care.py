@@ -1,0 +1,134 @@
+"""What the box office does for an order that went wrong. Each goes through the operation that everybody goes through.
+
+Note [Placing an order again]
+Only where nothing but the gateway failed, and it is known that its money cannot come any more: the attempt is closed, and not as
+declined (that was the buyer's bank) nor as silent (money may still come, and then buys the places; ask the gateway first, by taking the
+order up). And only while the same places cost the same, by the means that the buyer gave for just this, within an hour. The new order's
+key is the old one's id: again is the same new order.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+
+from base.clock import db_now
+from reservations import orders
+from reservations.admission import front_door
+from reservations.allocation import operations as reserving
+from reservations.allocation import pricing
+from reservations.hold_request import ORDER_SCOPE, Ask, Means
+from reservations.models import Reservation, Status
+from sessions_app.models import TicketType
+from ticketing.models import UNSETTLED, Payment, PaymentStatus, Refund
+from ticketing.payments import refunds
+from ticketing.payments.bells import ring_payment, ring_refund
+from ticketing.payments.operations import SILENT
+
+PLACED_AGAIN_FOR = dt.timedelta(hours=1)  # much less than keys are kept
+
+
+class NothingToTakeUp(Exception):
+    """Nobody has anything left to do for this order."""
+
+
+class CannotPlaceAgain(Exception):
+    """See Note [Placing an order again]."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class NothingToCancel(Exception):
+    """It ended without its places."""
+
+
+def last_payment(order: Reservation) -> Payment | None:
+    return Payment.objects.filter(reservation=order).order_by("-id").first()
+
+
+def is_left_open(order: Reservation, payment: Payment | None) -> bool:
+    """Whether taking it up may change something."""
+    if order.waits_for_its_payment:
+        return True
+    return payment is not None and (payment.status in UNSETTLED or _is_silent(payment))
+
+
+def take_up(*, order_id: uuid.UUID) -> None:
+    """Now what the sweeps would do later: begin to take its money, bring its payment to an end, or ask the gateway once more.
+
+    Again is harmless. Raises: NothingToTakeUp, Reservation.DoesNotExist.
+    """
+    order = Reservation.objects.get(pk=order_id)
+    payment = last_payment(order)
+    if not is_left_open(order, payment):
+        raise NothingToTakeUp
+    if order.waits_for_its_payment:
+        orders.ring([(order.pk, "")])
+    elif payment is not None:
+        ring_payment(payment.pk)
+
+
+def obstacle_to_placing_again(order: Reservation, payment: Payment | None) -> str:
+    """Why it can't be; empty: it can."""
+    if order.status != Status.CANCELLED or payment is None or order.payment is None:
+        return "not_failed"
+    if payment.status != PaymentStatus.FAILED or _is_silent(payment):
+        return "money"
+    if db_now() - order.accepted_at > PLACED_AGAIN_FOR:
+        return "too_old"
+    return "" if _price_now(order) == order.total else "price"
+
+
+def place_again(*, order_id: uuid.UUID) -> uuid.UUID:
+    """The id of the new order, for the same buyer and paid by the same means.
+
+    Raises: CannotPlaceAgain, Reservation.DoesNotExist, and what the front door says to anybody.
+    """
+    order = Reservation.objects.select_related("session").get(pk=order_id)
+    if obstacle := obstacle_to_placing_again(order, last_payment(order)):
+        raise CannotPlaceAgain(obstacle)
+    assert order.payment is not None
+    ask = Ask(
+        session=order.session_id,
+        seats=tuple(order.seats),
+        ticket_type=None if order.seats else order.ticket_type_id,
+        quantity=0 if order.seats else order.quantity,
+        key=f"again {order.pk}",
+        scope=ORDER_SCOPE,
+        payment=Means(**order.payment),
+    )
+    return front_door.admit(ask, buyer=order.buyer).id
+
+
+def _price_now(order: Reservation) -> int:
+    """What its places cost somebody who has neither a concession nor a voucher."""
+    kinds = TicketType.objects.in_bulk([uuid.UUID(line["ticket_type"]) for line in order.lines])
+    bases = [kinds[uuid.UUID(line["ticket_type"])].price for line in order.lines]
+    found = pricing.prices(bases, session=order.session, concessions=[None] * len(bases))
+    return sum(price.amount for price in found)
+
+
+def cancel(*, order_id: uuid.UUID, reason: str, by: uuid.UUID) -> Refund | None:
+    """Give up what is held or stands by; give back everything that is left of what was paid for, and return its refund.
+
+    Raises: NothingToCancel, PaymentInProgress, AlreadyPaid (just now: once more), NothingToRefund, Reservation.DoesNotExist.
+    """
+    order = Reservation.objects.get(pk=order_id)
+    match order.status:
+        case Status.QUEUED | Status.HELD:
+            reserving.release(reservation_id=order_id, buyer=None, reason="box_office")
+        case Status.PAYING:
+            raise reserving.PaymentInProgress
+        case Status.CONFIRMED if order.sale_id:
+            refund = refunds.ask_refund(sale_id=order.sale_id, buyer=None, reason=reason, asked_by=by)
+            ring_refund(refund.pk)
+            return refund
+        case _:
+            raise NothingToCancel
+    return None
+
+
+def _is_silent(payment: Payment) -> bool:
+    return payment.status == PaymentStatus.FAILED and payment.reason == SILENT

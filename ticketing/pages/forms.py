@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.contrib.auth.forms import BaseUserCreationForm
+from django.utils.translation import gettext_lazy as _
+
+from ticketing.models import Ticket, User
+from ticketing.payments import gateways
+from ticketing.tickets import transfers
+
+OBSTACLES = {
+    "used": _("Somebody came in with this ticket already."),
+    "void": _("This ticket is void."),
+    "called_off": _("The session was called off."),
+    "over": _("The session is over."),
+    "own": _("That is your own name."),
+}
+
+
+class PassOnForm(forms.Form):
+    """To whom a ticket goes: the cleaned name is that buyer's id."""
+
+    username = forms.CharField(
+        label=_("Name of their account"),
+        max_length=150,
+        help_text=_("The name they sign in with."),
+        widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}),
+    )
+
+    def clean_username(self) -> UUID:
+        try:
+            return transfers.account(self.cleaned_data["username"])
+        except transfers.UnknownReceiver:
+            raise forms.ValidationError(_("There is no account of that name.")) from None
+
+    def pass_on(self, ticket: Ticket, *, giver: UUID) -> bool:
+        """Whether it was; else the form says why not."""
+        try:
+            transfers.pass_on(ticket_id=ticket.pk, giver=giver, receiver=self.cleaned_data["username"])
+        except transfers.CannotPassOn as error:
+            self.add_error("username", OBSTACLES[error.reason])
+            return False
+        return True
+
+
+class TakenForm(forms.Form):
+    """How somebody paid at the counter."""
+
+    method = forms.ChoiceField(
+        label=_("Paid"),
+        choices=[("cash", _("in cash")), ("card", _("by card, on the terminal"))],
+        initial="cash",
+        widget=forms.RadioSelect,
+    )
+    transaction = forms.CharField(
+        label=_("Id of the terminal's transaction"),
+        required=False,
+        max_length=40,
+        help_text=_("As its slip says it; never the card's number."),
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+    )
+    email = forms.EmailField(
+        label=_("E-mail for the receipt and the tickets"),
+        required=False,
+        widget=forms.EmailInput(attrs={"autocomplete": "off"}),
+    )
+
+    def clean(self) -> dict[str, Any]:
+        """A transaction for a card, and none for cash."""
+        taken = self.cleaned_data
+        if taken.get("method") == "cash":
+            taken["transaction"] = ""
+        elif "transaction" in taken:
+            try:
+                gateways.at_the_counter("card").check(taken["transaction"])
+            except gateways.UnknownToken:
+                self.add_error("transaction", _("This is no transaction's id."))
+        return taken
+
+
+class RegisterForm(BaseUserCreationForm):  # type: ignore[type-arg] # generic in the stubs only
+    email = forms.EmailField(
+        label=_("E-mail"), required=False, widget=forms.EmailInput(attrs={"autocomplete": "email"})
+    )
+
+    class Meta:
+        model = User
+        fields = ("username", "email")
+        labels = {"username": _("Name to sign in with")}
+        help_texts = {"username": ""}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["password2"].help_text = ""
+
+    def clean_username(self) -> str:
+        name = User.normalize_username(self.cleaned_data["username"])
+        if User.objects.filter(username__iexact=name).exists():
+            raise forms.ValidationError(_("This name is taken."), code="taken")
+        return name

@@ -1,0 +1,229 @@
+"""Pages of orders: one by its own address, from the line to the tickets, and all of a buyer's."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.http import Http404, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.template.loader import render_to_string
+from django.utils.translation import gettext_lazy, ngettext
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import ensure_csrf_cookie
+from django.views.decorators.http import require_safe
+
+import reservations.orders
+import reservations.queries
+from base.asking import staff_may
+from base.clock import reckoned_now
+from reservations.api.views import SEES_RESERVATIONS
+from reservations.hold_request import HoldRequest
+from reservations.models import Reservation
+from reservations.pages import bill
+from reservations.queries import NotYetKnown
+from sessions_app.models import Session, TicketType
+from sessions_app.pages.visitors import Visitor
+from ticketing import queries
+from ticketing.models import Ticket
+
+LISTED = 20  # orders a page
+UNFINISHED = frozenset({"PENDING", "PROCESSING"})
+STEPS = (
+    ("PENDING", gettext_lazy("In line")),
+    ("PROCESSING", gettext_lazy("Paying")),
+    ("COMPLETED", gettext_lazy("Tickets")),
+)
+NAMES = {
+    "PENDING": gettext_lazy("In line"),
+    "PROCESSING": gettext_lazy("Under way"),
+    "COMPLETED": gettext_lazy("Complete"),
+    "FAILED": gettext_lazy("Failed"),
+}
+TITLES = {
+    "PENDING": gettext_lazy("You are in line"),
+    "PROCESSING": gettext_lazy("Getting your tickets"),
+    "COMPLETED": gettext_lazy("Your tickets are ready"),
+    "FAILED": gettext_lazy("You have no tickets"),
+}
+STANDS_BY = gettext_lazy("You stand by")
+ADVICE = {
+    "sold_out": gettext_lazy(
+        "Fewer places may be left, or come free again: look once more, or choose another session."
+    ),
+    "seats_unavailable": gettext_lazy("Choose other seats."),
+    "limit_reached": gettext_lazy("“My tickets” shows what you have already."),
+    "too_many_holds": gettext_lazy("Pay for what is held or give it back, wait a minute, and order again."),
+    "payment_declined": gettext_lazy("Order again with another card."),
+    "sale_not_open": gettext_lazy("Come back when the sale begins."),
+    "session_cancelled": gettext_lazy("Choose another session."),
+    "sale_closed": gettext_lazy("Choose another session."),
+    "duplicate": gettext_lazy("“My orders” shows the first one."),
+}
+ADVICE_OTHERWISE = gettext_lazy("You can order again.")
+
+
+@require_safe
+@never_cache
+@ensure_csrf_cookie
+def order(request: Visitor, order_id: UUID) -> HttpResponse:
+    """How an order stands. The state is the server's: a reload, or coming back tomorrow, loses nothing."""
+    try:
+        body = reservations.orders.body(reservations.queries.find(order_id, buyer=whose(request)))
+    except Reservation.DoesNotExist:
+        raise Http404 from None
+    except NotYetKnown:
+        return HttpResponse(render_to_string("503.html", request=request), status=503, headers={"Retry-After": "1"})
+    session = get_object_or_404(Session.objects.select_related("show", "hall__venue"), pk=body["session"])
+    status, place = body["status"], queries.place_of(body)
+    return render(
+        request,
+        "ticketing/order.html",
+        {
+            "order": body,
+            "bill": bill.of(body["lines"]),
+            "session": session,
+            "title": STANDS_BY if body["standby"] else TITLES[status],
+            "steps": [(name, reached(step, status)) for step, name in STEPS],
+            "is_unfinished": status in UNFINISHED,
+            "ahead": None if place is None else place - 1,
+            "places": places_of(body, _type_names([body["ticket_type"]])),
+            "advice": ADVICE.get(body["reason"] or "", ADVICE_OTHERWISE) if status == "FAILED" else "",
+            "pay_until": dt.datetime.fromisoformat(body["expires_at"]) if is_to_be_paid(order_id, body) else None,
+            "collect_until": _collect_until(body),
+            "sells": session.sells_at(reckoned_now()),
+            "page": "orders",
+        },
+    )
+
+
+def whose(request: Visitor) -> UUID | None:
+    """Whose orders this visitor may open: only its own, and staff with the permission everybody's (None)."""
+    if staff_may(request.user, SEES_RESERVATIONS):
+        return None
+    if request.buyer is None:
+        raise Http404
+    return request.buyer
+
+
+def _collect_until(body: dict[str, Any]) -> dt.datetime | None:
+    if body["status"] != "COMPLETED":
+        return None
+    rows = Ticket.objects.filter(sale=body["sale"]).select_related("ticket_type", "session", "sale__reservation")
+    return queries.collect_until(rows)
+
+
+def reached(step: str, status: str) -> str:
+    """“past”, “now”, “next”; of a failed order “” for all of them."""
+    order = [name for name, _words in STEPS]
+    if status not in order:
+        return ""
+    at, now = order.index(step), order.index(status)
+    return "now" if at == now else "past" if at < now else "next"
+
+
+def is_to_be_paid(order_id: UUID, body: dict[str, Any]) -> bool:
+    """Whether it is held and brought no payment: its buyer must pay for it."""
+    if body["status"] != "PROCESSING" or not body["expires_at"]:
+        return False
+    return Reservation.objects.filter(pk=order_id, payment__isnull=True).exists()
+
+
+def places_of(body: dict[str, Any], names: dict[str, str]) -> str:
+    """“A1, A2”, or so many of a type."""
+    if body["seats"]:
+        return ", ".join(body["seats"])
+    name = names.get(body["ticket_type"] or "")
+    if name:
+        return f"{body['quantity']} \N{MULTIPLICATION SIGN} {name}"
+    return ngettext("%(n)d place", "%(n)d places", body["quantity"]) % {"n": body["quantity"]}
+
+
+def _type_names(types: Iterable[str | None]) -> dict[str, str]:
+    found = TicketType.objects.filter(pk__in={kind for kind in types if kind})
+    return {str(pk): name for pk, name in found.values_list("pk", "name")}
+
+
+# --- All of them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """An order as a line of the list."""
+
+    id: str
+    status: str
+    name: str
+    message: str
+    session: Session
+    places: str
+    total: dict[str, Any] | None
+    ordered_at: dt.datetime
+
+
+@require_safe
+@never_cache
+def orders(request: Visitor) -> HttpResponse:
+    """The buyer's own, newest first; what stands in line still begins the first page."""
+    before = _before(request)
+    rows: list[Reservation] = []
+    waiting: list[HoldRequest] = []
+    if request.buyer is not None:
+        if before is None:
+            waiting = [asked for asked in reservations.queries.in_line(request.buyer) if asked.is_order]
+        found = reservations.queries.orders_of(request.buyer).select_related("session__show", "session__hall__venue")
+        rows = list((found.filter(pk__lt=before) if before else found)[: LISTED + 1])
+    return render(
+        request,
+        "ticketing/orders.html",
+        {
+            "orders": listed(waiting, rows[:LISTED]),
+            "older": rows[LISTED - 1].pk if len(rows) > LISTED else None,
+            "is_first": before is None,
+            "page": "orders",
+        },
+    )
+
+
+def _before(request: Visitor) -> UUID | None:
+    """What can't be read is not asked for."""
+    try:
+        return UUID(request.GET["before"])
+    except (KeyError, ValueError):
+        return None
+
+
+def listed(waiting: list[HoldRequest], rows: list[Reservation]) -> list[Listed]:
+    """One that was settled between the two readings is told as its row tells it."""
+    known = {row.pk for row in rows}
+    sessions: dict[UUID, Session] = {row.session_id: row.session for row in rows}
+    lacking = {request.session for request in waiting} - sessions.keys()
+    sessions |= Session.objects.select_related("show", "hall__venue").in_bulk(list(lacking)) if lacking else {}
+    bodies = [
+        *(
+            (reservations.queries.queued_body(request), request.accepted_at)
+            for request in waiting
+            if request.id not in known and request.session in sessions
+        ),
+        *((reservations.queries.reservation_body(row), row.accepted_at) for row in rows),
+    ]
+    names = _type_names(body["ticket_type"] for body, _at in bodies)
+    return [_line(reservations.orders.body(body), sessions, names, ordered_at=at) for body, at in bodies]
+
+
+def _line(
+    body: dict[str, Any], sessions: dict[UUID, Session], names: dict[str, str], *, ordered_at: dt.datetime
+) -> Listed:
+    return Listed(
+        id=body["id"],
+        status=body["status"],
+        name=str(NAMES[body["status"]]),
+        message=body["message"],
+        session=sessions[UUID(body["session"])],
+        places=places_of(body, names),
+        total=body["total"],
+        ordered_at=ordered_at,
+    )

@@ -1,0 +1,60 @@
+"""Tell a worker what to take up, with deadlines on every step. While the broker is away, the sweeps find it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from django.conf import settings
+
+from base import causes
+from reservations.queueing.lines import courier, jobs_queue
+from ticketing.payments import operations, refunds
+from ticketing.payments.together import Together
+
+log = structlog.get_logger(__name__)
+
+
+def ring_payment(payment: uuid.UUID, *, reply_to: str = "") -> None:
+    if settings.LINE == "in_process":
+        operations.settle_payment(payment_id=payment, reply_to=reply_to)
+        return
+    _ring_together((str(payment), reply_to))
+
+
+def ring_refund(refund: uuid.UUID) -> None:
+    if settings.LINE == "in_process":
+        refunds.pay_back(refund_id=refund)
+        return
+    if not _ring("pay_back", refund=str(refund)):
+        refunds.leave_to_the_sweep(refund)
+
+
+def ring_called_off(session: uuid.UUID) -> None:
+    if settings.LINE == "in_process":
+        refunds.refund_everybody(session_id=session, each=lambda refund: ring_refund(refund.pk))
+        return
+    why = causes.current()
+    _ring("refund_everybody", session=str(session), cause=why.id, actor=why.actor)
+
+
+def _ring_all(payments: Sequence[tuple[str, str]]) -> list[Exception | None]:
+    """One message, and one confirmation to wait for, for all that are started at once."""
+    if not _ring("settle_payments", payments=payments):
+        operations.leave_to_the_sweep([uuid.UUID(payment) for payment, _reply_to in payments])
+    return [None] * len(payments)
+
+
+_ring_together = Together(_ring_all)
+
+
+def _ring(task: str, **arguments: Any) -> bool:
+    """Tell whether the broker has the message; if not, it may have it all the same."""
+    try:
+        courier().send(f"ticketing.tasks.{task}", jobs_queue("payments"), **arguments)
+    except Exception as error:  # noqa: BLE001 what is rung for is done; py-amqp has raised an AttributeError for a lost connection
+        log.warning("bell.left_to_the_sweep", task=task, error=repr(error))
+        return False
+    return True

@@ -1,0 +1,231 @@
+"""Stripe, by its official SDK: PaymentIntents, captured by hand. The token is the id of a payment method (`pm_…`).
+
+The attempt's id is the idempotency key of the intent: asking again for what never answered finds what came of it, or begins it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import itertools
+import json
+import re
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import stripe
+import structlog
+from django.conf import settings
+
+from ticketing.payments.gateways import (
+    DEADLINE_SECONDS,
+    Attempt,
+    BadSignature,
+    GatewayTimeout,
+    GatewayUnavailable,
+    Notice,
+    Record,
+    RefundRefused,
+    Standing,
+    State,
+    UnknownToken,
+)
+from ticketing.payments.gateways.signatures import require_recent, require_secret, signed_at
+
+CONNECT_SECONDS = 2.0
+WITH_ITS_FEE = ["latest_charge.balance_transaction"]
+STATES: dict[str, State] = {
+    "requires_capture": "authorised",
+    "succeeded": "captured",
+    "canceled": "voided",
+    "processing": "pending",
+    "requires_payment_method": "declined",
+    "requires_confirmation": "declined",
+    "requires_action": "declined",  # the buyer's bank wants to ask the buyer, and nobody is there to be asked
+}
+
+ATTEMPT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+log = structlog.get_logger(__name__)
+
+
+@functools.cache
+def _client(key: str, url: str) -> stripe.StripeClient:
+    """Tries once: whoever asks knows how to ask again."""
+    return stripe.StripeClient(
+        key,
+        base_addresses={"api": url},
+        http_client=stripe.RequestsClient(timeout=(CONNECT_SECONDS, DEADLINE_SECONDS)),
+        max_network_retries=0,
+    )
+
+
+def client() -> stripe.StripeClient:
+    return _client(settings.STRIPE_API_KEY, settings.STRIPE_API_URL)
+
+
+def check(token: str) -> None:
+    if not token.startswith("pm_"):
+        raise UnknownToken(token)
+
+
+def authorise(attempt: Attempt) -> Standing:
+    try:
+        with _deadlines():
+            intent = client().v1.payment_intents.create(
+                {
+                    "amount": attempt.amount,
+                    "currency": attempt.currency.lower(),
+                    "payment_method": attempt.token,
+                    "confirm": True,
+                    "capture_method": "manual",
+                    "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
+                    "metadata": {"attempt": str(attempt.id)},
+                },
+                {"idempotency_key": str(attempt.id)},
+            )
+    except stripe.CardError as refused:
+        return Standing("declined", reason=_reason(refused), reference=_intent_of(refused))
+    except stripe.InvalidRequestError as refused:
+        return Standing("declined", reason=(refused.code or "invalid_request")[:60])
+    return _standing(intent)
+
+
+def find(attempt: Attempt) -> Standing:
+    """Never `unknown`: what Stripe never heard of it hears of now, and once."""
+    if attempt.reference:
+        with _deadlines():
+            return _standing(client().v1.payment_intents.retrieve(attempt.reference, {"expand": WITH_ITS_FEE}))
+    first = authorise(attempt)  # its first answer, which may be old by now
+    if not first.reference or first.state == "declined":
+        return first
+    with _deadlines():
+        return _standing(client().v1.payment_intents.retrieve(first.reference, {"expand": WITH_ITS_FEE}))
+
+
+def capture(attempt: Attempt) -> Standing:
+    return _moved(
+        attempt,
+        lambda intent: client().v1.payment_intents.capture(
+            intent, {"expand": WITH_ITS_FEE}, {"idempotency_key": f"{attempt.id}-capture"}
+        ),
+    )
+
+
+def void(attempt: Attempt) -> Standing:
+    return _moved(
+        attempt,
+        lambda intent: client().v1.payment_intents.cancel(intent, {}, {"idempotency_key": f"{attempt.id}-void"}),
+    )
+
+
+def refund(attempt: Attempt, *, refund: uuid.UUID, amount: int) -> None:
+    intent = attempt.reference or find(attempt).reference
+    try:
+        with _deadlines():
+            made = client().v1.refunds.create(
+                {"payment_intent": intent, "amount": amount, "metadata": {"refund": str(refund)}},
+                {"idempotency_key": str(refund)},
+            )
+    except (stripe.CardError, stripe.InvalidRequestError) as refused:
+        raise RefundRefused(refused.code or "") from refused
+    if made.status in {"failed", "canceled"}:
+        raise RefundRefused(made.failure_reason or made.status)
+
+
+def recent_records(*, since: dt.datetime, most: int) -> Iterator[Record]:
+    with _deadlines():
+        newest = client().v1.payment_intents.list(
+            {"created": {"gte": int(since.timestamp())}, "limit": 100, "expand": ["data.latest_charge"]}
+        )
+        for intent in itertools.islice(newest.auto_paging_iter(), most):
+            yield _record(intent)
+
+
+def record_of(reference: str) -> Record | None:
+    try:
+        with _deadlines():
+            return _record(client().v1.payment_intents.retrieve(reference, {"expand": ["latest_charge"]}))
+    except stripe.InvalidRequestError:
+        return None
+
+
+def _record(intent: stripe.PaymentIntent) -> Record:
+    charge = intent.latest_charge
+    given_back = charge.amount_refunded if isinstance(charge, stripe.Charge) else 0
+    metadata: Any = intent.metadata  # an object of the SDK, not the dict it is said to be
+    named = str(metadata.to_dict().get("attempt", "")) if metadata else ""
+    return Record(
+        reference=intent.id,
+        attempt=uuid.UUID(named) if ATTEMPT.fullmatch(named) else None,
+        kept=(intent.amount_received or 0) - given_back,
+    )
+
+
+def read_notice(body: bytes, headers: Mapping[str, str]) -> Notice:
+    require_secret(settings.STRIPE_WEBHOOK_SECRET.encode())
+    signature = headers.get("Stripe-Signature", "")
+    try:
+        said = body.decode()
+        stripe.WebhookSignature.verify_header(said, signature, settings.STRIPE_WEBHOOK_SECRET)  # whenever it was made
+        require_recent(signed_at(signature))
+        event = json.loads(said)
+        named = (event["data"]["object"].get("metadata") or {}).get("attempt")
+        return Notice(event=str(event["id"]), kind=str(event["type"]), attempt=uuid.UUID(named) if named else None)
+    except (stripe.SignatureVerificationError, ValueError, AttributeError, KeyError, TypeError) as error:
+        raise BadSignature(type(error).__name__) from error
+
+
+def _moved(attempt: Attempt, step: Callable[[str], stripe.PaymentIntent]) -> Standing:
+    """One step on; where it can't be taken, how it stands."""
+    intent = attempt.reference or find(attempt).reference
+    try:
+        with _deadlines():
+            return _standing(step(intent))
+    except (stripe.CardError, stripe.InvalidRequestError):
+        with _deadlines():
+            return _standing(client().v1.payment_intents.retrieve(intent, {"expand": WITH_ITS_FEE}))
+
+
+def _standing(intent: stripe.PaymentIntent) -> Standing:
+    return Standing(
+        STATES[intent.status],
+        reason="authentication_required" if intent.status == "requires_action" else "",
+        reference=intent.id,
+        fee=_fee(intent),
+    )
+
+
+def _fee(intent: stripe.PaymentIntent) -> int:
+    """What Stripe keeps, where its answer says so; its own reports say it in any case."""
+    charge = intent.latest_charge
+    balance = charge.balance_transaction if isinstance(charge, stripe.Charge) else None
+    return balance.fee if isinstance(balance, stripe.BalanceTransaction) else 0
+
+
+def _reason(refused: stripe.CardError) -> str:
+    error: Any = refused.error
+    return str(getattr(error, "decline_code", None) or refused.code or "card_declined")[:60]
+
+
+def _intent_of(refused: stripe.CardError) -> str:
+    intent: Any = getattr(refused.error, "payment_intent", None)
+    return str(intent["id"]) if intent else ""
+
+
+@contextmanager
+def _deadlines() -> Iterator[None]:
+    """Raises: GatewayTimeout, GatewayUnavailable."""
+    try:
+        yield
+    except (stripe.RateLimitError, stripe.AuthenticationError, stripe.PermissionError) as error:
+        log.warning("stripe.turned_us_away", error=type(error).__name__)
+        raise GatewayUnavailable(type(error).__name__) from error
+    except (stripe.APIConnectionError, stripe.IdempotencyError) as error:
+        raise GatewayTimeout(type(error).__name__) from error
+    except stripe.CardError:
+        raise
+    except stripe.APIError as error:
+        raise GatewayTimeout(type(error).__name__) from error

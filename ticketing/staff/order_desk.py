@@ -1,0 +1,269 @@
+"""An order as the box office sees it: what happened, its money, and what can be done about it. Plain forms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Self, cast
+from uuid import UUID
+
+from django.contrib import admin, messages
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.core.exceptions import PermissionDenied
+from django.db import OperationalError
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from reservations import orders
+from reservations.admission import front_door
+from reservations.allocation.operations import AlreadyPaid, PaymentInProgress
+from reservations.hold_request import ORDER_SCOPE
+from reservations.models import Reservation, Status
+from sessions_app.staff.questions import ANSWER, Question, ask, is_confirmed, stamp_of
+from sessions_app.templatetags.frontrow import money
+from ticketing.models import Order, Payment, Refund, RefundStatus, Sale, Ticket, User
+from ticketing.orders import care
+from ticketing.orders.care import CannotPlaceAgain, NothingToCancel, NothingToTakeUp
+from ticketing.orders.history import timeline
+from ticketing.pages.order_pages import NAMES
+from ticketing.payments.giving_back import GivingBack
+from ticketing.payments.refunds import NothingToRefund
+
+LOOK = "reservations.view_reservation"
+RUN = "reservations.change_reservation"
+GIVE_BACK = "ticketing.add_refund"
+LONGEST_REASON = 120
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What somebody at the desk asks for."""
+
+    action: str
+    reason: str
+    confirmed: str  # the stamp of what the question said; see sessions_app/staff/questions.py
+
+    @classmethod
+    def of(cls, request: HttpRequest) -> Self:
+        return cls(
+            action=request.POST.get("action", ""),
+            reason=request.POST.get("reason", "").replace("\0", "").strip()[:LONGEST_REASON],
+            confirmed=request.POST.get(ANSWER, ""),
+        )
+
+
+class Refused(Exception):
+    """Nothing was changed; the sentence says why."""
+
+
+def order(request: HttpRequest, order_id: UUID | None) -> HttpResponse:
+    """Raises: PermissionDenied, Http404."""
+    if not request.user.has_perm(LOOK):
+        raise PermissionDenied
+    rows = Order.objects.select_related("session__show", "ticket_type").filter(scope=ORDER_SCOPE)
+    found = rows.filter(pk=order_id).first() if order_id else None
+    if found is None:
+        raise Http404
+    return act(request, found, Wish.of(request)) if request.method == "POST" else shown(request, found)
+
+
+# --- Looking
+
+
+def shown(request: HttpRequest, order: Order) -> HttpResponse:
+    payments = list(Payment.objects.filter(reservation=order).order_by("id"))
+    sale = Sale.objects.filter(pk=order.sale_id).first() if order.sale_id else None
+    refunds = list(Refund.objects.filter(sale=sale).order_by("id")) if sale else []
+    last = payments[-1] if payments else None
+    may_run = request.user.has_perm(RUN)
+    return render(
+        request,
+        "ticketing/desk/order.html",
+        {
+            **framed(request, order),
+            "order": order,
+            "standing": orders.standing(order.status),
+            "state": NAMES[orders.standing(order.status)],
+            "said": orders.said_of(order.status, order.reason, standby=order.place_on_standby),
+            "moments": timeline(order, payments, refunds),
+            "payments": payments if request.user.has_perm("ticketing.view_payment") else [],
+            "sale": sale,
+            "refunds": refunds,
+            "can_take_up": may_run and care.is_left_open(order, last),
+            "can_place_again": may_run and not care.obstacle_to_placing_again(order, last),
+            "can_cancel": is_allowed_to_cancel(request, order) and is_cancellable(order, sale),
+        },
+    )
+
+
+def framed(request: HttpRequest, order: Order) -> dict[str, Any]:
+    """What the admin's own frame around the page of an order needs."""
+    return {
+        **admin.site.each_context(request),
+        "title": _("Order"),
+        "subtitle": str(order.pk),
+        "opts": Order._meta,
+        "original": order,
+    }
+
+
+def is_cancellable(order: Order, sale: Sale | None) -> bool:
+    return order.status in {Status.QUEUED, Status.HELD} or (sale is not None and bool(sale.live_tickets))
+
+
+def is_allowed_to_cancel(request: HttpRequest, order: Order) -> bool:
+    """Whoever runs reservations; where money goes back, also whoever gives it back."""
+    needed = {RUN} | ({GIVE_BACK} if order.status == Status.CONFIRMED else set())
+    return request.user.has_perms(needed)
+
+
+# --- Doing
+
+
+def act(request: HttpRequest, order: Order, wish: Wish) -> HttpResponse:
+    user = cast(User, request.user)
+    if not user.has_perm(RUN) or (wish.action == "cancel" and not is_allowed_to_cancel(request, order)):
+        raise PermissionDenied
+    if wish.action not in ACTIONS:
+        return refused(request, order, _("That is nothing the box office can do."))
+    try:
+        if wish.action == "cancel" and wish.confirmed != (comes_to := cancelling(order)).stamp:
+            return confirmation(request, order, wish, comes_to)
+        question = question_about(order, wish.action)
+        if question is not None and not is_confirmed(request, question):
+            return ask(request, question, back=page_of(order.pk), opts=Order._meta)
+        done, leads_to = ACTIONS[wish.action](order, wish, user)
+    except Refused as refusal:
+        return refused(request, order, str(refusal))
+    except tuple(REFUSALS) as error:
+        return refused(request, order, str(REFUSALS[type(error)]))
+    note = f"{wish.action}: {wish.reason}" if wish.reason else f"{wish.action} {leads_to or ''}".strip()
+    LogEntry.objects.log_actions(user.pk, [order], CHANGE, note, single_object=True)
+    messages.success(request, done)
+    return redirect(page_of(leads_to or order.pk))
+
+
+def question_about(order: Order, action: str) -> Question | None:
+    """What is asked before a buyer may be charged; None where the action is going to be refused, and for cancelling."""
+    last = care.last_payment(order)
+    possible = {
+        "retry": care.is_left_open(order, last),
+        "again": not care.obstacle_to_placing_again(order, last),
+    }
+    if not possible.get(action):
+        return None
+    title, warning, button = {
+        "retry": (
+            _("Take this order up now?"),
+            _("The gateway is asked at once. Where it takes the money, the tickets are sold and the buyer is told."),
+            _("Take it up now"),
+        ),
+        "again": (
+            _("Place this order again?"),
+            _("The buyer is charged by the same means, and told when the tickets are sold."),
+            _("Place it again"),
+        ),
+    }[action]
+    places = ", ".join(order.seats) or f"{order.quantity} {order.ticket_type or ''}".strip()
+    facts = [
+        (_("Session"), str(order.session)),
+        (_("Places"), places),
+        (_("Money that is taken"), money(order.total, order.session.currency)),
+        (_("Written to"), (last.email if last else "") or _("left no address")),
+    ]
+    about = [order.pk, action, order.status, order.total, last and (last.pk, last.status)]
+    return Question(title=title, facts=facts, warning=warning, button=button, about=about)
+
+
+def refused(request: HttpRequest, order: Order, text: str) -> HttpResponse:
+    messages.error(request, text)
+    return redirect(page_of(order.pk))
+
+
+def page_of(order_id: UUID) -> str:
+    return reverse("admin:ticketing_order_change", args=[order_id])
+
+
+Done = tuple[str, UUID | None]  # what is said, and the order whose page to look at then, if it is another
+
+
+def retry(order: Order, _wish: Wish, _user: User) -> Done:
+    care.take_up(order_id=order.pk)
+    return _("It is taken up now; what comes of it shows here."), None
+
+
+def again(order: Order, _wish: Wish, _user: User) -> Done:
+    new = care.place_again(order_id=order.pk)
+    return _("Placed again for the same buyer: this is the new order."), new if _is_settled(new) else None
+
+
+def _is_settled(order_id: UUID) -> bool:
+    return Reservation.objects.filter(pk=order_id).exists()
+
+
+def cancel(order: Order, wish: Wish, user: User) -> Done:
+    if not wish.reason:
+        raise Refused(_("Say why: it is kept with the order."))
+    refund = care.cancel(order_id=order.pk, reason=wish.reason, by=user.pk)
+    if refund is not None and refund.status == RefundStatus.TO_HAND_OUT:
+        return _("The tickets are void, and the money is to be handed out at the counter."), None
+    if order.status == Status.CONFIRMED:
+        return _("The tickets are void, and the money is on its way back."), None
+    return _("The order is cancelled; its places are free."), None
+
+
+ACTIONS: dict[str, Callable[[Order, Wish, User], Done]] = {"retry": retry, "again": again, "cancel": cancel}
+
+
+@dataclass(frozen=True)
+class Cancelling:
+    """What cancelling an order comes to now."""
+
+    order: Order
+    sale: Sale | None
+    tickets: GivingBack
+
+    @property
+    def stamp(self) -> str:
+        return stamp_of([self.order.pk, self.order.status, *self.tickets.about])
+
+
+def cancelling(order: Order) -> Cancelling:
+    """Raises: Refused."""
+    sale = Sale.objects.filter(pk=order.sale_id).first() if order.sale_id else None
+    if not is_cancellable(order, sale):
+        raise Refused(str(REFUSALS[PaymentInProgress if order.status == Status.PAYING else NothingToCancel]))
+    return Cancelling(order, sale, GivingBack.of(Ticket.objects.filter(sale=sale) if sale else Ticket.objects.none()))
+
+
+def confirmation(request: HttpRequest, order: Order, wish: Wish, comes_to: Cancelling) -> HttpResponse:
+    context = {
+        "order": order,
+        "sale": comes_to.sale,
+        "facts": comes_to.tickets.facts() if comes_to.sale else [],
+        "stamp": comes_to.stamp,
+        "has_changed": bool(wish.confirmed),
+        "reason": wish.reason,
+        "longest": LONGEST_REASON,
+    }
+    return render(request, "ticketing/desk/order_cancel.html", {**framed(request, order), **context})
+
+
+REFUSALS: dict[type[Exception], Any] = {
+    NothingToTakeUp: gettext_lazy("Nothing is left to do for this order."),
+    CannotPlaceAgain: gettext_lazy("This order can't be placed again: its buyer must order anew."),
+    NothingToCancel: gettext_lazy("This order has ended already; nothing is left to cancel."),
+    NothingToRefund: gettext_lazy("All of it was given back already."),
+    PaymentInProgress: gettext_lazy("Its payment is under way just now. Try again in a moment."),
+    AlreadyPaid: gettext_lazy("It was paid for in this instant. Look at it again before you cancel it."),
+    front_door.SoldOut: gettext_lazy("Not that many places are left."),
+    front_door.SeatsUnavailable: gettext_lazy("The seats are taken by somebody else."),
+    front_door.LimitReached: gettext_lazy("With what the buyer has it would be more than one buyer may have."),
+    front_door.SaleClosed: gettext_lazy("This session is no longer on sale."),
+    front_door.SaleNotOpen: gettext_lazy("The sale has not begun yet."),
+    Reservation.DoesNotExist: gettext_lazy("There is no such reservation."),
+    OperationalError: gettext_lazy("The box office is busy; try again."),
+}

@@ -1,0 +1,296 @@
+"""The doors: a ticket lets one person in, once; the first scan wins, whenever the server hears of it.
+
+Note [Scans that come late]
+A gate without a connection judges codes by itself and tells of its scans later, each with how long ago it was: both times are
+read from the gate's own clock, so that it may be wrong. Every scan is judged by what was true when it was made. A scan from before the
+one that is known takes its place; the later one becomes the second, and that two came in is in the log as `ticket.let_in_twice`. A
+ticket that was given back since was good then: its bearer came in, and that is recorded. The ticket stays void, the log has
+`ticket.let_in_and_refunded`, and `manage.py audit` names it (`let_in_and_paid_back`), since the house lost the money.
+
+Note [When doors are open]
+A ticket is let in from DOORS_OPEN_MINUTES before its session's start to its end; `anyway` lets it in at another time, and the log says
+that it was so. Nothing opens the gate of a session that was called off.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import uuid
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+from prometheus_client import Counter
+
+from base.clock import db_now
+from realtime import events
+from sessions_app.models import Session
+from ticketing import codes, locks, voiding
+from ticketing.models import (
+    Account,
+    CheckIn,
+    CheckInOutcome,
+    Collection,
+    Ticket,
+    TicketStatus,
+    Transfer,
+    User,
+)
+from ticketing.payments import ledger, operations
+from ticketing.payments.ledger import Posting
+from ticketing.queries import as_text
+from ticketing.voiding import Void, VoidReason
+
+log = structlog.get_logger(__name__)
+collected = Counter("frontrow_collected_at_the_door_total", "Money taken at the door, in minor units.", ["currency"])
+check_ins = Counter("frontrow_check_ins_total", "Codes held up at a gate, by outcome.", ["outcome"])
+
+CLOSED = frozenset({CheckInOutcome.NOT_YET, CheckInOutcome.TOO_LATE})
+LATEST = 31 * 24 * 3600  # seconds after which a gate's scan is told no more: a phone may lie in a drawer for weeks
+
+
+class UnknownCode(Exception):
+    """No ticket has it."""
+
+
+class TicketVoid(Exception):
+    """`void`: why and since when the code opens no door: the ticket's own reason, or that it was passed on."""
+
+    def __init__(self, void: Void) -> None:
+        super().__init__(str(void.reason))
+        self.void = void
+
+
+class OtherSession(Exception):
+    """`session`: the one it is for."""
+
+    def __init__(self, session: uuid.UUID) -> None:
+        super().__init__(str(session))
+        self.session = session
+
+
+@dataclasses.dataclass(eq=False)
+class NotYet(Exception):
+    """The doors of its session aren't open yet."""
+
+    opens_at: dt.datetime
+    starts_at: dt.datetime
+
+
+@dataclasses.dataclass(eq=False)
+class TooLate(Exception):
+    """Its session is over."""
+
+    ended_at: dt.datetime
+
+
+@dataclasses.dataclass(eq=False)
+class SessionCancelled(Exception):
+    """Its session was called off."""
+
+    cancelled_at: dt.datetime
+
+
+@dataclasses.dataclass(eq=False)
+class PaymentDue(Exception):
+    """The ticket is to be paid for first: `amount`, in minor units of `currency`."""
+
+    amount: int
+    currency: str
+
+
+class AlreadyUsed(Exception):
+    """`used_at`, `gate`: when and where somebody came in with it."""
+
+    def __init__(self, *, used_at: dt.datetime, gate: str) -> None:
+        super().__init__(f"{used_at:%H:%M} {gate}")
+        self.used_at = used_at
+        self.gate = gate
+
+
+def check_in(
+    *,
+    code: str,
+    by: User,
+    gate: str = "",
+    session: uuid.UUID | None = None,
+    scan: uuid.UUID | None = None,
+    seconds_ago: int = 0,
+    paid: bool = False,
+    anyway: bool = False,
+) -> CheckIn:
+    """Let in whoever holds up the ticket. `session`: the gate's, if it serves one; `scan`: told twice, it counts once.
+
+    `paid`: what is due for it was taken into the hand. `anyway`: although its doors aren't open, see Note [When doors are open].
+    Raises: codes.NotACode, codes.BadSignature, UnknownCode, TicketVoid, OtherSession, SessionCancelled, NotYet, TooLate,
+    PaymentDue, AlreadyUsed.
+    """
+    ago = dt.timedelta(seconds=seconds_ago)
+    try:
+        short = codes.read(code)
+        ticket, made = _record(short, by=by, gate=gate, session=session, scan=scan, ago=ago, paid=paid, anyway=anyway)
+    except (codes.NotACode, codes.BadSignature, UnknownCode) as error:
+        check_ins.labels("forged" if isinstance(error, codes.BadSignature) else "unknown").inc()
+        raise
+    except PaymentDue:
+        check_ins.labels("payment_due").inc()
+        raise
+    check_ins.labels(made.outcome).inc()
+    if made.outcome != CheckInOutcome.ADMITTED:
+        raise _refusal(ticket, made, short)
+    return made
+
+
+def _refusal(ticket: Ticket, made: CheckIn, short: str) -> Exception:
+    session = ticket.session
+    match made.outcome:
+        case CheckInOutcome.OTHER_SESSION:
+            return OtherSession(session.pk)
+        case CheckInOutcome.SESSION_CANCELLED:
+            return SessionCancelled(session.cancelled_at or made.scanned_at)
+        case CheckInOutcome.NOT_YET:
+            return NotYet(opens_at=opens_at(session), starts_at=session.starts_at)
+        case CheckInOutcome.TOO_LATE:
+            return TooLate(session.ends_at)
+        case CheckInOutcome.ALREADY_USED:
+            first = ticket.check_ins.get(outcome=CheckInOutcome.ADMITTED)
+            return AlreadyUsed(used_at=first.scanned_at, gate=first.gate)
+    if ticket.status == TicketStatus.VOID:
+        return TicketVoid(voiding.of_ticket(ticket))
+    passed = ticket.transfers.filter(code=short).first()
+    return TicketVoid(Void(VoidReason.PASSED_ON, passed.passed_at if passed else made.scanned_at))
+
+
+def opens_at(session: Session) -> dt.datetime:
+    """Return from when on tickets of this session are let in."""
+    return session.starts_at - dt.timedelta(minutes=settings.DOORS_OPEN_MINUTES)
+
+
+def displaced_by(made: CheckIn) -> CheckIn | None:
+    """Return the scan that counted until this earlier one was told: two people came in with one ticket."""
+    told_before = made.ticket.check_ins.filter(outcome=CheckInOutcome.ALREADY_USED, recorded_at__lt=made.recorded_at)
+    return told_before.order_by("scanned_at").first()
+
+
+@transaction.atomic(durable=True)
+def _record(
+    short: str,
+    *,
+    by: User,
+    gate: str,
+    session: uuid.UUID | None,
+    scan: uuid.UUID | None,
+    ago: dt.timedelta,
+    paid: bool,
+    anyway: bool,
+) -> tuple[Ticket, CheckIn]:
+    """Raises: UnknownCode, PaymentDue."""
+    ticket = _lock(short)
+    told_before = ticket.check_ins.filter(pk=scan).first() if scan else None
+    if told_before:
+        return ticket, told_before
+    made = CheckIn(ticket=ticket, gate=gate, by=by, scanned_at=db_now() - ago)
+    if scan and not CheckIn.objects.filter(pk=scan).exists():
+        made.pk = scan
+    first = ticket.check_ins.filter(outcome=CheckInOutcome.ADMITTED).first()
+    made.outcome = _judge(made, short=short, session=session, first=first)
+    is_open = made.outcome not in CLOSED
+    if anyway and not is_open:
+        made.outcome = CheckInOutcome.ADMITTED
+    if made.outcome == CheckInOutcome.ADMITTED:
+        if ticket.due:
+            _collect(made, paid=paid)
+        if first:
+            CheckIn.objects.filter(pk=first.pk).update(outcome=CheckInOutcome.ALREADY_USED)
+        if ticket.status == TicketStatus.VALID:
+            ticket.status = TicketStatus.USED
+        ticket.used_at, ticket.used_gate = made.scanned_at, gate
+        ticket.save(update_fields=["status", "used_at", "used_gate"])
+    made.save(force_insert=True)
+    _tell(made, first=first, late=bool(ago), more={} if is_open else {"anyway": anyway})
+    return ticket, made
+
+
+def _collect(made: CheckIn, *, paid: bool) -> None:
+    """What is due for the ticket is in somebody's hand now. Raises: PaymentDue, if it isn't."""
+    ticket = made.ticket
+    sale, amount = ticket.sale, ticket.due
+    if not paid:
+        raise PaymentDue(amount, sale.currency)
+    Collection.objects.create(ticket=ticket, amount=amount, by=made.by, gate=made.gate, collected_at=made.scanned_at)
+    ticket.due = 0
+    ticket.save(update_fields=["due"])
+    taken = Posting(
+        debit=Account.CASH, credit=Account.DUE, amount=amount, currency=sale.currency, payment=sale.payment_id
+    )
+    ledger.post([taken])
+    operations.close_if_paid(sale)
+    facts = {"ticket": str(ticket.pk), "amount": amount, "currency": sale.currency, "gate": made.gate}
+    events.record(event="ticket.paid", session=ticket.session_id, buyer=ticket.owner, facts=facts)
+    collected.labels(sale.currency).inc(amount)
+
+
+def _lock(short: str) -> Ticket:
+    """By the code it has, or had before it was passed on; if it is to be paid for, its sale first, as a refund does.
+
+    Raises: UnknownCode.
+    """
+    has_it = Ticket.objects.filter(code=short).values_list("pk", "due", "sale").first()
+    had_it = Transfer.objects.filter(code=short).values_list("ticket", "ticket__due", "ticket__sale")
+    found = has_it or had_it.first()
+    if found is None:
+        raise UnknownCode
+    named, due, sale = found
+    if due:
+        locks.lock_sale(sale)
+    rows = Ticket.objects.select_related("sale", "seat", "ticket_type", "session__show")
+    return locks.lock_ticket(rows, named)
+
+
+def _judge(made: CheckIn, *, short: str, session: uuid.UUID | None, first: CheckIn | None) -> CheckInOutcome:
+    """See the Notes above: a code that was passed on later, or given back later, was good when it was scanned."""
+    ticket, at = made.ticket, made.scanned_at
+    if session and session != ticket.session_id:
+        return CheckInOutcome.OTHER_SESSION
+    if ticket.session.cancelled_at and ticket.session.cancelled_at <= at:
+        return CheckInOutcome.SESSION_CANCELLED
+    if ticket.status == TicketStatus.VOID and not _was_given_back_after(made):
+        return CheckInOutcome.VOID
+    if short != ticket.code and ticket.transfers.filter(code=short, passed_at__lte=at).exists():
+        return CheckInOutcome.VOID
+    if first and first.scanned_at <= at:
+        return CheckInOutcome.ALREADY_USED
+    if at < opens_at(ticket.session):
+        return CheckInOutcome.NOT_YET
+    return CheckInOutcome.TOO_LATE if at >= ticket.session.ends_at else CheckInOutcome.ADMITTED
+
+
+def _tell(made: CheckIn, *, first: CheckIn | None, late: bool, more: dict[str, Any]) -> None:
+    ticket = made.ticket
+    admitted = made.outcome == CheckInOutcome.ADMITTED
+    facts: dict[str, Any] = {"ticket": str(ticket.pk), "check_in": str(made.pk), "outcome": made.outcome}
+    facts |= {"seat": ticket.seat.label if ticket.seat else None, **_when_and_where(made), **more}
+    rows = [("ticket.checked_in" if admitted else "ticket.refused", facts)]
+    if first and late and (admitted or made.outcome == CheckInOutcome.ALREADY_USED):
+        one, two = sorted([first, made], key=lambda scan: scan.scanned_at)
+        twice = {"ticket": facts["ticket"], "first": _when_and_where(one), "second": _when_and_where(two)}
+        rows.append(("ticket.let_in_twice", twice))
+        log.warning("ticket.let_in_twice", ticket=facts["ticket"])
+    if admitted and first is None and _was_given_back_after(made):
+        rows.append(("ticket.let_in_and_refunded", {**facts, "refund": str(ticket.refund_id)}))
+        log.warning("ticket.let_in_and_refunded", ticket=facts["ticket"])
+    events.record_many(
+        [events.NewEvent(event=name, session=ticket.session_id, buyer=ticket.owner, facts=told) for name, told in rows]
+    )
+
+
+def _was_given_back_after(made: CheckIn) -> bool:
+    """Whether the ticket was good when a gate without a connection scanned it, and void when it told."""
+    refund = made.ticket.refund
+    return refund is not None and refund.asked_at > made.scanned_at
+
+
+def _when_and_where(made: CheckIn) -> dict[str, str]:
+    return {"scanned_at": as_text(made.scanned_at), "gate": made.gate}

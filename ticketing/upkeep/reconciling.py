@@ -1,0 +1,91 @@
+"""Our ledger beside the gateways' own books: what they took and gave back is what we posted.
+
+Note [Bounded reconciliation]
+A gateway answers over the network, a page at a time. So its newest charges of a week are read, at most `MOST`, and of our payments the
+`MOST` that changed last; those of ours that its list doesn't have are asked for one by one. What moved within a minute is left out: its
+note may still be on its way. A gateway that doesn't answer is a finding: what isn't compared isn't known.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from typing import Any, cast
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import F, Max, Q, QuerySet, Sum
+from django.db.models.functions import Coalesce, Greatest
+
+from base.clock import db_now
+from ticketing.models import Account, Payment, RefundStatus
+from ticketing.payments import gateways
+from ticketing.payments.gateways import GatewayTimeout, GatewayUnavailable, KeepsBooks, Record
+
+METHODS = ("stripe",)
+MOST = 500
+WEEK = dt.timedelta(days=7)
+ON_ITS_WAY = dt.timedelta(minutes=1)
+
+
+def differences() -> Iterator[dict[str, Any]]:
+    """What our ledger and the gateways' books say differently, for each payment or charge."""
+    for method in METHODS:
+        if method in settings.PAYMENT_METHODS or Payment.objects.filter(method=method).exists():
+            yield from _differences(method)
+
+
+def _differences(method: str) -> Iterator[dict[str, Any]]:
+    try:
+        books = cast(KeepsBooks, gateways.of(method))
+    except gateways.UnknownMethod:
+        yield {"gateway": method, "said": f"its SDK is not installed: uv sync --extra {method}"}
+        return
+    now = db_now()
+    try:
+        recent = {record.reference: record for record in books.recent_records(since=now - WEEK, most=MOST)}
+        yield from _of_ours(method, books, recent, now=now)
+    except (GatewayTimeout, GatewayUnavailable) as error:
+        yield {"gateway": method, "said": f"no answer: {error}"}
+        return
+    yield from _of_theirs(method, recent, now=now)
+
+
+def _of_ours(
+    method: str, books: KeepsBooks, recent: dict[str, Record], *, now: dt.datetime
+) -> Iterator[dict[str, Any]]:
+    """Payments of ours that the gateway knows otherwise, or not at all."""
+    moved = Greatest(F("changed_at"), Coalesce(Max("sale__refunds__changed_at"), F("changed_at")))
+    rows = Payment.objects.filter(method=method).exclude(reference="").annotate(moved=moved)
+    settled = rows.filter(moved__lt=now - ON_ITS_WAY).order_by("-moved")[:MOST]
+    posted = _posted(Payment.objects.filter(pk__in=[payment.pk for payment in settled]))
+    for payment in settled:
+        record = recent.get(payment.reference) or books.record_of(payment.reference)
+        kept = record.kept if record else 0
+        if kept != posted.get(payment.pk, 0):
+            yield {
+                "payment": str(payment.pk),
+                "status": payment.status,
+                "posted": posted.get(payment.pk, 0),
+                "at_the_gateway": kept if record else None,
+            }
+
+
+def _of_theirs(method: str, recent: dict[str, Record], *, now: dt.datetime) -> Iterator[dict[str, Any]]:
+    """Charges that the gateway took for an attempt of ours that we have no payment for, or none that names them."""
+    charged = {record.attempt: record for record in recent.values() if record.attempt and record.kept}
+    known = Payment.objects.filter(pk__in=charged, method=method)
+    ours = set(known.filter(~Q(reference="") | Q(changed_at__gte=now - ON_ITS_WAY)).values_list("pk", flat=True))
+    for attempt, record in charged.items():
+        if attempt not in ours:
+            yield {"charge": record.reference, "attempt": str(attempt), "posted": None, "at_the_gateway": record.kept}
+
+
+def _posted(payments: QuerySet[Payment]) -> dict[UUID, int]:
+    """What of each lies with the gateway, its fee included. What was handed out by another means never passed it."""
+    handed_out = Q(entries__refund__status=RefundStatus.HANDED_OUT)
+    with_gateway = Q(entries__account__in=[Account.GATEWAY, Account.FEES]) & ~(
+        handed_out & Q(entries__refund__isnull=False)
+    )
+    rows = payments.order_by().values_list("pk").annotate(kept=Sum("entries__amount", filter=with_gateway, default=0))
+    return dict(rows)
