@@ -14,12 +14,18 @@ from collections.abc import Callable
 from types import TracebackType
 
 import structlog
-
-from reservations import metrics
+from prometheus_client import Gauge
 
 MAX_COOL_SECONDS = 4.0
 FIRST_PROBE_SECONDS = 0.25  # after the failure; the pause doubles
 MAX_PROBE_SECONDS = 1.0  # what a dependency that is back waits at most
+
+breaker_open = Gauge(
+    "frontrow_breaker_open",
+    "Whether a dependency failed a moment ago and isn't used until it is back (1).",
+    ["dependency"],
+    multiprocess_mode="max",
+)
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +60,7 @@ class Breaker:
         self._retry_at: float | None = None
         self._pause = cool_seconds
         self._lock = threading.Lock()
-        metrics.breaker_open.labels(name).set(0)
+        breaker_open.labels(name).set(0)
 
     @property
     def is_open(self) -> bool:
@@ -91,7 +97,7 @@ class Breaker:
             return
         if self._retry_at is None:
             log.warning("breaker.opened", dependency=self.name, error=repr(error))
-            metrics.breaker_open.labels(self.name).set(1)
+            breaker_open.labels(self.name).set(1)
         else:
             self._pause = min(2 * self._pause, MAX_COOL_SECONDS)
         self._retry_at = time.monotonic() + self._pause
@@ -102,7 +108,7 @@ class Breaker:
         self._failed = 0
         if self._retry_at is not None:
             log.info("breaker.closed", dependency=self.name)
-            metrics.breaker_open.labels(self.name).set(0)
+            breaker_open.labels(self.name).set(0)
             self._retry_at, self._pause = None, self.cool_seconds
 
     def _send_prober(self) -> None:

@@ -8,8 +8,7 @@ import sessions_app.urls
 import ticketing.urls
 from config.web import health
 from config.web.openapi import views
-from ticketing.api import accounts, gate
-from ticketing.tickets import readers
+from ticketing.api import accounts, gate, readers
 
 handler400 = "config.web.problems.bad_request"
 handler403 = "config.web.problems.forbidden"

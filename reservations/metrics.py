@@ -37,9 +37,3 @@ rates = Gauge(
     ["session", "rate"],
     multiprocess_mode="max",
 )
-breaker_open = Gauge(
-    "frontrow_breaker_open",
-    "Whether a dependency failed a moment ago and isn't used until it is back (1).",
-    ["dependency"],
-    multiprocess_mode="max",
-)

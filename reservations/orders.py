@@ -24,6 +24,12 @@ STANDINGS = {
     Status.CONFIRMED: "COMPLETED",
 }
 FAILED = "FAILED"
+STATUS_NAMES = {
+    "PENDING": _("In line"),
+    "PROCESSING": _("Under way"),
+    "COMPLETED": _("Complete"),
+    "FAILED": _("Failed"),
+}
 MESSAGES = {
     Status.QUEUED: _("Your order is in line."),
     Status.HELD: _("Your places are held until they are paid for."),

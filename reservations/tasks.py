@@ -11,9 +11,8 @@ from celery.exceptions import Reject
 from kombu.exceptions import ContentDisallowed, DecodeError
 from kombu.message import Message
 
-from reservations.allocation import operations
+from reservations.allocation import messages, operations
 from reservations.queueing.lines import LineDown
-from reservations.staff import dead_letters
 
 log = structlog.get_logger(__name__)
 
@@ -29,7 +28,7 @@ def settle(self: Task[Any, Any], *, requests: list[dict[str, Any]], **_newer: An
     if self.request.id in _settled:
         return
     try:
-        dead_letters.settle_message(requests)
+        messages.settle_message(requests)
     except LineDown as error:  # no dead letter could be written, so the message must come again
         raise Reject(str(error), requeue=True) from error
 
@@ -48,7 +47,7 @@ def settled_together(came: deque[Message]) -> list[Message]:
         some.append(came.popleft())
     if len(some) > 1:
         try:
-            dead_letters.settle_message(asked)
+            messages.settle_message(asked)
         except Exception as error:  # noqa: BLE001 each is tried alone now, and says itself what is wrong
             log.warning("settle.not_together", messages=len(some), error=repr(error))
             return some

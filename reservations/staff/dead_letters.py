@@ -1,7 +1,7 @@
 """What could not be done: requests, in RabbitMQ's dead-letter queue or in PostgreSQL's inbox, and the messages of `dead_jobs`.
 
 Note [Two queues behind the line]
-What the settling finds to be poison it puts into `dead_letters()` itself, one request a message, with the reason: that waits
+What allocation finds to be poison goes to `dead_letters()`, one request a message, with the reason (`allocation/messages.py`): that waits
 for a person. What RabbitMQ gives up delivering goes to `given_up()`: whole messages, mostly of innocent neighbours, which
 `relay` sweeps into the inbox. In one queue the sweep would have to take out and put back a person's letters each time.
 """
@@ -17,24 +17,22 @@ from typing import Any
 import msgspec
 import structlog
 from django.conf import settings
-from django.utils import timezone
 from kombu import Message
 
 from reservations import metrics
 from reservations.allocation import operations
-from reservations.hold_request import UNREADABLE, HoldRequest
+from reservations.allocation.messages import read, set_aside
+from reservations.hold_request import HoldRequest
 from reservations.models import InboxRequest, Reservation
 from reservations.queueing import dead_jobs, inbox, letters, lines
 from reservations.queueing.inbox import UNSTORABLE
 from reservations.queueing.letters import REASON, SINCE, TRIES, Box, DeadLetter, OutOfReach
-from reservations.queueing.lines import PUBLISH_ERRORS, LineDown
 from sessions_app.models import shard_of
 
 log = structlog.get_logger(__name__)
 
 MOST = 1_000  # letters looked at in one go
 SWEEP = 50  # messages of one round
-SETTLE = "reservations.tasks.settle"
 DRAIN = "reservations.tasks.drain"
 DROPPED = "failed"  # the reason that a buyer reads
 
@@ -49,41 +47,6 @@ class Pile:
 
     def named(self, names: Collection[str]) -> list[DeadLetter]:
         return [letter for letter in self.letters if letter.name in names]
-
-
-# --- The settling's side
-
-
-def settle_message(said: Sequence[Any]) -> None:
-    """Settle the requests of a message; each that is poison, or can't be read, becomes a dead letter. Raises: LineDown."""
-    requests, unreadable = _read(said)
-    try:
-        operations.settle_however_long(requests)
-    except operations.Poison as poison:
-        for failure in poison.failures:
-            _send(failure.request.to_json(), reason=failure.reason, tries=failure.tries)
-    for one, error in unreadable:
-        _send(one, reason=error, tries=1)
-
-
-def _read(said: Sequence[Any]) -> tuple[list[HoldRequest], list[tuple[Any, str]]]:
-    """The requests; and what isn't one, with the reason."""
-    requests, unreadable = [], []
-    for one in said:
-        try:
-            requests.append(HoldRequest.from_json(one))
-        except UNREADABLE as error:
-            unreadable.append((one, f"can't be read: {error!r}"))
-    return requests, unreadable
-
-
-def _send(said: Any, *, reason: str, tries: int) -> None:
-    """Confirmed by the broker. Raises: LineDown."""
-    headers = {REASON: reason[:500], TRIES: tries, SINCE: timezone.now().isoformat()}
-    try:
-        lines.courier().send(SETTLE, lines.dead_letters(), headers=headers, requests=[said])
-    except PUBLISH_ERRORS as error:
-        raise LineDown(repr(error)) from error
 
 
 # --- A person's side
@@ -165,7 +128,7 @@ def count_at_the_broker() -> dict[str, int]:
 
 
 def _from_inbox(row: InboxRequest) -> DeadLetter:
-    (requests, _unreadable) = _read([row.request])
+    (requests, _unreadable) = read([row.request])
     return DeadLetter(
         name=str(row.pk),
         said=row.request,
@@ -179,7 +142,7 @@ def _from_inbox(row: InboxRequest) -> DeadLetter:
 
 def _from_rabbitmq(message: Message) -> DeadLetter:
     said = _said(message)
-    requests, unreadable = _read(said)
+    requests, unreadable = read(said)
     alone = len(said) == 1 and not unreadable
     return DeadLetter(
         name=str(requests[0].id if alone else message.properties.get("correlation_id") or message.delivery_tag),
@@ -219,7 +182,7 @@ def sweep(*, limit: int = SWEEP) -> int:
 def _sweep_message(message: Message) -> None:
     if message.headers.get("task") == DRAIN:
         return  # a doorbell; the inbox is looked after without it
-    requests, unreadable = _read(_said(message))
+    requests, unreadable = read(_said(message))
     suspicion = f"RabbitMQ gave up delivering it: {_why(message)}"
     log.warning("dead_letters.swept", requests=len(requests), unreadable=len(unreadable), why=suspicion)
     try:
@@ -227,7 +190,7 @@ def _sweep_message(message: Message) -> None:
     except UNSTORABLE:
         unreadable += _store_one_by_one(requests, suspicion)
     for one, error in unreadable:
-        _send(one, reason=error, tries=0)
+        set_aside(one, reason=error, tries=0)
 
 
 def _store_one_by_one(requests: Sequence[HoldRequest], suspicion: str) -> list[tuple[Any, str]]:

@@ -7,10 +7,9 @@ import uuid
 
 import pytest
 
-from reservations.allocation import allocation, operations
+from reservations.allocation import allocation, messages, operations
 from reservations.hold_request import HoldRequest
 from reservations.models import InboxRequest, Reservation, Status
-from reservations.staff import dead_letters
 from sessions_app.models import Lane, Session, TicketType
 from tests.factories import StockFactory
 from tests.reservations.claims.test_pace import let_pass, settle_at
@@ -46,7 +45,7 @@ def deliveries(requests: list[HoldRequest], chance: random.Random) -> list[list[
 
 
 def bring(message: list[HoldRequest]) -> None:
-    dead_letters.settle_message([request.to_json() for request in message])
+    messages.settle_message([request.to_json() for request in message])
 
 
 def settle_the_rest(session: Session) -> None:

@@ -11,13 +11,12 @@ import pytest
 from kombu.message import Message
 
 from reservations import tasks
-from reservations.allocation import allocation, announcements, operations
+from reservations.allocation import allocation, announcements, messages, operations
 from reservations.allocation.announcements import Announcements
 from reservations.claims import claims
 from reservations.hold_request import HoldRequest
 from reservations.models import Reservation, Status
 from reservations.queueing.lines import LineDown
-from reservations.staff import dead_letters
 from sessions_app.models import Session
 from tests.processes import until
 from tests.reservations.test_holding import request_for
@@ -96,7 +95,7 @@ class TestTogether:
     ) -> None:
         came = deque([message(request_for(session, seat, buyer=uuid.uuid4())) for seat in ("A1", "A2")])
         with monkeypatch.context() as patch:
-            patch.setattr(dead_letters, "settle_message", lambda _said: (_ for _ in ()).throw(LineDown("no broker")))
+            patch.setattr(messages, "settle_message", lambda _said: (_ for _ in ()).throw(LineDown("no broker")))
             some = tasks.settled_together(came)
         for one in some:
             run(one)

@@ -25,11 +25,11 @@ from reservations.api.views import OF_BUYER, PREFER, SEES_RESERVATIONS, Body, Do
 from reservations.hold_request import AT_THE_DOOR, ORDER_SCOPE, Ask, Means
 from reservations.models import Status
 from ticketing import queries
+from ticketing.api import readers
 from ticketing.api.order_fields import ORDER_DONE, ORDER_IN_LINE, OrderFields, OrderOut, OrderWish, plain_wish
 from ticketing.api.sales import PaymentDeclined
 from ticketing.orders.orders import why_declined
 from ticketing.payments import gateways
-from ticketing.tickets import readers
 
 TAG = "Buying in one step"
 REQUIRED_KEY = OpenApiParameter(

@@ -30,6 +30,7 @@ from base.standing import stand
 from reservations.api.views import IDEMPOTENCY_KEY, OF_BUYER, PREFER, written
 from reservations.queueing import replies
 from ticketing import queries
+from ticketing.api import readers
 from ticketing.api.serializers import (
     PAID_EXAMPLE,
     SALE_EXAMPLE,
@@ -45,7 +46,6 @@ from ticketing.payments import operations, refunds, webhooks
 from ticketing.payments.bells import ring_payment, ring_refund
 from ticketing.payments.gateways import UnknownMethod
 from ticketing.people import roles
-from ticketing.tickets import readers
 
 TAG = "Sales and tickets"
 

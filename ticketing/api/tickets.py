@@ -17,10 +17,11 @@ from base.rest import BuyerAPIView, CursorPagination, as_staff_too, listed_buyer
 from base.standing import stand
 from reservations.api.views import IDEMPOTENCY_KEY, OF_BUYER, written
 from ticketing import queries
+from ticketing.api import readers
 from ticketing.api.serializers import OneTicketOut, PassedOn, PassOnFields
 from ticketing.models import Sale, Ticket
 from ticketing.people import roles
-from ticketing.tickets import calendars, paper, readers, transfers
+from ticketing.tickets import calendars, paper, transfers
 from ticketing.voiding import TicketIsVoid
 
 TAG = "Sales and tickets"

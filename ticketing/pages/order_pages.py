@@ -23,6 +23,7 @@ from base.clock import reckoned_now
 from reservations.api.views import SEES_RESERVATIONS
 from reservations.hold_request import HoldRequest
 from reservations.models import Reservation
+from reservations.orders import STATUS_NAMES
 from reservations.pages import bill
 from reservations.queries import NotYetKnown
 from sessions_app.models import Session, TicketType
@@ -37,12 +38,6 @@ STEPS = (
     ("PROCESSING", gettext_lazy("Paying")),
     ("COMPLETED", gettext_lazy("Tickets")),
 )
-NAMES = {
-    "PENDING": gettext_lazy("In line"),
-    "PROCESSING": gettext_lazy("Under way"),
-    "COMPLETED": gettext_lazy("Complete"),
-    "FAILED": gettext_lazy("Failed"),
-}
 TITLES = {
     "PENDING": gettext_lazy("You are in line"),
     "PROCESSING": gettext_lazy("Getting your tickets"),
@@ -220,7 +215,7 @@ def _line(
     return Listed(
         id=body["id"],
         status=body["status"],
-        name=str(NAMES[body["status"]]),
+        name=str(STATUS_NAMES[body["status"]]),
         message=body["message"],
         session=sessions[UUID(body["session"])],
         places=places_of(body, names),

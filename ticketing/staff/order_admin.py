@@ -20,10 +20,10 @@ from realtime.admin import ReadOnly
 from reservations import orders
 from reservations.hold_request import ORDER_SCOPE
 from reservations.models import FINAL, Status
+from reservations.orders import STATUS_NAMES
 from sessions_app.models import Session
 from sessions_app.templatetags.frontrow import money
 from ticketing.models import Order, Sale
-from ticketing.pages.order_pages import NAMES
 from ticketing.staff import order_desk
 
 COUNTED = 5_000  # orders that the list's pages reach; older ones by filter and search
@@ -50,7 +50,7 @@ class StateFilter(admin.SimpleListFilter):
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(state, str(NAMES[state])) for state in STATES]
+        return [(state, str(STATUS_NAMES[state])) for state in STATES]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Order]) -> QuerySet[Order]:
         states = STATES.get(self.value() or "")
@@ -137,7 +137,7 @@ class OrderAdmin(ReadOnly, ModelAdmin):
     )
     def state(self, order: Order) -> tuple[str, str]:
         standing = orders.standing(order.status)
-        return standing, str(NAMES[standing])
+        return standing, str(STATUS_NAMES[standing])
 
     @display(description=_("order"))
     def name(self, order: Order) -> str:

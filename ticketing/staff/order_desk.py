@@ -22,13 +22,13 @@ from reservations.admission import front_door
 from reservations.allocation.operations import AlreadyPaid, PaymentInProgress
 from reservations.hold_request import ORDER_SCOPE
 from reservations.models import Reservation, Status
+from reservations.orders import STATUS_NAMES
 from sessions_app.staff.questions import ANSWER, Question, ask, is_confirmed, stamp_of
 from sessions_app.templatetags.frontrow import money
 from ticketing.models import Order, Payment, Refund, RefundStatus, Sale, Ticket, User
 from ticketing.orders import care
 from ticketing.orders.care import CannotPlaceAgain, NothingToCancel, NothingToTakeUp
 from ticketing.orders.history import timeline
-from ticketing.pages.order_pages import NAMES
 from ticketing.payments.giving_back import GivingBack
 from ticketing.payments.refunds import NothingToRefund
 
@@ -86,7 +86,7 @@ def shown(request: HttpRequest, order: Order) -> HttpResponse:
             **framed(request, order),
             "order": order,
             "standing": orders.standing(order.status),
-            "state": NAMES[orders.standing(order.status)],
+            "state": STATUS_NAMES[orders.standing(order.status)],
             "said": orders.said_of(order.status, order.reason, standby=order.place_on_standby),
             "moments": timeline(order, payments, refunds),
             "payments": payments if request.user.has_perm("ticketing.view_payment") else [],

@@ -15,14 +15,13 @@ from prometheus_client import REGISTRY
 from base.clock import db_now
 from reservations.admission import front_door
 from reservations.admission.front_door import Entry, FrontDoor
-from reservations.allocation import operations
+from reservations.allocation import messages, operations
 from reservations.claims import claims, pace
 from reservations.claims.claims import Knock, Limit, NoClaims
 from reservations.hold_request import HoldRequest
 from reservations.models import InboxRequest, Reservation, Status
 from reservations.queueing import inbox
 from reservations.queueing.lines import InProcessLine
-from reservations.staff import dead_letters
 from sessions_app.models import Session
 from tests.api import assert_problem, client_of, post
 from tests.conftest import Hold
@@ -199,9 +198,9 @@ class TestRoad:
         with monkeypatch.context() as patch:
             patch.setattr(operations, "drain_inbox", lambda **_shard: (_ for _ in ()).throw(KeyboardInterrupt))
             with pytest.raises(KeyboardInterrupt):
-                dead_letters.settle_message([request.to_json() for request in requests])
+                messages.settle_message([request.to_json() for request in requests])
         assert InboxRequest.objects.count() == 3
-        dead_letters.settle_message([request.to_json() for request in reversed(requests)])
+        messages.settle_message([request.to_json() for request in reversed(requests)])
         assert settled() == [1]
         assert InboxRequest.objects.count() == 2
 

@@ -20,7 +20,7 @@ from prometheus_client import REGISTRY
 from realtime import relay, wire
 from realtime.models import Event
 from reservations import tasks
-from reservations.allocation import allocation, operations
+from reservations.allocation import allocation, messages, operations
 from reservations.claims import claims
 from reservations.hold_request import HoldRequest
 from reservations.models import CancelMark, InboxRequest, Reservation, Status
@@ -66,7 +66,7 @@ class RabbitMQ:
         counted: int = queue.queue_declare(passive=True).message_count
         return counted
 
-    def give_up(self, *requests: HoldRequest, task: str = dead_letters.SETTLE, **arguments: Any) -> None:
+    def give_up(self, *requests: HoldRequest, task: str = messages.TASK, **arguments: Any) -> None:
         """As when a worker dies with a message again and again."""
         before = self.lie_in(self.given_up)
         said = arguments or {"requests": [request.to_json() for request in requests]}
@@ -518,4 +518,4 @@ class TestCount:
         with pytest.raises(letters.OutOfReach):
             dead_letters.sweep()
         with pytest.raises(LineDown):
-            dead_letters.settle_message([{}])
+            messages.settle_message([{}])

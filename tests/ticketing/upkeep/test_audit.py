@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from realtime.audit import run
 from realtime.models import Event
-from reservations.allocation import operations
+from reservations.allocation import messages, operations
 from reservations.claims import claims
 from reservations.hold_request import EPOCH_BITS, HoldRequest
 from reservations.models import Reservation, Status
@@ -315,7 +315,7 @@ class TestLetters:
         courier = lines.Courier(settings.RABBITMQ_URL)
         monkeypatch.setattr(lines, "courier", lambda: courier)
         assert found("dead_letters_waiting") == []
-        dead_letters.settle_message(["?"])
+        messages.settle_message(["?"])
         assert found("dead_letters_waiting") == [{"queue": "holds", "letters": 1}]
         with dead_letters.pile() as pile:
             dead_letters.discard(pile.letters[0])

@@ -1,0 +1,48 @@
+"""Messages of the queue: the requests in them are allocated, and one that is poison is set aside as a dead letter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.utils import timezone
+
+from reservations.allocation import operations
+from reservations.hold_request import UNREADABLE, HoldRequest
+from reservations.queueing import lines
+from reservations.queueing.letters import REASON, SINCE, TRIES
+from reservations.queueing.lines import PUBLISH_ERRORS, LineDown
+
+TASK = "reservations.tasks.settle"  # what a message asks for; the task stands above, and messages of older versions carry the name
+
+
+def settle_message(said: Sequence[Any]) -> None:
+    """Settle the requests of a message; each that is poison, or can't be read, becomes a dead letter. Raises: LineDown."""
+    requests, unreadable = read(said)
+    try:
+        operations.settle_however_long(requests)
+    except operations.Poison as poison:
+        for failure in poison.failures:
+            set_aside(failure.request.to_json(), reason=failure.reason, tries=failure.tries)
+    for one, error in unreadable:
+        set_aside(one, reason=error, tries=1)
+
+
+def read(said: Sequence[Any]) -> tuple[list[HoldRequest], list[tuple[Any, str]]]:
+    """Return the requests, and beside them what is no request, with the reason."""
+    requests, unreadable = [], []
+    for one in said:
+        try:
+            requests.append(HoldRequest.from_json(one))
+        except UNREADABLE as error:
+            unreadable.append((one, f"can't be read: {error!r}"))
+    return requests, unreadable
+
+
+def set_aside(said: Any, *, reason: str, tries: int) -> None:
+    """Write a dead letter, confirmed by the broker. Raises: LineDown."""
+    headers = {REASON: reason[:500], TRIES: tries, SINCE: timezone.now().isoformat()}
+    try:
+        lines.courier().send(TASK, lines.dead_letters(), headers=headers, requests=[said])
+    except PUBLISH_ERRORS as error:
+        raise LineDown(repr(error)) from error
