@@ -23,7 +23,7 @@ from bench.processes import ROOT, Process
 from bench.settling import holds
 from bench.stage import Room, Stage
 from realtime import wire
-from reservations.allocation import operations
+from reservations.operations import queued
 from sessions_app.queries import compact_map
 
 CHANGES = 500  # of a run, fifty a second
@@ -92,7 +92,7 @@ def change_seats(room: Room, number: int) -> dict[str, float]:
     for version, request in enumerate(requests, 1):
         time.sleep(max(0.0, began + version / A_SECOND - time.monotonic()))
         times[str(version)] = time.monotonic()
-        operations.settle([request])
+        queued.settle([request])
     return times
 
 

@@ -18,8 +18,8 @@ from bench.figures import Figure, Sample
 from bench.processes import Process
 from bench.stage import Load, Room, Stage, request
 from bench.usual import raw_pay
-from reservations.allocation import operations
 from reservations.hold_request import HoldRequest
+from reservations.operations import queued
 from ticketing import identity
 
 SALES = 4_000
@@ -36,7 +36,7 @@ def held(room: Room) -> list[HoldRequest]:
         for index, label in enumerate(room.labels, 1)
     ]
     for start in range(0, len(holds), BATCH):
-        operations.settle(holds[start : start + BATCH])
+        queued.settle(holds[start : start + BATCH])
     return holds
 
 

@@ -27,8 +27,8 @@ from bench.usual import raw_settle
 from bench.usual.raw_settle import Chair
 from bench.waiting import told_after
 from reservations import tasks
-from reservations.allocation import operations
 from reservations.hold_request import HoldRequest
+from reservations.operations import queued
 from reservations.queueing.lines import RabbitLine
 from sessions_app.models import MAX_SEATS, Seat, TicketType
 
@@ -203,7 +203,7 @@ def take_half(room: Room) -> int:
     pairs = holds(room, size=2)
     random.Random(SAME_SEED).shuffle(pairs)
     early = sorted(pairs[: len(pairs) // 2], key=lambda request: request.arrival)
-    operations.settle(early)
+    queued.settle(early)
     return len(early)
 
 

@@ -21,7 +21,6 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 from uuid6 import uuid7
 
-import reservations.allocation.operations
 import sessions_app.queries
 from base.clock import reckoned_now
 from base.standing import stand
@@ -30,6 +29,7 @@ from reservations import queries
 from reservations.admission import front_door
 from reservations.hold_request import COUNTER_SCOPE
 from reservations.models import Reservation, Status
+from reservations.operations import holding
 from reservations.pages import bill
 from reservations.pages.views import story
 from sessions_app.models import Session
@@ -98,10 +98,10 @@ def hold(request: Visitor, session: Session) -> HttpResponse:
     admission = front_door.admit(ask, buyer=uuid7(), wait=PATIENCE)
     outcome = admission.outcome or queries.find(admission.id, buyer=None)  # the reply may have been lost on its way
     if outcome["status"] == Status.HELD:
-        reservations.allocation.operations.keep(reservation_id=admission.id)
+        holding.keep(reservation_id=admission.id)
         return redirect("counter-hold", admission.id)
     if outcome["status"] == Status.QUEUED:
-        reservations.allocation.operations.release(reservation_id=admission.id, buyer=None)
+        holding.release(reservation_id=admission.id, buyer=None)
         messages.warning(request, _("The line is long; nothing is held. Try again."))
         return redirect("counter", session.pk)
     taken = ", ".join(conflict["seat"] for conflict in outcome.get("conflicts") or ())
@@ -147,12 +147,12 @@ def take(request: Visitor, reservation_id: UUID) -> HttpResponse:
 
 def name_terms(request: Visitor, held: Reservation) -> HttpResponse:
     """Raises: what `reservations.allocation.operations.price` raises."""
-    reservations.allocation.operations.price(reservation_id=held.pk, buyer=None, **named_terms(request.POST))
+    holding.price(reservation_id=held.pk, buyer=None, **named_terms(request.POST))
     return redirect("counter-hold", held.pk)
 
 
 def give_back(request: Visitor, held: Reservation) -> HttpResponse:
-    reservations.allocation.operations.release(reservation_id=held.pk, buyer=None)
+    holding.release(reservation_id=held.pk, buyer=None)
     messages.success(request, _("The places are free again. Nothing was charged."))
     return redirect("counter", held.session_id)
 

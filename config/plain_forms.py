@@ -24,12 +24,12 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 from rest_framework.exceptions import ValidationError
 
-import reservations.allocation.operations
 from base.addresses import client_ip
 from base.standing import stand
 from config.web import problems
 from reservations.admission import front_door
 from reservations.hold_request import Ask
+from reservations.operations import holding
 from sessions_app.pages.visitors import Visitor
 from ticketing import identity
 from ticketing.api.order_fields import OrderFields
@@ -227,7 +227,7 @@ def extend(request: Visitor, reservation_id: UUID) -> HttpResponse:
     return on_reservation(
         request,
         reservation_id,
-        lambda buyer: reservations.allocation.operations.extend(reservation_id=reservation_id, buyer=buyer),
+        lambda buyer: holding.extend(reservation_id=reservation_id, buyer=buyer),
     )
 
 
@@ -237,9 +237,7 @@ def price(request: Visitor, reservation_id: UUID) -> HttpResponse:
     return on_reservation(
         request,
         reservation_id,
-        lambda buyer: reservations.allocation.operations.price(
-            reservation_id=reservation_id, buyer=buyer, **named_terms(request.POST)
-        ),
+        lambda buyer: holding.price(reservation_id=reservation_id, buyer=buyer, **named_terms(request.POST)),
     )
 
 
@@ -261,7 +259,7 @@ def release(request: Visitor, reservation_id: UUID) -> HttpResponse:
     return on_reservation(
         request,
         reservation_id,
-        lambda buyer: reservations.allocation.operations.release(reservation_id=reservation_id, buyer=buyer),
+        lambda buyer: holding.release(reservation_id=reservation_id, buyer=buyer),
     )
 
 
@@ -271,7 +269,7 @@ def give_order_up(request: Visitor, order_id: UUID) -> HttpResponse:
     return on_reservation(
         request,
         order_id,
-        lambda buyer: reservations.allocation.operations.release(reservation_id=order_id, buyer=buyer),
+        lambda buyer: holding.release(reservation_id=order_id, buyer=buyer),
         page="order",
     )
 

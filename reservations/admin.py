@@ -18,9 +18,9 @@ from unfold.decorators import display
 
 from base.admin_forms import Desk
 from realtime.admin import ReadOnly
-from reservations.allocation import operations
 from reservations.allocation.stock import FewerThanTaken
 from reservations.models import LIVE, InboxRequest, Reservation, Voucher
+from reservations.operations import inventory
 from reservations.queueing import inbox
 from reservations.staff import stock_forms
 from reservations.staff.forms import VoucherForm
@@ -150,13 +150,13 @@ class SeatAdmin(Desk):
 
     @admin.action(description=_("Take the chosen seats off sale"), permissions=["change"])
     def block(self, request: HttpRequest, seats: QuerySet[Seat]) -> None:
-        changed = for_each_session(seats, operations.block_seats)
+        changed = for_each_session(seats, inventory.block_seats)
         text = ngettext("%(number)d seat was taken off sale.", "%(number)d seats were taken off sale.", changed)
         self.report(request, text % {"number": changed}, left=seats.count() - changed)
 
     @admin.action(description=_("Put the chosen seats back on sale"), permissions=["change"])
     def unblock(self, request: HttpRequest, seats: QuerySet[Seat]) -> None:
-        changed = for_each_session(seats, operations.unblock_seats)
+        changed = for_each_session(seats, inventory.unblock_seats)
         text = ngettext("%(number)d seat is on sale again.", "%(number)d seats are on sale again.", changed)
         self.report(request, text % {"number": changed}, left=seats.count() - changed)
 

@@ -11,7 +11,7 @@ from celery.exceptions import Reject
 from kombu.exceptions import ContentDisallowed, DecodeError
 from kombu.message import Message
 
-from reservations.allocation import messages, operations
+from reservations.operations import messages, queued, sweeps
 from reservations.queueing.lines import LineDown
 
 log = structlog.get_logger(__name__)
@@ -68,15 +68,15 @@ def _requests_of(message: Message) -> list[Any]:
 
 @shared_task(acks_late=True, ignore_result=True)
 def drain(*, shard: int, **_newer: Any) -> None:
-    operations.drain_however_long(shard=shard)
+    queued.drain_however_long(shard=shard)
 
 
 @shared_task(acks_late=True, ignore_result=True)
 def forget_keys(**_newer: Any) -> None:
-    operations.forget_keys()
+    sweeps.forget_keys()
 
 
 @shared_task(acks_late=True, ignore_result=True)
 def expire_holds(*, limit: int = 50_000, **_newer: Any) -> None:
-    operations.expire_holds(limit=limit)
-    operations.look_after_standby()
+    sweeps.expire_holds(limit=limit)
+    sweeps.look_after_standby()

@@ -22,8 +22,8 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from base.admin_forms import Desk, WholeRowForm
 from realtime.admin import ReadOnly
-from reservations.allocation import allocation
-from reservations.allocation.operations import PaymentInProgress
+from reservations.allocation import locks
+from reservations.operations.holding import PaymentInProgress
 from sessions_app.admin import SessionAdmin
 from sessions_app.models import Session
 from sessions_app.staff.questions import Question, Unanswered, ask, is_confirmed
@@ -579,7 +579,7 @@ class SessionWithBuyersAdmin(SessionAdmin):
     def call_off_and_refund(self, request: HttpRequest, sessions: QuerySet[Session]) -> HttpResponse | None:
         chosen = list(sessions)
         with transaction.atomic():
-            allocation.lock_sessions([session.pk for session in chosen])  # until it is called off, nothing is sold
+            locks.lock_sessions([session.pk for session in chosen])  # until it is called off, nothing is sold
             question = calling_off(chosen)
             if not is_confirmed(request, question):
                 return ask(request, question, back=request.get_full_path(), opts=self.opts)

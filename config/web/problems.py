@@ -46,7 +46,8 @@ from base.asking import CSRFFailed, OtherBuyer
 from base.breaker import BreakerOpen
 from reservations import queries
 from reservations.admission import front_door, sale_facts
-from reservations.allocation import joining, operations, pricing
+from reservations.allocation import pricing
+from reservations.operations import holding, joining
 from reservations.queueing import lines
 from sessions_app import operations as catalogue
 from ticketing import codes, voiding
@@ -291,17 +292,17 @@ PROBLEMS: dict[type[BaseException], Known] = {
         retry_after=lambda error: error.retry_after,
     ),
     # --- What a reservation may do
-    operations.ReservationExpired: Known(
+    holding.ReservationExpired: Known(
         410, "reservation_expired", "Reservation expired", _("The time to pay is over; nothing was charged.")
     ),
-    operations.ExtensionLimit: Known(
+    holding.ExtensionLimit: Known(
         409, "extension_limit", "No more time", _("It was extended as often and as far as this session allows.")
     ),
-    operations.NotHeld: Known(409, "not_held", "Not held", _("It still stands in line, or ended without its seats.")),
-    operations.PaymentInProgress: Known(
+    holding.NotHeld: Known(409, "not_held", "Not held", _("It still stands in line, or ended without its seats.")),
+    holding.PaymentInProgress: Known(
         409, "payment_in_progress", "Payment in progress", _("A payment for it is under way.")
     ),
-    operations.AlreadyPaid: Known(
+    holding.AlreadyPaid: Known(
         409,
         "already_paid",
         "Already paid",

@@ -52,13 +52,14 @@ from reservations.admission.sale_facts import (
     facts_of,
     voucher_of,
 )
-from reservations.allocation import operations, pricing
+from reservations.allocation import pricing
 from reservations.allocation.pricing import UnknownConcession
 from reservations.claims import claims
 from reservations.claims.claims import Knock, Limit, NoClaims, Verdict
 from reservations.claims.pace import Gate
 from reservations.hold_caps import caps_of
 from reservations.hold_request import EPOCH_BITS, HOLD_SCOPE, ORDER_SCOPE, Ask, HoldRequest
+from reservations.operations import queued
 from reservations.queueing import replies
 from reservations.queueing.lines import InboxLine, InProcessLine, Line, LineDown, RabbitLine, by_shard
 
@@ -674,7 +675,7 @@ def build_door() -> FrontDoor:
         case "inbox":
             return FrontDoor(line=InboxLine(), fallback=None)
         case _:
-            return FrontDoor(line=InProcessLine(operations.receive), fallback=None)
+            return FrontDoor(line=InProcessLine(queued.receive), fallback=None)
 
 
 @functools.cache

@@ -35,10 +35,11 @@ from reservations import queries
 from reservations.admission import front_door
 from reservations.admission.front_door import Admission
 from reservations.admission.sale_facts import facts_of
-from reservations.allocation import operations, pricing
+from reservations.allocation import pricing
 from reservations.api.serializers import HELD, LOST, QUEUED, AskFields, ReservationOut, TermsFields, plain_ask
 from reservations.hold_request import Ask
 from reservations.models import LIVE, Status
+from reservations.operations import holding
 
 log = structlog.get_logger(__name__)
 
@@ -253,7 +254,7 @@ class ReservationView(BuyerAPIView):
         },
     )
     def delete(self, request: Request, reservation: UUID) -> Response:
-        operations.release(reservation_id=reservation, buyer=self.buyer.id)
+        holding.release(reservation_id=reservation, buyer=self.buyer.id)
         return Response(status=204)
 
 
@@ -275,7 +276,7 @@ class ExtendView(BuyerAPIView):
     )
     def post(self, request: Request, reservation: UUID) -> Response:
         NoBody(data=request.data or {}).is_valid(raise_exception=True)
-        return Response(operations.extend(reservation_id=reservation, buyer=self.buyer.id))
+        return Response(holding.extend(reservation_id=reservation, buyer=self.buyer.id))
 
 
 class PriceView(BuyerAPIView):
@@ -317,7 +318,7 @@ class PriceView(BuyerAPIView):
         if fields.validated_data.get("voucher"):
             self.throttle_scope = "codes"
             self.check_throttles(request)
-        return Response(operations.price(reservation_id=reservation, buyer=self.buyer.id, **fields.terms()))
+        return Response(holding.price(reservation_id=reservation, buyer=self.buyer.id, **fields.terms()))
 
 
 # --- Answers
@@ -381,13 +382,13 @@ def refusal(outcome: Body) -> Exception:
         case "payment_needed":
             return front_door.PaymentNeeded()
         case "expired":
-            return operations.ReservationExpired()
+            return holding.ReservationExpired()
         case "unknown_concession":
             return pricing.UnknownConcession([])
         case reason if reason in pricing.VOUCHER_REFUSALS:
             return pricing.VOUCHER_REFUSALS[reason]()
         case _:
-            return operations.NotHeld(outcome["status"])
+            return holding.NotHeld(outcome["status"])
 
 
 def _limit_of(outcome: Body) -> int:

@@ -20,10 +20,10 @@ from django.conf import settings
 from kombu import Message
 
 from reservations import metrics
-from reservations.allocation import operations
-from reservations.allocation.messages import read, set_aside
 from reservations.hold_request import HoldRequest
 from reservations.models import InboxRequest, Reservation
+from reservations.operations import queued
+from reservations.operations.messages import read, set_aside
 from reservations.queueing import dead_jobs, inbox, letters, lines
 from reservations.queueing.inbox import UNSTORABLE
 from reservations.queueing.letters import REASON, SINCE, TRIES, Box, DeadLetter, OutOfReach
@@ -99,7 +99,7 @@ def retry(letter: DeadLetter) -> bool:
 
 def discard(letter: DeadLetter) -> Reservation | None:
     """Settle its request as rejected, so that its buyer is told; where there is none, None. Raises: OutOfReach."""
-    refused = operations.refuse(letter.request, reason=DROPPED) if letter.request else None
+    refused = queued.refuse(letter.request, reason=DROPPED) if letter.request else None
     if letter.request is None and letter.queue == "inbox":
         inbox.forget(uuid.UUID(letter.name))
     letter.take_out()

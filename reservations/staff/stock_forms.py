@@ -9,8 +9,8 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminIntegerFieldWidget
 
-from reservations.allocation import operations
 from reservations.allocation.stock import FewerThanTaken
+from reservations.operations import inventory
 from sessions_app import operations as catalogue
 from sessions_app.models import Pool, Session, TicketType
 from sessions_app.operations import MAX_PLACES
@@ -95,7 +95,7 @@ class StockForm(TicketTypeForm):
         if "name" in self.changed_data:
             catalogue.note_renaming(session_id=kind.session_id)
         kind.save(update_fields=["name", "price", *RULES])  # the stock is being sold
-        operations.change_stock(ticket_type=kind.pk, capacity=total, pools=[pool.pk for pool in shared])
+        inventory.change_stock(ticket_type=kind.pk, capacity=total, pools=[pool.pk for pool in shared])
 
 
 class PoolForm(CatalogueForm):
@@ -120,4 +120,4 @@ class PoolForm(CatalogueForm):
             pool.save(force_insert=True)
             return
         pool.save(update_fields=["name"])
-        operations.change_pool(pool=pool.pk, capacity=total)
+        inventory.change_pool(pool=pool.pk, capacity=total)

@@ -17,9 +17,9 @@ from base.causes import Cause
 from realtime import events, relay
 from realtime.models import Event
 from reservations.admission import front_door
-from reservations.allocation import operations
 from reservations.hold_request import Ask
 from reservations.models import Reservation
+from reservations.operations import queued, sweeps
 from reservations.queueing import inbox
 from reservations.queueing.lines import InboxLine
 from sessions_app.models import Session
@@ -112,7 +112,7 @@ class TestABatch:
         assert {one.request.cause for one in inbox.waiting(0, limit=9)} == {"from-ana", "from-bruno"}
 
         with capture_logs() as lines:
-            operations.drain_inbox(shard=0)
+            queued.drain_inbox(shard=0)
 
         told = Event.objects.filter(name="reservation.held").values_list("cause", "actor")
         assert set(told) == {("from-ana", ana), ("from-bruno", bruno)}
@@ -162,7 +162,7 @@ class TestAJob:
     def test_that_ends_a_hold_is_its_time_running_out(self, session: Session, hold: Hold) -> None:
         run_out(hold(session, "A1", buyer=uuid4()))
 
-        operations.expire_holds()
+        sweeps.expire_holds()
 
         assert why("reservation.expired") == why("seat.released") == ("job:expiry", None)
 

@@ -30,9 +30,9 @@ from base.ids import uuid7
 from realtime import relay
 from realtime.models import Event
 from reservations import orders
-from reservations.allocation import operations as reserving
 from reservations.hold_request import ORDER_SCOPE, Ask, HoldRequest, Means
 from reservations.models import Reservation, Status
+from reservations.operations import queued
 from reservations.queueing.lines import Courier, jobs_queue
 from sessions_app.models import Seat, Session, TicketType
 from tests import services
@@ -237,8 +237,8 @@ def test_a_session_that_is_called_off_pays_everybody_back_though_its_worker_is_k
 ) -> None:
     session = SessionFactory.create(seats=(18, 18))
     labels = list(Seat.objects.of(session.pk).values_list("label", flat=True))
-    reserving.settle([wanted(session, label) for label in labels[:SALES]])
-    reserving.settle([wanted(session, label, to_pay=False) for label in labels[SALES:]])
+    queued.settle([wanted(session, label) for label in labels[:SALES]])
+    queued.settle([wanted(session, label, to_pay=False) for label in labels[SALES:]])
     assert (Sale.objects.count(), Reservation.objects.filter(status=Status.HELD).count()) == (SALES, 324 - SALES)
 
     settings.LINE = "rabbitmq"  # from here on somebody else does what is rung for

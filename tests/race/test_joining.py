@@ -11,8 +11,9 @@ import pytest
 from django.db import transaction
 
 from reservations import people
-from reservations.allocation import allocation, operations, statements
+from reservations.allocation import locks, statements
 from reservations.models import Reservation
+from reservations.operations import queued
 from sessions_app.models import Session
 from tests.factories import UserFactory
 from tests.race.racing import ROUNDS, race
@@ -33,9 +34,9 @@ class TestJoining:
         requests = [request_for(session, f"{row}1", buyer=guest) for row, guest in zip("ABCD", guests, strict=True)]
         outcomes = race(
             [
-                *(partial(operations.settle, [request]) for request in requests),
+                *(partial(queued.settle, [request]) for request in requests),
                 *(partial(accounts.adopt_guest, guest=guest, user=user) for guest in guests),
-                partial(operations.settle, requests),
+                partial(queued.settle, requests),
             ]
         )
         assert outcomes == [None] * 9
@@ -69,7 +70,7 @@ class TestJoining:
                     written(*said)  # type: ignore[arg-type]
 
                 parking.setattr(statements, "write", write_late)
-                operations.settle([request])
+                queued.settle([request])
 
         def join() -> None:
             assert has_read.wait(timeout=10)
@@ -83,12 +84,12 @@ class TestJoining:
         """Joining locks the sessions first, as every other change does."""
         guest = uuid.uuid4()
         user: User = UserFactory.create()
-        operations.settle([request_for(session, "A1", buyer=guest)])
+        queued.settle([request_for(session, "A1", buyer=guest)])
         locked, ended = threading.Event(), []
 
         def keep() -> None:
             with transaction.atomic():
-                allocation.lock_sessions([session.pk])
+                locks.lock_sessions([session.pk])
                 locked.set()
                 time.sleep(0.2)  # the other transaction has to run into the lock meanwhile
                 Reservation.objects.select_for_update(no_key=True).get()
@@ -107,7 +108,7 @@ class TestJoining:
     def test_takes_along_a_ticket_passed_on_meanwhile(self, session: Session, _round: int) -> None:
         giver, guest = uuid.uuid4(), uuid.uuid4()
         user: User = UserFactory.create()
-        operations.settle([request_for(session, "A1", buyer=giver)])
+        queued.settle([request_for(session, "A1", buyer=giver)])
         pay(Reservation.objects.get())
         ticket = Ticket.objects.get()
 

@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 from django.db import transaction
 
-from reservations.allocation.allocation import CannotMove
+from reservations.allocation.changes import CannotMove
 from reservations.models import Reservation, Status
 from sessions_app.models import Seat, SeatStatus, Session
 from tests.conftest import Hold

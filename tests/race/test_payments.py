@@ -19,18 +19,12 @@ from django.utils import timezone
 
 from base.clock import db_now
 from realtime.models import Event
-from reservations.allocation import allocation
-from reservations.allocation import operations as reserving
+from reservations.allocation import locks
 from reservations.allocation.announcements import Announcements
-from reservations.allocation.operations import (
-    AlreadyPaid,
-    NotHeld,
-    PaymentInProgress,
-    ReservationExpired,
-    expire_holds,
-    release,
-)
 from reservations.models import Reservation, Status
+from reservations.operations import sweeps
+from reservations.operations.holding import AlreadyPaid, NotHeld, PaymentInProgress, ReservationExpired, release
+from reservations.operations.sweeps import expire_holds
 from sessions_app.models import Seat, Session
 from tests.conftest import Hold
 from tests.factories import SessionFactory
@@ -116,8 +110,8 @@ def test_has_one_winner_and_conserves_money(clock: str, hold: Hold, monkeypatch:
         with monkeypatch.context() as patch:
             if clock == "at the deadline":
                 judge = Clock(run_out_together(holds), chance)
-                patch.setattr(allocation, "db_now", judge.now)
-                patch.setattr(reserving, "db_now", judge.now)
+                patch.setattr(locks, "db_now", judge.now)
+                patch.setattr(sweeps, "db_now", judge.now)
                 winners += outcome_of(holds, late)
                 told += judge.told
             else:
@@ -217,8 +211,8 @@ def test_at_its_instant_a_hold_is_over(
     """A millisecond before it, it isn't: each is judged by the same clock, read after the lock."""
     held = hold(session, "A1", buyer=ana)
     now = run_out_together([held]) + dt.timedelta(milliseconds=off)
-    monkeypatch.setattr(allocation, "db_now", lambda: now)
-    monkeypatch.setattr(reserving, "db_now", lambda: now)
+    monkeypatch.setattr(locks, "db_now", lambda: now)
+    monkeypatch.setattr(sweeps, "db_now", lambda: now)
     match who:
         case "payment" if off < 0:
             pay_alone(held)
@@ -251,13 +245,13 @@ def test_without_the_lock_two_payments_would_begin(
     held = hold(session, "A1", buyer=ana)
     looked = threading.Barrier(2)
 
-    def look(ids: list[uuid.UUID]) -> dict[uuid.UUID, allocation.Locked]:
+    def look(ids: list[uuid.UUID]) -> dict[uuid.UUID, locks.Locked]:
         (reservation,) = Reservation.objects.select_related("session").filter(pk__in=ids)
         now = db_now()
         looked.wait(10)
-        return {reservation.pk: allocation.Locked(reservation, reservation.session, now, Announcements(now=now))}
+        return {reservation.pk: locks.Locked(reservation, reservation.session, now, Announcements(now=now))}
 
-    monkeypatch.setattr(allocation, "lock_reservations", look)
+    monkeypatch.setattr(locks, "lock_reservations", look)
     outcomes = race([partial(start_alone, held)] * 2)
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["IntegrityError", "Payment"]
     assert any(

@@ -13,10 +13,10 @@ from django.db.models import Sum
 from django.utils import timezone
 
 from realtime import audit
-from reservations.allocation import operations
 from reservations.audit import CHECKS
 from reservations.hold_request import HOLD_SCOPE, ORDER_SCOPE, Means
 from reservations.models import LIVE, Reservation, Status
+from reservations.operations import holding, queued, sweeps
 from sessions_app.models import Pool, TicketType
 from tests.race.racing import ROUNDS, race
 from tests.reservations.test_holding import request_for
@@ -70,17 +70,17 @@ class TestPools:
                 scope=scope,
                 payment=payment,
             )
-            operations.settle([request])
+            queued.settle([request])
             match dice.choice(["keep", "give back", "run out", "sweep"]):
                 case "give back" if payment and (sale := Sale.objects.filter(buyer=request.buyer).first()):
                     refunds.ask_refund(sale_id=sale.pk, buyer=request.buyer)
                 case "give back" if not payment:
-                    operations.release(reservation_id=request.id, buyer=request.buyer)
+                    holding.release(reservation_id=request.id, buyer=request.buyer)
                 case "run out":
                     mine = Reservation.objects.filter(pk=request.id, status=Status.HELD)
                     mine.update(expires_at=timezone.now())
                 case "sweep":
-                    operations.expire_holds()
+                    sweeps.expire_holds()
 
     def test_would_be_oversold_without_the_lock(self, festival: Festival) -> None:
         """The control: two look at the last place before either takes it."""

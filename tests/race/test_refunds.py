@@ -20,7 +20,7 @@ from tests.factories import SessionFactory, StockFactory, UserFactory
 from tests.race.racing import ROUNDS, race
 from tests.ticketing.test_paying import pay
 from tests.ticketing.upkeep.test_audit import audit
-from ticketing import locks
+from ticketing import sale_locks
 from ticketing.models import CheckIn, Refund, Sale, Ticket, Transfer, User
 from ticketing.payments import operations, refunds
 from ticketing.tickets import doors, transfers
@@ -221,8 +221,8 @@ class TestWithoutTheLock:
             looked.wait(10)
             return found
 
-        monkeypatch.setattr(locks, "lock_tickets", look_at_all)
-        monkeypatch.setattr(locks, "lock_ticket", look_at_one)
+        monkeypatch.setattr(sale_locks, "lock_tickets", look_at_all)
+        monkeypatch.setattr(sale_locks, "lock_ticket", look_at_one)
         return made
 
     def test_money_goes_back_and_the_ticket_is_given_away(self, ticket: Ticket) -> None:

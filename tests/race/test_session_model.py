@@ -37,10 +37,11 @@ from realtime import audit, wire
 from reservations import queries
 from reservations.admission import front_door, sale_facts
 from reservations.admission.front_door import FrontDoor
-from reservations.allocation import allocation, operations
+from reservations.allocation import endings
 from reservations.allocation.announcements import Announcements
 from reservations.hold_request import Ask, HoldRequest
 from reservations.models import InboxRequest, Reservation
+from reservations.operations import holding, queued, sweeps
 from reservations.queueing import inbox
 from reservations.queueing.lines import LineDown
 from sessions_app.models import Seat, Session, TicketType, shard_of
@@ -382,7 +383,7 @@ class OneSession(RuleBasedStateMachine):
         waiting = self._waiting_in_the_inbox()
         if waiting:
             self.lines.stored.extend(request for request in batch if request.id not in self.office.orders)
-        if self._done(lambda: operations.receive(batch), fate) and batch:
+        if self._done(lambda: queued.receive(batch), fate) and batch:
             parked = waiting if any(request.id not in self.office.orders for request in batch) else []
             self._settled([*parked, *batch])
 
@@ -393,10 +394,7 @@ class OneSession(RuleBasedStateMachine):
     @rule(fate=fates)
     def drain(self, fate: str) -> None:
         waiting = self._waiting_in_the_inbox()
-        if (
-            self._done(lambda: operations.drain_inbox(shard=shard_of(self.session.pk, settings.SHARDS)), fate)
-            and waiting
-        ):
+        if self._done(lambda: queued.drain_inbox(shard=shard_of(self.session.pk, settings.SHARDS)), fate) and waiting:
             self._settled(waiting)
 
     @precondition(lambda self: self.asked)
@@ -404,12 +402,12 @@ class OneSession(RuleBasedStateMachine):
     def release(self, picked: int, fate: str) -> None:
         request = self._pick(picked)
         order = self.office.orders.get(request.id)
-        release = partial(operations.release, reservation_id=request.id, buyer=request.buyer)
+        release = partial(holding.release, reservation_id=request.id, buyer=request.buyer)
         if order is None:
             if self._unless_forgotten(release, fate):
                 self.office.given_up.add(request.id)
         elif order.status in {"paying", "confirmed"}:
-            with pytest.raises(operations.PaymentInProgress if order.status == "paying" else operations.AlreadyPaid):
+            with pytest.raises(holding.PaymentInProgress if order.status == "paying" else holding.AlreadyPaid):
                 release()
         elif self._done(release, fate) and order.status == "held":
             order.end()
@@ -419,9 +417,9 @@ class OneSession(RuleBasedStateMachine):
     def extend(self, picked: int, fate: str) -> None:
         request = self._pick(picked)
         order = self.office.orders.get(request.id)
-        extend = partial(operations.extend, reservation_id=request.id, buyer=request.buyer)
+        extend = partial(holding.extend, reservation_id=request.id, buyer=request.buyer)
         if order and order.status == "held" and not order.over and order.extensions == EXTENSIONS:
-            with pytest.raises(operations.ExtensionLimit):
+            with pytest.raises(holding.ExtensionLimit):
                 extend()
         elif self._may_go_on(order, extend) and self._done(extend, fate):
             assert order
@@ -484,7 +482,7 @@ class OneSession(RuleBasedStateMachine):
     @precondition(lambda self: any(order.over for order in self.office.orders.values()))
     @rule(fate=fates)
     def sweep(self, fate: str) -> None:
-        if self._done(operations.expire_holds, fate):
+        if self._done(sweeps.expire_holds, fate):
             self.office.sweep()
 
     @rule()
@@ -530,17 +528,17 @@ class OneSession(RuleBasedStateMachine):
         """Whether the hold is there; if not the work is refused, for the right reason."""
         refusal: tuple[type[Exception], ...]
         if order is None:
-            refusal = (operations.NotHeld, queries.NotYetKnown) if self.redis_forgot else (operations.NotHeld,)
+            refusal = (holding.NotHeld, queries.NotYetKnown) if self.redis_forgot else (holding.NotHeld,)
         elif order.status == "held" and not order.over:
             return True
         else:
             refusal = (
                 {
-                    "held": operations.ReservationExpired,
-                    "expired": operations.ReservationExpired,
-                    "paying": operations.PaymentInProgress,
-                    "confirmed": operations.AlreadyPaid,
-                }.get(order.status, operations.NotHeld),
+                    "held": holding.ReservationExpired,
+                    "expired": holding.ReservationExpired,
+                    "paying": holding.PaymentInProgress,
+                    "confirmed": holding.AlreadyPaid,
+                }.get(order.status, holding.NotHeld),
             )
         with pytest.raises(refusal):
             work()
@@ -646,6 +644,6 @@ def test_a_session_is_what_a_plain_list_says_whatever_happens() -> None:
 
 def test_stock_that_is_not_given_back_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The control: the model notices."""
-    monkeypatch.setattr(allocation, "_give_stock_back", lambda *_ended: None)
+    monkeypatch.setattr(endings, "_give_stock_back", lambda *_ended: None)
     with pytest.raises((AssertionError, ExceptionGroup)):
         run(examples=10 * ROUNDS, phases=[Phase.generate])

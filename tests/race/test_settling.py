@@ -12,9 +12,10 @@ from django.db import transaction
 from django.utils import timezone
 
 from base.clock import db_now
-from reservations.allocation import allocation, operations
+from reservations.allocation import locks
 from reservations.hold_request import HoldRequest
 from reservations.models import Reservation, Status
+from reservations.operations import holding, queued, sweeps
 from sessions_app.models import Seat, SeatStatus, Session
 from tests.conftest import Hold
 from tests.factories import SessionFactory, StockFactory
@@ -27,7 +28,7 @@ pytestmark = [pytest.mark.race, pytest.mark.django_db(transaction=True)]
 
 
 def settle(request: HoldRequest) -> str:
-    operations.settle([request])
+    queued.settle([request])
     return Reservation.objects.get(pk=request.id).status
 
 
@@ -63,7 +64,7 @@ class TestOneSeat:
 
         def keep_the_lock() -> None:
             with transaction.atomic():
-                allocation.lock_sessions([session.pk])
+                locks.lock_sessions([session.pk])
                 held.set()
                 assert not done.wait(timeout=0.3)
 
@@ -94,7 +95,7 @@ class TestCrosswise:
                 request_for(other, "A1", buyer=uuid.uuid4(), arrival=n),
             ]
             batches.append(pair if n % 2 else pair[::-1])
-        outcomes = race([partial(operations.settle, batch) for batch in batches])
+        outcomes = race([partial(queued.settle, batch) for batch in batches])
         assert outcomes == [None] * 10
         assert Reservation.objects.filter(status=Status.HELD).count() == 2
 
@@ -137,7 +138,7 @@ class TestTheEnd:
 
         def sweep() -> str:
             while Reservation.objects.filter(pk=held.pk, status=Status.HELD).exists():
-                operations.expire_holds()
+                sweeps.expire_holds()
             return "swept"
 
         paid, _swept = race([pay, sweep])
@@ -145,7 +146,7 @@ class TestTheEnd:
         if paid == "paid":
             assert (held.status, Sale.objects.count()) == (Status.CONFIRMED, 1)
         else:
-            assert isinstance(paid, operations.ReservationExpired)
+            assert isinstance(paid, holding.ReservationExpired)
             assert (held.status, Sale.objects.count(), SandboxCharge.objects.count()) == (Status.EXPIRED, 0, 0)
 
     @pytest.mark.parametrize("_round", range(ROUNDS))
@@ -154,7 +155,7 @@ class TestTheEnd:
     ) -> None:
         for held in (hold(session, "A1", buyer=ana), hold(session, "A2", buyer=bruno)):
             run_out(held)
-        outcomes = race([operations.expire_holds] * 4)
+        outcomes = race([sweeps.expire_holds] * 4)
         assert sum(outcome for outcome in outcomes if isinstance(outcome, int)) == 2
 
     @pytest.mark.parametrize("_round", range(ROUNDS))

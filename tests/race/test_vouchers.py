@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from reservations.allocation import allocation, operations, pricing
+from reservations.allocation import changes, locks, pricing
 from reservations.allocation.terms import Uses
 from reservations.hold_request import ORDER_SCOPE, HoldRequest
 from reservations.models import Reservation, Status, Voucher
+from reservations.operations import holding, queued
 from tests.conftest import Hold
 from tests.factories import SessionFactory, VoucherFactory
 from tests.race.racing import race
@@ -41,14 +42,14 @@ def held(hold: Hold, voucher: Voucher) -> list[Reservation]:
 
 def put_on(reservation: Reservation) -> str:
     try:
-        operations.price(reservation_id=reservation.pk, buyer=reservation.buyer, voucher="FIVE")
+        holding.price(reservation_id=reservation.pk, buyer=reservation.buyer, voucher="FIVE")
     except pricing.VoucherUsedUp:
         return "used up"
     return "put on"
 
 
 def settled(request: HoldRequest) -> str:
-    operations.settle([request])
+    queued.settle([request])
     reservation = Reservation.objects.get(pk=request.id)
     return reservation.reason or reservation.status
 
@@ -80,7 +81,7 @@ class TestFiveUses:
         def now_and_again(reservation: Reservation) -> str:
             outcome = put_on(reservation)
             if outcome == "put on":
-                operations.price(reservation_id=reservation.pk, buyer=reservation.buyer, voucher="")
+                holding.price(reservation_id=reservation.pk, buyer=reservation.buyer, voucher="")
                 outcome = put_on(reservation)
             assert uses() <= USES
             return outcome
@@ -107,7 +108,7 @@ class TestWithoutTheLock:
             both_counted.wait(timeout=10)
             return uses
 
-        monkeypatch.setattr(allocation, "lock_vouchers", only_read)
+        monkeypatch.setattr(locks, "lock_vouchers", only_read)
         monkeypatch.setattr(Uses, "of", counted)
         first, other = held[0], held[-1]
         assert first.session_id != other.session_id
@@ -121,8 +122,8 @@ class TestWithoutTheLock:
         waits = threading.Thread(target=lambda: outcomes.append(*race([partial(put_on, other)])))
         outcomes: list[Any] = []
         with transaction.atomic():
-            locked = allocation.lock_reservation(reservation_id=first.pk, buyer=first.buyer)
-            allocation.reprice(locked, concessions=None, voucher="FIVE")
+            locked = locks.lock_reservation(reservation_id=first.pk, buyer=first.buyer)
+            changes.reprice(locked, concessions=None, voucher="FIVE")
             waits.start()
             waits.join(timeout=0.3)
             assert outcomes == []

@@ -23,8 +23,8 @@ from base.asking import Buyer
 from config.asgi import application
 from config.run import listening
 from realtime import feed, wire
-from reservations.allocation import operations
 from reservations.models import Reservation
+from reservations.operations import holding, sweeps
 from sessions_app.models import Session
 from sessions_app.queries import seat_map
 from tests.conftest import Hold
@@ -121,10 +121,10 @@ class TestTheLiveMap:
             copy = Map(session, client)
             first = hold(session, "B1", "B2", buyer=ana)
             second = hold(session, "C1", buyer=bruno)
-            operations.release(reservation_id=first.pk, buyer=ana)
+            holding.release(reservation_id=first.pk, buyer=ana)
             hold(session, "B2", "D4", buyer=bruno)
             run_out(second)
-            operations.expire_holds()
+            sweeps.expire_holds()
 
             version, seats = statuses(session)
             copy.follow(version)
@@ -204,7 +204,7 @@ class TestMyFeed:
             reservation = hold(session, "A1", buyer=ana)
             assert client.subprotocol == "bearer"
             told = until_told(client, reservation, "held")
-            operations.release(reservation_id=reservation.pk, buyer=ana)
+            holding.release(reservation_id=reservation.pk, buyer=ana)
             until_told(client, reservation, "cancelled")
 
         assert told["expires_at"].endswith("Z")
@@ -293,7 +293,7 @@ class TestWhenRedisGoesAway:
 
 def hold_and_release(session: Session, hold: Hold) -> bool:
     buyer = UserFactory.create().pk  # anew: who lets many holds go may hold no more for a while
-    operations.release(reservation_id=hold(session, "B1", buyer=buyer).pk, buyer=buyer)
+    holding.release(reservation_id=hold(session, "B1", buyer=buyer).pk, buyer=buyer)
     return True
 
 

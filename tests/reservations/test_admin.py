@@ -10,8 +10,8 @@ from django.test import Client
 from django.urls import reverse
 
 from realtime.models import Event
-from reservations.allocation import operations
 from reservations.models import InboxRequest, Reservation, Voucher
+from reservations.operations import holding, queued
 from sessions_app.models import Seat, Session
 from tests import factories
 from tests.conftest import Hold
@@ -92,7 +92,7 @@ class TestInboxDesk:
     def test_puts_it_back_in_line(self, desk: Client, poison: InboxRequest) -> None:
         answer: Any = desk.post(reverse(INBOX), {"action": "requeue", "_selected_action": [poison.pk]})
         assert "1 request is tried again." in map(str, get_messages(answer.wsgi_request))
-        operations.drain_inbox(shard=0)
+        queued.drain_inbox(shard=0)
         assert Reservation.objects.get().pk == poison.pk
 
     def test_leaves_that_to_who_may_change_it(self, poison: InboxRequest) -> None:
@@ -139,7 +139,7 @@ class TestVoucherDesk:
         voucher = factories.VoucherFactory.create(code="SUMMER", uses=2)
         for buyer, seat in ((ana, "A1"), (bruno, "A2")):
             held = hold(session, seat, buyer=buyer)
-            operations.price(reservation_id=held.pk, buyer=buyer, voucher="SUMMER")
+            holding.price(reservation_id=held.pk, buyer=buyer, voucher="SUMMER")
         change = reverse("admin:reservations_voucher_change", args=[voucher.pk])
         assert desk.get(change).status_code == 200
         answer = desk.post(change, {**self.FILLED, "amount": "", "currency": "", "percent_off": "10", "uses": "1"})

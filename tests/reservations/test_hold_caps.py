@@ -19,10 +19,10 @@ from base.breaker import BreakerOpen
 from reservations import hold_caps
 from reservations.admission import front_door
 from reservations.admission.front_door import TooManyHolds
-from reservations.allocation import operations
 from reservations.claims import claims
 from reservations.hold_request import Ask
 from reservations.models import Reservation, Status
+from reservations.operations import holding, sweeps
 from reservations.queueing import liveness
 from sessions_app.models import Seat, Session, TicketType
 from tests.api import assert_problem, client_of, get, post
@@ -66,7 +66,7 @@ def ended(held: Reservation, *, after: float = 30) -> None:
     begun = now - dt.timedelta(seconds=after)
     Reservation.objects.filter(pk=held.pk).update(held_at=begun, expires_at=now - dt.timedelta(milliseconds=1))
     Seat.objects.filter(reservation_id=held.pk).update(held_until=now - dt.timedelta(milliseconds=1))
-    operations.expire_holds()
+    sweeps.expire_holds()
 
 
 def buy(held: Reservation) -> None:
@@ -162,7 +162,7 @@ class TestAddress:
         old, lives = ask(hall, "A1"), ask(hall, "A2")
         ended(old)
         Reservation.objects.update(accepted_at=timezone.now() - dt.timedelta(hours=25))
-        operations.forget_keys()
+        sweeps.forget_keys()
         old.refresh_from_db()
         lives.refresh_from_db()
         assert (old.origin, bool(lives.origin)) == ("", True)
@@ -204,26 +204,26 @@ class TestEnd:
     def test_by_giving_back_is_no_way_around(self, hall: Session, full: list[Reservation]) -> None:
         past = timezone.now() - dt.timedelta(seconds=25)
         Reservation.objects.filter(pk=full[0].pk).update(held_at=past)
-        operations.release(reservation_id=full[0].pk, buyer=full[0].buyer)
+        holding.release(reservation_id=full[0].pk, buyer=full[0].buyer)
         with pytest.raises(TooManyHolds) as refusal:
             ask(hall, *row_of("A", 5))
         assert 20 < refusal.value.retry_after <= 30
 
     def test_by_giving_back_at_once_frees_it_soon(self, hall: Session, full: list[Reservation]) -> None:
-        operations.release(reservation_id=full[0].pk, buyer=full[0].buyer)
+        holding.release(reservation_id=full[0].pk, buyer=full[0].buyer)
         with pytest.raises(TooManyHolds) as refusal:
             ask(hall, *row_of("A", 5))
         assert refusal.value.retry_after < 5
 
     def test_by_the_box_office_frees_it_at_once(self, hall: Session, full: list[Reservation]) -> None:
-        operations.release(reservation_id=full[0].pk, buyer=None, reason="box_office")
+        holding.release(reservation_id=full[0].pk, buyer=None, reason="box_office")
         assert ask(hall, *row_of("A", 5)).status == Status.HELD
 
     def test_later_by_extending_counts_on(self, hall: Session, full: list[Reservation]) -> None:
         past = timezone.now() - dt.timedelta(seconds=20)
         for held in full:
             Reservation.objects.filter(pk=held.pk).update(expires_at=past + dt.timedelta(seconds=30), held_at=past)
-            operations.extend(reservation_id=held.pk, buyer=held.buyer)
+            holding.extend(reservation_id=held.pk, buyer=held.buyer)
         with pytest.raises(TooManyHolds) as refusal:
             ask(hall, "C1")
         assert refusal.value.retry_after > 25
@@ -284,7 +284,7 @@ class TestBuyer:
                 claims.client().hdel(claims.cap_keys(guest, "", guest)[1], "until")
             else:
                 waits.append(0)
-                operations.release(reservation_id=Reservation.objects.latest("id").pk, buyer=guest)
+                holding.release(reservation_id=Reservation.objects.latest("id").pk, buyer=guest)
         assert [round(wait) for wait in waits] == [0, 15, 30, 60, 60]
 
     def test_who_buys_begins_anew(self, hall: Session) -> None:
@@ -359,12 +359,12 @@ class TestDoor:
         self.order(kind, 4)
         now = timezone.now()
         Reservation.objects.update(accepted_at=now - dt.timedelta(days=2))
-        operations.forget_keys()
+        sweeps.forget_keys()
         assert Reservation.objects.get().due
         Session.objects.filter(pk=kind.session_id).update(
             starts_at=now - dt.timedelta(hours=3), ends_at=now - dt.timedelta(hours=1)
         )
-        operations.forget_keys()
+        sweeps.forget_keys()
         over = Reservation.objects.get()
         assert (over.due, over.origin) == (False, "")
 

@@ -16,11 +16,12 @@ from realtime.models import Event
 from reservations import queries
 from reservations.admission import front_door, sale_facts
 from reservations.admission.front_door import EPOCH
-from reservations.allocation import allocation, operations, statements
+from reservations.allocation import batch, statements
 from reservations.claims import claims
 from reservations.claims.claims import Counter, Told
 from reservations.hold_request import Ask, HoldRequest
 from reservations.models import CancelMark, InboxRequest, Reservation, Status
+from reservations.operations import holding, inventory, queued, sweeps
 from sessions_app.models import Seat, Session
 from tests.conftest import Hold, forget_redis
 from tests.factories import StockFactory
@@ -138,7 +139,7 @@ class TestHold:
         with pytest.raises(error):
             hold(session, "A1", buyer=ana)
         with_late_news = request_for(session, "A1", buyer=ana)
-        operations.settle([with_late_news])
+        queued.settle([with_late_news])
         assert Reservation.objects.get(pk=with_late_news.id).status == Status.REJECTED
 
     @pytest.mark.parametrize(
@@ -179,7 +180,7 @@ class TestArrival:
     def test_decides_within_a_batch(self, session: Session, ana: uuid.UUID, bruno: uuid.UUID) -> None:
         late = request_for(session, "A1", "A2", buyer=ana, arrival=8)
         early = request_for(session, "A2", buyer=bruno, arrival=7)
-        operations.settle([late, early])
+        queued.settle([late, early])
         assert Reservation.objects.get(pk=early.id).status == Status.HELD
         assert Reservation.objects.get(pk=late.id).conflicts == [{"seat": "A2", "reason": "held"}]
 
@@ -204,7 +205,7 @@ class TestKey:
         taken = hold(session, "A1", buyer=ana)
         with pytest.raises(front_door.SeatsUnavailable):
             hold(session, "A1", buyer=bruno, key="k")
-        operations.release(reservation_id=taken.pk, buyer=ana)
+        holding.release(reservation_id=taken.pk, buyer=ana)
         assert hold(session, "A1", buyer=bruno, key="k").status == Status.HELD
 
     def test_that_redis_forgot_never_holds_twice(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
@@ -237,7 +238,7 @@ class TestKey:
     def test_is_forgotten_after_a_day(self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID) -> None:
         old, young = hold(session, "A1", buyer=ana, key="k"), hold(session, "A2", buyer=bruno, key="k")
         Reservation.objects.filter(pk=old.pk).update(accepted_at=timezone.now() - dt.timedelta(hours=25))
-        assert operations.forget_keys() == 1
+        assert sweeps.forget_keys() == 1
         old.refresh_from_db()
         young.refresh_from_db()
         assert (old.key, young.key) == ("", "k")
@@ -246,9 +247,9 @@ class TestKey:
 class TestSettling:
     def test_again_changes_nothing(self, session: Session, ana: uuid.UUID) -> None:
         request = request_for(session, "A1", buyer=ana)
-        operations.settle([request])
+        queued.settle([request])
         written = Event.objects.count()
-        operations.settle([request, request])
+        queued.settle([request, request])
         assert Reservation.objects.count() == 1
         assert Event.objects.count() == written
 
@@ -257,8 +258,8 @@ class TestSettling:
     ) -> None:
         good = [request_for(session, f"A{n}", buyer=ana, arrival=n) for n in (1, 2, 3)]
         poison = [request_for(session, buyer=bruno, quantity=-5, arrival=n) for n in (8, 9)]
-        with pytest.raises(operations.Poison) as refused:
-            operations.settle([poison[0], *good[:2], poison[1], good[2]])
+        with pytest.raises(queued.Poison) as refused:
+            queued.settle([poison[0], *good[:2], poison[1], good[2]])
         assert [(failure.request, failure.tries) for failure in refused.value.failures] == [(one, 5) for one in poison]
         assert "reservation_asks_for_something" in refused.value.failures[0].reason
         assert "Failing row" not in refused.value.failures[0].reason
@@ -280,13 +281,13 @@ class TestSettling:
             with connection.cursor() as cursor:
                 cursor.execute(statement)
 
-        monkeypatch.setattr(operations, "FIRST_PAUSE", 0)
-        monkeypatch.setattr(allocation, "settle_batch", settle_batch)
+        monkeypatch.setattr(queued, "FIRST_PAUSE", 0)
+        monkeypatch.setattr(batch, "settle_batch", settle_batch)
         requests = [request_for(session, f"A{n}", buyer=ana, arrival=n) for n in (1, 2)]
         with another_connection() as other:
             other.execute("LOCK reservations_cancelmark IN ACCESS SHARE MODE")
             with pytest.raises(DatabaseError):
-                operations.settle(requests)
+                queued.settle(requests)
         connection.close()
 
     def test_leaves_poison_in_the_inbox_for_a_person(self, session: Session, ana: uuid.UUID, bruno: uuid.UUID) -> None:
@@ -295,7 +296,7 @@ class TestSettling:
             InboxRequest.objects.create(
                 pk=request.id, shard=0, arrival=request.arrival, buyer=request.buyer, request=request.to_json()
             )
-        operations.drain_inbox(shard=0)
+        queued.drain_inbox(shard=0)
         assert Reservation.objects.get().pk == good.id
         left = InboxRequest.objects.get()
         assert (left.pk, left.attempts) == (poison.id, 5)
@@ -303,18 +304,18 @@ class TestSettling:
 
 class TestRelease:
     def test_frees_the_seats_at_once(self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID) -> None:
-        operations.release(reservation_id=hold(session, "A1", "A2", buyer=ana).pk, buyer=ana)
+        holding.release(reservation_id=hold(session, "A1", "A2", buyer=ana).pk, buyer=ana)
         assert hold(session, "A1", buyer=bruno).status == Status.HELD
 
     def test_may_be_said_twice(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
         held = hold(session, "A1", buyer=ana)
         for _time in range(2):
-            operations.release(reservation_id=held.pk, buyer=ana)
+            holding.release(reservation_id=held.pk, buyer=ana)
         assert Reservation.objects.get().status == Status.CANCELLED
 
     def test_gives_stock_back(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
         stock = StockFactory.create(session=session, capacity=3)
-        operations.release(reservation_id=hold(session, buyer=ana, ticket_type=stock.pk, quantity=2).pk, buyer=ana)
+        holding.release(reservation_id=hold(session, buyer=ana, ticket_type=stock.pk, quantity=2).pk, buyer=ana)
         stock.refresh_from_db()
         assert stock.available == 3
 
@@ -323,14 +324,14 @@ class TestRelease:
     ) -> None:
         held = hold(session, "A1", buyer=ana)
         with pytest.raises(Reservation.DoesNotExist):
-            operations.release(reservation_id=held.pk, buyer=bruno)
+            holding.release(reservation_id=held.pk, buyer=bruno)
         assert seat(session, "A1").status == "h"
 
     def test_while_it_stands_in_line_leaves_a_mark_that_settling_obeys(self, session: Session, ana: uuid.UUID) -> None:
         request = request_for(session, "A1", buyer=ana)
         InboxRequest.objects.create(pk=request.id, shard=0, arrival=1, buyer=ana, request=request.to_json())
-        operations.release(reservation_id=request.id, buyer=ana)
-        operations.drain_inbox(shard=0)
+        holding.release(reservation_id=request.id, buyer=ana)
+        queued.drain_inbox(shard=0)
         assert Reservation.objects.get().status == Status.CANCELLED
         assert seat(session, "A1").status == "f"
         assert not CancelMark.objects.exists()
@@ -344,10 +345,10 @@ class TestRelease:
         )
         assert [verdict.kind for verdict in claims.admit([first, second])] == ["admitted", "taken"]
         for _time in range(2):
-            operations.release(reservation_id=requests[0].id, buyer=ana)
+            holding.release(reservation_id=requests[0].id, buyer=ana)
             assert queries.find(requests[0].id, buyer=ana)["status"] == "queued"
         assert [verdict.kind for verdict in claims.admit([second])] == ["admitted"]
-        operations.settle(
+        queued.settle(
             [msgspec.structs.replace(request, arrival=arrival) for arrival, request in enumerate(requests, 1)], shard=0
         )
         assert [Reservation.objects.get(pk=request.id).status for request in requests] == ["cancelled", "held"]
@@ -358,7 +359,7 @@ class TestExtend:
         held = hold(session, "A1", buyer=ana)
         assert held.expires_at is not None
         end = held.expires_at + dt.timedelta(seconds=session.hold_seconds)
-        body = operations.extend(reservation_id=held.pk, buyer=ana)
+        body = holding.extend(reservation_id=held.pk, buyer=ana)
         held.refresh_from_db()
         assert body["extensions_left"] == queries.extensions_left(held) == 8
         assert held.expires_at == seat(session, "A1").held_until == end
@@ -368,31 +369,31 @@ class TestExtend:
     ) -> None:
         Session.objects.filter(pk=session.pk).update(max_hold_seconds=100)
         held = hold(session, "A1", buyer=ana)
-        left = [operations.extend(reservation_id=held.pk, buyer=ana)["extensions_left"] for _time in range(3)]
+        left = [holding.extend(reservation_id=held.pk, buyer=ana)["extensions_left"] for _time in range(3)]
         assert left == [2, 1, 0]
         held.refresh_from_db()
         assert held.expires_at is not None
         assert held.held_at is not None
         assert (held.expires_at - held.held_at).total_seconds() == 100
-        with pytest.raises(operations.ExtensionLimit):
-            operations.extend(reservation_id=held.pk, buyer=ana)
+        with pytest.raises(holding.ExtensionLimit):
+            holding.extend(reservation_id=held.pk, buyer=ana)
 
     def test_never_goes_past_the_longest_hold(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
         Session.objects.filter(pk=session.pk).update(max_hold_seconds=30)
         held = hold(session, "A1", buyer=ana)
-        with pytest.raises(operations.ExtensionLimit):
-            operations.extend(reservation_id=held.pk, buyer=ana)
+        with pytest.raises(holding.ExtensionLimit):
+            holding.extend(reservation_id=held.pk, buyer=ana)
 
     def test_comes_too_late_for_a_hold_that_ran_out(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
         held = hold(session, "A1", buyer=ana)
         run_out(held)
-        with pytest.raises(operations.ReservationExpired):
-            operations.extend(reservation_id=held.pk, buyer=ana)
+        with pytest.raises(holding.ReservationExpired):
+            holding.extend(reservation_id=held.pk, buyer=ana)
 
     def test_keeps_the_claim_alive_with_the_hold(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
         held = hold(session, "A1", buyer=ana)
         claims.client().pexpire(claims.claim_key(session.pk, "A1"), 1000)
-        operations.extend(reservation_id=held.pk, buyer=ana)
+        holding.extend(reservation_id=held.pk, buyer=ana)
         assert claims.client().pttl(claims.claim_key(session.pk, "A1")) > 25_000
 
 
@@ -444,12 +445,12 @@ class TestExpiry:
         stock = StockFactory.create(session=session, capacity=3)
         for held in (hold(session, "A1", buyer=ana), hold(session, buyer=ana, ticket_type=stock.pk, quantity=3)):
             run_out(held)
-        assert operations.expire_holds() == 2
+        assert sweeps.expire_holds() == 2
         stock.refresh_from_db()
         assert (seat(session, "A1").status, stock.available) == ("f", 3)
         assert Event.objects.filter(name="reservation.expired").count() == 2
         assert Event.objects.filter(name="seat.released").count() == 1
-        assert operations.expire_holds() == 0
+        assert sweeps.expire_holds() == 0
 
     def test_sweep_leaves_what_still_runs_and_what_is_being_paid(
         self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
@@ -458,7 +459,7 @@ class TestExpiry:
         paying = hold(session, "A2", buyer=bruno)
         run_out(paying)
         Reservation.objects.filter(pk=paying.pk).update(status=Status.PAYING)
-        assert operations.expire_holds() == 0
+        assert sweeps.expire_holds() == 0
 
 
 class TestFind:
@@ -500,10 +501,10 @@ class TestFind:
 class TestStaff:
     def test_blocks_free_seats_only(self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID) -> None:
         hold(session, "A1", buyer=ana)
-        assert operations.block_seats(session=session.pk, labels=["A1", "A2"]) == ["A2"]
+        assert inventory.block_seats(session=session.pk, labels=["A1", "A2"]) == ["A2"]
         lost = hold(session, "A2", buyer=bruno)
         assert lost.conflicts == [{"seat": "A2", "reason": "blocked"}]
-        assert operations.unblock_seats(session=session.pk, labels=["A1", "A2"]) == ["A2"]
+        assert inventory.unblock_seats(session=session.pk, labels=["A1", "A2"]) == ["A2"]
 
 
 class TestMap:
@@ -511,7 +512,7 @@ class TestMap:
         self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
     ) -> None:
         held = hold(session, "A1", "A2", buyer=ana)
-        operations.release(reservation_id=held.pk, buyer=ana)
+        holding.release(reservation_id=held.pk, buyer=ana)
         run_out(hold(session, "A2", "B1", buyer=bruno))
         hold(session, "B1", buyer=ana)
         log = Event.objects.filter(session=session.pk, map_version__isnull=False).order_by("map_version")

@@ -11,11 +11,12 @@ from django.urls import reverse
 
 from reservations.admission import front_door, sale_facts
 from reservations.admission.front_door import FrontDoor
-from reservations.allocation import decision, operations
+from reservations.allocation import decision
 from reservations.claims import claims
 from reservations.claims.claims import NoClaims
 from reservations.hold_request import Ask, HoldRequest
 from reservations.models import InboxRequest, Reservation, Status
+from reservations.operations import queued
 from reservations.queueing import inbox
 from reservations.queueing.lines import InboxLine, InProcessLine, LineDown
 from reservations.queueing.turns import Turns, interleave
@@ -113,7 +114,7 @@ class TestDraining:
         self, stock: TicketType, members: Lane, order: list[HoldRequest]
     ) -> None:
         store(*crowd(stock, "", 100), *crowd(stock, MEMBERS, 100, first=2))
-        assert operations.drain_inbox(shard=0) == 200
+        assert queued.drain_inbox(shard=0) == 200
         assert lanes(order) == "m.mm" * 33 + "m" + "." * 67
         assert is_first_come_in_each(order)
 
@@ -123,7 +124,7 @@ class TestDraining:
         settle_at(1, session)
         store(*crowd(stock, "", 6), *crowd(stock, MEMBERS, 6, first=2))
         for _call in range(8):
-            operations.drain_inbox(shard=0)
+            queued.drain_inbox(shard=0)
             let_pass(session, seconds=1)
         assert lanes(order) == "m.mmm.mm"
         assert is_first_come_in_each(order)
@@ -131,7 +132,7 @@ class TestDraining:
     def test_gives_the_last_places_to_whoever_has_the_turn(self, stock: TicketType, members: Lane) -> None:
         TicketType.objects.filter(pk=stock.pk).update(available=4, capacity=4)
         store(*crowd(stock, "", 4), *crowd(stock, MEMBERS, 4, first=2))
-        operations.drain_inbox(shard=0)
+        queued.drain_inbox(shard=0)
         won = Reservation.objects.filter(status=Status.HELD)
         assert sorted(won.values_list("lane", "arrival")) == [("", 1), (MEMBERS, 2), (MEMBERS, 4), (MEMBERS, 6)]
 
@@ -140,14 +141,14 @@ class TestDraining:
     ) -> None:
         store(*crowd(stock, "", 3), *crowd(stock, MEMBERS, 3, first=2))
         members.delete()
-        operations.drain_inbox(shard=0)
+        queued.drain_inbox(shard=0)
         assert [request.arrival for request in order] == [1, 2, 3, 4, 5, 6]
 
     def test_takes_what_rabbitmq_brings_by_the_same_way(
         self, stock: TicketType, members: Lane, order: list[HoldRequest]
     ) -> None:
         store(*crowd(stock, "", 2))
-        operations.receive(crowd(stock, MEMBERS, 3, first=2))
+        queued.receive(crowd(stock, MEMBERS, 3, first=2))
         assert lanes(order) == "m.mm."
         assert not InboxRequest.objects.exists()
 
@@ -180,7 +181,7 @@ class TestOutages:
             door.submit(asked, facts, wait=0)
         for message in brought:
             store(*message)
-        assert operations.drain_inbox(shard=0) == 16
+        assert queued.drain_inbox(shard=0) == 16
         assert lanes(order) == "m.mmm.mmm.m....."
         assert is_first_come_in_each(order)
 
@@ -213,7 +214,7 @@ class TestDoor:
         for buyer, code in ((ana, ""), (bruno, "friends-2026")):
             front_door.admit(Ask(session=session.pk, ticket_type=stock.pk, quantity=1, lane_code=code), buyer=buyer)
         let_pass(session, seconds=5)
-        operations.drain_inbox(shard=0)
+        queued.drain_inbox(shard=0)
         assert Reservation.objects.get(buyer=bruno).status == Status.HELD
 
 

@@ -10,9 +10,9 @@ from prometheus_client import REGISTRY
 
 from config.web.problems import PROBLEMS
 from reservations.admission import front_door
-from reservations.allocation import operations
 from reservations.claims import claims
 from reservations.models import Reservation
+from reservations.operations import sweeps
 from sessions_app.models import Session
 from tests.conftest import Hold
 
@@ -44,8 +44,8 @@ def test_an_expired_hold_is_counted_once(session: Session, hold: Hold, ana: uuid
     held = hold(session, "A1", buyer=ana)
     Reservation.objects.filter(pk=held.pk).update(expires_at=timezone.now() - dt.timedelta(seconds=1))
     before = counted("frontrow_expired_total")
-    operations.expire_holds()
-    operations.expire_holds()
+    sweeps.expire_holds()
+    sweeps.expire_holds()
     assert counted("frontrow_expired_total") == before + 1
 
 

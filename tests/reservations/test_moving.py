@@ -9,10 +9,11 @@ import pytest
 
 from realtime import wire
 from realtime.models import Event
-from reservations.allocation.allocation import CannotMove
-from reservations.allocation.operations import NotHeld, PaymentInProgress, ReservationExpired, block_seats, release
+from reservations.allocation.changes import CannotMove
 from reservations.claims import claims
 from reservations.models import Reservation, Status
+from reservations.operations.holding import NotHeld, PaymentInProgress, ReservationExpired, release
+from reservations.operations.inventory import block_seats
 from sessions_app.models import Seat, Session, TicketType
 from tests.conftest import Hold
 from tests.factories import StockFactory

@@ -16,12 +16,13 @@ from realtime import wire
 from reservations import orders
 from reservations.admission import front_door, sale_facts
 from reservations.admission.front_door import FrontDoor, LimitReached, SaleClosed, SaleNotOpen, SoldOut, TooManySeats
-from reservations.allocation import allocation, operations
+from reservations.allocation import changes, locks
 from reservations.api.views import refusal
 from reservations.claims import claims
 from reservations.claims.claims import NoClaims
 from reservations.hold_request import COUNTER_SCOPE, HOLD_SCOPE, ORDER_SCOPE, Ask
 from reservations.models import Reservation, Status
+from reservations.operations import holding, queued, sweeps
 from reservations.queries import reservation_body
 from reservations.queueing.lines import LineDown
 from sessions_app.models import Pool, Session, TicketType
@@ -117,7 +118,7 @@ class TestAPlace:
             request_for(festival.session, buyer=ana, arrival=n, ticket_type=kind.pk, quantity=places)
             for n, (kind, places) in enumerate(wishes)
         ]
-        operations.settle(requests)
+        queued.settle(requests)
         assert list(Reservation.objects.order_by("arrival").values_list("status", "reason")) == [
             ("held", ""),
             ("rejected", "sold_out"),
@@ -130,10 +131,10 @@ class TestAPlace:
     ) -> None:
         first = hold(festival.session, buyer=ana, ticket_type=festival.both.pk, quantity=1)
         hold(festival.session, buyer=ana, ticket_type=festival.both.pk, quantity=1)
-        operations.release(reservation_id=first.pk, buyer=ana)
+        holding.release(reservation_id=first.pk, buyer=ana)
         assert festival.left() == (2, 2)
         Reservation.objects.filter(status=Status.HELD).update(expires_at=timezone.now())
-        operations.expire_holds()
+        sweeps.expire_holds()
         assert (festival.left(), festival.stock_left(festival.both)) == ((3, 3), 2)
 
     @pytest.mark.parametrize("token", ["declined", "ok"])
@@ -147,7 +148,7 @@ class TestAPlace:
         if token == "ok":
             refunds.ask_refund(sale_id=Sale.objects.get().pk, buyer=ana)
         else:
-            operations.release(reservation_id=held.pk, buyer=ana)
+            holding.release(reservation_id=held.pk, buyer=ana)
         assert (festival.left(), festival.stock_left(festival.both)) == ((3, 3), 2)
 
     def test_comes_back_when_the_session_is_called_off(self, festival: Festival, hold: Hold, ana: uuid.UUID) -> None:
@@ -160,17 +161,17 @@ class TestAPlace:
         self, festival: Festival, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
     ) -> None:
         lost = hold(festival.session, buyer=ana, ticket_type=festival.both.pk, quantity=1)
-        operations.release(reservation_id=lost.pk, buyer=ana)
+        holding.release(reservation_id=lost.pk, buyer=ana)
         taken = hold(festival.session, buyer=bruno, ticket_type=festival.sun.pk, quantity=3)
 
         def again() -> bool:
             with transaction.atomic():
-                locked = allocation.lock_reservation(reservation_id=lost.pk, buyer=None)
-                return allocation.sell_again(locked, sale=uuid.uuid4()) is not None
+                locked = locks.lock_reservation(reservation_id=lost.pk, buyer=None)
+                return changes.sell_again(locked, sale=uuid.uuid4()) is not None
 
         assert not again()
         assert festival.left() == (3, 0)
-        operations.release(reservation_id=taken.pk, buyer=bruno)
+        holding.release(reservation_id=taken.pk, buyer=bruno)
         assert again()
         assert festival.left() == (2, 2)
 
@@ -180,7 +181,7 @@ class TestAPlace:
         for _place in range(3):
             hold(festival.session, buyer=ana, ticket_type=festival.sat.pk, quantity=1)
         Reservation.objects.update(expires_at=timezone.now())
-        operations.settle([request_for(festival.session, buyer=bruno, ticket_type=festival.both.pk, quantity=2)])
+        queued.settle([request_for(festival.session, buyer=bruno, ticket_type=festival.both.pk, quantity=2)])
         assert Reservation.objects.get(buyer=bruno).status == Status.HELD
         assert Reservation.objects.filter(buyer=ana, status=Status.EXPIRED).count() == 2
         assert festival.left() == (0, 1)
@@ -190,7 +191,7 @@ class TestAPlace:
     ) -> None:
         held = hold(festival.session, buyer=ana, ticket_type=festival.sat.pk, quantity=2)
         assert told == {festival.sat.pk: 1, festival.both.pk: 1}
-        operations.release(reservation_id=held.pk, buyer=ana)
+        holding.release(reservation_id=held.pk, buyer=ana)
         assert told == {festival.sat.pk: 3, festival.both.pk: 2}
 
 
@@ -212,13 +213,13 @@ class TestTheDoor:
         assert enter(festival.both, 2)
         (first,) = settle(road)
         assert not enter(festival.sun, 2)
-        operations.release(reservation_id=first.id, buyer=first.buyer)
+        holding.release(reservation_id=first.id, buyer=first.buyer)
         assert [enter(festival.sun, 3), enter(festival.both)] == [True, False]
 
     def test_gives_again_what_was_given_up_in_line(self, festival: Festival, enter: Enter, road: Road) -> None:
         assert enter(festival.both, 2)
         (request,) = road.requests
-        operations.release(reservation_id=request.id, buyer=request.buyer)
+        holding.release(reservation_id=request.id, buyer=request.buyer)
         assert enter(festival.sun, 3)
 
     def test_gives_again_what_no_line_took(self, festival: Festival, enter: Enter, road: Road) -> None:
@@ -279,7 +280,7 @@ class TestItsOwnSale:
 
     def settled(self, kind: TicketType, buyer: uuid.UUID, quantity: int = 1) -> Reservation:
         request = request_for(kind.session, buyer=buyer, ticket_type=kind.pk, quantity=quantity)
-        operations.settle([request])
+        queued.settle([request])
         return Reservation.objects.select_related("session").get(pk=request.id)
 
     def test_begins_at_its_time(self, kind: TicketType, hold: Hold, ana: uuid.UUID) -> None:
@@ -338,13 +339,13 @@ class TestItsOwnSale:
         assert isinstance(error, LimitReached)
         assert error.limit == 2
         assert hold(kind.session, buyer=bruno, ticket_type=kind.pk, quantity=1).status == Status.HELD
-        operations.release(reservation_id=first.pk, buyer=ana)
+        holding.release(reservation_id=first.pk, buyer=ana)
         assert hold(kind.session, buyer=ana, ticket_type=kind.pk, quantity=2).status == Status.HELD
 
     def test_counts_within_one_batch(self, kind: TicketType, ana: uuid.UUID) -> None:
         self.rule(kind, max_per_buyer=2)
         requests = [request_for(kind.session, buyer=ana, arrival=n, ticket_type=kind.pk, quantity=1) for n in range(3)]
-        operations.settle(requests)
+        queued.settle(requests)
         assert Reservation.objects.filter(reason="limit_reached").count() == 1
 
 
@@ -382,7 +383,7 @@ class TestSoldAtOnce:
     def test_are_judged_again_under_the_locks(self, kind: TicketType, ana: uuid.UUID) -> None:
         for scope, reason in ((HOLD_SCOPE, "sold_at_once"), (ORDER_SCOPE, "payment_needed")):
             request = request_for(kind.session, buyer=ana, ticket_type=kind.pk, quantity=1, scope=scope)
-            operations.settle([request])
+            queued.settle([request])
             assert Reservation.objects.get(pk=request.id).reason == reason
 
     def test_are_sold_at_the_counter_like_others(self, kind: TicketType, ana: uuid.UUID) -> None:

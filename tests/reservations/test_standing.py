@@ -17,11 +17,11 @@ from config.web import idempotency, middleware, pages, short_way
 from reservations import metrics, orders, queries
 from reservations.admission import front_door
 from reservations.admission.front_door import FrontDoor, OutcomeUnknown
-from reservations.allocation import operations as reserving
 from reservations.api import views
 from reservations.claims import claims
 from reservations.hold_request import Ask, HoldRequest
 from reservations.models import InboxRequest, Reservation
+from reservations.operations import holding
 from reservations.queueing import inbox, liveness, replies
 from reservations.queueing.lines import InboxLine, LineDown
 from sessions_app.models import Session, TicketType
@@ -254,7 +254,7 @@ def test_operation_is_done_whoever_cannot_be_told(
 ) -> None:
     held = hold(session, "A1", buyer=ana)
     monkeypatch.setattr(*step, fail)
-    reserving.release(reservation_id=held.pk, buyer=ana)
+    holding.release(reservation_id=held.pk, buyer=ana)
     held.refresh_from_db()
     assert held.status == "cancelled"
 

@@ -12,8 +12,8 @@ from django.urls import reverse
 
 from realtime.models import Event
 from reservations.admission.front_door import SoldOut
-from reservations.allocation import operations
 from reservations.allocation.stock import FewerThanTaken
+from reservations.operations import holding, inventory
 from sessions_app.models import Pool, TicketType
 from tests.conftest import Hold
 from tests.factories import PoolFactory, UserFactory
@@ -52,37 +52,37 @@ def filled(kind: TicketType, **more: Any) -> dict[str, Any]:
 class TestCapacity:
     def test_is_raised_and_lowered_by_what_is_not_taken(self, festival: Festival, hold: Hold, ana: uuid.UUID) -> None:
         hold(festival.session, buyer=ana, ticket_type=festival.sat.pk, quantity=2)
-        operations.change_pool(pool=festival.days["sat"].pk, capacity=2)
+        inventory.change_pool(pool=festival.days["sat"].pk, capacity=2)
         assert festival.left() == (0, 3)
         with pytest.raises(SoldOut):
             hold(festival.session, buyer=ana, ticket_type=festival.sat.pk, quantity=1)
-        operations.change_pool(pool=festival.days["sat"].pk, capacity=4)
+        inventory.change_pool(pool=festival.days["sat"].pk, capacity=4)
         hold(festival.session, buyer=ana, ticket_type=festival.sat.pk, quantity=2)
         assert Event.objects.filter(name="stock.changed", session=festival.session.pk).count() == 2
 
     def test_is_never_less_than_is_taken(self, festival: Festival, hold: Hold, ana: uuid.UUID) -> None:
         hold(festival.session, buyer=ana, ticket_type=festival.sat.pk, quantity=2)
         with pytest.raises(FewerThanTaken) as refused:
-            operations.change_pool(pool=festival.days["sat"].pk, capacity=1)
+            inventory.change_pool(pool=festival.days["sat"].pk, capacity=1)
         assert (refused.value.name, refused.value.taken) == ("sat", 2)
         pools = [festival.days["sat"].pk]
         with pytest.raises(FewerThanTaken):
-            operations.change_stock(ticket_type=festival.sat.pk, capacity=1, pools=pools)
-        operations.change_stock(ticket_type=festival.sat.pk, capacity=2, pools=pools)
+            inventory.change_stock(ticket_type=festival.sat.pk, capacity=1, pools=pools)
+        inventory.change_stock(ticket_type=festival.sat.pk, capacity=2, pools=pools)
         assert festival.stock_left(festival.sat) == 0
 
     def test_moves_to_other_pools_with_what_is_taken(self, festival: Festival, hold: Hold, ana: uuid.UUID) -> None:
         held = hold(festival.session, buyer=ana, ticket_type=festival.sat.pk, quantity=2)
-        operations.change_stock(ticket_type=festival.sat.pk, capacity=10, pools=[festival.days["sun"].pk])
+        inventory.change_stock(ticket_type=festival.sat.pk, capacity=10, pools=[festival.days["sun"].pk])
         assert festival.left() == (3, 1)
-        operations.release(reservation_id=held.pk, buyer=ana)
+        holding.release(reservation_id=held.pk, buyer=ana)
         assert festival.left() == (3, 3)
 
     def test_moves_to_no_pool_that_is_too_small(self, festival: Festival, hold: Hold, ana: uuid.UUID) -> None:
         hold(festival.session, buyer=ana, ticket_type=festival.sat.pk, quantity=2)
         small = PoolFactory.create(session=festival.session, name="small", capacity=1)
         with pytest.raises(FewerThanTaken):
-            operations.change_stock(ticket_type=festival.sat.pk, capacity=10, pools=[small.pk])
+            inventory.change_stock(ticket_type=festival.sat.pk, capacity=10, pools=[small.pk])
         assert festival.left() == (1, 3)
 
 

@@ -7,9 +7,10 @@ import uuid
 
 import pytest
 
-from reservations.allocation import allocation, messages, operations
+from reservations.allocation import batch
 from reservations.hold_request import HoldRequest
 from reservations.models import InboxRequest, Reservation, Status
+from reservations.operations import messages, queued
 from sessions_app.models import Lane, Session, TicketType
 from tests.factories import StockFactory
 from tests.reservations.claims.test_pace import let_pass, settle_at
@@ -51,7 +52,7 @@ def bring(message: list[HoldRequest]) -> None:
 def settle_the_rest(session: Session) -> None:
     while InboxRequest.objects.exists():
         let_pass(session, seconds=1)
-        operations.drain_inbox(shard=0)
+        queued.drain_inbox(shard=0)
 
 
 def winners() -> list[int]:
@@ -81,7 +82,7 @@ class TestWinners:
         self, session: Session, stock: TicketType, way: str, seed: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         chance = random.Random(seed)  # noqa: S311 not a secret
-        settle_batch = allocation.settle_batch
+        settle_batch = batch.settle_batch
         for message in deliveries(crowd(stock), chance):
             let_pass(session, seconds=1)  # whatever the rate, there is something to die with
             with monkeypatch.context() as patch:
@@ -92,7 +93,7 @@ class TestWinners:
                         settle_batch(requests, **where)  # written, and rolled back with its connection
                     raise SystemExit
 
-                patch.setattr(allocation, "settle_batch", die)
+                patch.setattr(batch, "settle_batch", die)
                 with pytest.raises(SystemExit):
                     bring(message)
             bring(message)

@@ -11,11 +11,12 @@ import pytest
 from kombu.message import Message
 
 from reservations import tasks
-from reservations.allocation import allocation, announcements, messages, operations
+from reservations.allocation import announcements, batch
 from reservations.allocation.announcements import Announcements
 from reservations.claims import claims
 from reservations.hold_request import HoldRequest
 from reservations.models import Reservation, Status
+from reservations.operations import messages, queued
 from reservations.queueing.lines import LineDown
 from sessions_app.models import Session
 from tests.processes import until
@@ -43,13 +44,13 @@ def run(one: Message) -> None:
 def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The sizes of what was settled, in turn."""
     sizes: list[int] = []
-    settle_batch = allocation.settle_batch
+    settle_batch = batch.settle_batch
 
     def noted(requests: Any, **where: Any) -> Announcements:
         sizes.append(len(requests))
         return settle_batch(requests, **where)
 
-    monkeypatch.setattr(allocation, "settle_batch", noted)
+    monkeypatch.setattr(batch, "settle_batch", noted)
     return sizes
 
 
@@ -124,7 +125,7 @@ class TestTeller:
                 claims, "upkeep", lambda standings, **_more: told.extend(row.reservation for row in standings)
             )
             for request in requests:
-                operations.settle([request])
+                queued.settle([request])
             until(lambda: len(told) == 2, what="both being told")
         assert told == [request.id for request in requests]
 
@@ -138,6 +139,6 @@ class TestTeller:
 
         monkeypatch.setattr(claims, "upkeep", upkeep)
         for seat in ("A1", "A2"):
-            operations.settle([request_for(session, seat, buyer=uuid.uuid4())])
+            queued.settle([request_for(session, seat, buyer=uuid.uuid4())])
         until(lambda: len(told) == 2, what="the second being told")
         assert Reservation.objects.filter(status=Status.HELD).count() == 2

@@ -10,9 +10,9 @@ from django.utils import timezone
 
 from base.ids import uuid7
 from reservations.admission import front_door
-from reservations.allocation import operations as reserving
 from reservations.hold_request import AT_THE_DOOR, ORDER_SCOPE, Ask, HoldRequest, Means
 from reservations.models import Reservation
+from reservations.operations import holding
 from reservations.queueing import inbox
 from sessions_app import operations as catalogue
 from sessions_app.models import Hall, Lane, Session, TicketType
@@ -107,7 +107,7 @@ def _sell(house: House) -> None:
     ask(house.session, "C1", buyer=house.ana)
     ask(house.session, "C2", buyer=uuid4())
     given_up = ask(house.session, "C3", buyer=house.ana)
-    reserving.release(reservation_id=given_up.pk, buyer=house.ana)
+    holding.release(reservation_id=given_up.pk, buyer=house.ana)
     balcony = TicketType.objects.get(name="Balcony")
     buy(house.session, buyer=house.ana, ticket_type=balcony.pk, quantity=2)
     at_the_door = TicketType.objects.get(name="At the door")

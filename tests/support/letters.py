@@ -16,9 +16,9 @@ from django.core.mail import EmailMultiAlternatives
 
 from realtime import events, relay
 from realtime.models import Event
-from reservations.allocation import operations as reserving
 from reservations.hold_request import ORDER_SCOPE, Means
 from reservations.models import Reservation
+from reservations.operations import sweeps
 from sessions_app.models import Session
 from tests.factories import StockFactory, UserFactory
 from tests.reservations.test_holding import run_out
@@ -74,7 +74,7 @@ class Post:
 
     def run_out(self) -> None:
         run_out(house.ask(self.session, "C1", buyer=self.ana.pk))
-        reserving.expire_holds()
+        sweeps.expire_holds()
 
     def lose_a_payment(self) -> None:
         payment: Payment = self.sale.payment

@@ -17,11 +17,10 @@ from reservations import orders, people
 from reservations import queries as reservations
 from reservations.admission import front_door
 from reservations.admission.front_door import FrontDoor
-from reservations.allocation import joining
-from reservations.allocation import operations as reserving
 from reservations.claims import claims
 from reservations.hold_request import HoldRequest
 from reservations.models import InboxRequest, JoinedGuest, Reservation, Status
+from reservations.operations import joining, queued
 from reservations.queueing import lines
 from reservations.queueing.lines import InboxLine
 from sessions_app.models import Session, TicketType, shard_of
@@ -58,7 +57,7 @@ class Queue:
 
     def deliver(self) -> None:
         requests, self.requests = self.requests, []
-        reserving.receive(requests)
+        queued.receive(requests)
 
 
 @pytest.fixture
@@ -233,7 +232,7 @@ def go_on(queue: Queue) -> None:
     """As workers and sweeps would."""
     queue.deliver()
     for row in InboxRequest.objects.all():
-        reserving.drain_inbox(shard=row.shard)
+        queued.drain_inbox(shard=row.shard)
     paying.pay([(order, "") for order in Reservation.objects.filter(status=Status.HELD).values_list("pk", flat=True)])
     for payment in Payment.objects.filter(status=PaymentStatus.STARTED):
         operations.settle_payment(payment_id=payment.pk)
@@ -273,7 +272,7 @@ class TestAHold:
         user = UserFactory.create()
         request = request_for(session, "A1", buyer=ana)
         accounts.adopt_guest(guest=ana, user=user)
-        reserving.refuse(request, reason="failed")
+        queued.refuse(request, reason="failed")
         assert Reservation.objects.get().buyer == user.pk
 
     def test_parked_by_way_of_the_inbox_is_the_accounts(self, ana: UUID, session: Session) -> None:
@@ -281,7 +280,7 @@ class TestAHold:
         request = request_for(session, "A1", buyer=ana)
         user = UserFactory.create()
         accounts.adopt_guest(guest=ana, user=user)
-        reserving.receive([request])
+        queued.receive([request])
         assert Reservation.objects.get().buyer == user.pk
 
 
@@ -346,7 +345,7 @@ class TestJoining:
         accounts.adopt_guest(guest=ana, user=other)
         row = JoinedGuest.objects.get()
         assert (row.guest, row.account, row.joined_at) == (ana, user.pk, joined_at)
-        reserving.settle([request_for(session, "A1", buyer=ana)])
+        queued.settle([request_for(session, "A1", buyer=ana)])
         assert Reservation.objects.get().buyer == user.pk
 
     def test_brings_one_guest_after_the_other_to_the_account(self, session: Session) -> None:
@@ -357,7 +356,7 @@ class TestJoining:
         ]
         for guest in guests:
             accounts.adopt_guest(guest=guest, user=user)
-        reserving.settle(requests)
+        queued.settle(requests)
         assert set(Reservation.objects.values_list("buyer", flat=True)) == {user.pk}
         # The same key, used by each of them for another request, is the first one's.
         assert [row.status for row in Reservation.objects.order_by("arrival")] == ["held", "rejected", "rejected"]
@@ -366,16 +365,14 @@ class TestJoining:
 
     def test_leaves_a_key_to_the_account_that_used_it_itself(self, ana: UUID, session: Session) -> None:
         user = UserFactory.create()
-        reserving.settle([request_for(session, "A1", buyer=user.pk, key="k")])
-        reserving.settle(
-            [request_for(session, "A2", buyer=ana, key="k"), request_for(session, "A3", buyer=ana, key="l")]
-        )
+        queued.settle([request_for(session, "A1", buyer=user.pk, key="k")])
+        queued.settle([request_for(session, "A2", buyer=ana, key="k"), request_for(session, "A3", buyer=ana, key="l")])
         accounts.adopt_guest(guest=ana, user=user)
         assert dict(Reservation.objects.values_list("seats__0", "key")) == {"A1": "k", "A2": "", "A3": "l"}
 
     def test_never_takes_what_an_account_has(self, session: Session) -> None:
         owner, user = UserFactory.create(), UserFactory.create()
-        reserving.settle([request_for(session, "A1", buyer=owner.pk)])
+        queued.settle([request_for(session, "A1", buyer=owner.pk)])
         accounts.adopt_guest(guest=owner.pk, user=user)
         assert Reservation.objects.get().buyer == owner.pk
 
@@ -395,7 +392,7 @@ class TestJoining:
         InboxLine().publish([request])
         assert [one.id for one in reservations.in_line(user.pk)] == [request.id]
         assert reservations.find(request.id, buyer=user.pk)["status"] == "queued"
-        reserving.drain_inbox(shard=shard_of(session.pk, 1))
+        queued.drain_inbox(shard=shard_of(session.pk, 1))
         assert Reservation.objects.get().buyer == user.pk
 
     def test_works_while_redis_is_away(self, ana: UUID, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -405,7 +402,7 @@ class TestJoining:
         monkeypatch.setattr(claims, "join", away)
         user = UserFactory.create()
         accounts.adopt_guest(guest=ana, user=user)
-        reserving.settle([request_for(session, "A1", buyer=ana)])
+        queued.settle([request_for(session, "A1", buyer=ana)])
         assert Reservation.objects.get().buyer == user.pk
 
     def test_joined_guest_is_not_its_own_account(self, ana: UUID) -> None:
@@ -423,7 +420,7 @@ class TestALimit:
         user = UserFactory.create()
         for seats in (["A1", "A2"], ["B1", "B2"]):
             guest = uuid4()
-            reserving.settle([request_for(session, *seats, buyer=guest)])
+            queued.settle([request_for(session, *seats, buyer=guest)])
             accounts.adopt_guest(guest=guest, user=user)
         return list(Reservation.objects.order_by("seats"))
 
@@ -456,7 +453,7 @@ class TestALimit:
         for number in range(2):
             guest = uuid4()
             order = request_for(stock.session, buyer=guest, ticket_type=stock.pk, quantity=2, arrival=number + 1)
-            reserving.settle([order])
+            queued.settle([order])
             accounts.adopt_guest(guest=guest, user=user)
         first, second = Reservation.objects.all()
         assert self.pay(first).status_code == 200

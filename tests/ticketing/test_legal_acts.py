@@ -16,9 +16,9 @@ from django.utils import timezone
 
 from realtime.models import Event
 from reservations.admission import front_door
-from reservations.allocation import operations as reserving
 from reservations.hold_request import ORDER_SCOPE, Ask, Means
 from reservations.models import JoinedGuest, Reservation, Voucher
+from reservations.operations import holding, inventory, queued, sweeps
 from sessions_app.models import Concession, Pool, Session, TicketType
 from tests.conftest import Hold
 from tests.factories import ConcessionFactory, PoolFactory, SessionFactory, StockFactory, UserFactory, VoucherFactory
@@ -128,7 +128,7 @@ class Acts:
     def voucher_is_used_up_and_its_uses_are_lowered(self) -> None:
         for seat in ("C1", "C2"):
             held = self.house.hold(self.house.session, seat, buyer=uuid.uuid4())
-            reserving.price(reservation_id=held.pk, buyer=held.buyer, voucher=self.house.voucher.code)
+            holding.price(reservation_id=held.pk, buyer=held.buyer, voucher=self.house.voucher.code)
             held.refresh_from_db()
             pay(held)
         change(Voucher, self.house.voucher.pk, uses=1, percent_off=50, is_active=False)
@@ -137,8 +137,8 @@ class Acts:
         change(Voucher, self.house.voucher.pk, uses=3, is_active=True)
         held = self.house.hold(self.house.session, "C3", buyer=uuid.uuid4(), voucher=self.house.voucher.code)
         change(Voucher, self.house.voucher.pk, uses=1)
-        reserving.price(reservation_id=held.pk, buyer=held.buyer, concessions=[("C3", "Child")])
-        reserving.release(reservation_id=held.pk, buyer=held.buyer)
+        holding.price(reservation_id=held.pk, buyer=held.buyer, concessions=[("C3", "Child")])
+        holding.release(reservation_id=held.pk, buyer=held.buyer)
 
     def prices_fees_and_taxes_change(self) -> None:
         change(Session, self.house.session.pk, booking_fee=200, tax_basis_points=700)
@@ -149,8 +149,8 @@ class Acts:
         Concession.objects.all().delete()
 
     def seats_are_blocked_and_freed_and_a_buyer_is_moved(self) -> None:
-        reserving.block_seats(session=self.house.session.pk, labels=["D3", "D4"])
-        reserving.unblock_seats(session=self.house.session.pk, labels=["D3"])
+        inventory.block_seats(session=self.house.session.pk, labels=["D3", "D4"])
+        inventory.unblock_seats(session=self.house.session.pk, labels=["D3"])
         moved = Ticket.objects.get(seat__label="C3").sale.reservation_id
         operations.move_seats(reservation_id=moved, seats=["C3"], to=["D3"])
 
@@ -159,16 +159,16 @@ class Acts:
         assert self.house.order(2).status == "queued"
 
     def pool_grows_and_the_order_is_served(self) -> None:
-        reserving.change_pool(pool=self.house.pool.pk, capacity=6)
+        inventory.change_pool(pool=self.house.pool.pk, capacity=6)
         assert not Reservation.objects.filter(status="queued").exists()
 
     def type_leaves_its_pool_and_capacity_changes(self) -> None:
-        reserving.change_stock(ticket_type=self.house.shared.pk, capacity=3, pools=[])
-        reserving.change_stock(ticket_type=self.house.shared.pk, capacity=2, pools=[])
-        reserving.change_pool(pool=self.house.pool.pk, capacity=5)
+        inventory.change_stock(ticket_type=self.house.shared.pk, capacity=3, pools=[])
+        inventory.change_stock(ticket_type=self.house.shared.pk, capacity=2, pools=[])
+        inventory.change_pool(pool=self.house.pool.pk, capacity=5)
 
     def order_fails_and_is_placed_again(self) -> None:
-        reserving.change_stock(ticket_type=self.house.stock.pk, capacity=6, pools=[])
+        inventory.change_stock(ticket_type=self.house.stock.pk, capacity=6, pools=[])
         change(Session, self.house.session.pk, booking_fee=0, tax_basis_points=0)
         lost = self.house.order(1, token="declined")
         Payment.objects.filter(reservation=lost).update(status=PaymentStatus.FAILED, reason="gateway_timeout")
@@ -177,9 +177,9 @@ class Acts:
 
     def buyer_is_refused_what_is_sold_out(self) -> None:
         held = self.house.hold(self.house.session, buyer=uuid.uuid4(), ticket_type=self.house.stock.pk, quantity=1)
-        reserving.extend(reservation_id=held.pk, buyer=held.buyer)
+        holding.extend(reservation_id=held.pk, buyer=held.buyer)
         run_out(held)
-        reserving.expire_holds()
+        sweeps.expire_holds()
         late = uuid.uuid4()
         with contextlib.suppress(
             front_door.SoldOut
@@ -270,34 +270,34 @@ class TestStockOrder:
         early = ask(buyer=uuid.uuid4(), arrival=EPOCH + 1, quantity=2)
         late = ask(buyer=uuid.uuid4(), arrival=EPOCH + 2, quantity=2)
         for request in (late, early):
-            reserving.settle([request])
+            queued.settle([request])
         (finding,) = found("overtaken_for_stock")
         assert (finding["reservation"], finding["overtaken_by"]) == (str(early.id), str(late.id))
 
     def test_order_of_arrival_is_no_finding(self, ask: Callable[..., Any]) -> None:
         requests = [ask(buyer=uuid.uuid4(), arrival=EPOCH + number, quantity=1) for number in range(1, 5)]
-        reserving.settle(requests[:3])
-        reserving.settle(requests[3:])
+        queued.settle(requests[:3])
+        queued.settle(requests[3:])
         assert Reservation.objects.filter(reason="sold_out").count() == 2
         assert found("overtaken_for_stock") == []
 
     def test_who_wanted_more_than_was_left_was_not_overtaken(self, ask: Callable[..., Any]) -> None:
         early = ask(buyer=uuid.uuid4(), arrival=EPOCH + 1, quantity=3)
         late = ask(buyer=uuid.uuid4(), arrival=EPOCH + 2, quantity=2)
-        reserving.settle([early, late])
+        queued.settle([early, late])
         assert found("overtaken_for_stock") == []
 
     @pytest.mark.parametrize("other", [{"arrival": (4 << 24) + 1}, {"arrival": EPOCH + 2, "lane": "members"}])
     def test_compares_nobody_across_epochs_and_lanes(self, ask: Callable[..., Any], other: dict[str, Any]) -> None:
-        reserving.settle([ask(buyer=uuid.uuid4(), quantity=2, arrival=EPOCH + 3)])
+        queued.settle([ask(buyer=uuid.uuid4(), quantity=2, arrival=EPOCH + 3)])
         Reservation.objects.update(**other)
-        reserving.settle([ask(buyer=uuid.uuid4(), quantity=2, arrival=EPOCH + 1)])
+        queued.settle([ask(buyer=uuid.uuid4(), quantity=2, arrival=EPOCH + 1)])
         assert found("overtaken_for_stock") == []
 
     def test_compares_nobody_with_places_that_came_back(self, ask: Callable[..., Any]) -> None:
         first = ask(buyer=uuid.uuid4(), arrival=EPOCH + 1, quantity=2)
-        reserving.settle([first])
-        reserving.settle([ask(buyer=uuid.uuid4(), arrival=EPOCH + 2, quantity=2)])
-        reserving.release(reservation_id=first.id, buyer=first.buyer)
-        reserving.settle([ask(buyer=uuid.uuid4(), arrival=EPOCH + 3, quantity=2)])
+        queued.settle([first])
+        queued.settle([ask(buyer=uuid.uuid4(), arrival=EPOCH + 2, quantity=2)])
+        holding.release(reservation_id=first.id, buyer=first.buyer)
+        queued.settle([ask(buyer=uuid.uuid4(), arrival=EPOCH + 3, quantity=2)])
         assert found("overtaken_for_stock") == []

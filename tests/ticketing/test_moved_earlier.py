@@ -15,10 +15,10 @@ from django.utils import timezone, translation
 from pytest_django.fixtures import Settings
 
 from base.clock import db_now
-from reservations.allocation import operations as reserving
-from reservations.allocation.operations import settle
 from reservations.hold_request import AT_THE_DOOR, ORDER_SCOPE
 from reservations.models import Reservation, Status
+from reservations.operations import holding
+from reservations.operations.queued import settle
 from sessions_app.models import Session, TicketType
 from sessions_app.templatetags.frontrow import clock, full_day
 from tests.api import client_of, get
@@ -167,7 +167,7 @@ class TestStandingBy:
         post = Post(session, language="en")
         waiting = post.stand_by()
         post.move(hours=-3)
-        reserving.release(reservation_id=waiting.pk, buyer=waiting.buyer)
+        holding.release(reservation_id=waiting.pk, buyer=waiting.buyer)
         mail.send_for(event("order.session_moved"))
         assert mailoutbox == []
 

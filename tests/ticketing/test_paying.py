@@ -16,16 +16,10 @@ from django.utils import timezone
 from realtime import wire
 from realtime.models import Event
 from reservations.admission.front_door import EPOCH
-from reservations.allocation.operations import (
-    AlreadyPaid,
-    NotHeld,
-    PaymentInProgress,
-    ReservationExpired,
-    expire_holds,
-    release,
-)
 from reservations.claims import claims
 from reservations.models import Reservation, Status
+from reservations.operations.holding import AlreadyPaid, NotHeld, PaymentInProgress, ReservationExpired, release
+from reservations.operations.sweeps import expire_holds
 from sessions_app.models import Seat, Session
 from tests.conftest import Hold
 from tests.factories import StockFactory, UserFactory

@@ -12,9 +12,9 @@ from django.db import IntegrityError, transaction
 from django.test import Client
 
 from realtime.models import Event
-from reservations.allocation.operations import settle
 from reservations.hold_request import AT_THE_DOOR, ORDER_SCOPE, Means
 from reservations.models import Reservation
+from reservations.operations.queued import settle
 from sessions_app.models import TicketType
 from tests.api import assert_problem, client_of, get, post
 from tests.factories import StockFactory, UserFactory

@@ -10,8 +10,8 @@ import pytest
 from django.core.mail import EmailMultiAlternatives
 from django.test import Client
 
-from reservations.allocation import operations
 from reservations.models import Reservation
+from reservations.operations import holding
 from reservations.pages import bill
 from sessions_app.models import Concession, Session
 from tests.api import client_of, get, post
@@ -48,7 +48,7 @@ def child(session: Session) -> Concession:
 def sale(session: Session, hold: Hold, guest: uuid.UUID, child: Concession) -> Sale:
     """Of A1, and of A2 for a child."""
     held = hold(session, "A1", "A2", buyer=guest)
-    operations.price(reservation_id=held.pk, buyer=guest, concessions=[("A2", "Child")])
+    holding.price(reservation_id=held.pk, buyer=guest, concessions=[("A2", "Child")])
     held.refresh_from_db()
     pay(held)
     return Sale.objects.get()

@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from reservations.allocation import operations as reserving
+from reservations.operations import holding
 from sessions_app.models import Session
 from tests.api import client_of, get
 from tests.conftest import Hold
@@ -34,7 +34,7 @@ def sold_to(buyer: uuid.UUID, session: Session, hold: Hold, *, adults: int, chil
     ConcessionFactory.create(session=session, percent_off=100)
     kind = StockFactory.create(session=session)
     held = hold(session, buyer=buyer, ticket_type=kind.pk, quantity=adults + children)
-    reserving.price(reservation_id=held.pk, buyer=buyer, concessions=[("Child", children)])
+    holding.price(reservation_id=held.pk, buyer=buyer, concessions=[("Child", children)])
     held.refresh_from_db()
     if held.total:
         payment = pay(held)

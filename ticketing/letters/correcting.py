@@ -9,7 +9,7 @@ from django.db.models import F
 
 from base.clock import db_now
 from realtime import events
-from ticketing import locks
+from ticketing import sale_locks
 from ticketing.models import MailedCode, Payment, Ticket
 
 
@@ -23,7 +23,7 @@ def correct_address(*, sale_id: UUID, email: str) -> str:
     Payment.objects.filter(sale=sale_id).update(
         email=email
     )  # before the sale is locked; money that comes back is told there
-    sale = locks.lock_sale(sale_id)
+    sale = sale_locks.lock_sale(sale_id)
     before, sale.email = sale.email, email
     sale.links += 1
     sale.save(update_fields=["email", "links"])

@@ -16,7 +16,7 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 
 from base.clock import db_now
 from realtime import events
-from ticketing import locks
+from ticketing import sale_locks
 from ticketing.models import MailedCode
 
 LASTS = dt.timedelta(minutes=10)
@@ -50,7 +50,7 @@ def ends_at(row: MailedCode) -> dt.datetime:
 @transaction.atomic(durable=True)
 def ask(*, sale_id: UUID) -> None:
     """Have a code mailed to the sale's buyer. Raises: Sale.DoesNotExist, TooManyCodes."""
-    sale = locks.lock_sale(sale_id)
+    sale = sale_locks.lock_sale(sale_id)
     now = db_now()
     lately = MailedCode.objects.filter(sale=sale, made_at__gt=now - dt.timedelta(hours=1))
     if lately.count() >= AN_HOUR:

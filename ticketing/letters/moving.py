@@ -20,7 +20,7 @@ from psycopg.errors import ExclusionViolation
 
 from base.clock import db_now
 from realtime import events
-from reservations.allocation import allocation
+from reservations.allocation import locks
 from sessions_app import operations as catalogue
 from sessions_app.models import Session
 from ticketing.people import holders
@@ -44,7 +44,7 @@ def move(*, session_id: UUID, changes: Mapping[str, Any]) -> int:
 
     Raises: HallBusy, Session.DoesNotExist.
     """
-    session = allocation.lock_sessions([session_id]).get(session_id)
+    session = locks.lock_sessions([session_id]).get(session_id)
     if session is None:
         raise Session.DoesNotExist
     before, room_was = (session.starts_at, session.ends_at, session.place), (session.hall_id, session.room)

@@ -21,8 +21,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 import reservations.queries
 from base.clock import reckoned_now
 from base.standing import stand
-from reservations.allocation.operations import PaymentInProgress
 from reservations.models import FINAL, Reservation
+from reservations.operations.holding import PaymentInProgress
 from reservations.pages import bill
 from sessions_app.models import Session
 from sessions_app.pages.visitors import Visitor

@@ -46,17 +46,17 @@ from base.rows import as_array, as_json, execute
 from realtime import events
 from realtime.events import NewEvent
 from reservations import metrics
-from reservations.allocation import allocation, joining, pricing
-from reservations.allocation import operations as reserving
+from reservations.allocation import changes, endings, locks, pricing
 from reservations.allocation.decision import FREE
-from reservations.allocation.operations import announce
 from reservations.claims import pace
 from reservations.claims.claims import NoClaims
 from reservations.hold_request import AT_THE_DOOR
 from reservations.models import LIVE, Reservation, Status
+from reservations.operations import holding, joining
+from reservations.operations.queued import announce
 from reservations.queueing import replies
 from sessions_app.models import Concession, Seat
-from ticketing import locks
+from ticketing import sale_locks
 from ticketing.faults import reach
 from ticketing.models import UNSETTLED, Account, Payment, PaymentStatus, Sale, Ticket, TicketStatus
 from ticketing.payments import gateways, ledger
@@ -145,7 +145,7 @@ def start_payment(
     try:
         return _start(ask)
     except _NotSettled:
-        raise reserving.not_settled(reservation_id, buyer=buyer) from None
+        raise holding.not_settled(reservation_id, buyer=buyer) from None
 
 
 def start_orders(orders: Sequence[Reservation]) -> list[Payment]:
@@ -165,9 +165,9 @@ def start_orders(orders: Sequence[Reservation]) -> list[Payment]:
 @transaction.atomic(durable=True)
 def _start_all(asks: Sequence[_Start]) -> list[Payment | Exception]:
     """See Note [Together]."""
-    found = allocation.lock_reservations([ask.reservation for ask in asks])
+    found = locks.lock_reservations([ask.reservation for ask in asks])
     were_guests = joining.were_guests({locked.reservation.buyer for locked in found.values()})
-    pinned: dict[uuid.UUID, allocation.Locked] = {}
+    pinned: dict[uuid.UUID, locks.Locked] = {}
     outcomes: list[Payment | Exception] = []
     for ask in asks:
         locked = found.get(ask.reservation)
@@ -184,7 +184,7 @@ def _start_all(asks: Sequence[_Start]) -> list[Payment | Exception]:
         outcomes.append(_attempt(locked.reservation, ask))
     Payment.objects.bulk_create([made for made in outcomes if isinstance(made, Payment)])
     for locked in list(pinned.values())[:1]:
-        allocation.pin(list(pinned.values()), until=locked.now + PIN)
+        changes.pin(list(pinned.values()), until=locked.now + PIN)
         announce(locked.news)
     return outcomes
 
@@ -192,17 +192,17 @@ def _start_all(asks: Sequence[_Start]) -> list[Payment | Exception]:
 _start = Together(_start_all)
 
 
-def _require_payable(locked: allocation.Locked | None, ask: _Start, pinned: dict[uuid.UUID, allocation.Locked]) -> None:
+def _require_payable(locked: locks.Locked | None, ask: _Start, pinned: dict[uuid.UUID, locks.Locked]) -> None:
     if locked is None or (ask.buyer is not None and locked.reservation.buyer != ask.buyer):
         raise _NotSettled
     if ask.reservation in pinned:
-        raise reserving.PaymentInProgress
-    reserving.require_held(locked)
+        raise holding.PaymentInProgress
+    holding.require_held(locked)
     if ask.method == FREE.method and locked.reservation.total:
         raise NotFree
 
 
-def _require_due(locked: allocation.Locked, ask: _Start) -> None:
+def _require_due(locked: locks.Locked, ask: _Start) -> None:
     """By the session's rate, which this moves on. Raises: _NotDue."""
     if ask.may_wait and pace.due(locked.session, locked.now, "payment_rate") == 0:
         metrics.put_off.labels("payment").inc()
@@ -452,9 +452,9 @@ def _sell_all(asks: Sequence[_Authorised]) -> list[str | Exception]:
 _sell = Together(_sell_all)
 
 
-def _lock_all(payment_ids: Sequence[uuid.UUID]) -> list[tuple[allocation.Locked, Payment]]:
+def _lock_all(payment_ids: Sequence[uuid.UUID]) -> list[tuple[locks.Locked, Payment]]:
     owners = Payment.objects.filter(pk__in=payment_ids).values_list("reservation_id", flat=True)
-    locked = allocation.lock_reservations(list(owners))
+    locked = locks.lock_reservations(list(owners))
     rows = Payment.objects.select_for_update(no_key=True).filter(pk__in=payment_ids).order_by("pk")
     found = [(locked[row.reservation_id], row) for row in rows if row.reservation_id in locked]
     for owner, payment in found:
@@ -463,7 +463,7 @@ def _lock_all(payment_ids: Sequence[uuid.UUID]) -> list[tuple[allocation.Locked,
     return found
 
 
-def _write_sales(sold: Sequence[tuple[allocation.Locked, Payment]]) -> None:
+def _write_sales(sold: Sequence[tuple[locks.Locked, Payment]]) -> None:
     """All of a batch, which share their `news`."""
     if not sold:
         return
@@ -471,7 +471,7 @@ def _write_sales(sold: Sequence[tuple[allocation.Locked, Payment]]) -> None:
     for sale, number in zip(sales, _next_numbers(len(sales)), strict=True):
         sale.number = number
         sale.sold_at = sold[0][0].now
-    seats = allocation.sell(
+    seats = changes.sell(
         [(locked, sale.pk) for (locked, _payment), sale in zip(sold, sales, strict=True)],
         due=[sale.pk for sale in sales if is_due(sale.payment)],
     )
@@ -550,7 +550,7 @@ def _write(some: Sequence[Payment]) -> None:
     execute(WRITE, as_json([{name: getattr(row, name) for name in columns} for row in some]))
 
 
-def _lose(locked: allocation.Locked, payment: Payment) -> None:
+def _lose(locked: locks.Locked, payment: Payment) -> None:
     """Reserved or taken, and nothing can be sold for it: it goes back."""
     keeps_the_seats = (
         payment.status == PaymentStatus.STARTED
@@ -590,12 +590,12 @@ def _put_back(*, payment_id: uuid.UUID, standing: Standing) -> None:
         payments.labels(payment.status).inc()
 
 
-def _let_go(locked: allocation.Locked, *, reason: str) -> None:
+def _let_go(locked: locks.Locked, *, reason: str) -> None:
     """The hold goes on while it lasts; an order that brought its payment is over: nobody is there to try another card."""
     if locked.reservation.payment is None:
-        allocation.unpin(locked)
+        changes.unpin(locked)
     else:
-        allocation.free(locked, status=Status.CANCELLED, reason=reason)
+        endings.free(locked, status=Status.CANCELLED, reason=reason)
 
 
 def _capture(payment: Payment) -> None:
@@ -664,9 +664,9 @@ def _unsell(*, payment_id: uuid.UUID) -> None:
     for locked, payment in _lock_all([payment_id]):
         if payment.status != PaymentStatus.AUTHORISED:
             return
-        allocation.lock_places_of(locked)
-        sale = locks.lock_sale(payment.sale.pk)
-        left = [ticket for ticket in locks.lock_tickets(sale) if ticket.status != TicketStatus.VOID]
+        endings.lock_places_of(locked)
+        sale = sale_locks.lock_sale(payment.sale.pk)
+        left = [ticket for ticket in sale_locks.lock_tickets(sale) if ticket.status != TicketStatus.VOID]
         give_places_back(locked, sale, left)
         Sale.objects.filter(pk=sale.pk).update(refunded=sale.total)
         payment.status, payment.reason = PaymentStatus.VOIDED, "not_captured"
@@ -676,7 +676,7 @@ def _unsell(*, payment_id: uuid.UUID) -> None:
         payments.labels("voided").inc()
 
 
-def give_places_back(locked: allocation.Locked, sale: Sale, tickets: Sequence[Ticket]) -> None:
+def give_places_back(locked: locks.Locked, sale: Sale, tickets: Sequence[Ticket]) -> None:
     """These locked tickets admit nobody any more, and what they were for is on sale again. In the caller's transaction.
 
     A void ticket with `used_at` was given back by staff after it had been used. A holder who isn't the buyer is told.
@@ -699,7 +699,7 @@ def give_places_back(locked: allocation.Locked, sale: Sale, tickets: Sequence[Ti
             if ticket.holder is not None
         ]
     )
-    allocation.take_back(
+    endings.take_back(
         locked,
         seats=[ticket.seat.label for ticket in tickets if ticket.seat],
         kinds=[(ticket.price, ticket.concession) for ticket in tickets],
@@ -716,7 +716,7 @@ def close_if_paid(sale: Sale) -> None:
     status = PaymentStatus.VOIDED if is_over else PaymentStatus.CAPTURED
     Payment.objects.filter(pk=sale.payment_id).update(status=status, changed_at=Now())
     # In a transaction of its own: it locks the session first, as all that change reservations do.
-    transaction.on_commit(functools.partial(reserving.no_longer_due, reservation_id=sale.reservation_id))
+    transaction.on_commit(functools.partial(holding.no_longer_due, reservation_id=sale.reservation_id))
 
 
 # --- Money that goes back, or comes late
@@ -806,7 +806,7 @@ def take_notice(*, payment_id: uuid.UUID, standing: Standing, unless: Callable[[
         announce(locked.news)
 
 
-def _take_late(locked: allocation.Locked, payment: Payment, standing: Standing) -> None:
+def _take_late(locked: locks.Locked, payment: Payment, standing: Standing) -> None:
     """See Note [Money that comes late]."""
     payment.reference = standing.reference or payment.reference
     reservation = locked.reservation
@@ -819,11 +819,11 @@ def _take_late(locked: allocation.Locked, payment: Payment, standing: Standing) 
         _lose(locked, payment)
 
 
-def _sell_again(lost: allocation.Locked, payment: Payment) -> bool:
+def _sell_again(lost: locks.Locked, payment: Payment) -> bool:
     if lost.reservation.status == Status.HELD:  # it ran out, and nobody swept it
-        allocation.free(lost, status=Status.EXPIRED, reason="expired")
+        endings.free(lost, status=Status.EXPIRED, reason="expired")
     sale = _sale_of(lost.reservation, payment)
-    found = allocation.sell_again(lost, sale=sale.pk)
+    found = changes.sell_again(lost, sale=sale.pk)
     if found is None:
         return False
     again, seats = found
@@ -903,20 +903,20 @@ def move_seats(*, reservation_id: uuid.UUID, seats: Sequence[str], to: Sequence[
 
     Raises: allocation.CannotMove, ReservationExpired, NotHeld, PaymentInProgress, Reservation.DoesNotExist.
     """
-    reserving.move_seats(reservation_id=reservation_id, seats=seats, to=to, follow=_take_tickets_along)
+    holding.move_seats(reservation_id=reservation_id, seats=seats, to=to, follow=_take_tickets_along)
 
 
-def _take_tickets_along(locked: allocation.Locked, moved: list[tuple[Seat, Seat]]) -> None:
+def _take_tickets_along(locked: locks.Locked, moved: list[tuple[Seat, Seat]]) -> None:
     if locked.reservation.sale_id is None:
         return  # not paid for yet
-    sale = locks.lock_sale(locked.reservation.sale_id)
+    sale = sale_locks.lock_sale(locked.reservation.sale_id)
     now_at = {line["seat"]: line for line in locked.reservation.lines}
     new_labels = {old.label: new.label for old, new in moved}
     sale.lines = [now_at.get(new_labels.get(line["seat"], line["seat"]), line) for line in sale.lines]
     sale.save(update_fields=["lines"])
     Sale.objects.filter(pk=sale.pk).note_change()
     new_seats = {old.pk: new for old, new in moved}
-    live = [ticket for ticket in locks.lock_tickets(sale) if ticket.status != TicketStatus.VOID]
+    live = [ticket for ticket in sale_locks.lock_tickets(sale) if ticket.status != TicketStatus.VOID]
     tickets = [ticket for ticket in live if ticket.seat_id in new_seats]
     for ticket in tickets:
         assert ticket.seat_id is not None

@@ -24,13 +24,13 @@ from base import causes
 from base.causes import Cause
 from base.clock import db_now
 from realtime import events
-from reservations.allocation import allocation
-from reservations.allocation import operations as reserving
+from reservations.allocation import endings, locks
 from reservations.allocation.announcements import Announcements
-from reservations.allocation.operations import announce
+from reservations.operations import holding
+from reservations.operations.queued import announce
 from sessions_app import operations as catalogue
 from sessions_app.models import Session
-from ticketing import locks
+from ticketing import sale_locks
 from ticketing.faults import reach
 from ticketing.models import (
     Account,
@@ -94,23 +94,23 @@ def ask_refund(
     found = (owned.filter(buyer=buyer) if buyer else owned).get()
     locked, sale, tickets_of_sale = lock_all_of(found)
     if sale.payment.status not in {PaymentStatus.CAPTURED, PaymentStatus.DUE}:
-        raise reserving.PaymentInProgress
+        raise holding.PaymentInProgress
     if buyer is not None:
         _require_open(locked.session, asked_at=locked.reservation.accepted_at, now=locked.now)
     chosen = _choose(tickets_of_sale, tickets, used_too=buyer is None)
     return promise(locked, sale, chosen, reason=reason, asked_by=asked_by or buyer)
 
 
-def lock_all_of(sale: Sale) -> tuple[allocation.Locked, Sale, list[Ticket]]:
+def lock_all_of(sale: Sale) -> tuple[locks.Locked, Sale, list[Ticket]]:
     """Lock what a refund of a sale may change, in the order of the Notes; return its reservation, it and its tickets as they are now."""
-    locked = allocation.lock_reservation(reservation_id=sale.reservation_id, buyer=None)
-    allocation.lock_places_of(locked)
-    again = locks.lock_sale(sale.pk)
-    return locked, again, locks.lock_tickets(again)
+    locked = locks.lock_reservation(reservation_id=sale.reservation_id, buyer=None)
+    endings.lock_places_of(locked)
+    again = sale_locks.lock_sale(sale.pk)
+    return locked, again, sale_locks.lock_tickets(again)
 
 
 def promise(
-    locked: allocation.Locked, sale: Sale, chosen: Sequence[Ticket], *, reason: str, asked_by: uuid.UUID | None = None
+    locked: locks.Locked, sale: Sale, chosen: Sequence[Ticket], *, reason: str, asked_by: uuid.UUID | None = None
 ) -> Refund:
     """Take back these live tickets of a locked sale and promise what was paid for them. In the caller's transaction."""
     unpaid = [ticket for ticket in chosen if ticket.due]
@@ -332,7 +332,7 @@ def call_off(*, session_id: uuid.UUID) -> Session:
 
     Raises: Session.DoesNotExist.
     """
-    before = allocation.lock_sessions([session_id]).get(session_id)
+    before = locks.lock_sessions([session_id]).get(session_id)
     session = catalogue.cancel_session(session_id=session_id, though_it_has_buyers=True)
     if before is not None and before.cancelled_at is None:
         holders.tell(session, "session_called_off")
@@ -350,7 +350,7 @@ def refund_everybody(*, session_id: uuid.UUID, each: Callable[[Refund], None]) -
     for sale_id in _with_live_tickets(session_id).values_list("pk", flat=True):
         try:
             refund = ask_refund(sale_id=sale_id, buyer=None, reason=SESSION_CANCELLED)
-        except (reserving.PaymentInProgress, NothingToRefund):
+        except (holding.PaymentInProgress, NothingToRefund):
             continue  # not captured yet: the next round; or somebody else was faster
         each(refund)
         promised += 1
@@ -364,9 +364,9 @@ def _with_live_tickets(session_id: uuid.UUID) -> QuerySet[Sale]:
 
 @transaction.atomic(durable=True)
 def _end_some_holds(session_id: uuid.UUID) -> int:
-    session = allocation.lock_sessions([session_id])[session_id]
+    session = locks.lock_sessions([session_id])[session_id]
     news = Announcements(now=db_now())
-    ended = allocation.end_holds_in(session, news, limit=HOLDS_AT_ONCE)
+    ended = endings.end_holds_in(session, news, limit=HOLDS_AT_ONCE)
     announce(news)
     return ended
 

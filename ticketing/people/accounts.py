@@ -9,8 +9,8 @@ from django.db import transaction
 from django.db.models import F
 
 from reservations import people
-from reservations.allocation import joining
-from reservations.allocation.operations import with_retries
+from reservations.operations import joining
+from reservations.operations.queued import with_retries
 from ticketing.models import Refund, Sale, Ticket, User
 
 

@@ -10,7 +10,7 @@ from realtime import events
 from realtime.events import NewEvent
 from reservations.models import Reservation, Status
 from sessions_app.models import Session
-from ticketing import locks
+from ticketing import sale_locks
 from ticketing.models import Sale
 
 
@@ -20,7 +20,7 @@ def tell(session: Session, what: str, facts: dict[str, Any] | None = None) -> in
     One event for each sale (`sale.<what>`) and for each receiver with all their tickets (`ticket.<what>`), so that the relay publishes each
     once, and each letter is sent once, whatever dies on the way.
     """
-    live = locks.lock_live_tickets(session.pk)
+    live = sale_locks.lock_live_tickets(session.pk)
     bought = Sale.objects.filter(pk__in={ticket.sale_id for ticket in live}).order_by("pk")
     told = [
         NewEvent(event=f"sale.{what}", session=session.pk, buyer=buyer, facts={**(facts or {}), "sale": str(sale)})

@@ -22,11 +22,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_safe
 
-import reservations.allocation.operations
 import sessions_app.queries
-from reservations.allocation.allocation import CannotMove
-from reservations.allocation.operations import AlreadyPaid, NotHeld, PaymentInProgress, ReservationExpired
+from reservations.allocation.changes import CannotMove
 from reservations.models import Reservation
+from reservations.operations import holding, inventory
+from reservations.operations.holding import AlreadyPaid, NotHeld, PaymentInProgress, ReservationExpired
 from reservations.queries import NotYetKnown
 from sessions_app.models import MAX_SEATS, Seat, Session
 from sessions_app.pages import seat_plan
@@ -184,13 +184,13 @@ def act(request: HttpRequest, session: Session, order: Order) -> HttpResponse:
 
 
 def block(session: Session, order: Order) -> str:
-    changed = reservations.allocation.operations.block_seats(session=session.pk, labels=_chosen(order))
+    changed = inventory.block_seats(session=session.pk, labels=_chosen(order))
     text = ngettext("%(number)d seat was taken off sale.", "%(number)d seats were taken off sale.", len(changed))
     return _with_the_rest(text, changed, order.seats)
 
 
 def unblock(session: Session, order: Order) -> str:
-    changed = reservations.allocation.operations.unblock_seats(session=session.pk, labels=_chosen(order))
+    changed = inventory.unblock_seats(session=session.pk, labels=_chosen(order))
     text = ngettext("%(number)d seat is on sale again.", "%(number)d seats are on sale again.", len(changed))
     return _with_the_rest(text, changed, order.seats)
 
@@ -206,7 +206,7 @@ def _with_the_rest(text: str, changed: Sequence[str], chosen: Sequence[str]) -> 
 
 
 def release(session: Session, order: Order) -> str:
-    reservations.allocation.operations.release(reservation_id=_reservation(session, order), buyer=None)
+    holding.release(reservation_id=_reservation(session, order), buyer=None)
     return _("The reservation is released; its places are free.")
 
 

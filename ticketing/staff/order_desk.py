@@ -19,9 +19,9 @@ from django.utils.translation import gettext_lazy
 
 from reservations import orders
 from reservations.admission import front_door
-from reservations.allocation.operations import AlreadyPaid, PaymentInProgress
 from reservations.hold_request import ORDER_SCOPE
 from reservations.models import Reservation, Status
+from reservations.operations.holding import AlreadyPaid, PaymentInProgress
 from reservations.orders import STATUS_NAMES
 from sessions_app.staff.questions import ANSWER, Question, ask, is_confirmed, stamp_of
 from sessions_app.templatetags.frontrow import money

@@ -27,7 +27,7 @@ from prometheus_client import Counter
 from base.clock import db_now
 from realtime import events
 from sessions_app.models import Session
-from ticketing import codes, locks, voiding
+from ticketing import codes, sale_locks, voiding
 from ticketing.models import (
     Account,
     CheckIn,
@@ -244,9 +244,9 @@ def _lock(short: str) -> Ticket:
         raise UnknownCode
     named, due, sale = found
     if due:
-        locks.lock_sale(sale)
+        sale_locks.lock_sale(sale)
     rows = Ticket.objects.select_related("sale", "seat", "ticket_type", "session__show")
-    return locks.lock_ticket(rows, named)
+    return sale_locks.lock_ticket(rows, named)
 
 
 def _judge(made: CheckIn, *, short: str, session: uuid.UUID | None, first: CheckIn | None) -> CheckInOutcome:

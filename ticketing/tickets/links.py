@@ -20,7 +20,7 @@ from django.utils.http import urlencode
 
 from realtime import events
 from realtime.events import NewEvent
-from ticketing import locks
+from ticketing import sale_locks
 from ticketing.models import Sale, Ticket, TicketStatus
 
 PARAMETER = "proof"
@@ -56,7 +56,7 @@ def to(name: str, row: Sale | Ticket) -> str:
 @transaction.atomic(durable=True)
 def renew(*, sale_id: UUID) -> None:
     """End the links of a sale and of its tickets, and have new ones sent to its buyer and to each holder. Raises: Sale.DoesNotExist."""
-    sale = locks.lock_sale(sale_id)
+    sale = sale_locks.lock_sale(sale_id)
     Sale.objects.filter(pk=sale_id).update(links=F("links") + 1)
     Ticket.objects.filter(sale=sale).update(links=F("links") + 1)
     facts = {"sale": str(sale_id)}

@@ -11,7 +11,7 @@ from base.clock import db_now
 from realtime import events
 from realtime.events import NewEvent
 from reservations import people
-from ticketing import locks
+from ticketing import sale_locks
 from ticketing.models import Ticket, TicketStatus, Transfer, User, new_code
 from ticketing.payments import refunds
 from ticketing.queries import tickets_of
@@ -61,7 +61,7 @@ def pass_on(*, ticket_id: uuid.UUID, giver: uuid.UUID, receiver: uuid.UUID) -> T
     bought_by = tickets_of(giver).filter(pk=ticket_id).values_list("sale__buyer", flat=True)
     people.lock_shared([receiver, *bought_by])  # so that a buyer who signs in meanwhile isn't another holder
     receiver = people.account_of(receiver)
-    ticket = locks.lock_ticket(tickets_of(giver), ticket_id)
+    ticket = sale_locks.lock_ticket(tickets_of(giver), ticket_id)
     reason = obstacle(ticket, now=db_now()) or ("own" if receiver == giver else "")
     if reason:
         raise CannotPassOn(reason)

@@ -4,7 +4,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from realtime import wire
-from reservations.allocation import operations
+from reservations.operations import sweeps
 
 
 class Command(BaseCommand):
@@ -19,10 +19,10 @@ class Command(BaseCommand):
 
     def handle(self, *, once: bool, dry_run: bool, limit: int, **options: Any) -> None:
         if dry_run:
-            self.stdout.write(f"{operations.count_expired_holds()} holds have run out and wait to be freed.")
+            self.stdout.write(f"{sweeps.count_expired_holds()} holds have run out and wait to be freed.")
             return
         while True:
-            if ended := operations.expire_holds(limit=limit) or once:
+            if ended := sweeps.expire_holds(limit=limit) or once:
                 self.stdout.write(f"{int(ended)} holds freed.")
             if once:
                 wire.flush()

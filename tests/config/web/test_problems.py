@@ -20,8 +20,8 @@ from rest_framework.test import APIClient
 from config.web import problems
 from reservations import queries
 from reservations.admission import front_door
-from reservations.allocation import operations
 from reservations.models import Reservation
+from reservations.operations import holding, queued
 from reservations.queueing.lines import LineDown
 from tests.api import assert_problem, client_of, get, post
 
@@ -110,8 +110,8 @@ class TestTable:
             (LineDown("x"), 503, "unavailable", {}),
             (OperationalError("server closed the connection"), 503, "unavailable", {}),
             (psycopg_pool.PoolTimeout("x"), 503, "unavailable", {}),
-            (operations.ReservationExpired(), 410, "reservation_expired", {}),
-            (operations.AlreadyPaid(None), 409, "already_paid", {"sale": None}),
+            (holding.ReservationExpired(), 410, "reservation_expired", {}),
+            (holding.AlreadyPaid(None), 409, "already_paid", {"sale": None}),
             (front_door.RequestInFlight(retry_after=3), 409, "request_in_flight", {}),
             (front_door.SaleNotOpen(on_sale_at=None), 409, "sale_not_open", {"on_sale_at": None}),
             (
@@ -161,15 +161,15 @@ class TestTable:
         assert "secret" not in response.content.decode()
 
     def test_has_an_entry_for_every_error_of_the_front_door_and_the_operations(self) -> None:
-        untold = {operations.Poison}  # the worker's own
-        for module in (front_door, operations):
+        untold = {queued.Poison}  # the worker's own
+        for module in (front_door, queued, holding):
             for value in vars(module).values():
                 if isinstance(value, type) and issubclass(value, Exception) and value.__module__ == module.__name__:
                     assert value in untold or value in problems.PROBLEMS, value
 
     def test_speaks_the_language_that_is_asked_for(self, ana: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
         client = client_of(ana)
-        response = refused(client, operations.ReservationExpired(), monkeypatch)
+        response = refused(client, holding.ReservationExpired(), monkeypatch)
         assert response["Content-Language"] == "en"
         assert response.json()["title"] == "Reservation expired"
 

@@ -19,11 +19,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from base.rows import execute
-from reservations.allocation import operations, statements
+from reservations.allocation import statements
 from reservations.allocation.best_available import HEARTS, TRIED, FreeSeats, choose
 from reservations.allocation.hall_plan import HallPlan, SeatOnPlan
 from reservations.hold_request import HoldRequest
 from reservations.models import Reservation, Status
+from reservations.operations import queued
 from sessions_app.models import Seat, SeatKind, Session, TicketType
 from tests.factories import SessionFactory
 from tests.reservations.test_holding import request_for, run_out
@@ -386,7 +387,7 @@ def best(session: Session, quantity: int, *, arrival: int = 1, **more: object) -
 
 def settle(*requests: HoldRequest) -> list[Reservation]:
     """In one batch; what became of them, by arrival."""
-    operations.settle(requests)
+    queued.settle(requests)
     return list(Reservation.objects.filter(pk__in=[request.id for request in requests]).order_by("arrival"))
 
 

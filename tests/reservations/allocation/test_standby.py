@@ -13,9 +13,9 @@ from django.utils import timezone
 
 from reservations import queries
 from reservations.admission import front_door, sale_facts
-from reservations.allocation import operations
 from reservations.hold_request import ORDER_SCOPE, Ask, Means
 from reservations.models import Reservation
+from reservations.operations import holding, sweeps
 from reservations.queueing import liveness
 from sessions_app.models import Pool, Session, TicketType
 from tests.api import assert_problem, client_of, get, post
@@ -91,7 +91,7 @@ class TestStandingBy:
         self, stock: TicketType, full: list[Reservation]
     ) -> None:
         waits = order(stock)
-        operations.release(reservation_id=full[0].pk, buyer=None)
+        holding.release(reservation_id=full[0].pk, buyer=None)
         waits.refresh_from_db()
         assert (waits.status, waits.total, len(waits.lines)) == ("held", 9000, 1)
         assert left(stock) == 0
@@ -100,12 +100,12 @@ class TestStandingBy:
     def test_gets_what_runs_out(self, stock: TicketType, full: list[Reservation]) -> None:
         waits = order(stock)
         run_out(full[1])
-        operations.expire_holds()
+        sweeps.expire_holds()
         assert status(waits) == "held"
 
     def test_is_paid_like_any_order(self, stock: TicketType, full: list[Reservation]) -> None:
         waits = order(stock)
-        operations.release(reservation_id=full[0].pk, buyer=None)
+        holding.release(reservation_id=full[0].pk, buyer=None)
         orders.pay([(waits.pk, "")])
         assert status(waits) == "confirmed"
         assert findings() == []
@@ -120,17 +120,17 @@ class TestStandingBy:
         self, stock: TicketType, full: list[Reservation]
     ) -> None:
         large, small = order(stock, 2), order(stock)
-        operations.release(reservation_id=full[0].pk, buyer=None)
+        holding.release(reservation_id=full[0].pk, buyer=None)
         assert (status(large), status(small), left(stock)) == ("queued", "queued", 1)
         assert findings() == []
-        operations.release(reservation_id=full[1].pk, buyer=None)
+        holding.release(reservation_id=full[1].pk, buyer=None)
         assert (status(large), status(small), left(stock)) == ("held", "queued", 0)
 
     def test_is_overtaken_by_nobody_who_comes_now(
         self, stock: TicketType, full: list[Reservation], hold: Hold, ana: uuid.UUID
     ) -> None:
         order(stock, 2)
-        operations.release(reservation_id=full[0].pk, buyer=None)
+        holding.release(reservation_id=full[0].pk, buyer=None)
         late = order(stock)
         assert (late.status, late.place_on_standby) == ("queued", 2)
         assert hold(stock.session, buyer=ana, ticket_type=stock.pk, quantity=1).reason == "sold_out"
@@ -144,7 +144,7 @@ class TestStandingBy:
         holder = order(other)
         first, second = order(stock), order(other)
         assert second.place_on_standby == 2
-        operations.release(reservation_id=holder.pk, buyer=None)
+        holding.release(reservation_id=holder.pk, buyer=None)
         assert (status(first), status(second)) == ("held", "queued")
         assert findings() == []
 
@@ -156,7 +156,7 @@ class TestStandingBy:
         free = StockFactory.create(session=stock.session, name="Grátis", price=0, capacity=1)
         holder, waits = order(free, means=None), order(free, means=None)
         assert waits.status == "queued"
-        operations.release(reservation_id=holder.pk, buyer=None)
+        holding.release(reservation_id=holder.pk, buyer=None)
         waits.refresh_from_db()
         assert (waits.status, waits.payment) == ("held", {"method": "free", "token": "", "email": "", "language": "en"})
 
@@ -168,7 +168,7 @@ class TestStandingBy:
     def test_keeps_its_place_when_the_setting_is_switched_off(self, stock: TicketType, full: list[Reservation]) -> None:
         waits = order(stock)
         Session.objects.filter(pk=stock.session_id).update(standby=False)
-        operations.release(reservation_id=full[0].pk, buyer=None)
+        holding.release(reservation_id=full[0].pk, buyer=None)
         assert status(waits) == "held"
 
     def test_counts_for_the_limit_when_its_turn_comes(
@@ -178,7 +178,7 @@ class TestStandingBy:
         waits, behind = order(stock, buyer=ana), order(stock)
         Session.objects.filter(pk=stock.session_id).update(max_per_buyer=2)
         hold(stock.session, "A1", "A2", buyer=ana)
-        operations.release(reservation_id=full[0].pk, buyer=None)
+        holding.release(reservation_id=full[0].pk, buyer=None)
         waits.refresh_from_db()
         assert (waits.status, waits.reason, status(behind)) == ("rejected", "limit_reached", "held")
 
@@ -192,21 +192,21 @@ def order_anew(kind: TicketType) -> Reservation:
 class TestLeaving:
     def test_by_its_buyer_lets_those_behind_through(self, stock: TicketType, full: list[Reservation]) -> None:
         large, small = order(stock, 2), order(stock)
-        operations.release(reservation_id=full[0].pk, buyer=None)
-        operations.release(reservation_id=large.pk, buyer=large.buyer)
+        holding.release(reservation_id=full[0].pk, buyer=None)
+        holding.release(reservation_id=large.pk, buyer=large.buyer)
         assert (status(large), status(small), left(stock)) == ("cancelled", "held", 0)
-        operations.release(reservation_id=large.pk, buyer=large.buyer)
+        holding.release(reservation_id=large.pk, buyer=large.buyer)
         assert findings() == []
 
     @pytest.mark.parametrize("over", ["starts_at", "cancelled_at"])
     def test_when_the_sale_is_over(self, stock: TicketType, full: list[Reservation], over: str) -> None:
         waits = [order(stock), order(stock, 2)]
         Session.objects.filter(pk=stock.session_id).update(**{over: timezone.now() - dt.timedelta(seconds=1)})
-        assert operations.look_after_standby() == 2
+        assert sweeps.look_after_standby() == 2
         for row in waits:
             row.refresh_from_db()
         assert {(row.status, row.reason) for row in waits} == {("rejected", "sold_out")}
-        assert operations.look_after_standby() == 0
+        assert sweeps.look_after_standby() == 0
         assert "standing_by_in_vain" not in findings()
 
     def test_is_what_the_audit_asks_for(self, stock: TicketType, full: list[Reservation]) -> None:
@@ -214,7 +214,7 @@ class TestLeaving:
         TicketType.objects.filter(pk=stock.pk).update(capacity=3, available=1)
         Reservation.objects.filter(pk=waits.pk).update(changed_at=timezone.now() - dt.timedelta(minutes=1))
         assert findings() == ["standing_by_in_vain"]
-        operations.look_after_standby()
+        sweeps.look_after_standby()
         assert status(waits) == "held"
         assert findings() == []
 
@@ -257,7 +257,7 @@ class TestManyAtOnce:
         TicketType.objects.filter(pk=stock.pk).update(capacity=8, available=8)
         holders = [order_anew(stock) for _holder in range(8)]
         waiting = [order(stock) for _buyer in range(12)]
-        race([partial(operations.release, reservation_id=row.pk, buyer=None) for row in holders[:6]])
+        race([partial(holding.release, reservation_id=row.pk, buyer=None) for row in holders[:6]])
         assert [status(row) for row in waiting] == ["held"] * 6 + ["queued"] * 6
         assert left(stock) == 0
         assert findings() == []

@@ -10,11 +10,11 @@ import pytest
 
 from reservations.admission import front_door, sale_facts
 from reservations.admission.front_door import FrontDoor, SoldOut
-from reservations.allocation import operations
 from reservations.claims import claims
 from reservations.claims.claims import Counter, Told
 from reservations.hold_request import Ask, HoldRequest
 from reservations.models import Reservation
+from reservations.operations import holding, queued
 from sessions_app.models import Session, TicketType
 from tests.conftest import Hold
 from tests.factories import StockFactory
@@ -57,7 +57,7 @@ def settle(road: Road, number: int | None = None) -> list[HoldRequest]:
     """The first of the line, or all."""
     some = road.requests[:number]
     road.said[:] = road.requests[len(some) :]
-    operations.settle(some)
+    queued.settle(some)
     return some
 
 
@@ -85,13 +85,13 @@ class TestTheDoor:
     def test_gives_again_what_was_given_back(self, enter: Enter, road: Road) -> None:
         assert [enter() for _one in range(5)] == [True] * 5
         first, *_others = settle(road)
-        operations.release(reservation_id=first.id, buyer=first.buyer)
+        holding.release(reservation_id=first.id, buyer=first.buyer)
         assert [enter(), enter()] == [True, False]
 
     def test_gives_again_what_was_refused(self, enter: Enter, road: Road) -> None:
         assert enter(5)
         (request,) = road.requests
-        operations.release(reservation_id=request.id, buyer=request.buyer)
+        holding.release(reservation_id=request.id, buyer=request.buyer)
         settle(road)
         assert [enter(5), enter()] == [True, False]
 
@@ -124,7 +124,7 @@ class TestTheDoor:
         (request,) = settle(road)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(claims, "upkeep", lambda *_said, **_more: None)
-            operations.release(reservation_id=request.id, buyer=request.buyer)
+            holding.release(reservation_id=request.id, buyer=request.buyer)
         sale_facts.forget()
         assert not enter()
         claims.client().hincrby(claims.stock_keys(stock.session_id, stock.pk)[0], "since", -6_000)
@@ -140,6 +140,6 @@ class TestUpkeep:
 
     def test_versions_count_each_change(self, session: Session, hold: Hold, stock: TicketType, ana: uuid.UUID) -> None:
         held = hold(session, buyer=ana, ticket_type=stock.pk, quantity=2)
-        operations.release(reservation_id=held.pk, buyer=ana)
+        holding.release(reservation_id=held.pk, buyer=ana)
         stock.refresh_from_db()
         assert (stock.available, stock.stock_version) == (5, 2)

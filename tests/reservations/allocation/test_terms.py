@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, transaction
 
-from reservations.allocation import allocation, operations, pricing
+from reservations.allocation import changes, locks, pricing
 from reservations.hold_request import ORDER_SCOPE, HoldRequest
 from reservations.models import Reservation, Status, Voucher
+from reservations.operations import holding, queued, sweeps
 from sessions_app.models import Session, TicketType
 from tests.conftest import Hold
 from tests.factories import ConcessionFactory, SessionFactory, StockFactory, VoucherFactory
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def price(reservation: Reservation, buyer: uuid.UUID, **terms: Any) -> dict[str, Any]:
-    body = operations.price(reservation_id=reservation.pk, buyer=buyer, **terms)
+    body = holding.price(reservation_id=reservation.pk, buyer=buyer, **terms)
     reservation.refresh_from_db()
     assert reservation.total == pricing.total_of(reservation.lines)
     assert body["total"]["amount"] == reservation.total
@@ -35,7 +36,7 @@ def paid_for(body: dict[str, Any]) -> dict[str, int]:
 def order(session: Session, *seats: str, buyer: uuid.UUID, **terms: Any) -> Reservation:
     """As it is settled."""
     request: HoldRequest = request_for(session, *seats, buyer=buyer, scope=ORDER_SCOPE, **terms)
-    operations.settle([request])
+    queued.settle([request])
     return Reservation.objects.get(pk=request.id)
 
 
@@ -113,11 +114,11 @@ class TestPricing:
         with pytest.raises(Reservation.DoesNotExist):
             price(held, bruno, concessions=[])
         run_out(held)
-        with pytest.raises(operations.ReservationExpired):
+        with pytest.raises(holding.ReservationExpired):
             price(held, ana, concessions=[])
         bought = hold(session, "A2", buyer=ana)
         pay(bought)
-        with pytest.raises(operations.AlreadyPaid):
+        with pytest.raises(holding.AlreadyPaid):
             price(bought, ana, concessions=[])
 
     def test_changes_nothing_when_it_is_refused(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
@@ -137,7 +138,7 @@ class TestPricing:
         price(held, ana, concessions=[("A1", "Child")])
         other = TicketType.objects.create(session=session, name="Balcony", price=2500)
         session.seats.filter(label="B1").update(ticket_type=other)
-        operations.move_seats(reservation_id=held.pk, seats=["A1"], to=["B1"], follow=lambda *_moved: None)
+        holding.move_seats(reservation_id=held.pk, seats=["A1"], to=["B1"], follow=lambda *_moved: None)
         held.refresh_from_db()
         assert (held.total, held.lines[0]["name"], held.lines[0]["price"]["amount"]) == (1250, "Balcony", 1250)
 
@@ -169,13 +170,13 @@ class TestUses:
         held = hold(session, "A1", buyer=ana)
         price(held, ana, voucher=voucher.code)
         if ended == "released":
-            operations.release(reservation_id=held.pk, buyer=ana)
+            holding.release(reservation_id=held.pk, buyer=ana)
         elif ended == "taken off":
             price(held, ana, voucher="")
         else:
             run_out(held)
         if ended == "expired":
-            operations.expire_holds()
+            sweeps.expire_holds()
         assert price(hold(other, "A1", buyer=bruno), bruno, voucher=voucher.code)["voucher"] == voucher.code
 
     def test_stay_used_once_paid_for(self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID) -> None:
@@ -215,7 +216,7 @@ class TestOrders:
             request_for(session, seat, buyer=uuid.uuid4(), scope=ORDER_SCOPE, voucher=voucher.code, arrival=place)
             for place, seat in enumerate(("A1", "A2", "A3"))
         ]
-        operations.settle(both)
+        queued.settle(both)
         outcomes = [Reservation.objects.get(pk=request.id).reason for request in both]
         assert outcomes == ["seats_unavailable", "", "voucher_used_up"]
 
@@ -226,12 +227,12 @@ def test_money_that_comes_late_finds_the_voucher_used_up(
     voucher = VoucherFactory.create(uses=1)
     held = hold(session, "A1", buyer=ana)
     price(held, ana, voucher=voucher.code)
-    operations.release(reservation_id=held.pk, buyer=ana)
+    holding.release(reservation_id=held.pk, buyer=ana)
 
     def again() -> object:
         with transaction.atomic():
-            locked = allocation.lock_reservation(reservation_id=held.pk, buyer=ana)
-            found = allocation.sell_again(locked, sale=uuid.uuid4())
+            locked = locks.lock_reservation(reservation_id=held.pk, buyer=ana)
+            found = changes.sell_again(locked, sale=uuid.uuid4())
             transaction.set_rollback(True)
             return found
 

@@ -15,11 +15,11 @@ from prometheus_client import REGISTRY
 from base.clock import db_now
 from reservations.admission import front_door
 from reservations.admission.front_door import Entry, FrontDoor
-from reservations.allocation import messages, operations
 from reservations.claims import claims, pace
 from reservations.claims.claims import Knock, Limit, NoClaims
 from reservations.hold_request import HoldRequest
 from reservations.models import InboxRequest, Reservation, Status
+from reservations.operations import holding, messages, queued
 from reservations.queueing import inbox
 from reservations.queueing.lines import InProcessLine
 from sessions_app.models import Session
@@ -64,81 +64,81 @@ def _time_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
     """For the rates."""
     instant = timezone.now()
     monkeypatch.setattr(pace, "db_now", lambda: instant)
-    monkeypatch.setattr(operations, "db_now", lambda: instant)
+    monkeypatch.setattr(queued, "db_now", lambda: instant)
 
 
 @pytest.mark.usefixtures("_time_stands_still")
 class TestRate:
     def test_lets_a_second_s_worth_be_settled_after_a_pause_and_the_others_wait(self, session: Session) -> None:
         settle_at(3, session)
-        operations.receive(crowd(session, 5))
+        queued.receive(crowd(session, 5))
         assert settled() == [1, 2, 3]
         assert list(InboxRequest.objects.values_list("arrival", flat=True)) == [4, 5]
 
     def test_goes_on_by_itself_as_time_passes(self, session: Session) -> None:
         settle_at(3, session)
-        operations.receive(crowd(session, 5))
-        assert operations.drain_inbox(shard=0) == 0
+        queued.receive(crowd(session, 5))
+        assert queued.drain_inbox(shard=0) == 0
         let_pass(session, seconds=0.334)
-        assert operations.drain_inbox(shard=0) == 1
+        assert queued.drain_inbox(shard=0) == 1
         let_pass(session, seconds=30)
-        assert operations.drain_inbox(shard=0) == 1
+        assert queued.drain_inbox(shard=0) == 1
         assert settled() == [1, 2, 3, 4, 5]
 
     def test_holds_back_no_other_session(self, session: Session) -> None:
         settle_at(1, session)
         other = SessionFactory.create()
-        operations.receive(crowd(session, 3))
+        queued.receive(crowd(session, 3))
         stored = crowd(other, 2, first=10)
         inbox.store(stored, shard_for=lambda _request: 0)
-        assert operations.drain_inbox(shard=0) == 2
-        operations.receive(crowd(other, 1, first=20))
+        assert queued.drain_inbox(shard=0) == 2
+        queued.receive(crowd(other, 1, first=20))
         assert settled() == [1, 10, 11, 20]
 
     def test_lets_nobody_overtake_when_it_is_dropped_in_the_middle_of_a_sale(self, session: Session) -> None:
         settle_at(1, session)
         early, late = crowd(session, 3), crowd(session, 1, first=4)
-        operations.receive(early)
+        queued.receive(early)
         settle_at(None, session)
-        operations.receive(late)
+        queued.receive(late)
         assert settled() == [1, 2, 3, 4]
         assert Reservation.objects.get(status=Status.HELD).arrival == 1
         assert not InboxRequest.objects.exists()
 
     def test_set_in_the_middle_of_a_sale_holds_from_the_next_batch_on(self, session: Session) -> None:
         requests = crowd(session, 6)
-        operations.receive(requests[:3])
+        queued.receive(requests[:3])
         settle_at(2, session)
-        operations.receive(requests[3:])
+        queued.receive(requests[3:])
         assert settled() == [1, 2, 3, 4, 5]
         assert InboxRequest.objects.get().arrival == 6
 
     def test_leaves_the_others_of_a_batch_alone(self, session: Session) -> None:
         settle_at(1, session)
         other = SessionFactory.create()
-        operations.receive([*crowd(session, 2), *crowd(other, 2, first=10)])
+        queued.receive([*crowd(session, 2), *crowd(other, 2, first=10)])
         assert settled() == [1, 10, 11]
 
     def test_tells_a_request_that_comes_again_what_became_of_it_and_spends_nothing(self, session: Session) -> None:
         settle_at(2, session)
         requests = crowd(session, 1)
-        operations.receive(requests)
-        operations.receive(requests)
-        operations.receive(crowd(session, 2, first=2))
+        queued.receive(requests)
+        queued.receive(requests)
+        queued.receive(crowd(session, 2, first=2))
         assert settled() == [1, 2]
         assert InboxRequest.objects.get().arrival == 3
 
     def test_sets_poison_apart_and_goes_on(self, session: Session, ana: uuid.UUID) -> None:
         settle_at(100, session)
         inbox.store([poison_for(session, buyer=ana)], shard_for=lambda _request: 0)
-        operations.receive(crowd(session, 2, first=2))
-        operations.drain_inbox(shard=0)
+        queued.receive(crowd(session, 2, first=2))
+        queued.drain_inbox(shard=0)
         assert settled() == [2, 3]
 
     def test_is_counted_and_shown(self, session: Session) -> None:
         settle_at(1, session)
         before = counted("frontrow_put_off_total", rate="settle"), counted("frontrow_parked_total")
-        operations.receive(crowd(session, 3))
+        queued.receive(crowd(session, 3))
         after = counted("frontrow_put_off_total", rate="settle"), counted("frontrow_parked_total")
         assert (after[0] > before[0], after[1] - before[1]) == (True, 3)
         pace.tell_the_rates()
@@ -172,7 +172,7 @@ class TestManyAtOnce:
         def drain() -> None:
             end = time.monotonic() + 1
             while time.monotonic() < end:
-                operations.drain_inbox(shard=0)
+                queued.drain_inbox(shard=0)
 
         assert race([drain] * 4) == [None] * 4
         seconds = (db_now() - began).total_seconds()
@@ -183,9 +183,9 @@ class TestManyAtOnce:
     def test_judge_under_the_lock_what_they_looked_up_before_it(self, session: Session) -> None:
         settle_at(3, session)
         requests = crowd(session, 5)
-        operations.settle(requests[:2], shard=0)
+        queued.settle(requests[:2], shard=0)
         with pytest.raises(pace.NotDue):
-            operations.settle(requests, shard=0)
+            queued.settle(requests, shard=0)
         assert settled() == [1, 2]
 
 
@@ -196,7 +196,7 @@ class TestRoad:
         settle_at(1, session)
         requests = crowd(session, 3)
         with monkeypatch.context() as patch:
-            patch.setattr(operations, "drain_inbox", lambda **_shard: (_ for _ in ()).throw(KeyboardInterrupt))
+            patch.setattr(queued, "drain_inbox", lambda **_shard: (_ for _ in ()).throw(KeyboardInterrupt))
             with pytest.raises(KeyboardInterrupt):
                 messages.settle_message([request.to_json() for request in requests])
         assert InboxRequest.objects.count() == 3
@@ -212,9 +212,9 @@ class TestRoad:
         with pytest.raises(Reservation.DoesNotExist):
             hold(session, "A2", buyer=bruno)
         waiting = InboxRequest.objects.get()
-        operations.release(reservation_id=waiting.pk, buyer=bruno)
+        holding.release(reservation_id=waiting.pk, buyer=bruno)
         let_pass(session, seconds=5)
-        until(lambda: operations.drain_inbox(shard=0), what="its turn")
+        until(lambda: queued.drain_inbox(shard=0), what="its turn")
         assert Reservation.objects.get(pk=waiting.pk).status == Status.CANCELLED
 
 

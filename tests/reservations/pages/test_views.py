@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 from uuid6 import uuid7
 
-from reservations.allocation import operations
+from reservations.operations import holding
 from sessions_app.models import Session
 from tests.conftest import Hold
 from ticketing import identity
@@ -46,7 +46,7 @@ class TestReservation:
         self, client: Client, guest: uuid.UUID, session: Session, hold: Hold
     ) -> None:
         held = hold(session, "A1", buyer=guest)
-        operations.release(reservation_id=held.pk, buyer=guest)
+        holding.release(reservation_id=held.pk, buyer=guest)
         page = client.get(f"/reservations/{held.pk}").content.decode()
         assert "Released" in page
         assert f'href="/sessions/{session.pk}"' in page

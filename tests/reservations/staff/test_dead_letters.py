@@ -20,10 +20,11 @@ from prometheus_client import REGISTRY
 from realtime import relay, wire
 from realtime.models import Event
 from reservations import tasks
-from reservations.allocation import allocation, messages, operations
+from reservations.allocation import batch
 from reservations.claims import claims
 from reservations.hold_request import HoldRequest
 from reservations.models import CancelMark, InboxRequest, Reservation, Status
+from reservations.operations import messages, queued
 from reservations.queueing import inbox, letters, lines
 from reservations.queueing.lines import LineDown
 from reservations.staff import dead_letters
@@ -137,7 +138,7 @@ def fail(road: str, *requests: HoldRequest) -> None:
         tasks.settle(requests=[request.to_json() for request in requests])
     else:
         stand_in_the_inbox(*requests)
-        operations.drain_inbox(shard=0)
+        queued.drain_inbox(shard=0)
 
 
 def waiting() -> list[letters.DeadLetter]:
@@ -170,7 +171,7 @@ class TestSettling:
             [{"id": "nobody's"}],
         ]
         assert "reservation_asks_for_something" in found[0].headers[letters.REASON]
-        assert found[0].headers[letters.TRIES] == operations.ATTEMPTS
+        assert found[0].headers[letters.TRIES] == queued.ATTEMPTS
         assert found[0].headers[letters.SINCE]
         assert found[0].properties["delivery_mode"] == 2
         assert "can't be read" in found[2].headers[letters.REASON]
@@ -219,7 +220,7 @@ class TestList:
         waiting()  # looking takes nothing away
         (letter,) = waiting()
         assert (letter.name, letter.queue, letter.request) == (str(poison.id), QUEUE[road], poison)
-        assert letter.tries >= operations.ATTEMPTS
+        assert letter.tries >= queued.ATTEMPTS
         listed = command("list")
         assert f"{poison.id}  {QUEUE[road]:12}  {letter.tries} tries" in listed
         assert "reservation_asks_for_something" in listed
@@ -257,12 +258,12 @@ class TestRetry:
     ) -> None:
         request = request_for(session, "A1", buyer=ana)
         with monkeypatch.context() as broken:
-            broken.setattr(operations, "FIRST_PAUSE", 0)
-            broken.setattr(allocation, "settle_batch", lambda _requests, **_where: 1 / 0)
+            broken.setattr(queued, "FIRST_PAUSE", 0)
+            broken.setattr(batch, "settle_batch", lambda _requests, **_where: 1 / 0)
             fail(road, request)
         assert "back in line" in command("retry", str(request.id))
         assert waiting() == []
-        operations.drain_inbox(shard=0)
+        queued.drain_inbox(shard=0)
         assert Reservation.objects.get(pk=request.id).status == Status.HELD
         assert not InboxRequest.objects.exists()
 
@@ -270,10 +271,10 @@ class TestRetry:
         poison = poison_for(session, buyer=ana)
         fail(road, poison)
         command("retry", "--all")
-        operations.drain_inbox(shard=0)
+        queued.drain_inbox(shard=0)
         (letter,) = waiting()
         assert (letter.name, letter.queue) == (str(poison.id), "inbox")
-        assert operations.drain_inbox(shard=0) == 0
+        assert queued.drain_inbox(shard=0) == 0
 
     def test_takes_all_of_them_however_many(
         self, road: str, session: Session, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
@@ -290,11 +291,11 @@ class TestRetry:
     ) -> None:
         poison = poison_for(session, buyer=ana)
         fail(road, poison)
-        operations.refuse(poison, reason="failed")
+        queued.refuse(poison, reason="failed")
         told = Event.objects.count()
         if road == "rabbitmq":
             command("retry", str(poison.id))
-            operations.drain_inbox(shard=0)
+            queued.drain_inbox(shard=0)
         assert waiting() == []
         assert Event.objects.count() == told
         assert not InboxRequest.objects.exists()
@@ -327,8 +328,8 @@ class TestDiscard:
         request = request_for(session, "A1", buyer=ana, arrival=7)
         claims.client().set(claims.claim_key(session.pk, "A1"), str(request.id))
         with monkeypatch.context() as broken:
-            broken.setattr(operations, "FIRST_PAUSE", 0)
-            broken.setattr(allocation, "settle_batch", lambda _requests, **_where: 1 / 0)
+            broken.setattr(queued, "FIRST_PAUSE", 0)
+            broken.setattr(batch, "settle_batch", lambda _requests, **_where: 1 / 0)
             fail(road, request)
         command("discard", "--all", "--yes")
         row = Reservation.objects.get(pk=request.id)
@@ -348,11 +349,11 @@ class TestDiscard:
     ) -> None:
         request = request_for(session, "A1", buyer=ana)
         with monkeypatch.context() as broken:
-            broken.setattr(operations, "FIRST_PAUSE", 0)
-            broken.setattr(allocation, "settle_batch", lambda _requests, **_where: 1 / 0)
+            broken.setattr(queued, "FIRST_PAUSE", 0)
+            broken.setattr(batch, "settle_batch", lambda _requests, **_where: 1 / 0)
             fail(road, request)
         with dead_letters.pile() as pile:
-            operations.settle([request])
+            queued.settle([request])
             ended = dead_letters.discard(pile.letters[0])
         assert ended
         assert ended.status == Status.HELD
@@ -375,7 +376,7 @@ class TestDiscard:
             tasks.settle(requests=[unreadable])
         else:
             InboxRequest.objects.create(pk=unreadable["id"], shard=0, arrival=1, buyer=ana, request=unreadable)
-            operations.drain_inbox(shard=0)
+            queued.drain_inbox(shard=0)
         (letter,) = waiting()
         with pytest.raises(CommandError, match="Discard them"):
             command("retry", "--all")
@@ -410,7 +411,7 @@ class TestSweep:
         assert "delivery_limit" in rows[0].error
         assert dead_letters.sweep() == 0
 
-        operations.drain_inbox(shard=0)
+        queued.drain_inbox(shard=0)
         assert set(Reservation.objects.values_list("pk", flat=True)) == {request.id for request in good}
         assert [letter.name for letter in waiting()] == [str(poison.id)]
 
@@ -420,7 +421,7 @@ class TestSweep:
         deadly, good = (request_for(session, f"A{n}", buyer=ana, arrival=n) for n in (1, 2))
         rabbitmq.give_up(deadly, good)
         dead_letters.sweep()
-        settle_batch, tried = allocation.settle_batch, []
+        settle_batch, tried = batch.settle_batch, []
 
         def die(requests: list[HoldRequest], **where: Any) -> Any:
             tried.append([request.id for request in requests])
@@ -428,11 +429,11 @@ class TestSweep:
                 raise SystemExit
             return settle_batch(requests, **where)
 
-        monkeypatch.setattr(allocation, "settle_batch", die)
+        monkeypatch.setattr(batch, "settle_batch", die)
         for _life in range(5):
             with pytest.raises(SystemExit):
-                operations.drain_inbox(shard=0)
-        operations.drain_inbox(shard=0)
+                queued.drain_inbox(shard=0)
+        queued.drain_inbox(shard=0)
         assert tried == [[deadly.id]] * 5 + [[good.id]]
         assert [letter.name for letter in waiting()] == [str(deadly.id)]
 
@@ -446,7 +447,7 @@ class TestSweep:
         fail("inbox", poison)
         rabbitmq.give_up(poison)
         assert dead_letters.sweep() == 1
-        assert operations.drain_inbox(shard=0) == 0
+        assert queued.drain_inbox(shard=0) == 0
         assert InboxRequest.objects.get().attempts >= inbox.MAX_ATTEMPTS
 
     def test_forgets_doorbells(self, rabbitmq: RabbitMQ) -> None:
@@ -494,14 +495,12 @@ class TestSweep:
         rabbitmq.give_up(request_for(session, "A1", buyer=ana))
         dead_letters.sweep()
         with monkeypatch.context() as away:
-            away.setattr(operations, "FIRST_PAUSE", 0)
-            away.setattr(
-                allocation, "settle_batch", lambda _requests, **_where: (_ for _ in ()).throw(OperationalError)
-            )
+            away.setattr(queued, "FIRST_PAUSE", 0)
+            away.setattr(batch, "settle_batch", lambda _requests, **_where: (_ for _ in ()).throw(OperationalError))
             for _round in range(inbox.MAX_ATTEMPTS + 1):
                 with pytest.raises(OperationalError):
-                    operations.drain_inbox(shard=0)
-        operations.drain_inbox(shard=0)
+                    queued.drain_inbox(shard=0)
+        queued.drain_inbox(shard=0)
         assert Reservation.objects.get().status == Status.HELD
 
 

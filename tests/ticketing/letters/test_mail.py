@@ -17,8 +17,8 @@ from django.db import connection
 from config.celery import app
 from realtime import relay
 from realtime.models import Event
-from reservations.allocation import operations as reservations
 from reservations.models import Reservation
+from reservations.operations import sweeps
 from reservations.queueing import lines
 from sessions_app.models import Session
 from sessions_app.templatetags.frontrow import spelled
@@ -147,7 +147,7 @@ class TestConfirmed:
 class TestExpired:
     def test_tells_an_account(self, session: Session, hold: Hold, ana_at_home: User, mailoutbox: Outbox) -> None:
         run_out(hold(session, "A1", "A2", buyer=ana_at_home.pk))
-        reservations.expire_holds()
+        sweeps.expire_holds()
 
         mail.send_for(event("reservation.expired"))
 
@@ -161,7 +161,7 @@ class TestExpired:
     ) -> None:
         buy(hold(session, "B1", buyer=ana_at_home.pk), language="pt-br")
         run_out(hold(session, "A1", buyer=ana_at_home.pk))
-        reservations.expire_holds()
+        sweeps.expire_holds()
 
         mail.send_for(event("reservation.expired"))
 
@@ -169,7 +169,7 @@ class TestExpired:
 
     def test_writes_to_no_guest(self, session: Session, hold: Hold, ana: uuid.UUID, mailoutbox: Outbox) -> None:
         run_out(hold(session, "A1", buyer=ana))
-        reservations.expire_holds()
+        sweeps.expire_holds()
 
         mail.send_for(event("reservation.expired"))
 

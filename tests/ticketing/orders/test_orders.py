@@ -27,10 +27,10 @@ from reservations import queries as reservations
 from reservations.admission import front_door
 from reservations.admission.front_door import FrontDoor
 from reservations.admission.sale_facts import facts_of
-from reservations.allocation import operations as reserving
 from reservations.claims import claims
 from reservations.hold_request import ORDER_SCOPE, Ask, HoldRequest, Means
 from reservations.models import Reservation, Status
+from reservations.operations import queued
 from reservations.queueing import inbox, liveness
 from reservations.queueing.lines import InProcessLine
 from sessions_app.models import Seat, Session, TicketType
@@ -223,7 +223,7 @@ class TestRefusing:
     def test_three_of_ten_win_where_redis_lets_everybody_in(self, stock: TicketType) -> None:
         buyers = [uuid4() for _n in range(10)]
         requests = [asked(stock, buyer, arrival=place) for place, buyer in enumerate(buyers, start=1)]
-        reserving.settle(requests)
+        queued.settle(requests)
         stands = [orders.body(reservations.find(request.id, buyer=None)) for request in requests]
         assert [(one["status"], one["reason"]) for one in stands] == [("COMPLETED", None)] * 3 + [
             ("FAILED", "sold_out")
@@ -402,11 +402,11 @@ class TestALostDoorbell:
         request = asked(stock, ana, arrival=1)
         with monkeypatch.context() as silence:
             silence.setattr(orders, "pay_in_process", None)
-            reserving.settle([request])
+            queued.settle([request])
         assert Reservation.objects.get().status == Status.HELD
-        reserving.settle([request])
+        queued.settle([request])
         assert Reservation.objects.get().status == Status.CONFIRMED
-        reserving.settle([request])
+        queued.settle([request])
         assert Sale.objects.count() == 1
 
     def test_is_no_error_where_the_broker_is_away(
@@ -421,7 +421,7 @@ class TestALostDoorbell:
 
         monkeypatch.setattr(orders, "courier", Nobody)
         settings.LINE = "inbox"
-        reserving.settle([request := asked(stock, ana, arrival=1)])
+        queued.settle([request := asked(stock, ana, arrival=1)])
         assert rung == [("ticketing.tasks.pay_orders", "payments", {"orders": [(request.id, "")]})]
         assert Reservation.objects.get().status == Status.HELD
 

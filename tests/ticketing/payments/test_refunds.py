@@ -18,10 +18,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from realtime.models import Event
-from reservations.allocation import operations as reserving
-from reservations.allocation.operations import PaymentInProgress
 from reservations.claims import claims
 from reservations.models import Reservation, Status
+from reservations.operations import holding
+from reservations.operations.holding import PaymentInProgress
 from sessions_app.models import Seat, Session
 from tests.api import assert_problem, client_of, post
 from tests.conftest import Hold
@@ -234,7 +234,7 @@ class TestPage:
         ConcessionFactory.create(session=session)
         stock = StockFactory.create(session=session)
         held = hold(session, buyer=ana, ticket_type=stock.pk, quantity=3)
-        reserving.price(reservation_id=held.pk, buyer=ana, concessions=[("Child", 1)])
+        holding.price(reservation_id=held.pk, buyer=ana, concessions=[("Child", 1)])
         held.refresh_from_db()
         pay(held)
         sold = Sale.objects.get()

@@ -15,8 +15,8 @@ from django.db.models.functions import Now
 from django.test import Client
 
 from realtime.models import Event
-from reservations.allocation.operations import expire_holds
 from reservations.models import Reservation, Status
+from reservations.operations.sweeps import expire_holds
 from sessions_app.models import Seat, Session
 from tests.conftest import Hold
 from tests.factories import StockFactory

@@ -14,9 +14,9 @@ from django.db import OperationalError
 from django.test import Client
 from django.urls import reverse
 
-import reservations.allocation.operations
 from realtime.models import Event
 from reservations.models import Reservation, Status
+from reservations.operations import holding, inventory
 from sessions_app.models import Session
 from tests import factories
 from tests.conftest import Hold
@@ -256,7 +256,7 @@ class TestReleasing:
         self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID, beto: Client
     ) -> None:
         seen = hold(session, "A1", buyer=ana)
-        reservations.allocation.operations.release(reservation_id=seen.pk, buyer=ana)
+        holding.release(reservation_id=seen.pk, buyer=ana)
         hold(session, "A1", buyer=bruno)
         order(beto, session, "release", seats="A1", reservation=seen.pk, confirmed="yes")
         assert statuses(session, "A1") == "h"
@@ -297,7 +297,7 @@ class TestReleasing:
 
     def test_needs_one_that_goes_on(self, session: Session, hold: Hold, ana: uuid.UUID, beto: Client) -> None:
         held = hold(session, "A1", buyer=ana)
-        reservations.allocation.operations.release(reservation_id=held.pk, buyer=ana)
+        holding.release(reservation_id=held.pk, buyer=ana)
         assert order(beto, session, "release", reservation=held.pk) == "That reservation has ended."
 
 
@@ -341,7 +341,7 @@ class TestAnswers:
         def locked(**_order: object) -> list[str]:
             raise OperationalError("lock timeout")
 
-        monkeypatch.setattr(reservations.allocation.operations, "block_seats", locked)
+        monkeypatch.setattr(inventory, "block_seats", locked)
         assert order_by_script(beto, session, "block", seats="A1") == (409, "The box office is busy; try again.")
 
     def test_the_audit_finds_nothing_afterwards(

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from reservations.allocation.operations import block_seats
+from reservations.operations.inventory import block_seats
 from sessions_app.models import Session
 from tests import factories
 from tests.conftest import Hold

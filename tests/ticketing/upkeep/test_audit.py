@@ -16,10 +16,10 @@ from django.utils import timezone
 
 from realtime.audit import run
 from realtime.models import Event
-from reservations.allocation import messages, operations
 from reservations.claims import claims
 from reservations.hold_request import EPOCH_BITS, HoldRequest
 from reservations.models import Reservation, Status
+from reservations.operations import holding, messages, queued
 from reservations.queueing import lines, liveness, queue_watch
 from reservations.queueing.queue_watch import Count
 from reservations.staff import dead_letters
@@ -123,7 +123,7 @@ def _a_busy_evening(session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UU
     ConcessionFactory.create(session=session)
     with_terms = hold(session, "C1", "C2", buyer=ana)
     code = VoucherFactory.create(uses=1).code
-    operations.price(reservation_id=with_terms.pk, buyer=ana, concessions=[("C1", "Child")], voucher=code)
+    holding.price(reservation_id=with_terms.pk, buyer=ana, concessions=[("C1", "Child")], voucher=code)
     with_terms.refresh_from_db()
     given_back = pay(with_terms)
     ticket = Ticket.objects.filter(sale__payment=given_back).earliest("id")
@@ -183,14 +183,14 @@ class TestOrder:
     def test_finds_who_was_overtaken_and_by_whom(self, session: Session, bruno: uuid.UUID, early: HoldRequest) -> None:
         late = request_for(session, "A2", buyer=bruno, arrival=EPOCH + 2)
         for request in (late, early):
-            operations.settle([request])
+            queued.settle([request])
         (finding,) = found("overtaken")
         assert (finding["reservation"], finding["overtaken_by"]) == (str(early.id), str(late.id))
         assert finding["seat"] == "A2"
 
     def test_finds_it_inside_a_batch(self, session: Session, bruno: uuid.UUID, early: HoldRequest) -> None:
         late = request_for(session, "A2", buyer=bruno, arrival=EPOCH + 2)
-        operations.settle([early, late])
+        queued.settle([early, late])
         assert found("overtaken") == []
         Reservation.objects.filter(pk=late.id).update(arrival=EPOCH)
         assert len(found("overtaken")) == 1
@@ -198,16 +198,16 @@ class TestOrder:
     def test_finds_it_among_those_who_came_too_late(
         self, session: Session, ana: uuid.UUID, bruno: uuid.UUID, early: HoldRequest
     ) -> None:
-        operations.settle([early])
+        queued.settle([early])
         for arrival in (EPOCH + 9, EPOCH + 8):
-            operations.settle([request_for(session, "A1", buyer=bruno, arrival=arrival)])
+            queued.settle([request_for(session, "A1", buyer=bruno, arrival=arrival)])
         assert [finding["its_arrival"] for finding in found("overtaken")] == [EPOCH + 9]
 
     def test_finds_it_when_a_seat_came_free_again(self, session: Session, bruno: uuid.UUID, early: HoldRequest) -> None:
         late = request_for(session, "A2", buyer=bruno, arrival=EPOCH + 2)
-        operations.settle([late])
+        queued.settle([late])
         run_out(Reservation.objects.get())
-        operations.settle([early])
+        queued.settle([early])
         assert Reservation.objects.get(pk=early.id).status == Status.HELD
         assert len(found("overtaken")) == 1
 
@@ -216,7 +216,7 @@ class TestOrder:
     ) -> None:
         late = request_for(session, "A2", buyer=bruno, arrival=EPOCH + 2)
         for request in (late, early):
-            operations.settle([request])
+            queued.settle([request])
         paying.move_seats(reservation_id=late.id, seats=["A2"], to=["D1"])
         assert len(found("overtaken")) == 1
 
@@ -226,8 +226,8 @@ class TestOrder:
         first = request_for(session, "A1", buyer=ana, arrival=EPOCH)
         late = request_for(session, "C3", buyer=bruno, arrival=EPOCH + 2)
         for request in (first, late, early):
-            operations.settle([request])
-        operations.release(reservation_id=first.id, buyer=ana)
+            queued.settle([request])
+        holding.release(reservation_id=first.id, buyer=ana)
         paying.move_seats(reservation_id=late.id, seats=["C3"], to=["A1"])
         assert found("overtaken") == []
 
@@ -235,14 +235,14 @@ class TestOrder:
         self, session: Session, bruno: uuid.UUID, early: HoldRequest
     ) -> None:
         for request in (request_for(session, "A2", buyer=bruno, arrival=(4 << EPOCH_BITS) + 1), early):
-            operations.settle([request])
+            queued.settle([request])
         assert found("overtaken") == []
 
     def test_compares_nobody_who_wanted_other_seats(
         self, session: Session, bruno: uuid.UUID, early: HoldRequest
     ) -> None:
         for request in (request_for(session, "A3", buyer=bruno, arrival=EPOCH + 2), early):
-            operations.settle([request])
+            queued.settle([request])
         assert found("overtaken") == []
 
     @pytest.mark.parametrize("accessible", [False, True])
@@ -253,10 +253,10 @@ class TestOrder:
         best = request_for(
             session, buyer=bruno, arrival=EPOCH + 2, best_available=True, quantity=2, accessible=accessible
         )
-        operations.settle([best])
+        queued.settle([best])
         taken = Reservation.objects.get(pk=best.id).seats
         early = request_for(session, *taken, buyer=ana, arrival=EPOCH + 1)
-        operations.settle([early])
+        queued.settle([early])
         assert Reservation.objects.get(pk=early.id).reason == "seats_unavailable"
         assert found("overtaken") == []
         Reservation.objects.filter(pk=best.id).update(fingerprint="of a request that names terms too")

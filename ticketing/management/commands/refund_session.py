@@ -10,7 +10,7 @@ from django.db import transaction
 from tqdm import tqdm
 
 from base import causes
-from reservations.allocation import allocation
+from reservations.allocation import locks
 from sessions_app.models import Session
 from sessions_app.staff import terminal
 from sessions_app.staff.questions import Question
@@ -56,7 +56,7 @@ class Command(BaseCommand):
         asked: Question | None = None
         while True:
             with transaction.atomic():
-                allocation.lock_sessions([session.pk])  # until it is called off, nothing is sold
+                locks.lock_sessions([session.pk])  # until it is called off, nothing is sold
                 question = calling_off([session])
                 if asked is not None and (yes or question.stamp == asked.stamp):
                     refunds.call_off(session_id=session.pk)

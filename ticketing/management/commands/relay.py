@@ -18,8 +18,8 @@ from prometheus_client import Counter
 from realtime import relay, wire
 from realtime.leadership import Leadership
 from reservations import exposition
-from reservations.allocation import operations as reservations
 from reservations.claims import pace
+from reservations.operations import queued, sweeps
 from reservations.queueing import liveness, queue_watch, watchdog
 from reservations.queueing.letters import OutOfReach
 from reservations.queueing.lines import LineDown
@@ -126,14 +126,14 @@ def audits(lead: Leadership) -> list[Duty]:
 
 def drain_inboxes() -> bool:
     for shard in range(settings.SHARDS):
-        reservations.drain_inbox(shard=shard)
+        queued.drain_inbox(shard=shard)
     return False
 
 
 def expire_when_beat_is_silent() -> bool:
-    if reservations.count_expired_holds(grace_seconds=BEAT_IS_SILENT):
-        reservations.expire_holds()
-    reservations.look_after_standby()
+    if sweeps.count_expired_holds(grace_seconds=BEAT_IS_SILENT):
+        sweeps.expire_holds()
+    sweeps.look_after_standby()
     return False
 
 

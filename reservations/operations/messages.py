@@ -7,8 +7,8 @@ from typing import Any
 
 from django.utils import timezone
 
-from reservations.allocation import operations
 from reservations.hold_request import UNREADABLE, HoldRequest
+from reservations.operations import queued
 from reservations.queueing import lines
 from reservations.queueing.letters import REASON, SINCE, TRIES
 from reservations.queueing.lines import PUBLISH_ERRORS, LineDown
@@ -20,8 +20,8 @@ def settle_message(said: Sequence[Any]) -> None:
     """Settle the requests of a message; each that is poison, or can't be read, becomes a dead letter. Raises: LineDown."""
     requests, unreadable = read(said)
     try:
-        operations.settle_however_long(requests)
-    except operations.Poison as poison:
+        queued.settle_however_long(requests)
+    except queued.Poison as poison:
         for failure in poison.failures:
             set_aside(failure.request.to_json(), reason=failure.reason, tries=failure.tries)
     for one, error in unreadable:

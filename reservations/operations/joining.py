@@ -19,7 +19,7 @@ from django.db.models import Sum
 
 from realtime.models import Event
 from reservations import people
-from reservations.allocation import allocation
+from reservations.allocation import changes
 from reservations.claims import claims
 from reservations.claims.claims import NoClaims
 from reservations.models import JoinedGuest, Reservation, Status
@@ -38,7 +38,7 @@ def join(*, guest: UUID, account: UUID) -> bool:
     known, _is_new = JoinedGuest.objects.get_or_create(guest=guest, defaults={"account": account})
     if known.account != account:
         return False
-    counted = allocation.change_buyer(of=guest, to=account)
+    counted = changes.change_buyer(of=guest, to=account)
     transaction.on_commit(partial(_tell_redis, guest, account, counted))
     return True
 

@@ -1,0 +1,247 @@
+"""What can be done with a reservation. Each operation is one transaction; whoever loses changes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import uuid
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from reservations import queries
+from reservations.allocation import changes, endings, locks, pricing, statements
+from reservations.claims import claims
+from reservations.claims.claims import NoClaims, Standing
+from reservations.hold_request import HoldRequest
+from reservations.models import CancelMark, Reservation, Status
+from reservations.operations import queued, sweeps
+from reservations.queries import reservation_body
+from sessions_app.models import Seat
+
+DUE_LOOKED_AFTER = dt.timedelta(days=7)  # from the session's end on
+
+
+class ReservationExpired(Exception):
+    """Its hold ran out."""
+
+
+class ExtensionLimit(Exception):
+    """Extended twice already, or as long as the session allows."""
+
+
+class NotHeld(Exception):
+    """It stands in line still, or ended without its seats."""
+
+
+class PaymentInProgress(Exception):
+    """A payment for it is under way."""
+
+
+class AlreadyPaid(Exception):
+    """`sale`: what it became."""
+
+    def __init__(self, sale: uuid.UUID | None) -> None:
+        super().__init__(str(sale))
+        self.sale = sale
+
+
+@transaction.atomic(durable=True)
+def release(*, reservation_id: uuid.UUID, buyer: uuid.UUID | None, reason: str = "released") -> None:
+    """Give it up: its seats are free at once; one that stands in line still, or by, ends as cancelled. Again is harmless.
+
+    `reason`: why one that is held, or stands by, ends.
+    Raises: PaymentInProgress, AlreadyPaid, Reservation.DoesNotExist, queries.NotYetKnown.
+    """
+    locked = _lock_or_mark(reservation_id, buyer)
+    if locked is None:
+        return
+    match locked.reservation.status:
+        case Status.PAYING:
+            raise PaymentInProgress
+        case Status.CONFIRMED:
+            raise AlreadyPaid(locked.reservation.sale_id)
+        case Status.QUEUED:
+            endings.leave_standby(locked, reason=reason)
+            queued.announce(locked.news)
+        case Status.HELD:
+            over = locked.reservation.is_over_at(locked.now)
+            endings.free(
+                locked, status=Status.EXPIRED if over else Status.CANCELLED, reason="expired" if over else reason
+            )
+            queued.announce(locked.news)
+
+
+def _lock_or_mark(reservation_id: uuid.UUID, buyer: uuid.UUID | None) -> locks.Locked | None:
+    """The reservation, locked; where it still stands in line a mark is left that settling obeys."""
+    with contextlib.suppress(Reservation.DoesNotExist):
+        return locks.lock_reservation(reservation_id=reservation_id, buyer=buyer)
+    if Reservation.objects.filter(pk=reservation_id).exists():
+        raise Reservation.DoesNotExist  # somebody else's
+    request = queries.find_queued(reservation_id, buyer=buyer)
+    locks.lock_sessions([request.session])
+    if Reservation.objects.filter(pk=reservation_id).exists():
+        return locks.lock_reservation(reservation_id=reservation_id, buyer=buyer)
+    CancelMark.objects.get_or_create(pk=reservation_id, defaults={"buyer": request.buyer})
+    transaction.on_commit(partial(give_back, request))
+    return None
+
+
+def give_back(request: HoldRequest) -> None:
+    """What it claimed is free for the next one; it may be asked for still. While Redis is away that is decided without claims."""
+    with contextlib.suppress(NoClaims):
+        claims.upkeep(
+            [Standing.of_nothing(request)],
+            draws=statements.draws(types=[request.ticket_type] if request.ticket_type else []),
+        )
+
+
+@transaction.atomic(durable=True)
+def extend(*, reservation_id: uuid.UUID, buyer: uuid.UUID | None) -> dict[str, Any]:
+    """Give the buyer as much time again, never past the session's longest hold; the reservation's body.
+
+    Raises: ReservationExpired, ExtensionLimit, NotHeld, PaymentInProgress, AlreadyPaid, Reservation.DoesNotExist, queries.NotYetKnown.
+    """
+    locked = lock_held(reservation_id=reservation_id, buyer=buyer)
+    reservation, session = locked.reservation, locked.session
+    assert reservation.held_at is not None
+    assert reservation.expires_at is not None
+    longest = reservation.held_at + dt.timedelta(seconds=session.max_hold_seconds)
+    until = min(reservation.expires_at + dt.timedelta(seconds=session.hold_seconds), longest)
+    if until <= reservation.expires_at:
+        raise ExtensionLimit
+    changes.prolong(locked, until=until)
+    queued.announce(locked.news)
+    return reservation_body(reservation)
+
+
+@transaction.atomic(durable=True)
+def no_longer_due(*, reservation_id: uuid.UUID) -> None:
+    """Note that nothing of it is to be paid at the door any more. Again is harmless. Raises: Reservation.DoesNotExist."""
+    locked = locks.lock_reservation(reservation_id=reservation_id, buyer=None)
+    if locked.reservation.due:
+        changes.no_longer_due(locked)
+        queued.announce(locked.news)
+
+
+@transaction.atomic(durable=True)
+def keep(*, reservation_id: uuid.UUID) -> None:
+    """For whoever stands at the counter: the hold goes on for as long as the session lets one go on at all.
+
+    Raises: ReservationExpired, NotHeld, PaymentInProgress, AlreadyPaid, Reservation.DoesNotExist, queries.NotYetKnown.
+    """
+    locked = lock_held(reservation_id=reservation_id, buyer=None)
+    reservation = locked.reservation
+    assert reservation.held_at is not None
+    changes.prolong(locked, until=reservation.held_at + dt.timedelta(seconds=locked.session.max_hold_seconds))
+    queued.announce(locked.news)
+
+
+@transaction.atomic(durable=True)
+def _price(
+    *, reservation_id: uuid.UUID, buyer: uuid.UUID | None, concessions: pricing.Choices | None, voucher: str | None
+) -> dict[str, Any]:
+    locked = lock_held(reservation_id=reservation_id, buyer=buyer)
+    changes.reprice(locked, concessions=concessions, voucher=voucher)
+    queued.announce(locked.news)
+    return reservation_body(locked.reservation)
+
+
+def price(
+    *,
+    reservation_id: uuid.UUID,
+    buyer: uuid.UUID | None,
+    concessions: pricing.Choices | None = None,
+    voucher: str | None = None,
+) -> dict[str, Any]:
+    """What is held costs what it costs with these concessions and this voucher; None leaves what it has, "" takes a voucher off.
+
+    Raises: ReservationExpired, NotHeld, PaymentInProgress, AlreadyPaid, Reservation.DoesNotExist, queries.NotYetKnown, and what
+    `allocation.reprice` raises.
+    """
+    code = voucher and pricing.normal(voucher)
+    work = partial(_price, reservation_id=reservation_id, buyer=buyer, concessions=concessions, voucher=code)
+    try:
+        return work()
+    except pricing.VoucherUsedUp:
+        over = Reservation.objects.filter(voucher__code=code, status=Status.HELD, expires_at__lte=Now())
+        sessions = list(
+            over.values_list("session_id", flat=True).distinct().order_by("session_id")[: sweeps.EXPIRE_CHUNK]
+        )
+        if not any(
+            queued.with_retries(partial(sweeps.expire_some, session, sweeps.EXPIRE_CHUNK)) for session in sessions
+        ):
+            raise
+    return work()  # a hold that ran out is no obstacle, swept or not
+
+
+def lock_held(*, reservation_id: uuid.UUID, buyer: uuid.UUID | None) -> locks.Locked:
+    """The reservation, locked and held, in the caller's transaction.
+
+    Raises: ReservationExpired, NotHeld, PaymentInProgress, AlreadyPaid, Reservation.DoesNotExist, queries.NotYetKnown.
+    """
+    try:
+        locked = locks.lock_reservation(reservation_id=reservation_id, buyer=buyer)
+    except Reservation.DoesNotExist:
+        raise not_settled(reservation_id, buyer=buyer) from None
+    require_held(locked)
+    return locked
+
+
+def not_settled(reservation_id: uuid.UUID, *, buyer: uuid.UUID | None) -> NotHeld:
+    """What to raise for one that isn't in the table. Raises itself: Reservation.DoesNotExist, queries.NotYetKnown, as GET would."""
+    return NotHeld(queries.find(reservation_id, buyer=buyer)["status"])
+
+
+def require_held(locked: locks.Locked) -> None:
+    """Raises: ReservationExpired, NotHeld, PaymentInProgress, AlreadyPaid."""
+    reservation = locked.reservation
+    match reservation.status:
+        case Status.PAYING:
+            raise PaymentInProgress
+        case Status.CONFIRMED:
+            raise AlreadyPaid(reservation.sale_id)
+        case Status.EXPIRED:
+            raise ReservationExpired
+        case Status.HELD if reservation.is_over_at(locked.now):
+            raise ReservationExpired
+        case Status.HELD:
+            return
+        case _:
+            raise NotHeld(reservation.status)
+
+
+def move_seats(
+    *,
+    reservation_id: uuid.UUID,
+    seats: Sequence[str],
+    to: Sequence[str],
+    follow: Callable[[locks.Locked, list[tuple[Seat, Seat]]], None],
+) -> None:
+    """Staff gives a hold or a purchase other free seats for these of its own, at the same price; its time and its total stay.
+
+    `follow` takes along, in the same transaction, what else names the seats: tickets, which this app doesn't know.
+
+    Raises: allocation.CannotMove, ReservationExpired, NotHeld, PaymentInProgress, Reservation.DoesNotExist.
+    """
+    session = Reservation.objects.values_list("session_id", flat=True).get(pk=reservation_id)
+    queued.with_retries(partial(sweeps.expire_some, session, sweeps.EXPIRE_CHUNK))  # a hold that ran out is no obstacle
+    with transaction.atomic(durable=True):
+        locked = locks.lock_reservation(reservation_id=reservation_id, buyer=None)
+        _require_seats(locked)
+        follow(locked, changes.move(locked, seats, to))
+        queued.announce(locked.news)
+
+
+def _require_seats(locked: locks.Locked) -> None:
+    """Held or bought, and nobody is paying just now. Raises: ReservationExpired, NotHeld, PaymentInProgress."""
+    reservation = locked.reservation
+    if reservation.status == Status.PAYING:
+        raise PaymentInProgress
+    if reservation.status == Status.EXPIRED or reservation.is_over_at(locked.now):
+        raise ReservationExpired
+    if reservation.status not in {Status.HELD, Status.CONFIRMED}:
+        raise NotHeld(reservation.status)

@@ -1,0 +1,369 @@
+"""Allocate the requests that wait in the queue, in batches; a batch that fails is halved until the request to blame is found."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import random
+import time
+import uuid
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
+from typing import TypeVar
+
+import msgspec
+import structlog
+from django.conf import settings
+from django.db import Error as DatabaseError
+from django.db import IntegrityError, InterfaceError, OperationalError, transaction
+from psycopg.errors import UniqueViolation
+
+from base.clock import db_now, reckoned_now
+from realtime import wire
+from reservations import metrics, orders, people
+from reservations.allocation import batch, locks
+from reservations.allocation.announcements import Announcements, tell
+from reservations.allocation.batch import ByWayOfTheInbox
+from reservations.claims import claims, pace
+from reservations.claims.claims import NoClaims
+from reservations.claims.pace import NotDue
+from reservations.hold_request import HOLD_SCOPE, ORDER_SCOPE, HoldRequest
+from reservations.models import CancelMark, InboxRequest, Reservation, Status
+from reservations.operations import holding
+from reservations.queueing import inbox, liveness
+from reservations.queueing.turns import Turns, interleave
+from sessions_app.models import Lane, Session, shard_of
+
+log = structlog.get_logger(__name__)
+
+
+ATTEMPTS = 5
+
+
+FIRST_PAUSE = 0.05  # seconds; doubles each time, with jitter
+
+
+DRAIN_CHUNK = 200
+
+
+Done = TypeVar("Done")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Failure:
+    """A request that failed alone, `tries` times, in the end with `error`."""
+
+    request: HoldRequest
+    error: Exception
+    tries: int
+
+    @property
+    def reason(self) -> str:
+        return _in_a_line(self.error)
+
+
+class Poison(Exception):
+    """Some requests fail alone, again and again; all the others are settled."""
+
+    def __init__(self, failures: Sequence[Failure]) -> None:
+        super().__init__(", ".join(str(failure.request.id) for failure in failures))
+        self.failures = failures
+
+
+def settle(requests: Sequence[HoldRequest], *, shard: int | None = None) -> None:
+    """Bring every request to its outcome; again is harmless. With `shard`, under that shard's lock: they stand in the inbox.
+
+    A batch that fails is split until those to blame stand alone. They are tried again together, after each of the usual pauses:
+    however many they are, their neighbours in line wait less than a second for them.
+
+    Raises: Poison, when all the others are settled; DatabaseError or ConnectionError when no request is to blame (see `_is_to_blame`);
+    ByWayOfTheInbox, NotDue.
+    """
+    failed = _settle_or_split(requests, shard)
+    for tries, pause in enumerate(_pauses(), start=2):
+        if not failed:
+            return
+        time.sleep(pause)
+        failed = [
+            dataclasses.replace(again, tries=tries)
+            for before in failed
+            for again in _settle_or_split([before.request], shard)
+        ]
+    if failed:
+        for failure in failed:
+            log.error(
+                "settle.poison",
+                reservation=str(failure.request.id),
+                request_id=failure.request.cause,
+                error=failure.reason,
+            )
+        raise Poison(failed)
+
+
+def receive(requests: Sequence[HoldRequest]) -> None:
+    """Settle what comes out of the line; what has to goes by way of the inbox.
+
+    Raises: as `settle`.
+    """
+    left = list(requests)
+    while True:
+        try:
+            return settle(left)
+        except ByWayOfTheInbox as instead:
+            asked = [request.id for request in left if request.session in instead.sessions]
+            settled = set(Reservation.objects.filter(pk__in=asked).values_list("pk", flat=True))
+            parked = [request for request in left if request.session in instead.sessions and request.id not in settled]
+            left = [request for request in left if request not in parked]
+            _park(parked)
+
+
+def _park(requests: Sequence[HoldRequest]) -> None:
+    inbox.store(requests, shard_for=lambda request: shard_of(request.session, settings.SHARDS))
+    metrics.parked.inc(len(requests))
+    for shard in {shard_of(request.session, settings.SHARDS) for request in requests}:
+        drain_inbox(shard=shard)
+
+
+def settle_however_long(requests: Sequence[HoldRequest]) -> None:
+    """Settle, and while PostgreSQL is away wait for it: the requests keep their place in line. Raises: Poison."""
+    while True:
+        try:
+            receive(requests)
+        except (DatabaseError, ConnectionError) as error:
+            log.warning("settle.waits_for_the_database", requests=len(requests), error=repr(error))
+            liveness.note_progress()
+            time.sleep(1)
+        else:
+            return
+
+
+def _settle_or_split(requests: Sequence[HoldRequest], shard: int | None) -> list[Failure]:
+    """Those that failed alone; the others are settled."""
+    if not requests:
+        return []
+    try:
+        with_retries(lambda: _settle_once(requests, shard))
+    except Exception as error:
+        if not _is_to_blame(error):
+            raise
+        if len(requests) == 1:
+            return [Failure(requests[0], error, tries=1)]
+        middle = len(requests) // 2
+        return [*_settle_or_split(requests[:middle], shard), *_settle_or_split(requests[middle:], shard)]
+    return []
+
+
+# Classes of SQLSTATE that no request brings about: connection, authorisation, a database that only reads, rollbacks such as
+# deadlocks, tables that aren't migrated yet, resources, locks, an operator's say, the system. https://www.postgresql.org/docs/current/errcodes-appendix.html
+NOBODYS_FAULT = frozenset({"08", "25", "28", "3D", "40", "42", "53", "55", "57", "58"})
+
+
+def _is_to_blame(error: Exception) -> bool:
+    """Whether it is the request's own fault, so that the others need not wait for it."""
+    if isinstance(error, ConnectionError | NotDue | ByWayOfTheInbox):
+        return False
+    if isinstance(error, DatabaseError):
+        state = getattr(error.__cause__, "sqlstate", None)
+        return state[:2] not in NOBODYS_FAULT if state else not isinstance(error, OperationalError | InterfaceError)
+    return True
+
+
+def _settle_once(requests: Sequence[HoldRequest], shard: int | None) -> None:
+    started = time.perf_counter()
+    with transaction.atomic(durable=True):
+        if shard is not None:
+            locks.lock_shard(shard)
+        news = batch.settle_batch(requests, from_inbox=shard is not None)
+        announce(news)
+    liveness.note_progress()
+    seconds = time.perf_counter() - started
+    metrics.settle_seconds.observe(seconds)
+    metrics.settle_batch.observe(len(requests))
+    log.info(
+        "settled",
+        requests=len(requests),
+        milliseconds=round(seconds * 1000, 1),
+        request_ids=sorted({request.cause for request in requests if request.cause}),
+    )
+
+
+def announce(news: Announcements) -> None:
+    """Write it down now, tell it after the commit."""
+    news.record()
+    transaction.on_commit(partial(tell, news))
+
+
+def with_retries(work: Callable[[], Done]) -> Done:
+    """Again after a lock timeout, a deadlock, a lost connection or a key that somebody else just wrote."""
+    for attempt, pause in enumerate(_pauses(), start=1):
+        try:
+            return work()
+        except (OperationalError, IntegrityError) as error:
+            if not isinstance(error, OperationalError) and not isinstance(error.__cause__, UniqueViolation):
+                raise
+            log.warning("transaction.retried", attempt=attempt, error=_in_a_line(error))
+            liveness.note_progress()
+            time.sleep(pause)
+    return work()
+
+
+def _in_a_line(error: Exception) -> str:
+    """Without the details that PostgreSQL adds: they quote the row."""
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def _pauses() -> Iterator[float]:
+    """Seconds between the attempts: they double, with jitter."""
+    for attempt in range(ATTEMPTS - 1):
+        pause = FIRST_PAUSE * 2**attempt
+        yield random.uniform(pause / 2, pause)  # noqa: S311 jitter, not a secret
+
+
+def drain_inbox(*, shard: int) -> int:
+    """Settle what waits in PostgreSQL's inbox for the shard, in order of arrival, and of sessions with turns what is due; how many.
+
+    A session that has nothing due any more is left to the next call, so that nobody waits here for its time to pass.
+    """
+    drained, at_rest = 0, set[str]()
+    while True:
+        sessions = inbox.sessions_waiting(shard)
+        in_turns = inbox.in_turns(sessions)
+        some = _drain_plain(shard, of=set(sessions) - in_turns if in_turns else None)
+        for session in sorted(in_turns - at_rest):
+            settled = _drain_turn(uuid.UUID(session), shard)
+            some += settled
+            if settled < DRAIN_CHUNK:
+                at_rest.add(session)
+        if not some:
+            return drained
+        drained += some
+
+
+def _drain_plain(shard: int, *, of: Collection[str] | None) -> int:
+    """A chunk of what waits, of these sessions; how many."""
+    waiting = inbox.waiting(shard, limit=DRAIN_CHUNK, of=of)
+    _settle_waiting(waiting, shard)
+    return len(waiting)
+
+
+def _settle_waiting(waiting: Sequence[inbox.Waiting], shard: int) -> None:
+    for suspected, some in itertools.groupby(waiting, key=lambda one: one.suspected):
+        requests = [one.request for one in some]
+        if suspected:
+            for request in requests:
+                _settle_suspect(request, shard)
+        else:
+            _settle_from_inbox(requests, shard)
+
+
+def _drain_turn(session: uuid.UUID, shard: int) -> int:
+    """As many of the session's requests as are due now, at most a chunk; how many."""
+    row = Session.objects.get(pk=session)
+    due = pace.due(row, db_now())
+    most = DRAIN_CHUNK if due is None else min(due, DRAIN_CHUNK)
+    waiting = _in_turn(row, shard, limit=most + 1)
+    if due is not None and len(waiting) > due:
+        metrics.put_off.labels("settle").inc()
+    try:
+        _settle_waiting(waiting[:most], shard)
+    except NotDue:  # somebody else drained meanwhile
+        return 0
+    return min(len(waiting), most)
+
+
+def _in_turn(session: Session, shard: int, *, limit: int) -> list[inbox.Waiting]:
+    """The session's next ones: in order of arrival, or with lanes as their weights have it."""
+    weights = dict(Lane.objects.filter(session=session).values_list("name", "weight"))
+    if not weights:
+        return inbox.waiting(shard, limit=limit, of=[str(session.pk)])
+    lanes = inbox.in_lanes(session.pk, shard=shard, limit=limit)
+    return list(itertools.islice(interleave(lanes, Turns(weights, session.lanes_ahead)), limit))
+
+
+def drain_however_long(*, shard: int) -> None:
+    """Drain, and while PostgreSQL is away wait for it: what stands behind this in the shard's queue came later."""
+    while True:
+        try:
+            drain_inbox(shard=shard)
+        except (DatabaseError, ConnectionError) as error:
+            log.warning("drain.waits_for_the_database", shard=shard, error=repr(error))
+            liveness.note_progress()
+            time.sleep(1)
+        else:
+            return
+
+
+def _settle_from_inbox(requests: Sequence[HoldRequest], shard: int) -> None:
+    try:
+        settle(requests, shard=shard)
+    except Poison as poison:
+        for failure in poison.failures:
+            inbox.note_failure(failure.request.id, error=failure.reason, tries=failure.tries)
+
+
+def _settle_suspect(request: HoldRequest, shard: int) -> None:
+    """Alone, and counted before it is tried: should it take this process down with it, that doesn't go on for ever."""
+    inbox.note_failure(request.id, error="its process did not live to tell")
+    try:
+        _settle_from_inbox([request], shard)
+    except (DatabaseError, ConnectionError, NotDue):
+        with contextlib.suppress(DatabaseError):
+            inbox.take_back_a_try(request.id)
+        raise
+
+
+def refuse(request: HoldRequest, *, reason: str) -> Reservation | None:
+    """Settle a request that can't be settled otherwise as rejected; its buyer is told. One that was settled before stays as it was.
+
+    What of it the table can't hold is left out. Without its session there can be no row: then None.
+    """
+    try:
+        return _refuse(request, request, reason)
+    except inbox.UNSTORABLE:
+        return _refuse(request, _bare(request), reason)
+
+
+def _bare(request: HoldRequest) -> HoldRequest:
+    """Who asked in which session; nothing that a constraint could object to."""
+    return HoldRequest(
+        id=request.id,
+        session=request.session,
+        buyer=request.buyer,
+        arrival=0,
+        quantity=1,
+        scope=ORDER_SCOPE if request.is_order else HOLD_SCOPE,
+        accepted_at=reckoned_now(),
+        cause=request.cause,
+        actor=request.actor,
+    )
+
+
+@transaction.atomic(durable=True)
+def _refuse(request: HoldRequest, known: HoldRequest, reason: str) -> Reservation | None:
+    """`known`: what is written down of the request."""
+    session = locks.lock_sessions([request.session], people=[request.buyer]).get(request.session)
+    buyer = people.account_of(request.buyer)
+    request, known = (msgspec.structs.replace(one, buyer=buyer) for one in (request, known))
+    InboxRequest.objects.filter(pk=request.id).delete()
+    if settled := Reservation.objects.filter(pk=request.id).first():
+        return settled
+    released, _rows = CancelMark.objects.filter(pk=request.id).delete()
+    if session is None:
+        transaction.on_commit(partial(_forget, request, reason))
+        return None
+    news = Announcements(now=db_now())
+    refused = batch.refuse(known, session, news, reason="released" if released else reason)
+    announce(news)
+    transaction.on_commit(partial(holding.give_back, request))
+    return refused
+
+
+def _forget(request: HoldRequest, reason: str) -> None:
+    """Its session is gone: nothing is kept of it, but its buyer is told."""
+    with contextlib.suppress(NoClaims):
+        claims.give_back([request])
+    message = {"type": "reservation:update", "id": str(request.id), "status": Status.REJECTED.value, "reason": reason}
+    wire.send_personal(buyer=request.buyer, message=message)
+    if request.is_order:
+        wire.send_personal(buyer=request.buyer, message=orders.message_of_the_lost(request, reason))

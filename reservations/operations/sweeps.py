@@ -1,0 +1,97 @@
+"""What is done every so often: holds that ran out end, those who stand by are served, old keys are forgotten."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from django.db import connection, transaction
+from django.db.models.functions import Now
+
+from base import causes
+from base.clock import db_now
+from reservations.allocation import endings, locks, standby
+from reservations.allocation.announcements import Announcements
+from reservations.models import FINAL, Reservation, Status
+from reservations.operations import holding, queued
+from sessions_app.models import Session
+
+EXPIRE_CHUNK = 200  # holds of a session ended at once: whoever asks for its seats meanwhile waits for these
+
+
+SWEEPERS = 2  # sessions swept at a time: one waits for PostgreSQL while the other doesn't
+
+
+KEYS_KEPT = dt.timedelta(hours=24)
+
+
+def expire_holds(*, limit: int = 50_000) -> int:
+    """End holds that ran out, in short transactions, at most about `limit` of them, as many in each session; how many."""
+    sessions = sessions_with_expired_holds()
+    if not sessions:
+        return 0
+    with ThreadPoolExecutor(SWEEPERS, thread_name_prefix="sweeper") as sweepers:
+        return sum(sweepers.map(partial(_sweep, limit=math.ceil(limit / len(sessions))), sessions))
+
+
+def _sweep(session: uuid.UUID, *, limit: int) -> int:
+    ended = 0
+    try:
+        while ended < limit and (some := queued.with_retries(partial(expire_some, session, limit - ended))):
+            ended += some
+    finally:
+        connection.close()  # this thread's own
+    return ended
+
+
+def look_after_standby() -> int:
+    """End orders that stand by when their sale is over, and pass on what is free by other ways than somebody's giving it back."""
+    ended = 0
+    for session in standby.sessions_to_look_after():
+        while some := queued.with_retries(partial(_serve_standby, session)):
+            ended += some
+    return ended
+
+
+@causes.working_for(causes.job("standby"))
+@transaction.atomic(durable=True)
+def _serve_standby(session_id: uuid.UUID) -> int:
+    session = locks.lock_sessions([session_id])[session_id]
+    news = Announcements(now=db_now())
+    ended = endings.serve_standby(session, news)
+    queued.announce(news)
+    return ended
+
+
+def forget_keys() -> int:
+    """Idempotency keys are kept for a day, and addresses that count no more; how many keys were cleared."""
+    old = Reservation.objects.filter(accepted_at__lt=Now() - KEYS_KEPT)
+    over = Session.objects.filter(ends_at__range=(Now() - holding.DUE_LOOKED_AFTER, Now()))
+    Reservation.objects.filter(session__in=over, due=True).update(due=False)  # no one comes for them any more
+    old.exclude(origin="").filter(status__in=FINAL, due=False).update(origin="")
+    return Reservation.objects.filter(accepted_at__lt=Now() - KEYS_KEPT).exclude(key="").update(key="")
+
+
+def sessions_with_expired_holds() -> list[uuid.UUID]:
+    over = Reservation.objects.filter(status=Status.HELD, expires_at__lte=Now())
+    return list(over.order_by("session_id").values_list("session_id", flat=True).distinct())
+
+
+def count_expired_holds(*, grace_seconds: float = 0) -> int:
+    """Holds that ran out at least `grace_seconds` ago and that nobody swept."""
+    return Reservation.objects.filter(
+        status=Status.HELD, expires_at__lte=Now() - dt.timedelta(seconds=grace_seconds)
+    ).count()
+
+
+@transaction.atomic(durable=True)
+def expire_some(session_id: uuid.UUID, limit: int) -> int:
+    session = locks.lock_sessions([session_id])[session_id]
+    news = Announcements(now=db_now())
+    ended = endings.expire_in(session, news, limit=min(limit, EXPIRE_CHUNK))
+    if ended:
+        queued.announce(news)
+    return ended
