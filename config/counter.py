@@ -41,7 +41,7 @@ from ticketing.api.sales import paid
 from ticketing.models import Sale, User
 from ticketing.pages.forms import TakenForm
 from ticketing.pages.gate import allowed_to
-from ticketing.payments import operations
+from ticketing.payments import starting, steps
 
 SELL = "ticketing.add_sale"
 PATIENCE = 10.0  # seconds for the outcome of a hold
@@ -146,7 +146,7 @@ def take(request: Visitor, reservation_id: UUID) -> HttpResponse:
 
 
 def name_terms(request: Visitor, held: Reservation) -> HttpResponse:
-    """Raises: what `reservations.allocation.operations.price` raises."""
+    """Raises: what `reservations.operations.holding.price` raises."""
     holding.price(reservation_id=held.pk, buyer=None, **named_terms(request.POST))
     return redirect("counter-hold", held.pk)
 
@@ -160,7 +160,7 @@ def give_back(request: Visitor, held: Reservation) -> HttpResponse:
 def sell(request: Visitor, held: Reservation, form: TakenForm) -> HttpResponse:
     """Settled here and now: nobody else has to be asked. Raises: what `start_payment` raises, PaymentDeclined."""
     taken = form.cleaned_data
-    payment = operations.start_payment(
+    payment = starting.start_payment(
         reservation_id=held.pk,
         buyer=None,
         method=taken["method"],
@@ -170,8 +170,8 @@ def sell(request: Visitor, held: Reservation, form: TakenForm) -> HttpResponse:
         at_the_counter=True,
     )
     stand(request, lambda: redirect("counter-hold", held.pk))
-    operations.settle_payment(payment_id=payment.pk)
-    paid(operations.payment_outcome(payment.pk))
+    steps.settle_payment(payment_id=payment.pk)
+    paid(steps.payment_outcome(payment.pk))
     sale = Sale.objects.get(payment=payment)
     clerk = cast(User, request.user)
     LogEntry.objects.log_actions(clerk.pk, [sale], ADDITION, taken["method"], single_object=True)

@@ -201,7 +201,7 @@ class Reservation(models.Model):
         verbose_name_plural = _("reservations")
         ordering = ["-id"]
         constraints = [
-            # Note [A key belongs to one request]: see reservations/allocation/allocation.py.
+            # Note [A key belongs to one request]: see reservations/allocation/batch.py.
             models.UniqueConstraint(
                 fields=["buyer", "scope", "key"],
                 name="reservation_key_once_a_buyer",

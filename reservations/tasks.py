@@ -1,4 +1,4 @@
-"""Doorbells: what Celery rings; the work is in `operations.py`."""
+"""Doorbells: what Celery rings; the work is in `operations/`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Locks of sales and tickets: the last that any operation takes.
 
 Note [Sales and tickets are locked last]
-Sessions, reservations, payments, seats, ticket types, pools and vouchers come first (`reservations/allocation/allocation.py`), then sales by id, then
+Sessions, reservations, payments, seats, ticket types, pools and vouchers come first (`reservations/allocation/locks.py`), then sales by id, then
 tickets by id. A refund and a gate that takes money lock both; a gate that takes none and a giver lock the ticket alone. Each judges what it
 read after the lock, so of a refund, a transfer and a check-in of one ticket the first decides what the others find.
 """

@@ -1,4 +1,4 @@
-"""Doorbells: what Celery rings; the work is in `operations.py`, `orders.py`, `refunds.py` and `collecting.py`."""
+"""Doorbells: what Celery rings; the work is in `payments/` and `orders/`."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from celery import shared_task
 from base import causes
 from base.causes import Cause
 from ticketing.orders import orders as held
-from ticketing.payments import bells, collecting, operations, refunds, webhooks
+from ticketing.payments import bells, collecting, refunds, steps, sweeping, webhooks
 
 
 @shared_task(acks_late=True, ignore_result=True)
 def settle_payment(*, payment: str, reply_to: str = "", **_newer: Any) -> None:
-    operations.settle_payment(payment_id=uuid.UUID(payment), reply_to=reply_to)
+    steps.settle_payment(payment_id=uuid.UUID(payment), reply_to=reply_to)
 
 
 @shared_task(acks_late=True, ignore_result=True)
 def settle_payments(*, payments: list[tuple[str, str]], **_newer: Any) -> None:
-    operations.settle_payments([(uuid.UUID(payment), reply_to) for payment, reply_to in payments])
+    steps.settle_payments([(uuid.UUID(payment), reply_to) for payment, reply_to in payments])
 
 
 @shared_task(acks_late=True, ignore_result=True)
@@ -42,7 +42,7 @@ def refund_everybody(*, session: str, cause: str = "", actor: str | None = None,
 @shared_task(acks_late=True, ignore_result=True)
 def sweep_payments(**_newer: Any) -> None:
     webhooks.deliver_sandbox()
-    operations.sweep_payments()
+    sweeping.sweep_payments()
     held.sweep()
     refunds.sweep_refunds()
 

@@ -1,4 +1,4 @@
-"""The settling's statements: one a table, whatever the size of the batch. Those that lock are for `allocation.py` alone. See `base.rows` for why not Django's models."""
+"""The settling's statements: one a table, whatever the size of the batch. Those that lock are for this package alone. See `base.rows` for why not Django's models."""
 
 from __future__ import annotations
 

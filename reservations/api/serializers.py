@@ -77,7 +77,7 @@ class TermsFields(Body):
     voucher = Text(required=False, allow_null=True, max_length=LONGEST_CODE, help_text="null takes it off.")
 
     def terms(self) -> dict[str, Any]:
-        """As `operations.price` takes them."""
+        """As `holding.price` takes them."""
         said = self.validated_data
         return {
             "concessions": said.get("concessions"),

@@ -1,6 +1,6 @@
 """The Redis side of holding: it sequences arrivals and turns losers away before they cost anything.
 
-A claim filters; it never decides. Flush Redis and sales stay right (PostgreSQL decides in `allocation.py`), only slower.
+A claim filters; it never decides. Flush Redis and sales stay right (PostgreSQL decides in `reservations/allocation/`), only slower.
 """
 
 from __future__ import annotations

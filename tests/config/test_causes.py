@@ -29,8 +29,7 @@ from tests.factories import UserFactory
 from tests.reservations.test_holding import run_out
 from ticketing.letters import mail
 from ticketing.models import Payment, Sale, User
-from ticketing.payments import operations as ticketing
-from ticketing.payments import refunds, together
+from ticketing.payments import refunds, starting, steps, sweeping, together
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -183,7 +182,7 @@ class TestAJob:
         Payment.objects.update(changed_at=dt.datetime(2026, 1, 1, tzinfo=dt.UTC))
 
         with capture_logs() as lines:
-            assert ticketing.sweep_payments() == 1
+            assert sweeping.sweep_payments() == 1
 
         assert why("reservation.confirmed") == why("payment.captured") == ("began-here", buyer)
         assert [line["status"] for line in lines if line["event"] == "payment.settled"] == ["captured"]
@@ -229,11 +228,11 @@ class TestTheLog:
 
 
 def started(reservation: Reservation, *, email: str = "") -> Payment:
-    return ticketing.start_payment(
+    return starting.start_payment(
         reservation_id=reservation.pk, buyer=reservation.buyer, method="fake", token="ok", email=email
     )
 
 
 def bought(reservation: Reservation, *, email: str = "") -> Sale:
-    ticketing.settle_payment(payment_id=started(reservation, email=email).pk)
+    steps.settle_payment(payment_id=started(reservation, email=email).pk)
     return Sale.objects.get(reservation=reservation)

@@ -18,7 +18,7 @@ def main(errands: list[str]) -> int:
     django.setup()
     from django.conf import settings
 
-    from ticketing.payments import operations, refunds
+    from ticketing.payments import refunds, steps
 
     survived = 0
     for errand in errands:
@@ -27,9 +27,9 @@ def main(errands: list[str]) -> int:
         if child == 0:
             settings.FAULT_POINT = point
             if what == "settle":
-                operations.settle_payment(payment_id=UUID(name))
+                steps.settle_payment(payment_id=UUID(name))
             elif what == "together":
-                operations.settle_payments([(UUID(one), "") for one in name.split(",")])
+                steps.settle_payments([(UUID(one), "") for one in name.split(",")])
             else:
                 refunds.pay_back(refund_id=UUID(name))
             os._exit(0)

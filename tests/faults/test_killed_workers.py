@@ -47,7 +47,7 @@ from tests.ticketing.test_paying import pay
 from tests.ticketing.upkeep.test_audit import audit
 from ticketing.letters import mail
 from ticketing.models import UNSETTLED, LedgerEntry, Payment, Refund, Sale, SandboxRefund, Ticket
-from ticketing.payments import bells, operations, refunds
+from ticketing.payments import bells, refunds, starting
 
 pytestmark = [pytest.mark.fault, pytest.mark.rabbitmq, pytest.mark.django_db(transaction=True)]
 
@@ -131,7 +131,7 @@ def held(hold: Hold, places: TicketType, **more: Any) -> Reservation:
 
 
 def begun(reservation: Reservation, token: str = "ok") -> Payment:
-    return operations.start_payment(reservation_id=reservation.pk, buyer=reservation.buyer, method="fake", token=token)
+    return starting.start_payment(reservation_id=reservation.pk, buyer=reservation.buyer, method="fake", token=token)
 
 
 def killed(crew: Crew, points: Sequence[str], messages: Sequence[tuple[str, dict[str, Any]]]) -> None:

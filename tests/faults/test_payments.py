@@ -23,7 +23,7 @@ from tests.factories import SessionFactory
 from tests.ticketing.test_paying import pay
 from tests.ticketing.upkeep.test_audit import audit
 from ticketing.models import LedgerEntry, Payment, Refund, Sale, SandboxCharge
-from ticketing.payments import operations, refunds
+from ticketing.payments import refunds, starting, sweeping
 
 pytestmark = [pytest.mark.fault, pytest.mark.django_db(transaction=True)]
 
@@ -49,7 +49,7 @@ def later() -> None:
 
 
 def start(reservation: Reservation, token: str = "ok") -> Payment:
-    return operations.start_payment(reservation_id=reservation.pk, buyer=reservation.buyer, method="fake", token=token)
+    return starting.start_payment(reservation_id=reservation.pk, buyer=reservation.buyer, method="fake", token=token)
 
 
 def test_whoever_is_killed_every_attempt_ends_and_the_gateways_record_is_ours(hold: Hold) -> None:
@@ -85,7 +85,7 @@ def test_whoever_is_killed_every_attempt_ends_and_the_gateways_record_is_ours(ho
 
     for _round in range(2):  # the second finds nothing to do
         later()
-        operations.sweep_payments()
+        sweeping.sweep_payments()
         refunds.sweep_refunds()
     later()
     ended = dict(Payment.objects.values_list("pk", "status"))

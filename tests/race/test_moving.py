@@ -19,13 +19,13 @@ from tests.reservations.test_holding import request_for
 from tests.ticketing.test_paying import pay
 from tests.ticketing.upkeep.test_audit import audit
 from ticketing.models import Ticket
-from ticketing.payments import operations
+from ticketing.payments import selling
 
 pytestmark = [pytest.mark.race, pytest.mark.django_db(transaction=True)]
 
 
 def move(reservation: Reservation, seat: str, to: str) -> str:
-    operations.move_seats(reservation_id=reservation.pk, seats=[seat], to=[to])
+    selling.move_seats(reservation_id=reservation.pk, seats=[seat], to=[to])
     return "moved"
 
 

@@ -32,7 +32,7 @@ from tests.race.racing import ROUNDS, race
 from tests.ticketing.test_paying import pay
 from tests.ticketing.upkeep.test_audit import audit
 from ticketing.models import LedgerEntry, Payment, Refund, Sale, SandboxCharge, SandboxEvent
-from ticketing.payments import operations, webhooks
+from ticketing.payments import starting, steps, sweeping, webhooks
 from ticketing.payments.gateways import fake
 
 pytestmark = [pytest.mark.race, pytest.mark.django_db(transaction=True)]
@@ -48,17 +48,17 @@ def _the_gateway_answers_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def start_alone(reservation: Reservation) -> Payment:
     """As another process would: its own transaction, whoever else asks meanwhile. Raises what it raises."""
-    ask = operations._Start(  # noqa: SLF001 past the batches, which would line the threads up
+    ask = starting._Start(  # noqa: SLF001 past the batches, which would line the threads up
         reservation=reservation.pk, buyer=reservation.buyer, method="fake", token="ok", email="", language="en"
     )
-    (outcome,) = operations._start_all([ask])  # noqa: SLF001
+    (outcome,) = starting._start_all([ask])  # noqa: SLF001
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
 
 
 def pay_alone(reservation: Reservation) -> str:
-    operations.settle_payment(payment_id=start_alone(reservation).pk)
+    steps.settle_payment(payment_id=start_alone(reservation).pk)
     return "paid"
 
 
@@ -78,7 +78,7 @@ def late_money(payment: Payment) -> str:
     SandboxCharge.objects.filter(pk=payment.pk, status=fake.LATE_STATUS).update(status="captured")
     body, headers = fake.signed(event)
     webhooks.receive("fake", body=body, headers=headers)
-    operations.settle_payment(payment_id=payment.pk)
+    steps.settle_payment(payment_id=payment.pk)
     return "told"
 
 
@@ -158,7 +158,7 @@ def outcome_of(holds: Sequence[Reservation], late: Mapping[uuid.UUID, Payment]) 
         sweep(held)  # whom a busy machine told that it was busy
     for _sweep in range(2):
         Payment.objects.update(changed_at=timezone.now() - dt.timedelta(minutes=2))
-        operations.sweep_payments()
+        sweeping.sweep_payments()
     Payment.objects.update(changed_at=timezone.now() - dt.timedelta(minutes=2))
     expect_money_conserved()
     return Counter(winner_of(held, said[held.pk], late.get(held.pk)) for held in holds)

@@ -22,7 +22,7 @@ from tests.ticketing.test_paying import pay
 from tests.ticketing.upkeep.test_audit import audit
 from ticketing import sale_locks
 from ticketing.models import CheckIn, Refund, Sale, Ticket, Transfer, User
-from ticketing.payments import operations, refunds
+from ticketing.payments import refunds, starting, steps
 from ticketing.tickets import doors, transfers
 
 pytestmark = [pytest.mark.race, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("doors_open")]
@@ -152,11 +152,11 @@ def test_money_taken_at_the_door_or_a_ticket_given_back(hold: Hold, gabi: User) 
 
 def reserved_at_the_door(hold: Hold, session: Session, kind: uuid.UUID) -> Ticket:
     held = hold(session, buyer=uuid.uuid4(), ticket_type=kind, quantity=1)
-    ask = operations._Start(  # noqa: SLF001 as an order begins it
+    ask = starting._Start(  # noqa: SLF001 as an order begins it
         reservation=held.pk, buyer=held.buyer, method="door", token="", email="", language="en"
     )
-    payment = operations._start(ask)  # noqa: SLF001
-    operations.settle_payment(payment_id=payment.pk)
+    payment = starting._start(ask)  # noqa: SLF001
+    steps.settle_payment(payment_id=payment.pk)
     return Ticket.objects.select_related("sale").get(sale__payment=payment)
 
 

@@ -50,7 +50,7 @@ from tests.conftest import forget_redis
 from tests.factories import SessionFactory, StockFactory
 from tests.race.racing import ROUNDS
 from ticketing.models import Payment
-from ticketing.payments import operations as paying
+from ticketing.payments import starting, steps
 from ticketing.payments.gateways import Attempt, GatewayTimeout, Standing, fake
 from ticketing.upkeep.auditing import CHECKS
 
@@ -431,7 +431,7 @@ class OneSession(RuleBasedStateMachine):
         request = self._pick(picked)
         order = self.office.orders.get(request.id)
         start = partial(
-            paying.start_payment, reservation_id=request.id, buyer=request.buyer, method="fake", token=token
+            starting.start_payment, reservation_id=request.id, buyer=request.buyer, method="fake", token=token
         )
         if self._may_go_on(order, start) and self._done(start, fate):
             assert order
@@ -445,9 +445,9 @@ class OneSession(RuleBasedStateMachine):
         attempt = list(self.payments)[picked % len(self.payments)]
         captures = fake.capture if fate != "no answer to the capture" else no_answer
         with patch.object(fake, "capture", captures):
-            killed = not self._survives(lambda: paying.settle_payment(payment_id=attempt), fate)
-        steps = 0 if killed and fate == "killed before the commit" else 1 if killed else 2
-        for _step in range(steps):
+            killed = not self._survives(lambda: steps.settle_payment(payment_id=attempt), fate)
+        done = 0 if killed and fate == "killed before the commit" else 1 if killed else 2
+        for _step in range(done):
             if self.payments[attempt][0] == "authorised" and fate == "no answer to the capture":
                 break
             self._step(attempt)

@@ -22,7 +22,7 @@ from tests.factories import SessionFactory, StockFactory
 from tests.race.racing import ROUNDS, race
 from tests.reservations.test_holding import request_for, run_out
 from ticketing.models import Sale, SandboxCharge
-from ticketing.payments import operations as paying
+from ticketing.payments import starting, steps
 
 pytestmark = [pytest.mark.race, pytest.mark.django_db(transaction=True)]
 
@@ -132,8 +132,8 @@ class TestTheEnd:
         Reservation.objects.filter(pk=held.pk).update(expires_at=db_now() + dt.timedelta(milliseconds=15))
 
         def pay() -> str:
-            payment = paying.start_payment(reservation_id=held.pk, buyer=ana, method="fake", token="ok")
-            paying.settle_payment(payment_id=payment.pk)
+            payment = starting.start_payment(reservation_id=held.pk, buyer=ana, method="fake", token="ok")
+            steps.settle_payment(payment_id=payment.pk)
             return "paid"
 
         def sweep() -> str:
@@ -163,8 +163,8 @@ class TestTheEnd:
         held = hold(session, "A1", buyer=ana)
 
         def pay() -> str:
-            payment = paying.start_payment(reservation_id=held.pk, buyer=ana, method="fake", token="ok")
-            paying.settle_payment(payment_id=payment.pk)
+            payment = starting.start_payment(reservation_id=held.pk, buyer=ana, method="fake", token="ok")
+            steps.settle_payment(payment_id=payment.pk)
             return "paid"
 
         assert race([pay] * 12).count("paid") == 1

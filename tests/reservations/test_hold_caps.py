@@ -29,7 +29,7 @@ from tests.api import assert_problem, client_of, get, post
 from tests.conftest import forget_redis
 from tests.factories import SessionFactory, StockFactory, UserFactory
 from ticketing.models import Ticket, User
-from ticketing.payments import operations as paying
+from ticketing.payments import starting, steps
 from ticketing.people import accounts
 from ticketing.tickets import doors
 
@@ -70,8 +70,8 @@ def ended(held: Reservation, *, after: float = 30) -> None:
 
 
 def buy(held: Reservation) -> None:
-    payment = paying.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok")
-    paying.settle_payment(payment_id=payment.pk)
+    payment = starting.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok")
+    steps.settle_payment(payment_id=payment.pk)
     held.refresh_from_db()
     assert held.status == Status.CONFIRMED
 

@@ -21,14 +21,14 @@ from tests.reservations.test_holding import run_out, seat
 from tests.ticketing.test_paying import pay
 from tests.ticketing.upkeep.test_audit import audit
 from ticketing.models import Sale, Ticket
-from ticketing.payments import operations
+from ticketing.payments import selling, starting
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def move(reservation: Reservation, seats: str, to: str) -> None:
     """`seats` and `to` as people write them: "A1 A2"."""
-    operations.move_seats(reservation_id=reservation.pk, seats=seats.split(), to=to.split())
+    selling.move_seats(reservation_id=reservation.pk, seats=seats.split(), to=to.split())
     reservation.refresh_from_db()
 
 
@@ -206,7 +206,7 @@ class TestRefusingToMove:
 
     def test_leaves_who_pays_just_now_alone(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
         held = hold(session, "A1", buyer=ana)
-        operations.start_payment(reservation_id=held.pk, buyer=ana, method="fake", token="ok")
+        starting.start_payment(reservation_id=held.pk, buyer=ana, method="fake", token="ok")
         with pytest.raises(PaymentInProgress):
             move(held, "A1", "B1")
 
@@ -226,7 +226,7 @@ class TestRefusingToMove:
 
     def test_knows_no_other_reservation(self, session: Session) -> None:
         with pytest.raises(Reservation.DoesNotExist):
-            operations.move_seats(reservation_id=uuid.uuid4(), seats=["A1"], to=["B1"])
+            selling.move_seats(reservation_id=uuid.uuid4(), seats=["A1"], to=["B1"])
 
     def test_changes_nothing_when_the_tickets_cannot_follow(
         self, session: Session, hold: Hold, bruno: uuid.UUID, monkeypatch: pytest.MonkeyPatch
@@ -237,7 +237,7 @@ class TestRefusingToMove:
         def fail(*_args: object, **_more: object) -> None:
             raise RuntimeError
 
-        monkeypatch.setattr(operations, "find_sale", fail)
+        monkeypatch.setattr(selling, "find_sale", fail)
         with pytest.raises(RuntimeError):
             move(bought, "A1", "B1")
         assert (seat(session, "A1").status, seat(session, "B1").status) == ("s", "f")

@@ -33,8 +33,7 @@ from tests.reservations.admission.test_front_door import Road
 from tests.reservations.allocation.test_stock import settle
 from tests.reservations.test_holding import request_for
 from ticketing.models import Sale
-from ticketing.payments import operations as paying
-from ticketing.payments import refunds
+from ticketing.payments import refunds, starting, steps
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -142,8 +141,8 @@ class TestAPlace:
         self, festival: Festival, hold: Hold, ana: uuid.UUID, token: str
     ) -> None:
         held = hold(festival.session, buyer=ana, ticket_type=festival.both.pk, quantity=2)
-        payment = paying.start_payment(reservation_id=held.pk, buyer=ana, method="fake", token=token)
-        paying.settle_payment(payment_id=payment.pk)
+        payment = starting.start_payment(reservation_id=held.pk, buyer=ana, method="fake", token=token)
+        steps.settle_payment(payment_id=payment.pk)
         assert festival.left() == (1, 1)
         if token == "ok":
             refunds.ask_refund(sale_id=Sale.objects.get().pk, buyer=ana)

@@ -32,7 +32,7 @@ from ticketing import queries as sales
 from ticketing.api import sales as ticketing
 from ticketing.api import tickets
 from ticketing.models import Payment, Refund, User
-from ticketing.payments import bells, operations
+from ticketing.payments import bells, steps
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -182,7 +182,7 @@ def test_settled_request_is_answered_202_where_its_outcome_cannot_be_told(
 PAYING: dict[str, tuple[Any, str]] = {
     "ringing a worker": (ticketing, "ring_payment"),
     "opening the desk of replies": (replies, "desk"),
-    "looking for the outcome": (operations, "payment_outcome"),
+    "looking for the outcome": (steps, "payment_outcome"),
     "telling the outcome": (ticketing, "paid"),
     "keeping the answer": (idempotency, "_keep"),
 }

@@ -20,7 +20,7 @@ from sessions_app.plans import grid
 from tests import factories
 from ticketing.letters import moving
 from ticketing.models import Sale, Ticket, User, WebhookEvent
-from ticketing.payments import operations, refunds
+from ticketing.payments import refunds, starting, steps
 from ticketing.people.roles import ensure_groups
 from ticketing.tickets import doors, transfers
 
@@ -66,10 +66,10 @@ def ask(session: Session, *seats: str, buyer: UUID, **more: object) -> Reservati
 def buy(session: Session, *seats: str, buyer: UUID, token: str = "ok", **more: object) -> Sale | None:
     """Hold places and pay for them; None where the card is declined."""
     held = ask(session, *seats, buyer=buyer, **more)
-    payment = operations.start_payment(
+    payment = starting.start_payment(
         reservation_id=held.pk, buyer=buyer, method="fake", token=token, email="ana@example.com"
     )
-    operations.settle_payment(payment_id=payment.pk)
+    steps.settle_payment(payment_id=payment.pk)
     return Sale.objects.filter(reservation=held).first()
 
 

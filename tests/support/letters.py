@@ -25,7 +25,7 @@ from tests.reservations.test_holding import run_out
 from tests.support import house
 from ticketing.letters import correcting, mail, mailed_codes, moving
 from ticketing.models import Payment, Sale, Ticket, User
-from ticketing.payments import operations, refunds
+from ticketing.payments import refunds, starting, steps
 from ticketing.tickets import links, transfers
 
 URL = re.compile(r"https?://[^\s\"'<>]+")
@@ -46,10 +46,10 @@ class Post:
 
     def buy(self, *seats: str, buyer: UUID | None = None, email: str = "", language: str = "en") -> Sale:
         held = house.ask(self.session, *seats, buyer=buyer or self.ana.pk)
-        payment = operations.start_payment(
+        payment = starting.start_payment(
             reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok", email=email, language=language
         )
-        operations.settle_payment(payment_id=payment.pk)
+        steps.settle_payment(payment_id=payment.pk)
         return Sale.objects.get(reservation=held)
 
     def ticket(self, seat: str) -> Ticket:

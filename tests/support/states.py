@@ -13,7 +13,7 @@ from sessions_app.models import Session
 from tests import factories
 from tests.support.house import ask, buy
 from ticketing.models import Sale, Ticket, User
-from ticketing.payments import collecting, operations, refunds
+from ticketing.payments import collecting, refunds, selling, starting, steps
 from ticketing.payments.gateways import Attempt, fake
 from ticketing.tickets import doors, transfers
 from ticketing.voiding import VoidReason
@@ -55,12 +55,12 @@ def _order(session: Session, buyer: UUID) -> Sale:
 
 def _sell_without_capture(session: Session, buyer: UUID) -> Sale:
     held = ask(session, "A1", buyer=buyer)
-    payment = operations.start_payment(reservation_id=held.pk, buyer=buyer, method="fake", token="ok")
+    payment = starting.start_payment(reservation_id=held.pk, buyer=buyer, method="fake", token="ok")
     attempt = Attempt(id=payment.pk, amount=payment.amount, currency=payment.currency, token="ok")
     fake.authorise(attempt)
-    operations._sell(operations._Authorised(payment=payment.pk, reference=""))  # noqa: SLF001 the gateway lets go next
+    selling.sell(selling.Authorised(payment=payment.pk, reference=""))
     fake.void(attempt)
-    operations.settle_payment(payment_id=payment.pk)
+    steps.settle_payment(payment_id=payment.pk)
     return Sale.objects.get(payment=payment)
 
 

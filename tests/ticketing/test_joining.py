@@ -31,7 +31,7 @@ from tests.reservations.test_holding import request_for
 from ticketing import identity
 from ticketing.models import Payment, PaymentStatus, Sale, Ticket, User
 from ticketing.orders import orders as paying
-from ticketing.payments import operations
+from ticketing.payments import starting, steps
 from ticketing.people import accounts
 from ticketing.tickets import transfers
 
@@ -224,7 +224,7 @@ def go_to(stage: str, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
             with monkeypatch.context() as silence:
                 silence.setattr(orders, "pay_in_process", None)
                 queue.deliver()
-            begun = operations.start_orders(list(Reservation.objects.filter(status=Status.HELD)))
+            begun = starting.start_orders(list(Reservation.objects.filter(status=Status.HELD)))
             assert [payment.status for payment in begun] == [PaymentStatus.STARTED]
 
 
@@ -235,7 +235,7 @@ def go_on(queue: Queue) -> None:
         queued.drain_inbox(shard=row.shard)
     paying.pay([(order, "") for order in Reservation.objects.filter(status=Status.HELD).values_list("pk", flat=True)])
     for payment in Payment.objects.filter(status=PaymentStatus.STARTED):
-        operations.settle_payment(payment_id=payment.pk)
+        steps.settle_payment(payment_id=payment.pk)
 
 
 class TestAHold:
@@ -436,10 +436,10 @@ class TestALimit:
 
     def test_counts_what_is_paid_at_the_same_time(self, holds: list[Reservation]) -> None:
         ways = [
-            operations._Start(reservation=one.pk, buyer=None, method="fake", token="ok", email="", language="en")  # noqa: SLF001
+            starting._Start(reservation=one.pk, buyer=None, method="fake", token="ok", email="", language="en")  # noqa: SLF001
             for one in holds
         ]
-        first, second = operations._start_all(ways)  # noqa: SLF001
+        first, second = starting._start_all(ways)  # noqa: SLF001
         assert isinstance(first, Payment)
         assert isinstance(second, joining.LimitPassed)
 

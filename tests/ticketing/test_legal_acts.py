@@ -27,7 +27,7 @@ from tests.ticketing.test_paying import pay
 from tests.ticketing.upkeep.test_audit import EPOCH, audit, found
 from ticketing.models import Payment, PaymentStatus, Sale, Ticket, User
 from ticketing.orders import care
-from ticketing.payments import handing_out, operations, refunds
+from ticketing.payments import handing_out, refunds, selling, starting, steps
 from ticketing.people import accounts
 from ticketing.tickets import doors, transfers
 
@@ -54,8 +54,8 @@ class House:
 
     def buy_at_the_counter(self, seat: str) -> Sale:
         held = self.hold(self.session, seat, buyer=uuid.uuid4())
-        payment = operations.start_payment(reservation_id=held.pk, buyer=held.buyer, method="cash", at_the_counter=True)
-        operations.settle_payment(payment_id=payment.pk)
+        payment = starting.start_payment(reservation_id=held.pk, buyer=held.buyer, method="cash", at_the_counter=True)
+        steps.settle_payment(payment_id=payment.pk)
         return Sale.objects.get(payment=payment)
 
     def order(self, places: int, *, token: str = "ok") -> Reservation:
@@ -152,7 +152,7 @@ class Acts:
         inventory.block_seats(session=self.house.session.pk, labels=["D3", "D4"])
         inventory.unblock_seats(session=self.house.session.pk, labels=["D3"])
         moved = Ticket.objects.get(seat__label="C3").sale.reservation_id
-        operations.move_seats(reservation_id=moved, seats=["C3"], to=["D3"])
+        selling.move_seats(reservation_id=moved, seats=["C3"], to=["D3"])
 
     def stock_sells_out_and_an_order_stands_by(self) -> None:
         self.house.buy(ticket_type=self.house.shared.pk, quantity=2)

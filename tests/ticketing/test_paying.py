@@ -26,7 +26,7 @@ from tests.factories import StockFactory, UserFactory
 from tests.race.racing import race
 from tests.reservations.test_holding import request_for, run_out
 from ticketing.models import LedgerEntry, Payment, Sale, SandboxCharge, Ticket
-from ticketing.payments import gateways, operations
+from ticketing.payments import gateways, selling, starting, steps, sweeping
 from ticketing.payments.gateways import Attempt, Standing, fake
 from ticketing.people import accounts
 from ticketing.queries import sale_body
@@ -58,10 +58,8 @@ def held(session: Session, hold: Hold, ana: uuid.UUID) -> Reservation:
 
 
 def pay(reservation: Reservation, token: str = "ok") -> Payment:
-    payment = operations.start_payment(
-        reservation_id=reservation.pk, buyer=reservation.buyer, method="fake", token=token
-    )
-    operations.settle_payment(payment_id=payment.pk)
+    payment = starting.start_payment(reservation_id=reservation.pk, buyer=reservation.buyer, method="fake", token=token)
+    steps.settle_payment(payment_id=payment.pk)
     payment.refresh_from_db()
     reservation.refresh_from_db()
     return payment
@@ -133,9 +131,9 @@ class TestPaying:
         assert late.state == "voided"
 
     def test_declined_after_the_holds_end_ends_the_hold(self, held: Reservation) -> None:
-        payment = operations.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="declined")
+        payment = starting.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="declined")
         Reservation.objects.filter(pk=held.pk).update(expires_at=timezone.now() - dt.timedelta(seconds=1))
-        operations.settle_payment(payment_id=payment.pk)
+        steps.settle_payment(payment_id=payment.pk)
         held.refresh_from_db()
         assert held.status == Status.EXPIRED
         assert not Seat.objects.filter(reservation_id=held.pk).exists()
@@ -153,17 +151,17 @@ class TestPaying:
             pay(held)
 
     def test_begun_in_time_is_finished_though_the_hold_ran_out_meanwhile(self, held: Reservation) -> None:
-        payment = operations.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok")
+        payment = starting.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok")
         Reservation.objects.filter(pk=held.pk).update(expires_at=timezone.now() - dt.timedelta(seconds=1))
         assert expire_holds() == 0
-        operations.settle_payment(payment_id=payment.pk)
+        steps.settle_payment(payment_id=payment.pk)
         held.refresh_from_db()
         assert held.status == Status.CONFIRMED
 
     def test_twice_is_refused(self, held: Reservation) -> None:
-        operations.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok")
+        starting.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok")
         with pytest.raises(PaymentInProgress):
-            operations.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok")
+            starting.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok")
         with pytest.raises(PaymentInProgress):
             release(reservation_id=held.pk, buyer=held.buyer)
 
@@ -177,15 +175,15 @@ class TestPaying:
         request = request_for(session, "A1", buyer=ana)
         claims.admit([claims.Knock(request=request, claim_ms=5000, limits=[claims.Limit(10)], epoch=EPOCH)])
         with pytest.raises(NotHeld):
-            operations.start_payment(reservation_id=request.id, buyer=ana, method="fake", token="ok")
+            starting.start_payment(reservation_id=request.id, buyer=ana, method="fake", token="ok")
 
     def test_of_somebody_elses_is_as_if_there_were_none(self, held: Reservation, bruno: uuid.UUID) -> None:
         with pytest.raises(Reservation.DoesNotExist):
-            operations.start_payment(reservation_id=held.pk, buyer=bruno, method="fake", token="ok")
+            starting.start_payment(reservation_id=held.pk, buyer=bruno, method="fake", token="ok")
 
     def test_settled_twice_sells_once(self, held: Reservation) -> None:
         payment = pay(held)
-        operations.settle_payment(payment_id=payment.pk)
+        steps.settle_payment(payment_id=payment.pk)
         assert (Sale.objects.count(), Ticket.objects.count()) == (1, 2)
 
     @pytest.mark.parametrize(
@@ -196,7 +194,7 @@ class TestPaying:
         self, held: Reservation, method: str, token: str, error: type[Exception]
     ) -> None:
         with pytest.raises(error):
-            operations.start_payment(reservation_id=held.pk, buyer=held.buyer, method=method, token=token)
+            starting.start_payment(reservation_id=held.pk, buyer=held.buyer, method=method, token=token)
         held.refresh_from_db()
         assert held.status == Status.HELD
 
@@ -214,19 +212,19 @@ class TestGateway:
             assert pay(held, "timeout_charged").status == "started"
             assert held.status == Status.PAYING
         Payment.objects.update(changed_at=timezone.now() - dt.timedelta(minutes=1))
-        operations.sweep_payments()
+        sweeping.sweep_payments()
         held.refresh_from_db()
         assert (held.status, charged()) == (Status.CONFIRMED, ["captured"])
 
     def test_that_stays_silent_for_longer_than_seats_are_kept_loses_them(
         self, held: Reservation, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        payment = operations.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok")
+        payment = starting.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok")
         past = timezone.now() - dt.timedelta(seconds=1)
         Reservation.objects.update(pinned_until=past, expires_at=past)
         monkeypatch.setattr(fake, "authorise", silence)
         monkeypatch.setattr(fake, "find", silence)
-        operations.settle_payment(payment_id=payment.pk)
+        steps.settle_payment(payment_id=payment.pk)
         payment.refresh_from_db()
         held.refresh_from_db()
         assert (payment.status, payment.reason, held.status) == ("failed", "gateway_silent", Status.EXPIRED)
@@ -287,10 +285,10 @@ class TestTogether:
         attempts = []
         for number, seat in enumerate(seats):
             held = hold(session, seat, buyer=uuid.uuid4())
-            payment = operations.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok")
+            payment = starting.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok")
             fake.authorise(attempt_of(payment, "ok" if number % 3 else "declined"))
             attempts.append(payment)
-        race([partial(operations.settle_payment, payment_id=payment.pk) for payment in attempts])
+        race([partial(steps.settle_payment, payment_id=payment.pk) for payment in attempts])
         statuses = Payment.objects.order_by("id").values_list("status", flat=True)
         assert list(statuses) == ["declined", "captured", "captured"] * 2
         assert sorted(Ticket.objects.values_list("seat__label", flat=True)) == ["A2", "A3", "B1", "B2"]
@@ -303,12 +301,12 @@ class TestRungForAtOnce:
     def start(self, session: Session, hold: Hold, *tokens: str) -> list[Payment]:
         held = [hold(session, f"A{number}", buyer=uuid.uuid4()) for number in range(1, len(tokens) + 1)]
         return [
-            operations.start_payment(reservation_id=one.pk, buyer=one.buyer, method="fake", token=token)
+            starting.start_payment(reservation_id=one.pk, buyer=one.buyer, method="fake", token=token)
             for one, token in zip(held, tokens, strict=True)
         ]
 
     def settle(self, payments: list[Payment]) -> list[str]:
-        operations.settle_payments([(payment.pk, "") for payment in payments])
+        steps.settle_payments([(payment.pk, "") for payment in payments])
         standings = dict(Payment.objects.values_list("pk", "status"))
         return [standings[payment.pk] for payment in payments]
 
@@ -365,24 +363,24 @@ class TestSweep:
     """A worker died between two steps; the sweep takes the attempt up where it stands."""
 
     def test_takes_up_an_attempt_that_nobody_began(self, held: Reservation) -> None:
-        payment = operations.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok")
+        payment = starting.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok")
         self.long_ago(payment)
-        assert operations.sweep_payments() == 1
+        assert sweeping.sweep_payments() == 1
         payment.refresh_from_db()
         assert payment.status == "captured"
 
     def test_captures_what_was_sold_and_not_captured(self, held: Reservation) -> None:
-        payment = operations.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok")
+        payment = starting.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok")
         fake.authorise(attempt_of(payment))
-        step = operations._Authorised(payment=payment.pk, reference="")  # noqa: SLF001 the worker dies after this step
-        operations._sell(step)  # noqa: SLF001
+        step = selling.Authorised(payment=payment.pk, reference="")
+        selling.sell(step)
         self.long_ago(payment)
-        operations.sweep_payments()
+        sweeping.sweep_payments()
         assert (charged(), Sale.objects.count()) == (["captured"], 1)
 
     def test_leaves_attempts_that_a_worker_may_be_busy_with(self, held: Reservation) -> None:
-        operations.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok")
-        assert operations.sweep_payments() == 0
+        starting.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok")
+        assert sweeping.sweep_payments() == 0
 
     @staticmethod
     def long_ago(payment: Payment) -> None:

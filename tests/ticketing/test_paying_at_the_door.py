@@ -24,7 +24,7 @@ from tests.ticketing.letters.test_mail import event
 from tests.ticketing.upkeep.test_audit import audit
 from ticketing.letters import mail
 from ticketing.models import Account, Collection, LedgerEntry, Payment, Refund, Sale, Ticket, User
-from ticketing.payments import handing_out, operations, refunds
+from ticketing.payments import handing_out, refunds, sweeping
 from ticketing.people.roles import ensure_groups
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("doors_open")]
@@ -108,7 +108,7 @@ class TestSelling:
     def test_is_left_alone_by_the_sweep(self, ana: UUID, kind: TicketType) -> None:
         order(ana, kind)
         Payment.objects.update(changed_at="2020-01-01T00:00Z")
-        assert operations.sweep_payments() == 0
+        assert sweeping.sweep_payments() == 0
 
 
 class TestAtTheGate:

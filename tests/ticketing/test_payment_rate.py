@@ -16,7 +16,7 @@ from tests.factories import StockFactory
 from tests.reservations.allocation.test_standby import order
 from ticketing.models import Payment
 from ticketing.orders import orders
-from ticketing.payments import operations
+from ticketing.payments import starting
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -87,7 +87,7 @@ def test_counts_what_buyers_pay_by_hand_and_refuses_none_of_it(
     waits = order(stock)
     until = begin_in_advance(session, seconds=60)
     held = hold(session, "A1", buyer=ana)
-    assert operations.start_payment(reservation_id=held.pk, buyer=ana, method="fake", token="ok")
+    assert starting.start_payment(reservation_id=held.pk, buyer=ana, method="fake", token="ok")
     session.refresh_from_db()
     assert session.payments_full_at == until + dt.timedelta(seconds=0.5)
     assert ring(waits) == 0

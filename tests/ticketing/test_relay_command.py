@@ -28,7 +28,7 @@ from tests.reservations.test_holding import request_for, run_out
 from ticketing.management.commands import relay as command
 from ticketing.management.commands.relay import Duty
 from ticketing.models import Payment, PaymentStatus, Sale
-from ticketing.payments import operations
+from ticketing.payments import starting, sweeping
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -135,8 +135,8 @@ class TestOnce:
         self, session: Session, hold: Hold, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         held = hold(session, "A1", buyer=ana)
-        payment = operations.start_payment(reservation_id=held.pk, buyer=ana, method="fake", token="ok")
-        monkeypatch.setattr(operations, "SWEEP_AFTER", type(operations.SWEEP_AFTER)())
+        payment = starting.start_payment(reservation_id=held.pk, buyer=ana, method="fake", token="ok")
+        monkeypatch.setattr(sweeping, "SWEEP_AFTER", type(sweeping.SWEEP_AFTER)())
 
         call_command("relay", "--once")
 

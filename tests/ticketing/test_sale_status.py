@@ -18,7 +18,7 @@ from tests.support.eyes import pages_of
 from tests.ticketing.test_paying import pay
 from tests.ticketing.upkeep.test_audit import audit
 from ticketing.models import Order, Payment, Sale, Ticket
-from ticketing.payments import operations, refunds
+from ticketing.payments import refunds, starting, steps
 from ticketing.staff import order_desk
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -39,8 +39,8 @@ def sold_to(buyer: uuid.UUID, session: Session, hold: Hold, *, adults: int, chil
     if held.total:
         payment = pay(held)
     else:
-        payment = operations.start_payment(reservation_id=held.pk, buyer=buyer)
-        operations.settle_payment(payment_id=payment.pk)
+        payment = starting.start_payment(reservation_id=held.pk, buyer=buyer)
+        steps.settle_payment(payment_id=payment.pk)
     return Sale.objects.get(payment=payment)
 
 

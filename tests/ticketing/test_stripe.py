@@ -26,7 +26,7 @@ from tests.reservations.test_holding import run_out
 from tests.ticketing import stripe_stub
 from tests.ticketing.stripe_stub import Stub
 from ticketing.models import LedgerEntry, Payment, Sale
-from ticketing.payments import gateways, operations, refunds
+from ticketing.payments import gateways, late, refunds, starting, steps, sweeping
 from ticketing.payments.gateways import Attempt, Standing, signatures, stripe
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -49,10 +49,10 @@ def held(session: Session, hold: Hold, ana: uuid.UUID) -> Reservation:
 
 
 def pay(reservation: Reservation, token: str = "pm_card_visa") -> Payment:
-    payment = operations.start_payment(
+    payment = starting.start_payment(
         reservation_id=reservation.pk, buyer=reservation.buyer, method="stripe", token=token
     )
-    operations.settle_payment(payment_id=payment.pk)
+    steps.settle_payment(payment_id=payment.pk)
     payment.refresh_from_db()
     reservation.refresh_from_db()
     return payment
@@ -60,7 +60,7 @@ def pay(reservation: Reservation, token: str = "pm_card_visa") -> Payment:
 
 def sweep() -> None:
     Payment.objects.update(changed_at=timezone.now() - dt.timedelta(minutes=2))
-    operations.sweep_payments()
+    sweeping.sweep_payments()
 
 
 def statuses(stub: Stub) -> list[str]:
@@ -121,11 +121,11 @@ class TestSilence:
         assert Payment.objects.get().status == "captured"
 
     def test_at_the_capture_leaves_it_to_the_sweep(self, stub: Stub, held: Reservation) -> None:
-        payment = operations.start_payment(
+        payment = starting.start_payment(
             reservation_id=held.pk, buyer=held.buyer, method="stripe", token="pm_card_visa"
         )
         stub.answers[f"{payment.pk}-capture"] = (500, {"error": {"type": "api_error"}})
-        operations.settle_payment(payment_id=payment.pk)
+        steps.settle_payment(payment_id=payment.pk)
         assert Payment.objects.get().status == "authorised"
         del stub.answers[f"{payment.pk}-capture"]
         sweep()
@@ -160,13 +160,13 @@ class TestABlackHole:
 
     @staticmethod
     def start(held: Reservation) -> Payment:
-        return operations.start_payment(reservation_id=held.pk, buyer=held.buyer, method="stripe", token="pm_card_visa")
+        return starting.start_payment(reservation_id=held.pk, buyer=held.buyer, method="stripe", token="pm_card_visa")
 
     def test_costs_a_crowd_a_deadline_and_the_next_nothing(
         self, stub: Stub, wire: Proxy, begun: list[Payment], held: Reservation
     ) -> None:
         before = time.monotonic()
-        operations.settle_payments([(payment.pk, "") for payment in begun])
+        steps.settle_payments([(payment.pk, "") for payment in begun])
         assert time.monotonic() - before < self.CROWD * self.DEADLINE / 3
         standing = set(Payment.objects.values_list("status", flat=True))
         assert standing <= {"started", "failed"}  # asked after later; or turned away by the breaker
@@ -201,9 +201,9 @@ class TestABlackHole:
 
         monkeypatch.setattr(stripe, "authorise", hang)
         with ThreadPoolExecutor(1) as beat:
-            first = beat.submit(operations.sweep_payments)
+            first = beat.submit(sweeping.sweep_payments)
             assert asked.wait(10)
-            assert operations.sweep_payments() == 0
+            assert sweeping.sweep_payments() == 0
             assert first.result() == self.CROWD
 
 
@@ -231,8 +231,8 @@ class TestBack:
         run_out(held)
         Session.objects.update(cancelled_at=timezone.now())
         stub.intents["pi_1"]["status"] = "requires_capture"
-        operations.take_notice(payment_id=payment.pk, standing=operations.standing_of(payment))
-        operations.settle_payment(payment_id=payment.pk)
+        late.take_notice(payment_id=payment.pk, standing=late.standing_of(payment))
+        steps.settle_payment(payment_id=payment.pk)
         payment.refresh_from_db()
         assert (payment.status, statuses(stub)) == ("voided", ["canceled"])
 

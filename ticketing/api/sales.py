@@ -42,7 +42,7 @@ from ticketing.api.serializers import (
     SaleOut,
 )
 from ticketing.models import OPEN, Payment
-from ticketing.payments import operations, refunds, webhooks
+from ticketing.payments import refunds, starting, steps, webhooks
 from ticketing.payments.bells import ring_payment, ring_refund
 from ticketing.payments.gateways import UnknownMethod
 from ticketing.people import roles
@@ -98,17 +98,17 @@ class PayView(BuyerAPIView):
 
 
 def started(fields: PayFields, *, reservation: UUID, buyer: UUID) -> Payment:
-    """Raises: ValidationError, where means to pay by are missing; as `operations.start_payment`."""
+    """Raises: ValidationError, where means to pay by are missing; as `starting.start_payment`."""
     said = fields.validated_data
     try:
-        return operations.start_payment(
+        return starting.start_payment(
             reservation_id=reservation,
             buyer=buyer,
             email=said["email"],
             language=get_language() or "en",
             **said.get("payment", {}),
         )
-    except operations.NotFree:
+    except starting.NotFree:
         raise exceptions.ValidationError({"payment": [fields.fields["payment"].error_messages["required"]]}) from None
 
 
@@ -120,7 +120,7 @@ def settle(payment: Payment, *, wait: float) -> dict[str, Any] | None:
     with replies.desk().expect(payment.pk, of="payments") as future:
         ring_payment(payment.pk, reply_to=replies.desk().address if future else "")
         outcome = replies.wait(future, seconds=wait) if future else None
-    outcome = outcome or operations.payment_outcome(payment.pk)  # the reply may have been lost on its way
+    outcome = outcome or steps.payment_outcome(payment.pk)  # the reply may have been lost on its way
     return None if outcome["status"] in OPEN and not outcome["sale"] else outcome
 
 

@@ -23,7 +23,7 @@ from sessions_app.models import TicketType
 from ticketing.models import UNSETTLED, Payment, PaymentStatus, Refund
 from ticketing.payments import refunds
 from ticketing.payments.bells import ring_payment, ring_refund
-from ticketing.payments.operations import SILENT
+from ticketing.payments.steps import SILENT
 
 PLACED_AGAIN_FOR = dt.timedelta(hours=1)  # much less than keys are kept
 

@@ -26,7 +26,7 @@ from reservations.queries import reservation_body
 from reservations.queueing import replies
 from sessions_app.models import Session
 from ticketing.models import Payment
-from ticketing.payments import operations
+from ticketing.payments import starting, steps
 
 SWEPT = 100  # of one sweep
 LEFT_AFTER = dt.timedelta(seconds=3)  # longer than a doorbell takes to be heard
@@ -37,12 +37,12 @@ log = structlog.get_logger(__name__)
 def pay(orders: Sequence[tuple[uuid.UUID, str]]) -> int:
     """Take what these held orders carry, each with whom to tell the outcome; how many were begun. Again is harmless."""
     waiters = dict(orders)
-    begun = operations.start_orders(list(_waiting().filter(pk__in=waiters).order_by("changed_at", "arrival")))
+    begun = starting.start_orders(list(_waiting().filter(pk__in=waiters).order_by("changed_at", "arrival")))
     order_of = {payment.pk: payment.reservation_id for payment in begun}
-    done = operations.settle_together(begun)
+    done = steps.settle_together(begun)
     _reply({order_of[payment]: waiters[order_of[payment]] for payment in done})
     left = [payment for payment in order_of if payment not in done]
-    operations.settle_side_by_side(left, then=lambda payment: _reply({order_of[payment]: waiters[order_of[payment]]}))
+    steps.settle_side_by_side(left, then=lambda payment: _reply({order_of[payment]: waiters[order_of[payment]]}))
     return len(begun)
 
 

@@ -11,7 +11,7 @@ from django.conf import settings
 
 from base import causes
 from reservations.queueing.lines import courier, jobs_queue
-from ticketing.payments import operations, refunds
+from ticketing.payments import refunds, steps, sweeping
 from ticketing.payments.together import Together
 
 log = structlog.get_logger(__name__)
@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 
 def ring_payment(payment: uuid.UUID, *, reply_to: str = "") -> None:
     if settings.LINE == "in_process":
-        operations.settle_payment(payment_id=payment, reply_to=reply_to)
+        steps.settle_payment(payment_id=payment, reply_to=reply_to)
         return
     _ring_together((str(payment), reply_to))
 
@@ -43,7 +43,7 @@ def ring_called_off(session: uuid.UUID) -> None:
 def _ring_all(payments: Sequence[tuple[str, str]]) -> list[Exception | None]:
     """One message, and one confirmation to wait for, for all that are started at once."""
     if not _ring("settle_payments", payments=payments):
-        operations.leave_to_the_sweep([uuid.UUID(payment) for payment, _reply_to in payments])
+        sweeping.leave_to_the_sweep([uuid.UUID(payment) for payment, _reply_to in payments])
     return [None] * len(payments)
 
 

@@ -41,7 +41,7 @@ from ticketing.models import (
     Ticket,
     TicketStatus,
 )
-from ticketing.payments import gateways, ledger, operations
+from ticketing.payments import gateways, ledger, selling, steps, sweeping
 from ticketing.payments.gateways import RefundRefused
 from ticketing.payments.ledger import Posting
 from ticketing.people import holders
@@ -125,14 +125,14 @@ def promise(
         asked_by=asked_by or why.actor,
         cause=why.id,
     )
-    operations.give_places_back(locked, sale, chosen)
+    selling.give_places_back(locked, sale, chosen)
     Ticket.objects.filter(pk__in=[ticket.pk for ticket in chosen]).update(refund=refund)
     sale.refunded += amount
     sale.waived += sum(ticket.due for ticket in unpaid)
     sale.save(update_fields=["refunded", "waived"])
     ledger.post([*_promised(refund, [ticket for ticket in chosen if not ticket.due]), *_waived(sale, unpaid)])
     if unpaid:
-        operations.close_if_paid(sale)
+        selling.close_if_paid(sale)
     facts = {**_facts(refund), "by_hand": by_hand, "tickets": [str(ticket.pk) for ticket in chosen]}
     locked.news.fact("sale.refunded", reservation=locked.reservation, facts=facts)
     locked.news.sold(locked.reservation, sale=sale_body(find_sale(sale.pk, buyer=None)))
@@ -228,14 +228,14 @@ def _pay_back(refund: Refund) -> None:
     reach("refund.asked")
     try:
         if refund.amount:
-            operations.ask_gateway(
+            steps.ask_gateway(
                 refund.sale.payment,
                 lambda gateway, attempt: gateway.refund(attempt, refund=refund.key, amount=refund.amount),
             )
     except RefundRefused as error:
         log.warning("refund.refused", refund=str(refund.pk), error=str(error))
         _note(refund.pk, RefundStatus.REFUSED)
-    except operations.UNREACHABLE as error:
+    except steps.UNREACHABLE as error:
         log.warning("refund.left_to_the_sweep", refund=str(refund.pk), error=type(error).__name__)
     else:
         reach("refund.paid_back")
@@ -282,7 +282,7 @@ def try_again(*, refund_id: uuid.UUID) -> bool:
 
 def leave_to_the_sweep(refund: uuid.UUID) -> None:
     """Let the next sweep take it up: no worker was told of it."""
-    Refund.objects.filter(pk=refund, status=RefundStatus.ASKED).update(changed_at=Now() - operations.SWEEP_AFTER)
+    Refund.objects.filter(pk=refund, status=RefundStatus.ASKED).update(changed_at=Now() - sweeping.SWEEP_AFTER)
 
 
 def sweep_refunds(*, limit: int = 200) -> int:
@@ -296,7 +296,7 @@ def sweep_refunds(*, limit: int = 200) -> int:
 
 
 def _sweep_refunds(limit: int) -> int:
-    left = Refund.objects.filter(status=RefundStatus.ASKED, changed_at__lt=Now() - operations.SWEEP_AFTER)
+    left = Refund.objects.filter(status=RefundStatus.ASKED, changed_at__lt=Now() - sweeping.SWEEP_AFTER)
     swept = list(left.order_by("changed_at").values_list("pk", flat=True)[:limit])
     for refund_id in swept:
         log.warning("refund.swept", refund=str(refund_id))

@@ -13,7 +13,7 @@ import structlog
 
 from base.rows import execute
 from ticketing.models import UNSETTLED, Payment
-from ticketing.payments import gateways, operations
+from ticketing.payments import gateways, late, steps
 from ticketing.payments.gateways import Notice, fake
 
 NOTE = """
@@ -35,8 +35,8 @@ def receive(method: str, *, body: bytes, headers: Mapping[str, str]) -> Payment 
         log.info("webhook.not_ours", gateway=method, kind=notice.kind)
         return None
 
-    standing = operations.standing_of(payment)
-    operations.take_notice(payment_id=payment.pk, standing=standing, unless=partial(_heard_before, method, notice))
+    standing = late.standing_of(payment)
+    late.take_notice(payment_id=payment.pk, standing=standing, unless=partial(_heard_before, method, notice))
     payment.refresh_from_db()
     return payment if payment.status in UNSETTLED else None
 
@@ -51,4 +51,4 @@ def deliver_sandbox() -> None:
         payment = receive("fake", body=body, headers=headers)
         fake.heard(event)
         if payment is not None:
-            operations.settle_payment(payment_id=payment.pk)
+            steps.settle_payment(payment_id=payment.pk)

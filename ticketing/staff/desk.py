@@ -34,7 +34,7 @@ from sessions_app.pages.tier_looks import legend, looks_of
 from sessions_app.pages.views import price_words, session_data
 from ticketing import queries
 from ticketing.models import User
-from ticketing.payments import operations
+from ticketing.payments import selling
 
 LOOK = "sessions_app.view_session"
 LOOK_AT_HOLDERS = "reservations.view_reservation"
@@ -211,7 +211,7 @@ def release(session: Session, order: Order) -> str:
 
 
 def move(session: Session, order: Order) -> str:
-    operations.move_seats(reservation_id=_reservation(session, order), seats=_chosen(order), to=order.to)
+    selling.move_seats(reservation_id=_reservation(session, order), seats=_chosen(order), to=order.to)
     return _("Moved from %(seats)s to %(to)s.") % {"seats": ", ".join(order.seats), "to": ", ".join(order.to)}
 
 

@@ -38,7 +38,7 @@ from ticketing.models import (
     Transfer,
     User,
 )
-from ticketing.payments import ledger, operations
+from ticketing.payments import ledger, selling
 from ticketing.payments.ledger import Posting
 from ticketing.queries import as_text
 from ticketing.voiding import Void, VoidReason
@@ -226,7 +226,7 @@ def _collect(made: CheckIn, *, paid: bool) -> None:
         debit=Account.CASH, credit=Account.DUE, amount=amount, currency=sale.currency, payment=sale.payment_id
     )
     ledger.post([taken])
-    operations.close_if_paid(sale)
+    selling.close_if_paid(sale)
     facts = {"ticket": str(ticket.pk), "amount": amount, "currency": sale.currency, "gate": made.gate}
     events.record(event="ticket.paid", session=ticket.session_id, buyer=ticket.owner, facts=facts)
     collected.labels(sale.currency).inc(amount)

@@ -21,7 +21,7 @@ from tests.api import assert_problem, client_of, get, post
 from tests.conftest import Hold
 from tests.factories import UserFactory
 from ticketing.models import Payment, PaymentStatus, Sale, SandboxCharge
-from ticketing.payments import bells, operations
+from ticketing.payments import bells, starting, sweeping
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -106,7 +106,7 @@ class TestPaying:
 
     def test_while_another_is_under_way_is_409(self, ana: UUID, session: Session, hold: Hold) -> None:
         reservation = hold(session, "A1", buyer=ana)
-        operations.start_payment(reservation_id=reservation.pk, buyer=ana, method="fake", token="ok")
+        starting.start_payment(reservation_id=reservation.pk, buyer=ana, method="fake", token="ok")
         assert_problem(pay(ana, reservation), 409, "payment_in_progress")
 
     def test_too_late_is_410_and_charges_nothing(self, ana: UUID, session: Session, hold: Hold) -> None:
@@ -182,7 +182,7 @@ class TestPaying:
         assert pay(ana, reservation).status_code == 202
         assert Payment.objects.get().status == PaymentStatus.STARTED
         assert Reservation.objects.get().status == Status.PAYING
-        assert operations.sweep_payments() == 1  # the next one, not the one after its patience
+        assert sweeping.sweep_payments() == 1  # the next one, not the one after its patience
         assert Reservation.objects.get().status == Status.CONFIRMED
 
 

@@ -30,7 +30,7 @@ from tests.reservations.test_holding import run_out
 from ticketing import mail_tasks
 from ticketing.letters import mail
 from ticketing.models import Notification, Sale, Ticket, User
-from ticketing.payments import operations
+from ticketing.payments import starting, steps
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -45,7 +45,7 @@ def ana_at_home() -> User:
 
 
 def buy(reservation: Reservation, *, email: str = "", language: str = "en") -> Sale:
-    payment = operations.start_payment(
+    payment = starting.start_payment(
         reservation_id=reservation.pk,
         buyer=reservation.buyer,
         method="fake",
@@ -53,7 +53,7 @@ def buy(reservation: Reservation, *, email: str = "", language: str = "en") -> S
         email=email,
         language=language,
     )
-    operations.settle_payment(payment_id=payment.pk)
+    steps.settle_payment(payment_id=payment.pk)
     return Sale.objects.get(reservation=reservation)
 
 

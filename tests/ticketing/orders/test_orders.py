@@ -41,7 +41,7 @@ from tests.race.racing import race
 from ticketing.api.order_fields import OrderFields, plain_wish
 from ticketing.models import Payment, PaymentStatus, Sale, SandboxCharge, Ticket
 from ticketing.orders import orders as paying
-from ticketing.payments import operations
+from ticketing.payments import starting, steps
 from ticketing.payments.together import Together
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -436,13 +436,13 @@ class TestACrowdThatIsPaid:
 
         def start_all(asks: Sequence[Any]) -> list[Payment | Exception]:
             assert turn.wait(20)
-            return operations._start_all(asks)  # noqa: SLF001 what it does in its turn
+            return starting._start_all(asks)  # noqa: SLF001 what it does in its turn
 
-        monkeypatch.setattr(operations, "_start", Together(start_all))
+        monkeypatch.setattr(starting, "_start", Together(start_all))
         connection.close()
         with ThreadPoolExecutor(len(held)) as threads:
             paid = [threads.submit(pay_and_close, UUID(each)) for each in held]
-            until(lambda: len(operations._start._waiting) == len(held) - 1, what="all but one waiting")  # noqa: SLF001
+            until(lambda: len(starting._start._waiting) == len(held) - 1, what="all but one waiting")  # noqa: SLF001
             pool = connection.pool.get_stats()  # type: ignore[attr-defined] # PostgreSQL's has one
             counted.append(pool["pool_size"] - pool["pool_available"])
             turn.set()
@@ -462,9 +462,9 @@ class TestASessionCalledOff:
     @pytest.mark.usefixtures("nobody_hears")
     def test_while_it_is_being_paid_takes_nothing(self, ana: UUID, stock: TicketType) -> None:
         waits = order(ana, wish(stock))
-        (payment,) = operations.start_orders(list(Reservation.objects.all()))
+        (payment,) = starting.start_orders(list(Reservation.objects.all()))
         Session.objects.update(cancelled_at=timezone.now())
-        operations.settle_payment(payment_id=payment.pk)
+        steps.settle_payment(payment_id=payment.pk)
         failed = read(ana, waits)
         assert (failed["status"], failed["reason"]) == ("FAILED", "session_cancelled")
         assert not Ticket.objects.exists()

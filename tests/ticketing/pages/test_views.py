@@ -10,7 +10,7 @@ from tests import factories
 from tests.conftest import Hold
 from ticketing import identity
 from ticketing.models import Sale, User
-from ticketing.payments import operations
+from ticketing.payments import starting, steps
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -33,8 +33,8 @@ def buyer_of(client: Client) -> uuid.UUID:
 @pytest.fixture
 def sale(guest: uuid.UUID, session: Session, hold: Hold) -> Sale:
     held = hold(session, "A1", "A2", buyer=guest)
-    payment = operations.start_payment(reservation_id=held.pk, buyer=guest, method="fake", token="ok")
-    operations.settle_payment(payment_id=payment.pk)
+    payment = starting.start_payment(reservation_id=held.pk, buyer=guest, method="fake", token="ok")
+    steps.settle_payment(payment_id=payment.pk)
     return Sale.objects.get(reservation=held)
 
 

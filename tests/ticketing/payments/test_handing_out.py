@@ -29,7 +29,7 @@ from tests.ticketing.upkeep.test_audit import audit
 from tests.ticketing.upkeep.test_reconciling import let_an_hour_pass
 from ticketing.letters import mail
 from ticketing.models import HandedOutBy, Refund, Sale, User
-from ticketing.payments import handing_out, operations, refunds
+from ticketing.payments import handing_out, refunds, starting, steps
 from ticketing.payments.gateways import RefundRefused, fake
 from ticketing.payments.handing_out import AlreadyHandedOut, NotToHandOut
 
@@ -60,7 +60,7 @@ def paid(session: Session, hold: Hold, ana: uuid.UUID) -> Paid:
 
     def make(method: str) -> Sale:
         held = hold(session, "A1", "A2", buyer=ana)
-        payment = operations.start_payment(
+        payment = starting.start_payment(
             reservation_id=held.pk,
             buyer=ana,
             method=method,
@@ -68,7 +68,7 @@ def paid(session: Session, hold: Hold, ana: uuid.UUID) -> Paid:
             email="ana@example.com",
             at_the_counter=True,
         )
-        operations.settle_payment(payment_id=payment.pk)
+        steps.settle_payment(payment_id=payment.pk)
         return Sale.objects.get()
 
     return make

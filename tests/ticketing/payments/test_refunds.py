@@ -31,7 +31,7 @@ from tests.ticketing.pages.test_views import buyer_of
 from tests.ticketing.test_paying import pay
 from tests.ticketing.upkeep.test_audit import audit
 from ticketing.models import LedgerEntry, Payment, Refund, Sale, SandboxCharge, SandboxRefund, Ticket, User
-from ticketing.payments import gateways, operations, refunds
+from ticketing.payments import gateways, refunds, starting, steps
 from ticketing.payments.gateways import GatewayTimeout, RefundRefused, fake
 from ticketing.payments.refunds import NothingToRefund, RefundClosed
 
@@ -342,9 +342,9 @@ class TestCalledOff:
 
     def test_loses_a_payment_that_is_under_way(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
         held = hold(session, "A1", buyer=ana)
-        payment = operations.start_payment(reservation_id=held.pk, buyer=ana, method="fake", token="ok")
+        payment = starting.start_payment(reservation_id=held.pk, buyer=ana, method="fake", token="ok")
         refunds.call_off(session_id=session.pk)
-        operations.settle_payment(payment_id=payment.pk)
+        steps.settle_payment(payment_id=payment.pk)
         payment.refresh_from_db()
         assert (payment.status, SandboxCharge.objects.get().status, Sale.objects.count()) == ("voided", "voided", 0)
 

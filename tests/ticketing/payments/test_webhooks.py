@@ -23,7 +23,7 @@ from tests.factories import StockFactory
 from tests.reservations.test_holding import run_out
 from tests.ticketing.test_paying import attempt_of, pay
 from ticketing.models import LedgerEntry, Payment, Sale, SandboxCharge, SandboxEvent, Ticket, WebhookEvent
-from ticketing.payments import gateways, operations, webhooks
+from ticketing.payments import gateways, late, starting, steps, sweeping, webhooks
 from ticketing.payments.gateways import BadSignature, GatewayTimeout, Standing, fake, signatures
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -191,11 +191,11 @@ class TestLateMoney:
     def test_goes_back_while_the_buyer_pays_otherwise_and_disturbs_nothing(
         self, silent: Payment, held: Reservation
     ) -> None:
-        other = operations.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok")
+        other = starting.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok")
         the_money_comes(silent)
         held.refresh_from_db()
         assert (silent.status, held.status) == ("returned", Status.PAYING)
-        operations.settle_payment(payment_id=other.pk)
+        steps.settle_payment(payment_id=other.pk)
         other.refresh_from_db()
         assert (other.status, Sale.objects.get().payment) == ("captured", other)
 
@@ -220,8 +220,8 @@ class TestLateMoney:
         run_out(held)
         Session.objects.update(cancelled_at=Now())
         SandboxCharge.objects.update(status="authorised")
-        operations.take_notice(payment_id=payment.pk, standing=Standing("authorised"))
-        operations.settle_payment(payment_id=payment.pk)
+        late.take_notice(payment_id=payment.pk, standing=Standing("authorised"))
+        steps.settle_payment(payment_id=payment.pk)
         payment.refresh_from_db()
         assert (payment.status, SandboxCharge.objects.get().status) == ("voided", "voided")
         assert not LedgerEntry.objects.exists()
@@ -229,8 +229,8 @@ class TestLateMoney:
     def test_is_asked_after_though_no_webhook_comes(self, silent: Payment, held: Reservation) -> None:
         run_out(held)
         SandboxCharge.objects.update(status="captured")
-        Payment.objects.update(changed_at=Now() - operations.ASKED_AGAIN_AFTER)
-        operations.sweep_payments()
+        Payment.objects.update(changed_at=Now() - late.ASKED_AGAIN_AFTER)
+        sweeping.sweep_payments()
         silent.refresh_from_db()
         assert (silent.status, Sale.objects.count()) == ("captured", 1)
 

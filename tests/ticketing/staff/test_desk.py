@@ -25,7 +25,7 @@ from tests.reservations.test_admin import statuses
 from tests.ticketing.test_paying import pay
 from tests.ticketing.upkeep.test_audit import audit
 from ticketing.models import Sale, Ticket, User
-from ticketing.payments import operations
+from ticketing.payments import starting
 from ticketing.people.roles import ensure_groups
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -271,7 +271,7 @@ class TestReleasing:
 
     def test_refuses_while_its_buyer_pays(self, session: Session, hold: Hold, ana: uuid.UUID, beto: Client) -> None:
         held = hold(session, "A1", buyer=ana)
-        operations.start_payment(reservation_id=held.pk, buyer=ana, method="fake", token="ok")
+        starting.start_payment(reservation_id=held.pk, buyer=ana, method="fake", token="ok")
         assert "is paying just now" in order(beto, session, "release", reservation=held.pk, confirmed="yes")
 
     @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from ticketing.models import Payment, PaymentStatus, Refund, Sale
 from ticketing.orders import care
 from ticketing.orders import orders as paying
 from ticketing.payments.gateways import fake
-from ticketing.payments.operations import SILENT
+from ticketing.payments.steps import SILENT
 from ticketing.staff import order_admin
 
 __all__ = ["beto", "staff"]  # fixtures

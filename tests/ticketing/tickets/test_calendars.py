@@ -26,7 +26,7 @@ from tests.support.pages import forms_in
 from tests.ticketing.letters.test_moving import waits_for_a_lock
 from ticketing import queries
 from ticketing.models import Sale, Ticket
-from ticketing.payments import operations, refunds
+from ticketing.payments import refunds, selling
 from ticketing.tickets import calendars, transfers
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -93,7 +93,7 @@ def test_sequence_rises_with_each_change_and_not_without(post: Post) -> None:
     steps: list[Callable[[], object]] = [
         lambda: post.move(),
         lambda: post.move(),
-        lambda: operations.move_seats(reservation_id=post.sale.reservation_id, seats=["A1"], to=["D1"]),
+        lambda: selling.move_seats(reservation_id=post.sale.reservation_id, seats=["A1"], to=["D1"]),
         lambda: transfers.pass_on(ticket_id=kept.pk, giver=post.ana.pk, receiver=post.bruno.pk),
         lambda: transfers.pass_on(ticket_id=kept.pk, giver=post.bruno.pk, receiver=post.ana.pk),
         lambda: refunds.ask_refund(sale_id=post.sale.pk, buyer=None, tickets=[kept.pk]),

@@ -21,7 +21,7 @@ from tests.support.states import VOID, ticket_in
 from tests.ticketing.test_paying import pay
 from ticketing import codes
 from ticketing.models import CheckIn, Refund, Ticket, Transfer, User, new_code
-from ticketing.payments import operations, refunds
+from ticketing.payments import refunds, selling
 from ticketing.people.roles import ensure_groups
 from ticketing.queries import as_text
 from ticketing.tickets import doors, transfers
@@ -142,7 +142,7 @@ class TestCheckIn:
 
     def test_follows_a_ticket_to_another_seat(self, gabi: User, ticket: Ticket) -> None:
         code = ticket.signed_code
-        operations.move_seats(reservation_id=ticket.sale.reservation_id, seats=["A1"], to=["C3"])
+        selling.move_seats(reservation_id=ticket.sale.reservation_id, seats=["A1"], to=["C3"])
         assert scan(gabi, code).json()["seat"] == "C3"
 
     @pytest.mark.parametrize(

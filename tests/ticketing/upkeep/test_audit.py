@@ -31,8 +31,7 @@ from tests.processes import free_port
 from tests.reservations.test_holding import another_connection, request_for, run_out
 from tests.ticketing.test_paying import pay
 from ticketing.models import Ticket
-from ticketing.payments import operations as paying
-from ticketing.payments import refunds
+from ticketing.payments import refunds, selling
 from ticketing.tickets import doors
 from ticketing.upkeep.auditing import CHECKS
 
@@ -217,7 +216,7 @@ class TestOrder:
         late = request_for(session, "A2", buyer=bruno, arrival=EPOCH + 2)
         for request in (late, early):
             queued.settle([request])
-        paying.move_seats(reservation_id=late.id, seats=["A2"], to=["D1"])
+        selling.move_seats(reservation_id=late.id, seats=["A2"], to=["D1"])
         assert len(found("overtaken")) == 1
 
     def test_compares_nobody_by_seats_that_staff_gave_them(
@@ -228,7 +227,7 @@ class TestOrder:
         for request in (first, late, early):
             queued.settle([request])
         holding.release(reservation_id=first.id, buyer=ana)
-        paying.move_seats(reservation_id=late.id, seats=["C3"], to=["A1"])
+        selling.move_seats(reservation_id=late.id, seats=["C3"], to=["A1"])
         assert found("overtaken") == []
 
     def test_compares_nobody_over_a_change_of_epoch(

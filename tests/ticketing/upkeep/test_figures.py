@@ -25,7 +25,7 @@ from tests.factories import SessionFactory, StockFactory
 from tests.processes import free_port
 from tests.reservations.test_holding import run_out
 from ticketing.models import Payment, Refund, RefundStatus, Sale
-from ticketing.payments import operations
+from ticketing.payments import starting, steps
 from ticketing.upkeep import auditing, figures
 from ticketing.upkeep.figures import Installation
 
@@ -94,7 +94,7 @@ class TestWhatWaits:
         open_one = start(hold(session, "A1", buyer=uuid4()))
         Payment.objects.filter(pk=open_one.pk).update(started_at=timezone.now() - LONG_AGO)
         paid = start(hold(session, "A2", buyer=uuid4()))
-        operations.settle_payment(payment_id=paid.pk)
+        steps.settle_payment(payment_id=paid.pk)
         sale = Sale.objects.get(payment=paid)
         Refund.objects.create(sale=sale, amount=1, status=RefundStatus.REFUSED)
         Refund.objects.create(sale=sale, amount=1, asked_at=timezone.now() - LONG_AGO)
@@ -203,4 +203,4 @@ class TestAudit:
 
 
 def start(reservation: Reservation) -> Payment:
-    return operations.start_payment(reservation_id=reservation.pk, buyer=reservation.buyer, method="fake", token="ok")
+    return starting.start_payment(reservation_id=reservation.pk, buyer=reservation.buyer, method="fake", token="ok")

@@ -18,7 +18,7 @@ from tests.ticketing import stripe_stub
 from tests.ticketing.stripe_stub import Stub
 from tests.ticketing.upkeep.test_audit import found
 from ticketing.models import Payment, Refund, Sale
-from ticketing.payments import gateways, operations, refunds
+from ticketing.payments import gateways, refunds, starting, steps
 from ticketing.upkeep import reconciling
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -38,8 +38,8 @@ def stub(settings: Any) -> Iterator[Stub]:
 def sale(stub: Stub, session: Session, hold: Hold, ana: uuid.UUID) -> Sale:
     """Ana's of two seats at 25.00, one of them given back, an hour ago."""
     held: Reservation = hold(session, "A1", "A2", buyer=ana)
-    payment = operations.start_payment(reservation_id=held.pk, buyer=ana, method="stripe", token="pm_card_visa")
-    operations.settle_payment(payment_id=payment.pk)
+    payment = starting.start_payment(reservation_id=held.pk, buyer=ana, method="stripe", token="pm_card_visa")
+    steps.settle_payment(payment_id=payment.pk)
     sale = Sale.objects.get()
     refund = refunds.ask_refund(sale_id=sale.pk, buyer=ana, tickets=[sale.tickets.earliest("id").pk])
     refunds.pay_back(refund_id=refund.pk)

@@ -26,8 +26,7 @@ from reservations.queueing.lines import LineDown
 from reservations.staff import dead_letters
 from ticketing.checks import refuse_demo_accounts
 from ticketing.orders import orders
-from ticketing.payments import collecting, refunds, webhooks
-from ticketing.payments import operations as ticketing
+from ticketing.payments import collecting, refunds, sweeping, webhooks
 from ticketing.upkeep import auditing
 from ticketing.upkeep.figures import Installation
 
@@ -139,7 +138,7 @@ def expire_when_beat_is_silent() -> bool:
 
 def sweep_payments() -> bool:
     webhooks.deliver_sandbox()
-    ticketing.sweep_payments()
+    sweeping.sweep_payments()
     refunds.sweep_refunds()
     collecting.give_uncollected_back()
     return False  # an attempt that stays open is for the next round

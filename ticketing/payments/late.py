@@ -1,0 +1,153 @@
+"""Money that goes back, or comes late.
+
+Note [Money that comes late]
+A gateway may charge after it was given up: it was silent, or told us only later, by a webhook. Then the buyer gets the same places if
+they are free still, as a new reservation; never others in silence. Else the money goes back, and the buyer is told.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from django.db import transaction
+
+from reservations.allocation import changes, endings, locks
+from reservations.models import LIVE, Status
+from reservations.operations.queued import announce
+from ticketing.faults import reach
+from ticketing.models import Account, Payment, PaymentStatus, Ticket
+from ticketing.payments import ledger, selling, steps
+from ticketing.payments.gateways import Standing
+from ticketing.payments.ledger import Posting
+from ticketing.queries import sale_body
+
+ASKED_AGAIN_AFTER = dt.timedelta(minutes=1)
+
+
+ASKED_AGAIN_FOR = dt.timedelta(days=1)  # after that its webhook must do
+
+
+def give_back(payment: Payment) -> None:
+    """Let go of it, or pay it back if it was taken already."""
+    standing = (
+        steps.ask_gateway(payment, lambda gateway, attempt: gateway.find(attempt))
+        if payment.amount
+        else Standing("voided")
+    )
+    if standing.state == "authorised":
+        standing = steps.ask_gateway(payment, lambda gateway, attempt: gateway.void(attempt))
+    if standing.state == "captured":
+        steps.ask_gateway(
+            payment, lambda gateway, attempt: gateway.refund(attempt, refund=payment.pk, amount=payment.amount)
+        )
+    if standing.state == "pending":
+        return
+    reach("payment.given_back")
+    _note_return(payment_id=payment.pk, standing=standing)
+    payment.refresh_from_db()
+
+
+@transaction.atomic(durable=True)
+def _note_return(*, payment_id: uuid.UUID, standing: Standing) -> None:
+    for locked, payment in selling.lock_all([payment_id]):
+        if payment.status != PaymentStatus.RETURNING:
+            return
+        payment.status = PaymentStatus.RETURNED if standing.state == "captured" else PaymentStatus.VOIDED
+        steps.write([payment])
+        if standing.state == "captured":
+            back = Posting(
+                debit=Account.OWED,
+                credit=Account.GATEWAY,
+                amount=payment.amount,
+                currency=payment.currency,
+                payment=payment.pk,
+            )
+            parts = {Account.OWED: payment.amount}
+            taken = steps.of_capture(payment.pk, parts, payment.currency, into=Account.GATEWAY, fee=standing.fee)
+            ledger.post([*taken, back])
+        locked.news.fact("payment.returned", reservation=locked.reservation, facts=facts_of_return(payment))
+        announce(locked.news)
+        steps.payments.labels(payment.status).inc()
+
+
+def facts_of_return(payment: Payment) -> dict[str, Any]:
+    return {
+        "payment": str(payment.pk),
+        "amount": payment.amount,
+        "currency": payment.currency,
+        "reason": payment.reason,
+    }
+
+
+def ask_after_all(payment: Payment) -> None:
+    """It was given up without the gateway's word; what does the gateway say now?
+
+    What is reserved only is let go: the buyer was told that nothing is charged, and asking may be what reserved it (Stripe).
+    """
+    steps.touch(payment.pk)
+    standing = steps.ask_gateway(payment, lambda gateway, attempt: gateway.find(attempt))
+    if standing.state in {"unknown", "authorised"}:
+        standing = steps.ask_gateway(payment, lambda gateway, attempt: gateway.void(attempt))
+    take_notice(payment_id=payment.pk, standing=standing)
+    payment.refresh_from_db()
+
+
+def standing_of(payment: Payment) -> Standing:
+    """As the gateway says now. Raises: GatewayTimeout, GatewayUnavailable, BreakerOpen."""
+    return steps.ask_gateway(payment, lambda gateway, attempt: gateway.find(attempt))
+
+
+@transaction.atomic(durable=True)
+def take_notice(*, payment_id: uuid.UUID, standing: Standing, unless: Callable[[], bool] = lambda: False) -> None:
+    """What the gateway says of an attempt takes effect, in the transaction in which `unless` says that it hasn't yet.
+
+    Whatever is left to do then is `settle_payment`'s. Again, late and out of order are harmless.
+    """
+    for locked, payment in selling.lock_all([payment_id]):
+        if unless():
+            return
+        given_up = payment.status in {PaymentStatus.DECLINED, PaymentStatus.FAILED, PaymentStatus.VOIDED}
+        if given_up and standing.has_money:
+            _take_late(locked, payment, standing)
+        elif given_up and payment.reason == steps.SILENT and standing.state in {"declined", "voided"}:
+            payment.reason = standing.reason or standing.state
+            steps.write([payment])
+        announce(locked.news)
+
+
+def _take_late(locked: locks.Locked, payment: Payment, standing: Standing) -> None:
+    """See Note [Money that comes late]."""
+    payment.reference = standing.reference or payment.reference
+    reservation = locked.reservation
+    steps.log.warning("payment.late", payment=str(payment.pk), reservation=reservation.status)
+    paid_otherwise = reservation.status in LIVE and reservation.status != Status.HELD
+    if reservation.status == Status.HELD and not reservation.is_over_at(locked.now):
+        selling.write_sales([(locked, payment)])
+    elif paid_otherwise or not _sell_again(locked, payment):
+        payment.reason = "too_late"
+        selling.lose(locked, payment)
+
+
+def _sell_again(lost: locks.Locked, payment: Payment) -> bool:
+    if lost.reservation.status == Status.HELD:  # it ran out, and nobody swept it
+        endings.free(lost, status=Status.EXPIRED, reason="expired")
+    sale = selling.sale_of(lost.reservation, payment)
+    found = changes.sell_again(lost, sale=sale.pk)
+    if found is None:
+        return False
+    again, seats = found
+    sale.reservation, sale.sold_at, (sale.number,) = again, lost.now, selling.next_numbers(1)
+    sale.save(force_insert=True)
+    tickets = Ticket.objects.bulk_create(selling.tickets_of(sale, seats, selling.notes_of([sale])))
+    payment.status, payment.reason, payment.reservation = PaymentStatus.AUTHORISED, "", again
+    steps.write([payment])
+    lost.news.fact(
+        "payment.late",
+        reservation=lost.reservation,
+        facts={"payment": str(payment.pk), "again": str(again.pk), "sale": str(sale.pk)},
+    )
+    lost.news.sold(again, sale=sale_body(sale, tickets=tickets))
+    return True

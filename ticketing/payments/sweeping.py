@@ -1,0 +1,60 @@
+"""Take up payments that nobody works on."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+import uuid
+from collections.abc import Collection, Iterable
+
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+
+from ticketing.models import UNSETTLED, Payment, PaymentStatus
+from ticketing.payments import late, steps
+
+SWEEP_AFTER = dt.timedelta(seconds=15)  # longer than the gateway's deadlines: nobody works on it any more
+
+
+SWEPT_AT_ONCE = 4  # fewer than the silences that open a gateway's breaker: each may be asked about after it
+
+
+_sweeping = threading.Lock()
+
+
+def sweep_payments(*, limit: int = 200) -> int:
+    """Take up attempts that nobody works on any more, and ask after those that the gateway never spoke of; how many.
+
+    None while this process still sweeps: it is rung every few seconds, and a gateway that hangs would have thread after thread wait.
+    """
+    if not _sweeping.acquire(blocking=False):
+        return 0
+    try:
+        return _sweep_payments(limit)
+    finally:
+        _sweeping.release()
+
+
+def leave_to_the_sweep(payments: Collection[uuid.UUID]) -> None:
+    """Let the next sweep take these up: no worker was told of them, so none is at work on one that has only been started."""
+    Payment.objects.filter(pk__in=payments, status=PaymentStatus.STARTED).update(changed_at=Now() - SWEEP_AFTER)
+
+
+def _sweep_payments(limit: int) -> int:
+    left = Payment.objects.filter(status__in=UNSETTLED, changed_at__lt=Now() - SWEEP_AFTER)
+    silent = Payment.objects.filter(
+        status=PaymentStatus.FAILED,
+        reason=steps.SILENT,
+        changed_at__lt=Now() - late.ASKED_AGAIN_AFTER,
+        started_at__gt=Now() - late.ASKED_AGAIN_FOR,
+    )
+    swept = [*_oldest(left, limit), *_oldest(silent, limit)]
+    for first in range(0, len(swept), SWEPT_AT_ONCE):
+        some = swept[first : first + SWEPT_AT_ONCE]
+        steps.log.warning("payments.swept", payments=[str(payment) for payment in some])
+        steps.settle_side_by_side(some, then=lambda _payment: None)
+    return len(swept)
+
+
+def _oldest(rows: QuerySet[Payment], limit: int) -> Iterable[uuid.UUID]:
+    return rows.order_by("changed_at").values_list("pk", flat=True)[:limit]
