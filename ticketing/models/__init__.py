@@ -1,0 +1,62 @@
+"""People, orders, payments, sales, tickets and what goes with them."""
+
+from ticketing.models.money import (
+    Account,
+    HandedOutBy,
+    LedgerEntry,
+    Notification,
+    Refund,
+    RefundStatus,
+    SandboxCharge,
+    SandboxEvent,
+    SandboxRefund,
+    WebhookEvent,
+)
+from ticketing.models.payments import OPEN, UNSETTLED, Order, Payment, PaymentStatus
+from ticketing.models.people import REACHED, STAMPED, Accounts, User, Users, end_links
+from ticketing.models.sales import (
+    CheckIn,
+    CheckInOutcome,
+    Collection,
+    MailedCode,
+    Sale,
+    SaleQuerySet,
+    Ticket,
+    TicketStatus,
+    Transfer,
+    new_code,
+)
+
+__all__ = [
+    "OPEN",
+    "REACHED",
+    "STAMPED",
+    "UNSETTLED",
+    "Account",
+    "Accounts",
+    "CheckIn",
+    "CheckInOutcome",
+    "Collection",
+    "HandedOutBy",
+    "LedgerEntry",
+    "MailedCode",
+    "Notification",
+    "Order",
+    "Payment",
+    "PaymentStatus",
+    "Refund",
+    "RefundStatus",
+    "Sale",
+    "SaleQuerySet",
+    "SandboxCharge",
+    "SandboxEvent",
+    "SandboxRefund",
+    "Ticket",
+    "TicketStatus",
+    "Transfer",
+    "User",
+    "Users",
+    "WebhookEvent",
+    "end_links",
+    "new_code",
+]
