@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
-from realtime.admin_forms import PatientLists
+from base.admin_forms import PatientLists
 from realtime.models import Event
 
 
