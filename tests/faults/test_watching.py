@@ -81,6 +81,11 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
             port = free_port() if serves else None
             started[kind] = processes.start(*words, port=port, env={"METRICS_PORT": str(ports[kind])})
             ports[kind] = port if kind == "web" and port else ports[kind]
+            if kind == "jobs":  # the relay would tell of workers that take their time to begin
+                until(
+                    lambda: all(listens(ports[one]) for one in ("worker", "payments", "jobs")),
+                    what="workers that consume",
+                )
         processes.wait_until_ready(started["web"])
         processes.wait_until_up(started["live"])
         made = Installation(started, ports, folder / "mail", database)
