@@ -89,7 +89,9 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         processes.wait_until_ready(started["web"])
         processes.wait_until_up(started["live"])
         made = Installation(started, ports, folder / "mail", database)
-        until(lambda: all(listens(port) for port in ports.values()), what="every process answering Prometheus")
+        until(
+            lambda: all(listens(port) for port in ports.values()), seconds=60, what="every process answering Prometheus"
+        )
         buy(made)
         yield made
 
