@@ -1,5 +1,6 @@
 """Documents keep their size, and point at what exists."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -25,6 +26,29 @@ def name_of(path: Path) -> str:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_links_lead_somewhere(document: Path) -> None:
     missing = [link for link in relative_links(document.read_text()) if not (document.parent / link).exists()]
+    assert missing == []
+
+
+def modules_named(text: str) -> list[tuple[str, str]]:
+    """Paths of Python modules of ours in `…`, each with the name after its colon, or nothing."""
+    return re.findall(
+        r"`((?:config|ticketing|reservations|sessions_app|realtime|base|tests)/[\w/]+\.py)(?::(\w+))?", text
+    )
+
+
+def defines(module: Path, name: str) -> bool:
+    written = {
+        each
+        for node in ast.parse(module.read_text()).body
+        for each in [getattr(node, "name", ""), *(ast.unparse(target) for target in getattr(node, "targets", []))]
+    }
+    return not name or name in written
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_modules_and_functions_that_a_document_names_exist(document: Path) -> None:
+    named = modules_named(document.read_text())
+    missing = [(path, name) for path, name in named if not ((ROOT / path).exists() and defines(ROOT / path, name))]
     assert missing == []
 
 
