@@ -5,6 +5,7 @@
 MAKEFLAGS += --no-print-directory
 
 export UV_PROJECT_ENVIRONMENT := .venv
+export PYTHONDONTWRITEBYTECODE :=# a process that compiles everything anew starts seconds later
 export UV_COMPILE_BYTECODE := $(if $(wildcard .venv/bin/python),0,1)# every process starts twice as fast
 
 SERVICES ?= # `make test SERVICES=embedded` uses embedded services whatever the machine has
