@@ -24,7 +24,7 @@ SOURCES = [
 ]
 SCRIPTS = [path for app in ("reservations", "sessions_app", "ticketing") for path in sorted((ROOT / app).rglob("*.js"))]
 FOR_PEOPLE = ROOT / "sessions_app" / "templatetags" / "frontrow.py"
-FOR_MACHINES = {ROOT / "config" / "serving" / "clock.py"}  # HTTP's Date
+FOR_MACHINES = {ROOT / "config" / "run" / "serving" / "clock.py"}  # HTTP's Date
 MARCH = dt.datetime(2031, 3, 1, 23, tzinfo=dt.UTC)
 
 
