@@ -16,6 +16,7 @@ from tests.processes import free_port, healthy, shared_environment, until
 
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv", ".frontrow", ".env", ".*_cache", ".hypothesis")
 NAMED_BY_THE_BLOCK = {"DATABASE_URL", "REDIS_URL", "RABBITMQ_URL"}
+OF_MAKE = {"MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL", "ARGS"}  # of the `make` that runs these tests
 
 
 @dataclass
@@ -28,7 +29,9 @@ class Clone:
         (self.folder / ".frontrow").mkdir()
         (self.folder / ".venv").symlink_to(ROOT / ".venv")
         (self.folder / ".frontrow/uv").symlink_to(ROOT / ".frontrow/uv")
-        shared = {name: value for name, value in shared_environment().items() if name not in NAMED_BY_THE_BLOCK}
+        shared = {
+            name: value for name, value in shared_environment().items() if name not in NAMED_BY_THE_BLOCK | OF_MAKE
+        }
         self.environment = shared | {"PORT": str(self.port), "WORKER_PROCESSES": "1"}
 
     @property

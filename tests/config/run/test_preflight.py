@@ -52,7 +52,7 @@ class TestStateFolder:
 HOLDS = """
 import sys, time
 from pathlib import Path
-from config import preflight
+from config.run import preflight
 with preflight.only_one(Path({folder!r})) as lock:
     print("held", flush=True)
     time.sleep(60)
@@ -60,7 +60,7 @@ with preflight.only_one(Path({folder!r})) as lock:
 INHERITS = """
 import subprocess, sys
 from pathlib import Path
-from config import preflight
+from config.run import preflight
 with preflight.only_one(Path({folder!r})) as lock:
     orphan = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], pass_fds=[lock], stdout=-3)
     print(orphan.pid, flush=True)
