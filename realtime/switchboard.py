@@ -24,6 +24,7 @@ Body = dict[str, Any]
 Listener = Callable[[Body], None]
 
 ANSWER_TIMEOUT = 2.0  # seconds in which Redis must bring back our own probe
+PROBE_SECONDS = 0.1  # after which it is sent again
 JOINING_AT_ONCE = 32  # who comes with a crowd waits for its turn, and the time-out is of its own trip
 EXAMINED_SECONDS = 5.0  # how often a process makes sure that it hears
 AGAIN_SECONDS = 1.0  # while it doesn't
@@ -85,12 +86,17 @@ class Switchboard:
             return self._channel
 
     async def _hear_itself(self, say: Callable[[Body], Awaitable[None]]) -> None:
-        """Wait for a message of our own: subscribing has happened when it comes back, not when it was asked for."""
-        probe = uuid.uuid4().hex
-        self._probes[probe] = asyncio.get_running_loop().create_future()
+        """Wait for a message of our own: subscribing has happened when it comes back, not when it was asked for.
+
+        It is sent again after a pause that doubles: messages and subscriptions go over two connections, so Redis may see the message first.
+        """
+        probe, pause = uuid.uuid4().hex, PROBE_SECONDS
+        heard = self._probes[probe] = asyncio.get_running_loop().create_future()
         try:
-            await say({"type": "wire.probe", "probe": probe})
-            await self._probes[probe]
+            while not heard.done():
+                await say({"type": "wire.probe", "probe": probe})
+                await asyncio.wait([heard], timeout=pause)
+                pause *= 2
         finally:
             del self._probes[probe]
 

@@ -400,7 +400,7 @@ class TestADeafSubscription:
         with Proxy(settings.REDIS_URL) as redis_wire:
             use(redis_wire.url, settings)
             session = site.on_sale()
-            monkeypatch.setattr(switchboard, "ANSWER_TIMEOUT", 10.0)  # the machine may be busy
+            monkeypatch.setattr(switchboard, "ANSWER_TIMEOUT", 5.0)  # the machine may be busy
             watcher, buyer = await watch(site, session), await listen(site, ana)
             site.sessions[session] = (9, 12)
             monkeypatch.setattr(switchboard, "ANSWER_TIMEOUT", 1.0)

@@ -35,6 +35,19 @@ class OneAtATime:
         return await self._sent.get()
 
 
+class FirstIsLost(OneAtATime):
+    """The first message to each group overtakes the subscription."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: set[str] = set()
+
+    async def group_send(self, group: str, message: dict[str, Any]) -> None:
+        if group in self._seen:
+            await super().group_send(group, message)
+        self._seen.add(group)
+
+
 async def crowd(board: Switchboard, number: int) -> list[BaseException | None]:
     return await asyncio.gather(
         *(board.join(f"{n}", lambda _body: None) for n in range(number)), return_exceptions=True
@@ -60,3 +73,11 @@ class TestACrowd:
         monkeypatch.setattr(switchboard, "JOINING_AT_ONCE", 5)
         monkeypatch.setattr(switchboard, "PATIENCE", 10 * TRIP)
         assert any(isinstance(outcome, WireDown) for outcome in await crowd(Switchboard(), 60))
+
+
+@pytest.mark.asyncio
+async def test_a_probe_that_overtakes_its_subscription_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(switchboard, "get_channel_layer", FirstIsLost)
+    board = Switchboard()
+    await board.join("group", lambda _body: None)
+    await board.leave("group", lambda _body: None)
