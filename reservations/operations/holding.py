@@ -22,8 +22,6 @@ from reservations.operations import queued, sweeps
 from reservations.queries import reservation_body
 from sessions_app.models import Seat
 
-DUE_LOOKED_AFTER = dt.timedelta(days=7)  # from the session's end on
-
 
 class ReservationExpired(Exception):
     """Its hold ran out."""

@@ -39,14 +39,8 @@ log = structlog.get_logger(__name__)
 
 
 ATTEMPTS = 5
-
-
 FIRST_PAUSE = 0.05  # seconds; doubles each time, with jitter
-
-
 DRAIN_CHUNK = 200
-
-
 Done = TypeVar("Done")
 
 

@@ -16,16 +16,13 @@ from base.clock import db_now
 from reservations.allocation import endings, locks, standby
 from reservations.allocation.announcements import Announcements
 from reservations.models import FINAL, Reservation, Status
-from reservations.operations import holding, queued
+from reservations.operations import queued
 from sessions_app.models import Session
 
 EXPIRE_CHUNK = 200  # holds of a session ended at once: whoever asks for its seats meanwhile waits for these
-
-
 SWEEPERS = 2  # sessions swept at a time: one waits for PostgreSQL while the other doesn't
-
-
 KEYS_KEPT = dt.timedelta(hours=24)
+DUE_LOOKED_AFTER = dt.timedelta(days=7)  # from the session's end on
 
 
 def expire_holds(*, limit: int = 50_000) -> int:
@@ -69,7 +66,7 @@ def _serve_standby(session_id: uuid.UUID) -> int:
 def forget_keys() -> int:
     """Idempotency keys are kept for a day, and addresses that count no more; how many keys were cleared."""
     old = Reservation.objects.filter(accepted_at__lt=Now() - KEYS_KEPT)
-    over = Session.objects.filter(ends_at__range=(Now() - holding.DUE_LOOKED_AFTER, Now()))
+    over = Session.objects.filter(ends_at__range=(Now() - DUE_LOOKED_AFTER, Now()))
     Reservation.objects.filter(session__in=over, due=True).update(due=False)  # no one comes for them any more
     old.exclude(origin="").filter(status__in=FINAL, due=False).update(origin="")
     return Reservation.objects.filter(accepted_at__lt=Now() - KEYS_KEPT).exclude(key="").update(key="")

@@ -16,7 +16,7 @@ Reading needs one trip to Redis; each call takes a client of the reader's own, o
     silent()    the parts whose age is beyond `SILENT_AFTER`, so that nobody consumes, ticks or publishes
     is_alive(part)  for the hot path: remembered for 0.2 s, and False when Redis can't be asked
 
-For this process alone, `config.watchdog` asks `seconds_without_word` and `seconds_without_progress`; what waits in a legal way, such
+For this process alone, `watchdog.py` asks `seconds_without_word` and `seconds_without_progress`; what waits in a legal way, such
 as for PostgreSQL to come back, calls `note_progress` at each try.
 
 Without Redis nothing is known: `ages`, `queue_ages` and `silent` raise NoClaims, which callers report as gone.

@@ -21,14 +21,8 @@ from uuid6 import uuid7
 from sessions_app.models.halls import Hall
 
 HEAVIEST_LANE = 100
-
-
 HIGHEST_FEE = 100_000_000  # minor units a ticket; with the dearest place and its share it fits into a ticket's price
-
-
 WHOLE = 10_000  # basis points
-
-
 currency_code = RegexValidator(r"^[A-Z]{3}$", _("Three capital letters of ISO 4217, like BRL."))
 
 

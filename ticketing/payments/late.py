@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+import structlog
 from django.db import transaction
 
 from reservations.allocation import changes, endings, locks
@@ -23,6 +24,8 @@ from ticketing.payments import ledger, selling, steps
 from ticketing.payments.gateways import Standing
 from ticketing.payments.ledger import Posting
 from ticketing.queries import sale_body
+
+log = structlog.get_logger(__name__)
 
 ASKED_AGAIN_AFTER = dt.timedelta(minutes=1)
 
@@ -122,7 +125,7 @@ def _take_late(locked: locks.Locked, payment: Payment, standing: Standing) -> No
     """See Note [Money that comes late]."""
     payment.reference = standing.reference or payment.reference
     reservation = locked.reservation
-    steps.log.warning("payment.late", payment=str(payment.pk), reservation=reservation.status)
+    log.warning("payment.late", payment=str(payment.pk), reservation=reservation.status)
     paid_otherwise = reservation.status in LIVE and reservation.status != Status.HELD
     if reservation.status == Status.HELD and not reservation.is_over_at(locked.now):
         selling.write_sales([(locked, payment)])

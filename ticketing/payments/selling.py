@@ -28,14 +28,6 @@ from ticketing.payments.ledger import Posting
 from ticketing.payments.together import Together
 from ticketing.queries import find_sale, sale_body
 
-WRITE = """
-UPDATE ticketing_payment AS row
-SET status = new.status, reason = new.reason, reference = new.reference, reservation_id = new.reservation_id,
-    changed_at = clock_timestamp()
-FROM jsonb_to_recordset(%s) AS new (id uuid, status text, reason text, reference text, reservation_id uuid)
-WHERE row.id = new.id
-"""
-
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Authorised:

@@ -7,6 +7,7 @@ import datetime as dt
 import uuid
 from collections.abc import Sequence
 
+import structlog
 from django.db import transaction
 
 from base import causes
@@ -22,10 +23,9 @@ from ticketing.models import Payment
 from ticketing.payments import gateways, steps
 from ticketing.payments.together import Together
 
+log = structlog.get_logger(__name__)
+
 PIN = dt.timedelta(minutes=10)  # how long a payment may keep seats beyond their hold; the sweep settles it long before
-
-
-AT_ONCE = 128  # payments that a process settles side by side; most of them wait for a gateway
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +81,7 @@ def start_orders(orders: Sequence[Reservation]) -> list[Payment]:
     made = _start.all(asks)
     for ask, outcome in zip(asks, made, strict=True):
         if isinstance(outcome, Exception):
-            steps.log.info("order.not_begun", order=str(ask.reservation), error=repr(outcome))
+            log.info("order.not_begun", order=str(ask.reservation), error=repr(outcome))
     return [outcome for outcome in made if isinstance(outcome, Payment)]
 
 

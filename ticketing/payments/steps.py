@@ -43,7 +43,7 @@ from reservations.models import Reservation
 from reservations.queueing import replies
 from ticketing.faults import reach
 from ticketing.models import Account, Payment, PaymentStatus
-from ticketing.payments import gateways, late, ledger, selling, starting
+from ticketing.payments import gateways, late, ledger, selling
 from ticketing.payments.gateways import Attempt, Gateway, GatewayTimeout, GatewayUnavailable, SeveralAtOnce, Standing
 from ticketing.payments.ledger import Posting
 from ticketing.payments.together import Together
@@ -52,9 +52,8 @@ from ticketing.queries import sale_body, sales_of
 log = structlog.get_logger(__name__)
 
 
+AT_ONCE = 128  # payments that a process settles side by side; most of them wait for a gateway
 SILENT = "gateway_silent"  # given up without the gateway's word
-
-
 UNREACHABLE = (GatewayTimeout, GatewayUnavailable, BreakerOpen)
 
 
@@ -64,6 +63,13 @@ payments = Counter("frontrow_payments_total", "Payment attempts that ended, by o
 Answer = TypeVar("Answer")
 
 
+WRITE = """
+UPDATE ticketing_payment AS row
+SET status = new.status, reason = new.reason, reference = new.reference, reservation_id = new.reservation_id,
+    changed_at = clock_timestamp()
+FROM jsonb_to_recordset(%s) AS new (id uuid, status text, reason text, reference text, reservation_id uuid)
+WHERE row.id = new.id
+"""
 NOTE_CAPTURES = """
 UPDATE ticketing_payment AS row SET status = 'captured', changed_at = clock_timestamp() FROM reservations_reservation AS owner
 WHERE row.id = ANY(%s::uuid[]) AND row.status = 'authorised' AND owner.id = row.reservation_id
@@ -125,7 +131,7 @@ def settle_side_by_side(payments: Sequence[uuid.UUID], *, then: Callable[[uuid.U
 
 @functools.cache
 def _threads(_pid: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(starting.AT_ONCE, thread_name_prefix="payments")
+    return ThreadPoolExecutor(AT_ONCE, thread_name_prefix="payments")
 
 
 def _settle_alone(payment_id: uuid.UUID, *, then: Callable[[uuid.UUID], None]) -> None:
@@ -279,7 +285,7 @@ def _is_given_up(payment: Payment) -> bool:
 def write(some: Sequence[Payment]) -> None:
     """Their standing, with one statement."""
     columns = ("id", "status", "reason", "reference", "reservation_id")
-    execute(selling.WRITE, as_json([{name: getattr(row, name) for name in columns} for row in some]))
+    execute(WRITE, as_json([{name: getattr(row, name) for name in columns} for row in some]))
 
 
 def _capture(payment: Payment) -> None:

@@ -7,18 +7,19 @@ import threading
 import uuid
 from collections.abc import Collection, Iterable
 
+import structlog
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from ticketing.models import UNSETTLED, Payment, PaymentStatus
 from ticketing.payments import late, steps
 
+log = structlog.get_logger(__name__)
+
 SWEEP_AFTER = dt.timedelta(seconds=15)  # longer than the gateway's deadlines: nobody works on it any more
 
 
 SWEPT_AT_ONCE = 4  # fewer than the silences that open a gateway's breaker: each may be asked about after it
-
-
 _sweeping = threading.Lock()
 
 
@@ -51,7 +52,7 @@ def _sweep_payments(limit: int) -> int:
     swept = [*_oldest(left, limit), *_oldest(silent, limit)]
     for first in range(0, len(swept), SWEPT_AT_ONCE):
         some = swept[first : first + SWEPT_AT_ONCE]
-        steps.log.warning("payments.swept", payments=[str(payment) for payment in some])
+        log.warning("payments.swept", payments=[str(payment) for payment in some])
         steps.settle_side_by_side(some, then=lambda _payment: None)
     return len(swept)
 
