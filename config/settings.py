@@ -20,6 +20,8 @@ from django.templatetags.static import static
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
+from base.postgresql.patience import PatientConnection
+
 
 def env(name: str, default: str = "") -> str:
     """The variable, or `default` where it is unset or empty (compose files pass empties)."""
@@ -237,6 +239,9 @@ DATABASE_URL = env("DATABASE_URL", "postgres://postgres@127.0.0.1:5432/frontrow"
 DB_POOL_SIZE = env_int("DB_POOL_SIZE", 8)  # connections a process keeps at the most
 DB_POOL_SECONDS = env_int("DB_POOL_SECONDS", 2)  # how long a request waits for one of them before it is told "busy"
 LOCK_TIMEOUT_MS = env_int("LOCK_TIMEOUT_MS", 2_000)  # "busy" after this wait for somebody else's lock
+DB_ANSWER_SECONDS = env_int(
+    "DB_ANSWER_SECONDS", 20
+)  # a request or a job gives up a statement, and its connection, when PostgreSQL doesn't answer for so long
 DATABASES: dict[str, Any] = {"default": dict(dj_database_url.parse(DATABASE_URL))}
 DATABASES["default"]["ENGINE"] = "base.postgresql"  # Django's, with every statement counted
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True  # a restarted PostgreSQL costs nobody an error
@@ -245,6 +250,7 @@ DATABASES["default"].setdefault("OPTIONS", {}).update(
         "pool": {
             "min_size": 1,
             "max_size": DB_POOL_SIZE,
+            "connection_class": PatientConnection,
             "timeout": DB_POOL_SECONDS,
             # The pool tries again after 1, 2, 4, 8 … seconds: after an outage it would stay empty for as long as that had been.
             # Giving up soon lets whoever wants a connection next begin anew.

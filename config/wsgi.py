@@ -11,7 +11,10 @@ from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django = get_wsgi_application()
 
-from config.web import short_way  # noqa: E402 needs Django set up
+from base.postgresql import patience  # noqa: E402 what follows needs Django set up
+from config.web import short_way  # noqa: E402
+
+patience.wait_at_most(settings.DB_ANSWER_SECONDS)
 
 log = structlog.get_logger(__name__)
 

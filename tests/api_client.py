@@ -77,8 +77,9 @@ class ApiClient:
         assert answer.status in {200, 503}, answer
         return answer.body["status"] if answer.status == 200 else "unknown"
 
-    def pay(self, reservation: str, token: str = "ok", wait: int = 10) -> Answer:
+    def pay(self, reservation: str, token: str = "ok", wait: int = 10, key: str = "") -> Answer:
         body = {"payment": {"method": "fake", "token": token}}
-        return self.call(
-            "POST", f"/reservations/{reservation}/pay", body, **({"Prefer": f"wait={wait}"} if wait else {})
-        )
+        headers = {"Prefer": f"wait={wait}"} if wait else {}
+        if key:
+            headers["Idempotency_Key"] = key
+        return self.call("POST", f"/reservations/{reservation}/pay", body, **headers)

@@ -95,11 +95,14 @@ class Proxy:
         self._mode = "frozen"
 
     def _hang_up(self) -> None:
-        for end in list(self._open):
+        while True:  # one at a time: a connection that is made meanwhile must not be forgotten
+            try:
+                end = self._open.pop()
+            except KeyError:
+                return
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
             end.close()
-        self._open.clear()
 
     def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError):

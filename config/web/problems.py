@@ -53,7 +53,7 @@ from sessions_app import operations as catalogue
 from ticketing import codes, voiding
 from ticketing import queries as ticketing_queries
 from ticketing.api.sales import PaymentDeclined
-from ticketing.payments import gateways, refunds
+from ticketing.payments import gateways, refunds, together
 from ticketing.people.hashing import HashingBusy
 from ticketing.tickets import doors, transfers
 
@@ -477,10 +477,14 @@ PROBLEMS: dict[type[BaseException], Known] = {
     HashingBusy: _unavailable(_("Many people are signing in at this moment; try again.")),
     # --- A dependency is away; nothing was done
     sale_facts.FactsUnavailable: _unavailable(),
-    front_door.OutcomeUnknown: _unavailable(
-        _(
-            "It is not known yet whether this was accepted. Ask again with the same Idempotency-Key: nothing is done twice."
-        )
+    together.NotBegun: _unavailable(),
+    **dict.fromkeys(
+        (front_door.OutcomeUnknown, together.Unfinished),
+        _unavailable(
+            _(
+                "It is not known yet whether this was accepted. Ask again with the same Idempotency-Key: nothing is done twice."
+            )
+        ),
     ),
     lines.LineDown: _unavailable(_("Nothing can be accepted at the moment; try again.")),
     psycopg_pool.PoolTimeout: _unavailable(),

@@ -12,7 +12,7 @@ from django.conf import settings
 from base import causes
 from reservations.queueing.lines import courier, jobs_queue
 from ticketing.payments import refunds, steps, sweeping
-from ticketing.payments.together import Together
+from ticketing.payments.together import NotBegun, Together, Unfinished
 
 log = structlog.get_logger(__name__)
 
@@ -21,7 +21,10 @@ def ring_payment(payment: uuid.UUID, *, reply_to: str = "") -> None:
     if settings.LINE == "in_process":
         steps.settle_payment(payment_id=payment, reply_to=reply_to)
         return
-    _ring_together((str(payment), reply_to))
+    try:
+        _ring_together((str(payment), reply_to))
+    except (NotBegun, Unfinished) as error:  # the payment is begun, and that is what counts
+        log.warning("bell.left_to_the_sweep", task="settle_payments", error=repr(error))
 
 
 def ring_refund(refund: uuid.UUID) -> None:

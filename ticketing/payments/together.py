@@ -1,28 +1,49 @@
 """Calls that many threads make at once are done together: what arrived while the last batch was in flight is the next one.
 
-So an idle system adds no delay, and a crowd shares its transactions. Whoever comes first does the work of all who wait; no
-thread of its own, so forks and tests need to know nothing. Nobody waits with a connection in hand: a process has few, and whoever works
-for the others would be without one.
+So an idle system adds no delay, and a crowd shares its transactions. The first caller does the work of all who wait; there is no
+thread of its own, so forks and tests need to know nothing. No caller waits with a connection in hand: a process has few, and the
+thread that works for the others would be without one.
+
+Note [Nobody waits for ever]
+The thread that works may be held up: by a lock, by a PostgreSQL that doesn't answer. The others wait `MOST_SECONDS` for it. Then they
+take back what is not begun, and what is begun is unknown to them. Each use of a `Together` may be repeated without harm.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+import psycopg
 import structlog
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 
 from base import causes
 
 MOST = 200  # of one batch
+MOST_SECONDS = 15.0  # longer than every deadline on the way but that of a silent PostgreSQL
+ALONE_SECONDS = 4.0  # for doing a spoilt batch one by one: where each waits for the same lock, it would take minutes
+UNANSWERED = (OperationalError, InterfaceError, psycopg.OperationalError)  # the last one is the pool's
 
 log = structlog.get_logger(__name__)
 
 Ask = TypeVar("Ask")
 Answer = TypeVar("Answer")
+
+
+class NotBegun(Exception):
+    """Nothing was done; it may be tried again."""
+
+    code = "unavailable"
+
+
+class Unfinished(Exception):
+    """It may be done all the same; doing it again is harmless."""
+
+    code = "unavailable"
 
 
 class _Entry(Generic[Ask, Answer]):
@@ -31,11 +52,15 @@ class _Entry(Generic[Ask, Answer]):
         self.outcome: Answer | Exception | None = None
         self.done = False
 
+    def end(self, outcome: Answer | Exception) -> None:
+        self.outcome, self.done = outcome, True
+
 
 class Together(Generic[Ask, Answer]):
-    """`work` answers each ask of a batch, in their order, in one transaction; an error it returns is raised to whoever asked.
+    """`work` answers each ask of a batch, in their order, in one transaction; an error it returns is raised to the one that asked.
 
-    What it raises spoils the batch: then each is done alone, and is raised to whoever asked for that.
+    An error that `work` raises spoils the batch. Then each ask is done alone, and has its own outcome; where the connection is lost
+    or time runs out, the error is the outcome of all that are left.
     """
 
     def __init__(self, work: Callable[[Sequence[Ask]], Sequence[Answer | Exception]]) -> None:
@@ -44,36 +69,82 @@ class Together(Generic[Ask, Answer]):
         self._working = threading.Lock()
 
     def __call__(self, ask: Ask) -> Answer:
+        """Raises: NotBegun and Unfinished, see Note [Nobody waits for ever]; what `work` returns or raises."""
         (outcome,) = self.all([ask])
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
     def all(self, asks: Sequence[Ask]) -> list[Answer | Exception]:
-        """Somebody who has several brings them along at once; the outcome of each."""
+        """Return the outcome of each of several asks of one caller."""
         entries = [_Entry[Ask, Answer](ask) for ask in asks]
+        until = time.monotonic() + MOST_SECONDS
         self._waiting.extend(entries)
         connection.close()  # back to the pool
         for entry in entries:
-            while not entry.done:
-                with self._working:
+            while not entry.done and self._working.acquire(timeout=max(until - time.monotonic(), 0)):
+                try:
                     if not entry.done:
-                        self._serve([self._waiting.popleft() for _entry in range(min(len(self._waiting), MOST))])
-        return [entry.outcome for entry in entries]  # type: ignore[misc] # all are done
+                        self._serve(self._next())
+                finally:
+                    self._working.release()
+        return [self._outcome(entry) for entry in entries]
+
+    def _outcome(self, entry: _Entry[Ask, Answer]) -> Answer | Exception:
+        if not entry.done:
+            try:
+                self._waiting.remove(entry)
+            except ValueError:  # the thread that works has it
+                log.warning("together.unfinished")
+                return Unfinished()
+            log.warning("together.not_begun")
+            return NotBegun()
+        return entry.outcome  # type: ignore[return-value] # it is set before `done` is
+
+    def _next(self) -> list[_Entry[Ask, Answer]]:
+        batch: list[_Entry[Ask, Answer]] = []
+        try:
+            while len(batch) < MOST:
+                batch.append(self._waiting.popleft())
+        except IndexError:
+            pass
+        return batch
 
     def _serve(self, batch: Sequence[_Entry[Ask, Answer]]) -> None:
         try:
             self._answer(batch)
-        except Exception as error:  # noqa: BLE001 whatever it is, it belongs to whoever is to blame
-            if len(batch) == 1:
-                batch[0].outcome, batch[0].done = error, True
-                return
+        except Exception as error:  # noqa: BLE001 it belongs to the asks that caused it
+            self._serve_one_by_one(batch, error)
+        finally:
+            for entry in batch:
+                if not entry.done:  # this thread is being ended
+                    entry.end(Unfinished())
+
+    def _serve_one_by_one(self, batch: Sequence[_Entry[Ask, Answer]], error: Exception) -> None:
+        """What spoilt the batch is the outcome of each that can't be tried alone."""
+        until = time.monotonic() + ALONE_SECONDS
+        if len(batch) > 1 and not _is_away(error):
             log.warning("together.one_by_one", asks=len(batch), error=type(error).__name__)
             for entry in batch:
-                self._serve([entry])
+                if time.monotonic() > until:
+                    break
+                try:
+                    self._answer([entry])
+                except Exception as own:  # noqa: BLE001 it is this one's outcome
+                    entry.end(own)
+                    if _is_away(own):
+                        break
+        for entry in batch:
+            if not entry.done:
+                entry.end(error)
 
     def _answer(self, batch: Sequence[_Entry[Ask, Answer]]) -> None:
         with causes.working_for(causes.UNKNOWN):  # the others' causes are not this thread's
             outcomes = self._work([entry.ask for entry in batch])
         for entry, outcome in zip(batch, outcomes, strict=True):
-            entry.outcome, entry.done = outcome, True
+            entry.end(outcome)
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether PostgreSQL didn't say this: there is no connection to it any more."""
+    return isinstance(error, UNANSWERED) and (connection.connection is None or not connection.is_usable())

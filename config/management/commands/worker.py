@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import connection
 
+from base.postgresql import patience
 from config.celery import app
 from config.run.blocking_worker import BlockingWorker
 from config.run.thread_pool import ThreadPool
@@ -40,6 +41,7 @@ class Command(BaseCommand):
         self, *, payments: bool, jobs: bool, shards: str, threads: int | None, name: str, **_options: Any
     ) -> None:
         refuse_demo_accounts()
+        patience.wait_at_most(settings.DB_ANSWER_SECONDS)
         if settings.METRICS_PORT:
             exposition.serve(settings.METRICS_PORT)
         if payments:
