@@ -17,6 +17,8 @@ from rest_framework import exceptions, negotiation, parsers
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
+from base.refusals import Refused
+
 
 @dataclass(frozen=True)
 class Buyer:
@@ -60,8 +62,12 @@ def staff_may(user: AbstractUser | AnonymousUser, permission: str) -> bool:
     return bool(user.is_staff and (user.has_perm(permission) or not user.groups.exists()))
 
 
-class OtherBuyer(Exception):
+class OtherBuyer(Refused, reason="other_buyer", status=409, title="Asked by another person"):
     """A page sends what another person asked for on it, before somebody signed in or out."""
+
+    sentence = _(
+        "Another person asked for this, before you signed in or out. Nothing was done; ask for it yourself if you want it."
+    )
 
 
 class CSRFFailed(exceptions.PermissionDenied):

@@ -25,3 +25,8 @@ def db_now() -> dt.datetime:
 def reckoned_now() -> dt.datetime:
     """Reckon the database's time by this process's clock, without asking: for what is shown, never for what is decided."""
     return dt.datetime.fromtimestamp(time.time() + _ahead, dt.UTC)
+
+
+def rfc3339(moment: dt.datetime) -> str:
+    """Return an instant as the API writes it (RFC 3339, in UTC)."""
+    return moment.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")

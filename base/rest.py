@@ -6,7 +6,7 @@ It stands at the bottom of the import order so that all apps may use it; nothing
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, TypeVar, cast
 from uuid import UUID
@@ -21,13 +21,16 @@ from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 from rest_framework import exceptions, pagination, permissions, serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
 from base.asking import Buyer, asking
+from base.refusals import Refused
 
 LONGEST_WAIT = 10.0  # seconds, of `Prefer: wait=N`
 DEFAULT_LIMIT = 50
 HIGHEST_LIMIT = 200
+WHOLE_BODY = "body"  # where an error of no single field is told
 UUID_TEXT = r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 
 Row = TypeVar("Row", bound=Model)
@@ -311,12 +314,12 @@ def problems_of(*statuses: int, examples: Sequence[OpenApiExample] = ()) -> dict
     }
 
 
-def refusals(*codes: str) -> dict[str, list[str]]:
-    """Name the problems of an operation's own, by their codes, for the schema: `extensions=refusals("sold_out")`.
+def refused_with(*refusals: type[Refused] | str) -> dict[str, list[str]]:
+    """Name an operation's own refusals, or codes of other problems, for the schema: `extensions=refused_with(SoldOut)`.
 
     Those that any operation may answer are added to them (`config.web.openapi.answers`).
     """
-    return {REFUSALS: list(codes)}
+    return {REFUSALS: [one if isinstance(one, str) else one.code for one in refusals]}
 
 
 def prefer_wait(request: Request | HttpRequest) -> float:
@@ -324,3 +327,17 @@ def prefer_wait(request: Request | HttpRequest) -> float:
     sent = request.META.get("HTTP_PREFER")
     found = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?\s*(?:$|[,;])", sent, re.IGNORECASE) if sent else None
     return min(float(found[1]), LONGEST_WAIT) if found else 0.0
+
+
+def field_errors(detail: Any, path: str = "") -> Iterator[dict[str, str]]:
+    """DRF's nested messages as a flat list: `{"seats": {0: ["…"]}}` is the field `seats.0`."""
+    if isinstance(detail, Mapping):
+        for name, inner in detail.items():
+            whole = name == api_settings.NON_FIELD_ERRORS_KEY
+            yield from field_errors(inner, path if whole else f"{path}.{name}" if path else str(name))
+    elif isinstance(detail, list | tuple):
+        for number, inner in enumerate(detail):
+            nested = isinstance(inner, Mapping | list | tuple)
+            yield from field_errors(inner, f"{path}.{number}" if nested and path else path)
+    else:
+        yield {"field": path or WHOLE_BODY, "message": str(detail)}

@@ -37,8 +37,8 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("i18n/", include("django.conf.urls.i18n")),
     path("", include("sessions_app.pages.urls")),
-    path("", include("config.plain_forms")),
-    path("", include("config.counter")),
+    path("", include("ticketing.pages.plain_forms")),
+    path("", include("ticketing.pages.counter")),
     path("", include("reservations.pages.urls")),
     path("", include("ticketing.pages.urls")),
 ]

@@ -11,6 +11,7 @@ from realtime.audit import Check
 from reservations.allocation import standby
 from reservations.hold_request import EPOCH_BITS
 from reservations.queueing import letters, queue_watch
+from reservations.refusals import SeatsUnavailable, SoldOut
 from reservations.staff import dead_letters
 
 GRACE = "interval '10 seconds'"  # a sweep runs each second; ten is a broken one
@@ -285,7 +286,7 @@ CHECKS = [
                 UNION ALL
                 SELECT id, session_id, arrival, settled_at, false, conflict ->> 'seat', lane, fingerprint, ticket_type_id, quantity
                 FROM reservations_reservation CROSS JOIN jsonb_array_elements(conflicts) AS conflict
-                WHERE reason = 'seats_unavailable'
+                WHERE reason = '{SeatsUnavailable.reason}'
             ), as_settled AS (
                 SELECT *, max(arrival) OVER (
                     PARTITION BY session_id, arrival >> {EPOCH_BITS}, seat, lane ORDER BY settled_at, won DESC, arrival
@@ -309,7 +310,7 @@ CHECKS = [
                 SELECT id, session_id, ticket_type_id, lane, arrival, quantity, settled_at, held_at IS NOT NULL AS won
                 FROM reservations_reservation AS asked
                 WHERE seats = '{{}}' AND ticket_type_id IS NOT NULL AND (
-                    held_at IS NOT NULL OR reason = 'sold_out' AND NOT EXISTS (
+                    held_at IS NOT NULL OR reason = '{SoldOut.reason}' AND NOT EXISTS (
                         SELECT FROM realtime_event AS told WHERE told.session = asked.session_id
                             AND told.name = 'reservation.queued' AND told.facts ->> 'reservation' = asked.id::text
                     )

@@ -32,7 +32,6 @@ LONGEST_COUNT_MS = 600_000  # that what was let go unpaid counts, at first
 LAPSES_A_STEP = 50
 MOST_STEPS = 10
 FORGET_MS = 3_600_000  # after the last lapse
-UNPAID = ("expired", "released", "payment_declined")  # reasons of an end that the buyer has to answer for
 
 
 class Caps(msgspec.Struct, frozen=True):

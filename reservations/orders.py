@@ -11,6 +11,7 @@ from django.conf import settings
 from django.utils import translation
 from django.utils.translation import gettext_lazy as _
 
+from reservations import refusals
 from reservations.hold_request import HoldRequest
 from reservations.models import Reservation, Status
 from reservations.queueing.lines import courier, jobs_queue
@@ -37,30 +38,7 @@ MESSAGES = {
     Status.CONFIRMED: _("Your order is complete: the tickets are yours."),
 }
 STANDS_BY = _("You are on the standby line, number %(number)d.")
-FAILURES = {
-    "sold_out": _("Sold out: not that many places were left."),
-    "seats_unavailable": _("Somebody was faster: some of the seats are taken."),
-    "limit_reached": _("With what you already have it would be more than one buyer may have."),
-    "too_many_holds": _("Too many places are held already and not paid for; nothing was charged."),
-    "sold_at_once": _("This ticket can't be held: order it, with its payment."),
-    "payment_needed": _("This ticket can't be held: the order must carry its payment."),
-    "too_many_seats": _("More places than one order may have."),
-    "sale_closed": _("The sale was over."),
-    "sale_not_open": _("The sale had not begun."),
-    "payment_declined": _("The payment was declined; nothing was charged and the places were given back."),
-    "session_cancelled": _("The session was called off; nothing was charged."),
-    "expired": _("The time to pay ran out; nothing was charged."),
-    "released": _("You gave the order up; nothing was charged."),
-    "unknown_concession": _("The session has no such concession any more; nothing was charged."),
-    "voucher_unknown": _("There is no such voucher; nothing was charged."),
-    "voucher_not_yet_valid": _("The voucher was not valid yet; nothing was charged."),
-    "voucher_expired": _("The voucher was no longer valid; nothing was charged."),
-    "voucher_used_up": _("The voucher was used up; nothing was charged."),
-    "voucher_not_for_this": _("The voucher is not for this session; nothing was charged."),
-    "box_office": _("The box office called the order off; nothing was charged."),
-    "duplicate": _("This order was placed before, with the same key."),
-}
-REASONS = (*FAILURES, "failed")  # how a reservation can end; `failed`: set aside for a person, and then given up
+REASONS = tuple(refusals.ENDINGS)
 FAILED_OTHERWISE = _("The order could not be fulfilled; nothing was charged.")
 
 OrderBell = Callable[[Sequence[tuple[uuid.UUID, str]]], object]
@@ -78,7 +56,7 @@ def said_of(status: str, reason: str | None, *, standby: int | None = None) -> s
     if standby is not None:
         return str(STANDS_BY) % {"number": standby}
     if standing(status) == FAILED:
-        return str(FAILURES.get(reason or "", FAILED_OTHERWISE))
+        return str(refusals.ENDINGS[reason].ended if reason in refusals.ENDINGS else FAILED_OTHERWISE)
     return str(MESSAGES[Status(status)])
 
 

@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy
 from psycopg.errors import ExclusionViolation
 
 from base.clock import EARLIEST, LATEST, db_now
+from base.refusals import Refused
 from realtime import events
 from sessions_app import plans
 from sessions_app.models import (
@@ -46,20 +47,26 @@ MAX_PER_BUYER = 1000
 STANDARD = gettext_lazy("Standard")
 
 
-class HallBusy(Exception):
-    """Another session is in the hall at that time: `clash`."""
+class HallBusy(Refused, reason="hall_busy", status=409, title="The hall is busy"):
+    """`clash`: the other session."""
+
+    sentence = gettext_lazy("Another session is in that hall at that time.")
 
     def __init__(self, clash: Session | None) -> None:
         super().__init__(clash)
         self.clash = clash
 
-    @property
     def facts(self) -> dict[str, Any]:
         return {"session": str(self.clash.pk)} if self.clash else {}
 
 
-class HasBuyers(Exception):
-    """Somebody holds or bought places of the session; calling it off would leave them without."""
+class HasBuyers(Refused, reason="session_has_buyers", status=409, title="The session has buyers"):
+    """Calling it off would leave those without who hold or bought its places."""
+
+    sentence = gettext_lazy("Somebody holds or bought it.")
+
+
+REFUSALS: tuple[type[Refused], ...] = (HallBusy, HasBuyers)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from base.admin_forms import Desk, WholeRowForm
 from realtime.admin import ReadOnly
 from reservations.allocation import locks
-from reservations.operations.holding import PaymentInProgress
+from reservations.refusals import PaymentInProgress
 from sessions_app.admin import SessionAdmin
 from sessions_app.models import Session
 from sessions_app.staff.questions import Question, Unanswered, ask, is_confirmed
@@ -48,6 +48,7 @@ from ticketing.models import (
 from ticketing.payments import handing_out, refunds
 from ticketing.payments.bells import ring_called_off, ring_refund
 from ticketing.payments.giving_back import GivingBack, calling_off, in_currencies
+from ticketing.refusals import NothingToRefund
 from ticketing.staff.order_admin import OrderAdmin
 from ticketing.tickets import links
 
@@ -292,7 +293,7 @@ def refunded(request: HttpRequest, sale: UUID, tickets: list[UUID]) -> Refund | 
     by = request.user.pk
     try:
         refund = refunds.ask_refund(sale_id=sale, buyer=None, tickets=tickets, reason=refunds.BOX_OFFICE, asked_by=by)
-    except (refunds.NothingToRefund, PaymentInProgress):
+    except (NothingToRefund, PaymentInProgress):
         return None
     ring_refund(refund.pk)
     return refund

@@ -23,6 +23,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from django.conf import settings
 from django.utils.crypto import salted_hmac
 
+from ticketing.refusals import ForgedCode, UnknownCode
+
 PURPOSE = b"frontrow ticket:"  # so that a signature made for anything else is none on a ticket
 KEY_ID_BYTES, SESSION_BYTES, SEED_BYTES = 4, 6, 32
 SHORT = r"[0-9A-HJKMNP-TV-Z]{12,26}"  # tickets sold long ago have 26
@@ -32,14 +34,6 @@ SIGNED = re.compile(
 TO_CROCKFORD = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", "0123456789ABCDEFGHJKMNPQRSTVWXYZ")
 FROM_CROCKFORD = str.maketrans("0123456789ABCDEFGHJKMNPQRSTVWXYZ", "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")
 AS_READ = str.maketrans("OIL", "011", " \t\r\n-")  # what people take for what, and what they put between
-
-
-class NotACode(Exception):
-    """Nothing that was ever printed on a ticket of ours."""
-
-
-class BadSignature(Exception):
-    """It looks like a ticket's code, and isn't signed by a key of ours: forged or damaged."""
 
 
 @dataclass(frozen=True)
@@ -56,23 +50,23 @@ def sign(short: str, *, session: uuid.UUID) -> str:
 
 
 def read(text: str) -> str:
-    """The short code of what was scanned or typed; what is signed must be signed by us. Raises: NotACode, BadSignature."""
+    """The short code of what was scanned or typed; what is signed must be signed by us. Raises: UnknownCode, ForgedCode."""
     plain = text.upper().translate(AS_READ)
     if re.fullmatch(SHORT, plain):
         return plain
     if not re.match(rf"{SHORT}\.", plain):
-        raise NotACode
+        raise UnknownCode
     found = SIGNED.fullmatch(plain)
     if found is None:
-        raise BadSignature
+        raise ForgedCode
     key = our_keys().public.get(_bytes(found["facts"])[:KEY_ID_BYTES].hex())
     signature = _bytes(found["signature"])
     if key is None or _base32(signature) != found["signature"]:  # its last letter has bits to spare
-        raise BadSignature
+        raise ForgedCode
     try:
         key.verify(signature, PURPOSE + f"{found['short']}.{found['facts']}".encode())
     except InvalidSignature:
-        raise BadSignature from None
+        raise ForgedCode from None
     return found["short"]
 
 

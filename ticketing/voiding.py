@@ -32,14 +32,6 @@ class Void:
     at: dt.datetime
 
 
-class TicketIsVoid(Exception):
-    """`void`: why and since when; there is no code to show any more."""
-
-    def __init__(self, void: Void) -> None:
-        super().__init__(str(void.reason))
-        self.void = void
-
-
 def of_ticket(ticket: Ticket) -> Void:
     """Return what ended a void ticket."""
     refund = ticket.refund

@@ -16,14 +16,15 @@ from uuid import UUID
 import structlog
 from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
-from django.utils.translation import gettext_lazy as _
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied, ValidationError
 
 from base.asking import Buyer, OtherBuyer, idempotency_key
+from base.rest import field_errors
 from config.web import cache as shared
 from config.web import problems
 from reservations.claims import claims
 from reservations.claims.claims import NoClaims
+from reservations.refusals import IdempotencyMismatch, RequestInFlight
 from ticketing import identity
 
 log = structlog.get_logger(__name__)
@@ -32,19 +33,6 @@ KEPT_SECONDS = 24 * 3600
 LEASE_SECONDS = 30  # for how long a request without an answer keeps others with its key out
 KEEP_THEIR_OWN = {"/api/v1/reservations", "/api/v1/orders"}  # the front door
 KEPT_HEADERS = ("Content-Type", "Location", "Retry-After", "Preference-Applied")
-
-MISMATCH = problems.Known(
-    422,
-    "idempotency_mismatch",
-    "Idempotency key used for something else",
-    _("This Idempotency-Key came with another request before."),
-)
-IN_FLIGHT = problems.Known(
-    409,
-    "request_in_flight",
-    "The first request is still in flight",
-    _("A request with this Idempotency-Key has no answer yet; ask again in a moment."),
-)
 
 
 class IdempotencyMiddleware:
@@ -60,7 +48,7 @@ class IdempotencyMiddleware:
         try:
             key = idempotency_key(request.META)
         except ValidationError as error:
-            return problems.response(problems.INVALID, errors=list(problems.field_errors(error.detail)))
+            return problems.response(problems.INVALID, errors=list(field_errors(error.detail)))
         try:
             place, *earlier = [_place(request, name, str(key)) for name in _names_of(buyer)]
             return self._once(request, place=place, earlier=earlier)
@@ -126,9 +114,9 @@ def _fingerprint(body: bytes) -> str:
 
 def _answer_again(kept: dict[str, Any], fingerprint: str) -> HttpResponse:
     if kept["fingerprint"] != fingerprint:
-        return problems.response(MISMATCH)
+        return problems.refused(IdempotencyMismatch())
     if "status" not in kept:
-        return problems.response(IN_FLIGHT, headers={"Retry-After": "1"})
+        return problems.refused(RequestInFlight(retry_after=1))
     return HttpResponse(kept["body"], status=kept["status"], headers={**kept["headers"], "Idempotent-Replayed": "true"})
 
 

@@ -53,7 +53,6 @@ from reservations.admission.sale_facts import (
     voucher_of,
 )
 from reservations.allocation import pricing
-from reservations.allocation.pricing import UnknownConcession
 from reservations.claims import claims
 from reservations.claims.claims import Knock, Limit, NoClaims, Verdict
 from reservations.claims.pace import Gate
@@ -62,6 +61,29 @@ from reservations.hold_request import EPOCH_BITS, HOLD_SCOPE, ORDER_SCOPE, Ask, 
 from reservations.operations import queued
 from reservations.queueing import replies
 from reservations.queueing.lines import InboxLine, InProcessLine, Line, LineDown, RabbitLine, by_shard
+from reservations.refusals import (
+    AccountRequired,
+    Crowded,
+    DuplicateSeat,
+    IdempotencyMismatch,
+    LimitReached,
+    NothingAsked,
+    PaymentNeeded,
+    RequestInFlight,
+    SaleClosed,
+    SaleNotOpen,
+    SeatsUnavailable,
+    SignedInSince,
+    SoldAtOnce,
+    SoldOut,
+    TooManyHolds,
+    TooManySeats,
+    UnknownConcession,
+    UnknownLane,
+    UnknownSeat,
+    UnknownTicketType,
+    VoucherRefused,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -71,120 +93,6 @@ LATE_SECONDS = 60  # after signing in, what the guest sent may be on its way
 ANSWER_SECONDS = 15.0  # longer than every deadline on the way; only a wedged process gets here
 NEWER_SECONDS = 0.1  # a refusal stands on facts at most this old
 EPOCH = 1 << EPOCH_BITS  # the first arrival of epoch 1
-
-
-@dataclasses.dataclass(eq=False)
-class SeatsUnavailable(Exception):
-    """Somebody was faster. `conflicts`: seat → held, sold or blocked."""
-
-    code = "seats_unavailable"
-
-    conflicts: dict[str, str]
-
-
-class SoldOut(Exception):
-    """Nothing is left of the ticket type."""
-
-    code = "sold_out"
-
-
-@dataclasses.dataclass(eq=False)
-class SaleNotOpen(Exception):
-    on_sale_at: dt.datetime | None
-
-
-class SaleClosed(Exception):
-    """The session started or was cancelled, or the ticket type's own sale is over."""
-
-
-@dataclasses.dataclass(eq=False)
-class LimitReached(Exception):
-    """With what the buyer already holds or bought it would be more than the session or the ticket type allows."""
-
-    code = "limit_reached"
-
-    limit: int
-
-
-@dataclasses.dataclass(eq=False)
-class TooManyHolds(Exception):
-    """The buyer, or all guests of the address, hold as much unpaid as they may, or let too many holds end unpaid."""
-
-    code = "too_many_holds"
-
-    retry_after: float  # seconds
-
-
-@dataclasses.dataclass(eq=False)
-class TooManySeats(Exception):
-    """One request for more than the session or the ticket type allows. `field` is what asked for them."""
-
-    limit: int
-    field: str = "seats"
-
-
-@dataclasses.dataclass(eq=False)
-class UnknownSeat(Exception):
-    seats: list[str]
-
-
-@dataclasses.dataclass(eq=False)
-class DuplicateSeat(Exception):
-    seats: list[str]
-
-
-class UnknownTicketType(Exception):
-    """The session has no such ticket type, or it has no stock of unnumbered places."""
-
-
-class AccountRequired(Exception):
-    """The session is for people with an account, and this is a guest."""
-
-
-class SignedInSince(Exception):
-    """The guest signed in or registered a while ago: what it asks for now, it asks with the account's credentials."""
-
-    code = "bad_token"
-
-
-class SoldAtOnce(Exception):
-    """The ticket type is for orders that carry their payment; it can't be held."""
-
-
-class PaymentNeeded(Exception):
-    """The same, asked by an order without one."""
-
-
-class UnknownLane(Exception):
-    """The session has no lane of that code."""
-
-
-class NothingAsked(Exception):
-    """Neither seats nor a quantity."""
-
-
-class IdempotencyMismatch(Exception):
-    """The key was used for another request."""
-
-    code = "idempotency_mismatch"
-
-
-@dataclasses.dataclass(eq=False)
-class RequestInFlight(Exception):
-    """The first request with this key has no answer yet."""
-
-    code = "request_in_flight"
-
-    retry_after: int  # seconds
-
-
-@dataclasses.dataclass(eq=False)
-class Crowded(Exception):
-    """More come than the session lets in."""
-
-    code = "rate_limited"
-
-    retry_after: float  # seconds
 
 
 class OutcomeUnknown(LineDown):
@@ -336,7 +244,7 @@ def _refuse_voucher(ask: Ask, facts: SaleFacts) -> None:
             pricing.judge(voucher, session=ask.session, currency=facts.currency, now=facts.now())
         except FactsUnavailable:
             return
-        except pricing.VoucherRefused:
+        except VoucherRefused:
             if max_age == NEWER_SECONDS:
                 raise
         else:
@@ -550,11 +458,11 @@ class FrontDoor:
                 self._refuse(entry, SignedInSince())
             case "limit":
                 self._refuse(entry, LimitReached(limit=verdict.limit))
-            case "too_many_holds":
+            case "wait":
                 self._refuse(entry, TooManyHolds(retry_after=verdict.retry_ms / 1000))
             case "taken":
                 self._refuse(entry, SeatsUnavailable(conflicts=verdict.conflicts))
-            case "sold_out":
+            case "lacking":
                 self._refuse(entry, SoldOut())
             case _:  # "epoch" or "joined" once more
                 self._refuse(entry, LineDown("no arrival number was to be had"))

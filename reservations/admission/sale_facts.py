@@ -19,6 +19,7 @@ from base.clock import db_now
 from reservations.allocation import statements
 from reservations.claims.claims import Counter
 from reservations.models import Voucher
+from reservations.refusals import UnknownSession
 from sessions_app.models import Concession, Lane, Pool, Seat, Session, TicketType
 
 log = structlog.get_logger(__name__)
@@ -26,10 +27,6 @@ log = structlog.get_logger(__name__)
 FRESH_SECONDS = 2.0
 MOST_SECONDS = 2.0  # that somebody waits for another's question
 STALE_SECONDS = 600.0  # while PostgreSQL is away the door goes by what it last knew
-
-
-class UnknownSession(Exception):
-    """There is no such session."""
 
 
 class FactsUnavailable(Exception):

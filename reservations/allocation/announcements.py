@@ -27,10 +27,10 @@ from reservations import metrics, orders
 from reservations.allocation import pricing, statements
 from reservations.claims import claims
 from reservations.claims.claims import Counter, NoClaims, Standing, Told
-from reservations.hold_caps import UNPAID
 from reservations.models import LIVE, Reservation, Status
 from reservations.queries import personal_message
 from reservations.queueing import replies
+from reservations.refusals import UNPAID
 from sessions_app.models import SeatStatus, Session, TicketType
 
 log = structlog.get_logger(__name__)

@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 import msgspec
 from django.db.models import Q, QuerySet
 
+from reservations import refusals
 from reservations.allocation import decision, endings, locks, standby, statements
 from reservations.allocation.announcements import Announcements
 from reservations.allocation.decision import Batch
@@ -177,7 +178,7 @@ def _write(batch: Batch, requests: Sequence[HoldRequest]) -> None:
 def refuse(request: HoldRequest, session: Session, news: Announcements, *, reason: str) -> Reservation:
     """Write a request down as ended without anything, whatever it asked for. The session is locked."""
     reservation = decision.row_of(request, session, news)
-    reservation.status = Status.CANCELLED if reason == "released" else Status.REJECTED
+    reservation.status = Status.CANCELLED if reason == refusals.Released.reason else Status.REJECTED
     reservation.reason = reason
     reservation.save(force_insert=True)
     news.reservation(reservation, f"reservation.{reservation.status}")

@@ -13,11 +13,13 @@ from django.db.models import QuerySet, Sum
 
 from base.ids import uuid7
 from base.rows import new_row
+from reservations import refusals
 from reservations.allocation import decision, endings, locks, pricing, standby, statements
 from reservations.allocation.announcements import Announcements
 from reservations.allocation.standby import Wanted
 from reservations.allocation.terms import Uses, concessions_of
 from reservations.models import LIVE, Reservation, Status, Voucher
+from reservations.refusals import VoucherUsedUp
 from sessions_app.models import Seat, SeatStatus, TicketType
 
 
@@ -55,7 +57,7 @@ def unpin(locked: locks.Locked) -> None:
     reservation = locked.reservation
     reservation.status, reservation.pinned_until = Status.HELD, None
     if reservation.is_over_at(locked.now):
-        endings.free(locked, status=Status.EXPIRED, reason="expired")
+        endings.free(locked, status=Status.EXPIRED, reason=refusals.ReservationExpired.reason)
         return
     locks.save(locked, "status", "pinned_until")
     locks.seats_of(reservation).update(held_until=reservation.expires_at)
@@ -141,7 +143,7 @@ def _has_a_use_left(before: Reservation) -> bool:
     (voucher,) = locks.lock_vouchers([before.voucher.code]).values()
     try:
         Uses.of([voucher], buyers=[before.buyer]).require_one_left(voucher, before.buyer)
-    except pricing.VoucherUsedUp:
+    except VoucherUsedUp:
         return False
     return True
 

@@ -14,7 +14,9 @@ from functools import lru_cache
 from itertools import starmap
 from typing import Any
 
+from base.refusals import Refused
 from base.rows import new_row
+from reservations import refusals
 from reservations.allocation import pricing, standby, statements
 from reservations.allocation.announcements import Announcements
 from reservations.allocation.best_available import FreeSeats
@@ -129,17 +131,17 @@ def _refusal(request: HoldRequest, batch: Batch) -> dict[str, Any]:
     session = batch.sessions[request.session]
     first = batch.keys.get((request.buyer, request.scope, request.key)) if request.key else None
     if first is not None:
-        return _rejected("duplicate", duplicate_of=first)
+        return _rejected(refusals.Duplicate, duplicate_of=first)
     if request.id in batch.cancelled:
-        return {"status": Status.CANCELLED, "reason": "released"}
+        return {"status": Status.CANCELLED, "reason": refusals.Released.reason}
     if session.is_closed_at(batch.news.now):
-        return _rejected("sale_closed")
+        return _rejected(refusals.SaleClosed)
     if not session.sells_at(batch.news.now):
-        return _rejected("sale_not_open")
+        return _rejected(refusals.SaleNotOpen)
     if batch.has[request.session, request.buyer] + request.places > session.max_per_buyer:
-        return _rejected("limit_reached")
+        return _rejected(refusals.LimitReached)
     if _holds_too_much(request, batch):
-        return _rejected("too_many_holds")
+        return _rejected(refusals.TooManyHolds)
     kind = batch.stock.of(request.ticket_type) if request.asks_stock else None
     refusal = _refusal_of(kind, request, batch) if kind else {}
     return refusal or _refusal_of_terms(request, batch)
@@ -158,32 +160,32 @@ def _refusal_of_terms(request: HoldRequest, batch: Batch) -> dict[str, Any]:
         try:
             batch.terms.judge(request, batch.sessions[request.session], now=batch.news.now)
         except REFUSALS as refused:
-            return _rejected(refused.reason)
+            return _rejected(type(refused))
     return {}
 
 
 def _refusal_of(kind: TicketType, request: HoldRequest, batch: Batch) -> dict[str, Any]:
     """By the rules of the ticket type itself."""
     if kind.is_closed_at(batch.news.now):
-        return _rejected("sale_closed")
+        return _rejected(refusals.SaleClosed)
     if not kind.sells_at(batch.news.now):
-        return _rejected("sale_not_open")
+        return _rejected(refusals.SaleNotOpen)
     if kind.max_per_order and request.places > kind.max_per_order:
-        return _rejected("too_many_seats")
+        return _rejected(refusals.TooManySeats)
     if not kind.holds and request.scope == HOLD_SCOPE:
-        return _rejected("sold_at_once")
+        return _rejected(refusals.SoldAtOnce)
     at_door = _is_paid_at_door(kind, request, batch)
     if not kind.holds and request.is_order and not request.payment and kind.price and not at_door:
-        return _rejected("payment_needed")
+        return _rejected(refusals.PaymentNeeded)
     if request.payment and request.payment.method == AT_THE_DOOR and not at_door:
-        return _rejected("payment_needed")
+        return _rejected(refusals.PaymentNeeded)
     if kind.max_per_buyer and batch.has[kind.pk, request.buyer] + request.places > kind.max_per_buyer:
-        return _rejected("limit_reached")
+        return _rejected(refusals.LimitReached)
     return {}
 
 
-def _rejected(reason: str, **facts: Any) -> dict[str, Any]:
-    return {"status": Status.REJECTED, "reason": reason, **facts}
+def _rejected(refusal: type[Refused], **facts: Any) -> dict[str, Any]:
+    return {"status": Status.REJECTED, "reason": refusal.reason, **facts}
 
 
 def _take(request: HoldRequest, reservation: Reservation, batch: Batch) -> dict[str, Any]:
@@ -252,7 +254,7 @@ def _take_seats(
         if seat is None or seat.status != SeatStatus.FREE
     ]
     if conflicts:
-        return _rejected("seats_unavailable", conflicts=conflicts)
+        return _rejected(refusals.SeatsUnavailable, conflicts=conflicts)
     for seat in seats:
         assert seat is not None
         seat.status, seat.reservation_id = SeatStatus.HELD, reservation.pk
@@ -272,7 +274,7 @@ def _take_best(request: HoldRequest, reservation: Reservation, batch: Batch) -> 
         quantity=request.quantity, accessible=request.accessible, ticket_type=request.ticket_type
     )
     if not labels:
-        return _rejected("sold_out")
+        return _rejected(refusals.SoldOut)
     plan, seats = _hall_plan(session.pk, session.plan_version), batch.seats.setdefault(session.pk, {})
     for label in set(labels) - seats.keys():
         seats[label] = Place(plan[label].pk, session.pk, label, SeatStatus.FREE, plan[label].ticket_type)
@@ -296,10 +298,10 @@ def _hall_plan(session: uuid.UUID, plan_version: int) -> HallPlan:
 def _take_stock(request: HoldRequest, reservation: Reservation, batch: Batch) -> dict[str, Any]:
     kind = batch.stock.of(request.ticket_type)
     if kind is None:
-        return _rejected("sold_out")
+        return _rejected(refusals.SoldOut)
     if batch.stood_by_for.has(kind.pk) or not batch.stock.take(kind, request.quantity):
         if not standby.may_stand_by(request, reservation.session, kind):
-            return _rejected("sold_out")
+            return _rejected(refusals.SoldOut)
         batch.stood_by_for.add(kind.pk)
         return {"status": Status.QUEUED}
     reservation.lines = [line_of(kind, reservation.session, None) for _place in range(request.quantity)]

@@ -12,6 +12,7 @@ from django.db.models import QuerySet
 
 from base import causes
 from base.causes import Cause
+from reservations import refusals
 from reservations.allocation import decision, locks, pricing, standby, statements
 from reservations.allocation.announcements import Announcements
 from reservations.models import Reservation, Status
@@ -26,7 +27,7 @@ def expire_in(session: Session, news: Announcements, *, limit: int) -> int:
 def end_holds_in(session: Session, news: Announcements, *, limit: int) -> int:
     """End the session's holds, whether they ran out or not: it was called off. How many; the session is locked."""
     holds = Reservation.objects.filter(session=session, status=Status.HELD).order_by("expires_at")[:limit]
-    return len(_end_all(holds, Status.CANCELLED, "session_cancelled", session, news))
+    return len(_end_all(holds, Status.CANCELLED, refusals.CalledOff.reason, session, news))
 
 
 def ran_out(session: Session, now: dt.datetime) -> QuerySet[Reservation]:
@@ -34,7 +35,7 @@ def ran_out(session: Session, now: dt.datetime) -> QuerySet[Reservation]:
 
 
 def expire(holds: QuerySet[Reservation], session: Session, news: Announcements) -> list[Reservation]:
-    return _end_all(holds, Status.EXPIRED, "expired", session, news)
+    return _end_all(holds, Status.EXPIRED, refusals.ReservationExpired.reason, session, news)
 
 
 def free(locked: locks.Locked, *, status: Status, reason: str) -> None:

@@ -22,67 +22,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from reservations.models import Voucher
+from reservations.refusals import (
+    NotAmongTheSeats,
+    UnknownConcession,
+    VoucherExpired,
+    VoucherNotForThis,
+    VoucherNotYetValid,
+    VoucherRefused,
+    VoucherUnknown,
+    WrongConcessionCount,
+)
 from sessions_app.models import WHOLE, Concession, Session
 
 Line = dict[str, Any]
 Kind = tuple[int, str]  # what tells unnumbered places of a reservation apart: what was paid, and the concession's name
 Choices = Sequence[tuple[str, str | int]]  # seat → concession; of unnumbered places concession → how many
-
-
-@dataclass(eq=False)
-class UnknownConcession(Exception):
-    """The session has none of these names and ids."""
-
-    reason = "unknown_concession"
-    concessions: list[str]
-
-
-@dataclass(eq=False)
-class NotAmongTheSeats(Exception):
-    """Concessions were chosen for seats that the reservation doesn't have."""
-
-    reason = "unknown_concession"
-    seats: list[str]
-
-
-@dataclass(eq=False)
-class WrongConcessionCount(Exception):
-    """Of unnumbered places a concession takes a number, and together no more than there are: `places`."""
-
-    reason = "unknown_concession"
-    places: int
-
-
-class VoucherRefused(Exception):
-    """Why a voucher can't be put on. `reason`: how a reservation that ends for it says so."""
-
-    reason: str
-
-
-class VoucherUnknown(VoucherRefused):
-    """Nobody gave out such a code, or it was taken back."""
-
-    reason = "voucher_unknown"
-
-
-class VoucherNotYetValid(VoucherRefused):
-    reason = "voucher_not_yet_valid"
-
-
-class VoucherExpired(VoucherRefused):
-    reason = "voucher_expired"
-
-
-class VoucherUsedUp(VoucherRefused):
-    """By everybody, or by this buyer, as often as it may be."""
-
-    reason = "voucher_used_up"
-
-
-class VoucherNotForThis(VoucherRefused):
-    """It is for another session, or takes off an amount of another currency."""
-
-    reason = "voucher_not_for_this"
 
 
 VOUCHER_REFUSALS = {kind.reason: kind for kind in VoucherRefused.__subclasses__()}

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from base.rows import as_array, as_json, execute
+from reservations import refusals
 from reservations.allocation.announcements import Announcements
 from reservations.allocation.statements import Draws
 from reservations.allocation.stock import Stock
@@ -138,9 +139,9 @@ def serve(session: Session, stock: Stock, news: Announcements, hold: Hold) -> No
         served.append(order)
     _write(served, stock, news)
     if refused:
-        end(refused, session, news, reason="limit_reached")
+        end(refused, session, news, reason=refusals.LimitReached.reason)
     if too_late:
-        end(too_late, session, news, reason="payment_needed")
+        end(too_late, session, news, reason=refusals.PaymentNeeded.reason)
     if refused or too_late:
         serve(session, stock, news, hold)
 
@@ -212,7 +213,7 @@ def end_some(session: Session, news: Announcements) -> int:
     if not session.is_closed_at(news.now):
         waiting = waiting.filter(ticket_type__sells_until__lte=news.now)
     over = list(waiting[:ENDED_TOGETHER])
-    end(over, session, news, reason="sold_out")
+    end(over, session, news, reason=refusals.SoldOut.reason)
     return len(over)
 
 

@@ -12,10 +12,11 @@ import msgspec
 from django.conf import settings
 
 from base.rows import as_array, as_json, columns, execute, rows_of, some_columns
-from reservations.hold_caps import LONGEST_COUNT_MS, UNPAID
+from reservations.hold_caps import LONGEST_COUNT_MS
 from reservations.hold_request import HoldRequest
 from reservations.models import LIVE, InboxRequest, Reservation, Status
 from reservations.people import lock_numbers
+from reservations.refusals import UNPAID
 from sessions_app.models import Pool, SeatStatus, Session, TicketType, shard_of
 
 INSERT = """

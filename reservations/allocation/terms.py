@@ -20,9 +20,16 @@ from django.db.models import Count
 from reservations.allocation import pricing
 from reservations.hold_request import HoldRequest
 from reservations.models import LIVE, Reservation, Voucher
+from reservations.refusals import (
+    NotAmongTheSeats,
+    UnknownConcession,
+    VoucherRefused,
+    VoucherUsedUp,
+    WrongConcessionCount,
+)
 from sessions_app.models import Concession, Session
 
-REFUSALS = (pricing.VoucherRefused, pricing.UnknownConcession, pricing.NotAmongTheSeats, pricing.WrongConcessionCount)
+REFUSALS = (VoucherRefused, UnknownConcession, NotAmongTheSeats, WrongConcessionCount)
 
 
 def concessions_of(sessions: Collection[uuid.UUID]) -> dict[uuid.UUID, list[Concession]]:
@@ -67,9 +74,9 @@ class Uses:
     def require_one_left(self, voucher: Voucher, buyer: uuid.UUID) -> None:
         """Raises: VoucherUsedUp."""
         if voucher.uses is not None and self.all[voucher.pk] >= voucher.uses:
-            raise pricing.VoucherUsedUp
+            raise VoucherUsedUp
         if voucher.uses_per_buyer is not None and self.of_buyer[voucher.pk, buyer] >= voucher.uses_per_buyer:
-            raise pricing.VoucherUsedUp
+            raise VoucherUsedUp
 
 
 @dataclass(slots=True)

@@ -17,6 +17,7 @@ from base.strict import Body
 from reservations.hold_request import Ask, Concessions
 from reservations.models import Status
 from reservations.orders import REASONS
+from reservations.refusals import SeatsUnavailable
 
 MOST_SEATS = 1_000  # of one request, whatever the session allows: a bound for the body, not a rule of the sale
 MOST_PLACES = 2**31 - 1
@@ -315,11 +316,11 @@ HELD = OpenApiExample(
 LOST = OpenApiExample(
     "Somebody was faster",
     value={
-        "type": "urn:frontrow:problem:seats_unavailable",
-        "title": "Seats unavailable",
+        "type": f"urn:frontrow:problem:{SeatsUnavailable.code}",
+        "title": SeatsUnavailable.title,
         "status": 409,
         "detail": "Some of the seats are taken; none was held.",
-        "code": "seats_unavailable",
+        "code": SeatsUnavailable.code,
         "request_id": "019337a5-2c1e-7b1f-9a44-2f1c0d9e8b22",
         "conflicts": [{"seat": "A1", "reason": "held"}],
     },

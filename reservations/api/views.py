@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Collection
 from typing import Any
 from uuid import UUID
@@ -16,6 +17,7 @@ from rest_framework.response import Response
 
 from base.addresses import client_ip
 from base.asking import KEY, Buyer, idempotency_key
+from base.refusals import Refused
 from base.rest import (
     UUID_TEXT,
     BusyAPIView,
@@ -27,19 +29,31 @@ from base.rest import (
     paged,
     prefer_wait,
     problems_of,
-    refusals,
+    refused_with,
 )
 from base.standing import stand
 from base.strict import NoBody
-from reservations import queries
+from reservations import queries, refusals
 from reservations.admission import front_door
 from reservations.admission.front_door import Admission
 from reservations.admission.sale_facts import facts_of
-from reservations.allocation import pricing
 from reservations.api.serializers import HELD, LOST, QUEUED, AskFields, ReservationOut, TermsFields, plain_ask
 from reservations.hold_request import Ask
 from reservations.models import LIVE, Status
 from reservations.operations import holding
+from reservations.refusals import (
+    AlreadyPaid,
+    ExtensionLimit,
+    LimitReached,
+    NotHeld,
+    PaymentInProgress,
+    ReservationExpired,
+    SaleNotOpen,
+    SeatsUnavailable,
+    TooManyHolds,
+    TooManySeats,
+    UnknownSeat,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -164,25 +178,7 @@ class ReservationsView(DoorView):
 
     @extend_schema(
         operation_id="reservations_create",
-        extensions=refusals(
-            "unknown_session",
-            "unknown_seat",
-            "duplicate_seat",
-            "too_many_seats",
-            "unknown_ticket_type",
-            "sold_at_once",
-            "unknown_lane",
-            "account_required",
-            "csrf_failed",
-            "seats_unavailable",
-            "sold_out",
-            "sale_not_open",
-            "sale_closed",
-            "limit_reached",
-            "not_held",
-            "reservation_expired",
-            "too_many_holds",
-        ),
+        extensions=refused_with(*refusals.ADMISSION, "csrf_failed"),
         summary="Ask for seats",
         description=(
             "All or nothing. Accepted requests are stored durably and settled once, in order of arrival. With "
@@ -244,7 +240,7 @@ class ReservationView(BuyerAPIView):
 
     @extend_schema(
         operation_id="reservations_release",
-        extensions=refusals("csrf_failed", "payment_in_progress", "already_paid"),
+        extensions=refused_with("csrf_failed", PaymentInProgress, AlreadyPaid),
         summary="Give the seats up",
         description="The seats are free at once. Repeatable.",
         tags=[TAG],
@@ -261,8 +257,8 @@ class ReservationView(BuyerAPIView):
 class ExtendView(BuyerAPIView):
     @extend_schema(
         operation_id="reservations_extend",
-        extensions=refusals(
-            "csrf_failed", "not_held", "extension_limit", "payment_in_progress", "already_paid", "reservation_expired"
+        extensions=refused_with(
+            "csrf_failed", NotHeld, ExtensionLimit, PaymentInProgress, AlreadyPaid, ReservationExpired
         ),
         summary="Take more time",
         description="Adds `hold_seconds`, as often as the session's `max_hold_seconds` from the first hold allows; `extensions_left` says how often.",
@@ -282,20 +278,8 @@ class ExtendView(BuyerAPIView):
 class PriceView(BuyerAPIView):
     @extend_schema(
         operation_id="reservations_price",
-        extensions=refusals(
-            "csrf_failed",
-            "not_held",
-            "payment_in_progress",
-            "already_paid",
-            "reservation_expired",
-            "unknown_concession",
-            "concession_count",
-            "unknown_seat",
-            "voucher_unknown",
-            "voucher_not_yet_valid",
-            "voucher_expired",
-            "voucher_used_up",
-            "voucher_not_for_this",
+        extensions=refused_with(
+            *refusals.TERMS, UnknownSeat, NotHeld, PaymentInProgress, AlreadyPaid, ReservationExpired, "csrf_failed"
         ),
         summary="Name concessions and a voucher",
         description=(
@@ -359,36 +343,15 @@ def replayed(request: HttpRequest, admission: Admission) -> HttpResponse:
     return HttpResponse(body, status=status, headers=headers, content_type=media_type)
 
 
-def refusal(outcome: Body) -> Exception:
+def refusal(outcome: Body) -> Refused:
     """The error that a reservation ended with, with the facts that error has at the door."""
-    match outcome["reason"]:
-        case "seats_unavailable":
-            return front_door.SeatsUnavailable({item["seat"]: item["reason"] for item in outcome["conflicts"]})
-        case "sold_out":
-            return front_door.SoldOut()
-        case "sale_closed":
-            return front_door.SaleClosed()
-        case "sale_not_open":
-            facts, kind = facts_of(UUID(outcome["session"])), outcome["ticket_type"]
-            return front_door.SaleNotOpen(on_sale_at=facts.opens_at(UUID(kind) if kind else None))
-        case "limit_reached":
-            return front_door.LimitReached(limit=_limit_of(outcome))
-        case "too_many_holds":
-            return front_door.TooManyHolds(retry_after=facts_of(UUID(outcome["session"])).hold_seconds)
-        case "too_many_seats":
-            return front_door.TooManySeats(limit=_limit_of(outcome), field="quantity")
-        case "sold_at_once":
-            return front_door.SoldAtOnce()
-        case "payment_needed":
-            return front_door.PaymentNeeded()
-        case "expired":
-            return holding.ReservationExpired()
-        case "unknown_concession":
-            return pricing.UnknownConcession([])
-        case reason if reason in pricing.VOUCHER_REFUSALS:
-            return pricing.VOUCHER_REFUSALS[reason]()
-        case _:
-            return holding.NotHeld(outcome["status"])
+    entry = refusals.ENDINGS.get(outcome["reason"] or "", NotHeld)
+    return entry(**FACTS[entry](outcome)) if entry in FACTS else entry()
+
+
+def _opens_at(outcome: Body) -> dt.datetime | None:
+    kind = outcome["ticket_type"]
+    return facts_of(UUID(outcome["session"])).opens_at(UUID(kind) if kind else None)
 
 
 def _limit_of(outcome: Body) -> int:
@@ -397,3 +360,14 @@ def _limit_of(outcome: Body) -> int:
     stock = facts.stock.get(UUID(outcome["ticket_type"])) if outcome["ticket_type"] else None
     own = (stock.max_per_order, stock.max_per_buyer) if stock else ()
     return min([facts.max_per_buyer, *(most for most in own if most)])
+
+
+FACTS: dict[type[Refused], Callable[[Body], dict[str, Any]]] = {
+    SeatsUnavailable: lambda outcome: {
+        "conflicts": {item["seat"]: item["reason"] for item in outcome["conflicts"]},
+    },
+    SaleNotOpen: lambda outcome: {"on_sale_at": _opens_at(outcome)},
+    LimitReached: lambda outcome: {"limit": _limit_of(outcome)},
+    TooManyHolds: lambda outcome: {"retry_after": facts_of(UUID(outcome["session"])).hold_seconds},
+    TooManySeats: lambda outcome: {"limit": _limit_of(outcome), "field": "quantity"},
+}

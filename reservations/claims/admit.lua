@@ -66,7 +66,7 @@ for i = 1, caps do -- Note [What counts as held] in hold_caps.py
   local held, tally = KEYS[first_cap + 2 * i - 2], KEYS[first_cap + 2 * i - 1]
   local has, wait_until = unpack(redis.call('HMGET', tally, 'places', 'until'))
   local wait = tonumber(wait_until or '0') - now
-  if wait > 0 then return {'too_many_holds', wait} end
+  if wait > 0 then return {'wait', wait} end
   for _, over in ipairs(redis.call('ZRANGEBYSCORE', held, '-inf', now)) do
     redis.call('ZREM', held, over)
     has = redis.call('HINCRBY', tally, 'places', -places_of(over))
@@ -79,7 +79,7 @@ for i = 1, caps do -- Note [What counts as held] in hold_caps.py
       lacking = lacking - places_of(oldest[j])
       if lacking <= 0 then wait = tonumber(oldest[j + 1]) - now break end
     end
-    return {'too_many_holds', math.max(wait, 1)}
+    return {'wait', math.max(wait, 1)}
   end
 end
 
@@ -115,7 +115,7 @@ for i = 0, counters - 1 do
     for _, over in ipairs(redis.call('ZRANGEBYSCORE', holders, '-inf', now, 'LIMIT', 0, lacking)) do
       lacking = lacking - places_of(over)
     end
-    if lacking > 0 then return {'sold_out'} end
+    if lacking > 0 then return {'lacking'} end
   end
 end
 

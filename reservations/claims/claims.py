@@ -49,9 +49,9 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         "crowded",
         "mismatch",
         "limit",
-        "too_many_holds",
+        "wait",
         "taken",
-        "sold_out",
+        "lacking",
         "epoch",
     ]
     id: uuid.UUID | None = None  # the reservation's; where a guest joined an account, the account's
@@ -240,7 +240,7 @@ def _verdict(knock: Knock, answer: list[Any]) -> Verdict:
             return Verdict(
                 kind="replay", id=uuid.UUID(reservation), arrival=int(arrival), status=int(status or 0), body=body
             )
-        case ["in_flight" | "crowded" | "too_many_holds" as kind, retry_ms]:
+        case ["in_flight" | "crowded" | "wait" as kind, retry_ms]:
             return Verdict(kind=kind, retry_ms=int(retry_ms))
         case ["limit", index]:
             return Verdict(kind="limit", limit=knock.limits[int(index) - 1].most)
@@ -250,7 +250,7 @@ def _verdict(knock: Knock, answer: list[Any]) -> Verdict:
                 kind="taken",
                 conflicts={seats[int(index) - 1]: reason for index, reason in zip(lost[::2], lost[1::2], strict=True)},
             )
-        case ["mismatch" | "sold_out" | "epoch" as kind]:
+        case ["mismatch" | "lacking" | "epoch" as kind]:
             return Verdict(kind=kind)
         case _:
             raise ValueError(f"admit.lua answered {answer!r}")

@@ -12,7 +12,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models.functions import Now
 
-from reservations import queries
+from reservations import queries, refusals
 from reservations.allocation import changes, endings, locks, pricing, statements
 from reservations.claims import claims
 from reservations.claims.claims import NoClaims, Standing
@@ -20,35 +20,19 @@ from reservations.hold_request import HoldRequest
 from reservations.models import CancelMark, Reservation, Status
 from reservations.operations import queued, sweeps
 from reservations.queries import reservation_body
+from reservations.refusals import (
+    AlreadyPaid,
+    ExtensionLimit,
+    NotHeld,
+    PaymentInProgress,
+    ReservationExpired,
+    VoucherUsedUp,
+)
 from sessions_app.models import Seat
 
 
-class ReservationExpired(Exception):
-    """Its hold ran out."""
-
-
-class ExtensionLimit(Exception):
-    """Extended twice already, or as long as the session allows."""
-
-
-class NotHeld(Exception):
-    """It stands in line still, or ended without its seats."""
-
-
-class PaymentInProgress(Exception):
-    """A payment for it is under way."""
-
-
-class AlreadyPaid(Exception):
-    """`sale`: what it became."""
-
-    def __init__(self, sale: uuid.UUID | None) -> None:
-        super().__init__(str(sale))
-        self.sale = sale
-
-
 @transaction.atomic(durable=True)
-def release(*, reservation_id: uuid.UUID, buyer: uuid.UUID | None, reason: str = "released") -> None:
+def release(*, reservation_id: uuid.UUID, buyer: uuid.UUID | None, reason: str = refusals.Released.reason) -> None:
     """Give it up: its seats are free at once; one that stands in line still, or by, ends as cancelled. Again is harmless.
 
     `reason`: why one that is held, or stands by, ends.
@@ -68,7 +52,9 @@ def release(*, reservation_id: uuid.UUID, buyer: uuid.UUID | None, reason: str =
         case Status.HELD:
             over = locked.reservation.is_over_at(locked.now)
             endings.free(
-                locked, status=Status.EXPIRED if over else Status.CANCELLED, reason="expired" if over else reason
+                locked,
+                status=Status.EXPIRED if over else Status.CANCELLED,
+                reason=ReservationExpired.reason if over else reason,
             )
             queued.announce(locked.news)
 
@@ -164,7 +150,7 @@ def price(
     work = partial(_price, reservation_id=reservation_id, buyer=buyer, concessions=concessions, voucher=code)
     try:
         return work()
-    except pricing.VoucherUsedUp:
+    except VoucherUsedUp:
         over = Reservation.objects.filter(voucher__code=code, status=Status.HELD, expires_at__lte=Now())
         sessions = list(
             over.values_list("session_id", flat=True).distinct().order_by("session_id")[: sweeps.EXPIRE_CHUNK]

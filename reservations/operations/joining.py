@@ -23,6 +23,7 @@ from reservations.allocation import changes
 from reservations.claims import claims
 from reservations.claims.claims import NoClaims
 from reservations.models import JoinedGuest, Reservation, Status
+from reservations.refusals import LimitReached
 from sessions_app.models import TicketType
 
 log = structlog.get_logger(__name__)
@@ -43,14 +44,6 @@ def join(*, guest: UUID, account: UUID) -> bool:
     return True
 
 
-class LimitPassed(Exception):
-    """With what the account is paying for or bought, also as a guest, it would be more than the session or the ticket type allows."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(str(limit))
-        self.limit = limit
-
-
 def were_guests(people: Collection[UUID]) -> set[UUID]:
     """Those of them that a guest became."""
     return set(JoinedGuest.objects.filter(account__in=people).values_list("account", flat=True))
@@ -59,7 +52,7 @@ def were_guests(people: Collection[UUID]) -> set[UUID]:
 def require_room(reservation: Reservation, *, besides: Iterable[Reservation]) -> None:
     """Its account may pay for it; `besides`: what is about to be paid for. See Note [No way around a limit]. Its session is locked.
 
-    Raises: LimitPassed.
+    Raises: LimitReached.
     """
     has_stock = not reservation.seats
     kind = TicketType.objects.get(pk=reservation.ticket_type_id) if has_stock and reservation.ticket_type_id else None
@@ -79,7 +72,7 @@ def _require(
         one.quantity for one in besides if (one.session_id, one.buyer) == (reservation.session_id, reservation.buyer)
     )
     if places > limit and places > (_held_by(reservation, told) or 0):
-        raise LimitPassed(limit)
+        raise LimitReached(limit)
 
 
 def _held_by(reservation: Reservation, told: str) -> int | None:

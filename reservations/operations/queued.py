@@ -21,7 +21,7 @@ from psycopg.errors import UniqueViolation
 
 from base.clock import db_now, reckoned_now
 from realtime import wire
-from reservations import metrics, orders, people
+from reservations import metrics, orders, people, refusals
 from reservations.allocation import batch, locks
 from reservations.allocation.announcements import Announcements, tell
 from reservations.allocation.batch import ByWayOfTheInbox
@@ -347,7 +347,7 @@ def _refuse(request: HoldRequest, known: HoldRequest, reason: str) -> Reservatio
         transaction.on_commit(partial(_forget, request, reason))
         return None
     news = Announcements(now=db_now())
-    refused = batch.refuse(known, session, news, reason="released" if released else reason)
+    refused = batch.refuse(known, session, news, reason=refusals.Released.reason if released else reason)
     announce(news)
     transaction.on_commit(partial(holding.give_back, request))
     return refused

@@ -15,7 +15,7 @@ from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_safe
 
 from base.asking import staff_may
-from reservations import queries
+from reservations import queries, refusals
 from reservations.models import Reservation, Status
 from reservations.pages import bill
 from sessions_app.models import Seat, Session
@@ -72,27 +72,13 @@ def seat_names(session_id: UUID, labels: list[str]) -> dict[str, str]:
 
 def story(status: str, reason: str | None) -> str:
     """What it means, and what to do. The same words stand in _words.html for hold-panel.js."""
-    rejected = {
-        "limit_reached": _("This would be more than one buyer may take."),
-        "too_many_holds": _("Too many places are held already and not paid for. Wait a minute and try again."),
-        "too_many_seats": _("This is more than one order may have."),
-        "sold_out": _("There are not that many places left."),
-        "sale_not_open": _("The sale has not begun yet."),
-        "sale_closed": _("This session is no longer on sale."),
-        "failed": _("Something went wrong on our side, and we are sorry. Nothing was charged. Please choose again."),
-    }
-    if status == Status.REJECTED and reason in rejected:
-        return rejected[reason]
+    if reason in refusals.ENDINGS:
+        return refusals.ENDINGS[reason].story()
     return {
         Status.QUEUED: _("Your request is in line and keeps its place. This takes a moment."),
         Status.HELD: _("Pay before the time runs out."),
         Status.PAYING: _("Waiting for the bank. Your places are safe while it answers."),
-        Status.REJECTED: _("Somebody was faster. Choose other places and try again."),
-        Status.EXPIRED: _(
-            "Nothing was charged and the places are free again. Choose once more: with luck they still are."
-        ),
-        Status.CANCELLED: _("The places are free again. Nothing was charged."),
-    }[Status(status)]
+    }.get(Status(status), str(refusals.NotHeld.sentence))
 
 
 def titles() -> dict[str, str]:

@@ -19,7 +19,7 @@ import structlog
 from django.conf import settings
 from kombu import Message
 
-from reservations import metrics
+from reservations import metrics, refusals
 from reservations.hold_request import HoldRequest
 from reservations.models import InboxRequest, Reservation
 from reservations.operations import queued
@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 MOST = 1_000  # letters looked at in one go
 SWEEP = 50  # messages of one round
 DRAIN = "reservations.tasks.drain"
-DROPPED = "failed"  # the reason that a buyer reads
+DROPPED = refusals.Failed.reason  # the reason that a buyer reads
 
 
 @dataclasses.dataclass(slots=True)

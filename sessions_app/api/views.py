@@ -21,7 +21,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from base.asking import asking
-from base.rest import CursorPagination, IsStaff, problems_of, refusals
+from base.rest import CursorPagination, IsStaff, problems_of, refused_with
 from sessions_app import operations, queries, snapshots
 from sessions_app.api.public import CACHEABLE, PublicCatalogue
 from sessions_app.api.serializers import (
@@ -40,6 +40,7 @@ from sessions_app.api.serializers import (
     money,
 )
 from sessions_app.models import Hall, Pool, Session, Show, TicketType, Venue
+from sessions_app.operations import HallBusy
 from sessions_app.snapshots import Snapshot
 
 TAG = ["Catalogue"]
@@ -204,7 +205,7 @@ class SessionList(PublicCatalogue, generics.ListAPIView[Session]):
     @extend_schema(
         tags=TAG,
         summary="Put a session on sale (staff)",
-        extensions=refusals("csrf_failed", "forbidden", "hall_busy"),
+        extensions=refused_with("csrf_failed", "forbidden", HallBusy),
         request=SessionIn,
         responses={201: SessionDetailOut, **problems_of(400, 401, 403, 409, 422)},
         parameters=[IDEMPOTENCY_KEY],
@@ -247,7 +248,7 @@ class SessionSeats(APIView):
     @extend_schema(
         tags=TAG,
         summary="Its seats",
-        extensions=refusals("forbidden", "not_authenticated"),
+        extensions=refused_with("forbidden", "not_authenticated"),
         parameters=[SeatMapQuery],
         responses={
             200: PolymorphicProxySerializer(

@@ -23,6 +23,7 @@ from reservations.admission import sale_facts
 from reservations.admission.floors import Floors
 from reservations.claims import pace
 from reservations.claims.pace import Gate
+from reservations.refusals import UnknownSession
 from sessions_app.models import Session
 from tests.api import client_of, get, post
 
@@ -166,7 +167,7 @@ def away(*_arguments: Any) -> float:
 
 def test_locks_of_sessions_that_nobody_knows_are_let_go(transactional_db: None) -> None:
     for _id in range(50):
-        with pytest.raises(sale_facts.UnknownSession):
+        with pytest.raises(UnknownSession):
             sale_facts.facts_of(uuid.uuid4())
     assert not sale_facts._reading  # noqa: SLF001
 

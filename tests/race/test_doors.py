@@ -17,6 +17,7 @@ from tests.factories import UserFactory
 from tests.race.racing import ROUNDS, race
 from tests.ticketing.test_paying import pay
 from ticketing.models import CheckIn, Sale, Ticket, User
+from ticketing.refusals import AlreadyUsed
 from ticketing.tickets import doors
 
 pytestmark = [pytest.mark.race, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("doors_open")]
@@ -54,7 +55,7 @@ def test_of_scans_at_the_same_instant_the_first_lets_in(session: Session, hold: 
         first = ticket.check_ins.earliest("scanned_at")
         assert (first.outcome, first.gate, ticket.used_gate) == ("admitted", ticket.used_gate, first.gate)
         assert first.gate in outcomes
-        assert {error.gate for error in outcomes if isinstance(error, doors.AlreadyUsed)} == {first.gate}
+        assert {error.gate for error in outcomes if isinstance(error, AlreadyUsed)} == {first.gate}
 
 
 def test_of_scans_told_late_the_earliest_counts_in_whatever_order_they_come(

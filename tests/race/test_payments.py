@@ -23,8 +23,9 @@ from reservations.allocation import locks
 from reservations.allocation.announcements import Announcements
 from reservations.models import Reservation, Status
 from reservations.operations import sweeps
-from reservations.operations.holding import AlreadyPaid, NotHeld, PaymentInProgress, ReservationExpired, release
+from reservations.operations.holding import release
 from reservations.operations.sweeps import expire_holds
+from reservations.refusals import AlreadyPaid, NotHeld, PaymentInProgress, ReservationExpired
 from sessions_app.models import Seat, Session
 from tests.conftest import Hold
 from tests.factories import SessionFactory

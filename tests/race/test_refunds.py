@@ -23,12 +23,13 @@ from tests.ticketing.upkeep.test_audit import audit
 from ticketing import sale_locks
 from ticketing.models import CheckIn, Refund, Sale, Ticket, Transfer, User
 from ticketing.payments import refunds, starting, steps
+from ticketing.refusals import AlreadyUsed, CannotPassOn, NothingToRefund, SessionCancelled, TicketVoid
 from ticketing.tickets import doors, transfers
 
 pytestmark = [pytest.mark.race, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("doors_open")]
 
 SEATS = [f"{row}{number}" for row in "ABCD" for number in range(1, 5)]
-LOSES = (doors.AlreadyUsed, doors.TicketVoid, refunds.NothingToRefund, transfers.CannotPassOn, Ticket.DoesNotExist)
+LOSES = (AlreadyUsed, TicketVoid, NothingToRefund, CannotPassOn, Ticket.DoesNotExist)
 
 
 @pytest.fixture
@@ -170,7 +171,7 @@ def test_offline_scan_from_before_a_refund_is_recorded_and_named_by_the_audit(
     expect_agreement(ticket, Counter(refunded=1, admitted=1))
     (told,) = Event.objects.filter(name="ticket.let_in_and_refunded")
     assert told.facts["refund"] == str(Refund.objects.get().pk)
-    with pytest.raises(doors.TicketVoid):
+    with pytest.raises(TicketVoid):
         scan(ticket, gabi, code=ticket.code)
     assert Event.objects.filter(name="ticket.let_in_and_refunded").count() == 1
     assert findings() == {"let_in_and_paid_back"}
@@ -184,7 +185,7 @@ def test_offline_scan_from_before_a_session_was_called_off_is_no_loss(hold: Hold
     refunds.call_off(session_id=session.pk)
     call_off(ticket)
     assert scan(ticket, gabi, code=ticket.code, seconds_ago=3600) == "admitted"
-    with pytest.raises(doors.SessionCancelled):
+    with pytest.raises(SessionCancelled):
         scan(ticket, gabi, code=ticket.code)
     expect_agreement(ticket, Counter(refunded=1, admitted=1))
     expect_sound()
@@ -247,5 +248,5 @@ def findings() -> set[str]:
 def test_called_off_session_passes_no_ticket_on(hold: Hold, session: Session) -> None:
     ticket = bought(hold, session, "A1")
     refunds.call_off(session_id=session.pk)
-    with pytest.raises(transfers.CannotPassOn, match="called_off"):
+    with pytest.raises(CannotPassOn, match="called_off"):
         pass_on(ticket)

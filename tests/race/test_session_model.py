@@ -44,6 +44,18 @@ from reservations.models import InboxRequest, Reservation
 from reservations.operations import holding, queued, sweeps
 from reservations.queueing import inbox
 from reservations.queueing.lines import LineDown
+from reservations.refusals import (
+    AlreadyPaid,
+    ExtensionLimit,
+    IdempotencyMismatch,
+    LimitReached,
+    NotHeld,
+    PaymentInProgress,
+    RequestInFlight,
+    ReservationExpired,
+    SeatsUnavailable,
+    SoldOut,
+)
 from sessions_app.models import Seat, Session, TicketType, shard_of
 from sessions_app.queries import seat_map
 from tests.conftest import forget_redis
@@ -322,11 +334,11 @@ class OneSession(RuleBasedStateMachine):
         try:
             admission = front_door.admit(asked, buyer=buyer)
         except (
-            front_door.SeatsUnavailable,
-            front_door.SoldOut,
-            front_door.LimitReached,
-            front_door.IdempotencyMismatch,
-            front_door.RequestInFlight,
+            SeatsUnavailable,
+            SoldOut,
+            LimitReached,
+            IdempotencyMismatch,
+            RequestInFlight,
             LineDown,
         ) as refusal:
             self._refused(asked, buyer, refusal)
@@ -351,16 +363,16 @@ class OneSession(RuleBasedStateMachine):
                 assert self.lines.fate == "killed before it is published"
                 self.told_all = False
                 self.ghosts.add((buyer, asked.key))
-            case front_door.SeatsUnavailable():
+            case SeatsUnavailable():
                 taken = set(SEATS) - free_seats(standing)
                 assert not self.told_all or set(refusal.conflicts) <= taken | others
-            case front_door.SoldOut():
+            case SoldOut():
                 queued = sum(request.places for request in in_line if request.ticket_type)
                 assert not self.told_all or stock_left(standing) - queued < asked.places
-            case front_door.LimitReached():
+            case LimitReached():
                 queued = sum(request.places for request in in_line if request.buyer == buyer)
                 assert not self.told_all or places_of(buyer, standing) + queued + asked.places > LIMIT
-            case front_door.RequestInFlight():
+            case RequestInFlight():
                 assert (buyer, asked.key) in self.ghosts
             case _:
                 used = {
@@ -407,7 +419,7 @@ class OneSession(RuleBasedStateMachine):
             if self._unless_forgotten(release, fate):
                 self.office.given_up.add(request.id)
         elif order.status in {"paying", "confirmed"}:
-            with pytest.raises(holding.PaymentInProgress if order.status == "paying" else holding.AlreadyPaid):
+            with pytest.raises(PaymentInProgress if order.status == "paying" else AlreadyPaid):
                 release()
         elif self._done(release, fate) and order.status == "held":
             order.end()
@@ -419,7 +431,7 @@ class OneSession(RuleBasedStateMachine):
         order = self.office.orders.get(request.id)
         extend = partial(holding.extend, reservation_id=request.id, buyer=request.buyer)
         if order and order.status == "held" and not order.over and order.extensions == EXTENSIONS:
-            with pytest.raises(holding.ExtensionLimit):
+            with pytest.raises(ExtensionLimit):
                 extend()
         elif self._may_go_on(order, extend) and self._done(extend, fate):
             assert order
@@ -528,17 +540,17 @@ class OneSession(RuleBasedStateMachine):
         """Whether the hold is there; if not the work is refused, for the right reason."""
         refusal: tuple[type[Exception], ...]
         if order is None:
-            refusal = (holding.NotHeld, queries.NotYetKnown) if self.redis_forgot else (holding.NotHeld,)
+            refusal = (NotHeld, queries.NotYetKnown) if self.redis_forgot else (NotHeld,)
         elif order.status == "held" and not order.over:
             return True
         else:
             refusal = (
                 {
-                    "held": holding.ReservationExpired,
-                    "expired": holding.ReservationExpired,
-                    "paying": holding.PaymentInProgress,
-                    "confirmed": holding.AlreadyPaid,
-                }.get(order.status, holding.NotHeld),
+                    "held": ReservationExpired,
+                    "expired": ReservationExpired,
+                    "paying": PaymentInProgress,
+                    "confirmed": AlreadyPaid,
+                }.get(order.status, NotHeld),
             )
         with pytest.raises(refusal):
             work()

@@ -15,7 +15,8 @@ from base.clock import db_now
 from reservations.allocation import locks
 from reservations.hold_request import HoldRequest
 from reservations.models import Reservation, Status
-from reservations.operations import holding, queued, sweeps
+from reservations.operations import queued, sweeps
+from reservations.refusals import ReservationExpired
 from sessions_app.models import Seat, SeatStatus, Session
 from tests.conftest import Hold
 from tests.factories import SessionFactory, StockFactory
@@ -146,7 +147,7 @@ class TestTheEnd:
         if paid == "paid":
             assert (held.status, Sale.objects.count()) == (Status.CONFIRMED, 1)
         else:
-            assert isinstance(paid, holding.ReservationExpired)
+            assert isinstance(paid, ReservationExpired)
             assert (held.status, Sale.objects.count(), SandboxCharge.objects.count()) == (Status.EXPIRED, 0, 0)
 
     @pytest.mark.parametrize("_round", range(ROUNDS))

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from reservations.allocation import changes, locks, pricing
+from reservations.allocation import changes, locks
 from reservations.allocation.terms import Uses
 from reservations.hold_request import ORDER_SCOPE, HoldRequest
 from reservations.models import Reservation, Status, Voucher
 from reservations.operations import holding, queued
+from reservations.refusals import VoucherUsedUp
 from tests.conftest import Hold
 from tests.factories import SessionFactory, VoucherFactory
 from tests.race.racing import race
@@ -43,7 +44,7 @@ def held(hold: Hold, voucher: Voucher) -> list[Reservation]:
 def put_on(reservation: Reservation) -> str:
     try:
         holding.price(reservation_id=reservation.pk, buyer=reservation.buyer, voucher="FIVE")
-    except pricing.VoucherUsedUp:
+    except VoucherUsedUp:
         return "used up"
     return "put on"
 

@@ -18,12 +18,12 @@ from uuid6 import uuid7
 from base.breaker import BreakerOpen
 from reservations import hold_caps
 from reservations.admission import front_door
-from reservations.admission.front_door import TooManyHolds
 from reservations.claims import claims
 from reservations.hold_request import Ask
 from reservations.models import Reservation, Status
 from reservations.operations import holding, sweeps
 from reservations.queueing import liveness
+from reservations.refusals import TooManyHolds
 from sessions_app.models import Seat, Session, TicketType
 from tests.api import assert_problem, client_of, get, post
 from tests.conftest import forget_redis

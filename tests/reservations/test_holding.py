@@ -14,7 +14,7 @@ from uuid6 import uuid7
 
 from realtime.models import Event
 from reservations import queries
-from reservations.admission import front_door, sale_facts
+from reservations.admission import front_door
 from reservations.admission.front_door import EPOCH
 from reservations.allocation import batch, statements
 from reservations.claims import claims
@@ -22,6 +22,22 @@ from reservations.claims.claims import Counter, Told
 from reservations.hold_request import Ask, HoldRequest
 from reservations.models import CancelMark, InboxRequest, Reservation, Status
 from reservations.operations import holding, inventory, queued, sweeps
+from reservations.refusals import (
+    DuplicateSeat,
+    ExtensionLimit,
+    IdempotencyMismatch,
+    LimitReached,
+    NothingAsked,
+    RequestInFlight,
+    ReservationExpired,
+    SaleClosed,
+    SaleNotOpen,
+    SeatsUnavailable,
+    SoldOut,
+    TooManySeats,
+    UnknownSeat,
+    UnknownSession,
+)
 from sessions_app.models import Seat, Session
 from tests.conftest import Hold, forget_redis
 from tests.factories import StockFactory
@@ -69,7 +85,7 @@ class TestHold:
         self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
     ) -> None:
         hold(session, "A1", buyer=ana)
-        with pytest.raises(front_door.SeatsUnavailable) as refusal:
+        with pytest.raises(SeatsUnavailable) as refusal:
             hold(session, "A2", "A1", buyer=bruno)
         assert refusal.value.conflicts == {"A1": "held"}
         assert seat(session, "A2").status == "f"
@@ -95,7 +111,7 @@ class TestHold:
     def test_counts_what_the_buyer_already_has(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
         Session.objects.filter(pk=session.pk).update(max_per_buyer=2)
         hold(session, "A1", "A2", buyer=ana)
-        with pytest.raises(front_door.LimitReached):
+        with pytest.raises(LimitReached):
             hold(session, "A3", buyer=ana)
         forget_redis()
         assert hold(session, "A3", buyer=ana).reason == "limit_reached"
@@ -107,7 +123,7 @@ class TestHold:
         assert hold(session, buyer=ana, ticket_type=stock.pk, quantity=2).total == 18000
         stock.refresh_from_db()
         assert stock.available == 1
-        with pytest.raises(front_door.SoldOut):
+        with pytest.raises(SoldOut):
             hold(session, buyer=bruno, ticket_type=stock.pk, quantity=2)
 
     def test_never_sells_more_than_the_stock_though_redis_lies(
@@ -127,9 +143,9 @@ class TestHold:
     @pytest.mark.parametrize(
         ("change", "error"),
         [
-            ({"starts_at": timezone.now() - dt.timedelta(minutes=1)}, front_door.SaleClosed),
-            ({"cancelled_at": timezone.now()}, front_door.SaleClosed),
-            ({"on_sale_at": timezone.now() + dt.timedelta(hours=1)}, front_door.SaleNotOpen),
+            ({"starts_at": timezone.now() - dt.timedelta(minutes=1)}, SaleClosed),
+            ({"cancelled_at": timezone.now()}, SaleClosed),
+            ({"on_sale_at": timezone.now() + dt.timedelta(hours=1)}, SaleNotOpen),
         ],
     )
     def test_waits_for_the_sale_and_ends_with_it(
@@ -145,10 +161,10 @@ class TestHold:
     @pytest.mark.parametrize(
         ("seats", "error"),
         [
-            (("Z9",), front_door.UnknownSeat),
-            (("A1", "A1"), front_door.DuplicateSeat),
-            ((), front_door.NothingAsked),
-            (tuple(f"A{n}" for n in range(1, 1001)), front_door.TooManySeats),
+            (("Z9",), UnknownSeat),
+            (("A1", "A1"), DuplicateSeat),
+            ((), NothingAsked),
+            (tuple(f"A{n}" for n in range(1, 1001)), TooManySeats),
         ],
     )
     def test_stores_nothing_of_nonsense(
@@ -160,7 +176,7 @@ class TestHold:
         assert not Event.objects.filter(session=session.pk, name__startswith="reservation").exists()
 
     def test_of_an_unknown_session_is_refused(self, db: None, hold: Hold, ana: uuid.UUID) -> None:
-        with pytest.raises(sale_facts.UnknownSession):
+        with pytest.raises(UnknownSession):
             front_door.admit(Ask(session=uuid.uuid4(), seats=("A1",)), buyer=ana)
 
 
@@ -193,7 +209,7 @@ class TestKey:
 
     def test_with_another_request_is_a_mismatch(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
         hold(session, "A1", buyer=ana, key="k")
-        with pytest.raises(front_door.IdempotencyMismatch):
+        with pytest.raises(IdempotencyMismatch):
             hold(session, "A2", buyer=ana, key="k")
 
     def test_is_the_buyers_own(self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID) -> None:
@@ -203,7 +219,7 @@ class TestKey:
         self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
     ) -> None:
         taken = hold(session, "A1", buyer=ana)
-        with pytest.raises(front_door.SeatsUnavailable):
+        with pytest.raises(SeatsUnavailable):
             hold(session, "A1", buyer=bruno, key="k")
         holding.release(reservation_id=taken.pk, buyer=ana)
         assert hold(session, "A1", buyer=bruno, key="k").status == Status.HELD
@@ -231,7 +247,7 @@ class TestKey:
     def test_in_flight_asks_to_come_back(self, session: Session, ana: uuid.UUID) -> None:
         request = request_for(session, "A1", buyer=ana, key="k")
         claims.admit([claims.Knock(request=request, claim_ms=5000, limits=[claims.Limit(10)], epoch=EPOCH)])
-        with pytest.raises(front_door.RequestInFlight) as refusal:
+        with pytest.raises(RequestInFlight) as refusal:
             front_door.admit(Ask(session=session.pk, seats=("A1",), key="k"), buyer=ana)
         assert 1 <= refusal.value.retry_after <= 10
 
@@ -375,19 +391,19 @@ class TestExtend:
         assert held.expires_at is not None
         assert held.held_at is not None
         assert (held.expires_at - held.held_at).total_seconds() == 100
-        with pytest.raises(holding.ExtensionLimit):
+        with pytest.raises(ExtensionLimit):
             holding.extend(reservation_id=held.pk, buyer=ana)
 
     def test_never_goes_past_the_longest_hold(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
         Session.objects.filter(pk=session.pk).update(max_hold_seconds=30)
         held = hold(session, "A1", buyer=ana)
-        with pytest.raises(holding.ExtensionLimit):
+        with pytest.raises(ExtensionLimit):
             holding.extend(reservation_id=held.pk, buyer=ana)
 
     def test_comes_too_late_for_a_hold_that_ran_out(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
         held = hold(session, "A1", buyer=ana)
         run_out(held)
-        with pytest.raises(holding.ReservationExpired):
+        with pytest.raises(ReservationExpired):
             holding.extend(reservation_id=held.pk, buyer=ana)
 
     def test_keeps_the_claim_alive_with_the_hold(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:

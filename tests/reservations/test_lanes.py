@@ -20,6 +20,7 @@ from reservations.operations import queued
 from reservations.queueing import inbox
 from reservations.queueing.lines import InboxLine, InProcessLine, LineDown
 from reservations.queueing.turns import Turns, interleave
+from reservations.refusals import UnknownLane
 from sessions_app.models import Lane, Session, TicketType
 from tests.api import assert_problem, client_of, get, post
 from tests.conftest import Hold
@@ -197,7 +198,7 @@ class TestDoor:
     def test_refuses_a_code_that_it_does_not_know(
         self, session: Session, members: Lane, ana: uuid.UUID, code: str
     ) -> None:
-        with pytest.raises(front_door.UnknownLane):
+        with pytest.raises(UnknownLane):
             front_door.admit(Ask(session=session.pk, seats=("A1",), lane_code=code), buyer=ana)
 
     def test_asks_nobody_for_a_code_it_read_before(self, session: Session, members: Lane) -> None:

@@ -12,8 +12,9 @@ from realtime.models import Event
 from reservations.allocation.changes import CannotMove
 from reservations.claims import claims
 from reservations.models import Reservation, Status
-from reservations.operations.holding import NotHeld, PaymentInProgress, ReservationExpired, release
+from reservations.operations.holding import release
 from reservations.operations.inventory import block_seats
+from reservations.refusals import NotHeld, PaymentInProgress, ReservationExpired
 from sessions_app.models import Seat, Session, TicketType
 from tests.conftest import Hold
 from tests.factories import StockFactory

@@ -15,7 +15,7 @@ from django.utils import timezone
 from realtime import wire
 from reservations import orders
 from reservations.admission import front_door, sale_facts
-from reservations.admission.front_door import FrontDoor, LimitReached, SaleClosed, SaleNotOpen, SoldOut, TooManySeats
+from reservations.admission.front_door import FrontDoor
 from reservations.allocation import changes, locks
 from reservations.api.views import refusal
 from reservations.claims import claims
@@ -25,6 +25,7 @@ from reservations.models import Reservation, Status
 from reservations.operations import holding, queued, sweeps
 from reservations.queries import reservation_body
 from reservations.queueing.lines import LineDown
+from reservations.refusals import LimitReached, SaleClosed, SaleNotOpen, SoldOut, TooManySeats
 from sessions_app.models import Pool, Session, TicketType
 from tests.api import assert_problem, client_of, post
 from tests.conftest import Hold, forget_redis

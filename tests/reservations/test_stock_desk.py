@@ -11,9 +11,9 @@ from django.test import Client
 from django.urls import reverse
 
 from realtime.models import Event
-from reservations.admission.front_door import SoldOut
 from reservations.allocation.stock import FewerThanTaken
 from reservations.operations import holding, inventory
+from reservations.refusals import SoldOut
 from sessions_app.models import Pool, TicketType
 from tests.conftest import Hold
 from tests.factories import PoolFactory, UserFactory

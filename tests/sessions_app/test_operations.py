@@ -82,7 +82,7 @@ class TestCreateSession:
         first = put_on(hall=hall.pk, price=100)
         with pytest.raises(HallBusy) as refusal:
             put_on(hall=hall.pk, price=100, starts_at=tomorrow + dt.timedelta(minutes=119))
-        assert refusal.value.facts == {"session": str(first.pk)}
+        assert refusal.value.facts() == {"session": str(first.pk)}
         assert Session.objects.count() == 1
 
     def test_lets_one_session_follow_another_at_once(self, put_on: Open, hall: Hall, tomorrow: dt.datetime) -> None:

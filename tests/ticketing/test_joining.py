@@ -23,6 +23,7 @@ from reservations.models import InboxRequest, JoinedGuest, Reservation, Status
 from reservations.operations import joining, queued
 from reservations.queueing import lines
 from reservations.queueing.lines import InboxLine
+from reservations.refusals import LimitReached
 from sessions_app.models import Session, TicketType, shard_of
 from tests.api import assert_problem, client_of, get, post
 from tests.conftest import forget_redis
@@ -441,7 +442,7 @@ class TestALimit:
         ]
         first, second = starting._start_all(ways)  # noqa: SLF001
         assert isinstance(first, Payment)
-        assert isinstance(second, joining.LimitPassed)
+        assert isinstance(second, LimitReached)
 
     def test_is_that_of_the_moment_of_holding(self, holds: list[Reservation], session: Session) -> None:
         Session.objects.filter(pk=session.pk).update(max_per_buyer=1)

@@ -19,6 +19,7 @@ from reservations.admission import front_door
 from reservations.hold_request import ORDER_SCOPE, Ask, Means
 from reservations.models import JoinedGuest, Reservation, Voucher
 from reservations.operations import holding, inventory, queued, sweeps
+from reservations.refusals import SoldOut
 from sessions_app.models import Concession, Pool, Session, TicketType
 from tests.conftest import Hold
 from tests.factories import ConcessionFactory, PoolFactory, SessionFactory, StockFactory, UserFactory, VoucherFactory
@@ -29,6 +30,7 @@ from ticketing.models import Payment, PaymentStatus, Sale, Ticket, User
 from ticketing.orders import care
 from ticketing.payments import handing_out, refunds, selling, starting, steps
 from ticketing.people import accounts
+from ticketing.refusals import AlreadyUsed
 from ticketing.tickets import doors, transfers
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("doors_open")]
@@ -181,9 +183,7 @@ class Acts:
         run_out(held)
         sweeps.expire_holds()
         late = uuid.uuid4()
-        with contextlib.suppress(
-            front_door.SoldOut
-        ):  # at the door, or in the queue where Redis has forgotten what is left
+        with contextlib.suppress(SoldOut):  # at the door, or in the queue where Redis has forgotten what is left
             self.house.hold(self.house.session, buyer=late, ticket_type=self.house.shared.pk, quantity=3)
         assert not Reservation.objects.filter(buyer=late).exclude(status="rejected", reason="sold_out").exists()
 
@@ -203,7 +203,7 @@ class Acts:
         for ago in (60, 600, 0):
             try:
                 doors.check_in(code=used.code, by=self.house.ana, seconds_ago=ago)
-            except doors.AlreadyUsed:
+            except AlreadyUsed:
                 assert ago == 0
 
     def cash_is_given_back_and_handed_out(self) -> None:

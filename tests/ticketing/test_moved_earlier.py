@@ -32,6 +32,7 @@ from ticketing.letters import mail, moving
 from ticketing.models import Sale, Ticket
 from ticketing.payments import refunds
 from ticketing.payments.collecting import give_uncollected_back
+from ticketing.refusals import CannotPassOn, RefundClosed
 from ticketing.tickets import transfers
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -216,7 +217,7 @@ class TestGivingBack:
         settings.MOVED_REFUND_HOURS = 0
         Session.objects.update(starts_at=db_now() + 2 * HOUR, refund_minutes=180)
         move(ahead=HOUR)
-        with pytest.raises(refunds.RefundClosed):
+        with pytest.raises(RefundClosed):
             refunds.ask_refund(sale_id=post.sale.pk, buyer=post.ana.pk)
 
     def test_goes_by_the_new_start_for_who_bought_afterwards(self, post: Post) -> None:
@@ -235,5 +236,5 @@ class TestGivingBack:
         move(ahead=HOUR)
         let_pass(25)
         Session.objects.update(starts_at=db_now() - 24 * HOUR, ends_at=db_now() - 22 * HOUR)
-        with pytest.raises(transfers.CannotPassOn, match="over"):
+        with pytest.raises(CannotPassOn, match="over"):
             transfers.pass_on(ticket_id=post.given.pk, giver=post.bruno.pk, receiver=post.ana.pk)

@@ -21,6 +21,7 @@ from tests.factories import UserFactory
 from tests.ticketing.test_paying import pay
 from ticketing import identity
 from ticketing.models import Ticket, User
+from ticketing.refusals import UnknownReceiver
 from ticketing.tickets import transfers
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -74,7 +75,7 @@ class TestAName:
 
     def test_of_a_closed_account_gets_no_ticket(self, ana_account: User) -> None:
         User.objects.update(is_active=False)
-        with pytest.raises(transfers.UnknownReceiver):
+        with pytest.raises(UnknownReceiver):
             transfers.account("ana")
 
     def test_is_kept_as_its_owner_writes_it(self) -> None:

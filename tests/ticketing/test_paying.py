@@ -18,8 +18,9 @@ from realtime.models import Event
 from reservations.admission.front_door import EPOCH
 from reservations.claims import claims
 from reservations.models import Reservation, Status
-from reservations.operations.holding import AlreadyPaid, NotHeld, PaymentInProgress, ReservationExpired, release
+from reservations.operations.holding import release
 from reservations.operations.sweeps import expire_holds
+from reservations.refusals import AlreadyPaid, NotHeld, PaymentInProgress, ReservationExpired
 from sessions_app.models import Seat, Session
 from tests.conftest import Hold
 from tests.factories import StockFactory, UserFactory
@@ -30,6 +31,7 @@ from ticketing.payments import gateways, selling, starting, steps, sweeping
 from ticketing.payments.gateways import Attempt, Standing, fake
 from ticketing.people import accounts
 from ticketing.queries import sale_body
+from ticketing.refusals import UnknownMethod, UnknownToken
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -188,7 +190,7 @@ class TestPaying:
 
     @pytest.mark.parametrize(
         ("method", "token", "error"),
-        [("gold", "ok", gateways.UnknownMethod), ("fake", "gold", gateways.UnknownToken)],
+        [("gold", "ok", UnknownMethod), ("fake", "gold", UnknownToken)],
     )
     def test_by_an_unknown_way_changes_nothing(
         self, held: Reservation, method: str, token: str, error: type[Exception]

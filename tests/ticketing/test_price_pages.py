@@ -15,10 +15,10 @@ from reservations.operations import holding
 from reservations.pages import bill
 from sessions_app.models import Concession, Session
 from tests.api import client_of, get, post
-from tests.config.test_plain_forms import told
 from tests.conftest import Hold
 from tests.factories import ConcessionFactory, StockFactory, UserFactory, VoucherFactory
 from tests.ticketing.letters.test_mail import event
+from tests.ticketing.pages.test_plain_forms import told
 from tests.ticketing.test_paying import pay
 from ticketing import identity, queries
 from ticketing.letters import mail

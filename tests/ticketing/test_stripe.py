@@ -28,6 +28,7 @@ from tests.ticketing.stripe_stub import Stub
 from ticketing.models import LedgerEntry, Payment, Sale
 from ticketing.payments import gateways, late, refunds, starting, steps, sweeping
 from ticketing.payments.gateways import Attempt, Standing, signatures, stripe
+from ticketing.refusals import UnknownMethod, UnknownToken
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -90,13 +91,13 @@ class TestPaying:
         assert (payment.status, payment.reason) == ("declined", "authentication_required")
 
     def test_knows_what_cant_be_a_payment_method(self, stub: Stub, held: Reservation) -> None:
-        with pytest.raises(gateways.UnknownToken):
+        with pytest.raises(UnknownToken):
             pay(held, "4242424242424242")
         assert stub.asked == []
 
     def test_that_isnt_switched_on_is_refused(self, stub: Stub, held: Reservation, settings: Any) -> None:
         settings.PAYMENT_METHODS = ["fake"]
-        with pytest.raises(gateways.UnknownMethod):
+        with pytest.raises(UnknownMethod):
             pay(held)
 
 

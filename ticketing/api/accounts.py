@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from base.asking import Buyer, asking
-from base.rest import BuyerAPIView, Email, Text, problems_of, refusals
+from base.rest import BuyerAPIView, Email, Text, problems_of, refused_with
 from base.strict import Body, NoBody
 from ticketing import identity
 from ticketing.models import User
@@ -136,7 +136,7 @@ class RegisterView(APIView):
 
     @extend_schema(
         operation_id="auth_register",
-        extensions=refusals("csrf_failed"),
+        extensions=refused_with("csrf_failed"),
         summary="Make an account",
         description=(
             "Sent by a guest (token or cookie), what the guest asked for, holds and bought becomes the account's, and so do the "
@@ -159,7 +159,7 @@ class TokenView(APIView):
 
     @extend_schema(
         operation_id="auth_token",
-        extensions=refusals("bad_credentials", "csrf_failed", "locked_out"),
+        extensions=refused_with("bad_credentials", "csrf_failed", "locked_out"),
         summary="Sign in",
         description=(
             "Sent by a guest (token or cookie), what the guest asked for, holds and bought becomes the account's, and so do the "
@@ -188,7 +188,7 @@ class RefreshView(APIView):
 
     @extend_schema(
         operation_id="auth_token_refresh",
-        extensions=refusals("bad_credentials"),
+        extensions=refused_with("bad_credentials"),
         summary="Get the next pair of tokens",
         description="The refresh token is the credential; an expired access token beside it does no harm.",
         tags=["Who is asking"],

@@ -15,13 +15,24 @@ from rest_framework.views import APIView
 import sessions_app.queries
 from base.asking import asking
 from base.clock import reckoned_now
-from base.rest import BuyerAPIView, IsBuyer, problems_of, refusals
+from base.rest import BuyerAPIView, IsBuyer, problems_of, refused_with
 from base.standing import stand
 from reservations.api.views import IDEMPOTENCY_KEY, written
 from sessions_app.models import Session
 from ticketing import codes, queries
 from ticketing.api.serializers import CheckedIn, CheckInFields, DoorList
 from ticketing.models import CheckIn, User
+from ticketing.refusals import (
+    AlreadyUsed,
+    ForgedCode,
+    NotYet,
+    OtherSession,
+    PaymentDue,
+    SessionCancelled,
+    TicketVoid,
+    TooLate,
+    UnknownCode,
+)
 from ticketing.tickets import doors
 
 TAG = "Doors"
@@ -55,18 +66,18 @@ class CheckInsView(BuyerAPIView):
 
     @extend_schema(
         operation_id="check_ins_create",
-        extensions=refusals(
+        extensions=refused_with(
             "csrf_failed",
             "forbidden",
-            "bad_signature",
-            "unknown_code",
-            "ticket_void",
-            "other_session",
-            "session_cancelled",
-            "not_yet",
-            "too_late",
-            "payment_due",
-            "already_used",
+            ForgedCode,
+            UnknownCode,
+            TicketVoid,
+            OtherSession,
+            SessionCancelled,
+            NotYet,
+            TooLate,
+            PaymentDue,
+            AlreadyUsed,
         ),
         summary="Let a ticket in",
         description=(
@@ -135,7 +146,7 @@ class DoorListView(BuyerAPIView):
 
     @extend_schema(
         operation_id="sessions_door_tickets",
-        extensions=refusals("forbidden"),
+        extensions=refused_with("forbidden"),
         summary="What a gate needs to go on without a connection",
         description=(
             "The public keys, and every ticket of the session by a digest of its code: enough to know a ticket, not to make one."

@@ -17,19 +17,24 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from base.asking import KEY, Buyer, idempotency_key
-from base.rest import BuyerAPIView, as_staff_too, is_plain_json, listed_buyer, paged, problems_of, refusals
-from reservations import orders
+from base.rest import BuyerAPIView, as_staff_too, is_plain_json, listed_buyer, paged, problems_of, refused_with
+from reservations import orders, refusals
 from reservations import queries as reservations
-from reservations.admission import front_door, sale_facts
+from reservations.admission import sale_facts
 from reservations.api.views import OF_BUYER, PREFER, SEES_RESERVATIONS, Body, DoorView
 from reservations.hold_request import AT_THE_DOOR, ORDER_SCOPE, Ask, Means
 from reservations.models import Status
+from reservations.refusals import (
+    PaymentDeclined,
+    PaymentNeeded,
+    UnknownTicketType,
+)
 from ticketing import queries
 from ticketing.api import readers
 from ticketing.api.order_fields import ORDER_DONE, ORDER_IN_LINE, OrderFields, OrderOut, OrderWish, plain_wish
-from ticketing.api.sales import PaymentDeclined
 from ticketing.orders.orders import why_declined
 from ticketing.payments import gateways
+from ticketing.refusals import UnknownMethod, UnknownToken
 
 TAG = "Buying in one step"
 REQUIRED_KEY = OpenApiParameter(
@@ -60,35 +65,14 @@ class OrdersView(DoorView):
 
     @extend_schema(
         operation_id="orders_create",
-        extensions=refusals(
-            "unknown_session",
-            "unknown_seat",
-            "duplicate_seat",
-            "too_many_seats",
-            "unknown_ticket_type",
-            "sold_at_once",
-            "unknown_lane",
-            "account_required",
+        extensions=refused_with(
+            *refusals.ADMISSION,
+            *refusals.TERMS,
+            PaymentNeeded,
+            PaymentDeclined,
+            UnknownMethod,
+            UnknownToken,
             "csrf_failed",
-            "seats_unavailable",
-            "sold_out",
-            "sale_not_open",
-            "sale_closed",
-            "limit_reached",
-            "not_held",
-            "reservation_expired",
-            "too_many_holds",
-            "payment_needed",
-            "unknown_method",
-            "unknown_token",
-            "payment_declined",
-            "unknown_concession",
-            "concession_count",
-            "voucher_unknown",
-            "voucher_not_yet_valid",
-            "voucher_expired",
-            "voucher_used_up",
-            "voucher_not_for_this",
         ),
         summary="Buy in one step",
         description=(
@@ -120,7 +104,7 @@ class OrdersView(DoorView):
         return told(reservation, self.buyer)
 
     def refusal(self, outcome: Body) -> Exception:
-        if outcome["reason"] == "payment_declined":
+        if outcome["reason"] == PaymentDeclined.reason:
             return PaymentDeclined(why_declined(UUID(outcome["id"])))
         return super().refusal(outcome)
 
@@ -224,7 +208,7 @@ def ask_of(wish: OrderWish, *, key: str) -> Ask:
 def session_of(ticket_type: UUID | None) -> UUID:
     session = sale_facts.session_of(ticket_type) if ticket_type else None
     if session is None:
-        raise front_door.UnknownTicketType
+        raise UnknownTicketType
     return session
 
 

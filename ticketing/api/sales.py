@@ -24,11 +24,19 @@ from base.rest import (
     paged,
     prefer_wait,
     problems_of,
-    refusals,
+    refused_with,
 )
 from base.standing import stand
 from reservations.api.views import IDEMPOTENCY_KEY, OF_BUYER, PREFER, written
 from reservations.queueing import replies
+from reservations.refusals import (
+    AlreadyPaid,
+    LimitReached,
+    NotHeld,
+    PaymentDeclined,
+    PaymentInProgress,
+    ReservationExpired,
+)
 from ticketing import queries
 from ticketing.api import readers
 from ticketing.api.serializers import (
@@ -44,33 +52,25 @@ from ticketing.api.serializers import (
 from ticketing.models import OPEN, Payment
 from ticketing.payments import refunds, starting, steps, webhooks
 from ticketing.payments.bells import ring_payment, ring_refund
-from ticketing.payments.gateways import UnknownMethod
 from ticketing.people import roles
+from ticketing.refusals import NothingToRefund, RefundClosed, UnknownMethod, UnknownToken, UnsignedWebhook
 
 TAG = "Sales and tickets"
-
-
-class PaymentDeclined(Exception):
-    """The gateway said no, or nothing in time; nothing was charged and the hold goes on. `reason` is the gateway's."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 class PayView(BuyerAPIView):
     @extend_schema(
         summary="Pay for a held reservation",
-        extensions=refusals(
+        extensions=refused_with(
             "csrf_failed",
-            "payment_declined",
-            "limit_reached",
-            "not_held",
-            "payment_in_progress",
-            "already_paid",
-            "reservation_expired",
-            "unknown_method",
-            "unknown_token",
+            PaymentDeclined,
+            LimitReached,
+            NotHeld,
+            PaymentInProgress,
+            AlreadyPaid,
+            ReservationExpired,
+            UnknownMethod,
+            UnknownToken,
         ),
         description=(
             "Authorises, sells the seats, then captures: nothing is charged for a seat that is gone. The sandbox's "
@@ -150,7 +150,7 @@ class WebhookView(APIView):
 
     @extend_schema(
         operation_id="webhooks_receive",
-        extensions=refusals("bad_signature", "malformed"),
+        extensions=refused_with(UnsignedWebhook, "malformed"),
         summary="What a payment gateway tells us",
         description=(
             "Signed by the gateway over the raw body (`Frontrow-Signature`, `Stripe-Signature`), not more than five minutes ago. "
@@ -237,7 +237,7 @@ class SaleView(BuyerAPIView):
 class RefundView(BuyerAPIView):
     @extend_schema(
         operation_id="sales_refund",
-        extensions=refusals("csrf_failed", "refund_closed", "nothing_to_refund"),
+        extensions=refused_with("csrf_failed", RefundClosed, NothingToRefund),
         summary="Give tickets back",
         description=(
             "All that are left, or those that `tickets` names. Buyers may until `refund_minutes` before the session starts, unused tickets "

@@ -13,7 +13,7 @@ from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from base.rest import BuyerAPIView, CursorPagination, as_staff_too, listed_buyer, paged, problems_of, refusals
+from base.rest import BuyerAPIView, CursorPagination, as_staff_too, listed_buyer, paged, problems_of, refused_with
 from base.standing import stand
 from reservations.api.views import IDEMPOTENCY_KEY, OF_BUYER, written
 from ticketing import queries
@@ -21,8 +21,8 @@ from ticketing.api import readers
 from ticketing.api.serializers import OneTicketOut, PassedOn, PassOnFields
 from ticketing.models import Sale, Ticket
 from ticketing.people import roles
+from ticketing.refusals import CannotPassOn, NoCodeAnyMore, UnknownReceiver
 from ticketing.tickets import calendars, paper, transfers
-from ticketing.voiding import TicketIsVoid
 
 TAG = "Sales and tickets"
 MISSING = problems_of(401, 404, 429, 503)
@@ -119,7 +119,7 @@ class TicketView(_TicketAPIView):
 class TicketSvgView(_TicketAPIView):
     @extend_schema(
         operation_id="tickets_qr",
-        extensions=refusals("ticket_void"),
+        extensions=refused_with(NoCodeAnyMore),
         summary="The ticket's code to scan",
         tags=[TAG],
         responses={(200, "image/svg+xml"): OpenApiTypes.STR, **NO_CODE},
@@ -131,7 +131,7 @@ class TicketSvgView(_TicketAPIView):
 class TicketPngView(_TicketAPIView):
     @extend_schema(
         operation_id="tickets_qr_png",
-        extensions=refusals("ticket_void"),
+        extensions=refused_with(NoCodeAnyMore),
         summary="The ticket's code to scan, as PNG",
         tags=[TAG],
         responses={(200, "image/png"): OpenApiTypes.BINARY, **NO_CODE},
@@ -141,9 +141,9 @@ class TicketPngView(_TicketAPIView):
 
 
 def picture(ticket: Ticket, *, kind: Literal["svg", "png"], content_type: str) -> HttpResponse:
-    """Raises: TicketIsVoid."""
+    """Raises: NoCodeAnyMore."""
     if ticket.void:
-        raise TicketIsVoid(ticket.void)
+        raise NoCodeAnyMore(ticket.void)
     return HttpResponse(paper.qr(ticket.signed_code, kind=kind), content_type=content_type, headers=PRIVATE)
 
 
@@ -182,7 +182,7 @@ class PassOnView(BuyerAPIView):
 
     @extend_schema(
         operation_id="tickets_transfer",
-        extensions=refusals("csrf_failed", "unknown_receiver", "cannot_pass_on"),
+        extensions=refused_with("csrf_failed", UnknownReceiver, CannotPassOn),
         summary="Pass the ticket on to another buyer",
         description=(
             "It is theirs at once, with a new code; the old one opens no door any more. The purchase stays the giver's. "

@@ -13,12 +13,13 @@ import datetime as dt
 import uuid
 
 from base.clock import db_now
-from reservations import orders
+from reservations import orders, refusals
 from reservations.admission import front_door
 from reservations.allocation import pricing
 from reservations.hold_request import ORDER_SCOPE, Ask, Means
 from reservations.models import Reservation, Status
 from reservations.operations import holding
+from reservations.refusals import PaymentInProgress
 from sessions_app.models import TicketType
 from ticketing.models import UNSETTLED, Payment, PaymentStatus, Refund
 from ticketing.payments import refunds
@@ -118,9 +119,9 @@ def cancel(*, order_id: uuid.UUID, reason: str, by: uuid.UUID) -> Refund | None:
     order = Reservation.objects.get(pk=order_id)
     match order.status:
         case Status.QUEUED | Status.HELD:
-            holding.release(reservation_id=order_id, buyer=None, reason="box_office")
+            holding.release(reservation_id=order_id, buyer=None, reason=refusals.BoxOffice.reason)
         case Status.PAYING:
-            raise holding.PaymentInProgress
+            raise PaymentInProgress
         case Status.CONFIRMED if order.sale_id:
             refund = refunds.ask_refund(sale_id=order.sale_id, buyer=None, reason=reason, asked_by=by)
             ring_refund(refund.pk)

@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ticketing.models import Ticket, User
 from ticketing.payments import gateways
+from ticketing.refusals import CannotPassOn, UnknownReceiver, UnknownToken
 from ticketing.tickets import transfers
 
 OBSTACLES = {
@@ -33,15 +34,15 @@ class PassOnForm(forms.Form):
     def clean_username(self) -> UUID:
         try:
             return transfers.account(self.cleaned_data["username"])
-        except transfers.UnknownReceiver:
+        except UnknownReceiver:
             raise forms.ValidationError(_("There is no account of that name.")) from None
 
     def pass_on(self, ticket: Ticket, *, giver: UUID) -> bool:
         """Whether it was; else the form says why not."""
         try:
             transfers.pass_on(ticket_id=ticket.pk, giver=giver, receiver=self.cleaned_data["username"])
-        except transfers.CannotPassOn as error:
-            self.add_error("username", OBSTACLES[error.reason])
+        except CannotPassOn as error:
+            self.add_error("username", OBSTACLES[error.why])
             return False
         return True
 
@@ -76,7 +77,7 @@ class TakenForm(forms.Form):
         elif "transaction" in taken:
             try:
                 gateways.at_the_counter("card").check(taken["transaction"])
-            except gateways.UnknownToken:
+            except UnknownToken:
                 self.add_error("transaction", _("This is no transaction's id."))
         return taken
 

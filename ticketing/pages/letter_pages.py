@@ -18,9 +18,9 @@ from ticketing.api.tickets import PRIVATE, calendar, picture, printed
 from ticketing.letters import mailed_codes
 from ticketing.letters.letter import address_of_sale
 from ticketing.models import Sale
+from ticketing.refusals import NoCodeAnyMore
 from ticketing.tickets import calendars, paper
 from ticketing.tickets.opening import by_letter, grant, open_sale, open_ticket, query_of
-from ticketing.voiding import TicketIsVoid
 
 # --- Files
 
@@ -57,7 +57,7 @@ def ticket_qr(request: Visitor, ticket_id: UUID) -> HttpResponse:
     found = open_ticket(request, ticket_id)
     try:
         return picture(found, kind="svg", content_type="image/svg+xml")
-    except TicketIsVoid:
+    except NoCodeAnyMore:
         return HttpResponse(status=410, content_type="image/svg+xml")
 
 

@@ -20,6 +20,7 @@ import reservations.orders
 import reservations.queries
 from base.asking import staff_may
 from base.clock import reckoned_now
+from reservations import refusals
 from reservations.api.views import SEES_RESERVATIONS
 from reservations.hold_request import HoldRequest
 from reservations.models import Reservation
@@ -45,20 +46,6 @@ TITLES = {
     "FAILED": gettext_lazy("You have no tickets"),
 }
 STANDS_BY = gettext_lazy("You stand by")
-ADVICE = {
-    "sold_out": gettext_lazy(
-        "Fewer places may be left, or come free again: look once more, or choose another session."
-    ),
-    "seats_unavailable": gettext_lazy("Choose other seats."),
-    "limit_reached": gettext_lazy("“My tickets” shows what you have already."),
-    "too_many_holds": gettext_lazy("Pay for what is held or give it back, wait a minute, and order again."),
-    "payment_declined": gettext_lazy("Order again with another card."),
-    "sale_not_open": gettext_lazy("Come back when the sale begins."),
-    "session_cancelled": gettext_lazy("Choose another session."),
-    "sale_closed": gettext_lazy("Choose another session."),
-    "duplicate": gettext_lazy("“My orders” shows the first one."),
-}
-ADVICE_OTHERWISE = gettext_lazy("You can order again.")
 
 
 @require_safe
@@ -86,13 +73,17 @@ def order(request: Visitor, order_id: UUID) -> HttpResponse:
             "is_unfinished": status in UNFINISHED,
             "ahead": None if place is None else place - 1,
             "places": places_of(body, _type_names([body["ticket_type"]])),
-            "advice": ADVICE.get(body["reason"] or "", ADVICE_OTHERWISE) if status == "FAILED" else "",
+            "advice": advice(body["reason"]) if status == "FAILED" else "",
             "pay_until": dt.datetime.fromisoformat(body["expires_at"]) if is_to_be_paid(order_id, body) else None,
             "collect_until": _collect_until(body),
             "sells": session.sells_at(reckoned_now()),
             "page": "orders",
         },
     )
+
+
+def advice(reason: str | None) -> str:
+    return str(refusals.ENDINGS[reason].advice if reason in refusals.ENDINGS else refusals.ORDER_AGAIN)
 
 
 def whose(request: Visitor) -> UUID | None:

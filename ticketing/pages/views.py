@@ -22,8 +22,8 @@ import reservations.queries
 from base.clock import reckoned_now
 from base.standing import stand
 from reservations.models import FINAL, Reservation
-from reservations.operations.holding import PaymentInProgress
 from reservations.pages import bill
+from reservations.refusals import PaymentInProgress
 from sessions_app.models import Session
 from sessions_app.pages.visitors import Visitor
 from sessions_app.templatetags.frontrow import money
@@ -33,6 +33,7 @@ from ticketing.pages.forms import PassOnForm, RegisterForm
 from ticketing.pages.letter_pages import back_to
 from ticketing.payments import refunds
 from ticketing.payments.bells import ring_refund
+from ticketing.refusals import NothingToRefund, RefundClosed
 from ticketing.tickets import links, transfers
 from ticketing.tickets.opening import (
     GRANT,
@@ -107,9 +108,9 @@ def refund(request: Visitor, sale_id: UUID) -> HttpResponse:
         asked = refunds.ask_refund(sale_id=sale_id, buyer=found.buyer, tickets=chosen)
     except Sale.DoesNotExist:
         raise Http404 from None
-    except refunds.NothingToRefund:
+    except NothingToRefund:
         messages.error(request, _("Choose the tickets you want to give back."))
-    except (refunds.RefundClosed, PaymentInProgress):
+    except (RefundClosed, PaymentInProgress):
         messages.error(request, _("These tickets can't be given back now."))
     else:
         stand(request, lambda: back_to(request, found))

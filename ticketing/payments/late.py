@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 from django.db import transaction
 
+from reservations import refusals
 from reservations.allocation import changes, endings, locks
 from reservations.models import LIVE, Status
 from reservations.operations.queued import announce
@@ -136,7 +137,7 @@ def _take_late(locked: locks.Locked, payment: Payment, standing: Standing) -> No
 
 def _sell_again(lost: locks.Locked, payment: Payment) -> bool:
     if lost.reservation.status == Status.HELD:  # it ran out, and nobody swept it
-        endings.free(lost, status=Status.EXPIRED, reason="expired")
+        endings.free(lost, status=Status.EXPIRED, reason=refusals.ReservationExpired.reason)
     sale = selling.sale_of(lost.reservation, payment)
     found = changes.sell_again(lost, sale=sale.pk)
     if found is None:

@@ -26,8 +26,8 @@ from base.clock import db_now
 from realtime import events
 from reservations.allocation import endings, locks
 from reservations.allocation.announcements import Announcements
-from reservations.operations import holding
 from reservations.operations.queued import announce
+from reservations.refusals import PaymentInProgress
 from sessions_app import operations as catalogue
 from sessions_app.models import Session
 from ticketing import sale_locks
@@ -46,6 +46,7 @@ from ticketing.payments.gateways import RefundRefused
 from ticketing.payments.ledger import Posting
 from ticketing.people import holders
 from ticketing.queries import find_sale, sale_body
+from ticketing.refusals import NothingToRefund, RefundClosed
 from ticketing.voiding import SESSION_CANCELLED
 
 log = structlog.get_logger(__name__)
@@ -55,22 +56,6 @@ BOX_OFFICE = "box office"  # the reason where staff gives none
 ended = Counter("frontrow_refunds_total", "Refunds that came to an outcome, by outcome.", ["outcome"])
 
 _sweeping = threading.Lock()
-
-
-class RefundClosed(Exception):
-    """Buyers may not give back tickets of this session (any more). `until`: when they might have, last."""
-
-    def __init__(self, until: dt.datetime | None) -> None:
-        super().__init__(until)
-        self.until = until
-
-
-class NothingToRefund(Exception):
-    """Each of the tickets was given back already, is used, or isn't of this sale. `tickets`: those to blame; none: all of the sale."""
-
-    def __init__(self, tickets: Sequence[uuid.UUID] = ()) -> None:
-        super().__init__([str(ticket) for ticket in tickets])
-        self.tickets = list(tickets)
 
 
 # --- Promising
@@ -94,7 +79,7 @@ def ask_refund(
     found = (owned.filter(buyer=buyer) if buyer else owned).get()
     locked, sale, tickets_of_sale = lock_all_of(found)
     if sale.payment.status not in {PaymentStatus.CAPTURED, PaymentStatus.DUE}:
-        raise holding.PaymentInProgress
+        raise PaymentInProgress
     if buyer is not None:
         _require_open(locked.session, asked_at=locked.reservation.accepted_at, now=locked.now)
     chosen = _choose(tickets_of_sale, tickets, used_too=buyer is None)
@@ -350,7 +335,7 @@ def refund_everybody(*, session_id: uuid.UUID, each: Callable[[Refund], None]) -
     for sale_id in _with_live_tickets(session_id).values_list("pk", flat=True):
         try:
             refund = ask_refund(sale_id=sale_id, buyer=None, reason=SESSION_CANCELLED)
-        except (holding.PaymentInProgress, NothingToRefund):
+        except (PaymentInProgress, NothingToRefund):
             continue  # not captured yet: the next round; or somebody else was faster
         each(refund)
         promised += 1

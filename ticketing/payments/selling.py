@@ -14,6 +14,7 @@ from base.causes import Cause
 from base.rows import execute
 from realtime import events
 from realtime.events import NewEvent
+from reservations import refusals
 from reservations.allocation import changes, endings, locks, pricing
 from reservations.hold_request import AT_THE_DOOR
 from reservations.models import Reservation, Status
@@ -162,7 +163,7 @@ def lose(locked: locks.Locked, payment: Payment) -> None:
     payment.reason = payment.reason or "too_late"
     steps.write([payment])
     if keeps_the_seats and locked.reservation.status == Status.PAYING:
-        _let_go(locked, reason="session_cancelled")
+        _let_go(locked, reason=refusals.CalledOff.reason)
     locked.news.fact(
         "payment.lost", reservation=locked.reservation, facts={"payment": str(payment.pk), "reason": payment.reason}
     )
@@ -188,7 +189,7 @@ def put_back(*, payment_id: uuid.UUID, standing: Standing) -> None:
             facts={"payment": str(payment.pk), "reason": payment.reason},
         )
         if locked.reservation.status == Status.PAYING:
-            _let_go(locked, reason="payment_declined")
+            _let_go(locked, reason=refusals.PaymentDeclined.reason)
         announce(locked.news)
         steps.payments.labels(payment.status).inc()
 

@@ -19,6 +19,7 @@ from reservations.claims import pace
 from reservations.models import Reservation
 from reservations.operations import holding, joining
 from reservations.operations.queued import announce
+from reservations.refusals import PaymentInProgress
 from ticketing.models import Payment
 from ticketing.payments import gateways, steps
 from ticketing.payments.together import Together
@@ -119,7 +120,7 @@ def _require_payable(locked: locks.Locked | None, ask: _Start, pinned: dict[uuid
     if locked is None or (ask.buyer is not None and locked.reservation.buyer != ask.buyer):
         raise steps.NotSettled
     if ask.reservation in pinned:
-        raise holding.PaymentInProgress
+        raise PaymentInProgress
     holding.require_held(locked)
     if ask.method == FREE.method and locked.reservation.total:
         raise NotFree

@@ -23,11 +23,12 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_safe
 
 import sessions_app.queries
+from base.refusals import Refused
 from reservations.allocation.changes import CannotMove
 from reservations.models import Reservation
 from reservations.operations import holding, inventory
-from reservations.operations.holding import AlreadyPaid, NotHeld, PaymentInProgress, ReservationExpired
 from reservations.queries import NotYetKnown
+from reservations.refusals import NotHeld
 from sessions_app.models import MAX_SEATS, Seat, Session
 from sessions_app.pages import seat_plan
 from sessions_app.pages.tier_looks import legend, looks_of
@@ -49,7 +50,7 @@ NEEDED = {
 LISTED = 100  # reservations that the page lists; the admin's list of reservations has all
 
 
-class Refused(Exception):
+class NotDone(Exception):
     """Nothing was changed; the sentence says why."""
 
 
@@ -174,8 +175,10 @@ def act(request: HttpRequest, session: Session, order: Order) -> HttpResponse:
         if order.action in CONFIRMED_FIRST and not order.confirmed:
             return confirmation(request, session, order)
         done = ACTIONS[order.action](session, order)
-    except Refused as refusal:
+    except NotDone as refusal:
         return refused(request, session, str(refusal))
+    except Refused as refusal:
+        return refused(request, session, refusal.told_to_staff())
     except tuple(REFUSALS) as error:
         return refused(request, session, REFUSALS[type(error)](error))
     note = f"{order.action}: {', '.join(order.seats)} {'→ ' + ', '.join(order.to) if order.to else ''} {order.reservation or ''}"
@@ -196,12 +199,12 @@ def unblock(session: Session, order: Order) -> str:
 
 
 def _with_the_rest(text: str, changed: Sequence[str], chosen: Sequence[str]) -> str:
-    """Raises: Refused, where none of the chosen changed."""
+    """Raises: NotDone, where none of the chosen changed."""
     left = len(chosen) - len(changed)
     rest = ngettext("%(number)d seat stayed as it was.", "%(number)d seats stayed as they were.", left)
     rest = rest % {"number": left} if left else ""
     if not changed:
-        raise Refused(rest)
+        raise NotDone(rest)
     return f"{text % {'number': len(changed)}} {rest}".strip()
 
 
@@ -225,14 +228,14 @@ CONFIRMED_FIRST = frozenset({"release", "move"})
 
 
 def _chosen(order: Order) -> list[str]:
-    """Raises: Refused."""
+    """Raises: NotDone."""
     if not order.seats:
-        raise Refused(_("Choose seats first."))
+        raise NotDone(_("Choose seats first."))
     return order.seats
 
 
 def _reservation(session: Session, order: Order) -> UUID:
-    """The reservation that is meant: named, or the one of all the chosen seats. Raises: Refused."""
+    """The reservation that is meant: named, or the one of all the chosen seats. Raises: NotDone."""
     if order.reservation:
         named = Reservation.objects.filter(session=session, pk=order.reservation)
         owners: list[UUID | None] = list(named.values_list("pk", flat=True))
@@ -240,16 +243,16 @@ def _reservation(session: Session, order: Order) -> UUID:
         owned = Seat.objects.of(session.pk).filter(label__in=_chosen(order)).order_by()
         owners = list(owned.values_list("reservation_id", flat=True).distinct())
     if len(owners) != 1 or owners[0] is None:
-        raise Refused(_("Choose seats of one reservation."))
+        raise NotDone(_("Choose seats of one reservation."))
     return owners[0]
 
 
 def confirmation(request: HttpRequest, session: Session, order: Order) -> HttpResponse:
-    """Ask once more, with the name of whom it concerns. Raises: Refused."""
+    """Ask once more, with the name of whom it concerns. Raises: NotDone."""
     reservation_id = _reservation(session, order)
     found = queries.holders(session.pk, reservation=reservation_id, limit=1)
     if not found:
-        raise Refused(_("That reservation has ended."))
+        raise NotHeld
     may_see = request.user.has_perm(LOOK_AT_HOLDERS)
     context = {"session": session, "order": order, "holder": linked(found[0]), "may_see": may_see}
     return render(request, "ticketing/desk/confirm.html", {**framed(request, session), **context})
@@ -287,12 +290,6 @@ def _conflicts(error: CannotMove) -> str:
 
 REFUSALS: dict[type[Exception], Callable[[Any], str]] = {
     CannotMove: _conflicts,
-    AlreadyPaid: lambda _error: _(
-        "It is paid for, so it stays. Give its money back under Sales, or move its buyer to other seats."
-    ),
-    PaymentInProgress: lambda _error: _("Its buyer is paying just now. Try again in a moment."),
-    ReservationExpired: lambda _error: _("That hold has run out."),
-    NotHeld: lambda _error: _("That reservation has ended."),
     Reservation.DoesNotExist: lambda _error: _("There is no such reservation."),
     NotYetKnown: lambda _error: _("There is no such reservation."),
     OperationalError: lambda _error: _("The box office is busy; try again."),

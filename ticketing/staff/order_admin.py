@@ -17,7 +17,7 @@ from unfold.decorators import display
 
 from base.clock import reckoned_now
 from realtime.admin import ReadOnly
-from reservations import orders
+from reservations import orders, refusals
 from reservations.hold_request import ORDER_SCOPE
 from reservations.models import FINAL, Status
 from reservations.orders import STATUS_NAMES
@@ -62,7 +62,7 @@ class ReasonFilter(admin.SimpleListFilter):
     parameter_name = "why"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(reason, reason.replace("_", " ")) for reason in orders.FAILURES]
+        return [(reason, reason.replace("_", " ")) for reason in refusals.ENDINGS]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Order]) -> QuerySet[Order]:
         return queryset.filter(reason=self.value()) if self.value() else queryset

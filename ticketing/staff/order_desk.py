@@ -17,12 +17,14 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from base.refusals import Refused
 from reservations import orders
-from reservations.admission import front_door
 from reservations.hold_request import ORDER_SCOPE
 from reservations.models import Reservation, Status
-from reservations.operations.holding import AlreadyPaid, PaymentInProgress
 from reservations.orders import STATUS_NAMES
+from reservations.refusals import (
+    PaymentInProgress,
+)
 from sessions_app.staff.questions import ANSWER, Question, ask, is_confirmed, stamp_of
 from sessions_app.templatetags.frontrow import money
 from ticketing.models import Order, Payment, Refund, RefundStatus, Sale, Ticket, User
@@ -30,7 +32,6 @@ from ticketing.orders import care
 from ticketing.orders.care import CannotPlaceAgain, NothingToCancel, NothingToTakeUp
 from ticketing.orders.history import timeline
 from ticketing.payments.giving_back import GivingBack
-from ticketing.payments.refunds import NothingToRefund
 
 LOOK = "reservations.view_reservation"
 RUN = "reservations.change_reservation"
@@ -55,7 +56,7 @@ class Wish:
         )
 
 
-class Refused(Exception):
+class NotDone(Exception):
     """Nothing was changed; the sentence says why."""
 
 
@@ -136,8 +137,10 @@ def act(request: HttpRequest, order: Order, wish: Wish) -> HttpResponse:
         if question is not None and not is_confirmed(request, question):
             return ask(request, question, back=page_of(order.pk), opts=Order._meta)
         done, leads_to = ACTIONS[wish.action](order, wish, user)
-    except Refused as refusal:
+    except NotDone as refusal:
         return refused(request, order, str(refusal))
+    except Refused as refusal:
+        return refused(request, order, refusal.told_to_staff())
     except tuple(REFUSALS) as error:
         return refused(request, order, str(REFUSALS[type(error)]))
     note = f"{wish.action}: {wish.reason}" if wish.reason else f"{wish.action} {leads_to or ''}".strip()
@@ -206,7 +209,7 @@ def _is_settled(order_id: UUID) -> bool:
 
 def cancel(order: Order, wish: Wish, user: User) -> Done:
     if not wish.reason:
-        raise Refused(_("Say why: it is kept with the order."))
+        raise NotDone(_("Say why: it is kept with the order."))
     refund = care.cancel(order_id=order.pk, reason=wish.reason, by=user.pk)
     if refund is not None and refund.status == RefundStatus.TO_HAND_OUT:
         return _("The tickets are void, and the money is to be handed out at the counter."), None
@@ -232,10 +235,12 @@ class Cancelling:
 
 
 def cancelling(order: Order) -> Cancelling:
-    """Raises: Refused."""
+    """Raises: PaymentInProgress, NothingToCancel."""
     sale = Sale.objects.filter(pk=order.sale_id).first() if order.sale_id else None
     if not is_cancellable(order, sale):
-        raise Refused(str(REFUSALS[PaymentInProgress if order.status == Status.PAYING else NothingToCancel]))
+        if order.status == Status.PAYING:
+            raise PaymentInProgress
+        raise NothingToCancel
     return Cancelling(order, sale, GivingBack.of(Ticket.objects.filter(sale=sale) if sale else Ticket.objects.none()))
 
 
@@ -256,14 +261,6 @@ REFUSALS: dict[type[Exception], Any] = {
     NothingToTakeUp: gettext_lazy("Nothing is left to do for this order."),
     CannotPlaceAgain: gettext_lazy("This order can't be placed again: its buyer must order anew."),
     NothingToCancel: gettext_lazy("This order has ended already; nothing is left to cancel."),
-    NothingToRefund: gettext_lazy("All of it was given back already."),
-    PaymentInProgress: gettext_lazy("Its payment is under way just now. Try again in a moment."),
-    AlreadyPaid: gettext_lazy("It was paid for in this instant. Look at it again before you cancel it."),
-    front_door.SoldOut: gettext_lazy("Not that many places are left."),
-    front_door.SeatsUnavailable: gettext_lazy("The seats are taken by somebody else."),
-    front_door.LimitReached: gettext_lazy("With what the buyer has it would be more than one buyer may have."),
-    front_door.SaleClosed: gettext_lazy("This session is no longer on sale."),
-    front_door.SaleNotOpen: gettext_lazy("The sale has not begun yet."),
     Reservation.DoesNotExist: gettext_lazy("There is no such reservation."),
     OperationalError: gettext_lazy("The box office is busy; try again."),
 }

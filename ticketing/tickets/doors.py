@@ -14,7 +14,6 @@ that it was so. Nothing opens the gate of a session that was called off.
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 import uuid
 from typing import Any
@@ -41,6 +40,17 @@ from ticketing.models import (
 from ticketing.payments import ledger, selling
 from ticketing.payments.ledger import Posting
 from ticketing.queries import as_text
+from ticketing.refusals import (
+    AlreadyUsed,
+    ForgedCode,
+    NotYet,
+    OtherSession,
+    PaymentDue,
+    SessionCancelled,
+    TicketVoid,
+    TooLate,
+    UnknownCode,
+)
 from ticketing.voiding import Void, VoidReason
 
 log = structlog.get_logger(__name__)
@@ -49,65 +59,6 @@ check_ins = Counter("frontrow_check_ins_total", "Codes held up at a gate, by out
 
 CLOSED = frozenset({CheckInOutcome.NOT_YET, CheckInOutcome.TOO_LATE})
 LATEST = 31 * 24 * 3600  # seconds after which a gate's scan is told no more: a phone may lie in a drawer for weeks
-
-
-class UnknownCode(Exception):
-    """No ticket has it."""
-
-
-class TicketVoid(Exception):
-    """`void`: why and since when the code opens no door: the ticket's own reason, or that it was passed on."""
-
-    def __init__(self, void: Void) -> None:
-        super().__init__(str(void.reason))
-        self.void = void
-
-
-class OtherSession(Exception):
-    """`session`: the one it is for."""
-
-    def __init__(self, session: uuid.UUID) -> None:
-        super().__init__(str(session))
-        self.session = session
-
-
-@dataclasses.dataclass(eq=False)
-class NotYet(Exception):
-    """The doors of its session aren't open yet."""
-
-    opens_at: dt.datetime
-    starts_at: dt.datetime
-
-
-@dataclasses.dataclass(eq=False)
-class TooLate(Exception):
-    """Its session is over."""
-
-    ended_at: dt.datetime
-
-
-@dataclasses.dataclass(eq=False)
-class SessionCancelled(Exception):
-    """Its session was called off."""
-
-    cancelled_at: dt.datetime
-
-
-@dataclasses.dataclass(eq=False)
-class PaymentDue(Exception):
-    """The ticket is to be paid for first: `amount`, in minor units of `currency`."""
-
-    amount: int
-    currency: str
-
-
-class AlreadyUsed(Exception):
-    """`used_at`, `gate`: when and where somebody came in with it."""
-
-    def __init__(self, *, used_at: dt.datetime, gate: str) -> None:
-        super().__init__(f"{used_at:%H:%M} {gate}")
-        self.used_at = used_at
-        self.gate = gate
 
 
 def check_in(
@@ -124,15 +75,15 @@ def check_in(
     """Let in whoever holds up the ticket. `session`: the gate's, if it serves one; `scan`: told twice, it counts once.
 
     `paid`: what is due for it was taken into the hand. `anyway`: although its doors aren't open, see Note [When doors are open].
-    Raises: codes.NotACode, codes.BadSignature, UnknownCode, TicketVoid, OtherSession, SessionCancelled, NotYet, TooLate,
+    Raises: UnknownCode, ForgedCode, UnknownCode, TicketVoid, OtherSession, SessionCancelled, NotYet, TooLate,
     PaymentDue, AlreadyUsed.
     """
     ago = dt.timedelta(seconds=seconds_ago)
     try:
         short = codes.read(code)
         ticket, made = _record(short, by=by, gate=gate, session=session, scan=scan, ago=ago, paid=paid, anyway=anyway)
-    except (codes.NotACode, codes.BadSignature, UnknownCode) as error:
-        check_ins.labels("forged" if isinstance(error, codes.BadSignature) else "unknown").inc()
+    except (UnknownCode, ForgedCode) as error:
+        check_ins.labels("forged" if isinstance(error, ForgedCode) else "unknown").inc()
         raise
     except PaymentDue:
         check_ins.labels("payment_due").inc()

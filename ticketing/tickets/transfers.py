@@ -15,18 +15,7 @@ from ticketing import sale_locks
 from ticketing.models import Ticket, TicketStatus, Transfer, User, new_code
 from ticketing.payments import refunds
 from ticketing.queries import tickets_of
-
-
-class UnknownReceiver(Exception):
-    """There is no such account."""
-
-
-class CannotPassOn(Exception):
-    """`reason`: used, void, called_off, over (the session has ended) or own (it is that buyer's already)."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+from ticketing.refusals import CannotPassOn, UnknownReceiver
 
 
 def account(name: str) -> uuid.UUID:

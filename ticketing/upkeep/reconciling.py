@@ -21,6 +21,7 @@ from base.clock import db_now
 from ticketing.models import Account, Payment, RefundStatus
 from ticketing.payments import gateways
 from ticketing.payments.gateways import GatewayTimeout, GatewayUnavailable, KeepsBooks, Record
+from ticketing.refusals import UnknownMethod
 
 METHODS = ("stripe",)
 MOST = 500
@@ -38,7 +39,7 @@ def differences() -> Iterator[dict[str, Any]]:
 def _differences(method: str) -> Iterator[dict[str, Any]]:
     try:
         books = cast(KeepsBooks, gateways.of(method))
-    except gateways.UnknownMethod:
+    except UnknownMethod:
         yield {"gateway": method, "said": f"its SDK is not installed: uv sync --extra {method}"}
         return
     now = db_now()

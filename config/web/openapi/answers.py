@@ -1,6 +1,6 @@
 """What the OpenAPI document says of answers beyond what views declare: each problem with its facts, and headers.
 
-A view names the problems of its own (`base.rest.refusals`); those that any operation may answer are added here.
+A view names the problems of its own (`base.rest.refused_with`); those that any operation may answer are added here.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
+from base.refusals import Schema
 from base.rest import REFUSALS, TITLES
 from config.web.openapi import problem_shapes
-from config.web.openapi.problem_shapes import Schema, Which
+from config.web.openapi.problem_shapes import Which
 
 MEDIA_TYPE = "application/problem+json"
 SECONDS: Schema = {"type": "integer", "minimum": 0}
@@ -27,7 +28,9 @@ HEADERS: dict[str, Schema] = {
         "description": "This is the first answer of the Idempotency-Key once more; absent on that first answer.",
     },
 }
-TWICE = {code for code, _status in problem_shapes.SECOND}  # codes with two statuses: the view declares which it means
+TWICE = {
+    code for code, _status in problem_shapes.WITH_STATUS
+}  # codes with two statuses: the view declares which it means
 WAITS = ("429", "503")
 UNCHANGED = "304"
 CATALOGUE = "Catalogue"

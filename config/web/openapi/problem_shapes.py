@@ -2,68 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from rest_framework import exceptions
 
+import reservations.refusals
+import sessions_app.operations
+import ticketing.refusals
+from base.asking import OtherBuyer
+from base.refusals import ERRORS, TEXT, Refused, Schema
 from config.web import problems
 from ticketing.api.accounts import BadCredentials
 
-Schema = dict[str, Any]
-
-TEXT: Schema = {"type": "string"}
-ID: Schema = {"type": "string", "format": "uuid"}
-TIME: Schema = {"type": "string", "format": "date-time"}
-TIME_OR_NULL: Schema = {"type": ["string", "null"], "format": "date-time"}
-COUNT: Schema = {"type": "integer", "minimum": 0}
-NAMES: Schema = {"type": "array", "items": TEXT}
-ERRORS: Schema = {"errors": {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/FieldError"}}}
-# Gateways have words of their own beside these: Stripe's decline codes come as they are.
-DECLINED = ["card_declined", "gateway_timeout", "gateway_silent", "authentication_required", "too_late"]
-
-FACTS: dict[str, Schema] = {
-    "invalid": ERRORS,
-    "seats_unavailable": {
-        "conflicts": {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/Conflict"}}
-    },
-    "sale_not_open": {"on_sale_at": TIME_OR_NULL},
-    "limit_reached": {"limit": COUNT},
-    "too_many_seats": {"limit": COUNT, **ERRORS},
-    "unknown_seat": {"seats": NAMES, **ERRORS},
-    "duplicate_seat": {"seats": NAMES, **ERRORS},
-    "unknown_concession": {"concessions": NAMES, **ERRORS},
-    "concession_count": {"places": COUNT, **ERRORS},
-    "already_paid": {"sale": {"$ref": "#/components/schemas/SaleOut"}},
-    "payment_declined": {"reason": {"anyOf": [{"type": "string", "enum": DECLINED}, TEXT]}},
-    "refund_closed": {"until": TIME_OR_NULL},
-    "nothing_to_refund": {"tickets": {"type": "array", "items": ID}},
-    "cannot_pass_on": {"reason": {"type": "string", "enum": ["used", "void", "called_off", "over", "own"]}},
-    "ticket_void": {"reason": {"$ref": "#/components/schemas/VoidReasonEnum"}, "voided_at": TIME},
-    "other_session": {"session": ID},
-    "session_cancelled": {"cancelled_at": TIME},
-    "not_yet": {"opens_at": TIME, "starts_at": TIME},
-    "too_late": {"ended_at": TIME},
-    "payment_due": {"due": {"$ref": "#/components/schemas/Money"}},
-    "already_used": {"used_at": TIME, "gate": TEXT},
-    **dict.fromkeys(
-        [
-            *("unknown_ticket_type", "sold_at_once", "payment_needed", "unknown_lane", "unknown_session"),
-            *("voucher_unknown", "voucher_not_yet_valid", "voucher_expired", "voucher_used_up", "voucher_not_for_this"),
-            *("unknown_method", "unknown_token", "unknown_receiver", "unknown_code"),
-        ],
-        ERRORS,
-    ),
-}
-SECOND: dict[tuple[str, int], Schema] = {("ticket_void", 410): FACTS["ticket_void"]}
+FACTS: dict[str, Schema] = {"invalid": ERRORS}  # of problems that are no refusals
 SOMETIMES = {"bad_signature": ERRORS}  # of a ticket's code; a webhook's signature is no field
-
+WITH_STATUS = {("ticket_void", 410)}  # their names say it
 
 Which = tuple[str, int]  # a problem's code and its status: a void ticket is 409 at the door and 410 for its picture
+Problem = problems.Known | type[Refused]
 
 
-def known() -> dict[Which, problems.Known]:
+def known() -> dict[Which, Problem]:
     """Return every problem that the API answers with."""
-    table = [*problems.PROBLEMS.values(), problems.BUSY, problems.INVALID, problems.BAD_REQUEST, problems.LOCKED_OUT]
+    table: list[Problem] = [
+        OtherBuyer,
+        *reservations.refusals.ENTRIES,
+        *sessions_app.operations.REFUSALS,
+        *ticketing.refusals.ENTRIES,
+        *problems.PROBLEMS.values(),
+        problems.BUSY,
+        problems.INVALID,
+        problems.BAD_REQUEST,
+        problems.LOCKED_OUT,
+    ]
     refused = problems.PROBLEMS[exceptions.AuthenticationFailed]
     return {(problem.code, problem.status): problem for problem in table} | {
         (BadCredentials.default_code, refused.status): refused,
@@ -75,12 +44,12 @@ def name_of(which: Which) -> str:
     """`sold_out` is the component `SoldOutProblem`; where a code has two statuses, the second is in the name."""
     code, status = which
     name = "".join(part.capitalize() for part in code.split("_"))
-    return f"{name}{status if which in SECOND else ''}Problem"
+    return f"{name}{status if which in WITH_STATUS else ''}Problem"
 
 
-def component(which: Which, problem: problems.Known) -> Schema:
+def component(which: Which, problem: Problem) -> Schema:
     code, status = which
-    facts = SECOND[which] if which in SECOND else FACTS.get(code, {})
+    facts = FACTS.get(code, {}) if isinstance(problem, problems.Known) else shape_of(problem)
     return {
         "type": "object",
         "description": str(problem.title),
@@ -96,6 +65,10 @@ def component(which: Which, problem: problems.Known) -> Schema:
             **SOMETIMES.get(code, {}),
         },
     }
+
+
+def shape_of(refusal: type[Refused]) -> Schema:
+    return {**refusal.shape, **(ERRORS if refusal.field and refusal.code not in SOMETIMES else {})}
 
 
 def one_of(these: list[Which]) -> Schema:

@@ -130,8 +130,9 @@ export class HoldPanel extends EventTarget {
 
   /** @param {string} status @param {string | null} [reason] */
   #story(status, reason) {
-    const precise = `story-${status}-${reason}`;
-    return reason && say(precise) !== precise ? say(precise) : say(`story-${status}`);
+    const name = `story-${reason ?? status}`;
+    const story = say(name);
+    return story === name ? "" : story;
   }
 
   /** A message of `/ws/me`, if it speaks of this reservation. @param {{id: string}} message */

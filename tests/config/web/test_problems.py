@@ -17,12 +17,14 @@ from django.urls import reverse
 from psycopg import errors as sql
 from rest_framework.test import APIClient
 
+from base.rest import field_errors
 from config.web import problems
 from reservations import queries
 from reservations.admission import front_door
 from reservations.models import Reservation
 from reservations.operations import holding, queued
 from reservations.queueing.lines import LineDown
+from reservations.refusals import AlreadyPaid, RequestInFlight, ReservationExpired, SaleNotOpen, SeatsUnavailable
 from tests.api import assert_problem, client_of, get, post
 
 
@@ -110,12 +112,12 @@ class TestTable:
             (LineDown("x"), 503, "unavailable", {}),
             (OperationalError("server closed the connection"), 503, "unavailable", {}),
             (psycopg_pool.PoolTimeout("x"), 503, "unavailable", {}),
-            (holding.ReservationExpired(), 410, "reservation_expired", {}),
-            (holding.AlreadyPaid(None), 409, "already_paid", {"sale": None}),
-            (front_door.RequestInFlight(retry_after=3), 409, "request_in_flight", {}),
-            (front_door.SaleNotOpen(on_sale_at=None), 409, "sale_not_open", {"on_sale_at": None}),
+            (ReservationExpired(), 410, "reservation_expired", {}),
+            (AlreadyPaid(None), 409, "already_paid", {"sale": None}),
+            (RequestInFlight(retry_after=3), 409, "request_in_flight", {}),
+            (SaleNotOpen(on_sale_at=None), 409, "sale_not_open", {"on_sale_at": None}),
             (
-                front_door.SeatsUnavailable({"B1": "sold", "A1": "held"}),
+                SeatsUnavailable({"B1": "sold", "A1": "held"}),
                 409,
                 "seats_unavailable",
                 {"conflicts": [{"seat": "A1", "reason": "held"}, {"seat": "B1", "reason": "sold"}]},
@@ -169,7 +171,7 @@ class TestTable:
 
     def test_speaks_the_language_that_is_asked_for(self, ana: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
         client = client_of(ana)
-        response = refused(client, holding.ReservationExpired(), monkeypatch)
+        response = refused(client, ReservationExpired(), monkeypatch)
         assert response["Content-Language"] == "en"
         assert response.json()["title"] == "Reservation expired"
 
@@ -181,7 +183,7 @@ class TestFieldErrors:
             "seats": {0: ["Not a label."]},
             "non_field_errors": ["No."],
         }
-        assert list(problems.field_errors(detail)) == [
+        assert list(field_errors(detail)) == [
             {"field": "best_available.quantity", "message": "Too many."},
             {"field": "seats.0", "message": "Not a label."},
             {"field": "body", "message": "No."},

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 import pytest
 
 from reservations.admission import sale_facts
-from reservations.admission.sale_facts import FactsUnavailable, UnknownSession, facts_of
+from reservations.admission.sale_facts import FactsUnavailable, facts_of
+from reservations.refusals import UnknownSession
 from sessions_app.models import Session
 
 pytestmark = pytest.mark.django_db

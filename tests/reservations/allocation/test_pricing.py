@@ -14,6 +14,16 @@ from uuid6 import uuid7
 
 from reservations.allocation import pricing
 from reservations.models import Voucher
+from reservations.refusals import (
+    NotAmongTheSeats,
+    UnknownConcession,
+    VoucherExpired,
+    VoucherNotForThis,
+    VoucherNotYetValid,
+    VoucherRefused,
+    VoucherUnknown,
+    WrongConcessionCount,
+)
 from sessions_app.models import HIGHEST_FEE, WHOLE, Concession, Session
 from sessions_app.operations import HIGHEST_PRICE
 
@@ -133,16 +143,16 @@ class TestChoosing:
     @pytest.mark.parametrize(
         ("seats", "choices", "error"),
         [
-            (["A1"], [("A1", "Dog")], pricing.UnknownConcession),
-            (["A1"], [("A1", 1)], pricing.UnknownConcession),
-            (["A1"], [("A2", "Child")], pricing.NotAmongTheSeats),
-            (["A1"], [("Child", 1)], pricing.NotAmongTheSeats),
-            ([None], [("Dog", 1)], pricing.UnknownConcession),
-            ([None], [("A1", "Child")], pricing.UnknownConcession),
-            ([None], [("Child", "1")], pricing.WrongConcessionCount),
-            ([None], [("Child", 2)], pricing.WrongConcessionCount),
-            ([None], [("Child", 2), ("Senior", -1)], pricing.WrongConcessionCount),
-            ([None], [("Child", 10**30)], pricing.WrongConcessionCount),
+            (["A1"], [("A1", "Dog")], UnknownConcession),
+            (["A1"], [("A1", 1)], UnknownConcession),
+            (["A1"], [("A2", "Child")], NotAmongTheSeats),
+            (["A1"], [("Child", 1)], NotAmongTheSeats),
+            ([None], [("Dog", 1)], UnknownConcession),
+            ([None], [("A1", "Child")], UnknownConcession),
+            ([None], [("Child", "1")], WrongConcessionCount),
+            ([None], [("Child", 2)], WrongConcessionCount),
+            ([None], [("Child", 2), ("Senior", -1)], WrongConcessionCount),
+            ([None], [("Child", 10**30)], WrongConcessionCount),
         ],
     )
     def test_refuses_what_fits_nothing(
@@ -153,7 +163,7 @@ class TestChoosing:
 
     def test_keeps_no_concession_that_is_gone(self) -> None:
         line = {"price": {"amount": 1}, "concession": {"id": str(CHILD.pk), "name": "Child"}}
-        with pytest.raises(pricing.UnknownConcession) as gone:
+        with pytest.raises(UnknownConcession) as gone:
             pricing.kept([line], [SENIOR])
         assert gone.value.concessions == ["Child"]
 
@@ -170,15 +180,15 @@ class TestJudging:
     @pytest.mark.parametrize(
         ("voucher", "error"),
         [
-            (None, pricing.VoucherUnknown),
-            (Voucher(percent_off=10, is_active=False), pricing.VoucherUnknown),
-            (Voucher(percent_off=10, valid_from=NOW + dt.timedelta(seconds=1)), pricing.VoucherNotYetValid),
-            (Voucher(percent_off=10, valid_until=NOW), pricing.VoucherExpired),
-            (Voucher(percent_off=10, session_id=uuid7()), pricing.VoucherNotForThis),
-            (Voucher(amount=100, currency="EUR"), pricing.VoucherNotForThis),
+            (None, VoucherUnknown),
+            (Voucher(percent_off=10, is_active=False), VoucherUnknown),
+            (Voucher(percent_off=10, valid_from=NOW + dt.timedelta(seconds=1)), VoucherNotYetValid),
+            (Voucher(percent_off=10, valid_until=NOW), VoucherExpired),
+            (Voucher(percent_off=10, session_id=uuid7()), VoucherNotForThis),
+            (Voucher(amount=100, currency="EUR"), VoucherNotForThis),
         ],
     )
-    def test_refuses(self, voucher: Voucher | None, error: type[pricing.VoucherRefused]) -> None:
+    def test_refuses(self, voucher: Voucher | None, error: type[VoucherRefused]) -> None:
         with pytest.raises(error):
             pricing.judge(voucher, session=self.SESSION.pk, currency=self.SESSION.currency, now=self.NOW)
 

@@ -17,6 +17,7 @@ from reservations.hold_request import ORDER_SCOPE, Ask, Means
 from reservations.models import Reservation
 from reservations.operations import holding, sweeps
 from reservations.queueing import liveness
+from reservations.refusals import SoldOut
 from sessions_app.models import Pool, Session, TicketType
 from tests.api import assert_problem, client_of, get, post
 from tests.conftest import Hold
@@ -149,7 +150,7 @@ class TestStandingBy:
         assert findings() == []
 
     def test_is_only_for_who_need_not_be_asked_again(self, stock: TicketType, full: list[Reservation]) -> None:
-        with pytest.raises(front_door.SoldOut):
+        with pytest.raises(SoldOut):
             order(stock, means=None)
 
     def test_is_for_what_costs_nothing_too(self, stock: TicketType) -> None:
@@ -162,7 +163,7 @@ class TestStandingBy:
 
     def test_is_refused_as_before_without_the_setting(self, stock: TicketType, full: list[Reservation]) -> None:
         Session.objects.filter(pk=stock.session_id).update(standby=False)
-        with pytest.raises(front_door.SoldOut):
+        with pytest.raises(SoldOut):
             order_anew(stock)
 
     def test_keeps_its_place_when_the_setting_is_switched_off(self, stock: TicketType, full: list[Reservation]) -> None:

@@ -9,12 +9,13 @@ from collections.abc import Callable
 import pytest
 
 from reservations.admission import front_door, sale_facts
-from reservations.admission.front_door import FrontDoor, SoldOut
+from reservations.admission.front_door import FrontDoor
 from reservations.claims import claims
 from reservations.claims.claims import Counter, Told
 from reservations.hold_request import Ask, HoldRequest
 from reservations.models import Reservation
 from reservations.operations import holding, queued
+from reservations.refusals import SoldOut
 from sessions_app.models import Session, TicketType
 from tests.conftest import Hold
 from tests.factories import StockFactory

@@ -12,6 +12,7 @@ from reservations.allocation import changes, locks, pricing
 from reservations.hold_request import ORDER_SCOPE, HoldRequest
 from reservations.models import Reservation, Status, Voucher
 from reservations.operations import holding, queued, sweeps
+from reservations.refusals import AlreadyPaid, ReservationExpired, UnknownConcession, VoucherUnknown, VoucherUsedUp
 from sessions_app.models import Session, TicketType
 from tests.conftest import Hold
 from tests.factories import ConcessionFactory, SessionFactory, StockFactory, VoucherFactory
@@ -114,18 +115,18 @@ class TestPricing:
         with pytest.raises(Reservation.DoesNotExist):
             price(held, bruno, concessions=[])
         run_out(held)
-        with pytest.raises(holding.ReservationExpired):
+        with pytest.raises(ReservationExpired):
             price(held, ana, concessions=[])
         bought = hold(session, "A2", buyer=ana)
         pay(bought)
-        with pytest.raises(holding.AlreadyPaid):
+        with pytest.raises(AlreadyPaid):
             price(bought, ana, concessions=[])
 
     def test_changes_nothing_when_it_is_refused(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
         held = hold(session, "A1", buyer=ana)
-        with pytest.raises(pricing.VoucherUnknown):
+        with pytest.raises(VoucherUnknown):
             price(held, ana, voucher="NOBODYS")
-        with pytest.raises(pricing.UnknownConcession):
+        with pytest.raises(UnknownConcession):
             price(held, ana, concessions=[("A1", "Dog")])
         held.refresh_from_db()
         assert (held.total, held.voucher_id) == (2500, None)
@@ -147,7 +148,7 @@ class TestUses:
     def test_are_as_many_as_there_may_be(self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID) -> None:
         voucher = VoucherFactory.create(uses=1)
         price(hold(session, "A1", buyer=ana), ana, voucher=voucher.code)
-        with pytest.raises(pricing.VoucherUsedUp):
+        with pytest.raises(VoucherUsedUp):
             price(hold(session, "A2", buyer=bruno), bruno, voucher=voucher.code)
 
     def test_are_as_many_as_one_buyer_may_have(
@@ -157,7 +158,7 @@ class TestUses:
         first = hold(session, "A1", buyer=ana)
         price(first, ana, voucher=voucher.code)
         price(first, ana, voucher=voucher.code)  # again is no second use
-        with pytest.raises(pricing.VoucherUsedUp):
+        with pytest.raises(VoucherUsedUp):
             price(hold(session, "A2", buyer=ana), ana, voucher=voucher.code)
         price(hold(session, "A3", buyer=bruno), bruno, voucher=voucher.code)
 
@@ -184,7 +185,7 @@ class TestUses:
         held = hold(session, "A1", buyer=ana)
         price(held, ana, voucher=voucher.code)
         pay(held)
-        with pytest.raises(pricing.VoucherUsedUp):
+        with pytest.raises(VoucherUsedUp):
             price(hold(session, "A2", buyer=bruno), bruno, voucher=voucher.code)
 
 

@@ -13,7 +13,6 @@ from django.utils import timezone
 from prometheus_client import REGISTRY
 
 from base.clock import db_now
-from reservations.admission import front_door
 from reservations.admission.front_door import Entry, FrontDoor
 from reservations.claims import claims, pace
 from reservations.claims.claims import Knock, Limit, NoClaims
@@ -22,6 +21,7 @@ from reservations.models import InboxRequest, Reservation, Status
 from reservations.operations import holding, messages, queued
 from reservations.queueing import inbox
 from reservations.queueing.lines import InProcessLine
+from reservations.refusals import Crowded
 from sessions_app.models import Session
 from tests.api import assert_problem, client_of, post
 from tests.conftest import Hold
@@ -236,7 +236,7 @@ class TestAdmission:
 
     def let_in(self, entries: list[Entry]) -> int:
         refusals = [entry.answer.exception(timeout=5) for entry in entries]
-        assert {type(refusal) for refusal in refusals} <= {type(None), front_door.Crowded}
+        assert {type(refusal) for refusal in refusals} <= {type(None), Crowded}
         return refusals.count(None)
 
     def fill(self, session: Session, *, seconds: float) -> None:
@@ -251,13 +251,13 @@ class TestAdmission:
         self.door().serve(entries)
         assert self.let_in(entries) == 3
         last = entries[-1].answer.exception()
-        assert isinstance(last, front_door.Crowded)
+        assert isinstance(last, Crowded)
         assert 0 < last.retry_after <= 0.334
         assert counted("frontrow_put_off_total", rate="admission") == before + 7
 
     def test_of_another_session_is_its_own(self, crowded: Session, hold: Hold, ana: uuid.UUID) -> None:
         self.fill(crowded, seconds=60)
-        with pytest.raises(front_door.Crowded):
+        with pytest.raises(Crowded):
             hold(crowded, "A1", buyer=ana)
         hold(SessionFactory.create(), "A1", buyer=ana)
 

@@ -37,6 +37,7 @@ from ticketing.letters import mail, moving
 from ticketing.models import Notification, Sale, Ticket, TicketStatus
 from ticketing.payments import refunds
 from ticketing.people import holders
+from ticketing.refusals import RefundClosed
 from ticketing.tickets import transfers
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -263,14 +264,14 @@ class TestGivingBack:
         return refunds.ask_refund(sale_id=sale.pk, buyer=sale.buyer, tickets=[post_ticket(sale)]).status
 
     def test_opens_again_for_who_bought_before(self, post: Post) -> None:
-        with pytest.raises(refunds.RefundClosed):
+        with pytest.raises(RefundClosed):
             self.give_back(post.sale)
         post.move()
         assert self.give_back(post.sale) == "asked"
 
     def test_stays_closed_for_who_bought_after(self, post: Post) -> None:
         post.move()
-        with pytest.raises(refunds.RefundClosed):
+        with pytest.raises(RefundClosed):
             self.give_back(post.buy("D1"))
 
     @pytest.mark.parametrize(("hours", "is_open"), [(0, False), (1, False), (3, True)])
@@ -282,7 +283,7 @@ class TestGivingBack:
         if is_open:
             assert self.give_back(post.sale) == "asked"
         else:
-            with pytest.raises(refunds.RefundClosed):
+            with pytest.raises(RefundClosed):
                 self.give_back(post.sale)
 
     def test_is_for_who_held_before_and_paid_afterwards(self, post: Post) -> None:

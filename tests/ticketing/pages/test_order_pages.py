@@ -106,7 +106,7 @@ class TestOrder:
         assert "You are on the standby line, number 2." in shown
         assert 'data-part="ahead">1 request is before yours.' in shown
         client.post(f"/orders/{waits}/give-up")
-        assert "You gave the order up" in page(client, f"/orders/{waits}")
+        assert "You gave it up" in page(client, f"/orders/{waits}")
 
     def test_of_a_declined_card_says_what_to_do(self, client: Client, guest: UUID, stock: TicketType) -> None:
         shown = page(client, f"/orders/{order(guest, stock, token='declined')}")

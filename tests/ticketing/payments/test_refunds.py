@@ -21,7 +21,7 @@ from realtime.models import Event
 from reservations.claims import claims
 from reservations.models import Reservation, Status
 from reservations.operations import holding
-from reservations.operations.holding import PaymentInProgress
+from reservations.refusals import PaymentInProgress
 from sessions_app.models import Seat, Session
 from tests.api import assert_problem, client_of, post
 from tests.conftest import Hold
@@ -33,7 +33,7 @@ from tests.ticketing.upkeep.test_audit import audit
 from ticketing.models import LedgerEntry, Payment, Refund, Sale, SandboxCharge, SandboxRefund, Ticket, User
 from ticketing.payments import gateways, refunds, starting, steps
 from ticketing.payments.gateways import GatewayTimeout, RefundRefused, fake
-from ticketing.payments.refunds import NothingToRefund, RefundClosed
+from ticketing.refusals import NothingToRefund, RefundClosed, UnknownMethod
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -389,6 +389,6 @@ class TestLedger:
 
 def test_a_method_that_is_switched_off_still_pays_back(sale: Sale, settings: Any) -> None:
     settings.PAYMENT_METHODS = ["stripe"]
-    with pytest.raises(gateways.UnknownMethod):
+    with pytest.raises(UnknownMethod):
         gateways.chosen("fake")
     assert back(sale).status == "paid_back"

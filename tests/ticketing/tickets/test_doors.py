@@ -24,6 +24,7 @@ from ticketing.models import CheckIn, Refund, Ticket, Transfer, User, new_code
 from ticketing.payments import refunds, selling
 from ticketing.people.roles import ensure_groups
 from ticketing.queries import as_text
+from ticketing.refusals import AlreadyUsed
 from ticketing.tickets import doors, transfers
 from ticketing.voiding import VoidReason
 
@@ -170,7 +171,7 @@ class TestCheckIn:
         def at(gate: str) -> str:
             try:
                 return doors.check_in(code=ticket.code, by=gabi, gate=gate).gate
-            except doors.AlreadyUsed as used:
+            except AlreadyUsed as used:
                 return f"after {used.gate}"
 
         outcomes = race([partial(at, f"Door {number}") for number in range(50)])

@@ -25,6 +25,7 @@ from ticketing.letters import mail
 from ticketing.models import Sale, Ticket, Transfer, User
 from ticketing.payments import refunds
 from ticketing.people import accounts
+from ticketing.refusals import CannotPassOn
 from ticketing.tickets import transfers
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -125,7 +126,7 @@ class TestPassingOn:
         account: User = UserFactory.create()
 
         def give_away() -> None:
-            with contextlib.suppress(Ticket.DoesNotExist, transfers.CannotPassOn):
+            with contextlib.suppress(Ticket.DoesNotExist, CannotPassOn):
                 transfers.pass_on(ticket_id=ticket.pk, giver=ana, receiver=account.pk)
 
         def become_the_account() -> None:

@@ -19,6 +19,7 @@ from tests.ticketing.stripe_stub import Stub
 from tests.ticketing.upkeep.test_audit import found
 from ticketing.models import Payment, Refund, Sale
 from ticketing.payments import gateways, refunds, starting, steps
+from ticketing.refusals import UnknownMethod
 from ticketing.upkeep import reconciling
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -95,7 +96,7 @@ class TestStripesRecord:
 
     def test_says_so_when_its_sdk_is_missing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def missing(method: str) -> None:
-            raise gateways.UnknownMethod(method)
+            raise UnknownMethod(method)
 
         monkeypatch.setattr(gateways, "of", missing)
         (finding,) = found(CHECK)

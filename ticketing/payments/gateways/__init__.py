@@ -16,6 +16,7 @@ from typing import Literal, Protocol, cast
 from django.conf import settings
 
 from base.breaker import Breaker
+from ticketing.refusals import UnknownMethod
 
 State = Literal["unknown", "pending", "declined", "authorised", "captured", "voided"]
 DEADLINE_SECONDS = 5.0  # of one question
@@ -55,18 +56,6 @@ class Notice:
     attempt: uuid.UUID | None
 
 
-class UnknownMethod(Exception):
-    """There is no such way to pay here."""
-
-
-class UnknownToken(Exception):
-    """The gateway can't know this token. `known`: those it takes, where they are few."""
-
-    def __init__(self, token: str, known: tuple[str, ...] = ()) -> None:
-        super().__init__(token)
-        self.known = known
-
-
 class GatewayTimeout(Exception):
     """No answer in time; the attempt may or may not stand. Ask with `find`."""
 
@@ -77,10 +66,6 @@ class GatewayUnavailable(Exception):
 
 class RefundRefused(Exception):
     """The gateway can't pay this back; a person must."""
-
-
-class BadSignature(Exception):
-    """Not signed by the gateway, or not lately."""
 
 
 class Gateway(Protocol):
@@ -106,7 +91,7 @@ class Gateway(Protocol):
         """Pay back some of what was captured. Raises: RefundRefused, GatewayTimeout, GatewayUnavailable."""
 
     def read_notice(self, body: bytes, headers: Mapping[str, str]) -> Notice:
-        """What a webhook says. Raises: BadSignature."""
+        """What a webhook says. Raises: UnsignedWebhook."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

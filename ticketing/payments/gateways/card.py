@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from ticketing.payments.gateways import UnknownToken
 from ticketing.payments.gateways.cash import authorise, capture, find, read_notice, refund, void
+from ticketing.refusals import UnknownToken
 
 __all__ = ["authorise", "capture", "check", "find", "read_notice", "refund", "void"]
 

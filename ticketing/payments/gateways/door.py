@@ -8,7 +8,8 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 
-from ticketing.payments.gateways import Attempt, BadSignature, Notice, RefundRefused, Standing, UnknownToken
+from ticketing.payments.gateways import Attempt, Notice, RefundRefused, Standing
+from ticketing.refusals import UnknownToken, UnsignedWebhook
 
 
 def check(token: str) -> None:
@@ -37,4 +38,4 @@ def refund(attempt: Attempt, *, refund: uuid.UUID, amount: int) -> None:
 
 
 def read_notice(body: bytes, headers: Mapping[str, str]) -> Notice:
-    raise BadSignature
+    raise UnsignedWebhook

@@ -35,14 +35,13 @@ from ticketing.models import SandboxCharge, SandboxEvent, SandboxRefund
 from ticketing.payments.gateways import (
     DEADLINE_SECONDS,
     Attempt,
-    BadSignature,
     GatewayTimeout,
     Notice,
     RefundRefused,
     Standing,
-    UnknownToken,
     signatures,
 )
+from ticketing.refusals import UnknownToken, UnsignedWebhook
 
 TOKENS = (
     "ok",
@@ -239,7 +238,7 @@ def read_notice(body: bytes, headers: Mapping[str, str]) -> Notice:
         said = json.loads(body)
         return Notice(event=str(said["id"]), kind=str(said["kind"]), attempt=uuid.UUID(said["attempt"]))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadSignature("not an event") from error
+        raise UnsignedWebhook("not an event") from error
 
 
 def _secret() -> bytes:

@@ -7,40 +7,40 @@ import hmac
 import re
 
 from base.clock import db_now
-from ticketing.payments.gateways import BadSignature
+from ticketing.refusals import UnsignedWebhook
 
 WINDOW_SECONDS = 300
 WELL_FORMED = re.compile(r"t=(\d{1,12}),v1=([0-9a-f]{64})")
 
 
 def require_secret(secret: bytes) -> None:
-    """Anyone can sign with an empty secret, so it verifies nothing. Raises: BadSignature."""
+    """Anyone can sign with an empty secret, so it verifies nothing. Raises: UnsignedWebhook."""
     if not secret.strip():
-        raise BadSignature("no secret is set")
+        raise UnsignedWebhook("no secret is set")
 
 
 def sign(body: bytes, *, secret: bytes, at: float) -> str:
-    """Raises: BadSignature, with an empty secret."""
+    """Raises: UnsignedWebhook, with an empty secret."""
     require_secret(secret)
     return f"t={int(at)},v1={_digest(body, secret, int(at))}"
 
 
 def verify(body: bytes, header: str, *, secret: bytes) -> None:
-    """Over the bytes as they came. Raises: BadSignature; always with an empty secret."""
+    """Over the bytes as they came. Raises: UnsignedWebhook; always with an empty secret."""
     require_secret(secret)
     found = WELL_FORMED.fullmatch(header)
     if found is None:
-        raise BadSignature("no signature")
+        raise UnsignedWebhook("no signature")
     at = int(found[1])
     if not hmac.compare_digest(_digest(body, secret, at), found[2]):
-        raise BadSignature("another signature")
+        raise UnsignedWebhook("another signature")
     require_recent(at)
 
 
 def require_recent(at: int) -> None:
-    """Judge when it was signed by the database's clock: this process's may be off. Raises: BadSignature."""
+    """Judge when it was signed by the database's clock: this process's may be off. Raises: UnsignedWebhook."""
     if abs(db_now().timestamp() - at) > WINDOW_SECONDS:
-        raise BadSignature("too old")
+        raise UnsignedWebhook("too old")
 
 
 def signed_at(header: str) -> int:

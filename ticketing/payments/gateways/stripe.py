@@ -22,7 +22,6 @@ from django.conf import settings
 from ticketing.payments.gateways import (
     DEADLINE_SECONDS,
     Attempt,
-    BadSignature,
     GatewayTimeout,
     GatewayUnavailable,
     Notice,
@@ -30,9 +29,9 @@ from ticketing.payments.gateways import (
     RefundRefused,
     Standing,
     State,
-    UnknownToken,
 )
 from ticketing.payments.gateways.signatures import require_recent, require_secret, signed_at
+from ticketing.refusals import UnknownToken, UnsignedWebhook
 
 CONNECT_SECONDS = 2.0
 WITH_ITS_FEE = ["latest_charge.balance_transaction"]
@@ -175,7 +174,7 @@ def read_notice(body: bytes, headers: Mapping[str, str]) -> Notice:
         named = (event["data"]["object"].get("metadata") or {}).get("attempt")
         return Notice(event=str(event["id"]), kind=str(event["type"]), attempt=uuid.UUID(named) if named else None)
     except (stripe.SignatureVerificationError, ValueError, AttributeError, KeyError, TypeError) as error:
-        raise BadSignature(type(error).__name__) from error
+        raise UnsignedWebhook(type(error).__name__) from error
 
 
 def _moved(attempt: Attempt, step: Callable[[str], stripe.PaymentIntent]) -> Standing:

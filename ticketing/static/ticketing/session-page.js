@@ -208,15 +208,11 @@ function refuse(problem) {
   if (problem.code === "seats_unavailable" && lost.length) {
     map?.apply(Object.fromEntries(problem.conflicts.map(statusOf)));
     map?.lose(lost);
-  } else if (problem.code === "limit_reached") warn(count("limit-reached", problem.limit ?? page.most));
-  else if (problem.code === "sold_out") warn(say("sold-out"));
-  else if (problem.code === "sale_closed") warn(say("sale-closed"));
-  else if (problem.code === "too_many_holds") warn(count("too-many-holds", problem.retry_after));
-  else if (problem.code === "rate_limited" || problem.status === 503) warn(count("busy", problem.retry_after));
+  } else if (problem.code === "rate_limited" || problem.status === 503) warn(count("busy", problem.retry_after));
   else if (!problem.status) warn(say("no-answer"));
   else if (problem.code === "not_resent") warn(say("not-resent"));
   else if (problem.code === "csrf_failed" || problem.code === "not_authenticated") warn(say("reload"));
-  else warn(problem.errors?.[0]?.message ?? problem.detail ?? say("failed"));
+  else warn([problem.errors?.[0]?.message ?? problem.detail ?? say("failed"), problem.status === 429 && count("again", problem.retry_after)].filter(Boolean).join(" "));
   one("#choice-message").focus();
 }
 

@@ -1,13 +1,13 @@
 """What the pages' scripts ask of the API, for browsers without scripts: forms, answered with a page to look at.
 
-Refusals are in the words of the table that the API's are in (`config.web.problems`).
+Refusals are in the words of the catalogues, as the API's are.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -25,11 +25,13 @@ from django.views.decorators.http import require_POST, require_safe
 from rest_framework.exceptions import ValidationError
 
 from base.addresses import client_ip
+from base.refusals import Refused, when
+from base.rest import field_errors
 from base.standing import stand
-from config.web import problems
 from reservations.admission import front_door
 from reservations.hold_request import Ask
 from reservations.operations import holding
+from reservations.refusals import UnknownTicketType
 from sessions_app.pages.visitors import Visitor
 from ticketing import identity
 from ticketing.api.order_fields import OrderFields
@@ -38,23 +40,19 @@ from ticketing.api.sales import paid, settle, started
 from ticketing.api.serializers import PayFields
 
 PATIENCE = 10.0  # seconds a payment is waited for before the page says that it is under way
-REFUSALS: tuple[type[BaseException], ...] = (*problems.PROBLEMS, ObjectDoesNotExist, ValidationError)
 
 
 def answered(request: Visitor, act: Callable[[], HttpResponse], *, back: str) -> HttpResponse:
-    """What `act` leads to; a refusal is said on the page at `back`."""
+    """What `act` leads to; a refusal is said on the page at `back`. Raises: Http404; what a dependency that is away raises."""
     try:
         return act()
-    except REFUSALS as error:
-        described = problems.describe(error)
-        if described is None:
-            raise
-        body, status, headers = described
-    if status == 404:
-        raise Http404
-    if status == 503:
-        return problems.page("503.html", status, headers)
-    messages.warning(request, f"{in_words(body)} {problems.when(headers)}".strip())
+    except ObjectDoesNotExist:
+        raise Http404 from None
+    except ValidationError as error:
+        said = " ".join(wrong["message"] for wrong in field_errors(error.detail))
+    except Refused as error:
+        said = f"{in_words(error)} {when(error.retry_after)}"
+    messages.warning(request, said.strip())
     return redirect(back)
 
 
@@ -65,11 +63,12 @@ def leads_to(request: Visitor, page: str, identity_of: UUID) -> HttpResponse:
     return redirect(url)
 
 
-def in_words(problem: Mapping[str, Any]) -> str:
+def in_words(refusal: Refused) -> str:
     """Of fields, what is wrong with each; of seats, which; else the sentence."""
-    if errors := problem.get("errors"):
+    facts = refusal.facts()
+    if errors := facts.get("errors"):
         return " ".join(error["message"] for error in errors)
-    return f"{problem['detail']} {', '.join(conflict['seat'] for conflict in problem.get('conflicts', []))}".strip()
+    return f"{refusal.said()} {', '.join(conflict['seat'] for conflict in facts.get('conflicts', []))}".strip()
 
 
 def whose(request: Visitor) -> UUID:
@@ -148,7 +147,7 @@ def places(form: QueryDict) -> tuple[UUID, int]:
         raise ValidationError({"quantity": [_("One kind of place at a time, please.")]})
     kind = ticket_type(chosen[0][0])
     if kind is None:
-        raise front_door.UnknownTicketType
+        raise UnknownTicketType
     return kind, whole(chosen[0][-1])
 
 

@@ -24,7 +24,6 @@ from uuid6 import uuid7
 import sessions_app.queries
 from base.clock import reckoned_now
 from base.standing import stand
-from config.plain_forms import answered, asked, named_terms
 from reservations import queries
 from reservations.admission import front_door
 from reservations.hold_request import COUNTER_SCOPE
@@ -41,6 +40,7 @@ from ticketing.api.sales import paid
 from ticketing.models import Sale, User
 from ticketing.pages.forms import TakenForm
 from ticketing.pages.gate import allowed_to
+from ticketing.pages.plain_forms import answered, asked, named_terms
 from ticketing.payments import starting, steps
 
 SELL = "ticketing.add_sale"

@@ -1,0 +1,215 @@
+"""Every refusal about payments, sales and tickets, and all that is said of it. As in `reservations/refusals.py`, an entry is an error."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import uuid
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from django.utils.translation import gettext_lazy as _
+
+from base.clock import rfc3339
+from base.refusals import ID, TEXT, TIME, TIME_OR_NULL, Refused
+
+if TYPE_CHECKING:
+    from ticketing.voiding import Void
+
+VOID = {"reason": {"$ref": "#/components/schemas/VoidReasonEnum"}, "voided_at": TIME}
+
+
+# --- Paying and giving back
+
+
+class UnknownMethod(Refused, reason="unknown_method", status=400, title="Unknown payment method"):
+    sentence = _("There is no such way to pay here.")
+    field = "payment.method"
+
+
+class UnknownToken(Refused, reason="unknown_token", status=400, title="Unknown payment token"):
+    """`known`: those that the gateway takes, where they are few."""
+
+    sentence = _("The gateway can't take this token.")
+    field = "payment.token"
+
+    def __init__(self, token: str, known: tuple[str, ...] = ()) -> None:
+        super().__init__(token)
+        if known:
+            self.hint = _("One of %(tokens)s.") % {"tokens": ", ".join(known)}
+
+
+class UnsignedWebhook(Refused, reason="bad_signature", status=400, title="Bad signature"):
+    sentence = _("Not signed by the gateway, or too long ago.")
+
+
+class RefundClosed(Refused, reason="refund_closed", status=409, title="Too late to give tickets back"):
+    """Buyers may not give back tickets of this session (any more). `until`: when they might have, last."""
+
+    sentence = _("Tickets of this session can't be given back any more.")
+    shape = {"until": TIME_OR_NULL}
+
+    def __init__(self, until: dt.datetime | None) -> None:
+        super().__init__(until)
+        self.until = until
+
+    def facts(self) -> dict[str, Any]:
+        return {"until": self.until and rfc3339(self.until)}
+
+
+class NothingToRefund(Refused, reason="nothing_to_refund", status=409, title="Nothing to give back"):
+    """`tickets`: those to blame; none: all of the sale."""
+
+    sentence = _("The tickets are used, were given back already, or belong to another sale.")
+    to_staff = _("All of it was given back already.")
+    shape = {"tickets": {"type": "array", "items": ID}}
+
+    def __init__(self, tickets: Sequence[uuid.UUID] = ()) -> None:
+        super().__init__([str(ticket) for ticket in tickets])
+        self.tickets = list(tickets)
+
+    def facts(self) -> dict[str, Any]:
+        return {"tickets": [str(ticket) for ticket in self.tickets]}
+
+
+# --- Passing on
+
+
+class UnknownReceiver(Refused, reason="unknown_receiver", status=400, title="Unknown receiver"):
+    sentence = _("There is no account of that name.")
+    field = "username"
+
+
+class CannotPassOn(Refused, reason="cannot_pass_on", status=409, title="Cannot be passed on"):
+    """`why`: used, void, called_off, over (the session has ended) or own (it is that buyer's already)."""
+
+    sentence = _("This ticket is used or void, its session is over or called off, or it is that buyer's already.")
+    shape = {"reason": {"type": "string", "enum": ["used", "void", "called_off", "over", "own"]}}
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+    def facts(self) -> dict[str, Any]:
+        return {"reason": self.why}
+
+
+# --- At the door
+
+
+class UnknownCode(Refused, reason="unknown_code", status=404, title="Unknown code"):
+    sentence = _("No ticket has this code.")
+    field = "code"
+
+
+class ForgedCode(Refused, reason="bad_signature", status=400, title="Not signed by us"):
+    """It looks like a ticket's code, and isn't signed by a key of ours."""
+
+    sentence = _("The code is damaged or forged.")
+    field = "code"
+
+
+class TicketVoid(Refused, reason="ticket_void", status=409, title="The ticket is void"):
+    """`void`: why and since when the code opens no door: the ticket's own reason, or that it was passed on."""
+
+    sentence = _("This ticket is void: it opens no door any more.")
+    shape = VOID
+
+    def __init__(self, void: Void) -> None:
+        super().__init__(str(void.reason))
+        self.void = void
+
+    def facts(self) -> dict[str, Any]:
+        return {"reason": self.void.reason.value, "voided_at": rfc3339(self.void.at)}
+
+
+class NoCodeAnyMore(TicketVoid, reason=TicketVoid.reason, status=410):
+    """Of the picture of a void ticket's code."""
+
+    sentence = _("The ticket is void and has no code any more.")
+
+
+class OtherSession(Refused, reason="other_session", status=409, title="For another session"):
+    """`session`: the one it is for."""
+
+    sentence = _("The ticket is for another session.")
+    shape = {"session": ID}
+
+    def __init__(self, session: uuid.UUID) -> None:
+        super().__init__(str(session))
+        self.session = session
+
+    def facts(self) -> dict[str, Any]:
+        return {"session": str(self.session)}
+
+
+@dataclasses.dataclass(eq=False)
+class NotYet(Refused, reason="not_yet", status=409, title="Not yet"):
+    sentence = _(
+        "The doors of this session aren't open yet. To let the ticket in all the same, send it again with `anyway`."
+    )
+    shape = {"opens_at": TIME, "starts_at": TIME}
+
+    opens_at: dt.datetime
+    starts_at: dt.datetime
+
+    def facts(self) -> dict[str, Any]:
+        return {"opens_at": rfc3339(self.opens_at), "starts_at": rfc3339(self.starts_at)}
+
+
+@dataclasses.dataclass(eq=False)
+class TooLate(Refused, reason="too_late", status=409, title="Too late"):
+    sentence = _("The session is over. To let the ticket in all the same, send it again with `anyway`.")
+    shape = {"ended_at": TIME}
+
+    ended_at: dt.datetime
+
+    def facts(self) -> dict[str, Any]:
+        return {"ended_at": rfc3339(self.ended_at)}
+
+
+@dataclasses.dataclass(eq=False)
+class SessionCancelled(Refused, reason="session_cancelled", status=409, title="The session was called off"):
+    sentence = _("The session was called off: nobody is let in.")
+    shape = {"cancelled_at": TIME}
+
+    cancelled_at: dt.datetime
+
+    def facts(self) -> dict[str, Any]:
+        return {"cancelled_at": rfc3339(self.cancelled_at)}
+
+
+@dataclasses.dataclass(eq=False)
+class PaymentDue(Refused, reason="payment_due", status=409, title="To be paid first"):
+    """`amount`: in minor units of `currency`."""
+
+    sentence = _("The ticket is to be paid at the door. Take the money, and send it again with `paid`.")
+    shape = {"due": {"$ref": "#/components/schemas/Money"}}
+
+    amount: int
+    currency: str
+
+    def facts(self) -> dict[str, Any]:
+        return {"due": {"amount": self.amount, "currency": self.currency}}
+
+
+class AlreadyUsed(Refused, reason="already_used", status=409, title="Already used"):
+    """`used_at`, `gate`: when and where somebody came in with it."""
+
+    sentence = _("Somebody came in with this ticket already.")
+    shape = {"used_at": TIME, "gate": TEXT}
+
+    def __init__(self, *, used_at: dt.datetime, gate: str) -> None:
+        super().__init__(f"{used_at:%H:%M} {gate}")
+        self.used_at = used_at
+        self.gate = gate
+
+    def facts(self) -> dict[str, Any]:
+        return {"used_at": rfc3339(self.used_at), "gate": self.gate}
+
+
+ENTRIES: tuple[type[Refused], ...] = tuple(
+    entry
+    for entry in globals().values()
+    if isinstance(entry, type) and issubclass(entry, Refused) and hasattr(entry, "reason")
+)
