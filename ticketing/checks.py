@@ -1,18 +1,27 @@
-"""What production refuses to start with."""
+"""What production refuses to run with."""
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import psycopg
 import structlog
 from django.conf import settings
+from django.contrib.auth.hashers import check_password
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 Django's name for it
 from django.core.management.base import CommandError
-from django.db import DatabaseError, connection
-from django.db.models.functions import Upper
 
+from reservations.checks import own_connection
 from ticketing import demo
 from ticketing.models import User
+from ticketing.people.hashing import HashingBusy
+
+AGAIN_SECONDS = 1.0  # between two tries to look for accounts of the demo
 
 log = structlog.get_logger(__name__)
 
@@ -22,30 +31,69 @@ def no_demo_accounts(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     if not settings.PRODUCTION:
         return []
     try:
-        names = [person.username.upper() for person in demo.PEOPLE]
-        people = list(User.objects.alias(upper=Upper("username")).filter(upper__in=names, is_active=True))
-    except DatabaseError as error:
-        return [Warning(f"Could not look for accounts of the demo: {error}", id="frontrow.W001")]
+        names = [name for name, password in _demo_people() if check_password(demo.PASSWORD, password)]
+    except (psycopg.Error, HashingBusy) as error:
+        return [Warning(f"Could not look for accounts of the demo: {error!r}", id="frontrow.W001")]
     return [
         Error(
-            f"The account {person.username!r} has the demo's password, which everybody knows.",
-            hint=f"manage.py changepassword {person.username}",
+            f"The account {name!r} has the demo's password, which everybody knows.",
+            hint=f"manage.py changepassword {name}",
             id="frontrow.E001",
         )
-        for person in people
-        if person.check_password(demo.PASSWORD)
+        for name in names
     ]
 
 
-def refuse_demo_accounts() -> None:
-    """Let no process serve production with accounts of the demo. A database that is away is no reason not to start.
+def _demo_people() -> list[tuple[str, str]]:
+    """Return name and password of the open accounts that are called as the demo's. Uses no pool: a server forks from here.
+
+    Raises: psycopg.Error.
+    """
+    wanted = [person.username.upper() for person in demo.PEOPLE]
+    with own_connection() as own:
+        return own.execute(
+            f"SELECT username, password FROM {User._meta.db_table} WHERE is_active AND upper(username) = ANY(%s)",  # noqa: S608 a name of ours
+            [wanted],
+        ).fetchall()
+
+
+@contextmanager
+def refuse_demo_accounts() -> Iterator[None]:
+    """Let no process serve production with accounts of the demo.
+
+    A database that is away is no reason not to start. The process then looks again until it can tell, and ends if it finds one.
 
     Raises: CommandError.
     """
     found = no_demo_accounts(None)
-    connection.close()
-    connection.close_pool()  # type: ignore[attr-defined] # a server forks its own processes from here
+    _raise_if_refused(found)
+    later: list[CheckMessage] = []
+    if found:
+        log.warning("start.unchecked", problem=found[0].msg)
+        threading.Thread(target=_look_again, args=[later], name="demo-accounts", daemon=True).start()
+    try:
+        yield
+    finally:
+        _raise_if_refused(later)
+
+
+def _look_again(later: list[CheckMessage]) -> None:
+    """Look until the database answers. Tell what was found in `later`, and end this process if it is an account of the demo."""
+    pause = threading.Event()
+    found = no_demo_accounts(None)
+    while any(not message.is_serious() for message in found):
+        pause.wait(AGAIN_SECONDS)
+        found = no_demo_accounts(None)
+    log.info("start.checked")
+    if found:
+        later.extend(found)
+        log.critical("start.refused", problems=[message.msg for message in found])
+        while True:  # a server that only just starts may be deaf yet
+            os.kill(os.getpid(), signal.SIGTERM)
+            pause.wait(AGAIN_SECONDS)
+
+
+def _raise_if_refused(found: list[CheckMessage]) -> None:
+    """Raises: CommandError."""
     if errors := [message for message in found if message.is_serious()]:
         raise CommandError("\n".join(f"{error.msg} {error.hint}" for error in errors))
-    for message in found:
-        log.warning("start.unchecked", problem=message.msg)

@@ -9,14 +9,12 @@ from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import DatabaseError, connection
+from django.db import connection
 from django.test import Client, RequestFactory
 from pytest_django.fixtures import Settings
 
 from config.run.serving import refusals
 from tests import factories
-from ticketing import checks
-from ticketing.models import User
 
 ROOT = Path(__file__).parents[2]
 SERVING = ["web", "live", "both", "worker", "beat", "relay"]
@@ -61,30 +59,14 @@ class TestHttps:
         assert "Strict-Transport-Security" in refusals.respond(request, refusals.BUSY)
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 class TestKnownPasswords:
     @pytest.mark.parametrize("command", SERVING)
-    def test_no_process_of_production_starts_with_one(
-        self, command: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_no_process_of_production_starts_with_one(self, command: str, settings: Settings) -> None:
         settings.PRODUCTION = True
-        monkeypatch.setattr(connection, "close", lambda: None)  # the test's transaction goes on
-        monkeypatch.setattr(connection, "close_pool", lambda: None)
         factories.UserFactory(username="owner", password="frontrow-demo")
         with pytest.raises(CommandError, match="demo's password"):
             call_command(command)
-
-    def test_a_database_that_is_away_keeps_no_process_from_starting(
-        self, settings: Settings, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        def away(*_words: object, **_more: object) -> None:
-            raise DatabaseError
-
-        settings.PRODUCTION = True
-        monkeypatch.setattr(User.objects, "alias", away)
-        monkeypatch.setattr(connection, "close", lambda: None)
-        monkeypatch.setattr(connection, "close_pool", lambda: None)
-        checks.refuse_demo_accounts()
 
 
 def test_an_answer_that_says_nothing_of_caches_is_private() -> None:

@@ -15,8 +15,8 @@ class Command(BaseCommand):
     help = "Send the periodic jobs to the workers. One is enough; two do no harm."
     requires_system_checks = ()
 
+    @refuse_demo_accounts()
     def handle(self, **_options: Any) -> None:
-        refuse_demo_accounts()
         if settings.METRICS_PORT:
             exposition.serve(settings.METRICS_PORT)
         Watchdog().start()

@@ -16,6 +16,6 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_address(parser)
 
+    @refuse_demo_accounts()
     def handle(self, *, host: str, port: int, **_options: Any) -> None:
-        refuse_demo_accounts()
         serve_asgi("config.asgi:application", host=host, port=port)

@@ -25,8 +25,8 @@ class Command(BaseCommand):
         parser.add_argument("--workers", type=int, default=settings.WEB_PROCESSES)
         parser.add_argument("--threads", type=int, default=settings.WEB_THREADS, help="per worker")
 
+    @refuse_demo_accounts()
     def handle(self, *, host: str, port: int, workers: int, threads: int, **_options: Any) -> None:
-        refuse_demo_accounts()
         os.environ["WEB_THREADS"] = str(threads)  # the workers read their settings anew
         Granian(
             "config.asgi_web:application",

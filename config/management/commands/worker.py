@@ -37,10 +37,10 @@ class Command(BaseCommand):
         )
         parser.add_argument("-n", "--name", default="", help="must be unique; made from host and process if absent")
 
+    @refuse_demo_accounts()
     def handle(
         self, *, payments: bool, jobs: bool, shards: str, threads: int | None, name: str, **_options: Any
     ) -> None:
-        refuse_demo_accounts()
         patience.wait_at_most(settings.DB_ANSWER_SECONDS)
         if settings.METRICS_PORT:
             exposition.serve(settings.METRICS_PORT)

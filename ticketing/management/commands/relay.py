@@ -171,8 +171,8 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--once", action="store_true", help="do all that waits, then end")
 
+    @refuse_demo_accounts()
     def handle(self, *, once: bool, **_options: Any) -> None:
-        refuse_demo_accounts()
         publisher, lead = relay.Publisher(settings.CELERY_BROKER_URL), Leadership()
         if once:
             for duty in duties(publisher, lead):
