@@ -1,8 +1,9 @@
 """The stamp of an account: what its cookies and refresh tokens must carry to count.
 
-It changes with the password and with each sign-out; an account that is closed or deleted has none. PostgreSQL is the truth. Redis keeps a copy for
-`KEPT_SECONDS`, which each change writes anew after its commit, so that a cookie costs no query. While Redis is away a process asks PostgreSQL,
-at most once a second for each account; what changed meanwhile, whoever changed it goes on trying to write down until Redis is back.
+It changes with the password, with each sign-out and when the account is closed (by a trigger); one that is closed or deleted has none. PostgreSQL is
+the truth. Redis keeps a copy for `KEPT_SECONDS`, which each change writes anew after its commit, so that a cookie costs no query. While Redis is away
+a process asks PostgreSQL, at most once a second for each account; what changed meanwhile, the process that changed it goes on trying to write down
+until Redis is back.
 """
 
 from __future__ import annotations

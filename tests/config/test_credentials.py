@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import AbstractBaseUser
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from rest_framework.test import APIClient
@@ -19,6 +20,7 @@ from tests.api import assert_problem, client_of, get, post
 from tests.conftest import Hold
 from tests.factories import UserFactory
 from tests.processes import until
+from tests.support.pages import body_of, forms_in
 from ticketing import identity, stamps
 from ticketing.models import User
 from ticketing.people import accounts
@@ -96,6 +98,24 @@ def close_one(user: User) -> None:
     user.save(update_fields=["is_active"])
 
 
+def close_in_the_admin(user: User) -> None:
+    browser = signed_in(UserFactory.create(is_staff=True, is_superuser=True))
+    page = reverse("admin:ticketing_user_change", args=[user.pk])
+    [form] = [form for form in forms_in(body_of(browser.get(page)), page) if form.action == page]
+    assert form.values.pop("is_active")
+    assert browser.post(page, form.values).status_code == 302
+
+
+def close_past_django(user: User) -> None:
+    """Redis then keeps its copy of the stamp for a minute at the most."""
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE ticketing_user SET is_active = false WHERE id = %s", [user.pk])
+    claims.client().delete(claims.key("stamp", user.pk))
+
+
+CLOSINGS = [close, close_one, close_in_the_admin]
+
+
 def delete(user: User) -> None:
     User.objects.filter(pk=user.pk).delete()
 
@@ -105,7 +125,7 @@ def delete_one(user: User) -> None:
 
 
 ENDINGS = [
-    sign_out, sign_out_where_the_cookie_is_lost, sign_out_of_the_admin, change_password, change_password_in_the_admin, close, close_one, delete, delete_one
+    sign_out, sign_out_where_the_cookie_is_lost, sign_out_of_the_admin, change_password, change_password_in_the_admin, *CLOSINGS, delete, delete_one
 ]  # fmt: skip
 
 
@@ -142,6 +162,25 @@ class TestWhatEndsThem:
 
 def away() -> None:
     raise BreakerOpen
+
+
+@pytest.mark.parametrize("close", [*CLOSINGS, close_past_django])
+class TestAnAccountThatIsOpenedAgain:
+    def test_has_no_credentials_of_before(
+        self, close: Callable[[User], None], user: User, phone: Client, refresh: str
+    ) -> None:
+        close(user)
+        user.is_active = True
+        user.save()  # with the generation that it knew
+        assert set(calls(phone).values()) == {401}
+        assert phone.get("/admin/").status_code == 302
+        assert_problem(post(APIClient(), "/auth/token/refresh", {"refresh": refresh}), 401, "bad_credentials")
+
+    def test_can_sign_in(self, close: Callable[[User], None], user: User) -> None:
+        close(user)
+        User.objects.filter(pk=user.pk).update(is_active=True)
+        browser = signed_in(user)
+        assert browser.get("/admin/").status_code == 200
 
 
 class TestACookie:
