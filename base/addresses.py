@@ -5,7 +5,9 @@ from __future__ import annotations
 import ipaddress
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache, lru_cache
 from typing import Any
 
@@ -14,6 +16,8 @@ from django.http import HttpRequest
 from django.utils.crypto import salted_hmac
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_answered: ContextVar[HttpRequest | None] = ContextVar("answered", default=None)
 
 
 @cache
@@ -44,6 +48,22 @@ def client_ip(request: HttpRequest) -> str:
 def network_of_request(request: HttpRequest) -> str:
     """Return what the limits count a request by: see `network_of`."""
     return network_of(client_ip(request))
+
+
+@contextmanager
+def answering(request: HttpRequest) -> Iterator[None]:
+    """Inside, `current_network` knows who asks."""
+    outer = _answered.set(request)
+    try:
+        yield
+    finally:
+        _answered.reset(outer)
+
+
+def current_network() -> str:
+    """Return what the limits count this thread's request by; empty where it answers none."""
+    request = _answered.get()
+    return network_of_request(request) if request is not None else ""
 
 
 @lru_cache(maxsize=10_000)

@@ -17,7 +17,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import translation
 from prometheus_client import Counter, Histogram
 
-from base import causes, standing, strict
+from base import addresses, causes, standing, strict
 from base.causes import Cause
 from base.ids import uuid7
 from config.web import health, problems
@@ -54,7 +54,7 @@ class RequestIdMiddleware:
         sent = request.META.get("HTTP_X_REQUEST_ID", "")
         request_id = sent if SANE_ID.fullmatch(sent) else str(uuid7())
         started = time.perf_counter()
-        with causes.working_for(Cause(request_id)):
+        with causes.working_for(Cause(request_id)), addresses.answering(request):
             response = standing.kept(request, self.get_response)
             response.headers["X-Request-ID"] = request_id
             response.headers.setdefault("Cache-Control", PRIVATE)
