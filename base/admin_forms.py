@@ -15,11 +15,13 @@ import structlog
 from django import forms
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.views.main import ERROR_FLAG
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import DataError, IntegrityError, models
 from django.db.models import BaseConstraint, Field, ForeignKey
+from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.functional import Promise
 from django.utils.translation import gettext
@@ -30,12 +32,15 @@ from base.clock import EARLIEST, LATEST
 
 if TYPE_CHECKING:
     AnyForm = forms.ModelForm[Any]
+    AnyFormSet = BaseInlineFormSet[Any, Any, Any]
 else:  # Django's forms are generic for type checkers only
     AnyForm = forms.ModelForm
+    AnyFormSet = BaseInlineFormSet
 
 log = structlog.get_logger(__name__)
 
 Sentence: TypeAlias = tuple[str, "str | Promise"]  # the field to say it beside, and what to say
+GONE = _("A row of this list was deleted in the meantime. Load the page again, then repeat your change.")
 NO_SUCH_DATE = _("Must be a date between 2000 and 2200.")
 
 
@@ -85,7 +90,25 @@ def _can_be(key: Field[Any, Any], value: str) -> bool:
 
 
 class PatientLists:
-    """Lists whose actions pass over what was chosen and can't be a key; Django's look it up, which is an error of the site."""
+    """Lists that pass over what an address or a choice says and can't be; Django's look it up, which is an error of the site."""
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        if any(not _can_be_asked(name, value) for name, values in request.GET.lists() for value in values):
+            return HttpResponseRedirect(
+                f"{request.path}?{ERROR_FLAG}=1"
+            )  # as Django answers a filter that it can't read
+        return cast("HttpResponse", super().changelist_view(request, extra_context))  # type: ignore[misc] # ModelAdmin is beside it
+
+    def get_ordering(self, request: HttpRequest) -> Any:
+        """The newest first where nothing is said, also of what a form offers as one types."""
+        desk = cast(Any, super())
+        return desk.get_ordering(request) or cast(Any, self).opts.ordering or ["-pk"]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: models.QuerySet[Any], search_term: str
+    ) -> tuple[models.QuerySet[Any], bool]:
+        found = super().get_search_results(request, queryset, search_term.replace("\0", ""))  # type: ignore[misc] # as above
+        return cast("tuple[models.QuerySet[Any], bool]", found)
 
     def response_action(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> HttpResponse | None:
         key = cast(Any, self).opts.pk
@@ -93,6 +116,13 @@ class PatientLists:
         sent.setlist(ACTION_CHECKBOX_NAME, [one for one in sent.getlist(ACTION_CHECKBOX_NAME) if _can_be(key, one)])
         request.POST = sent  # type: ignore[assignment] # as immutable as any from here on
         return cast("HttpResponse | None", super().response_action(request, queryset))  # type: ignore[misc] # ModelAdmin is beside it
+
+
+def _can_be_asked(name: str, value: str) -> bool:
+    """Whether PostgreSQL takes the text, and pages can tell the year."""
+    if "\0" in value:
+        return False
+    return not name.endswith("__year") or not value.isdecimal() or EARLIEST.year <= int(value) < LATEST.year
 
 
 class PatientFields:
@@ -153,7 +183,19 @@ class Desk(PatientLists, PatientFields, ModelAdmin):
         return gettext("Nothing was saved: this was changed in the meantime. Look at it again, and repeat your change.")
 
 
+class Rows(AnyFormSet):
+    """Says that a row is gone; Django says it of the row's hidden key, where nobody reads it."""
+
+    def full_clean(self) -> None:
+        super().full_clean()
+        key = cast(Any, self).model._meta.pk.name
+        if self.is_bound and any(key in form.errors for form in self.forms):
+            self.non_form_errors().append(ValidationError(GONE))
+
+
 class InlineDesk(PatientFields, TabularInline):
     """Rows that people fill in inside another row's page."""
+
+    formset = Rows
 
     form: type[forms.ModelForm[Any]] = WholeRowForm

@@ -32,6 +32,7 @@ class Refused(Exception):
     title: ClassVar[str]  # of the problem, in English
     sentence: ClassVar[Any]  # told to the person who asks just now
     ended: ClassVar[Any] = ""  # told of a reservation that ended for this reason; empty: none does
+    heading: ClassVar[Any] = ""  # over that; empty: what its status is called
     advice: ClassVar[Any] = ""  # what that person can do
     to_staff: ClassVar[Any] = ""  # told at the box office; the sentence, where it is empty
     hint: Any = ""  # at the field; the sentence, where it is empty

@@ -49,6 +49,7 @@ from ticketing.payments import handing_out, refunds
 from ticketing.payments.bells import ring_called_off, ring_refund
 from ticketing.payments.giving_back import GivingBack, calling_off, in_currencies
 from ticketing.refusals import NothingToRefund
+from ticketing.staff import guessing_admin  # noqa: F401 it registers its lists
 from ticketing.staff.order_admin import OrderAdmin
 from ticketing.tickets import links
 

@@ -1,6 +1,7 @@
 """The locks of seats, stock and reservations: only this package takes them, here or by the statements in `statements.py`.
 
-One place elsewhere locks the session's row, the first in the order: `sessions_app.operations.cancel_session`, which stands below this app.
+Below this app the session's row is locked too, alone, the first in the order: by `sessions_app.operations.cancel_session` and `note_renaming`, by the
+database's trigger for names that calendars show, and by each save of a session in the admin.
 
 Note [Why the session row is locked first]
 Every change of a session's seats, stock or reservations locks the session's row first (FOR NO KEY UPDATE, sessions by id),

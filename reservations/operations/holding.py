@@ -177,7 +177,7 @@ def lock_held(*, reservation_id: uuid.UUID, buyer: uuid.UUID | None) -> locks.Lo
 
 def not_settled(reservation_id: uuid.UUID, *, buyer: uuid.UUID | None) -> NotHeld:
     """What to raise for one that isn't in the table. Raises itself: Reservation.DoesNotExist, queries.NotYetKnown, as GET would."""
-    return NotHeld(queries.find(reservation_id, buyer=buyer)["status"])
+    return NotHeld(refusals.ENDINGS.get(queries.find(reservation_id, buyer=buyer)["reason"]))
 
 
 def require_held(locked: locks.Locked) -> None:
@@ -195,7 +195,7 @@ def require_held(locked: locks.Locked) -> None:
         case Status.HELD:
             return
         case _:
-            raise NotHeld(reservation.status)
+            raise NotHeld(refusals.ENDINGS.get(reservation.reason))
 
 
 def move_seats(
@@ -228,4 +228,4 @@ def _require_seats(locked: locks.Locked) -> None:
     if reservation.status == Status.EXPIRED or reservation.is_over_at(locked.now):
         raise ReservationExpired
     if reservation.status not in {Status.HELD, Status.CONFIRMED}:
-        raise NotHeld(reservation.status)
+        raise NotHeld(refusals.ENDINGS.get(reservation.reason))

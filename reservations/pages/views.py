@@ -56,7 +56,7 @@ def reservation(request: Visitor, reservation_id: UUID) -> HttpResponse:
             "places_to_price": bill.choices(body, concessions, names=names),
             "terms_url": reverse("price", args=[reservation_id]),
             "is_free": body["status"] == Status.HELD and not body["total"]["amount"],
-            "title": titles()[body["status"]],
+            "title": title(body["status"], body["reason"]),
             "story": story(body["status"], body["reason"]),
             "held_until": dt.datetime.fromisoformat(body["expires_at"]) if body["expires_at"] else None,
         },
@@ -81,12 +81,17 @@ def story(status: str, reason: str | None) -> str:
     }.get(Status(status), str(refusals.NotHeld.sentence))
 
 
-def titles() -> dict[str, str]:
-    return {
-        Status.QUEUED: _("In line"),
-        Status.HELD: _("Held for you"),
-        Status.PAYING: _("Paying"),
-        Status.REJECTED: _("Not available"),
-        Status.EXPIRED: _("Your hold has run out"),
-        Status.CANCELLED: _("Released"),
-    }
+def title(status: str, reason: str | None) -> str:
+    """As hold-panel.js has it from _words.html."""
+    heading = str(refusals.ENDINGS[reason].heading) if reason in refusals.ENDINGS else ""
+    return (
+        heading
+        or {
+            Status.QUEUED: _("In line"),
+            Status.HELD: _("Held for you"),
+            Status.PAYING: _("Paying"),
+            Status.REJECTED: _("Not available"),
+            Status.EXPIRED: _("Your hold has run out"),
+            Status.CANCELLED: _("Released"),
+        }[Status(status)]
+    )

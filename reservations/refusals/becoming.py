@@ -7,6 +7,7 @@ import uuid
 from typing import Any
 
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from base.refusals import TEXT, Refused
 from reservations.refusals.asking import SaleClosed
@@ -53,10 +54,17 @@ class SignedInSince(Refused, reason="bad_token", status=401, title="Credentials 
 
 
 class NotHeld(Refused, reason="not_held", status=409, title="Not held"):
-    """It is queued still, or ended without its seats."""
+    """It is queued still, or ended without its seats: `because` of that."""
 
     sentence = _("It still stands in line, or ended without its seats.")
     to_staff = _("That reservation has ended.")
+
+    def __init__(self, because: type[Refused] | None = None) -> None:
+        super().__init__(because.reason if because else "")
+        self.because = because
+
+    def said(self) -> str:
+        return str(self.because.ended if self.because else self.sentence)
 
 
 class ReservationExpired(
@@ -81,6 +89,7 @@ class CalledOff(SaleClosed, reason="session_cancelled", code=SaleClosed.code):
     """The house called its session off."""
 
     ended = _("The session was called off; nothing was charged.")
+    heading = pgettext_lazy("a session", "Called off")
 
 
 class BoxOffice(NotHeld, reason="box_office", code=NotHeld.code):

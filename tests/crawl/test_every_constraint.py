@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import html
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone, translation
 
-from base.admin_forms import Desk, Sentence, WholeRowForm
+from base.admin_forms import GONE, Desk, Sentence, WholeRowForm
 from reservations.models import Voucher
 from reservations.staff.sentences import SENTENCES as OF_VOUCHERS
 from sessions_app.models import Concession, Hall, HallSeat, Lane, Pool, Session, Show, TicketType
@@ -209,6 +210,21 @@ def test_edit_that_cannot_be_is_told_in_words(shop: dict[str, Any], language: st
         ):
             wrong.append((edit, answer.status_code, said))
     assert wrong == []
+
+
+@pytest.mark.parametrize("language", ["en", "pt-br"])
+@pytest.mark.parametrize("kind", [Concession, Lane])
+def test_row_that_somebody_else_deleted_is_told_in_words(
+    shop: dict[str, Any], kind: type[Model], language: str
+) -> None:
+    client, session = window_of("owner", language), shop["session"]
+    form = form_of(client, session)
+    kind._default_manager.filter(session=session).first().delete()  # type: ignore[union-attr] # there are some
+    answer = client.post(page_of(session), form.filled_in(max_per_buyer="3"))
+    with translation.override(language):
+        assert translation.gettext(str(GONE)) in html.unescape(body_of(answer))
+    session.refresh_from_db()
+    assert session.max_per_buyer != 3
 
 
 def sentence_of(edit: Edit, language: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.contrib import admin
@@ -53,10 +54,26 @@ def pages_of_rows() -> Iterator[str]:
         name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
         yield reverse(f"{name}_changelist")
         yield reverse(f"{name}_changelist") + "?q=Ana"
+        yield from (f"{reverse(f'{name}_changelist')}?{query}" for query in asked_of(desk))
+        yield from (
+            f"{reverse('admin:autocomplete')}?app_label={model._meta.app_label}&model_name={model._meta.model_name}"
+            f"&field_name={field}&term={term}"
+            for field in desk.autocomplete_fields
+            for term in ("%00", "a%00")
+        )
         yield reverse(f"{name}_add")
         keys = list(desk.get_queryset(request).values_list("pk", flat=True)[:STATES])
         yield from (reverse(f"{name}_change", args=[key]) for key in keys)
         yield from (reverse(f"{name}_{page}", args=[key]) for key in keys[:1] for page in ("history", "delete"))
+
+
+def asked_of(desk: admin.ModelAdmin[Any]) -> Iterator[str]:
+    """What an address may ask of a list beside what its links do."""
+    filters = [one if isinstance(one, str) else one[0] for one in desk.list_filter if isinstance(one, (str, tuple))]
+    for field in [*filters, *([desk.date_hierarchy] if desk.date_hierarchy else [])]:
+        yield from (f"{field}=%00", f"{field}__gte=9999-12-31%2023:59:59%2B00:00")
+    yield from (f"{desk.date_hierarchy}__year={year}" for year in ("9999", "1") if desk.date_hierarchy)
+    yield "p=9999999&o=99"
 
 
 @pytest.mark.parametrize(

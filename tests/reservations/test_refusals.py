@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.template.loader import render_to_string
 from django.utils import translation
+from django.utils.html import escape
 
 import reservations.refusals
 import sessions_app.operations
@@ -15,6 +17,8 @@ import ticketing.refusals
 from base.refusals import Refused
 from config.web.openapi import problem_shapes, views
 from reservations import orders
+from reservations.pages import views as pages
+from reservations.refusals import NotHeld
 from tests.support.refusals_page import written
 
 ROOT = Path(settings.BASE_DIR)
@@ -87,6 +91,16 @@ class TestEnding:
 
     def test_an_order_says_it(self, reason: str) -> None:
         assert orders.said_of("rejected", reason) == str(ENDINGS[reason].ended)
+
+
+def test_the_panel_says_of_a_hold_why_it_ended() -> None:
+    words = render_to_string("reservations/_words.html")
+    for reason, entry in ENDINGS.items():
+        assert f'<template data-word="story-{reason}">{escape(entry.story())}</template>' in words
+    assert '<template data-word="title-session_cancelled">Called off</template>' in words
+    assert pages.title("cancelled", "session_cancelled") == "Called off"
+    assert pages.title("cancelled", "released") == "Released"
+    assert str(NotHeld(ENDINGS["session_cancelled"]).said()) == str(ENDINGS["session_cancelled"].ended)
 
 
 def test_the_documentation_says_what_the_catalogues_say() -> None:

@@ -23,6 +23,7 @@ HEADERS: dict[str, Schema] = {
     "ETag": {"schema": {"type": "string"}, "description": "Its version; send it as `If-None-Match`."},
     "WWW-Authenticate": {"schema": {"type": "string"}, "description": "`Bearer`, with the realm."},
     "Preference-Applied": {"schema": {"type": "string"}, "description": "`wait=N`: how long was waited at the most."},
+    "Content-Disposition": {"schema": {"type": "string"}, "description": "The file's name."},
     "Idempotent-Replayed": {
         "schema": {"type": "string", "const": "true"},
         "description": "This is the first answer of the Idempotency-Key once more; absent on that first answer.",
@@ -32,6 +33,8 @@ TWICE = {
     code for code, _status in problem_shapes.WITH_STATUS
 }  # codes with two statuses: the view declares which it means
 WAITS = ("429", "503")
+OUTCOMES = ("402", "409", "410")  # what was waited for may come to
+FILES = {"application/pdf", "text/calendar", "text/csv"}
 UNCHANGED = "304"
 CATALOGUE = "Catalogue"
 IF_NONE_MATCH: Schema = {
@@ -125,10 +128,12 @@ def headers_of(operation: dict[str, Any], status: str) -> Iterator[str]:
         yield "Retry-After"
     if status == "401":
         yield "WWW-Authenticate"
-    if succeeds and sends(operation, "Prefer"):
+    if sends(operation, "Prefer") and (succeeds or status in OUTCOMES):
         yield "Preference-Applied"
     if keyed and (succeeds or status == "402"):
         yield "Idempotent-Replayed"
+    if FILES & operation["responses"][status].get("content", {}).keys():
+        yield "Content-Disposition"
 
 
 def security_is_said(result: dict[str, Any], **_generator: Any) -> dict[str, Any]:

@@ -106,7 +106,7 @@ export class HoldPanel extends EventTarget {
     for (const element of /** @type {NodeListOf<HTMLElement>} */ (this.root.querySelectorAll("[data-when]"))) {
       element.hidden = !(element.dataset.when ?? "").split(" ").includes(status);
     }
-    this.#part("title").textContent = say(`title-${status}`);
+    this.#part("title").textContent = this.#said("title", reason, status);
     const places = seats.length || quantity || 0;
     this.#part("places").textContent = places ? count("places", places) : "";
     this.#part("seats").replaceChildren(...seats.map((seat) => {
@@ -122,17 +122,16 @@ export class HoldPanel extends EventTarget {
     this.#part("tax-row").hidden = !bill.tax;
     this.#part("tax").textContent = bill.tax;
     this.terms.paint(reservation);
-    this.#part("story").textContent = this.#story(status, reason);
+    this.#part("story").textContent = this.#said("story", reason, status);
     if (status === "held" && end) this.countdown.run(Date.parse(end));
     else this.countdown.stop();
     this.#part("extend").hidden = left === 0;
   }
 
-  /** @param {string} status @param {string | null} [reason] */
-  #story(status, reason) {
-    const name = `story-${reason ?? status}`;
-    const story = say(name);
-    return story === name ? "" : story;
+  /** The words for the reason it ended, where there are some, else for its status. @param {string} part @param {string | null | undefined} reason @param {string} status */
+  #said(part, reason, status) {
+    const name = [`${part}-${reason}`, `${part}-${status}`].find((word) => say(word) !== word);
+    return name ? say(name) : "";
   }
 
   /** A message of `/ws/me`, if it speaks of this reservation. @param {{id: string}} message */

@@ -146,7 +146,9 @@ class TestHeaders:
         [
             ("reservations_create", "201", {"Location", "Preference-Applied", "Idempotent-Replayed"}),
             ("reservations_create", "202", {"Location", "Retry-After", "Preference-Applied", "Idempotent-Replayed"}),
-            ("reservations_create", "409", {"Retry-After"}),
+            ("reservations_create", "409", {"Retry-After", "Preference-Applied"}),
+            ("reservations_pay_create", "402", {"Preference-Applied", "Idempotent-Replayed"}),
+            ("sales_tickets_pdf", "200", {"Content-Disposition"}),
             ("reservations_create", "429", {"Retry-After"}),
             ("sessions_create", "201", {"Location", "Idempotent-Replayed"}),
             ("sessions_seats_retrieve", "200", {"ETag"}),
