@@ -13,7 +13,6 @@ from django.shortcuts import render
 from django.utils import formats
 from django.utils.dateparse import parse_date
 from django.utils.translation import gettext
-from django.views.decorators.cache import cache_control
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_safe
@@ -25,7 +24,7 @@ from sessions_app.models import Concession, Session, TicketType
 from sessions_app.pages import programme, seat_plan
 from sessions_app.pages.programme import Wanted
 from sessions_app.pages.tier_looks import legend, looks_of
-from sessions_app.pages.visitors import Visitor
+from sessions_app.pages.visitors import Visitor, asked_anew
 from sessions_app.templatetags.frontrow import money
 
 LONGEST_CHOICE = 20  # places that a list offers to choose from
@@ -33,7 +32,7 @@ FEW = 10  # places left from which on the page says that they are the last
 
 
 @require_safe
-@cache_control(private=True, no_cache=True)
+@asked_anew
 def whats_on(request: HttpRequest) -> HttpResponse:
     asked = wanted(request.GET)
     days = programme.days(asked)
@@ -125,7 +124,7 @@ class Shelf:
 
 
 @require_safe
-@cache_control(private=True, no_cache=True)
+@asked_anew
 @ensure_csrf_cookie
 @gzip_page
 def session(request: Visitor, session_id: UUID) -> HttpResponse:

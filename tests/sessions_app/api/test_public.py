@@ -12,6 +12,7 @@ from sessions_app.models import Session
 from tests.api import client_of
 from tests.conftest import Hold
 from tests.factories import UserFactory
+from tests.support.pages import window_of
 from tests.ticketing.test_paying import pay
 from ticketing.models import Sale
 from ticketing.people.roles import ensure_groups
@@ -44,14 +45,23 @@ def test_what_belongs_to_a_buyer_is_never_stored(session: Session, hold: Hold, a
     assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "private, no-store")
 
 
-@pytest.mark.parametrize("path", ["/", "/my-tickets", "/orders", "/sales/{sale}", "/tickets/{ticket}"])
-def test_no_cache_shares_a_page(client: Client, session: Session, hold: Hold, path: str) -> None:
+@pytest.mark.parametrize(
+    "path", ["/", "/sessions/{session}", "/my-tickets", "/orders", "/sales/{sale}", "/tickets/{ticket}"]
+)
+def test_no_cache_keeps_a_page(session: Session, hold: Hold, path: str) -> None:
     account = UserFactory.create(username="ana")
-    client.force_login(account)
-    pay(hold(session, "A1", buyer=account.pk))
+    pay(hold(session, "A1", buyer=account.id))
     sale = Sale.objects.get()
-    answer = client.get(path.format(sale=sale.pk, ticket=sale.tickets.get().pk))
-    assert "private" in answer.headers["Cache-Control"]
+    page = path.format(session=session.pk, sale=sale.pk, ticket=sale.tickets.get().pk)
+    answer = window_of("ana").get(page)
+    assert answer.status_code == 200
+    assert {"private", "no-store"} <= set(answer.headers["Cache-Control"].split(", "))
+
+
+@pytest.mark.parametrize("path", ["/", "/sessions/{session}"])
+def test_no_cache_shares_a_page_that_names_nobody(client: Client, session: Session, path: str) -> None:
+    answer = client.get(path.format(session=session.pk))
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "private, no-cache")
 
 
 class TestStaff:
