@@ -2,7 +2,8 @@
 
 Note [What counts as held]
 Places count from admission until they are paid for, given back or run out, and those that are paid at the door until the money is collected there.
-A buyer's count in all sessions together, whoever asks; those of an address in each session (numbered seats) and each ticket type (places without
+Those that cost nothing, and are therefore bought at once, count for their address until they are given back or the session is over; for the buyer
+the session's own limit is enough. A buyer's count in all sessions together, whoever asks; those of an address in each session (numbered seats) and each ticket type (places without
 a number), for guests and for accounts that are younger than a week, since accounts are made as quickly as guests are.
 What an address let go unpaid goes on counting for as long as it was held, so that holding again and again keeps half of the limit at the most;
 and longer with every `LAPSES_A_STEP` places that came to nothing since the address last paid for something. A buyer who let `HOLDS_LAPSES` holds in a row

@@ -302,9 +302,10 @@ def _standing(reservation: Reservation, *, now: dt.datetime) -> Standing:
     elif reservation.status in LIVE and end is not None:
         milliseconds = max(int((end - now).total_seconds() * 1000), 1)
     counts, in_vain = milliseconds or 0, 0
+    is_free = reservation.status == Status.CONFIRMED and not reservation.total
     if reservation.status == Status.CONFIRMED:
-        counts = claims.SOLD_MS if reservation.due else 0
-        in_vain = 0 if reservation.due or not reservation.total else -1
+        counts = claims.SOLD_MS if reservation.due or is_free else 0
+        in_vain = 0 if reservation.due or is_free else -1
     elif reservation.reason in UNPAID and reservation.held_at is not None:
         in_vain = max(int((reservation.changed_at - reservation.held_at).total_seconds() * 1000), 1)
     return Standing(
@@ -317,5 +318,6 @@ def _standing(reservation: Reservation, *, now: dt.datetime) -> Standing:
         milliseconds=milliseconds,
         origin=reservation.origin,
         counts=counts,
+        counts_for_buyer=not is_free,
         in_vain=in_vain,
     )

@@ -74,7 +74,7 @@ UPDATE reservations_reservation SET status = 'paying', pinned_until = %s, change
 SELL = """
 UPDATE reservations_reservation AS row
 SET status = 'confirmed', sale_id = new.sale_id, pinned_until = NULL, changed_at = %s, due = new.due,
-    origin = CASE WHEN new.due THEN row.origin ELSE '' END
+    origin = CASE WHEN new.due OR row.total = 0 THEN row.origin ELSE '' END
 FROM jsonb_to_recordset(%s) AS new (id uuid, sale_id uuid, due boolean) WHERE row.id = new.id
 """
 OWN_SEATS = """
@@ -110,7 +110,7 @@ COUNTS = f"""
 CASE status
     WHEN 'held' THEN expires_at + least(expires_at - held_at, interval '{LONGEST_COUNT_MS} ms') > statement_timestamp()
     WHEN 'paying' THEN true
-    WHEN 'confirmed' THEN due
+    WHEN 'confirmed' THEN due OR total = 0
     ELSE held_at IS NOT NULL AND reason IN {UNPAID}
         AND changed_at + least(changed_at - held_at, interval '{LONGEST_COUNT_MS} ms') > statement_timestamp()
 END

@@ -183,7 +183,8 @@ class ReservationsView(DoorView):
         description=(
             "All or nothing. Accepted requests are stored durably and settled once, in order of arrival. With "
             "`Prefer: wait=N` the answer is the outcome, if it comes in time. Who holds too many places unpaid, or let too many holds lapse, "
-            "is answered 429 `too_many_holds`; `Retry-After` says when to come again. For guests this counts all of an address."
+            "is answered 429 `too_many_holds`; `Retry-After` says when to come again. For guests this counts all of an address, also what "
+            "costs nothing."
         ),
         tags=[TAG],
         parameters=[IDEMPOTENCY_KEY, PREFER],

@@ -333,7 +333,7 @@ def give_back(requests: Sequence[HoldRequest], *, draws: Draws = NOTHING) -> Non
 class Standing:
     """What a reservation owns after a commit. `milliseconds`: how long still; 0: nothing any more; None: for good, sold.
 
-    `counts`: how long it counts as held still; `in_vain`: for how long it was held and not paid for, -1: it was paid for.
+    `counts`: how long it counts as held still, for its address at least; `in_vain`: for how long it was held and not paid for, -1: it was paid for.
     """
 
     reservation: uuid.UUID
@@ -345,6 +345,7 @@ class Standing:
     milliseconds: int | None
     origin: str = ""
     counts: int = 0
+    counts_for_buyer: bool = True
     in_vain: int = 0
 
     @property
@@ -411,9 +412,8 @@ def _upkeep(standings: Sequence[Standing], told: Collection[Told], draws: Draws)
             keys.extend(stock_keys(standing.session, counter))
         member = f"{identity}:{standing.places}"
         sizes = [len(limits), len(counters), len(caps) // 2]
-        said.append(
-            [identity, len(standing.seats), member, value, milliseconds, *sizes, standing.counts, standing.in_vain]
-        )
+        counts = [standing.counts if standing.counts_for_buyer else 0, standing.counts]
+        said.append([identity, len(standing.seats), member, value, milliseconds, *sizes, counts, standing.in_vain])
     keys.extend(stock_keys(session, counter.of)[0] for session, counter in told)
     left = [[counter.version, counter.available] for _session, counter in told]
     script("upkeep")(keys=keys, args=[*map(msgspec.json.encode, (said, left, hold_caps.waits()))])

@@ -2,8 +2,8 @@
 -- KEYS  of each reservation its claims, then what its buyer has, a key for each limit, then for each cap (of the buyer, of the address) what is
 --       held unpaid and its tally, and if it stood in line for unnumbered places three for each counter it draws on: the counter, the line
 --       for it, its holders; in the end the counters that changed
--- ARGV  1 JSON: for each reservation [id, how many claims, member, value, ms, how many limits, how many counters, how many caps, ms that it
---       counts as held, ms that it was held in vain (0: it wasn't; -1: it was paid for)]; ms 0: it owns nothing any more
+-- ARGV  1 JSON: for each reservation [id, how many claims, member, value, ms, how many limits, how many counters, how many caps, [ms that
+--       it counts as held for its buyer, for its address], ms that it was held in vain (0: it wasn't; -1: it was paid for)]; ms 0: it owns nothing any more
 --       2 JSON: for each counter that changed [version, places left]   3 JSON: the rules of waiting, see Note [What counts as held] in hold_caps.py
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -31,7 +31,7 @@ for _, r in ipairs(cjson.decode(ARGV[1])) do
   at = at + limits
   local places = tonumber(string.match(member, ':(%d+)$'))
   for i = 1, caps do
-    local held, tally, still = KEYS[at + 2 * i - 1], KEYS[at + 2 * i], counts
+    local held, tally, still = KEYS[at + 2 * i - 1], KEYS[at + 2 * i], counts[i]
     if in_vain > 0 then
       if now - tonumber(redis.call('HGET', tally, 'lapsed_at') or '0') > forget_after then redis.call('HDEL', tally, 'lapses') end
       local lapses = redis.call('HINCRBY', tally, 'lapses', i == 1 and 1 or places)

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from django.db import connection, transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from base import causes
@@ -68,7 +69,8 @@ def forget_keys() -> int:
     old = Reservation.objects.filter(accepted_at__lt=Now() - KEYS_KEPT)
     over = Session.objects.filter(ends_at__range=(Now() - DUE_LOOKED_AFTER, Now()))
     Reservation.objects.filter(session__in=over, due=True).update(due=False)  # no one comes for them any more
-    old.exclude(origin="").filter(status__in=FINAL, due=False).update(origin="")
+    free = Q(status=Status.CONFIRMED, total=0, quantity__gt=0, session__ends_at__gt=Now())
+    old.exclude(origin="").filter(status__in=FINAL, due=False).exclude(free).update(origin="")
     return Reservation.objects.filter(accepted_at__lt=Now() - KEYS_KEPT).exclude(key="").update(key="")
 
 

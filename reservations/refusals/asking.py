@@ -66,13 +66,13 @@ class LimitReached(Refused, reason="limit_reached", status=409, title="Limit rea
 
 @dataclasses.dataclass(eq=False)
 class TooManyHolds(Refused, reason="too_many_holds", status=429, title="Too many holds"):
-    """The buyer, or all guests of the address, hold as much unpaid as they may, or let too many holds end unpaid."""
+    """The buyer, or all guests of the address, hold as much unpaid or for nothing as they may, or let too many holds end unpaid."""
 
     sentence = _(
-        "Too many places are held from here and not paid for. Pay for them or give them back, or come again later."
+        "Too many places from here are held unpaid or cost nothing. Pay for what is held or give places back, or come again later."
     )
-    ended = _("Too many places are held already and not paid for; nothing was charged.")
-    advice = _("Pay for what is held or give it back, wait a minute, and order again.")
+    ended = _("Too many places are held unpaid already, or cost nothing; nothing was charged.")
+    advice = _("Pay for what is held or give places back, wait a minute, and order again.")
 
     retry_after: float
 

@@ -20,7 +20,7 @@ from reservations import hold_caps
 from reservations.admission import front_door
 from reservations.claims import claims
 from reservations.hold_request import Ask
-from reservations.models import Reservation, Status
+from reservations.models import Reservation, Status, Voucher
 from reservations.operations import holding, sweeps
 from reservations.queueing import liveness
 from reservations.refusals import TooManyHolds
@@ -28,8 +28,8 @@ from sessions_app.models import Seat, Session, TicketType
 from tests.api import assert_problem, client_of, get, post
 from tests.conftest import forget_redis
 from tests.factories import SessionFactory, StockFactory, UserFactory
-from ticketing.models import Ticket, User
-from ticketing.payments import starting, steps
+from ticketing.models import Sale, Ticket, User
+from ticketing.payments import refunds, starting, steps
 from ticketing.people import accounts
 from ticketing.tickets import doors
 
@@ -321,6 +321,13 @@ def adopted(guest: UUID, user: User) -> None:
     accounts.adopt_guest(guest=guest, user=user)
 
 
+def order(kind: TicketType, quantity: int, guest: UUID | None = None, **client: str) -> Any:
+    body = {"ticket_type": str(kind.pk), "quantity": quantity}
+    asks = client_of(guest or uuid.uuid4())
+    asks.defaults |= client
+    return post(asks, "/orders", body, idempotency_key=uuid.uuid4().hex)
+
+
 class TestDoor:
     """What is paid at the door counts as held until it is collected."""
 
@@ -329,34 +336,30 @@ class TestDoor:
         made: TicketType = StockFactory.create(session=hall, capacity=100, pay_at_door=True)
         return made
 
-    def order(self, kind: TicketType, quantity: int, guest: UUID | None = None) -> Any:
-        body = {"ticket_type": str(kind.pk), "quantity": quantity}
-        return post(client_of(guest or uuid.uuid4()), "/orders", body, idempotency_key=uuid.uuid4().hex)
-
     def test_keeps_most_places_for_others(self, kind: TicketType) -> None:
-        answers = [self.order(kind, 2).status_code for _guest in range(5)]
+        answers = [order(kind, 2).status_code for _guest in range(5)]
         assert answers == [202, 202, 429, 429, 429]
         kind.refresh_from_db()
         assert kind.available == 96
         forget_redis()
-        late = self.order(kind, 2, guest := uuid.uuid4())
-        order = get(client_of(guest), f"/orders/{late.json()['id']}").json()
-        assert (order["status"], order["reason"]) == ("FAILED", "too_many_holds")
-        assert order["message"] == "Too many places are held already and not paid for; nothing was charged."
+        late = order(kind, 2, guest := uuid.uuid4())
+        made = get(client_of(guest), f"/orders/{late.json()['id']}").json()
+        assert (made["status"], made["reason"]) == ("FAILED", "too_many_holds")
+        assert made["message"] == "Too many places are held unpaid already, or cost nothing; nothing was charged."
 
     def test_counts_no_more_when_its_money_is_collected(self, kind: TicketType) -> None:
-        self.order(kind, 4)
-        assert self.order(kind, 2).status_code == 429
+        order(kind, 4)
+        assert order(kind, 2).status_code == 429
         staff = UserFactory.create()
         for ticket in Ticket.objects.all():
             assert Reservation.objects.get().due
             doors.check_in(code=ticket.code, by=staff, paid=True)
         bought = Reservation.objects.get()
         assert (bought.due, bought.origin) == (False, "")
-        assert self.order(kind, 2).status_code == 202
+        assert order(kind, 2).status_code == 202
 
     def test_counts_no_more_when_its_session_is_over(self, kind: TicketType) -> None:
-        self.order(kind, 4)
+        order(kind, 4)
         now = timezone.now()
         Reservation.objects.update(accepted_at=now - dt.timedelta(days=2))
         sweeps.forget_keys()
@@ -367,6 +370,79 @@ class TestDoor:
         sweeps.forget_keys()
         over = Reservation.objects.get()
         assert (over.due, over.origin) == (False, "")
+
+
+class TestFree:
+    """What costs nothing is bought at once, and counts for its address as long as it is kept."""
+
+    @pytest.fixture
+    def kind(self, hall: Session) -> TicketType:
+        made: TicketType = StockFactory.create(session=hall, capacity=100, price=0)
+        return made
+
+    def give_back_all(self) -> None:
+        for sale in Sale.objects.filter(tickets__status="valid").distinct():
+            refunds.ask_refund(sale_id=sale.pk, buyer=None)
+
+    def test_keeps_most_places_for_others(self, kind: TicketType) -> None:
+        answers = [order(kind, 2).status_code for _guest in range(5)]
+        assert answers == [202, 202, 429, 429, 429]
+        assert Reservation.objects.filter(status=Status.CONFIRMED).count() == 2
+        assert order(kind, 2, REMOTE_ADDR=ELSEWHERE).status_code == 202
+        forget_redis()
+        late = order(kind, 2, guest := uuid.uuid4())
+        made = get(client_of(guest), f"/orders/{late.json()['id']}").json()
+        assert (made["status"], made["reason"]) == ("FAILED", "too_many_holds")
+        kind.refresh_from_db()
+        assert kind.available == 94
+
+    def test_counts_with_a_number_too(self, hall: Session) -> None:
+        TicketType.objects.update(price=0)
+        for letter in "AB":
+            buy(ask(hall, *row_of(letter, 5)))
+        with pytest.raises(TooManyHolds):
+            ask(hall, "C1")
+        forget_redis()
+        assert ask(hall, "C1").reason == "too_many_holds"
+
+    def test_counts_if_a_voucher_paid_for_it(self, hall: Session) -> None:
+        Voucher.objects.create(code="GIFT", percent_off=100)
+        for letter in "AB":
+            buy(ask(hall, *row_of(letter, 5), voucher="GIFT"))
+        with pytest.raises(TooManyHolds):
+            ask(hall, "C1")
+
+    def test_counts_no_more_when_it_is_given_back(self, kind: TicketType) -> None:
+        order(kind, 4)
+        assert order(kind, 2).status_code == 429
+        self.give_back_all()
+        assert order(kind, 4).status_code == 202
+        forget_redis()
+        self.give_back_all()
+        assert order(kind, 4).status_code == 202
+        assert Reservation.objects.filter(status=Status.CONFIRMED).count() == 3
+
+    def test_is_for_the_buyer_no_place_held_unpaid(self, kind: TicketType) -> None:
+        other: TicketType = StockFactory.create(capacity=100, price=0)
+        guest = uuid.uuid4()
+        for one in (kind, other):
+            assert order(one, 4, guest).status_code == 202
+        forget_redis()
+        third: TicketType = StockFactory.create(capacity=100, price=0)
+        assert order(third, 4, guest).status_code == 202
+        assert Reservation.objects.filter(status=Status.CONFIRMED).count() == 3
+
+    def test_counts_no_more_when_its_session_is_over(self, kind: TicketType) -> None:
+        order(kind, 4)
+        now = timezone.now()
+        Reservation.objects.update(accepted_at=now - dt.timedelta(days=2))
+        sweeps.forget_keys()
+        assert Reservation.objects.get().origin
+        Session.objects.filter(pk=kind.session_id).update(
+            starts_at=now - dt.timedelta(hours=3), ends_at=now - dt.timedelta(hours=1)
+        )
+        sweeps.forget_keys()
+        assert Reservation.objects.get().origin == ""
 
 
 class TestAnswer:
@@ -390,7 +466,7 @@ class TestAnswer:
         Client().post(f"/sessions/{session.pk}/hold", {"seats": ["A1", "A2", "A3", "A4"]})
         page = Client().post(f"/sessions/{session.pk}/hold", {"seats": "B1"}, follow=True)
         said = page.content.decode()
-        assert "Too many places are held from here" in said
+        assert "Too many places from here are held unpaid" in said
         assert re.search("Try again in (30|29) seconds", said)
         assert Reservation.objects.count() == 1
 

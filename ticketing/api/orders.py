@@ -79,7 +79,7 @@ class OrdersView(DoorView):
             "Holds the places, takes the payment and makes the tickets in one go. Accepted orders are stored durably and settled once, in "
             "order of arrival. Whatever costs nothing needs no `payment`; without it an order that has a price stays `PROCESSING` until "
             "it is paid by `POST /reservations/{id}/pay`, same id, or its time runs out. With `Prefer: wait=N` the answer is the outcome, "
-            "if it comes in time. Limits of what is held unpaid (429 `too_many_holds`) are those of `POST /reservations`."
+            "if it comes in time. Limits of what is held unpaid or costs nothing (429 `too_many_holds`) are those of `POST /reservations`."
         ),
         tags=[TAG],
         parameters=[REQUIRED_KEY, PREFER],
