@@ -1,7 +1,7 @@
 # Frontrow needs Python 3.11 or later and make. Everything else goes into .venv and .frontrow, here in this folder.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check prove format typescript lint-api install install-dev clean
+.PHONY: help run test check prove format typescript lint-api lint-js docs release install install-dev clean
 MAKEFLAGS += --no-print-directory
 
 export UV_PROJECT_ENVIRONMENT := .venv
@@ -35,12 +35,22 @@ check: install-dev ## format, lint, types, imports, migrations, OpenAPI schema, 
 	$(PYTHON_HERE) manage.py makemigrations --check --dry-run --settings tests.offline
 	$(PYTHON_HERE) manage.py spectacular --validate --fail-on-warn --file .frontrow/openapi.yaml
 	@tools/check-translations
+	@.venv/bin/mkdocs build --strict --quiet
 	@tools/check-compose
 
 typescript: ## what the test of the TypeScript client needs: node, npm and its registry
 	@mkdir -p .frontrow/typescript
 	@cp tests/clients/typescript/package.json tests/clients/typescript/package-lock.json .frontrow/typescript/
 	@npm ci --prefix .frontrow/typescript --no-audit --no-fund --silent
+
+lint-js: ## the pages' scripts by TypeScript and ESLint (node, npm and its registry)
+	@tools/lint-js
+
+docs: install-dev ## the documentation as a site, in .frontrow/site
+	@.venv/bin/mkdocs build --strict --quiet
+
+release: install-dev ## cut a version, VERSION=0.3.0: CHANGELOG, pyproject.toml, a commit and a tag
+	@tools/release "$(VERSION)"
 
 lint-api: install-dev ## the OpenAPI document by the recommended rules of LINTERS, redocly and spectral (node, npm and its registry)
 	@tools/lint-api $(LINTERS)

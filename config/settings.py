@@ -8,6 +8,7 @@ import ipaddress
 import logging
 import os
 import re
+import tomllib
 import urllib.parse
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,7 @@ def redis_database(url: str, number: int) -> str:
 
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+VERSION: str = tomllib.loads((BASE_DIR / "pyproject.toml").read_text())["project"]["version"]
 INSECURE_SECRET = "demo-only-secret-key-that-production-refuses"  # noqa: S105 production refuses it below
 
 # --- What this is: demo (accounts with a known password), test or production
@@ -374,7 +376,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "A box office that survives the on-sale. Get a token with `POST /api/v1/auth/guest`, look at what is on sale, "
         "ask for seats, pay. Every error is `application/problem+json` (RFC 9457) with a `code`."
     ),
-    "VERSION": "1.0.0",
+    "VERSION": VERSION,
     "LICENSE": {"name": "MIT", "identifier": "MIT"},
     "CONTACT": {"name": "The box office", "url": SITE_URL},
     "SERVERS": [{"url": SITE_URL}],

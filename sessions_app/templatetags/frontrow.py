@@ -34,6 +34,11 @@ def minor_digits(currency: str) -> int:
 
 
 @register.simple_tag
+def version() -> str:
+    return settings.VERSION
+
+
+@register.simple_tag
 def tier_looks(plan: Plan | None) -> Sequence[tier_looks_.Look]:
     """Return what the seats of a plan look like, by the number of the look."""
     return tier_looks_.LOOKS[: plan.looks] if plan else ()

@@ -10,7 +10,7 @@ export class StockPicker extends EventTarget {
   /** @type {{type: string, quantity: number} | null} */ choice = null;
   #locked = false;
   /** What is to be said of which type, once it is time. @type {Map<string, string>} */ #toSay = new Map();
-  #timer = 0;
+  #timer = 0; // eslint-disable-line no-unused-private-class-members -- `||=` reads it
 
   /** @param {HTMLElement} root @param {number} most places a buyer may take @param {number} few places left that count as the last */
   constructor(root, most, few) {

@@ -13,7 +13,7 @@ import { payWith } from "./payment-form.js";
 
 /** @typedef {import("../reservations/hold-panel.js").Reservation} Reservation */
 /**
- * @typedef {{id: string, version: number, most: number, few: number, on_sale_at: string | null, closed: boolean,
+ * @typedef {{id: string, version: number, most: number, few: number, lane_code: string, on_sale_at: string | null, closed: boolean,
  *   types: import("../sessions_app/seat-map.js").TicketType[]}} Page
  */
 
@@ -39,7 +39,7 @@ let asks = false;
 const bought = new Map();
 /** The buyer's orders of this session, which have pages of their own. @type {Set<string>} */
 const ordered = new Set();
-let opensAt = page.on_sale_at ? Date.parse(page.on_sale_at) : 0;
+const opensAt = page.on_sale_at ? Date.parse(page.on_sale_at) : 0;
 
 /** @param {string} text */
 function announce(text) {
@@ -68,7 +68,7 @@ function chosen() {
   }
   const each = [...(map?.chosen ?? [])].map((label) => prices.get(map?.seats.get(label)?.type ?? ""));
   const amount = each.reduce((sum, price) => sum + (price?.amount ?? 0), 0);
-  return { places: each.length, total: each.length ? { amount, currency: each[0].currency } : null };
+  return { places: each.length, total: each[0] ? { amount, currency: each[0].currency } : null };
 }
 
 function paintChoice() {
