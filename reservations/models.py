@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from typing import Any
+from typing import Any, Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import F, Q, Value
+from django.db.models.expressions import Combinable
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Coalesce, Now
 from django.utils.functional import cached_property
@@ -15,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from uuid6 import uuid7
 
 from base.causes import LONGEST, Cause
+from reservations import rules
 from reservations.hold_request import ORDER_SCOPE
 from sessions_app.models import Session, TicketType, currency_code
 
@@ -30,6 +32,7 @@ class Status(models.TextChoices):
 
 
 FINAL = frozenset({Status.CONFIRMED, Status.REJECTED, Status.EXPIRED, Status.CANCELLED})
+Instant = dt.datetime | Combinable
 LIVE = frozenset({Status.HELD, Status.PAYING, Status.CONFIRMED})  # what owns its seats or stock
 
 
@@ -117,6 +120,20 @@ class Voucher(models.Model):
         return self.code
 
 
+class ReservationQuerySet(models.QuerySet["Reservation"]):
+    """`now`: an instant, or the database's own (`Now()`). A hold is over at its end, swept or not."""
+
+    def held(self, now: Instant) -> Self:
+        return self.filter(status=Status.HELD, expires_at__gt=now)
+
+    def ran_out(self, now: Instant) -> Self:
+        return self.filter(status=Status.HELD, expires_at__lte=now)
+
+    def live(self, now: Instant) -> Self:
+        """Those that own their seats or stock at that instant."""
+        return self.filter(status__in=LIVE).exclude(status=Status.HELD, expires_at__lte=now)
+
+
 class Reservation(models.Model):
     """A request for seats and what became of it. Written first when it is settled; before that the line holds it."""
 
@@ -195,6 +212,8 @@ class Reservation(models.Model):
     settled_at = models.DateTimeField(_("settled at"), null=True, blank=True)
     changed_at = models.DateTimeField(_("changed at"), db_default=Now())
     changed_for: Cause | None = None  # what sets off the change at hand, where that isn't what asked for it
+
+    objects = ReservationQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("reservation")
@@ -292,7 +311,7 @@ class Reservation(models.Model):
 
     def is_over_at(self, now: dt.datetime) -> bool:
         """Whether its hold has run out, swept or not."""
-        return self.status == Status.HELD and self.expires_at is not None and self.expires_at <= now
+        return self.status == Status.HELD and rules.has_run_out(self.expires_at, now)
 
     def facts(self) -> dict[str, Any]:
         """What an event tells of it; nothing personal."""

@@ -10,7 +10,7 @@ from typing import Any
 from django.db.models import Count, Q, QuerySet
 from django.db.models.functions import Now
 
-from reservations.models import LIVE, Reservation, Status
+from reservations.models import Reservation, Status
 from reservations.queries import place_in_line
 from sessions_app.models import Seat, Session
 from ticketing import codes, voiding
@@ -225,15 +225,15 @@ def holders(
         owners = {owner for owner in owned if owner is not None}
     else:
         owners = _owners(session_id, limit)
-    rows = Reservation.objects.filter(session=session_id, pk__in=owners, status__in=LIVE)
-    found = list(rows.exclude(status=Status.HELD, expires_at__lte=Now()).order_by("-id")[:limit])
+    rows = Reservation.objects.live(Now()).filter(session=session_id, pk__in=owners)
+    found = list(rows.order_by("-id")[:limit])
     names = dict(User.objects.filter(pk__in={row.buyer for row in found}).values_list("pk", "username"))
     return [holder_body(row, username=names.get(row.buyer)) for row in found]
 
 
 def _owners(session_id: uuid.UUID, limit: int) -> set[uuid.UUID]:
     """The newest reservations that have something, without a look at the many that have nothing: each way has its index."""
-    held = Reservation.objects.filter(session=session_id, status=Status.HELD, expires_at__gt=Now()).order_by("-id")
+    held = Reservation.objects.held(Now()).filter(session=session_id).order_by("-id")
     bought = Sale.objects.filter(session=session_id).order_by("-id")
     paying = Payment.objects.filter(status__in=OPEN, reservation__session=session_id).order_by("-id")
     return {

@@ -23,7 +23,6 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import dataclasses
-import datetime as dt
 import functools
 import os
 import queue
@@ -41,8 +40,9 @@ from django.db import Error as DatabaseError
 from django.db import connection
 
 from base.ids import uuid7
+from base.refusals import Refused
 from base.threads import keep_running
-from reservations import metrics
+from reservations import metrics, rules
 from reservations.admission.floors import Floors
 from reservations.admission.sale_facts import (
     FRESH_SECONDS,
@@ -57,7 +57,7 @@ from reservations.claims import claims
 from reservations.claims.claims import Knock, Limit, NoClaims, Verdict
 from reservations.claims.pace import Gate
 from reservations.hold_caps import caps_of
-from reservations.hold_request import EPOCH_BITS, HOLD_SCOPE, ORDER_SCOPE, Ask, HoldRequest
+from reservations.hold_request import EPOCH_BITS, Ask, HoldRequest
 from reservations.operations import queued
 from reservations.queueing import replies
 from reservations.queueing.lines import InboxLine, InProcessLine, Line, LineDown, RabbitLine, by_shard
@@ -196,44 +196,40 @@ def _judged_by_facts(ask: Ask, *, is_guest: bool) -> SaleFacts:
 
 def _refuse_nonsense(ask: Ask, facts: SaleFacts, *, is_guest: bool) -> None:
     now = facts.now()
-    if facts.cancelled or facts.starts_at <= now:
-        raise SaleClosed
-    if facts.accounts_required and is_guest:
+    stock = facts.stock.get(ask.ticket_type) if ask.asks_stock and ask.ticket_type else None
+    refusal = rules.of_session(ask, facts, now)
+    if facts.accounts_required and is_guest and refusal is not SaleClosed:
         raise AccountRequired
-    if facts.on_sale_at is not None and facts.on_sale_at > now:
-        raise SaleNotOpen(on_sale_at=facts.opens_at(ask.ticket_type if ask.asks_stock else None))
+    if refusal and refusal is not TooManySeats:
+        raise _with_facts(refusal, ask, facts)
     if len(set(ask.seats)) < len(ask.seats):
         raise DuplicateSeat(seats=[seat for seat, times in Counter(ask.seats).items() if times > 1])
     if ask.places < 1:
         raise NothingAsked
-    if ask.places > facts.max_per_buyer:
-        raise TooManySeats(limit=facts.max_per_buyer, field=ask.counted_by)
+    if refusal:
+        raise _with_facts(refusal, ask, facts)
     if unknown := [seat for seat in ask.seats if seat not in facts.labels]:
         raise UnknownSeat(seats=unknown)
     if ask.ticket_type and ask.ticket_type not in (facts.ticket_types if ask.best_available else facts.stock):
         raise UnknownTicketType
     if ask.lane_code and facts.lane_of(ask.lane_code) is None:
         raise UnknownLane
-    if ask.asks_stock and ask.ticket_type:
-        _refuse_by_its_rules(ask, facts.stock[ask.ticket_type], now)
+    if stock is not None:
+        refusal = rules.of_kind(ask, facts, stock, now, is_paid_at_door=stock.is_paid_at_door(now))
+        if refusal:
+            raise _with_facts(refusal, ask, facts)
     if ask.concessions:
         pricing.chosen(ask.seats or [None] * ask.places, ask.concessions, facts.concessions)
 
 
-def _refuse_by_its_rules(ask: Ask, stock: StockFacts, now: dt.datetime) -> None:
-    """The ticket type's own, which may be narrower than the session's."""
-    if stock.sells_until is not None and stock.sells_until <= now:
-        raise SaleClosed
-    if stock.sells_from is not None and stock.sells_from > now:
-        raise SaleNotOpen(on_sale_at=stock.sells_from)
-    most = min((most for most in (stock.max_per_order, stock.max_per_buyer) if most), default=ask.places)
-    if ask.places > most:
-        raise TooManySeats(limit=most, field=ask.counted_by)
-    if not stock.holds and ask.scope == HOLD_SCOPE:
-        raise SoldAtOnce
-    costs_now = not stock.is_free and not stock.is_paid_at_door(now)
-    if not stock.holds and ask.scope == ORDER_SCOPE and not ask.payment and costs_now:
-        raise PaymentNeeded
+def _with_facts(refusal: type[Refused], ask: Ask, facts: SaleFacts) -> Refused:
+    kind = ask.ticket_type if ask.asks_stock else None
+    if refusal is SaleNotOpen:
+        return SaleNotOpen(on_sale_at=facts.opens_at(kind))
+    if refusal is TooManySeats:
+        most = rules.most_in_one_order(facts, facts.stock.get(kind) if kind else None)
+        return TooManySeats(limit=most, field=ask.counted_by)
+    return refusal()
 
 
 def _refuse_voucher(ask: Ask, facts: SaleFacts) -> None:

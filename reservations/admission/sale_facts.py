@@ -20,6 +20,7 @@ from reservations.allocation import statements
 from reservations.claims.claims import Counter
 from reservations.models import Voucher
 from reservations.refusals import UnknownSession
+from sessions_app import rules
 from sessions_app.models import Concession, Lane, Pool, Seat, Session, TicketType
 
 log = structlog.get_logger(__name__)
@@ -48,9 +49,15 @@ class StockFacts:
     max_per_buyer: int | None = None
     collect_until: dt.datetime | None = None
 
+    def is_closed_at(self, now: dt.datetime) -> bool:
+        return rules.is_window_over(now, self.sells_until)
+
+    def sells_at(self, now: dt.datetime) -> bool:
+        return not self.is_closed_at(now) and rules.is_window_open(now, self.sells_from)
+
     def is_paid_at_door(self, now: dt.datetime) -> bool:
         """Return whether it may still be sold without a payment."""
-        return self.pay_at_door and (self.collect_until is None or now < self.collect_until)
+        return rules.is_paid_at_door(now, pay_at_door=self.pay_at_door, collect_until=self.collect_until)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +82,12 @@ class SaleFacts:
     admission_rate: int | None
     ahead: float
     read_at: float
+
+    def is_closed_at(self, now: dt.datetime) -> bool:
+        return rules.is_session_closed(now, starts_at=self.starts_at, is_called_off=self.cancelled)
+
+    def sells_at(self, now: dt.datetime) -> bool:
+        return not self.is_closed_at(now) and rules.is_window_open(now, self.on_sale_at)
 
     def lane_of(self, code: str) -> str | None:
         """The name of the code's lane. All are compared, each in constant time."""
@@ -192,7 +205,7 @@ def _stock(session: Session, types: Sequence[TicketType]) -> dict[uuid.UUID, Sto
                 [kind.capacity or 0, *(pools[pool].capacity for pool in draws.get(kind.pk, ()) if pool in pools)]
             ),
             holds=kind.holds,
-            is_free=not kind.price,
+            is_free=kind.is_free,
             pay_at_door=kind.pay_at_door,
             sells_from=kind.sells_from,
             sells_until=kind.sells_until,

@@ -13,12 +13,12 @@ from django.db.models import QuerySet, Sum
 
 from base.ids import uuid7
 from base.rows import new_row
-from reservations import refusals
+from reservations import refusals, rules
 from reservations.allocation import decision, endings, locks, pricing, standby, statements
 from reservations.allocation.announcements import Announcements
 from reservations.allocation.standby import Wanted
 from reservations.allocation.terms import Uses, concessions_of
-from reservations.models import LIVE, Reservation, Status, Voucher
+from reservations.models import Reservation, Status, Voucher
 from reservations.refusals import VoucherUsedUp
 from sessions_app.models import Seat, SeatStatus, TicketType
 
@@ -97,7 +97,8 @@ def sell_again(lost: locks.Locked, *, sale: uuid.UUID) -> tuple[Reservation, dic
         return None
     seats = locks.lock_seats(session.pk, before.seats)
     endings.expire_holders(session, seats.values(), news)
-    if _places_of(_live_of(before, news)) + before.quantity > session.max_per_buyer:
+    has = _places_of(_live_of(before, news))
+    if rules.limit_passed(before.quantity, has=has, most=session.max_per_buyer) is not None:
         return None
     if any(seat.status != SeatStatus.FREE for seat in seats.values()) or len(seats) < len(before.seats):
         return None
@@ -156,7 +157,7 @@ def _take_stock_again(before: Reservation, news: Announcements) -> bool:
         return False
     if kind.max_per_buyer:
         owned = _live_of(before, news).filter(ticket_type=kind, seats=[])
-        if _places_of(owned) + before.quantity > kind.max_per_buyer:
+        if rules.limit_passed(before.quantity, has=_places_of(owned), most=kind.max_per_buyer) is not None:
             return False
     if Wanted.of(standby.waited_for([before.session_id]), stock.draws).has(kind.pk):
         return False  # what is free is for those who stand by
@@ -168,8 +169,7 @@ def _take_stock_again(before: Reservation, news: Announcements) -> bool:
 
 def _live_of(before: Reservation, news: Announcements) -> QuerySet[Reservation]:
     """What its buyer has in its session."""
-    owned = Reservation.objects.filter(session=before.session_id, buyer=before.buyer, status__in=LIVE)
-    return owned.exclude(status=Status.HELD, expires_at__lte=news.now)
+    return Reservation.objects.live(news.now).filter(session=before.session_id, buyer=before.buyer)
 
 
 def _places_of(reservations: QuerySet[Reservation]) -> int:

@@ -16,7 +16,7 @@ from typing import Any
 
 from base.refusals import Refused
 from base.rows import new_row
-from reservations import refusals
+from reservations import refusals, rules
 from reservations.allocation import pricing, standby, statements
 from reservations.allocation.announcements import Announcements
 from reservations.allocation.best_available import FreeSeats
@@ -25,7 +25,7 @@ from reservations.allocation.standby import Wanted
 from reservations.allocation.statements import Place
 from reservations.allocation.stock import Stock
 from reservations.allocation.terms import REFUSALS, Terms
-from reservations.hold_request import AT_THE_DOOR, HOLD_SCOPE, HoldRequest, Means
+from reservations.hold_request import AT_THE_DOOR, HoldRequest, Means
 from reservations.models import Reservation, Status
 from reservations.queries import reservation_body
 from sessions_app.models import Seat, SeatStatus, Session, TicketType
@@ -128,23 +128,36 @@ def row_of(request: HoldRequest, session: Session, news: Announcements) -> Reser
 
 def _refusal(request: HoldRequest, batch: Batch) -> dict[str, Any]:
     """Why the request can't have anything, whatever is free; empty if it may."""
-    session = batch.sessions[request.session]
     first = batch.keys.get((request.buyer, request.scope, request.key)) if request.key else None
     if first is not None:
         return _rejected(refusals.Duplicate, duplicate_of=first)
     if request.id in batch.cancelled:
         return {"status": Status.CANCELLED, "reason": refusals.Released.reason}
-    if session.is_closed_at(batch.news.now):
-        return _rejected(refusals.SaleClosed)
-    if not session.sells_at(batch.news.now):
-        return _rejected(refusals.SaleNotOpen)
-    if batch.has[request.session, request.buyer] + request.places > session.max_per_buyer:
-        return _rejected(refusals.LimitReached)
+    kind = batch.stock.of(request.ticket_type) if request.asks_stock else None
+    if refusal := _refusal_by_rules(kind, request, batch):
+        return _rejected(refusal)
     if _holds_too_much(request, batch):
         return _rejected(refusals.TooManyHolds)
-    kind = batch.stock.of(request.ticket_type) if request.asks_stock else None
-    refusal = _refusal_of(kind, request, batch) if kind else {}
-    return refusal or _refusal_of_terms(request, batch)
+    return _refusal_of_terms(request, batch)
+
+
+def _refusal_by_rules(kind: TicketType | None, request: HoldRequest, batch: Batch) -> type[Refused] | None:
+    """By the rules of the session and of the ticket type, in the order in which admission asks them."""
+    session, now = batch.sessions[request.session], batch.news.now
+    if refusal := rules.of_session(request, session, now):
+        return refusal
+    if kind:
+        at_door = _is_paid_at_door(kind, request, batch)
+        if refusal := rules.of_kind(request, session, kind, now, is_paid_at_door=at_door):
+            return refusal
+    passed = rules.limit_passed(
+        request.places,
+        has=batch.has[request.session, request.buyer],
+        most=session.max_per_buyer,
+        has_of_kind=batch.has[kind.pk, request.buyer] if kind else 0,
+        most_of_kind=kind.max_per_buyer if kind else None,
+    )
+    return refusals.LimitReached if passed is not None else None
 
 
 def _holds_too_much(request: HoldRequest, batch: Batch) -> bool:
@@ -161,26 +174,6 @@ def _refusal_of_terms(request: HoldRequest, batch: Batch) -> dict[str, Any]:
             batch.terms.judge(request, batch.sessions[request.session], now=batch.news.now)
         except REFUSALS as refused:
             return _rejected(type(refused))
-    return {}
-
-
-def _refusal_of(kind: TicketType, request: HoldRequest, batch: Batch) -> dict[str, Any]:
-    """By the rules of the ticket type itself."""
-    if kind.is_closed_at(batch.news.now):
-        return _rejected(refusals.SaleClosed)
-    if not kind.sells_at(batch.news.now):
-        return _rejected(refusals.SaleNotOpen)
-    if kind.max_per_order and request.places > kind.max_per_order:
-        return _rejected(refusals.TooManySeats)
-    if not kind.holds and request.scope == HOLD_SCOPE:
-        return _rejected(refusals.SoldAtOnce)
-    at_door = _is_paid_at_door(kind, request, batch)
-    if not kind.holds and request.is_order and not request.payment and kind.price and not at_door:
-        return _rejected(refusals.PaymentNeeded)
-    if request.payment and request.payment.method == AT_THE_DOOR and not at_door:
-        return _rejected(refusals.PaymentNeeded)
-    if kind.max_per_buyer and batch.has[kind.pk, request.buyer] + request.places > kind.max_per_buyer:
-        return _rejected(refusals.LimitReached)
     return {}
 
 

@@ -31,7 +31,7 @@ def end_holds_in(session: Session, news: Announcements, *, limit: int) -> int:
 
 
 def ran_out(session: Session, now: dt.datetime) -> QuerySet[Reservation]:
-    return Reservation.objects.filter(session=session, status=Status.HELD, expires_at__lte=now).order_by("expires_at")
+    return Reservation.objects.ran_out(now).filter(session=session).order_by("expires_at")
 
 
 def expire(holds: QuerySet[Reservation], session: Session, news: Announcements) -> list[Reservation]:

@@ -16,12 +16,12 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from base.rows import as_array, as_json, execute
-from reservations import refusals
+from reservations import refusals, rules
 from reservations.allocation.announcements import Announcements
 from reservations.allocation.statements import Draws
 from reservations.allocation.stock import Stock
 from reservations.hold_request import AT_THE_DOOR, HoldRequest
-from reservations.models import LIVE, Reservation, Status
+from reservations.models import Reservation, Status
 from sessions_app.models import Session, TicketType
 
 TOGETHER = 500  # of one ticket type that may be looked at in one transaction; a sweep goes on
@@ -99,7 +99,7 @@ class Wanted:
 
 def may_stand_by(request: HoldRequest, session: Session, kind: TicketType) -> bool:
     """Only who need not be asked again when the places come: an order that carries its payment, or costs nothing."""
-    pays = request.payment is not None or not kind.price
+    pays = request.payment is not None or kind.is_free
     return session.standby and request.is_order and pays and not request.names_terms
 
 
@@ -150,8 +150,7 @@ def _places_of(
     session: Session, buyers: Collection[uuid.UUID], now: dt.datetime
 ) -> Counter[tuple[uuid.UUID | None, uuid.UUID]]:
     """What these buyers hold or bought, of the session (None) and of each ticket type without numbers."""
-    owned = Reservation.objects.filter(session=session, buyer__in=buyers, status__in=LIVE)
-    owned = owned.exclude(status=Status.HELD, expires_at__lte=now)
+    owned = Reservation.objects.live(now).filter(session=session, buyer__in=buyers)
     has = Counter[tuple[uuid.UUID | None, uuid.UUID]]()
     for kind, buyer, seats, places in owned.values_list("ticket_type", "buyer", "seats", "quantity"):
         has[None, buyer] += places
@@ -166,8 +165,14 @@ def _is_over_the_limit(
     kind: TicketType,
     has: Mapping[tuple[uuid.UUID | None, uuid.UUID], int],
 ) -> bool:
-    of_session = has[None, order.buyer] + order.quantity > session.max_per_buyer
-    return of_session or bool(kind.max_per_buyer and has[kind.pk, order.buyer] + order.quantity > kind.max_per_buyer)
+    passed = rules.limit_passed(
+        order.quantity,
+        has=has[None, order.buyer],
+        most=session.max_per_buyer,
+        has_of_kind=has[kind.pk, order.buyer],
+        most_of_kind=kind.max_per_buyer,
+    )
+    return passed is not None
 
 
 def limits_of(session: Session, kind: TicketType | None) -> dict[str, int | None]:

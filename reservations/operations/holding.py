@@ -151,7 +151,7 @@ def price(
     try:
         return work()
     except VoucherUsedUp:
-        over = Reservation.objects.filter(voucher__code=code, status=Status.HELD, expires_at__lte=Now())
+        over = Reservation.objects.ran_out(Now()).filter(voucher__code=code)
         sessions = list(
             over.values_list("session_id", flat=True).distinct().order_by("session_id")[: sweeps.EXPIRE_CHUNK]
         )

@@ -75,15 +75,13 @@ def forget_keys() -> int:
 
 
 def sessions_with_expired_holds() -> list[uuid.UUID]:
-    over = Reservation.objects.filter(status=Status.HELD, expires_at__lte=Now())
+    over = Reservation.objects.ran_out(Now())
     return list(over.order_by("session_id").values_list("session_id", flat=True).distinct())
 
 
 def count_expired_holds(*, grace_seconds: float = 0) -> int:
     """Holds that ran out at least `grace_seconds` ago and that nobody swept."""
-    return Reservation.objects.filter(
-        status=Status.HELD, expires_at__lte=Now() - dt.timedelta(seconds=grace_seconds)
-    ).count()
+    return Reservation.objects.ran_out(Now() - dt.timedelta(seconds=grace_seconds)).count()
 
 
 @transaction.atomic(durable=True)

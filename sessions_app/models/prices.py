@@ -11,6 +11,7 @@ from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
 from uuid6 import uuid7
 
+from sessions_app import rules
 from sessions_app.models.sessions import Session
 
 
@@ -149,10 +150,14 @@ class TicketType(models.Model):
 
     def is_closed_at(self, now: dt.datetime) -> bool:
         """By its own window; the session has one too."""
-        return self.sells_until is not None and self.sells_until <= now
+        return rules.is_window_over(now, self.sells_until)
 
     def sells_at(self, now: dt.datetime) -> bool:
-        return not self.is_closed_at(now) and (self.sells_from is None or self.sells_from <= now)
+        return not self.is_closed_at(now) and rules.is_window_open(now, self.sells_from)
+
+    @property
+    def is_free(self) -> bool:
+        return not self.price
 
     def collect_until(self, session: Session, *, asked_at: dt.datetime | None = None) -> dt.datetime | None:
         """Return until when its places, asked for then, have to be paid for at the door of its session; None: no deadline."""
@@ -163,7 +168,7 @@ class TicketType(models.Model):
     def is_paid_at_door(self, session: Session, *, now: dt.datetime, asked_at: dt.datetime | None = None) -> bool:
         """Return whether it may still be sold without a payment to who asked for it then."""
         until = self.collect_until(session, asked_at=asked_at)
-        return self.pay_at_door and (until is None or now < until)
+        return rules.is_paid_at_door(now, pay_at_door=self.pay_at_door, collect_until=until)
 
 
 class Concession(models.Model):

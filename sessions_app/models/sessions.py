@@ -18,6 +18,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from uuid6 import uuid7
 
+from sessions_app import rules
 from sessions_app.models.halls import Hall
 
 HEAVIEST_LANE = 100
@@ -244,10 +245,10 @@ class Session(models.Model):
         return self.moved_earlier_at + dt.timedelta(hours=settings.MOVED_NOTICE_HOURS)
 
     def sells_at(self, now: dt.datetime) -> bool:
-        return not self.is_closed_at(now) and (self.on_sale_at is None or self.on_sale_at <= now)
+        return not self.is_closed_at(now) and rules.is_window_open(now, self.on_sale_at)
 
     def is_closed_at(self, now: dt.datetime) -> bool:
-        return self.cancelled_at is not None or self.starts_at <= now
+        return rules.is_session_closed(now, starts_at=self.starts_at, is_called_off=self.cancelled_at is not None)
 
 
 def new_lane_code() -> str:

@@ -15,13 +15,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 
 from base.clock import db_now
 from reservations.claims import pace
 from reservations.claims.claims import NoClaims
-from reservations.models import FINAL, Reservation, Status
+from reservations.models import FINAL, Reservation, ReservationQuerySet, Status
 from reservations.queries import reservation_body
 from reservations.queueing import replies
 from sessions_app.models import Session
@@ -48,7 +48,7 @@ def pay(orders: Sequence[tuple[uuid.UUID, str]]) -> int:
 
 def sweep(*, limit: int = SWEPT) -> int:
     """Orders that nobody began to take the money for; how many were begun. See Note [Who takes the payment of an order]."""
-    left = _waiting().filter(changed_at__lt=Now() - LEFT_AFTER, expires_at__gt=Now()).order_by("changed_at")
+    left = _waiting().held(Now()).filter(changed_at__lt=Now() - LEFT_AFTER).order_by("changed_at")
     found = list(left.filter(session__payment_rate__isnull=True).values_list("pk", flat=True)[:limit])
     if found:
         log.warning("orders.swept", orders=len(found))
@@ -63,12 +63,12 @@ def _due() -> list[uuid.UUID]:
     paced = Session.objects.filter(payment_rate__isnull=False).filter(Exists(_waiting().filter(session=OuterRef("pk"))))
     now, found = db_now(), list[uuid.UUID]()
     for session in paced:
-        waiting = _waiting().filter(session=session, expires_at__gt=Now()).order_by("changed_at", "arrival")
+        waiting = _waiting().held(Now()).filter(session=session).order_by("changed_at", "arrival")
         found += waiting.values_list("pk", flat=True)[: pace.due(session, now, "payment_rate")]
     return found
 
 
-def _waiting() -> QuerySet[Reservation]:
+def _waiting() -> ReservationQuerySet:
     return Reservation.objects.filter(status=Status.HELD, payment__isnull=False)
 
 

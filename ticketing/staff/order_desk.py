@@ -64,8 +64,8 @@ def order(request: HttpRequest, order_id: UUID | None) -> HttpResponse:
     """Raises: PermissionDenied, Http404."""
     if not request.user.has_perm(LOOK):
         raise PermissionDenied
-    rows = Order.objects.select_related("session__show", "ticket_type").filter(scope=ORDER_SCOPE)
-    found = rows.filter(pk=order_id).first() if order_id else None
+    rows = Order._default_manager.select_related("session__show", "ticket_type").filter(scope=ORDER_SCOPE)
+    found = cast("Order | None", rows.filter(pk=order_id).first()) if order_id else None
     if found is None:
         raise Http404
     return act(request, found, Wish.of(request)) if request.method == "POST" else shown(request, found)
