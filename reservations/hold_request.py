@@ -37,6 +37,16 @@ class Means(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return msgspec.structs.asdict(self)
 
 
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the receipt goes, and in which language it is."""
+
+    email: str = ""
+    language: str = "en"
+
+    def to_json(self) -> dict[str, str]:
+        return msgspec.structs.asdict(self)
+
+
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """One of: `seats`; `ticket_type` with `quantity`; `best_available` with `quantity` (and perhaps a `ticket_type`)."""
 
@@ -49,6 +59,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     key: str = ""
     scope: str = HOLD_SCOPE
     payment: Means | None = None
+    receipt: Receipt | None = None  # of an order that carries no payment
     concessions: Concessions = ()
     voucher: str = ""
     lane_code: str = ""
@@ -79,6 +90,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
         ]
         if self.payment:
             said += [self.payment.method, self.payment.token, self.payment.email]
+        elif self.receipt and self.receipt.email:
+            said += [self.receipt.email]
         if self.concessions or self.voucher:
             said += [sorted(self.concessions), self.voucher]
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
@@ -108,6 +121,7 @@ class HoldRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     caps: Caps = NONE
     cause: str = ""  # the id of the request that brought it
     actor: uuid.UUID | None = None  # who asked, where that isn't the buyer
+    receipt: Receipt | None = None
 
     @classmethod
     def of(
@@ -146,6 +160,7 @@ class HoldRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             caps=caps,
             cause=why.id,
             actor=why.actor if why.actor != buyer else None,
+            receipt=ask.receipt,
         )
 
     @property

@@ -190,6 +190,13 @@ class Reservation(models.Model):
         editable=False,
         help_text=_("Of an order: taken as soon as its places are held."),
     )
+    receipt = models.JSONField(
+        _("where the receipt goes"),
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_("Of an order that came without a payment."),
+    )
     scope = models.CharField(_("method and path"), max_length=120, blank=True)
     key = models.CharField(_("idempotency key"), max_length=255, blank=True, default="")
     fingerprint = models.CharField(_("fingerprint of the request"), max_length=64, blank=True)

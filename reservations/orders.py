@@ -90,7 +90,7 @@ def body(reservation: dict[str, Any]) -> dict[str, Any]:
 
 def message(reservation: Reservation) -> dict[str, Any]:
     """For the buyer's sockets. Its `session` is loaded."""
-    language = (reservation.payment or {}).get("language") or settings.LANGUAGE_CODE
+    language = (reservation.payment or reservation.receipt or {}).get("language") or settings.LANGUAGE_CODE
     told = _update(
         reservation.pk, reservation.status, reservation.reason, language, standby=reservation.place_on_standby
     )
@@ -108,7 +108,8 @@ def message_of_the_lost(request: HoldRequest, reason: str) -> dict[str, Any]:
 
 
 def _language_of(request: HoldRequest) -> str:
-    return request.payment.language if request.payment else settings.LANGUAGE_CODE
+    means = request.payment or request.receipt
+    return means.language if means else settings.LANGUAGE_CODE
 
 
 def _update(order: uuid.UUID, status: str, reason: str, language: str, *, standby: int | None = None) -> dict[str, Any]:

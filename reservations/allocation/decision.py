@@ -115,6 +115,7 @@ def row_of(request: HoldRequest, session: Session, news: Announcements) -> Reser
         origin=request.caps.origin,
         cause=request.cause,
         payment=request.payment and request.payment.to_json(),
+        receipt=request.receipt and request.receipt.to_json(),
         accepted_at=request.accepted_at,
         settled_at=news.now,
         changed_at=news.now,
@@ -211,7 +212,7 @@ def begin_hold(reservation: Reservation, now: dt.datetime) -> dt.datetime:
     reservation.held_at = now
     reservation.total = pricing.total_of(reservation.lines)
     if reservation.is_order and not reservation.total:
-        reservation.payment = _means_of_nothing(reservation.payment)
+        reservation.payment = _means_of_nothing(reservation)
     # Nobody hurries over an order that carries its payment: it may stand in line once more, for the gateway.
     seconds = session.max_hold_seconds if reservation.payment else session.hold_seconds
     reservation.expires_at = now + dt.timedelta(seconds=seconds)
@@ -223,7 +224,7 @@ def _means_of(request: HoldRequest, batch: Batch) -> dict[str, str] | None:
     kind = batch.stock.of(request.ticket_type)
     if kind is None or not _is_paid_at_door(kind, request, batch):
         return None
-    return Means(method=AT_THE_DOOR).to_json()
+    return {**Means(method=AT_THE_DOOR).to_json(), **(request.receipt.to_json() if request.receipt else {})}
 
 
 def _is_paid_at_door(kind: TicketType, request: HoldRequest, batch: Batch) -> bool:
@@ -231,10 +232,11 @@ def _is_paid_at_door(kind: TicketType, request: HoldRequest, batch: Batch) -> bo
     return kind.is_paid_at_door(session, now=batch.news.now, asked_at=request.accepted_at)
 
 
-def _means_of_nothing(means: dict[str, str] | None) -> dict[str, str]:
+def _means_of_nothing(order: Reservation) -> dict[str, str]:
     """What costs nothing needs no payment, nor anybody who takes it at the door."""
+    means: dict[str, str] | None = order.payment
     if means is None or means["method"] == AT_THE_DOOR:
-        return {**FREE.to_json(), **(means or {}), "method": FREE.method}
+        return {**FREE.to_json(), **(order.receipt or {}), **(means or {}), "method": FREE.method}
     return means
 
 

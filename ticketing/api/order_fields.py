@@ -97,7 +97,12 @@ class OrderFields(Body):
         required=False, max_length=LONGEST_CODE, help_text="Of a lane of the session's line, where it has some."
     )
     payment = PaymentMeans(required=False)
-    email = Email(required=False, allow_blank=True, default="", help_text="Where the receipt goes.")
+    email = Email(
+        required=False,
+        allow_blank=True,
+        default="",
+        help_text="Where the receipt goes; of an order that is paid later, unless the payment names another.",
+    )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         stock, seats = {"ticket_type", "quantity"} & attrs.keys(), {"seats"} & attrs.keys()

@@ -22,7 +22,7 @@ from reservations import orders, refusals
 from reservations import queries as reservations
 from reservations.admission import sale_facts
 from reservations.api.views import OF_BUYER, PREFER, SEES_RESERVATIONS, Body, DoorView
-from reservations.hold_request import AT_THE_DOOR, ORDER_SCOPE, Ask, Means
+from reservations.hold_request import AT_THE_DOOR, ORDER_SCOPE, Ask, Means, Receipt
 from reservations.models import Status
 from reservations.refusals import (
     PaymentDeclined,
@@ -191,6 +191,7 @@ def carefully_wished(request: Request) -> OrderWish:
 def ask_of(wish: OrderWish, *, key: str) -> Ask:
     """Raises: UnknownTicketType, UnknownSession, FactsUnavailable, UnknownMethod, UnknownToken."""
     session = wish.session or session_of(wish.ticket_type)
+    payment = means_of(wish.payment) or at_the_door(wish, session)
     return Ask(
         session=session,
         seats=wish.seats,
@@ -199,7 +200,8 @@ def ask_of(wish: OrderWish, *, key: str) -> Ask:
         lane_code=wish.lane_code,
         key=key,
         scope=ORDER_SCOPE,
-        payment=means_of(wish.payment) or at_the_door(wish, session),
+        payment=payment,
+        receipt=None if payment else Receipt(email=wish.email, language=get_language() or "en"),
         concessions=wish.concessions,
         voucher=wish.voucher,
     )

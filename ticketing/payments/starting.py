@@ -141,7 +141,7 @@ def _attempt(reservation: Reservation, ask: _Start) -> Payment:
         token=ask.token,
         amount=reservation.total,
         currency=reservation.currency,
-        email=ask.email,
+        email=ask.email or (reservation.receipt or {}).get("email", ""),
         language=ask.language,
         cause=ask.why.id,
     )

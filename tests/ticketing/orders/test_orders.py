@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from django.conf import LazySettings
+from django.core.mail import EmailMultiAlternatives
 from django.db import connection
 from django.db.models import F
 from django.utils import timezone
@@ -22,6 +23,8 @@ from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
 from base.ids import uuid7
+from realtime import relay
+from realtime.models import Event
 from reservations import orders
 from reservations import queries as reservations
 from reservations.admission import front_door
@@ -29,7 +32,7 @@ from reservations.admission.front_door import FrontDoor
 from reservations.admission.sale_facts import facts_of
 from reservations.claims import claims
 from reservations.hold_request import ORDER_SCOPE, Ask, HoldRequest, Means
-from reservations.models import Reservation, Status
+from reservations.models import Reservation, Status, Voucher
 from reservations.operations import queued
 from reservations.queueing import inbox, liveness
 from reservations.queueing.lines import InProcessLine
@@ -39,9 +42,10 @@ from tests.factories import SessionFactory, StockFactory, UserFactory
 from tests.processes import until
 from tests.race.racing import race
 from ticketing.api.order_fields import OrderFields, plain_wish
+from ticketing.letters import mail
 from ticketing.models import Payment, PaymentStatus, Sale, SandboxCharge, Ticket
 from ticketing.orders import orders as paying
-from ticketing.payments import starting, steps
+from ticketing.payments import refunds, starting, steps
 from ticketing.payments.together import Together
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -155,6 +159,57 @@ class TestOrdering:
         declined = {**PAYMENT, "token": "declined"}
         order(ana, {"session": str(session.pk), "seats": ["A1"], "payment": declined})
         assert Seat.objects.get(label="A1").status == "f"
+
+
+class TestTheReceipt:
+    """An order that carries no payment says where its receipt goes."""
+
+    EMAIL = "ana@example.com"
+
+    def test_of_what_costs_nothing_is_sent(
+        self, ana: UUID, stock: TicketType, mailoutbox: list[EmailMultiAlternatives]
+    ) -> None:
+        TicketType.objects.update(price=0)
+        body = {**wish(stock, token=None), "email": self.EMAIL}
+        asked = order(ana, body, accept_language="pt-BR")
+        assert get(client_of(ana), f"/orders/{asked.json()['id']}").json()["status"] == "COMPLETED"
+        mail.send_for(relay.message(Event.objects.get(name="reservation.confirmed")))
+        (letter,) = mailoutbox
+        assert letter.to == [self.EMAIL]
+        assert letter.subject.startswith("Seus ingressos")
+
+    def test_of_what_a_voucher_pays_for_is_sent(self, ana: UUID, session: Session) -> None:
+        Voucher.objects.create(code="GIFT", percent_off=100)
+        body = {"session": str(session.pk), "seats": ["A1"], "voucher": "GIFT", "email": self.EMAIL}
+        assert order(ana, body).status_code == 202
+        assert Payment.objects.get().email == self.EMAIL
+
+    @pytest.mark.parametrize("later", ["", "home@example.com"])
+    def test_of_what_is_paid_later_goes_there_unless_the_payment_says_otherwise(
+        self, ana: UUID, stock: TicketType, later: str
+    ) -> None:
+        body = {**wish(stock, token=None), "email": self.EMAIL}
+        asked = order(ana, body).json()["id"]
+        said = {"payment": PAYMENT, **({"email": later} if later else {})}
+        paid = post(client_of(ana), f"/reservations/{asked}/pay", said)
+        assert paid.status_code == 202
+        assert Payment.objects.get().email == (later or self.EMAIL)
+
+    def test_of_who_stood_by_is_sent(self, ana: UUID, bruno: UUID, session: Session) -> None:
+        Session.objects.update(standby=True)
+        kind = StockFactory.create(session=session, capacity=1, price=0)
+        first = order(bruno, wish(kind, token=None)).json()["id"]
+        waits = order(ana, {**wish(kind, token=None), "email": self.EMAIL}).json()["id"]
+        assert Reservation.objects.get(pk=waits).status == Status.QUEUED
+        refunds.ask_refund(sale_id=Sale.objects.get(reservation=first).pk, buyer=None)
+        paying.pay([(UUID(waits), "")])
+        assert Payment.objects.get(reservation=waits).email == self.EMAIL
+
+    def test_belongs_to_the_request_that_a_key_names(self, ana: UUID, stock: TicketType) -> None:
+        body = {**wish(stock, token=None), "email": self.EMAIL}
+        assert order(ana, body, key="one").status_code == 202
+        assert order(ana, body, key="one").headers["Idempotent-Replayed"] == "true"
+        assert_problem(order(ana, {**body, "email": "home@example.com"}, key="one"), 422, "idempotency_mismatch")
 
 
 class TestRefusing:
