@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Callable, Collection
 from typing import Any
 from uuid import UUID
@@ -11,7 +12,9 @@ import msgspec
 import structlog
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.utils.translation import gettext as _
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework import exceptions
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -78,6 +81,10 @@ OF_BUYER = OpenApiParameter(
     "buyer",
     {"type": "string", "pattern": f"^({UUID_TEXT})?$"},
     description="Staff: of this buyer; empty: everybody's.",
+)
+
+OF_SESSION = OpenApiParameter(
+    "session", {"type": "string", "pattern": f"^({UUID_TEXT})$"}, description="Only those of this session."
 )
 
 
@@ -170,7 +177,7 @@ class DoorView(BusyAPIView):
 class ReservationsView(DoorView):
     """Asking for seats, and the buyer's own requests."""
 
-    query_fields = ("buyer",)
+    query_fields = ("buyer", "session")
 
     def asked_plainly(self, sent: HttpRequest) -> Ask | None:
         ask = plain_ask(sent.body) if is_plain_json(sent) else None
@@ -205,17 +212,32 @@ class ReservationsView(DoorView):
         summary="The buyer's own reservations",
         description="Newest first; the first page begins with what stands in line still.",
         tags=[TAG],
-        parameters=[OF_BUYER],
+        parameters=[OF_BUYER, OF_SESSION],
         responses={200: ReservationOut(many=True), **problems_of(400, 401, 404, 429, 503)},
     )
     def get(self, request: Request) -> Response:
-        whose = listed_buyer(request, self.buyer, permission=SEES_RESERVATIONS)
+        whose, session = listed_buyer(request, self.buyer, permission=SEES_RESERVATIONS), asked_session(request)
+        found = queries.of_buyer(whose)
         return paged(
             request,
-            queries.of_buyer(whose),
+            found.filter(session=session) if session else found,
             lambda page: self.with_sales([queries.reservation_body(row) for row in page]),
-            first=lambda: [queries.queued_body(asked) for asked in queries.in_line(whose)] if whose else [],
+            first=lambda: waiting(whose, session=session) if whose else [],
         )
+
+
+def asked_session(request: Request) -> UUID | None:
+    """The session whose reservations are looked for; None: those of all. Raises: ValidationError."""
+    asked = request.query_params.get("session")
+    if asked is not None and not re.fullmatch(UUID_TEXT, asked):
+        raise exceptions.ValidationError({"session": [_("Must be the id of a session.")]})
+    return UUID(asked) if asked else None
+
+
+def waiting(buyer: UUID, *, session: UUID | None) -> list[Body]:
+    """The buyer's requests that stand in line still; with `session`, those for its places."""
+    asked = [request for request in queries.in_line(buyer) if session in {None, request.session}]
+    return [queries.queued_body(request) for request in asked]
 
 
 class ReservationView(BuyerAPIView):

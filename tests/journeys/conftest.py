@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -12,10 +13,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, sync_playwright
 
+from base.rest import UUID_TEXT
 from tests import services
 from tests.processes import Process, Processes, fresh_database
 
@@ -23,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 SCREENSHOTS = os.environ.get("FRONTROW_SCREENSHOTS") == "1"
 PATIENCE = 10_000  # milliseconds; the machine may be busy
 
-DESK = {"viewport": {"width": 1440, "height": 900}, "locale": "en-US"}
+DESK = {"viewport": {"width": 1440, "height": 900}, "locale": "en-US", "timezone_id": "America/Sao_Paulo"}
 
 JUMPS = """
   window.jumps = 0; // Google's cumulative layout shift, of which up to 0.1 counts as good
@@ -142,30 +145,46 @@ def browser(playwright: Playwright, browser_type_launch_args: dict[str, Any]) ->
 
 @pytest.fixture(scope="package")
 def browser_context_args(site: Site) -> dict[str, Any]:
-    return {"base_url": site.url, "timezone_id": "America/Sao_Paulo"}
+    return {"base_url": site.url}
 
 
 @pytest.fixture
-def window(new_context: Callable[..., Any]) -> Iterator[Window]:
+def refusals() -> set[str]:
+    """The answers that a test provokes, as "404 /nowhere", with a star for each id; ERR_FAILED is one that it withholds itself.
+
+    Any other fails the test, and so does one of these that doesn't come.
+    """
+    return set()
+
+
+@pytest.fixture
+def window(new_context: Callable[..., Any], refusals: set[str]) -> Iterator[Window]:
     """Open a browser window of somebody else each time; the test fails when any page of it complained."""
     complaints: list[str] = []
+    refused: set[str] = set()
 
-    def note(kind: str, text: str) -> None:
-        refused = text.startswith("Failed to load resource") or "Unexpected response code: 403" in text
+    def note(message: ConsoleMessage) -> None:
+        text = message.text
         unplugged = "net::ERR_INTERNET_DISCONNECTED" in text  # by the test
-        if kind == "error" and not refused and not unplugged:  # the API and the sockets may refuse what a test asks for
+        closed = "Unexpected response code: 403" in text  # the socket of a session that nobody may watch
+        answer = re.search(r"Failed to load resource: (?:.* status of (\d{3})|net::(ERR_FAILED))", text)
+        if answer:
+            refused.add(f"{answer[1] or answer[2]} {re.sub(UUID_TEXT, '*', urlsplit(message.location['url']).path)}")
+        elif message.type == "error" and not unplugged and not closed:
             complaints.append(text)
 
     def open_window(**options: Any) -> Page:
-        page: Page = new_context(**(DESK | options)).new_page()
-        page.set_default_timeout(PATIENCE)
-        page.add_init_script(JUMPS)
-        page.on("console", lambda message: note(message.type, message.text))
-        page.on("pageerror", lambda error: note("error", str(error)))
+        context = new_context(**(DESK | options))
+        context.on("console", note)
+        context.on("weberror", lambda error: complaints.append(str(error.error)))
+        context.set_default_timeout(PATIENCE)
+        context.add_init_script(JUMPS)
+        page: Page = context.new_page()
         return page
 
     yield open_window
     assert complaints == []
+    assert refused == refusals
 
 
 @pytest.fixture

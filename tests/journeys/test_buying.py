@@ -60,7 +60,8 @@ def test_two_windows_see_each_step_of_a_sale(site: Site, window: Window, shot: S
     expect(bruno.get_by_role("heading", name="No tickets yet")).to_be_visible()
 
 
-def test_a_declined_card_keeps_the_hold_and_another_one_pays(site: Site, window: Window) -> None:
+def test_a_declined_card_keeps_the_hold_and_another_one_pays(site: Site, window: Window, refusals: set[str]) -> None:
+    refusals.add("402 /api/v1/reservations/*/pay")
     ana = window()
     open_session(ana, site.new_session())
     choose(ana, "B3")
@@ -172,7 +173,8 @@ def test_whoever_was_slower_sees_which_seats_are_gone(site: Site, window: Window
     expect_look(bruno, "A2", "chosen")
 
 
-def test_of_two_who_press_at_once_one_has_the_seat(site: Site, window: Window) -> None:
+def test_of_two_who_press_at_once_one_has_the_seat(site: Site, window: Window, refusals: set[str]) -> None:
+    refusals.add("409 /api/v1/reservations")
     session = site.new_session()
     fighters = window(), window()
     for page in fighters:
@@ -191,7 +193,8 @@ def test_of_two_who_press_at_once_one_has_the_seat(site: Site, window: Window) -
     expect(loser.locator("#hold-panel")).to_be_hidden()
 
 
-def test_a_refusal_marks_the_lost_seats_even_without_a_socket(site: Site, window: Window) -> None:
+def test_a_refusal_marks_the_lost_seats_even_without_a_socket(site: Site, window: Window, refusals: set[str]) -> None:
+    refusals.add("409 /api/v1/reservations")
     session = site.new_session()
     bruno = window()
     bruno.route_web_socket("**/ws/**", lambda _socket: None)
@@ -237,3 +240,21 @@ def test_a_lost_connection_is_said_and_made_up_for(site: Site, window: Window) -
     expect(ana.locator("#connection")).to_have_attribute("data-state", "live")
     expect_look(ana, "B2", "h")
     expect(seat(ana, "B2")).to_have_attribute("aria-label", "Row B seat 2, held by somebody")
+
+
+def test_a_page_finds_its_buyers_places_without_the_personal_socket(site: Site, window: Window) -> None:
+    session = site.new_session(hold_seconds=300)
+    ana = window()
+    ana.route_web_socket("**/ws/me", lambda socket: socket.close())
+    open_session(ana, session)
+    choose(ana, "C3", "C4")
+    hold(ana)
+    open_session(ana, session)
+    expect(ana.locator("#hold-panel")).to_have_attribute("data-status", "held")
+    expect_look(ana, "C3", "mine")
+    pay(ana)
+    expect_tickets(ana, 2)
+    open_session(ana, session)
+    expect_look(ana, "C4", "mine")
+    open_session(ana, site.new_session())
+    expect_look(ana, "C4", "f")

@@ -75,7 +75,8 @@ def expect_said(page: Page, text: str) -> None:
     expect(page.locator("#hold-panel")).to_have_attribute("data-status", "held")
 
 
-def test_a_card_pays_after_others_were_refused(site: Site, window: Window) -> None:
+def test_a_card_pays_after_others_were_refused(site: Site, window: Window, refusals: set[str]) -> None:
+    refusals.update({"ERR_FAILED /v3/", "402 /api/v1/reservations/*/pay"})
     ana = window()
     ana.route("https://js.stripe.com/**", lambda route: route.abort())
     open_session(ana, site.new_session(hold_seconds=300))
@@ -103,7 +104,8 @@ def test_a_card_pays_after_others_were_refused(site: Site, window: Window) -> No
     expect(ana.get_by_text("Card", exact=True)).to_be_visible()
 
 
-def test_the_sandbox_is_beside_it(site: Site, window: Window) -> None:
+def test_the_sandbox_is_beside_it(site: Site, window: Window, refusals: set[str]) -> None:
+    refusals.add("402 /api/v1/reservations/*/pay")
     ana = window()
     ana.route("https://js.stripe.com/**", serve_stripe)
     open_session(ana, site.new_session())

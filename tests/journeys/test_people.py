@@ -173,7 +173,8 @@ def test_who_makes_an_account_keeps_the_hold(site: Site, window: Window) -> None
     expect(ana.locator(".purchase")).to_have_count(1)
 
 
-def test_a_wrong_address_leads_back_to_what_is_on(site: Site, window: Window) -> None:
+def test_a_wrong_address_leads_back_to_what_is_on(site: Site, window: Window, refusals: set[str]) -> None:
+    refusals.add("404 /nowhere")
     ana = window()
     ana.goto("/nowhere")
     expect(ana.get_by_role("heading", name="There is nothing here")).to_be_visible()

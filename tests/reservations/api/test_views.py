@@ -292,6 +292,19 @@ class TestReading:
         assert second["next"] is None
         assert client_of(ana).get(second["previous"]).json()["results"] == first["results"]
 
+    def test_lists_those_of_one_session(self, ana: UUID, session: Session, hold: Hold) -> None:
+        other = SessionFactory(seats=(1, 2))
+        held, _ = hold(session, "A1", buyer=ana), hold(other, "A1", buyer=ana)
+        waits, _ = ask(client_of(ana), session, "A2").json(), ask(client_of(ana), other, "A2")
+        found = get(client_of(ana), "/reservations", session=str(session.pk)).json()["results"]
+        assert [row["id"] for row in found] == [waits["id"], str(held.pk)]
+        assert get(client_of(ana), "/reservations", session=str(uuid7())).json()["results"] == []
+
+    @pytest.mark.parametrize("session", ["", "x", "\0", "1" * 32])
+    def test_refuses_what_is_no_id_of_a_session(self, ana: UUID, session: str) -> None:
+        problem = assert_problem(get(client_of(ana), "/reservations", session=session), 400, "invalid")
+        assert problem["errors"] == [{"field": "session", "message": "Must be the id of a session."}]
+
     @pytest.mark.parametrize("limit", ["0", "201", "-1", "x", "", "1.5", "9" * 30])
     def test_refuses_a_limit_out_of_bounds(self, ana: UUID, limit: str) -> None:
         problem = assert_problem(get(client_of(ana), "/reservations", limit=limit), 400, "invalid")
