@@ -521,6 +521,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_FAVICONS": [
         {"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("sessions_app/icon.svg")}
     ],
+    "STYLES": [lambda _request: static("sessions_app/admin.css")],
     "SHOW_LANGUAGES": True,
     "SIDEBAR": {
         "show_search": True,

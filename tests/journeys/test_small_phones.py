@@ -6,15 +6,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
+from tests.journeys import test_live_map
 from tests.journeys.conftest import Site, Window
-from tests.journeys.steps import choose, expect_tickets, hold, open_session, pay, seat
+from tests.journeys.steps import choose, expect_look, expect_tickets, hold, open_session, pay, seat
 from tests.journeys.test_gate import sign_in
 
 pytestmark = pytest.mark.journey
 
-SMALL = {"viewport": {"width": 320, "height": 568}, "has_touch": True}
+WIDTHS = (320, 360, 390, 412)  # of phones, in pixels
+SMALL: dict[str, Any] = {"viewport": {"width": 320, "height": 568}, "has_touch": True}
 TITLE = "DonaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaftPneumoultramicroscopicossilico"
 WORD = "Inconstitucionalissimamenteotorrinolaringologista"
 DEAR = 199_999_999  # minor units
@@ -24,6 +26,32 @@ TOO_WIDE = """() => {
     const reaches = [...document.querySelectorAll("body *")].filter((part) => part.getBoundingClientRect().right > wide + 0.5);
     return reaches.map((part) => `${part.tagName}.${part.className?.baseVal ?? part.className}#${part.id}`).slice(0, 12).concat("too wide");
 }"""
+CUT_OFF = """() => {
+    const found = new Set();
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) {
+        const range = document.createRange();
+        range.selectNodeContents(walker.currentNode);
+        const lines = [...range.getClientRects()].filter(({ width }) => width);
+        for (let part = walker.currentNode.parentElement; lines.length && part && !part.matches(".visually-hidden, .label, svg"); part = part.parentElement) {
+            const { overflowX, overflowY, clipPath } = getComputedStyle(part);
+            const box = part.getBoundingClientRect();
+            const left = box.left + Number(/ ([\\d.]+)px\\)$/.exec(clipPath)?.[1] ?? 0);
+            const hides = (overflow) => overflow === "hidden" || overflow === "clip";
+            const isCut = (line) => (clipPath !== "none" && line.left < left - 1)
+                || (hides(overflowX) && (line.left < box.left - 1 || line.right > box.right + 1))
+                || (hides(overflowY) && (line.top < box.top - 2 || line.bottom > box.bottom + 2));
+            if (lines.some(isCut)) found.add(`${walker.currentNode.data.trim().slice(0, 60)} in ${part.tagName}.${part.className}`);
+        }
+    }
+    return [...found];
+}"""
+BROKEN = """() => [...document.querySelectorAll("dt")].filter((name) => {
+    const range = document.createRange();
+    range.selectNodeContents(name);
+    const lines = [...range.getClientRects()].filter(({ width }) => width);
+    return /^\\S{1,12}$/.test(name.textContent.trim()) && lines.length > 1;
+}).map((name) => name.textContent)"""
 
 
 def session_of_long_words(site: Site) -> str:
@@ -40,14 +68,22 @@ def session_of_long_words(site: Site) -> str:
 
 
 def expect_to_fit(page: Page, address: str = "") -> None:
+    """On phones of each width no page is wider than the screen, no letter is hidden, and no short name is broken in two."""
     if address:
         page.goto(address)
         page.wait_for_load_state()
-    assert page.evaluate(TOO_WIDE) == [], page.url
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 700})
+        for what_is_wrong in (TOO_WIDE, CUT_OFF, BROKEN):
+            assert page.evaluate(what_is_wrong) == [], (page.url, width)
+    page.set_viewport_size(SMALL["viewport"])
 
 
 @pytest.mark.parametrize("language", ["en-US", "pt-BR"])
-def test_every_page_fits_a_phone_of_320_pixels(site: Site, window: Window, language: str) -> None:
+def test_every_page_fits_a_phone_and_cuts_no_word_off(
+    site: Site, window: Window, language: str, refusals: set[str]
+) -> None:
+    refusals.add("404 /nowhere")
     session = session_of_long_words(site)
     page = window(**SMALL, locale=language)
     for address in (
@@ -97,7 +133,7 @@ def order_of(site: Site, session: str, page: Page) -> str:
     return str(asked["id"])
 
 
-def test_the_gates_pages_fit_a_phone_of_320_pixels(site: Site, window: Window) -> None:
+def test_the_gates_pages_fit_a_phone(site: Site, window: Window) -> None:
     session = session_of_long_words(site)
     gabi = window(**SMALL)
     sign_in(gabi, "gate", onward="/gate")
@@ -105,18 +141,68 @@ def test_the_gates_pages_fit_a_phone_of_320_pixels(site: Site, window: Window) -
     expect_to_fit(gabi, f"/gate/{session}")
 
 
-def test_a_seat_beyond_the_limit_is_refused_in_sight_and_nothing_moves(site: Site, window: Window) -> None:
-    ana = window(**SMALL)
-    open_session(ana, session_of_long_words(site))
-    choose(ana, "A1", "A2", "A3")
-    before = ana.locator("svg.plan").bounding_box()
-    seat(ana, "A4").tap()
-    why = "You can choose 3 seats at the most. To take another, let one go first."
-    expect(ana.locator(".plan-hint")).to_have_text(why)
-    expect(ana.locator(".plan-hint")).to_be_in_viewport(ratio=1)
-    assert ana.evaluate("(hint) => hint.scrollHeight <= hint.clientHeight", ana.locator(".plan-hint").element_handle())
-    expect(ana.locator("#announcer")).to_have_text(why)
-    assert ana.locator("svg.plan").bounding_box() == before
-    expect(seat(ana, "A4")).to_have_attribute("data-look", "f")
-    seat(ana, "A1").tap()
-    expect(ana.locator(".plan-hint")).not_to_have_text(why)
+@pytest.mark.parametrize(
+    ("language", "why"),
+    [
+        ("en-US", "10 seats at the most. Let one go to take another."),
+        ("pt-BR", "No máximo 10 lugares. Solte um para pegar outro."),
+    ],
+)
+def test_a_seat_beyond_the_limit_is_refused_in_sight_and_nothing_moves(
+    site: Site, window: Window, language: str, why: str
+) -> None:
+    ana = window(**SMALL, locale=language)
+    open_session(ana, site.new_session())
+    choose(ana, *(f"{row}{number}" for row in "AB" for number in range(1, 6)))
+    for width in WIDTHS:
+        ana.set_viewport_size({"width": width, "height": 700})
+        seat(ana, "A1").tap()
+        seat(ana, "A1").tap()
+        expect(ana.locator(".plan-hint")).not_to_have_text(why)
+        before = ana.locator("svg.plan").bounding_box()
+        seat(ana, "A6").tap()
+        expect(ana.locator(".plan-hint")).to_have_text(why)
+        expect(ana.locator(".plan-hint")).to_be_in_viewport(ratio=1)
+        expect(ana.locator("#announcer")).to_have_text(why)
+        expect_to_be_whole(ana.locator(".plan-hint"), within=ana.locator(".plan-words"))
+        assert ana.locator("svg.plan").bounding_box() == before
+        expect_look(ana, "A6", "f")
+
+
+def expect_to_be_whole(words: Locator, *, within: Locator) -> None:
+    inner, outer = words.bounding_box(), within.bounding_box()
+    assert inner is not None
+    assert outer is not None
+    assert inner == outer, "the words lie over the map"
+    assert words.evaluate("(part) => part.scrollHeight <= part.clientHeight && part.scrollWidth <= part.clientWidth")
+
+
+@pytest.mark.parametrize("width", [320, 390])
+def test_every_seat_can_be_ticked_without_scripts_beside_places_without_a_number(
+    site: Site, window: Window, width: int
+) -> None:
+    ana = window(viewport={"width": width, "height": 640}, java_script_enabled=False)
+    ana.goto(f"/sessions/{session_of_long_words(site)}")
+    for label in ("A1", "B4", "D8"):
+        ana.locator(f'input[name="seats"][value="{label}"]').click()
+    ana.locator('#choose button[value="seats"]').click()
+    ana.wait_for_url("**/reservations/*")
+    expect(ana.locator("main")).to_contain_text("Row D seat 8")
+
+
+def test_the_admins_pages_hold_long_words(site: Site, window: Window) -> None:
+    session = session_of_long_words(site)
+    site.hold(session, "A1", then_pay=True)
+    beto = window(**SMALL)
+    test_live_map.sign_in(beto)
+    for address in (
+        f"/admin/sessions/{session}/map",
+        f"/admin/sessions_app/session/{session}/change/",
+        "/admin/sessions_app/session/",
+        "/admin/ticketing/sale/",
+        "/admin/glance",
+    ):
+        beto.goto(address)
+        for width in (320, 1280):
+            beto.set_viewport_size({"width": width, "height": 700})
+            assert beto.evaluate(TOO_WIDE) == [], (address, width)
