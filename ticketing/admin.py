@@ -622,6 +622,7 @@ def about_moving(before: Session, after: Session, letters: int) -> Question:
     return Question(
         title=gettext("Move this session?"),
         facts=[
+            (gettext("Show"), after.show.title),
             (gettext("Until now"), when[0]),
             (gettext("From now on"), when[1]),
             (gettext("Written to"), text % {"number": letters}),

@@ -97,6 +97,12 @@ def _long(moment: dt.date, form: str) -> str:
 
 
 @register.filter
+def within(day: str) -> str:
+    """Write a day as it stands within a sentence: “até segunda-feira, 3 de maio”."""
+    return day[:1].lower() + day[1:] if translation.get_language() in SMALL_MONTHS else day
+
+
+@register.filter
 def short_day(moment: dt.date) -> str:
     """“May 3”; with its year when that is not the present one."""
     form = pgettext("short day", "M j") if _is_this_year(moment) else pgettext("short day", "M j, Y")

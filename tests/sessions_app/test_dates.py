@@ -45,6 +45,13 @@ class TestFilters:
             assert str(today.year) not in frontrow.day(today) + frontrow.short_day(today)
             assert str(today.year) in frontrow.full_day(today)
 
+    @pytest.mark.parametrize(
+        ("language", "said"), [("en", "Saturday, March 1, 2031"), ("pt-br", "sábado, 1 de março de 2031")]
+    )
+    def test_day_within_a_sentence_begins_as_the_language_writes_it(self, language: str, said: str) -> None:
+        with translation.override(language):
+            assert frontrow.within(frontrow.full_day(MARCH)) == said
+
     def test_year_is_that_of_the_house_not_of_utc(self) -> None:
         turn = dt.datetime(timezone.localdate().year + 1, 1, 1, 1, tzinfo=dt.UTC)  # New Year's Eve in São Paulo
         assert str(turn.year - 1) not in frontrow.day(turn)
@@ -61,6 +68,9 @@ class TestUses:
         assert alone == [], "a weekday alone is any week's"
         if path.parent.name == "mail":
             assert not re.search(r"\|(day|short_day|weekday)\b", text), "a letter is kept: full_day"
+        assert not re.search(r"=[\w.]+\|(day|full_day)(?!\|within\b)", text), (
+            "a day in a sentence is written by `within`"
+        )
 
     def test_code_writes_dates_for_people_by_the_filters_alone(self) -> None:
         words = re.compile(r"strftime\(|date_format\(|date_format\b")
@@ -73,7 +83,8 @@ class TestUses:
         ]
         assert said != []
         with_year = 'dateStyle: "medium"'
-        assert [form for form in said if "timeStyle" not in form or "dateStyle" in form.replace(with_year, "")] == []
+        assert [form for form in said if "timeStyle" not in form and with_year not in form] == []
+        assert [form for form in said if "dateStyle" in form.replace(with_year, "")] == []
 
 
 @pytest.mark.django_db

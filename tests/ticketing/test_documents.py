@@ -19,7 +19,7 @@ from django.utils import timezone, translation
 from django.utils.translation import gettext
 
 from sessions_app.models import HallSeat, Seat, Session, Show, TicketType, Venue
-from sessions_app.templatetags.frontrow import clock, full_day, money, spelled
+from sessions_app.templatetags.frontrow import clock, full_day, money, spelled, within
 from tests.api import assert_problem, client_of, get
 from tests.factories import HallFactory, SessionFactory, UserFactory
 from tests.support.eyes import Letter, Seen, pages_of
@@ -125,7 +125,10 @@ def other_words_on(ticket: Ticket) -> list[str]:
         said.append(f"{gettext('To pay at the door')}: {money(ticket.due, ticket.sale.currency)}")
     if ticket.void is None:
         return [*said, spelled(ticket.code)]
-    since = gettext("Void since %(day)s, %(time)s.") % {"day": full_day(ticket.void.at), "time": clock(ticket.void.at)}
+    since = gettext("Void since %(day)s, %(time)s.") % {
+        "day": within(full_day(ticket.void.at)),
+        "time": clock(ticket.void.at),
+    }
     ended = gettext("This ticket is void: it opens no door any more.")
     return [*said, gettext("Void"), str(ticket.void.reason.label), since, ended]
 

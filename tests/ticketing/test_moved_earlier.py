@@ -20,7 +20,7 @@ from reservations.models import Reservation, Status
 from reservations.operations import holding
 from reservations.operations.queued import settle
 from sessions_app.models import Session, TicketType
-from sessions_app.templatetags.frontrow import clock, full_day
+from sessions_app.templatetags.frontrow import clock, full_day, within
 from tests.api import client_of, get
 from tests.factories import StockFactory
 from tests.reservations.test_holding import request_for
@@ -142,7 +142,7 @@ class TestToBePaidAtTheDoor:
         mail.send_for(event("sale.session_moved"))
         until = a_day_after_the_move()
         with translation.override(language):
-            deadline = f"{said}{full_day(until)}, {clock(until)}"
+            deadline = f"{said}{within(full_day(until))}, {clock(until)}"
         ((html, _type),) = mailoutbox[-1].alternatives
         assert deadline in mailoutbox[-1].body
         assert deadline in str(html)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -28,13 +28,18 @@ MOVED = "session_moved"
 
 
 def of_sale(event: dict[str, Any]) -> Letter | None:
-    """To the buyer, also of tickets that were passed on: the money is the buyer's."""
+    """To the buyer, also of tickets that were passed on: the money is the buyer's.
+
+    The letter names what the buyer has still, and counts what was passed on.
+    """
     sale = queries.find_sale(UUID(event["facts"]["sale"]), buyer=None)
     address = address_of_sale(sale)
     if not address or _is_outdated(event, sale.session, sale.live_tickets):
         return None
-    told = sale.live_tickets if _is_about_moving(event) else list(sale.tickets.all())
+    told = sale.live_tickets if _is_about_moving(event) else _ended_with(sale.session, sale.tickets.all())
+    own = [ticket for ticket in told if ticket.holder is None]
     until = refunds.refundable_until(sale.session, asked_at=sale.reservation.accepted_at)
+    may_come_back = any(ticket.status == TicketStatus.VALID for ticket in own or told)
     return _letter(
         event,
         sale.session,
@@ -43,13 +48,26 @@ def of_sale(event: dict[str, Any]) -> Letter | None:
         facts={
             "number": sale.number,
             "is_buyer": True,
-            "refundable_until": until if until is not None and until > db_now() else None,
-            "collect_until": queries.collect_until(told),
-            "tickets": [{"name": str(ticket), "link": ""} for ticket in told],
+            "paid": _paid_for(told),
+            "refundable_until": until if may_come_back and until is not None and until > db_now() else None,
+            "collect_until": queries.collect_until(own),
+            "tickets": [{"name": str(ticket), "link": ""} for ticket in own],
+            "passed_on": len(told) - len(own),
             "link": links.to("sale", sale),
         },
         calendar=calendars.of_sale(sale),
     )
+
+
+def _ended_with(session: Session, tickets: Iterable[Ticket]) -> list[Ticket]:
+    """Return those that calling the session off ended; not those that were given back before."""
+    off = session.cancelled_at
+    return [ticket for ticket in tickets if off and ticket.void and ticket.void.at >= off]
+
+
+def _paid_for(tickets: Iterable[Ticket]) -> int:
+    """Return how much of their price was paid, in minor units."""
+    return sum(ticket.price for ticket in tickets if not ticket.due)
 
 
 def of_receiver(event: dict[str, Any]) -> Letter | None:
@@ -67,6 +85,7 @@ def of_receiver(event: dict[str, Any]) -> Letter | None:
         language=language_of(holder),
         facts={
             "is_buyer": False,
+            "paid": _paid_for(tickets),
             "collect_until": queries.collect_until(tickets),
             "tickets": [{"name": str(ticket), "link": links.to("ticket", ticket)} for ticket in tickets],
             "link": links.to("ticket", tickets[0]),

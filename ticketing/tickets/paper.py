@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext, override
 
 from sessions_app.models import Session
-from sessions_app.templatetags.frontrow import clock, full_day, money, spelled
+from sessions_app.templatetags.frontrow import clock, full_day, money, spelled, within
 from ticketing.models import Sale, Ticket
 from ticketing.tickets.typesetting import Box, Paragraph, Typesetter
 from ticketing.voiding import Void
@@ -106,7 +106,7 @@ def _cross_out(pdf: FPDF) -> None:
 
 
 def _print_void(setter: Typesetter, void: Void) -> None:
-    since = gettext("Void since %(day)s, %(time)s.") % {"day": full_day(void.at), "time": clock(void.at)}
+    since = gettext("Void since %(day)s, %(time)s.") % {"day": within(full_day(void.at)), "time": clock(void.at)}
     why = [Paragraph(text, 11) for text in (str(void.reason.label), since)]
     more = Paragraph(gettext("This ticket is void: it opens no door any more."), 9)
     setter.write([Paragraph(gettext("Void"), 24, bold=True), *why, more], CODE, align="center")

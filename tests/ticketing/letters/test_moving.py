@@ -14,9 +14,10 @@ import psycopg
 import pytest
 from django.core.mail import EmailMultiAlternatives
 from django.db import connection
+from django.db.models import F
 from django.test import Client
 from django.urls import reverse
-from django.utils import timezone
+from django.utils import timezone, translation
 from pytest_django.fixtures import Settings
 
 from base.clock import db_now
@@ -25,7 +26,7 @@ from realtime.models import Event
 from reservations.models import Reservation
 from sessions_app import operations as catalogue
 from sessions_app.models import Session
-from sessions_app.templatetags.frontrow import clock, full_day
+from sessions_app.templatetags.frontrow import clock, full_day, within
 from tests import services
 from tests.factories import HallFactory, SessionFactory
 from tests.processes import Processes, until
@@ -83,11 +84,38 @@ class TestMoved:
     def test_letter_names_no_ticket_that_was_given_back(self, post: Post, mailoutbox: Outbox) -> None:
         given_back = Ticket.objects.filter(sale=post.sale, holder=None).earliest("pk")
         refunds.pay_back(refund_id=refunds.ask_refund(sale_id=post.sale.pk, buyer=None, tickets=[given_back.pk]).pk)
-        kept = [str(ticket) for ticket in post.sale.tickets.exclude(pk=given_back.pk)]
+        kept = [str(ticket) for ticket in post.sale.tickets.filter(holder=None).exclude(pk=given_back.pk)]
         post.move()
         (text,) = [text for to, text in deliver("sale.session_moved", mailoutbox) if to == "ana@example.com"]
         assert all(name in text for name in kept)
         assert str(given_back) not in text
+
+    def test_letter_names_what_the_buyer_has_still_and_counts_what_was_passed_on(
+        self, post: Post, mailoutbox: Outbox
+    ) -> None:
+        post.move()
+        (text,) = [text for to, text in deliver("sale.session_moved", mailoutbox) if to == "ana@example.com"]
+        assert [name for name in ("A1", "A2", "A3") if f"Standard {name}" in text] == ["A1", "A3"]
+        assert "The ticket that you passed on counts for the new time and place too" in text
+        assert "you can give the tickets back for your money until" in text
+
+    def test_letter_promises_nothing_to_a_buyer_who_passed_everything_on(self, post: Post, mailoutbox: Outbox) -> None:
+        sale = post.buy("D1", "D2")
+        for seat in ("D1", "D2"):
+            transfers.pass_on(ticket_id=post.ticket(seat).pk, giver=post.ana.pk, receiver=post.bruno.pk)
+        post.move()
+        (text,) = [text for _to, text in deliver("sale.session_moved", mailoutbox) if f"/sales/{sale.pk}" in text]
+        assert "The 2 tickets that you passed on count for the new time and place too" in text
+        assert "What is passed back to you can be given back until" in text
+        for untrue in ("Your tickets count", "you can give the tickets back", "Standard D1"):
+            assert untrue not in text
+
+    def test_letter_promises_no_money_for_what_nobody_paid(self, post: Post, mailoutbox: Outbox) -> None:
+        Ticket.objects.filter(sale=post.sale).update(due=F("price"))
+        post.move()
+        (text,) = [text for to, text in deliver("sale.session_moved", mailoutbox) if to == "ana@example.com"]
+        assert "you can give the tickets back until" in text
+        assert "money" not in text
 
     def test_letter_says_what_changed_then_also_after_another_change(self, post: Post, mailoutbox: Outbox) -> None:
         old = post.session.starts_at
@@ -242,6 +270,30 @@ class TestCalledOff:
         assert sorted(to for to, _text in told) == ["ana@example.com", "bruno@example.com", "bruno@example.com"]
         assert all("The session was called off." in text for _to, text in told)
 
+    @pytest.mark.parametrize("is_paid_back", [False, True])
+    def test_letter_names_what_the_buyer_had_and_not_what_was_given_back(
+        self, post: Post, mailoutbox: Outbox, is_paid_back: bool
+    ) -> None:
+        post.give_back()
+        post.call_off()
+        if is_paid_back:
+            refunds.refund_everybody(
+                session_id=post.session.pk, each=lambda refund: refunds.pay_back(refund_id=refund.pk)
+            )
+        (text,) = [
+            text for _to, text in deliver("sale.session_called_off", mailoutbox) if f"/sales/{post.sale.pk}" in text
+        ]
+        assert [name for name in ("A1", "A2", "A3") if f"Standard {name}" in text] == ["A1"]
+        assert "Your tickets open no door any more. The ticket that you passed on opens no door any more." in text
+        assert "What you paid comes back to you" in text
+
+    def test_letter_promises_no_money_for_what_nobody_paid(self, post: Post, mailoutbox: Outbox) -> None:
+        Ticket.objects.update(due=F("price"))
+        post.call_off()
+        told = deliver("session_called_off", mailoutbox)
+        assert len(told) == 3
+        assert not any("paid" in text for _to, text in told)
+
     def test_receiver_gets_one_letter_not_two(self, post: Post, mailoutbox: Outbox) -> None:
         post.call_off()
         refunds.refund_everybody(session_id=post.session.pk, each=lambda refund: refunds.pay_back(refund_id=refund.pk))
@@ -342,7 +394,18 @@ class TestPages:
             page = browser.get(address).content.decode()
             assert "Called off" in page
             assert "qr.svg" not in page
+            assert "Given back" not in page
+            assert "This ticket alone" not in page
         assert "This session was called off." in Client().get(f"/sessions/{post.session.pk}").content.decode()
+
+    def test_write_the_day_as_a_sentence_has_it_in_portuguese(self, post: Post) -> None:
+        post.call_off()
+        with translation.override("pt-br"):
+            since = within(full_day(db_now()))
+        portuguese = {"accept-language": "pt-br"}
+        page = window_of("ana").get(reverse("sale", args=[post.sale.pk]), headers=portuguese).content.decode()
+        assert f"A sessão está cancelada desde {since};" in page
+        assert f"Anulado desde {since.partition(' de 2')[0]}" in page
 
     def test_my_tickets_lists_it_apart(self, post: Post) -> None:
         post.call_off()
@@ -350,6 +413,7 @@ class TestPages:
         assert 'id="upcoming"' not in page
         assert 'id="past"' not in page
         assert 'id="called-off"' in page
+        assert "Given back" not in page
         assert "Called off" in window_of("bruno").get("/my-tickets").content.decode()
 
 
@@ -366,6 +430,7 @@ class TestAdmin:
         asked: Any = admin_client.post(address, form.filled_in(**moved))
         told = "3 letters: one for each order, and one for each person who was passed a ticket"
         assert ("Written to", told) in asked.context["question"].facts
+        assert ("Show", post.session.show.title) in asked.context["question"].facts
         assert not Event.objects.filter(name__endswith=".session_moved").exists()
         assert Session.objects.get(pk=post.session.pk).starts_at == post.session.starts_at
         answer = confirmed(admin_client, address, form.filled_in(**moved))
