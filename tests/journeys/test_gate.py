@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -70,7 +71,8 @@ def expect_verdict(page: Page, word: str, *, seat: str = "", more: str = "") -> 
     expect(page.locator("#verdict-more")).to_contain_text(more)
 
 
-def test_a_ticket_comes_in_once(site: Site, window: Window, shot: Shot) -> None:
+def test_a_ticket_comes_in_once(site: Site, window: Window, shot: Shot, refusals: set[str]) -> None:
+    refusals.update({"400 /api/v1/checkins", "404 /api/v1/checkins", "409 /api/v1/checkins"})
     session = tonight(site, "A Última Sessão")
     first, second = buy(site, session, "C4", "C5")
     gabi = window(**PHONE)
@@ -94,7 +96,10 @@ def test_a_ticket_comes_in_once(site: Site, window: Window, shot: Shot) -> None:
     expect_accessible(gabi)
 
 
-def test_a_gate_without_a_connection_judges_by_itself_and_tells_later(site: Site, window: Window) -> None:
+def test_a_gate_without_a_connection_judges_by_itself_and_tells_later(
+    site: Site, window: Window, refusals: set[str]
+) -> None:
+    refusals.add("409 /api/v1/checkins")
     session = tonight(site)
     first, second, third, fourth = buy(site, session, "A1", "A2", "A3", "A4")
     token = site.call("POST", "/auth/token", {"username": "gate", "password": "frontrow-demo"})["access"]
@@ -145,7 +150,10 @@ def test_a_gate_without_a_connection_judges_by_itself_and_tells_later(site: Site
     expect(gabi.locator("#quarrels")).to_be_hidden()
 
 
-def test_scans_of_one_session_are_told_while_the_gate_shows_another(site: Site, window: Window) -> None:
+def test_scans_of_one_session_are_told_while_the_gate_shows_another(
+    site: Site, window: Window, refusals: set[str]
+) -> None:
+    refusals.add("409 /api/v1/checkins")
     early, late = tonight(site, "Matinê"), tonight(site, "Noite")
     first, copied = buy(site, early, "A1", "A2")
     (other,) = buy(site, late, "A1")
@@ -181,14 +189,23 @@ def test_scans_of_one_session_are_told_while_the_gate_shows_another(site: Site, 
         assert {row["seat"] for row in listed if row["status"] == "used"} == seats
 
 
-def test_a_ticket_of_next_month_is_let_in_only_when_the_gate_says_so(site: Site, window: Window) -> None:
-    session = site.new_session(starts_at=(datetime.now(UTC) + timedelta(days=30)).isoformat())
+def test_a_ticket_of_next_month_is_let_in_only_when_the_gate_says_so(
+    site: Site, window: Window, refusals: set[str]
+) -> None:
+    refusals.add("409 /api/v1/checkins")
+    starts = datetime.now(UTC) + timedelta(days=30)
+    session = site.new_session(starts_at=starts.isoformat())
     first, second = buy(site, session, "A1", "A2")
-    gabi = window(**PHONE)
+    gabi = window(**PHONE, timezone_id="Asia/Tokyo")
     sign_in(gabi, "gate", onward=f"/gate/{session}")
     gabi.wait_for_selector("html[data-kept]")
     hold_up(gabi, first["code"])
     expect_verdict(gabi, "Not yet", more="Its doors open: ")
+    opens = (starts - timedelta(hours=3)).astimezone(ZoneInfo("America/Sao_Paulo"))
+    at_the_house = re.compile(
+        rf"{opens:%b} {opens.day}, {opens.year}, {opens:%I}:{opens:%M}\s{opens:%p}\.".replace(", 0", ", ")
+    )
+    expect(gabi.locator("#verdict-more")).to_have_text(at_the_house)
     expect_accessible(gabi)
     gabi.get_by_role("button", name="Let in anyway").click()
     expect_verdict(gabi, "Come in", seat="Seat A1")
@@ -201,6 +218,22 @@ def test_a_ticket_of_next_month_is_let_in_only_when_the_gate_says_so(site: Site,
     gabi.context.set_offline(False)
     expect(gabi.locator("#waiting")).to_have_text("0")
     expect(gabi.locator("#quarrels")).to_be_hidden()
+
+
+def test_a_scan_from_before_its_session_was_called_off_is_told_as_that(site: Site, window: Window) -> None:
+    session = tonight(site)
+    (ticket,) = buy(site, session, "A1")
+    gabi = window(**PHONE)
+    open_gate(gabi, session)
+    expect(gabi.locator("html")).to_have_attribute("data-kept", "true")
+    gabi.context.set_offline(True)
+    hold_up(gabi, ticket["code"])
+    expect_verdict(gabi, "Come in (without a connection)", seat="Seat A1")
+    gabi.get_by_role("link", name="Another session").click()
+    site.processes.manage("refund_session", session, "--call-off", "--yes")
+    gabi.context.set_offline(False)
+    expect(gabi.locator("#waiting")).to_have_text("0")
+    expect(gabi.locator("#quarrel-list")).to_contain_text("what was paid for it goes back. The session was called off.")
 
 
 def test_the_camera_reads_a_ticket_once(site: Site, window: Window) -> None:
@@ -216,7 +249,10 @@ def test_the_camera_reads_a_ticket_once(site: Site, window: Window) -> None:
     expect_verdict(gabi, "Come in", seat="Seat D1")
 
 
-def test_a_ticket_passed_on_opens_the_door_to_its_new_owner_alone(site: Site, window: Window) -> None:
+def test_a_ticket_passed_on_opens_the_door_to_its_new_owner_alone(
+    site: Site, window: Window, refusals: set[str]
+) -> None:
+    refusals.add("409 /api/v1/checkins")
     session = tonight(site)
     ana, bruno, gabi = window(), window(), window(**PHONE)
     open_session(ana, session)
@@ -241,13 +277,17 @@ def test_a_ticket_passed_on_opens_the_door_to_its_new_owner_alone(site: Site, wi
     expect_verdict(gabi, "Come in", seat="Seat A1")
 
 
-def test_the_gate_is_for_gate_staff(window: Window) -> None:
+def test_the_gate_is_for_gate_staff(window: Window, refusals: set[str]) -> None:
+    refusals.add("403 /gate")
     ana = window()
     sign_in(ana, "ana", onward="/gate")
     expect(ana.get_by_role("heading", name="This is not allowed")).to_be_visible()
 
 
-def test_a_ticket_is_paid_for_at_the_door_with_a_connection_and_without(site: Site, window: Window) -> None:
+def test_a_ticket_is_paid_for_at_the_door_with_a_connection_and_without(
+    site: Site, window: Window, refusals: set[str]
+) -> None:
+    refusals.add("409 /api/v1/checkins")
     kind = {"name": "Pista", "price": 9000, "capacity": 5, "pay_at_door": True}
     session = tonight(site, rows=None, seats_per_row=None, price=None, ticket_types=[kind])
     ana, gabi = window(**PHONE), window(**PHONE)

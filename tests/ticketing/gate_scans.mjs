@@ -77,7 +77,8 @@ test("one that the house stumbles over holds up no other", async () => {
 for (const [name, answer, kind, facts] of [
   ["was let in at another door before", refused(409, { code: "already_used", used_at: "2026-01-01T20:00:00Z", gate: "Door 5" }), "used", { theirs: "2026-01-01T20:00:00Z", gate: "Door 5" }],
   ["was let in at another door after", told({ also_used: { used_at: "2026-01-01T20:00:00Z", gate: "Door 5" } }), "used", { theirs: "2026-01-01T20:00:00Z", gate: "Door 5" }],
-  ["was given back since", told({ refunded_at: "2026-01-01T20:00:00Z" }), "refunded", { theirs: "2026-01-01T20:00:00Z" }],
+  ["was given back since", told({ refunded_at: "2026-01-01T20:00:00Z", void_reason: "given_back" }), "refunded", { theirs: "2026-01-01T20:00:00Z", reason: "given_back" }],
+  ["was for a session called off since", told({ refunded_at: "2026-01-01T20:00:00Z", void_reason: "called_off" }), "refunded", { theirs: "2026-01-01T20:00:00Z", reason: "called_off" }],
   ["is refused for another reason", refused(409, { code: "session_cancelled", detail: "Called off." }), "refused", { why: "Called off." }],
 ]) {
   test(`a copy that ${name} is reported until it is seen`, async () => {

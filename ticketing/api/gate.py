@@ -108,7 +108,7 @@ class CheckInsView(BuyerAPIView):
 def plainly_checked_in(made: CheckIn) -> dict[str, Any]:
     """What stands: whoever showed it is let in. Reads nothing, so what would have to be read is left empty."""
     kind = {"id": str(made.ticket.ticket_type_id), "name": ""}
-    unread = dict.fromkeys(("seat", "concession", "refunded_at", "also_used"))
+    unread = dict.fromkeys(("seat", "concession", "refunded_at", "void_reason", "also_used"))
     told = {"id": str(made.pk), "ticket": str(made.ticket_id), "session": str(made.ticket.session_id), "show": ""}
     used = {"status": "used", "used_at": queries.as_text(made.scanned_at), "gate": made.gate}
     return {**unread, **told, "ticket_type": kind, **used}
@@ -128,6 +128,7 @@ def checked_in(made: CheckIn) -> dict[str, Any]:
         "used_at": queries.as_text(made.scanned_at),
         "gate": made.gate,
         "refunded_at": queries.as_text(ticket.refund.asked_at) if ticket.refund else None,
+        "void_reason": ticket.void.reason if ticket.void else None,
         "also_used": {"used_at": queries.as_text(displaced.scanned_at), "gate": displaced.gate} if displaced else None,
     }
 

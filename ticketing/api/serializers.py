@@ -255,7 +255,10 @@ class CheckedIn(serializers.Serializer[Any]):
     used_at = serializers.DateTimeField()
     gate = serializers.CharField()
     refunded_at = serializers.DateTimeField(
-        allow_null=True, help_text="When it was given back, after this scan was made: a gate told of it too late."
+        allow_null=True, help_text="When it became void, after this scan was made: a gate told of it too late."
+    )
+    void_reason = serializers.ChoiceField(
+        choices=VoidReason.choices, allow_null=True, help_text="Why it is void by now; null: it is not."
     )
     also_used = UsedElsewhere(
         allow_null=True,

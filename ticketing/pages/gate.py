@@ -59,7 +59,7 @@ def sessions(request: Visitor) -> HttpResponse:
     return render(
         request,
         "ticketing/gate/sessions.html",
-        {"sessions": [(session, numbers.get(session.pk)) for session in found]},
+        {"sessions": [(session, numbers.get(session.pk)) for session in found], "void_reasons": VoidReason.choices},
     )
 
 

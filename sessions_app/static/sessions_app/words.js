@@ -2,6 +2,8 @@
 /** What the page says, in its language: words wait in `<template data-word="…">`, put there by the server. */
 
 export const language = document.documentElement.lang || "en";
+/** The house's time zone: the phone's own may be another one. */
+export const zone = /** @type {HTMLMetaElement | null} */ (document.querySelector('meta[name="frontrow-zone"]'))?.content;
 const numbers = new Intl.NumberFormat(language);
 const plurals = new Intl.PluralRules(language);
 

@@ -229,10 +229,19 @@ class TestScansThatComeLate:
             body = answer.json()
             assert (answer.status_code, body["status"]) == (200, "void")
             assert body["refunded_at"] > body["used_at"]
+            assert body["void_reason"] == "given_back"
         made = CheckIn.objects.get()
         assert (made.outcome, made.gate) == ("admitted", "Door 2")
         ticket.refresh_from_db()
         assert (ticket.status, ticket.used_gate) == ("void", "Door 2")
+
+    def test_from_before_the_session_was_called_off_say_that_it_was(self, gabi: User, ticket: Ticket) -> None:
+        refunds.call_off(session_id=ticket.session_id)
+        refunds.refund_everybody(
+            session_id=ticket.session_id, each=lambda refund: refunds.pay_back(refund_id=refund.pk)
+        )
+        body = scan(gabi, ticket.code, seconds_ago=60, scan=str(uuid4())).json()
+        assert (body["status"], body["void_reason"]) == ("void", "called_off")
 
     def test_from_after_it_was_given_back_are_refused(self, gabi: User, ticket: Ticket) -> None:
         refunds.ask_refund(sale_id=ticket.sale_id, buyer=None)
@@ -248,7 +257,7 @@ class TestScansThatComeLate:
 
     def test_that_were_alone_name_no_other(self, gabi: User, ticket: Ticket) -> None:
         body = scan(gabi, ticket.code, seconds_ago=300).json()
-        assert (body["also_used"], body["refunded_at"]) == (None, None)
+        assert (body["also_used"], body["refunded_at"], body["void_reason"]) == (None, None, None)
 
     def test_are_told_after_weeks_too(self, gabi: User, ticket: Ticket) -> None:
         body = scan(gabi, ticket.code, seconds_ago=doors.LATEST, anyway=True).json()

@@ -5,7 +5,7 @@ import { VersionedFeed } from "../realtime/feed.js";
 import { LiveSocket } from "../realtime/socket.js";
 import { get, signed } from "../sessions_app/api.js";
 import { SeatMap } from "../sessions_app/seat-map.js";
-import { count, language, listed, say } from "../sessions_app/words.js";
+import { count, language, listed, say, zone } from "../sessions_app/words.js";
 
 /**
  * @typedef {{reservation: string, buyer: string, name: string, status: string, status_name: string, held_until: string | null,
@@ -27,7 +27,7 @@ const plan = /** @type {HTMLElement | null} */ (document.querySelector("[data-pl
 const map = plan && new SeatMap(plan, page.types, Infinity, { desk: true });
 const form = /** @type {HTMLFormElement | null} */ (document.querySelector("#desk-form"));
 const [seatsField, toField] = [field("#seats"), field("#to")];
-const clock = new Intl.DateTimeFormat(language, { timeStyle: "medium" });
+const clock = new Intl.DateTimeFormat(language, { timeStyle: "medium", timeZone: zone });
 const numbers = new Intl.NumberFormat(language);
 
 /** Who holds the chosen seats. @type {Holder[]} */

@@ -6,7 +6,7 @@
  * @typedef {{scan: string, session: string, show: string, code: string, digest: string, seat: string, gate: string, at: number,
  *   paid: boolean, isTold: boolean}} Scan somebody was let in
  * @typedef {{scan: string, show: string, code: string, seat: string, ours: number, kind: "used" | "refunded" | "refused",
- *   theirs?: string, gate?: string, why?: string}} Quarrel of this phone's verdict with the box office's
+ *   theirs?: string, gate?: string, why?: string, reason?: string}} Quarrel of this phone's verdict with the box office's
  * @typedef {"online" | "offline" | "signed-out"} State
  * @typedef {Pick<Storage, "getItem" | "setItem" | "removeItem" | "key" | "length">} Store
  * @typedef {import("../sessions_app/api.js").Answer} Answer
@@ -161,7 +161,7 @@ function quarrelOf({ scan, show, code, seat, at }, answer) {
     const { code: problem, used_at, gate, detail } = answer.problem;
     return problem === "already_used" ? { ...ours, kind: "used", theirs: used_at, gate } : { ...ours, kind: "refused", why: detail };
   }
-  const { also_used, refunded_at } = answer.body;
+  const { also_used, refunded_at, void_reason } = answer.body;
   if (also_used) return { ...ours, kind: "used", theirs: also_used.used_at, gate: also_used.gate };
-  return refunded_at ? { ...ours, kind: "refunded", theirs: refunded_at } : null;
+  return refunded_at ? { ...ours, kind: "refunded", theirs: refunded_at, reason: void_reason } : null;
 }

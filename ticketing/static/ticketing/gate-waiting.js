@@ -2,7 +2,7 @@
 /** What waits on this phone to be told, and what came of it; on every page of the gate. */
 
 import { once } from "../sessions_app/api.js";
-import { language, say } from "../sessions_app/words.js";
+import { language, say, zone } from "../sessions_app/words.js";
 import { shortOf, spelled } from "./gate-codes.js";
 import { Scans } from "./gate-scans.js";
 
@@ -10,13 +10,14 @@ import { Scans } from "./gate-scans.js";
 
 const PATIENCE = 6_000; // milliseconds
 const numbers = new Intl.NumberFormat(language);
-const clock = new Intl.DateTimeFormat(language, { timeStyle: "short" });
-const dayAndClock = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" });
+const clock = new Intl.DateTimeFormat(language, { timeStyle: "short", timeZone: zone });
+const dayAndClock = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short", timeZone: zone });
+const day = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeZone: zone });
 
-/** The time, with its day where that isn't today. @param {string | number} at */
+/** The house's time, with its day where that isn't today. @param {string | number} at */
 export function moment(at) {
   const date = new Date(at);
-  return (date.toDateString() === new Date().toDateString() ? clock : dayAndClock).format(date);
+  return (day.format(date) === day.format(new Date()) ? clock : dayAndClock).format(date);
 }
 
 /** @param {string} id */
@@ -63,8 +64,9 @@ export class Waiting extends EventTarget {
     one("unkept").hidden = isKept;
     one("quarrels").hidden = !quarrels.length;
     one("quarrel-list").replaceChildren(
-      ...quarrels.map(({ kind, show, code, seat, ours, theirs, gate, why }) => {
-        const facts = { code: spelled(shortOf(code)), seat, ours: moment(ours), theirs: moment(theirs ?? ours), gate: gate || "–", why: why ?? "" };
+      ...quarrels.map(({ kind, show, code, seat, ours, theirs, gate, why, reason }) => {
+        const words = reason ? say(`void-${reason}`) : (why ?? "");
+        const facts = { code: spelled(shortOf(code)), seat, ours: moment(ours), theirs: moment(theirs ?? ours), gate: gate || "–", why: words };
         const item = document.createElement("li");
         item.textContent = [show, say(`quarrel-${kind}`, facts)].filter(Boolean).join(": ");
         return item;
