@@ -196,7 +196,7 @@ class TestVoid:
         (page,) = pages_of(get(client_of(ana), f"/sales/{ticket.sale_id}/tickets.pdf").content)
         assert ticket.void is not None
         with translation.override(language):
-            why, when = str(ticket.void.reason.label), full_day(ticket.void.at)
+            why, when = str(ticket.void.reason.label), within(full_day(ticket.void.at))
         flat = " ".join(page.text.split())
         assert why in flat
         assert when in flat
