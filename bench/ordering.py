@@ -22,7 +22,8 @@ from bench.generator import Answer
 from bench.processes import NotInTimeError, Process
 from bench.stage import LONG_HOLD, Load, Stage, request
 from sessions_app.models import TicketType
-from sessions_app.operations import NewTicketType, create_session
+from sessions_app.new_prices import NewTicketType
+from sessions_app.operations import create_session
 from ticketing import identity
 
 CONNECTIONS = 200

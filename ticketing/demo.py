@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
 
 from sessions_app.models import SeatKind
-from sessions_app.operations import NewConcession, NewTicketType
+from sessions_app.new_prices import NewConcession, NewTicketType
 from sessions_app.plans import Block, Place, grid, joined
 
 PASSWORD = "frontrow-demo"  # noqa: S105 known to all, and refused in production

@@ -21,7 +21,7 @@ from django.db import DatabaseError, connection, transaction
 
 from base.threads import keep_running
 from realtime import wire
-from reservations.claims import claims
+from reservations.claims import claims, keys
 from reservations.claims.claims import FAILURES
 
 KEPT_SECONDS = 60
@@ -90,7 +90,7 @@ def _read(accounts: Collection[UUID]) -> dict[UUID, str]:
 
 
 def _key(account: UUID) -> str:
-    return claims.key("stamp", account)
+    return keys.key("stamp", account)
 
 
 class _Lately:

@@ -22,7 +22,7 @@ from base.asking import Buyer, OtherBuyer, idempotency_key
 from base.rest import field_errors
 from config.web import cache as shared
 from config.web import problems
-from reservations.claims import claims
+from reservations.claims import joined
 from reservations.claims.claims import NoClaims
 from reservations.refusals import IdempotencyMismatch, RequestInFlight
 from ticketing import identity
@@ -95,7 +95,7 @@ def _buyer(request: HttpRequest) -> Buyer | None:
 def _names_of(buyer: Buyer) -> list[UUID]:
     """The key is the person's: of an account also under the names of the guests who became it."""
     try:
-        return claims.names_of(buyer.id)
+        return joined.names_of(buyer.id)
     except NoClaims:
         return [buyer.id]
 

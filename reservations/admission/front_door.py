@@ -53,7 +53,7 @@ from reservations.admission.sale_facts import (
     voucher_of,
 )
 from reservations.allocation import pricing
-from reservations.claims import claims
+from reservations.claims import claims, standings
 from reservations.claims.claims import Knock, Limit, NoClaims, Verdict
 from reservations.claims.pace import Gate
 from reservations.hold_caps import caps_of
@@ -530,7 +530,7 @@ class FrontDoor:
         if not refused:
             return
         with contextlib.suppress(NoClaims):
-            claims.give_back([entry.request for entry in refused], draws=_draws_of(refused))
+            standings.give_back([entry.request for entry in refused], draws=_draws_of(refused))
         for entry in refused:
             self._refuse(entry, error)
 

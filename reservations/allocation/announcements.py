@@ -25,8 +25,9 @@ from realtime import events, wire
 from realtime.events import NewEvent
 from reservations import metrics, orders
 from reservations.allocation import pricing, statements
-from reservations.claims import claims
-from reservations.claims.claims import Counter, NoClaims, Standing, Told
+from reservations.claims import claims, standings
+from reservations.claims.claims import Counter, NoClaims
+from reservations.claims.standings import Standing, Told
 from reservations.models import LIVE, Reservation, Status
 from reservations.queries import personal_message
 from reservations.queueing import replies
@@ -240,8 +241,8 @@ class Announcements:
     def _keep_claims(self) -> None:
         elapsed = dt.timedelta(seconds=time.monotonic() - self._began)
         latest = {reservation.pk: reservation for reservation in self._reservations}
-        standings = [*self._given_up, *(_standing(row, now=self.now + elapsed) for row in latest.values())]
-        claims.upkeep(standings, told=self._counters.values(), draws=self.draws)
+        now = [*self._given_up, *(_standing(row, now=self.now + elapsed) for row in latest.values())]
+        standings.upkeep(now, told=self._counters.values(), draws=self.draws)
 
 
 class Teller:

@@ -14,8 +14,9 @@ from django.db.models.functions import Now
 
 from reservations import queries, refusals
 from reservations.allocation import changes, endings, locks, pricing, statements
-from reservations.claims import claims
-from reservations.claims.claims import NoClaims, Standing
+from reservations.claims import standings
+from reservations.claims.claims import NoClaims
+from reservations.claims.standings import Standing
 from reservations.hold_request import HoldRequest
 from reservations.models import CancelMark, Reservation, Status
 from reservations.operations import queued, sweeps
@@ -77,7 +78,7 @@ def _lock_or_mark(reservation_id: uuid.UUID, buyer: uuid.UUID | None) -> locks.L
 def give_back(request: HoldRequest) -> None:
     """What it claimed is free for the next one; it may be asked for still. While Redis is away that is decided without claims."""
     with contextlib.suppress(NoClaims):
-        claims.upkeep(
+        standings.upkeep(
             [Standing.of_nothing(request)],
             draws=statements.draws(types=[request.ticket_type] if request.ticket_type else []),
         )

@@ -20,7 +20,7 @@ from django.db.models import Sum
 from realtime.models import Event
 from reservations import people
 from reservations.allocation import changes
-from reservations.claims import claims
+from reservations.claims import claims, joined
 from reservations.claims.claims import NoClaims
 from reservations.models import JoinedGuest, Reservation, Status
 from reservations.refusals import LimitReached
@@ -84,6 +84,6 @@ def _held_by(reservation: Reservation, told: str) -> int | None:
 
 def _tell_redis(guest: UUID, account: UUID, counted: claims.Counted) -> None:
     try:
-        claims.join(guest=guest, account=account, counted=counted)
+        joined.join(guest=guest, account=account, counted=counted)
     except NoClaims as error:  # PostgreSQL knows; see Note [One person, two names]
         log.info("joining.without_redis", error=repr(error.__cause__))

@@ -25,7 +25,7 @@ from reservations import metrics, orders, people, refusals
 from reservations.allocation import batch, locks
 from reservations.allocation.announcements import Announcements, tell
 from reservations.allocation.batch import ByWayOfTheInbox
-from reservations.claims import claims, pace
+from reservations.claims import pace, standings
 from reservations.claims.claims import NoClaims
 from reservations.claims.pace import NotDue
 from reservations.hold_request import HOLD_SCOPE, ORDER_SCOPE, HoldRequest
@@ -356,7 +356,7 @@ def _refuse(request: HoldRequest, known: HoldRequest, reason: str) -> Reservatio
 def _forget(request: HoldRequest, reason: str) -> None:
     """Its session is gone: nothing is kept of it, but its buyer is told."""
     with contextlib.suppress(NoClaims):
-        claims.give_back([request])
+        standings.give_back([request])
     message = {"type": "reservation:update", "id": str(request.id), "status": Status.REJECTED.value, "reason": reason}
     wire.send_personal(buyer=request.buyer, message=message)
     if request.is_order:

@@ -32,7 +32,7 @@ import redis
 import structlog
 from django.conf import settings
 
-from reservations.claims import claims
+from reservations.claims import claims, keys
 from reservations.claims.claims import NoClaims
 
 log = structlog.get_logger(__name__)
@@ -122,7 +122,7 @@ def _say(words: Collection[str]) -> None:
 
 
 def _key(word: str) -> str:
-    return claims.key("alive", word)
+    return keys.key("alive", word)
 
 
 # --- Reading

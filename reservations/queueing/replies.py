@@ -17,7 +17,7 @@ import structlog
 from django.conf import settings
 
 from base.threads import keep_running
-from reservations.claims import claims
+from reservations.claims import claims, keys
 from reservations.queueing import liveness
 
 log = structlog.get_logger(__name__)
@@ -32,7 +32,7 @@ class ReplyDesk:
 
     def __init__(self) -> None:
         self.pid = os.getpid()
-        self.address = claims.key("replies", self.pid, uuid.uuid4().hex[:12])
+        self.address = keys.key("replies", self.pid, uuid.uuid4().hex[:12])
         self._waiting: dict[str, concurrent.futures.Future[Outcome]] = {}
         self._places = threading.BoundedSemaphore(max(settings.WEB_THREADS // 2, 1))
         self._listening = threading.Event()

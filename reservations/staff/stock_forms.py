@@ -13,7 +13,7 @@ from reservations.allocation.stock import FewerThanTaken
 from reservations.operations import inventory
 from sessions_app import operations as catalogue
 from sessions_app.models import Pool, Session, TicketType
-from sessions_app.operations import MAX_PLACES
+from sessions_app.new_prices import MAX_PLACES
 from sessions_app.staff.forms import CatalogueForm, TicketTypeForm
 
 if TYPE_CHECKING:

@@ -27,9 +27,8 @@ from sessions_app.models import (
     Venue,
     currency_code,
 )
-from sessions_app.operations import (
+from sessions_app.new_prices import (
     HIGHEST_PRICE,
-    LONGEST_HOLD,
     MAX_MINUTES,
     MAX_PER_BUYER,
     MAX_PLACES,
@@ -38,6 +37,7 @@ from sessions_app.operations import (
     NewPool,
     NewTicketType,
 )
+from sessions_app.operations import LONGEST_HOLD
 
 
 def money(amount: int | None, currency: str) -> dict[str, Any] | None:

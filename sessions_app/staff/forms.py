@@ -24,7 +24,8 @@ from base.admin_forms import WholeRowForm
 from base.clock import reckoned_now
 from sessions_app import operations, plan_files, plans
 from sessions_app.models import MAX_SEATS, WHOLE, Concession, Hall, Session, TicketType, Venue
-from sessions_app.operations import HIGHEST_PRICE, MAX_MINUTES, MAX_PLACES, NewConcession, NewSession, NewTicketType
+from sessions_app.new_prices import HIGHEST_PRICE, MAX_MINUTES, MAX_PLACES, NewConcession, NewTicketType
+from sessions_app.operations import NewSession
 from sessions_app.staff.sentences import SENTENCES
 from sessions_app.templatetags.frontrow import minor_digits
 

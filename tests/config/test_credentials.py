@@ -14,7 +14,7 @@ from rest_framework.test import APIClient
 
 from base.breaker import BreakerOpen
 from realtime import wire
-from reservations.claims import claims
+from reservations.claims import claims, keys
 from sessions_app.models import Session
 from tests.api import assert_problem, client_of, get, post
 from tests.conftest import Hold
@@ -110,7 +110,7 @@ def close_past_django(user: User) -> None:
     """Redis then keeps its copy of the stamp for a minute at the most."""
     with connection.cursor() as cursor:
         cursor.execute("UPDATE ticketing_user SET is_active = false WHERE id = %s", [user.pk])
-    claims.client().delete(claims.key("stamp", user.pk))
+    claims.client().delete(keys.key("stamp", user.pk))
 
 
 CLOSINGS = [close, close_one, close_in_the_admin]

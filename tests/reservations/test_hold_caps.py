@@ -18,7 +18,7 @@ from uuid6 import uuid7
 from base.breaker import BreakerOpen
 from reservations import hold_caps
 from reservations.admission import front_door
-from reservations.claims import claims
+from reservations.claims import claims, keys, standings
 from reservations.hold_request import Ask
 from reservations.models import Reservation, Status, Voucher
 from reservations.operations import holding, sweeps
@@ -102,8 +102,8 @@ class TestAddress:
         def away(*_args: object, **_more: object) -> None:
             raise BreakerOpen
 
-        for name in ("_admit", "_upkeep"):
-            monkeypatch.setattr(claims, name, away)
+        monkeypatch.setattr(claims, "_admit", away)
+        monkeypatch.setattr(standings, "_upkeep", away)
         assert [ask(hall, *row_of(letter, 5)).status for letter in "AB"] == [Status.HELD] * 2
         assert ask(hall, "C1").reason == "too_many_holds"
 
@@ -241,18 +241,18 @@ class TestEnd:
 
     def test_of_a_request_that_lost_counts_nothing(self, hall: Session) -> None:
         taken = ask(hall, *row_of("A", 5), address=ELSEWHERE)
-        claims.client().delete(*(claims.claim_key(hall.pk, seat) for seat in taken.seats))
+        claims.client().delete(*(keys.claim_key(hall.pk, seat) for seat in taken.seats))
         for _guest in range(3):
             assert ask(hall, *row_of("A", 5)).reason == "seats_unavailable"
-            claims.client().delete(*(claims.claim_key(hall.pk, seat) for seat in taken.seats))
+            claims.client().delete(*(keys.claim_key(hall.pk, seat) for seat in taken.seats))
         assert ask(hall, *row_of("B", 5)).status == Status.HELD
 
 
 def forget_held() -> None:
     """Leave the history and let what counts be over."""
-    for name in claims.client().scan_iter(f"{claims.PREFIX}:held:*"):
+    for name in claims.client().scan_iter(f"{keys.PREFIX}:held:*"):
         claims.client().delete(name)
-    for name in claims.client().scan_iter(f"{claims.PREFIX}:held-tally:*"):
+    for name in claims.client().scan_iter(f"{keys.PREFIX}:held-tally:*"):
         claims.client().hdel(name, "places", "until")
     Reservation.objects.exclude(held_at=None).update(held_at=timezone.now())
 
@@ -281,7 +281,7 @@ class TestBuyer:
                 ask(hall, "A1", guest=guest)
             except TooManyHolds as refusal:
                 waits.append(refusal.retry_after)
-                claims.client().hdel(claims.cap_keys(guest, "", guest)[1], "until")
+                claims.client().hdel(keys.cap_keys(guest, "", guest)[1], "until")
             else:
                 waits.append(0)
                 holding.release(reservation_id=Reservation.objects.latest("id").pk, buyer=guest)
@@ -482,4 +482,4 @@ class TestAnswer:
         for letter in "ABCD":
             ask(session, *row_of(letter, 4))
         assert set(Reservation.objects.values_list("origin", flat=True)) == {""}
-        assert not list(claims.client().scan_iter(f"{claims.PREFIX}:held*"))
+        assert not list(claims.client().scan_iter(f"{keys.PREFIX}:held*"))

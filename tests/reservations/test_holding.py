@@ -17,8 +17,9 @@ from reservations import queries
 from reservations.admission import front_door
 from reservations.admission.front_door import EPOCH
 from reservations.allocation import batch, statements
-from reservations.claims import claims
-from reservations.claims.claims import Counter, Told
+from reservations.claims import claims, keys, standings
+from reservations.claims.claims import Counter
+from reservations.claims.standings import Told
 from reservations.hold_request import Ask, HoldRequest
 from reservations.models import CancelMark, InboxRequest, Reservation, Status
 from reservations.operations import holding, inventory, queued, sweeps
@@ -94,7 +95,7 @@ class TestHold:
         self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
     ) -> None:
         hold(session, "A1", buyer=ana)
-        claims.client().delete(claims.claim_key(session.pk, "A1"))
+        claims.client().delete(keys.claim_key(session.pk, "A1"))
         lost = hold(session, "A1", "A3", buyer=bruno)
         assert (lost.status, lost.reason) == (Status.REJECTED, "seats_unavailable")
         assert lost.conflicts == [{"seat": "A1", "reason": "held"}]
@@ -104,9 +105,9 @@ class TestHold:
         self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
     ) -> None:
         hold(session, "A1", buyer=ana)
-        claims.client().delete(claims.claim_key(session.pk, "A1"))
+        claims.client().delete(keys.claim_key(session.pk, "A1"))
         hold(session, "A1", "A3", buyer=bruno)
-        assert claims.client().get(claims.claim_key(session.pk, "A3")) is None
+        assert claims.client().get(keys.claim_key(session.pk, "A3")) is None
 
     def test_counts_what_the_buyer_already_has(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
         Session.objects.filter(pk=session.pk).update(max_per_buyer=2)
@@ -131,7 +132,7 @@ class TestHold:
     ) -> None:
         stock = StockFactory.create(session=session, capacity=1)
         hold(session, buyer=ana, ticket_type=stock.pk, quantity=1)
-        claims.upkeep([], [Told(session.pk, Counter(stock.pk, version=99, available=99))])
+        standings.upkeep([], [Told(session.pk, Counter(stock.pk, version=99, available=99))])
         assert hold(session, buyer=bruno, ticket_type=stock.pk, quantity=1).reason == "sold_out"
 
     def test_of_the_best_available_seats_are_side_by_side(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
@@ -190,7 +191,7 @@ class TestArrival:
         self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
     ) -> None:
         first = hold(session, "A1", buyer=ana)
-        claims.client().delete(claims.key("arrival", f"{{{session.pk}}}"))
+        claims.client().delete(keys.key("arrival", f"{{{session.pk}}}"))
         assert hold(session, "A2", buyer=bruno).arrival > first.arrival
 
     def test_decides_within_a_batch(self, session: Session, ana: uuid.UUID, bruno: uuid.UUID) -> None:
@@ -408,9 +409,9 @@ class TestExtend:
 
     def test_keeps_the_claim_alive_with_the_hold(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
         held = hold(session, "A1", buyer=ana)
-        claims.client().pexpire(claims.claim_key(session.pk, "A1"), 1000)
+        claims.client().pexpire(keys.claim_key(session.pk, "A1"), 1000)
         holding.extend(reservation_id=held.pk, buyer=ana)
-        assert claims.client().pttl(claims.claim_key(session.pk, "A1")) > 25_000
+        assert claims.client().pttl(keys.claim_key(session.pk, "A1")) > 25_000
 
 
 class TestExpiry:
@@ -494,7 +495,7 @@ class TestFind:
             queries.find(uuid.UUID("018bcfe5-6800-7000-8000-000000000000"), buyer=ana)
 
     def test_never_heard_of_a_young_id_that_redis_would_know(self, db: None, ana: uuid.UUID) -> None:
-        claims.client().set(claims.key("remembers-since"), timezone.now().timestamp() - 2 * queries.CLOCKS_APART)
+        claims.client().set(keys.key("remembers-since"), timezone.now().timestamp() - 2 * queries.CLOCKS_APART)
         with pytest.raises(Reservation.DoesNotExist):
             queries.find(uuid7(), buyer=ana)
 
@@ -503,7 +504,7 @@ class TestFind:
     ) -> None:
         held = hold(session, "A1", buyer=ana)
         forget_redis()
-        claims.client().set(claims.key("remembers-since"), timezone.now().timestamp() - 2 * queries.CLOCKS_APART)
+        claims.client().set(keys.key("remembers-since"), timezone.now().timestamp() - 2 * queries.CLOCKS_APART)
         with pytest.raises(queries.NotYetKnown):
             queries.find_queued(held.pk, buyer=None)
 

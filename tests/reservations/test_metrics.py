@@ -10,7 +10,7 @@ from prometheus_client import REGISTRY
 
 from config.web.openapi import problem_shapes
 from reservations.admission import front_door
-from reservations.claims import claims
+from reservations.claims import claims, keys
 from reservations.models import Reservation
 from reservations.operations import sweeps
 from reservations.refusals import SeatsUnavailable
@@ -35,7 +35,7 @@ def test_a_refusal_by_postgresql_is_counted_apart(
     session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
 ) -> None:
     hold(session, "A1", buyer=ana)
-    claims.client().delete(claims.claim_key(session.pk, "A1"))
+    claims.client().delete(keys.claim_key(session.pk, "A1"))
     before = counted("frontrow_settled_total", outcome="rejected")
     hold(session, "A1", buyer=bruno)
     assert counted("frontrow_settled_total", outcome="rejected") == before + 1

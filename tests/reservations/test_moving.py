@@ -10,7 +10,7 @@ import pytest
 from realtime import wire
 from realtime.models import Event
 from reservations.allocation.changes import CannotMove
-from reservations.claims import claims
+from reservations.claims import claims, keys
 from reservations.models import Reservation, Status
 from reservations.operations.holding import release
 from reservations.operations.inventory import block_seats
@@ -43,7 +43,7 @@ def refusal(reservation: Reservation, seats: str, to: str) -> dict[str, str]:
 
 
 def claimed_by(session: Session, label: str) -> object:
-    return claims.client().get(claims.claim_key(session.pk, label))
+    return claims.client().get(keys.claim_key(session.pk, label))
 
 
 class TestMovingAHold:

@@ -18,7 +18,7 @@ from reservations.admission import front_door, sale_facts
 from reservations.admission.front_door import FrontDoor
 from reservations.allocation import changes, locks
 from reservations.api.views import refusal
-from reservations.claims import claims
+from reservations.claims import claims, keys, standings
 from reservations.claims.claims import NoClaims
 from reservations.hold_request import COUNTER_SCOPE, HOLD_SCOPE, ORDER_SCOPE, Ask
 from reservations.models import Reservation, Status
@@ -234,7 +234,7 @@ class TestTheDoor:
         (request,) = settle(road)
         assert not enter(festival.both)
         Reservation.objects.update(expires_at=timezone.now())
-        *_stock, holders = claims.stock_keys(festival.session.pk, festival.days["sat"].pk)
+        *_stock, holders = keys.stock_keys(festival.session.pk, festival.days["sat"].pk)
         claims.client().zadd(holders, {f"{request.id}:3": 1})
         assert enter(festival.both)
         settle(road)
@@ -249,7 +249,7 @@ class TestTheDoor:
 
     def test_mends_a_counter_that_drifted(self, festival: Festival, enter: Enter, road: Road) -> None:
         """What was committed says how it is, the next time that anything is."""
-        pool = claims.stock_keys(festival.session.pk, festival.days["sat"].pk)[0]
+        pool = keys.stock_keys(festival.session.pk, festival.days["sat"].pk)[0]
         assert enter(festival.sat)
         claims.client().hset(pool, "available", 99)
         settle(road)
@@ -262,7 +262,7 @@ class TestTheDoor:
             raise NoClaims
 
         monkeypatch.setattr(claims, "admit", away)
-        monkeypatch.setattr(claims, "upkeep", away)
+        monkeypatch.setattr(standings, "upkeep", away)
         assert hold(festival.session, buyer=ana, ticket_type=festival.sat.pk, quantity=3).status == Status.HELD
         assert hold(festival.session, buyer=bruno, ticket_type=festival.both.pk, quantity=1).reason == "sold_out"
 

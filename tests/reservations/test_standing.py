@@ -18,7 +18,7 @@ from reservations import metrics, orders, queries
 from reservations.admission import front_door
 from reservations.admission.front_door import FrontDoor, OutcomeUnknown
 from reservations.api import views
-from reservations.claims import claims
+from reservations.claims import claims, keys, standings
 from reservations.hold_request import Ask, HoldRequest
 from reservations.models import InboxRequest, Reservation
 from reservations.operations import holding
@@ -164,7 +164,7 @@ def test_settled_request_is_answered_202_where_its_outcome_cannot_be_told(
     monkeypatch.setattr(liveness, "is_alive", lambda _part: True)
     if step == "finding the reason of a loss":
         reserved = hold(session, "A1", buyer=uuid.uuid4())
-        claims.client().delete(claims.claim_key(session.pk, "A1"))
+        claims.client().delete(keys.claim_key(session.pk, "A1"))
         assert reserved.status == "held"
     monkeypatch.setattr(*WAITED[step], fail)
     client = client_of_server(ana)
@@ -249,7 +249,7 @@ def test_form_that_was_carried_out_leads_on_whatever_fails_afterwards(
     assert (answer.status_code, answer["Location"]) == (302, f"/reservations/{Reservation.objects.get().pk}")
 
 
-@pytest.mark.parametrize("step", [(claims, "upkeep"), (replies, "send"), (orders, "ring")])
+@pytest.mark.parametrize("step", [(standings, "upkeep"), (replies, "send"), (orders, "ring")])
 def test_operation_is_done_whoever_cannot_be_told(
     step: tuple[Any, str], session: Session, hold: Hold, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ from kombu.message import Message
 from reservations import tasks
 from reservations.allocation import announcements, batch
 from reservations.allocation.announcements import Announcements
-from reservations.claims import claims
+from reservations.claims import standings
 from reservations.hold_request import HoldRequest
 from reservations.models import Reservation, Status
 from reservations.operations import messages, queued
@@ -121,9 +121,7 @@ class TestTeller:
         told: list[uuid.UUID] = []
         requests = [request_for(session, seat, buyer=uuid.uuid4()) for seat in ("A1", "A2")]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(
-                claims, "upkeep", lambda standings, **_more: told.extend(row.reservation for row in standings)
-            )
+            patch.setattr(standings, "upkeep", lambda rows, **_more: told.extend(row.reservation for row in rows))
             for request in requests:
                 queued.settle([request])
             until(lambda: len(told) == 2, what="both being told")
@@ -137,7 +135,7 @@ class TestTeller:
             if len(told) == 1:
                 raise ValueError("a bug")
 
-        monkeypatch.setattr(claims, "upkeep", upkeep)
+        monkeypatch.setattr(standings, "upkeep", upkeep)
         for seat in ("A1", "A2"):
             queued.settle([request_for(session, seat, buyer=uuid.uuid4())])
         until(lambda: len(told) == 2, what="the second being told")

@@ -12,7 +12,8 @@ from django.test.utils import CaptureQueriesContext
 from realtime.models import Event
 from sessions_app import operations
 from sessions_app.models import Hall, HallSeat, Seat, SeatKind, Session, Show, TicketType
-from sessions_app.operations import HallBusy, HasBuyers, NewTicketType
+from sessions_app.new_prices import NewTicketType
+from sessions_app.operations import HallBusy, HasBuyers
 from sessions_app.plans import grid
 from tests import factories
 from tests.sessions_app.conftest import Open

@@ -13,7 +13,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from sessions_app.models import Seat, Session, TicketType
-from sessions_app.operations import MAX_TICKET_TYPES, NewSession, create_session, furnish
+from sessions_app.new_prices import MAX_TICKET_TYPES
+from sessions_app.operations import NewSession, create_session, furnish
 from sessions_app.plans import Block, joined
 from tests import factories
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 from realtime import events
 from sessions_app import queries
 from sessions_app.models import Hall, Seat, Session, TicketType
-from sessions_app.operations import NewTicketType
+from sessions_app.new_prices import NewTicketType
 from tests import factories
 from tests.sessions_app.conftest import Open
 

@@ -13,11 +13,11 @@ from django.http import HttpResponse
 from django.test import Client
 from rest_framework.test import APIClient
 
-from reservations import orders, people
+from reservations import orders
 from reservations import queries as reservations
 from reservations.admission import front_door
 from reservations.admission.front_door import FrontDoor
-from reservations.claims import claims
+from reservations.claims import claims, joined
 from reservations.hold_request import HoldRequest
 from reservations.models import InboxRequest, JoinedGuest, Reservation, Status
 from reservations.operations import joining, queued
@@ -361,8 +361,8 @@ class TestJoining:
         assert set(Reservation.objects.values_list("buyer", flat=True)) == {user.pk}
         # The same key, used by each of them for another request, is the first one's.
         assert [row.status for row in Reservation.objects.order_by("arrival")] == ["held", "rejected", "rejected"]
-        assert set(people.names_of(user.pk)) == {user.pk, *guests}
-        assert set(claims.names_of(guests[0])) == {user.pk, *guests}
+        assert set(joined.names_of(user.pk)) == {user.pk, *guests}
+        assert set(joined.names_of(guests[0])) == {user.pk, *guests}
 
     def test_leaves_a_key_to_the_account_that_used_it_itself(self, ana: UUID, session: Session) -> None:
         user = UserFactory.create()
@@ -400,7 +400,7 @@ class TestJoining:
         def away(**_said: object) -> None:
             raise claims.NoClaims from ConnectionError()
 
-        monkeypatch.setattr(claims, "join", away)
+        monkeypatch.setattr(joined, "join", away)
         user = UserFactory.create()
         accounts.adopt_guest(guest=ana, user=user)
         queued.settle([request_for(session, "A1", buyer=ana)])

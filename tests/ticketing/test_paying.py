@@ -16,7 +16,7 @@ from django.utils import timezone
 from realtime import wire
 from realtime.models import Event
 from reservations.admission.front_door import EPOCH
-from reservations.claims import claims
+from reservations.claims import claims, keys
 from reservations.models import Reservation, Status
 from reservations.operations.holding import release
 from reservations.operations.sweeps import expire_holds
@@ -118,7 +118,7 @@ class TestPaying:
 
     def test_keeps_losers_away_from_a_sold_seat_at_the_door(self, held: Reservation) -> None:
         pay(held)
-        assert claims.client().get(claims.claim_key(held.session_id, "A1")) == f"s:{held.pk}"
+        assert claims.client().get(keys.claim_key(held.session_id, "A1")) == f"s:{held.pk}"
 
     def test_declined_leaves_the_hold_and_another_card_may_be_tried(self, held: Reservation) -> None:
         ends = held.expires_at

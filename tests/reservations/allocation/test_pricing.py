@@ -25,7 +25,7 @@ from reservations.refusals import (
     WrongConcessionCount,
 )
 from sessions_app.models import HIGHEST_FEE, WHOLE, Concession, Session
-from sessions_app.operations import HIGHEST_PRICE
+from sessions_app.new_prices import HIGHEST_PRICE
 
 BASES = st.lists(st.integers(0, HIGHEST_PRICE), min_size=1, max_size=12)
 CONCESSIONS = st.one_of(

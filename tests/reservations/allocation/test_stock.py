@@ -10,8 +10,9 @@ import pytest
 
 from reservations.admission import front_door, sale_facts
 from reservations.admission.front_door import FrontDoor
-from reservations.claims import claims
-from reservations.claims.claims import Counter, Told
+from reservations.claims import claims, keys, standings
+from reservations.claims.claims import Counter
+from reservations.claims.standings import Told
 from reservations.hold_request import Ask, HoldRequest
 from reservations.models import Reservation
 from reservations.operations import holding, queued
@@ -104,7 +105,7 @@ class TestTheDoor:
         (request,) = settle(road)
         past = dt.timedelta(seconds=60)
         Reservation.objects.filter(pk=request.id).update(expires_at=request.accepted_at - past)
-        *_stock, holders = claims.stock_keys(stock.session_id, stock.pk)
+        *_stock, holders = keys.stock_keys(stock.session_id, stock.pk)
         claims.client().zadd(holders, {f"{request.id}:5": 1})
         assert [enter(3), enter(3), enter(2)] == [True, False, True]
         settle(road)
@@ -115,7 +116,7 @@ class TestTheDoor:
     def test_learns_anew_what_redis_forgot(self, enter: Enter, road: Road, stock: TicketType) -> None:
         assert [enter() for _one in range(4)] == [True] * 4
         settle(road, 3)
-        claims.client().delete(claims.stock_keys(stock.session_id, stock.pk)[0])
+        claims.client().delete(keys.stock_keys(stock.session_id, stock.pk)[0])
         sale_facts.forget()
         assert [enter(), enter()] == [True, False]
 
@@ -124,11 +125,11 @@ class TestTheDoor:
         assert enter(5)
         (request,) = settle(road)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(claims, "upkeep", lambda *_said, **_more: None)
+            patch.setattr(standings, "upkeep", lambda *_said, **_more: None)
             holding.release(reservation_id=request.id, buyer=request.buyer)
         sale_facts.forget()
         assert not enter()
-        claims.client().hincrby(claims.stock_keys(stock.session_id, stock.pk)[0], "since", -6_000)
+        claims.client().hincrby(keys.stock_keys(stock.session_id, stock.pk)[0], "since", -6_000)
         assert [enter(5), enter()] == [True, False]
 
 
@@ -136,7 +137,7 @@ class TestUpkeep:
     def test_an_older_number_changes_nothing(self, enter: Enter, road: Road, stock: TicketType) -> None:
         assert enter(5)
         settle(road)
-        claims.upkeep([], [Told(stock.session_id, Counter(stock.pk, version=0, available=5))])
+        standings.upkeep([], [Told(stock.session_id, Counter(stock.pk, version=0, available=5))])
         assert not enter()
 
     def test_versions_count_each_change(self, session: Session, hold: Hold, stock: TicketType, ana: uuid.UUID) -> None:

@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY
 
 from base.clock import db_now
 from reservations.admission.front_door import Entry, FrontDoor
-from reservations.claims import claims, pace
+from reservations.claims import claims, keys, pace
 from reservations.claims.claims import Knock, Limit, NoClaims
 from reservations.hold_request import HoldRequest
 from reservations.models import InboxRequest, Reservation, Status
@@ -243,7 +243,7 @@ class TestAdmission:
         """As if so many seconds' worth had been let in in advance."""
         client = claims.client()
         now, _micros = client.time()
-        client.hset(claims.key("arrivals", f"{{{session.pk}}}"), "full_at", int((now + seconds) * 1_000_000))
+        client.hset(keys.key("arrivals", f"{{{session.pk}}}"), "full_at", int((now + seconds) * 1_000_000))
 
     def test_is_a_second_s_worth_and_whoever_comes_then_is_told_when(self, crowded: Session) -> None:
         before = counted("frontrow_put_off_total", rate="admission")

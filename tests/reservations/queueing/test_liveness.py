@@ -9,7 +9,7 @@ import redis
 from django.test import override_settings
 
 from base.breaker import Breaker
-from reservations.claims import claims
+from reservations.claims import claims, keys
 from reservations.queueing import liveness
 from reservations.queueing.liveness import KEPT_MS, Part
 
@@ -24,7 +24,7 @@ def no_redis(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def age(word: str, *, seconds: float) -> None:
     """Make a word so old."""
-    claims.client().pexpire(claims.key("alive", word), KEPT_MS - int(seconds * 1000))
+    claims.client().pexpire(keys.key("alive", word), KEPT_MS - int(seconds * 1000))
 
 
 class TestAges:
@@ -87,7 +87,7 @@ class TestIsAlive:
 class TestWord:
     def test_is_given_at_most_twice_a_second(self) -> None:
         liveness.worked("beat")
-        claims.client().delete(claims.key("alive", "worked:beat"))
+        claims.client().delete(keys.key("alive", "worked:beat"))
         liveness.worked("beat")
         assert liveness.ages()["beat"] is None
 

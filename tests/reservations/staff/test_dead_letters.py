@@ -21,7 +21,7 @@ from realtime import relay, wire
 from realtime.models import Event
 from reservations import tasks
 from reservations.allocation import batch
-from reservations.claims import claims
+from reservations.claims import claims, keys
 from reservations.hold_request import HoldRequest
 from reservations.models import CancelMark, InboxRequest, Reservation, Status
 from reservations.operations import messages, queued
@@ -326,7 +326,7 @@ class TestDiscard:
         self, road: str, session: Session, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         request = request_for(session, "A1", buyer=ana, arrival=7)
-        claims.client().set(claims.claim_key(session.pk, "A1"), str(request.id))
+        claims.client().set(keys.claim_key(session.pk, "A1"), str(request.id))
         with monkeypatch.context() as broken:
             broken.setattr(queued, "FIRST_PAUSE", 0)
             broken.setattr(batch, "settle_batch", lambda _requests, **_where: 1 / 0)
@@ -334,7 +334,7 @@ class TestDiscard:
         command("discard", "--all", "--yes")
         row = Reservation.objects.get(pk=request.id)
         assert (row.seats, row.arrival, row.quantity) == (["A1"], 7, 1)
-        assert claims.client().get(claims.claim_key(session.pk, "A1")) is None
+        assert claims.client().get(keys.claim_key(session.pk, "A1")) is None
 
     def test_obeys_a_buyer_who_gave_it_up(self, road: str, session: Session, ana: uuid.UUID) -> None:
         poison = poison_for(session, buyer=ana)
@@ -357,7 +357,7 @@ class TestDiscard:
             ended = dead_letters.discard(pile.letters[0])
         assert ended
         assert ended.status == Status.HELD
-        assert claims.client().get(claims.claim_key(session.pk, "A1")) == str(request.id)
+        assert claims.client().get(keys.claim_key(session.pk, "A1")) == str(request.id)
 
     def test_of_a_session_that_is_gone_still_tells_the_buyer(
         self, road: str, session: Session, ana: uuid.UUID, told: list[dict[str, Any]]

@@ -11,7 +11,7 @@ from django.utils import timezone
 from sessions_app import operations
 from sessions_app.api.views import FESTIVAL
 from sessions_app.models import Hall, Pool, Seat, Session
-from sessions_app.operations import NewTicketType
+from sessions_app.new_prices import NewTicketType
 from tests import factories
 from tests.sessions_app.conftest import Open
 

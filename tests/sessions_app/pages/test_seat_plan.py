@@ -8,7 +8,7 @@ import pytest
 from django.template.loader import render_to_string
 from django.utils import translation
 
-from sessions_app.operations import MAX_TICKET_TYPES
+from sessions_app.new_prices import MAX_TICKET_TYPES
 from sessions_app.pages import posters, seat_plan, tier_looks
 from sessions_app.plans import Block, Place, joined
 from sessions_app.templatetags import frontrow

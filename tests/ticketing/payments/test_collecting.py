@@ -18,7 +18,7 @@ from base.clock import db_now
 from realtime.models import Event
 from reservations.staff.stock_forms import StockForm
 from sessions_app.models import Session, TicketType
-from sessions_app.operations import NewTicketType, check_rules
+from sessions_app.new_prices import NewTicketType, check_rules
 from tests.api import assert_problem, client_of, get, post
 from tests.factories import StockFactory, UserFactory
 from tests.race.racing import race

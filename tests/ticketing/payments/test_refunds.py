@@ -18,7 +18,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from realtime.models import Event
-from reservations.claims import claims
+from reservations.claims import claims, keys
 from reservations.models import Reservation, Status
 from reservations.operations import holding
 from reservations.refusals import PaymentInProgress
@@ -79,7 +79,7 @@ class TestRefund:
             "A1": "f",
             "A2": "s",
         }
-        assert claims.client().get(claims.claim_key(sale.session_id, "A1")) is None
+        assert claims.client().get(keys.claim_key(sale.session_id, "A1")) is None
 
     def test_of_the_rest_makes_the_sale_refunded(self, sale: Sale) -> None:
         back(sale, tickets=[ticket_of(sale, "A1")])

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from realtime.audit import run
 from realtime.models import Event
-from reservations.claims import claims
+from reservations.claims import claims, keys
 from reservations.hold_request import EPOCH_BITS, HoldRequest
 from reservations.models import Reservation, Status
 from reservations.operations import holding, messages, queued
@@ -113,7 +113,7 @@ def _a_busy_evening(session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UU
     stock = StockFactory.create(session=session, capacity=3)
     stock.pools.add(PoolFactory.create(session=session, capacity=2))
     hold(session, "A1", buyer=ana)
-    claims.client().delete(claims.claim_key(session.pk, "A1"))
+    claims.client().delete(keys.claim_key(session.pk, "A1"))
     hold(session, "A1", buyer=bruno)
     pay(hold(session, "B2", "B3", buyer=bruno))
     doors.check_in(code=Ticket.objects.filter(seat__label="B2").get().code, by=UserFactory(), anyway=True)

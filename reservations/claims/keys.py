@@ -1,0 +1,53 @@
+"""The names of all that is kept in Redis for admission. Those of one session share a slot of a cluster."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.conf import settings
+
+from reservations.hold_request import HoldRequest
+
+PREFIX = settings.KEY_PREFIX
+
+
+def key(kind: str, *parts: object) -> str:
+    """Keys of one session share a hash tag, for Redis Cluster."""
+    return f"{PREFIX}:{kind}:" + ":".join(map(str, parts))
+
+
+def claim_key(session: uuid.UUID, seat: str) -> str:
+    return f"{PREFIX}:claim:{{{session}}}:{seat}"
+
+
+def arrivals_key(session: uuid.UUID) -> str:
+    return key("arrivals", f"{{{session}}}")
+
+
+def mine_key(session: uuid.UUID, buyer: uuid.UUID, of: uuid.UUID | None = None) -> str:
+    """Of what the buyer has in the session; or of one ticket type."""
+    return f"{PREFIX}:mine:{{{session}}}:{buyer}{f':{of}' if of else ''}"
+
+
+def person_key(buyer: uuid.UUID) -> str:
+    """Of a guest who became an account: `account`. Of an account: a field for each guest who became it."""
+    return key("person", buyer)
+
+
+def asked_by_key(buyer: uuid.UUID) -> str:
+    return key("asked-by", buyer)
+
+
+def idem_key(request: HoldRequest) -> str:
+    return f"{PREFIX}:idem:{request.buyer}:{request.scope}:{request.key}"
+
+
+def cap_keys(buyer: uuid.UUID, origin: str, pot: uuid.UUID) -> list[str]:
+    """What is held unpaid and its tally: the buyer's, and of the address if it counts. See Note [What counts as held]."""
+    of = [str(buyer), *([f"{{{pot}}}:{origin}"] if origin else [])]
+    return [f"{PREFIX}:{kind}:{name}" for name in of for kind in ("held", "held-tally")]
+
+
+def stock_keys(session: uuid.UUID, counter: uuid.UUID) -> list[str]:
+    """Of a ticket type's or a pool's places, of those in line for them, and of those who hold some."""
+    return [f"{PREFIX}:{kind}:{{{session}}}:{counter}" for kind in ("stock", "in-line", "holders")]
