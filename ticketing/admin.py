@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
@@ -11,7 +10,6 @@ from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
-from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext, ngettext
@@ -22,35 +20,28 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from base.admin_forms import Desk, WholeRowForm
 from realtime.admin import ReadOnly
-from reservations.allocation import locks
 from reservations.refusals import PaymentInProgress
-from sessions_app.admin import SessionAdmin
-from sessions_app.models import Session
 from sessions_app.staff.questions import Question, Unanswered, ask, is_confirmed
 from sessions_app.templatetags.frontrow import clock, full_day, money
-from ticketing.letters import correcting, letter, moving
+from ticketing.letters import correcting, letter
 from ticketing.models import (
     CheckIn,
     Collection,
-    LedgerEntry,
     Order,
-    Payment,
     Refund,
-    RefundStatus,
     Sale,
     SaleQuerySet,
-    SandboxCharge,
     Ticket,
     Transfer,
     User,
-    WebhookEvent,
 )
-from ticketing.payments import handing_out, refunds
-from ticketing.payments.bells import ring_called_off, ring_refund
-from ticketing.payments.giving_back import GivingBack, calling_off, in_currencies
+from ticketing.payments import refunds
+from ticketing.payments.bells import ring_refund
+from ticketing.payments.giving_back import GivingBack
 from ticketing.refusals import NothingToRefund
-from ticketing.staff import guessing_admin  # noqa: F401 it registers its lists
+from ticketing.staff import guessing_admin, payments_admin, session_admin  # noqa: F401 they register their lists
 from ticketing.staff.order_admin import OrderAdmin
+from ticketing.staff.payments_admin import tell_refunds
 from ticketing.tickets import links
 
 admin.site.register(Order, OrderAdmin)
@@ -300,28 +291,6 @@ def refunded(request: HttpRequest, sale: UUID, tickets: list[UUID]) -> Refund | 
     return refund
 
 
-def tell_refunds(desk: ModelAdmin, request: HttpRequest, tried: list[Refund | None]) -> None:
-    done = [refund for refund in tried if refund]
-    if done:
-        by_hand = [refund for refund in done if refund.status == RefundStatus.TO_HAND_OUT]
-        for some, text in (
-            ([refund for refund in done if refund not in by_hand], gettext("%(amounts)s is on its way back.")),
-            (by_hand, gettext("%(amounts)s is to be handed out at the counter: see “Refunds to hand out”.")),
-        ):
-            if some:
-                desk.message_user(request, text % {"amounts": amounts_of(some)}, messages.SUCCESS)
-    if len(done) < len(tried):
-        text = gettext("Of some nothing was left to give back, or nothing was taken yet.")
-        desk.message_user(request, text, messages.WARNING)
-
-
-def amounts_of(some: list[Refund]) -> str:
-    sums: Counter[str] = Counter()
-    for refund in some:
-        sums[refund.sale.currency] += refund.amount
-    return in_currencies(sums)
-
-
 @admin.register(Collection)
 class CollectionAdmin(ReadOnly, ModelAdmin):
     list_display = ["collected_at", "amount_tag", "ticket", "by", "gate"]
@@ -407,227 +376,3 @@ class TransferAdmin(ReadOnly, ModelAdmin):
     search_fields = ["=code", "=ticket__id", "=giver", "=receiver"]
     list_select_related = ["ticket__seat", "ticket__ticket_type"]
     list_per_page = 50
-
-
-@admin.register(Payment)
-class PaymentAdmin(ReadOnly, ModelAdmin):
-    list_display = ["id", "state", "method", "money", "reason", "reference", "started_at"]
-    list_filter = ["status", "method", "started_at"]
-    search_fields = ["=id", "=reservation__id", "=reference", "email"]
-    exclude = ["token"]
-    list_per_page = 50
-
-    @display(
-        description=_("status"),
-        ordering="status",
-        label={"captured": "success", "declined": "danger", "failed": "danger", "voided": "warning"},
-    )
-    def state(self, payment: Payment) -> tuple[str, str]:
-        return payment.status, payment.get_status_display()
-
-    @display(description=_("amount"), ordering="amount")
-    def money(self, payment: Payment) -> str:
-        return money(payment.amount, payment.currency)
-
-
-@admin.register(Refund)
-class RefundAdmin(ReadOnly, ModelAdmin):
-    list_display = ["id", "sale", "amount", "status", "reason", "asked_at", "handed_out_at", "handed_out_by"]
-    list_filter = ["status", "asked_at", "handed_out_at"]
-    search_fields = ["=id", "=sale__number"]
-    list_select_related = ["sale", "handed_out_by"]
-    actions = ["try_again", "hand_out_instead"]
-
-    @admin.action(description=_("Ask the gateway again"), permissions=["retry"])
-    def try_again(self, request: HttpRequest, chosen: QuerySet[Refund]) -> HttpResponse | None:
-        question = about_refused(
-            chosen,
-            title=gettext("Ask the gateway again?"),
-            warning=gettext("What the gateway takes this time is on its way to the buyer at once."),
-            button=gettext("Ask again"),
-        )
-        if not is_confirmed(request, question):
-            return ask(request, question, back=request.get_full_path(), opts=self.opts)
-        tried = [refund for refund in chosen.values_list("pk", flat=True) if refunds.try_again(refund_id=refund)]
-        for refund in tried:
-            ring_refund(refund)
-        text = ngettext(
-            "%(number)d refund was asked for again.", "%(number)d refunds were asked for again.", len(tried)
-        )
-        for noted in Refund.objects.filter(pk__in=tried):
-            self.log_change(request, noted, "retry")
-        self.message_user(request, text % {"number": len(tried)}, messages.SUCCESS)
-        return None
-
-    @admin.action(description=_("Hand out at the counter instead"), permissions=["retry"])
-    def hand_out_instead(self, request: HttpRequest, chosen: QuerySet[Refund]) -> HttpResponse | None:
-        question = about_refused(
-            chosen,
-            title=gettext("Hand out at the counter instead?"),
-            warning=gettext("The buyers are told by e-mail that they can collect the money at the box office."),
-            button=gettext("Hand it out instead"),
-        )
-        if not is_confirmed(request, question):
-            return ask(request, question, back=request.get_full_path(), opts=self.opts)
-        refused = list(chosen.filter(status=RefundStatus.REFUSED).values_list("pk", flat=True))
-        for refund in refused:
-            handing_out.hand_out_instead(refund_id=refund)
-        text = ngettext(
-            "%(number)d refund is to be handed out: see “Refunds to hand out”.",
-            "%(number)d refunds are to be handed out: see “Refunds to hand out”.",
-            len(refused),
-        )
-        for noted in Refund.objects.filter(pk__in=refused):
-            self.log_change(request, noted, "hand_out_instead")
-        self.message_user(request, text % {"number": len(refused)}, messages.SUCCESS)
-        return None
-
-    def has_retry_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("ticketing.change_refund")
-
-
-def about_refused(chosen: QuerySet[Refund], *, title: str, warning: str, button: str) -> Question:
-    refused = list(chosen.filter(status=RefundStatus.REFUSED).select_related("sale").order_by("pk"))
-    others = chosen.count() - len(refused)
-    return Question(
-        title=title,
-        facts=[
-            (gettext("Refunds that a gateway refused"), str(len(refused))),
-            (gettext("Money that goes back"), amounts_of(refused)),
-            (gettext("Orders"), ", ".join(str(refund.sale) for refund in refused) or gettext("none")),
-            *([(gettext("Chosen, but not refused"), str(others))] if others else []),
-        ],
-        warning=warning,
-        button=button,
-        about=[(refund.pk, refund.amount) for refund in refused],
-    )
-
-
-@admin.register(LedgerEntry)
-class LedgerEntryAdmin(ReadOnly, ModelAdmin):
-    list_display = ["id", "posted_at", "account", "amount", "currency", "payment", "refund"]
-    list_filter = ["account", "posted_at", "currency"]
-    search_fields = ["=posting", "=payment__id", "=refund__id", "=payment__sale__number"]
-    list_select_related = ["payment", "refund"]
-    list_per_page = 100
-
-
-@admin.register(WebhookEvent)
-class WebhookEventAdmin(ReadOnly, ModelAdmin):
-    list_display = ["event", "gateway", "kind", "received_at"]
-    list_filter = ["gateway", "kind", "received_at"]
-    search_fields = ["=event"]
-
-
-@admin.register(SandboxCharge)
-class SandboxChargeAdmin(ReadOnly, ModelAdmin):
-    list_display = ["attempt", "status", "amount", "currency", "refunded", "changed_at"]
-    list_filter = ["status", "currency"]
-    search_fields = ["=attempt"]
-
-
-admin.site.unregister(Session)
-
-
-@admin.register(Session)
-class SessionWithBuyersAdmin(SessionAdmin):
-    """The catalogue's desk, and what it can't do: call a session off that somebody paid for."""
-
-    actions = [*(SessionAdmin.actions or []), "call_off_and_refund"]
-    readonly_fields = [*SessionAdmin.readonly_fields, "paid_back"]
-    fieldsets = [*SessionAdmin.fieldsets, (_("Called off"), {"fields": ["paid_back"]})]
-
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        try:
-            return super().changeform_view(request, object_id, form_url, extra_context)
-        except Unanswered as unanswered:
-            return ask(request, unanswered.question, back=request.get_full_path(), opts=self.opts)
-
-    def save_model(self, request: HttpRequest, obj: Session, form: Any, change: bool) -> None:
-        """What tickets say is changed by `moving`, which has everybody told who has one.
-
-        Raises: Unanswered.
-        """
-        names = [name for name in form.changed_data if name in form.fields]
-        shown = {name: getattr(obj, name) for name in names if name in moving.SHOWN}
-        if not change or not shown:
-            super().save_model(request, obj, form, change)
-            return
-        before = Session.objects.select_related("hall__venue").get(pk=obj.pk)
-        told = moving.move(session_id=obj.pk, changes=shown)
-        obj.save(update_fields=[name for name in names if name not in shown])
-        if told:
-            question = about_moving(before, obj, told)
-            if not is_confirmed(request, question):
-                raise Unanswered(question)
-            text = ngettext(
-                "%(number)d letter goes out with the old and the new time and place.",
-                "%(number)d letters go out with the old and the new time and place.",
-                told,
-            )
-            self.message_user(request, text % {"number": told}, messages.SUCCESS)
-        if late := obj.ticket_types.filter(sells_from__gte=obj.starts_at):
-            warning = gettext("Would go on sale only after the start, so never: %(types)s. Change when they sell.")
-            kinds = ", ".join(f"“{kind.name}”" for kind in late)
-            self.message_user(request, warning % {"types": kinds}, messages.WARNING)
-
-    @admin.action(description=_("Call off and give everybody's money back"), permissions=["refund"])
-    def call_off_and_refund(self, request: HttpRequest, sessions: QuerySet[Session]) -> HttpResponse | None:
-        chosen = list(sessions)
-        with transaction.atomic():
-            locks.lock_sessions([session.pk for session in chosen])  # until it is called off, nothing is sold
-            question = calling_off(chosen)
-            if not is_confirmed(request, question):
-                return ask(request, question, back=request.get_full_path(), opts=self.opts)
-            for session in chosen:
-                refunds.call_off(session_id=session.pk)
-        for session in chosen:
-            ring_called_off(session.pk)
-            self.log_change(request, session, gettext("Called off; everybody's money goes back."))
-            text = gettext("“%(session)s” is called off; its page tells how many were paid back.")
-            self.message_user(request, text % {"session": session}, messages.SUCCESS)
-        return None
-
-    def has_refund_permission(self, request: HttpRequest) -> bool:
-        return self.has_change_permission(request) and request.user.has_perm("ticketing.add_refund")
-
-    @display(description=_("paid back"))
-    def paid_back(self, session: Session) -> str:
-        if not session.pk or session.cancelled_at is None:
-            return ""
-        how_far = refunds.progress(session.pk)
-        said = gettext("%(paid)d of %(sales)d sales") % {"paid": how_far.paid_back, "sales": how_far.sales}
-        if how_far.to_hand_out:
-            said += ", " + gettext("%(number)d to hand out at the counter") % {"number": how_far.to_hand_out}
-        if how_far.refused:
-            said += ", " + gettext("%(number)d refused by a gateway") % {"number": how_far.refused}
-        return said
-
-
-def about_moving(before: Session, after: Session, letters: int) -> Question:
-    text = ngettext(
-        "%(number)d letter: one for each order, and one for each person who was passed a ticket",
-        "%(number)d letters: one for each order, and one for each person who was passed a ticket",
-        letters,
-    )
-    when = [
-        f"{full_day(session.starts_at)}, {clock(session.starts_at)} · {session.place}" for session in (before, after)
-    ]
-    return Question(
-        title=gettext("Move this session?"),
-        facts=[
-            (gettext("Show"), after.show.title),
-            (gettext("Until now"), when[0]),
-            (gettext("From now on"), when[1]),
-            (gettext("Written to"), text % {"number": letters}),
-        ],
-        warning=gettext("Everybody who has a ticket learns the new time and place, and may give the ticket back."),
-        button=gettext("Move it"),
-        about=[after.pk, *when, letters],
-    )

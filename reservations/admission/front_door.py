@@ -40,19 +40,14 @@ from django.db import Error as DatabaseError
 from django.db import connection
 
 from base.ids import uuid7
-from base.refusals import Refused
 from base.threads import keep_running
-from reservations import metrics, rules
+from reservations import metrics
 from reservations.admission.floors import Floors
+from reservations.admission.judging import judged_by_facts
 from reservations.admission.sale_facts import (
-    FRESH_SECONDS,
-    FactsUnavailable,
     SaleFacts,
     StockFacts,
-    facts_of,
-    voucher_of,
 )
-from reservations.allocation import pricing
 from reservations.claims import claims, standings
 from reservations.claims.claims import Knock, Limit, NoClaims, Verdict
 from reservations.claims.pace import Gate
@@ -62,27 +57,14 @@ from reservations.operations import queued
 from reservations.queueing import replies
 from reservations.queueing.lines import InboxLine, InProcessLine, Line, LineDown, RabbitLine, by_shard
 from reservations.refusals import (
-    AccountRequired,
     Crowded,
-    DuplicateSeat,
     IdempotencyMismatch,
     LimitReached,
-    NothingAsked,
-    PaymentNeeded,
     RequestInFlight,
-    SaleClosed,
-    SaleNotOpen,
     SeatsUnavailable,
     SignedInSince,
-    SoldAtOnce,
     SoldOut,
     TooManyHolds,
-    TooManySeats,
-    UnknownConcession,
-    UnknownLane,
-    UnknownSeat,
-    UnknownTicketType,
-    VoucherRefused,
 )
 
 log = structlog.get_logger(__name__)
@@ -91,7 +73,6 @@ MAX_BATCH = 500
 EPOCH_TRIES = 5  # another process may open a later epoch between two trips of ours; five times in a row it doesn't
 LATE_SECONDS = 60  # after signing in, what the guest sent may be on its way
 ANSWER_SECONDS = 15.0  # longer than every deadline on the way; only a wedged process gets here
-NEWER_SECONDS = 0.1  # a refusal stands on facts at most this old
 EPOCH = 1 << EPOCH_BITS  # the first arrival of epoch 1
 
 
@@ -133,7 +114,7 @@ def admit(ask: Ask, *, buyer: uuid.UUID, is_guest: bool = False, wait: float = 0
 
     Raises: UnknownSession, FactsUnavailable, LineDown, every error of this module, and of `pricing` what is known to be wrong.
     """
-    facts = _judged_by_facts(ask, is_guest=is_guest)
+    facts = judged_by_facts(ask, is_guest=is_guest)
     lane = (facts.lane_of(ask.lane_code) or "") if ask.lane_code else ""
     caps = caps_of(
         buyer=buyer,
@@ -165,86 +146,6 @@ def keep_answer(admission: Admission, *, status: int, body: str) -> None:
         return
     with contextlib.suppress(NoClaims):
         claims.answer_given([(admission.request, status, body)])
-
-
-REJUDGED = (
-    AccountRequired,
-    PaymentNeeded,
-    SaleClosed,
-    SaleNotOpen,
-    SoldAtOnce,
-    TooManySeats,
-    UnknownLane,
-    UnknownConcession,
-    UnknownSeat,
-    UnknownTicketType,
-)
-
-
-def _judged_by_facts(ask: Ask, *, is_guest: bool) -> SaleFacts:
-    """What is refused by an older copy of the facts is judged again by a newer one: a price or seat may be seconds old."""
-    facts = facts_of(ask.session)
-    try:
-        _refuse_nonsense(ask, facts, is_guest=is_guest)
-    except REJUDGED:
-        facts = facts_of(ask.session, max_age=NEWER_SECONDS)
-        _refuse_nonsense(ask, facts, is_guest=is_guest)
-    if ask.voucher:
-        _refuse_voucher(ask, facts)
-    return facts
-
-
-def _refuse_nonsense(ask: Ask, facts: SaleFacts, *, is_guest: bool) -> None:
-    now = facts.now()
-    stock = facts.stock.get(ask.ticket_type) if ask.asks_stock and ask.ticket_type else None
-    refusal = rules.of_session(ask, facts, now)
-    if facts.accounts_required and is_guest and refusal is not SaleClosed:
-        raise AccountRequired
-    if refusal and refusal is not TooManySeats:
-        raise _with_facts(refusal, ask, facts)
-    if len(set(ask.seats)) < len(ask.seats):
-        raise DuplicateSeat(seats=[seat for seat, times in Counter(ask.seats).items() if times > 1])
-    if ask.places < 1:
-        raise NothingAsked
-    if refusal:
-        raise _with_facts(refusal, ask, facts)
-    if unknown := [seat for seat in ask.seats if seat not in facts.labels]:
-        raise UnknownSeat(seats=unknown)
-    if ask.ticket_type and ask.ticket_type not in (facts.ticket_types if ask.best_available else facts.stock):
-        raise UnknownTicketType
-    if ask.lane_code and facts.lane_of(ask.lane_code) is None:
-        raise UnknownLane
-    if stock is not None:
-        refusal = rules.of_kind(ask, facts, stock, now, is_paid_at_door=stock.is_paid_at_door(now))
-        if refusal:
-            raise _with_facts(refusal, ask, facts)
-    if ask.concessions:
-        pricing.chosen(ask.seats or [None] * ask.places, ask.concessions, facts.concessions)
-
-
-def _with_facts(refusal: type[Refused], ask: Ask, facts: SaleFacts) -> Refused:
-    kind = ask.ticket_type if ask.asks_stock else None
-    if refusal is SaleNotOpen:
-        return SaleNotOpen(on_sale_at=facts.opens_at(kind))
-    if refusal is TooManySeats:
-        most = rules.most_in_one_order(facts, facts.stock.get(kind) if kind else None)
-        return TooManySeats(limit=most, field=ask.counted_by)
-    return refusal()
-
-
-def _refuse_voucher(ask: Ask, facts: SaleFacts) -> None:
-    """What is known to be wrong; how often it was used is judged when the request is settled. While nothing is known, all is."""
-    for max_age in (FRESH_SECONDS, NEWER_SECONDS):
-        try:
-            voucher = voucher_of(ask.voucher, max_age=max_age)
-            pricing.judge(voucher, session=ask.session, currency=facts.currency, now=facts.now())
-        except FactsUnavailable:
-            return
-        except VoucherRefused:
-            if max_age == NEWER_SECONDS:
-                raise
-        else:
-            return
 
 
 def _through_the_door(request: HoldRequest, facts: SaleFacts, *, wait: float) -> Admission:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from base.refusals import Refused
 from reservations import rules
-from reservations.admission import front_door
+from reservations.admission import judging
 from reservations.admission.sale_facts import SaleFacts, StockFacts
 from reservations.allocation import decision, standby
 from reservations.hold_request import AT_THE_DOOR, HOLD_SCOPE, ORDER_SCOPE, Ask, HoldRequest, Means
@@ -121,7 +121,7 @@ def asks(draw: st.DrawFn) -> Ask:
 
 def at_the_door(house: House, ask: Ask) -> type[Refused] | None:
     try:
-        front_door._refuse_nonsense(ask, house.facts(), is_guest=False)  # noqa: SLF001 what it comes to
+        judging.refuse_nonsense(ask, house.facts(), is_guest=False)
     except Refused as refusal:
         return type(refusal)
     return None

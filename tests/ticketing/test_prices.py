@@ -11,7 +11,7 @@ import pytest
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from reservations.admission import front_door, sale_facts
+from reservations.admission import judging, sale_facts
 from reservations.hold_request import ORDER_SCOPE, Ask
 from reservations.models import Reservation, Status
 from reservations.queueing import liveness
@@ -277,14 +277,14 @@ class TestOrders:
         ask = Ask(session=session.pk, seats=("A1",), scope=ORDER_SCOPE)
         sale_facts.facts_of(session.pk)
         with django_assert_num_queries(0):
-            front_door._judged_by_facts(ask, is_guest=False)  # noqa: SLF001 the door's own thread has a connection of its own
+            judging.judged_by_facts(ask, is_guest=False)  # the door's own thread has a connection of its own
         named = msgspec.structs.replace(ask, concessions=(("A1", "Child"),))
         with django_assert_num_queries(0):
-            front_door._judged_by_facts(named, is_guest=False)  # noqa: SLF001
+            judging.judged_by_facts(named, is_guest=False)
         voucher = msgspec.structs.replace(ask, voucher=VoucherFactory.create().code)
-        front_door._judged_by_facts(voucher, is_guest=False)  # noqa: SLF001
+        judging.judged_by_facts(voucher, is_guest=False)
         with django_assert_num_queries(0):
-            front_door._judged_by_facts(voucher, is_guest=False)  # noqa: SLF001 known by now
+            judging.judged_by_facts(voucher, is_guest=False)  # known by now
 
     def test_learn_of_a_new_voucher_at_once(self, ana: UUID, session: Session) -> None:
         assert sale_facts.voucher_of("FRESH") is None
