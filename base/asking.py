@@ -17,6 +17,7 @@ from rest_framework import exceptions, negotiation, parsers
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
+from base import bodies
 from base.refusals import Refused
 
 
@@ -96,18 +97,24 @@ class AlwaysJSON(negotiation.DefaultContentNegotiation):
 
 
 class JSONParser(parsers.JSONParser):
-    """DRF's, for which a million opening brackets are a client's error too."""
+    """DRF's, which refuses names that come twice, and for which a million opening brackets are a client's error too."""
 
     def parse(
         self,
         stream: IO[Any],
         media_type: str | None = None,
         parser_context: Mapping[str, Any] | None = None,
-    ) -> dict[str, Any]:
+    ) -> Any:
+        """Raises: ParseError, ValidationError."""
         try:
-            return super().parse(stream, media_type, parser_context)
+            body, twice = bodies.read(str(stream.read(), (parser_context or {}).get("encoding", "utf-8")))
+        except ValueError as error:
+            raise exceptions.ParseError(f"JSON parse error - {error}") from None
         except RecursionError:
             raise exceptions.ParseError("JSON parse error - nested too deeply") from None
+        if twice:
+            raise exceptions.ValidationError({name: [_("Say it once.")] for name in twice})
+        return body
 
 
 KEY = r'"[\x21\x23-\x7e]{1,255}"|[\x21\x23-\x7e][\x21-\x7e]{0,254}'

@@ -18,6 +18,7 @@ from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied, ValidationError
 
+from base import bodies
 from base.asking import Buyer, OtherBuyer, idempotency_key
 from base.rest import field_errors
 from config.web import cache as shared
@@ -108,7 +109,9 @@ def _place(request: HttpRequest, buyer: UUID, key: str) -> str:
 def _fingerprint(body: bytes) -> str:
     """The same for the same JSON, however its keys are ordered and spaced."""
     with contextlib.suppress(ValueError, RecursionError):  # not JSON: the view says so
-        body = json.dumps(json.loads(body), sort_keys=True).encode()
+        said, twice = bodies.read(body.decode())
+        if not twice:  # likewise
+            body = json.dumps(said, sort_keys=True).encode()
     return hashlib.sha256(body).hexdigest()
 
 

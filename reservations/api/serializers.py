@@ -163,7 +163,7 @@ LaneCode = Annotated[str, Meta(pattern=r"^[^\s\0]([^\0]*[^\s\0])?\Z", max_length
 class PlainBest(msgspec.Struct, forbid_unknown_fields=True):
     quantity: Places
     ticket_type: IdText | UnsetType = UNSET
-    accessible: bool = False
+    accessible: bool | UnsetType = UNSET
 
 
 class PlainAsk(msgspec.Struct, forbid_unknown_fields=True):
@@ -173,7 +173,8 @@ class PlainAsk(msgspec.Struct, forbid_unknown_fields=True):
     DRF's serializer is thorough and slow; msgspec takes what is plainly right fifty times as fast. So `AskFields` alone says
     what is wrong, and why: whatever isn't plainly right is read again by it, and may still be accepted (2.0 places, a label with
     a space behind it). What must never be is that msgspec takes what `AskFields` refuses, or reads it otherwise;
-    `tests/reservations/api/test_serializers.py` compares the two.
+    `tests/reservations/api/test_serializers.py` compares the two. msgspec takes the last of two fields of a name: where there are more
+    colons than fields, a name may come twice (or a text has a colon), and `AskFields` judges.
     """
 
     session: IdText
@@ -194,19 +195,22 @@ def plain_ask(body: bytes) -> Ask | None:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     session, best, lane_code = UUID(said.session), said.best_available, said.lane_code or ""
-    if said.seats and not (best or said.ticket_type or said.quantity):
+    fields = body.count(b":") - (1 if lane_code else 0)
+    if said.seats and fields == 2 and not (best or said.ticket_type or said.quantity):
         return Ask(session=session, seats=said.seats, lane_code=lane_code)
     if best and not (said.seats or said.ticket_type or said.quantity):
+        if fields != 3 + (best.ticket_type is not UNSET) + (best.accessible is not UNSET):
+            return None
         ticket_type = UUID(best.ticket_type) if best.ticket_type else None
         return Ask(
             session=session,
             ticket_type=ticket_type,
             quantity=best.quantity,
             best_available=True,
-            accessible=best.accessible,
+            accessible=best.accessible or False,
             lane_code=lane_code,
         )
-    if said.ticket_type and said.quantity and not (said.seats or best):
+    if said.ticket_type and said.quantity and fields == 3 and not (said.seats or best):
         return Ask(session=session, ticket_type=UUID(said.ticket_type), quantity=said.quantity, lane_code=lane_code)
     return None
 

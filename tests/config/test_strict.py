@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +13,8 @@ from django.test import Client
 
 from base.strict import nearest
 from config.web.openapi import views
+from reservations.models import Reservation
+from sessions_app.models import Session
 from tests.api import assert_problem, client_of, post
 from tests.factories import UserFactory
 
@@ -87,6 +90,8 @@ def sent(staff: Client, method: str, path: str, body: Any = None, query: str = "
     headers = {"Idempotency-Key": uuid.uuid4().hex}
     if method in {"get", "delete"}:
         return call(f"{path}{query}", headers=headers)
+    if isinstance(body, str):
+        return call(f"{path}{query}", body, content_type="application/json", headers=headers)
     return call(f"{path}{query}", body or {}, format="json", headers=headers)
 
 
@@ -112,6 +117,18 @@ class TestBodies:
             field = ".".join(map(str, (*where, UNKNOWN)))
             assert field in errors, (where, errors)
             assert "There is no such field" in errors[field]
+
+    def test_field_that_comes_twice_is_refused_in_every_object(self, staff: Any, method: str, path: str) -> None:
+        for where, names in objects_of(body_schema(method, path)["schema"]):
+            body = example_with(method, path, where)
+            for name in set(names) & places(body, where).keys():
+                twice = copy.deepcopy(body)
+                places(twice, where)[UNKNOWN] = places(body, where)[name]
+                text = json.dumps(twice).replace(UNKNOWN, name)
+
+                errors = told(sent(staff, method, path, text))
+
+                assert errors == {".".join(map(str, (*where, name))): "Say it once."}
 
     def test_mistyped_field_is_told_the_nearest_known_one(self, staff: Any, method: str, path: str) -> None:
         for where, names in objects_of(body_schema(method, path)["schema"]):
@@ -178,6 +195,22 @@ def test_answer_to_a_flood_of_unknown_fields_is_short(staff: Any) -> None:
     body = {f"{number}{'x' * 200}": 1 for number in range(500)}
     answer = post(staff, "/auth/token", body)
     assert len(answer.content) < 10_000
+
+
+def test_answer_to_a_flood_of_fields_that_come_twice_is_short(staff: Any) -> None:
+    name = "x" * 300
+    text = "[" + ",".join([f'{{"{name}": [{{"{name}": 1, "{name}": 2}}], "{name}": 1}}'] * 50) + "]"
+    answer = sent(staff, "post", "/api/v1/auth/token", text)
+    told(answer)
+    assert len(answer.content) < 20_000
+
+
+@pytest.mark.parametrize("way", ["short", "long"])
+def test_order_whose_seats_come_twice_sells_nothing(way: str, session: Session, ana: uuid.UUID) -> None:
+    lane = "" if way == "short" else ', "voucher": null'
+    text = f'{{"session": "{session.pk}", "seats": ["A1"], "seats": ["A2"]{lane}}}'
+    assert told(sent(client_of(ana), "post", "/api/v1/orders", text)) == {"seats": "Say it once."}
+    assert not Reservation.objects.exists()
 
 
 @pytest.mark.parametrize(

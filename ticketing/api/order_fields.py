@@ -167,9 +167,10 @@ def plain_wish(body: bytes) -> OrderWish | None:
         return None
     session = UUID(said.session) if said.session else None
     payment = Means(method=said.payment.method, token=said.payment.token) if said.payment else None
-    if said.seats and session and not (said.ticket_type or said.quantity):
+    fields = body.count(b":") - (3 if payment else 0) - (1 if said.lane_code else 0)
+    if said.seats and session and fields == 2 and not (said.ticket_type or said.quantity):
         return OrderWish(session=session, seats=said.seats, payment=payment, lane_code=said.lane_code or "")
-    if said.ticket_type and said.quantity and not said.seats:
+    if said.ticket_type and said.quantity and fields == (3 if session else 2) and not said.seats:
         return OrderWish(
             session=session,
             ticket_type=UUID(said.ticket_type),

@@ -56,6 +56,28 @@ class TestPlainAsk:
     @pytest.mark.parametrize(
         "body",
         [
+            b'{"session": "%s", "session": "%s", "seats": ["A1"]}',
+            b'{"session": "%s", "seats": ["A1"], "seats": ["A2"]}',
+            b'{"session": "%s", "seats": ["A1"], "s\\u0065ats": ["A2"]}',
+            b'{"session": "%s", "seats": ["A1"], "lane_code": "x", "lane_code": "y"}',
+            b'{"session": "%s", "best_available": {"quantity": 1}, "best_available": {"quantity": 2}}',
+            b'{"session": "%s", "best_available": {"quantity": 1, "quantity": 2}}',
+            b'{"session": "%s", "best_available": {"quantity": 1, "accessible": false, "accessible": true}}',
+            b'{"session": "%s", "ticket_type": "%s", "quantity": 1, "quantity": 2}',
+        ],
+    )
+    def test_refuses_a_name_that_comes_twice_as_the_other_does(self, body: bytes) -> None:
+        body = body.replace(b"%s", SESSION.encode())
+        assert plain_ask(body) is judged(body) is None
+
+    def test_reads_a_label_with_a_colon_slowly(self) -> None:
+        body = json.dumps({"session": SESSION, "seats": ["A:1"]}).encode()
+        assert plain_ask(body) is None
+        assert judged(body) is not None
+
+    @pytest.mark.parametrize(
+        "body",
+        [
             b'{"session": "%s", "seats": ["A1"], "more": 1}',
             b'{"session": "%s", "best_available": {"quantity": 2, "more": 1}}',
         ],

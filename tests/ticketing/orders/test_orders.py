@@ -604,7 +604,24 @@ class TestAPlainBody:
             assert fields.is_valid(), fields.errors
             assert fields.wish() == plain
 
+    @pytest.mark.parametrize(
+        "body",
+        [
+            '{"ticket_type": "ID", "quantity": 1, "quantity": 2}',
+            '{"ticket_type": "ID", "quantity": 1, "ticket_type": "ID"}',
+            '{"session": "ID", "seats": ["A1"], "seats": ["A2"]}',
+            '{"session": "ID", "session": "ID", "seats": ["A1"]}',
+            '{"session": "ID", "seats": ["A1"], "payment": {"method": "fake", "token": "ok", "token": "declined"}}',
+            '{"session": "ID", "seats": ["A1"], "payment": {"method": "fake", "token": "ok"}, "payment": {"method": "fake", "token": "ok"}}',
+            '{"session": "ID", "seats": ["A1"], "lane_code": "x", "lane_code": "y"}',
+        ],
+    )
+    def test_is_not_taken_where_a_name_comes_twice(self, body: str) -> None:
+        assert plain_wish(body.replace("ID", str(uuid4())).encode()) is None
+
     def test_is_taken_where_it_is_plainly_right(self) -> None:
         said = {"ticket_type": str(uuid4()), "quantity": 1, "payment": PAYMENT}
         assert plain_wish(json.dumps(said).encode()) is not None
         assert plain_wish(json.dumps({"session": str(uuid4()), "seats": ["A1"]}).encode()) is not None
+        whole = {"session": str(uuid4()), **said, "lane_code": "friends"}
+        assert plain_wish(json.dumps(whole).encode()) is not None

@@ -1,0 +1,44 @@
+"""JSON as a client sent it. Python's reader takes the last of two fields of a name; this one tells of them."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from rest_framework.utils import json
+
+MOST_NAMES = 20  # that are told
+LONGEST_NAME = 200  # of a field, with the objects that it is in
+
+
+class _Twice(dict[str, Any]):
+    """An object in which some names came more than once."""
+
+    names: list[str]
+
+
+def read(text: str) -> tuple[Any, list[str]]:
+    """Return a body, and which of its fields came more than once, at any depth: `payment.token`. Raises: ValueError, RecursionError."""
+    found: list[_Twice] = []
+
+    def made(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        named = dict(pairs)
+        if len(named) == len(pairs):
+            return named
+        twice = _Twice(named)
+        twice.names = [name for name, times in Counter(name for name, _value in pairs).items() if times > 1]
+        found.append(twice)
+        return twice
+
+    body = json.loads(text, object_pairs_hook=made)
+    return body, [name[:LONGEST_NAME] for name in itertools.islice(_fields(body, ""), MOST_NAMES)] if found else []
+
+
+def _fields(body: Any, path: str) -> Iterator[str]:
+    if isinstance(body, _Twice):
+        yield from (f"{path}{name}" for name in body.names)
+    inner = body.items() if isinstance(body, dict) else enumerate(body) if isinstance(body, list) else ()
+    for name, value in inner:
+        yield from _fields(value, f"{path}{name}.")
