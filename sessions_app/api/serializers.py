@@ -6,7 +6,9 @@ import datetime as dt
 from typing import Any
 from uuid import UUID
 
+from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -45,10 +47,23 @@ def money(amount: int | None, currency: str) -> dict[str, Any] | None:
 
 
 class Time(serializers.DateTimeField):
-    """RFC 3339 in UTC, whatever the time zone of the pages."""
+    """RFC 3339: told in UTC, whatever the time zone of the pages, and taken with any offset, but never without one."""
+
+    default_error_messages = {
+        "invalid": gettext_lazy(
+            "Must be a moment with its offset from UTC (RFC 3339), like 2030-06-01T20:00:00-03:00 or 2030-06-01T23:00:00Z."
+        )
+    }
 
     def __init__(self, **options: Any) -> None:
         super().__init__(default_timezone=dt.UTC, **options)
+
+    def enforce_timezone(self, value: dt.datetime) -> dt.datetime:
+        """Raises: ValidationError."""
+        if timezone.is_naive(value):
+            self.fail("invalid")
+        moment: dt.datetime = super().enforce_timezone(value)
+        return moment
 
 
 # --- Answers

@@ -13,6 +13,7 @@ from sessions_app.api.views import FESTIVAL
 from sessions_app.models import Hall, Pool, Seat, Session
 from sessions_app.new_prices import NewTicketType
 from tests import factories
+from tests.api import assert_problem
 from tests.sessions_app.conftest import Open
 
 SESSIONS = "/api/v1/sessions"
@@ -179,6 +180,11 @@ class TestSeats:
         assert [seat["status"] for seat in answer["seats"]][:3] == ["free", "blocked", "free"]
         past = staff.get(f"{seats_of(session)}?at=2026-01-01T00:00:00Z").json()
         assert {seat["status"] for seat in past["seats"]} == {"free"}
+
+    @pytest.mark.parametrize("moment", ["2026-01-01", "2026-01-01T00:00:00"])
+    def test_as_it_stood_takes_no_moment_without_its_offset(self, staff: Client, put_on: Open, moment: str) -> None:
+        answer = staff.get(f"{seats_of(put_on())}?at={moment}")
+        assert assert_problem(answer, 400, "invalid")["errors"][0]["field"] == "at"
 
     def test_of_the_past_are_for_staff(self, client: Client, staff: Client, buyer: Client, put_on: Open) -> None:
         path = f"{seats_of(put_on())}?at=2026-01-01T00:00:00Z"
@@ -369,6 +375,28 @@ class TestPuttingOn:
         found = fields(staff.post(SESSIONS, asked, content_type="application/json"))
         assert {name.removesuffix(".title") for name in found} == {field}
         assert not Session.objects.exists()
+
+    @pytest.mark.parametrize(
+        "moment", ["2099-05-01", "2099-05-01T20:00:00", "2099-05-01T20:00", "2099-05-01 20:00:00.5"]
+    )
+    @pytest.mark.parametrize(
+        "field", ["starts_at", "on_sale_at", "ticket_types.0.sells_from", "ticket_types.0.sells_until"]
+    )
+    def test_takes_no_moment_without_its_offset(
+        self, staff: Client, small_room: dict[str, Any], field: str, moment: str
+    ) -> None:
+        name, _number, inner = field.partition(".0.")
+        said = [{"name": "Pista", "price": 1, "capacity": 1, inner: moment}] if inner else moment
+        answer = staff.post(SESSIONS, {**small_room, name: said}, content_type="application/json")
+        (error,) = assert_problem(answer, 400, "invalid")["errors"]
+        assert error["field"] == field
+        assert error["message"].startswith("Must be a moment with its offset from UTC (RFC 3339), like 2030-")
+        assert not Session.objects.exists()
+
+    @pytest.mark.parametrize("moment", ["2099-05-01T19:30:00-03:00", "2099-05-01T22:30:00Z", "2099-05-01T22:30Z"])
+    def test_takes_a_moment_with_any_offset(self, staff: Client, small_room: dict[str, Any], moment: str) -> None:
+        made = staff.post(SESSIONS, {**small_room, "starts_at": moment}, content_type="application/json")
+        assert made.json()["starts_at"] == "2099-05-01T22:30:00Z"
 
     def test_refuses_a_body_that_is_no_object(self, staff: Client) -> None:
         assert staff.post(SESSIONS, [], content_type="application/json").status_code == 400
