@@ -1,6 +1,9 @@
 from importlib import import_module
 
 from django.apps import AppConfig
+from django.core.checks import Tags, register
+
+from config.checks import https_has_a_proxy
 
 
 class ConfigConfig(AppConfig):
@@ -9,3 +12,4 @@ class ConfigConfig(AppConfig):
     def ready(self) -> None:
         """Every process that sends a task must know our Celery, or it would send it to a broker on localhost."""
         import_module("config.celery")
+        register(https_has_a_proxy, Tags.security, deploy=True)

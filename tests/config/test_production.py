@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from django.core.checks import Tags, run_checks
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client, RequestFactory
 from pytest_django.fixtures import Settings
+from structlog.testing import capture_logs
 
 from config.run.serving import refusals
 from tests import factories
@@ -57,6 +59,39 @@ class TestHttps:
     def test_a_refusal_says_so_too(self) -> None:
         request = RequestFactory().get("/api/v1/sessions", headers={"X-Forwarded-Proto": "https"})
         assert "Strict-Transport-Security" in refusals.respond(request, refusals.BUSY)
+
+
+class TestHttpsWithoutAProxy:
+    """Nothing tells the site then that a request came by HTTPS: it redirects each page to itself."""
+
+    @pytest.fixture(autouse=True)
+    def unnamed(self, settings: Settings) -> None:
+        settings.SECURE_SSL_REDIRECT, settings.TRUSTED_PROXIES = True, []
+
+    def found(self) -> list[str | None]:
+        return [message.id for message in run_checks(tags=[Tags.security], include_deployment_checks=True)]
+
+    def test_is_found_by_the_check_of_a_deployment(self) -> None:
+        assert "frontrow.W002" in self.found()
+
+    def test_is_fine_once_the_proxy_is_named(self, settings: Settings) -> None:
+        settings.TRUSTED_PROXIES = ["10.77.0.2"]
+        assert "frontrow.W002" not in self.found()
+
+    def test_is_fine_where_nothing_is_redirected(self, settings: Settings) -> None:
+        settings.SECURE_SSL_REDIRECT = False
+        assert "frontrow.W002" not in self.found()
+
+    @pytest.mark.parametrize("command", ["web", "both"])
+    def test_is_said_in_the_log_when_a_server_starts(self, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("WEB_THREADS", "")  # which `web` sets for its processes
+        monkeypatch.setattr("config.management.commands.web.Granian.serve", lambda _server: None)
+        monkeypatch.setattr("config.management.commands.both.serve_asgi", lambda *_words, **_more: None)
+        with capture_logs() as said:
+            call_command(command)
+        (warning,) = [line for line in said if line["event"] == "start.redirects_for_ever"]
+        assert warning["log_level"] == "warning"
+        assert "TRUSTED_PROXIES" in warning["problem"]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from config.checks import warn_of_redirects
 from config.run.listening import add_address, serve_asgi
 from ticketing.checks import refuse_demo_accounts
 
@@ -18,4 +19,5 @@ class Command(BaseCommand):
 
     @refuse_demo_accounts()
     def handle(self, *, host: str, port: int, **_options: Any) -> None:
+        warn_of_redirects()
         serve_asgi("config.asgi:application", host=host, port=port)

@@ -10,6 +10,7 @@ from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 
+from config.checks import warn_of_redirects
 from config.run.listening import BACKLOG, add_address
 from config.run.serving.descriptors import most_connections
 from config.run.serving.guard import HEAD_SECONDS
@@ -27,6 +28,7 @@ class Command(BaseCommand):
 
     @refuse_demo_accounts()
     def handle(self, *, host: str, port: int, workers: int, threads: int, **_options: Any) -> None:
+        warn_of_redirects()
         os.environ["WEB_THREADS"] = str(threads)  # the workers read their settings anew
         Granian(
             "config.asgi_web:application",

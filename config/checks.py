@@ -1,0 +1,30 @@
+"""What `manage.py check --deploy` looks for beside Django's own, and what a server says when it starts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.core.checks import CheckMessage, Warning  # noqa: A004 Django's name for it
+
+log = structlog.get_logger(__name__)
+
+
+def https_has_a_proxy(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """A warning where plain HTTP is redirected and no proxy is believed to have taken HTTPS: each page redirects to itself."""
+    if not settings.SECURE_SSL_REDIRECT or settings.TRUSTED_PROXIES:
+        return []
+    return [
+        Warning(
+            "HTTPS is on and TRUSTED_PROXIES is empty: behind a proxy each page redirects to itself for ever.",
+            hint="Set TRUSTED_PROXIES to the address of the proxy that takes HTTPS, or HTTPS=off where there is none.",
+            id="frontrow.W002",
+        )
+    ]
+
+
+def warn_of_redirects() -> None:
+    """Say in the log, when a server starts, what `check --deploy` would say."""
+    for message in https_has_a_proxy(None):
+        log.warning("start.redirects_for_ever", problem=message.msg, remedy=message.hint)
