@@ -1,74 +1,22 @@
 """Every setting of Frontrow, read from the environment; each default works on one machine.
 
-`.env.example` lists the variables; `docs/operator.md` says when to change them.
+`config/environment.py` reads it, `.env.example` lists the variables; `docs/operator.md` says when to change them.
 """
 
-import base64
+import functools
 import ipaddress
 import logging
-import os
-import re
 import tomllib
-import urllib.parse
 from pathlib import Path
 from typing import Any
 
-import dj_database_url
-import structlog
 from csp.constants import NONCE, SELF
 from django.core.exceptions import ImproperlyConfigured
-from django.templatetags.static import static
-from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
-from base.postgresql.patience import PatientConnection
-
-
-def env(name: str, default: str = "") -> str:
-    """The variable, or `default` where it is unset or empty (compose files pass empties)."""
-    return os.environ.get(name, "").strip() or default
-
-
-def env_int(name: str, default: int) -> int:
-    try:
-        return int(env(name) or default)
-    except ValueError:
-        raise ImproperlyConfigured(f"{name} must be a whole number, not {env(name)!r}") from None
-
-
-def env_list(name: str, default: str = "") -> list[str]:
-    return [item.strip() for item in env(name, default).split(",") if item.strip()]
-
-
-def env_rate(name: str, default: str) -> tuple[float, int]:
-    """`5/60`: five a second, sixty at once."""
-    try:
-        rate, burst = (env(name) or default).split("/")
-        if float(rate) > 0 and int(burst) > 0:
-            return float(rate), int(burst)
-    except ValueError:
-        pass
-    raise ImproperlyConfigured(f"{name} must read like 5/60 (five a second, sixty at once), not {env(name)!r}")
-
-
-def key_bytes(name: str, value: str) -> bytes:
-    """The 32 bytes of an Ed25519 key from base64, or none of nothing. The error never tells the value: it may be private."""
-    try:
-        key = base64.urlsafe_b64decode(value.replace("+", "-").replace("/", "_") + "=" * (-len(value) % 4))
-    except ValueError:
-        key = b"?"
-    if len(key) not in {0, 32}:
-        raise ImproperlyConfigured(f"{name} must be 32 bytes in base64")
-    return key
-
-
-def redis_database(url: str, number: int) -> str:
-    """The same Redis, another of its numbered databases, `number` after the one in `url`."""
-    parts = urllib.parse.urlsplit(url)
-    path = parts.path.strip("/")
-    base = int(path) if path.isdigit() else 0
-    return urllib.parse.urlunsplit(parts._replace(path=f"/{base + number}"))
-
+from config import api_document, databases, logs
+from config.admin_site import UNFOLD as UNFOLD  # a setting
+from config.environment import env, env_int, env_list, env_rate, key_bytes, redis_database
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VERSION: str = tomllib.loads((BASE_DIR / "pyproject.toml").read_text())["project"]["version"]
@@ -245,30 +193,11 @@ LOCK_TIMEOUT_MS = env_int("LOCK_TIMEOUT_MS", 2_000)  # "busy" after this wait fo
 DB_ANSWER_SECONDS = env_int(
     "DB_ANSWER_SECONDS", 20
 )  # a request or a job gives up a statement, and its connection, when PostgreSQL doesn't answer for so long
-DATABASES: dict[str, Any] = {"default": dict(dj_database_url.parse(DATABASE_URL))}
-DATABASES["default"]["ENGINE"] = "base.postgresql"  # Django's, with every statement counted
-DATABASES["default"]["CONN_HEALTH_CHECKS"] = True  # a restarted PostgreSQL costs nobody an error
-DATABASES["default"].setdefault("OPTIONS", {}).update(
-    {
-        "pool": {
-            "min_size": 1,
-            "max_size": DB_POOL_SIZE,
-            "connection_class": PatientConnection,
-            "timeout": DB_POOL_SECONDS,
-            # The pool tries again after 1, 2, 4, 8 … seconds: after an outage it would stay empty for as long as that had been.
-            # Giving up soon lets whoever wants a connection next begin anew.
-            "reconnect_timeout": 1.0,
-        },
-        "connect_timeout": 2,
-        # A server that is gone without a word, machine and all, is noticed within twenty seconds
-        "keepalives_idle": 5,
-        "keepalives_interval": 3,
-        "keepalives_count": 4,
-        "tcp_user_timeout": 15_000,
-        "application_name": "frontrow",
-        "options": f"-c lock_timeout={LOCK_TIMEOUT_MS} -c idle_in_transaction_session_timeout=30000 -c jit=off",
-    }
-)
+DATABASES = {
+    "default": databases.postgresql(
+        DATABASE_URL, pool_size=DB_POOL_SIZE, pool_seconds=DB_POOL_SECONDS, lock_timeout_ms=LOCK_TIMEOUT_MS
+    )
+}
 
 # --- Redis turns the crowd away
 REDIS_URL = env("REDIS_URL", "redis://127.0.0.1:6379/0")
@@ -279,26 +208,10 @@ KEY_PREFIX = env(
 )  # of every Redis key, queue and exchange; two installations may share a server
 
 
-def redis_cache(url: str, *, name: str, **of_connections: Any) -> dict[str, Any]:
-    """Return one of Django's caches. `name`: of its connections in Redis' CLIENT LIST; django-redis keeps a pool for each URL."""
-    deadline = {"SOCKET_CONNECT_TIMEOUT": REDIS_TIMEOUT_MS / 1000, "SOCKET_TIMEOUT": REDIS_TIMEOUT_MS / 1000}
-    parts = urllib.parse.urlsplit(url)
-    query = f"{parts.query}&" if parts.query else ""
-    return {
-        "BACKEND": "django_prometheus.cache.backends.redis.RedisCache",  # django-redis', with hits and misses counted
-        "LOCATION": urllib.parse.urlunsplit(parts._replace(query=f"{query}client_name={name}")),
-        "KEY_PREFIX": KEY_PREFIX,
-        "OPTIONS": {
-            "SERIALIZER": "django_redis.serializers.json.JSONSerializer",  # whoever writes to Redis runs nothing here
-            "CONNECTION_POOL_KWARGS": {"max_connections": 256, **of_connections},
-            **deadline,
-        },
-    }
-
-
+_cache = functools.partial(databases.redis_cache, prefix=KEY_PREFIX, timeout_ms=REDIS_TIMEOUT_MS)
 CACHES = {
-    "default": redis_cache(CACHE_URL, name="frontrow-cache"),  # may forget: kept answers, limits
-    "claims": redis_cache(REDIS_URL, name="frontrow-claims", decode_responses=True),  # for its connection: claims.py
+    "default": _cache(CACHE_URL, name="frontrow-cache"),  # may forget: kept answers, limits
+    "claims": _cache(REDIS_URL, name="frontrow-claims", decode_responses=True),  # for its connection: claims.py
 }
 CHANNEL_LAYERS = {
     "default": {
@@ -370,54 +283,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "URL_FORMAT_OVERRIDE": None,
     "UNAUTHENTICATED_USER": None,
 }
-SPECTACULAR_SETTINGS: dict[str, Any] = {
-    "TITLE": "Frontrow",
-    "DESCRIPTION": (
-        "A box office that survives the on-sale. Get a token with `POST /api/v1/auth/guest`, look at what is on sale, "
-        "ask for seats, pay. Every error is `application/problem+json` (RFC 9457) with a `code`."
-    ),
-    "VERSION": VERSION,
-    "LICENSE": {"name": "MIT", "identifier": "MIT"},
-    "CONTACT": {"name": "The box office", "url": SITE_URL},
-    "SERVERS": [{"url": SITE_URL}],
-    "OAS_VERSION": "3.1.0",
-    "SERVE_INCLUDE_SCHEMA": False,
-    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "REDOC_DIST": "SIDECAR",
-    "SCHEMA_PATH_PREFIX": "/api/v1",
-    "TAGS": [
-        {"name": name, "description": description}
-        for name, description in (
-            ("Who is asking", "Guests and accounts. A token, or the cookie that the pages set."),
-            ("Catalogue", "What is on, and what is left of it."),
-            ("Holding seats", "All or nothing, first come, first served."),
-            ("Buying in one step", "Orders: places, payment and tickets in one request."),
-            ("Sales and tickets", "Paying, and what was bought."),
-            ("Doors", "Letting people in, for gate staff."),
-        )
-    ],
-    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "persistAuthorization": False, "tryItOutEnabled": True},
-    "POSTPROCESSING_HOOKS": [
-        "drf_spectacular.hooks.postprocess_schema_enums",
-        "config.web.openapi.inspection.empty_filters_are_none",
-        "config.web.openapi.inspection.bodies_are_strict",
-        "config.web.openapi.answers.security_is_said",
-        "config.web.openapi.answers.catalogue_is_conditional",
-        "config.web.openapi.answers.problems_are_named",
-        "config.web.openapi.answers.headers_are_named",
-    ],
-    "ENUM_NAME_OVERRIDES": {
-        "ReservationStatus": "reservations.models.Status",
-        "Reason": "reservations.orders.REASONS",
-        "ConflictReason": "reservations.api.serializers.CONFLICTS",
-        "PaymentStatus": "ticketing.models.PaymentStatus",
-        "TicketStatus": "ticketing.models.TicketStatus",
-        "RefundStatus": "ticketing.models.RefundStatus",
-        "VoidReasonEnum": "ticketing.voiding.VoidReason",
-    },
-}
+SPECTACULAR_SETTINGS = api_document.about(site_url=SITE_URL, version=VERSION)
 # Who may ask how much: tokens that come back a second, and tokens a bucket holds. Addresses are generous, since a
 # whole office or a phone network stands behind one; a buyer is one person.
 LIMITS: dict[str, dict[str, tuple[float, int]]] = {
@@ -501,121 +367,6 @@ CONTENT_SECURITY_POLICY = {
 }
 
 
-# --- The admin
-def _desk(title: Any, icon: str, model: str) -> dict[str, Any]:
-    """A line of the admin's menu, for whoever may look at it."""
-    app, name = model.split(".")
-    return {
-        "title": title,
-        "icon": icon,
-        "link": reverse_lazy(f"admin:{app}_{name}_changelist"),
-        "permission": lambda request: request.user.has_perm(f"{app}.view_{name}"),
-    }
-
-
-UNFOLD: dict[str, Any] = {
-    "SITE_TITLE": "Frontrow",
-    "SITE_HEADER": "Frontrow",
-    "SITE_SUBHEADER": _("Box office"),
-    "SITE_SYMBOL": "theaters",
-    "SITE_FAVICONS": [
-        {"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("sessions_app/icon.svg")}
-    ],
-    "STYLES": [lambda _request: static("sessions_app/admin.css")],
-    "SHOW_LANGUAGES": True,
-    "SIDEBAR": {
-        "show_search": True,
-        "navigation": [
-            {
-                "title": _("On sale"),
-                "items": [
-                    _desk(_("Sessions"), "event", "sessions_app.session"),
-                    _desk(_("Shows"), "movie", "sessions_app.show"),
-                    _desk(_("Seats"), "event_seat", "sessions_app.seat"),
-                    _desk(_("Ticket types"), "sell", "sessions_app.tickettype"),
-                    _desk(_("Pools of places"), "workspaces", "sessions_app.pool"),
-                    _desk(_("Vouchers"), "redeem", "reservations.voucher"),
-                ],
-            },
-            {
-                "title": _("Sold"),
-                "items": [
-                    {
-                        "title": _("At a glance"),
-                        "icon": "monitoring",
-                        "link": reverse_lazy("glance"),
-                        "permission": lambda request: request.user.has_perm("ticketing.view_payment"),
-                    },
-                    {
-                        "title": _("Orders"),
-                        "icon": "shopping_cart",
-                        "link": reverse_lazy("admin:ticketing_order_changelist"),
-                        "permission": lambda request: request.user.has_perm("reservations.view_reservation"),
-                    },
-                    _desk(_("Sales"), "receipt_long", "ticketing.sale"),
-                    _desk(_("Tickets"), "confirmation_number", "ticketing.ticket"),
-                    _desk(_("Check-ins"), "door_front", "ticketing.checkin"),
-                    _desk(_("Collected at the door"), "payments", "ticketing.collection"),
-                    {
-                        "title": _("At the counter"),
-                        "icon": "point_of_sale",
-                        "link": reverse_lazy("counter-sessions"),
-                        "permission": lambda request: request.user.has_perm("ticketing.add_sale"),
-                    },
-                    {
-                        "title": _("At the gate"),
-                        "icon": "qr_code_scanner",
-                        "link": reverse_lazy("gate"),
-                        "permission": lambda request: request.user.has_perm("ticketing.add_checkin"),
-                    },
-                    _desk(_("Transfers"), "forward", "ticketing.transfer"),
-                    _desk(_("Reservations"), "hourglass_top", "reservations.reservation"),
-                    _desk(_("Payments"), "payments", "ticketing.payment"),
-                    _desk(_("Refunds"), "undo", "ticketing.refund"),
-                    {
-                        "title": _("Refunds to hand out"),
-                        "icon": "currency_exchange",
-                        "link": reverse_lazy("refund-desk"),
-                        "permission": lambda request: request.user.has_perm("ticketing.view_refund"),
-                    },
-                    {
-                        "title": _("Money"),
-                        "icon": "account_balance",
-                        "link": reverse_lazy("money-desk"),
-                        "permission": lambda request: request.user.has_perm("ticketing.view_ledgerentry"),
-                    },
-                ],
-            },
-            {
-                "title": _("The house"),
-                "items": [
-                    _desk(_("Venues"), "location_city", "sessions_app.venue"),
-                    _desk(_("Halls"), "meeting_room", "sessions_app.hall"),
-                    _desk(_("Hall seats"), "chair", "sessions_app.hallseat"),
-                    _desk(_("People"), "person", "ticketing.user"),
-                    _desk(_("Groups"), "group", "auth.group"),
-                    _desk(_("Events"), "history", "realtime.event"),
-                ],
-            },
-        ],
-    },
-    "COLORS": {
-        "primary": {
-            "50": "#fbe8ed",
-            "100": "#f7d0da",
-            "200": "#efa5b8",
-            "300": "#e47694",
-            "400": "#d34972",
-            "500": "#bd2453",
-            "600": "#a5123f",
-            "700": "#860c31",
-            "800": "#6b0b29",
-            "900": "#520a20",
-            "950": "#330513",
-        },
-    },
-}
-
 # --- E-mail: written to files, to be looked at, unless a server is named
 EMAIL_HOST = env("EMAIL_HOST")
 EMAIL_PORT = env_int("EMAIL_PORT", 25)
@@ -645,65 +396,4 @@ SILENCED_SYSTEM_CHECKS = [
 LOG_LEVEL = env("LOG_LEVEL", "INFO").upper()
 if LOG_LEVEL not in logging.getLevelNamesMapping():
     raise ImproperlyConfigured(f"LOG_LEVEL must be one of DEBUG, INFO, WARNING, ERROR, not {LOG_LEVEL!r}")
-
-
-def _without_rows(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
-    """PostgreSQL adds details to an error that quote the row, which may name a person: leave them out."""
-    return {
-        name: re.sub(r"(DETAIL|CONTEXT):.*?(?=\n\S|\Z)", r"\1: left out", value, flags=re.DOTALL)
-        if isinstance(value, str) and ("DETAIL:" in value or "CONTEXT:" in value)
-        else value
-        for name, value in event.items()
-    }
-
-
-_SHARED_PROCESSORS: list[Any] = [
-    structlog.contextvars.merge_contextvars,
-    structlog.stdlib.add_logger_name,
-    structlog.stdlib.add_log_level,
-    structlog.processors.TimeStamper(fmt="iso", utc=True),
-    structlog.processors.format_exc_info,
-    _without_rows,
-]
-LOGGING: dict[str, Any] = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {
-        "json": {
-            "()": structlog.stdlib.ProcessorFormatter,
-            "processors": [
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(),
-            ],
-            "foreign_pre_chain": _SHARED_PROCESSORS,
-        }
-    },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "json"}},
-    "root": {"handlers": ["console"], "level": LOG_LEVEL},
-    "loggers": {
-        "axes": {"level": "WARNING"},
-        "django.request": {"level": "ERROR"},  # config.web.middleware tells of every request already
-        "daphne": {"level": "WARNING"},
-        "uvicorn": {"level": "WARNING"},  # each socket's line carries the address of its peer
-        "websockets": {"level": "WARNING"},  # likewise
-        "_granian": {"level": "INFO"},
-        "granian.access": {"level": "WARNING"},
-        "celery.beat": {"level": "DEBUG" if LOG_LEVEL == "DEBUG" else "WARNING"},  # a line for each job, each second
-        "fontTools": {"level": "WARNING"},  # fifty lines a font that a PDF takes glyphs from
-        "stripe": {"level": "WARNING"},  # two lines a question otherwise
-        "celery": {"level": LOG_LEVEL, "handlers": ["console"], "propagate": False},
-        "celery.app.trace": {"level": "DEBUG" if LOG_LEVEL == "DEBUG" else "WARNING"},  # two lines a task otherwise
-        "celery.worker.strategy": {"level": "DEBUG" if LOG_LEVEL == "DEBUG" else "WARNING"},
-    },
-}
-logging.captureWarnings(True)  # one JSON object a line, warnings too
-structlog.configure(
-    processors=[
-        structlog.stdlib.filter_by_level,
-        *_SHARED_PROCESSORS,
-        structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-    ],
-    logger_factory=structlog.stdlib.LoggerFactory(),
-    wrapper_class=structlog.stdlib.BoundLogger,
-    cache_logger_on_first_use=True,
-)
+LOGGING = logs.configuration(LOG_LEVEL)

@@ -11,6 +11,8 @@ import pytest
 import structlog
 from django.core.exceptions import ImproperlyConfigured
 
+from config import logs
+
 SETTINGS = Path(__file__).parents[2] / "config" / "settings.py"
 PRODUCTION = {"FRONTROW_ENV": "production", "SECRET_KEY": "k" * 40, "PAYMENT_METHODS": "stripe"}
 STRIPE = {"STRIPE_API_KEY": "sk_live_1", "STRIPE_PUBLISHABLE_KEY": "pk_live_1", "STRIPE_WEBHOOK_SECRET": "whsec_1"}
@@ -57,14 +59,13 @@ def test_the_demo_sells_with_the_sandbox(monkeypatch: pytest.MonkeyPatch) -> Non
     assert settings_with(monkeypatch)["PAYMENT_METHODS"] == ["fake"]
 
 
-def test_logs_leave_out_the_row_that_postgresql_quotes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logs_leave_out_the_row_that_postgresql_quotes() -> None:
     said = (
         "IntegrityError: duplicate key value violates unique constraint\n"
         "DETAIL:  Key (email)=(ana@people.example) already exists.\nTraceback follows"
     )
 
-    leave_out = settings_with(monkeypatch)["_without_rows"]
-    line = leave_out(None, "error", {"event": "failed", "exception": said, "error": repr(said)})
+    line = logs.without_rows(None, "error", {"event": "failed", "exception": said, "error": repr(said)})
 
     assert "ana@people.example" not in str(line)
     assert "duplicate key" in line["exception"]
