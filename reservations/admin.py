@@ -24,9 +24,10 @@ from reservations.operations import inventory
 from reservations.queueing import inbox
 from reservations.staff import stock_forms
 from reservations.staff.forms import VoucherForm
-from sessions_app.admin import CatalogueDesk, TicketTypeAdmin, Undeletable
+from sessions_app.admin import TicketTypeAdmin
 from sessions_app.models import Pool, Seat, TicketType
 from sessions_app.staff.forms import TicketTypeForm
+from sessions_app.staff.halls_admin import CatalogueDesk, Undeletable
 from sessions_app.templatetags.frontrow import money
 
 

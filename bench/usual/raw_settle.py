@@ -18,7 +18,7 @@ from uuid6 import uuid7
 
 from base.rows import as_array, as_json
 from realtime import events
-from reservations.allocation import announcements, statements
+from reservations.allocation import announcements, past, statements
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ def reads(batch: Batch) -> Iterator[tuple[str, Any]]:
     session = as_array([batch.session])
     yield statements.LOCK_SESSIONS, [session]
     asked = {"ids": batch.ids, "sessions": session, "buyers": batch.buyers, "keyed": "{}", "keys": []}
-    yield statements.READ, asked
+    yield past.READ, asked
     yield statements.LOCK_SEATS, [batch.session, batch.labels]
     yield statements.LOCK_TYPES, [session]
 

@@ -44,7 +44,7 @@ from base.breaker import BreakerOpen
 from base.refusals import Refused, when
 from base.rest import WHOLE_BODY, field_errors
 from reservations import queries
-from reservations.admission import front_door, sale_facts
+from reservations.admission import entries, sale_facts
 from reservations.queueing import lines
 from reservations.refusals import AlreadyPaid
 from ticketing.payments import gateways, together
@@ -117,7 +117,7 @@ PROBLEMS: dict[type[BaseException], Known] = {
     sale_facts.FactsUnavailable: _unavailable(),
     together.NotBegun: _unavailable(),
     **dict.fromkeys(
-        (front_door.OutcomeUnknown, together.Unfinished),
+        (entries.OutcomeUnknown, together.Unfinished),
         _unavailable(
             _(
                 "It is not known yet whether this was accepted. Ask again with the same Idempotency-Key: nothing is done twice."

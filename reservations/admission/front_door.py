@@ -20,9 +20,7 @@ breakers agree. Whatever they see:
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
-import dataclasses
 import functools
 import os
 import queue
@@ -30,8 +28,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import msgspec
 import structlog
@@ -42,6 +39,16 @@ from django.db import connection
 from base.ids import uuid7
 from base.threads import keep_running
 from reservations import metrics
+from reservations.admission.entries import (
+    Admission,
+    Entry,
+    OutcomeUnknown,
+    answer_of,
+    as_account,
+    draws_of,
+    note,
+    verdicts_on,
+)
 from reservations.admission.floors import Floors
 from reservations.admission.judging import judged_by_facts
 from reservations.admission.sale_facts import (
@@ -71,13 +78,7 @@ log = structlog.get_logger(__name__)
 
 MAX_BATCH = 500
 EPOCH_TRIES = 5  # another process may open a later epoch between two trips of ours; five times in a row it doesn't
-LATE_SECONDS = 60  # after signing in, what the guest sent may be on its way
-ANSWER_SECONDS = 15.0  # longer than every deadline on the way; only a wedged process gets here
 EPOCH = 1 << EPOCH_BITS  # the first arrival of epoch 1
-
-
-class OutcomeUnknown(LineDown):
-    """It can't be known now whether the request is stored. The same key, sent again, is never carried out twice."""
 
 
 Refusal = (
@@ -91,20 +92,6 @@ Refusal = (
     | Crowded
     | LineDown
 )  # each counted by its `code`, the one that the API answers with
-
-
-class Admission(msgspec.Struct, frozen=True, kw_only=True):
-    """An accepted request. `outcome`: its final body when it came in time; `replay`: the first answer (status, JSON body) of a used key."""
-
-    request: HoldRequest
-    replayed: bool = False
-    replay: tuple[int, str] | None = None
-    outcome: dict[str, Any] | None = None
-    waited: bool = False
-
-    @property
-    def id(self) -> uuid.UUID:
-        return self.request.id
 
 
 def admit(ask: Ask, *, buyer: uuid.UUID, is_guest: bool = False, wait: float = 0, address: str = "") -> Admission:
@@ -158,48 +145,6 @@ def _waits_however_few(request: HoldRequest, facts: SaleFacts, stock: StockFacts
     return bool(facts.lanes) or (facts.standby and request.is_order and pays)
 
 
-@dataclasses.dataclass(eq=False, slots=True)
-class Entry:
-    """Somebody at the door; `wait`: how many seconds for the outcome."""
-
-    knock: Knock
-    wait: float = 0
-    answer: concurrent.futures.Future[Admission] = dataclasses.field(default_factory=concurrent.futures.Future)
-
-    is_late: bool = False  # by a guest who signed in a while ago
-    stored: bool = False  # then its answer is that, whatever fails afterwards
-    unsure: bool = False  # a line may have it
-
-    @property
-    def request(self) -> HoldRequest:
-        return self.knock.request
-
-    def settle(self, error: LineDown) -> None:
-        """Answer as is true, unless that is done: accepted if it is stored, not known if it may be; else refused with the error."""
-        if self.answer.done():
-            return
-        if self.stored:
-            self.answer.set_result(Admission(request=self.request))
-        else:
-            self.answer.set_exception(OutcomeUnknown() if self.unsure else error)
-
-
-def _answer_of(entry: Entry) -> Admission:
-    """What the door says. An entry that it hasn't begun with in time is withdrawn, and is certain never to be stored.
-
-    Raises: what the door refuses with; LineDown; OutcomeUnknown, when it takes too long to store it.
-    """
-    try:
-        return entry.answer.result(timeout=ANSWER_SECONDS)
-    except TimeoutError:
-        if entry.answer.cancel():
-            raise LineDown("the front door did not come to it") from None
-    try:  # it is being stored at this moment
-        return entry.answer.result(timeout=ANSWER_SECONDS)
-    except TimeoutError:
-        raise OutcomeUnknown from None
-
-
 class FrontDoor:
     """The batching thread of one process."""
 
@@ -228,7 +173,7 @@ class FrontDoor:
         entry = Entry(knock, wait)
         self._arrived.put(entry)
         try:
-            return _answer_of(entry)
+            return answer_of(entry)
         finally:
             del entry  # a refusal's traceback names this frame: seventy objects would wait for the garbage collector
 
@@ -275,16 +220,16 @@ class FrontDoor:
         for entry in batch:
             entry.knock.line = line.name
             entry.knock.floor = self._floors.of(entry.request.session)
-        verdicts = _verdicts_on(batch)
+        verdicts = verdicts_on(batch)
         for _try in range(EPOCH_TRIES):
             joined = [entry for entry in batch if verdicts[entry].kind == "joined"]
             for entry in joined:
-                _as_account(entry, verdicts[entry])
+                as_account(entry, verdicts[entry])
             early = [entry for entry in batch if verdicts[entry].kind == "epoch"]
             again = [*joined, *(early if early and self._open_epoch(early) else [])]
             if not again:
                 break
-            verdicts |= _verdicts_on(again)
+            verdicts |= verdicts_on(again)
         return [entry for entry in batch if self._hear(entry, verdicts[entry])]
 
     def _open_epoch(self, entries: Sequence[Entry]) -> bool:
@@ -401,12 +346,12 @@ class FrontDoor:
             line.publish([entry.request for entry in entries])
         except LineDown as error:
             log.info("front_door.line_down", line=line.name, error=repr(error.__cause__))
-            _note(entries, stored=error.stored, unsure=error.unsure)
+            note(entries, stored=error.stored, unsure=error.unsure)
         except Exception:  # a fault of ours; the line may have taken them before it
             log.exception("front_door.line_failed", line=line.name)
-            _note(entries, unsure={entry.request.id for entry in entries})
+            note(entries, unsure={entry.request.id for entry in entries})
         else:
-            _note(entries, stored={entry.request.id for entry in entries})
+            note(entries, stored={entry.request.id for entry in entries})
         self._accept([entry for entry in entries if entry.stored], line)
         return [entry for entry in entries if not entry.answer.done()]
 
@@ -431,39 +376,9 @@ class FrontDoor:
         if not refused:
             return
         with contextlib.suppress(NoClaims):
-            standings.give_back([entry.request for entry in refused], draws=_draws_of(refused))
+            standings.give_back([entry.request for entry in refused], draws=draws_of(refused))
         for entry in refused:
             self._refuse(entry, error)
-
-
-def _as_account(entry: Entry, joined: Verdict) -> None:
-    """What the guest asks, the account asks: see Note [One person, two names] in people.py. A while later only what it asked before."""
-    entry.knock.request = msgspec.structs.replace(entry.request, buyer=joined.id)
-    if joined.since > LATE_SECONDS:
-        entry.is_late, entry.knock.limits = True, [Limit(0)]  # a key that is known is answered before limits count
-
-
-def _note(entries: Sequence[Entry], *, stored: Collection[uuid.UUID] = (), unsure: Collection[uuid.UUID] = ()) -> None:
-    """Remember of each entry what a line said of it."""
-    for entry in entries:
-        entry.stored = entry.stored or entry.request.id in stored
-        entry.unsure = entry.unsure or entry.request.id in unsure
-
-
-def _verdicts_on(entries: Sequence[Entry]) -> dict[Entry, Verdict]:
-    """Raises: NoClaims."""
-    if not entries:
-        return {}
-    return dict(zip(entries, claims.admit([entry.knock for entry in entries]), strict=True))
-
-
-def _draws_of(entries: Sequence[Entry]) -> claims.Draws:
-    """As they were claimed."""
-    return {
-        entry.request.ticket_type: [counter.of for counter in entry.knock.counters[1:]]
-        for entry in entries
-        if entry.request.ticket_type and entry.knock.counters
-    }
 
 
 def next_epoch() -> int:

@@ -18,8 +18,9 @@ from reservations import refusals
 from reservations.allocation import decision, endings, locks, standby, statements
 from reservations.allocation.announcements import Announcements
 from reservations.allocation.decision import Batch
+from reservations.allocation.past import Past, read
 from reservations.allocation.standby import Wanted
-from reservations.allocation.statements import Past, Place, lock_places
+from reservations.allocation.statements import Place, lock_places
 from reservations.allocation.terms import Terms
 from reservations.claims import pace
 from reservations.hold_request import HoldRequest
@@ -52,10 +53,10 @@ def settle_batch(requests: Sequence[HoldRequest], *, from_inbox: bool = False) -
     )
     buyers = {request.buyer for request in requests}
     sessions = locks.lock_sessions((request.session for request in requests), people=buyers)
-    past = statements.read(requests, from_inbox=from_inbox)
+    past = read(requests, from_inbox=from_inbox)
     if past.joined:
         gave_up, requests = past.cancelled, as_accounts(requests, past.joined)
-        past = statements.read(requests, from_inbox=from_inbox)
+        past = read(requests, from_inbox=from_inbox)
         past.cancelled.update(gave_up)
     news = Announcements(now=past.now)
     new = _tell_the_settled(requests, past, news)

@@ -38,7 +38,7 @@ from base.standing import stand
 from base.strict import NoBody
 from reservations import queries, refusals
 from reservations.admission import front_door
-from reservations.admission.front_door import Admission
+from reservations.admission.entries import Admission
 from reservations.admission.sale_facts import facts_of
 from reservations.api.serializers import HELD, LOST, QUEUED, AskFields, ReservationOut, TermsFields, plain_ask
 from reservations.hold_request import Ask

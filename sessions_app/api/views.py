@@ -23,6 +23,7 @@ from rest_framework.views import APIView
 from base.asking import asking
 from base.rest import CursorPagination, IsStaff, problems_of, refused_with
 from sessions_app import operations, queries, snapshots
+from sessions_app.api.asking import SessionIn
 from sessions_app.api.public import CACHEABLE, PublicCatalogue
 from sessions_app.api.serializers import (
     CompactSeatMapOut,
@@ -32,7 +33,6 @@ from sessions_app.api.serializers import (
     SeatMapOut,
     SeatMapQuery,
     SessionDetailOut,
-    SessionIn,
     SessionOut,
     ShowOut,
     TicketTypeOut,

@@ -15,8 +15,9 @@ from django.db import DatabaseError
 from config import wsgi
 from config.web import idempotency, middleware, pages, short_way
 from reservations import metrics, orders, queries
-from reservations.admission import front_door
-from reservations.admission.front_door import FrontDoor, OutcomeUnknown
+from reservations.admission import entries, front_door
+from reservations.admission.entries import OutcomeUnknown
+from reservations.admission.front_door import FrontDoor
 from reservations.api import views
 from reservations.claims import claims, keys, standings
 from reservations.hold_request import Ask, HoldRequest
@@ -271,7 +272,7 @@ def test_bell_that_cannot_be_rung_at_all_spoils_no_payment(settings: Any, monkey
 # --- At the door
 
 
-def enter(door: FrontDoor, stock: TicketType, monkeypatch: pytest.MonkeyPatch, **more: Any) -> front_door.Admission:
+def enter(door: FrontDoor, stock: TicketType, monkeypatch: pytest.MonkeyPatch, **more: Any) -> entries.Admission:
     use_door(monkeypatch, door)
     ask = Ask(session=stock.session_id, ticket_type=stock.pk, quantity=1, **more)
     return front_door.admit(ask, buyer=uuid.uuid4())
@@ -325,19 +326,19 @@ class TestDoor:
         busy = threading.Event()
         serve = door.serve
 
-        def serve_later(batch: Sequence[front_door.Entry]) -> None:
+        def serve_later(batch: Sequence[entries.Entry]) -> None:
             busy.wait(10)
             serve(batch)
 
         monkeypatch.setattr(door, "serve", serve_later)
-        monkeypatch.setattr(front_door, "ANSWER_SECONDS", 0.3)
+        monkeypatch.setattr(entries, "ANSWER_SECONDS", 0.3)
         with pytest.raises(OutcomeUnknown):  # the door is at it
             enter(door, stock, monkeypatch)
         with pytest.raises(LineDown) as refused:
             enter(door, stock, monkeypatch)
         assert not isinstance(refused.value, OutcomeUnknown)
         busy.set()
-        monkeypatch.setattr(front_door, "ANSWER_SECONDS", 15)
+        monkeypatch.setattr(entries, "ANSWER_SECONDS", 15)
         third = enter(door, stock, monkeypatch)
         assert InboxRequest.objects.count() == 2
         assert inbox.find(third.id)

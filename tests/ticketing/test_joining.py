@@ -15,7 +15,7 @@ from rest_framework.test import APIClient
 
 from reservations import orders
 from reservations import queries as reservations
-from reservations.admission import front_door
+from reservations.admission import entries, front_door
 from reservations.admission.front_door import FrontDoor
 from reservations.claims import claims, joined
 from reservations.hold_request import HoldRequest
@@ -190,7 +190,7 @@ class TestAnOrder:
         before, person = client_of(ana), Person(client_of(ana), ana, SIGNING_IN)
         first = person.order(stock)
         person.become_a_user()
-        monkeypatch.setattr(front_door, "LATE_SECONDS", -1)
+        monkeypatch.setattr(entries, "LATE_SECONDS", -1)
         late = Person(before, ana, person.enter)
         assert late.order(stock).json()["id"] == first.json()["id"]
         refused = late.order(stock, key="another")
@@ -468,7 +468,7 @@ class TestTheDoor:
         user = UserFactory.create()
         open_epoch = FrontDoor._open_epoch  # noqa: SLF001
 
-        def open_late(door: FrontDoor, entries: Sequence[front_door.Entry]) -> bool:
+        def open_late(door: FrontDoor, entries: Sequence[entries.Entry]) -> bool:
             accounts.adopt_guest(guest=ana, user=user)
             return open_epoch(door, entries)
 

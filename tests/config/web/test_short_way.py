@@ -20,7 +20,7 @@ from prometheus_client import REGISTRY
 from base.asking import Buyer
 from config import wsgi
 from config.web import short_way, throttles
-from reservations.admission import front_door
+from reservations.admission import entries, front_door
 from reservations.queueing import lines, liveness
 from reservations.refusals import SeatsUnavailable
 from sessions_app.models import Session
@@ -306,7 +306,7 @@ class TestARefusal:
         try:
             assert told(wsgi.application, seats(session, "A1").environ()).status.startswith("409")
             gc.collect()
-            assert not [left for left in gc.garbage if isinstance(left, front_door.Entry | SeatsUnavailable)]
+            assert not [left for left in gc.garbage if isinstance(left, entries.Entry | SeatsUnavailable)]
         finally:
             gc.set_debug(0)
             gc.garbage.clear()

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reservations import queries
-from reservations.admission import front_door, sale_facts
+from reservations.admission import entries, front_door, sale_facts
 from reservations.admission.front_door import EPOCH, FrontDoor
 from reservations.claims import claims
 from reservations.hold_request import Ask, HoldRequest
@@ -172,7 +172,7 @@ class TestLine:
         before = enter(door, "A1")
         facts = sale_facts.facts_of(session.pk)
         batch = [
-            front_door.Entry(
+            entries.Entry(
                 claims.Knock(
                     request=msgspec.structs.replace(
                         before, id=uuid.uuid4(), buyer=uuid.uuid4(), seats=(seat,), arrival=0
@@ -218,7 +218,7 @@ class TestLine:
         known = enter(door, "A1")
         unheard_of = SessionFactory.create()
         batch = [
-            front_door.Entry(claims.Knock(request=request, claim_ms=5_000, limits=[claims.Limit(10)]))
+            entries.Entry(claims.Knock(request=request, claim_ms=5_000, limits=[claims.Limit(10)]))
             for request in (
                 msgspec.structs.replace(known, id=uuid.uuid4(), session=unheard_of.pk, arrival=0),
                 msgspec.structs.replace(known, id=uuid.uuid4(), seats=("A2",), arrival=0),

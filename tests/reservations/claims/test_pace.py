@@ -13,7 +13,8 @@ from django.utils import timezone
 from prometheus_client import REGISTRY
 
 from base.clock import db_now
-from reservations.admission.front_door import Entry, FrontDoor
+from reservations.admission.entries import Entry
+from reservations.admission.front_door import FrontDoor
 from reservations.claims import claims, keys, pace
 from reservations.claims.claims import Knock, Limit, NoClaims
 from reservations.hold_request import HoldRequest

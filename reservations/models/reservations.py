@@ -1,16 +1,15 @@
+"""Reservations and their statuses."""
+
 from __future__ import annotations
 
 import datetime as dt
-import uuid
 from typing import Any, Self
 
 from django.contrib.postgres.fields import ArrayField
-from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
-from django.db.models import F, Q, Value
+from django.db.models import Q
 from django.db.models.expressions import Combinable
-from django.db.models.fields.json import KeyTextTransform
-from django.db.models.functions import Coalesce, Now
+from django.db.models.functions import Now
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 from uuid6 import uuid7
@@ -18,7 +17,8 @@ from uuid6 import uuid7
 from base.causes import LONGEST, Cause
 from reservations import rules
 from reservations.hold_request import ORDER_SCOPE
-from sessions_app.models import Session, TicketType, currency_code
+from reservations.models.vouchers import Voucher
+from sessions_app.models import Session, TicketType
 
 
 class Status(models.TextChoices):
@@ -34,90 +34,6 @@ class Status(models.TextChoices):
 FINAL = frozenset({Status.CONFIRMED, Status.REJECTED, Status.EXPIRED, Status.CANCELLED})
 Instant = dt.datetime | Combinable
 LIVE = frozenset({Status.HELD, Status.PAYING, Status.CONFIRMED})  # what owns its seats or stock
-
-
-CODE = r"^[A-Z0-9][A-Z0-9-]{2,31}$"  # of a voucher, as it is kept
-
-
-class Voucher(models.Model):
-    """A code that takes something off: a share of each place, or an amount off the whole reservation.
-
-    A use is a reservation that carries it and is held, being paid for or bought; nothing counts them but the reservations themselves.
-    """
-
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    code = models.CharField(
-        _("code"),
-        max_length=32,
-        unique=True,
-        validators=[RegexValidator(CODE, _("3 to 32 letters from A to Z, digits and hyphens."))],
-        help_text=_("What people type, in capitals or not."),
-    )
-    percent_off = models.PositiveSmallIntegerField(
-        _("percent off"),
-        null=True,
-        blank=True,
-        validators=[MinValueValidator(1), MaxValueValidator(100)],
-        help_text=_("Off each place."),
-    )
-    amount = models.PositiveIntegerField(
-        _("amount"),
-        null=True,
-        blank=True,
-        validators=[MinValueValidator(1)],
-        help_text=_("In minor units, off the whole order; instead of percent off."),
-    )
-    currency = models.CharField(
-        _("currency"), max_length=3, blank=True, validators=[currency_code], help_text=_("Of the amount.")
-    )
-    session = models.ForeignKey(
-        Session,
-        models.PROTECT,
-        null=True,
-        blank=True,
-        related_name="+",
-        verbose_name=_("session"),
-        help_text=_("Empty: for all sessions."),
-    )
-    uses = models.PositiveIntegerField(
-        _("uses"), null=True, blank=True, validators=[MinValueValidator(1)], help_text=_("Empty: without a limit.")
-    )
-    uses_per_buyer = models.PositiveIntegerField(
-        _("uses a buyer"),
-        null=True,
-        blank=True,
-        validators=[MinValueValidator(1)],
-        help_text=_("Empty: without a limit."),
-    )
-    valid_from = models.DateTimeField(_("valid from"), null=True, blank=True, help_text=_("Empty: at once."))
-    valid_until = models.DateTimeField(_("valid until"), null=True, blank=True, help_text=_("Empty: for good."))
-    is_active = models.BooleanField(_("active"), default=True, help_text=_("Without it nobody can put it on any more."))
-    created_at = models.DateTimeField(_("created at"), db_default=Now())
-
-    class Meta:
-        verbose_name = _("voucher")
-        verbose_name_plural = _("vouchers")
-        ordering = ["code"]
-        constraints = [
-            models.CheckConstraint(condition=Q(code__regex=CODE), name="voucher_code_is_in_capitals"),
-            models.CheckConstraint(
-                condition=Q(percent_off__isnull=False, percent_off__range=(1, 100), amount__isnull=True, currency="")
-                | Q(percent_off__isnull=True, amount__isnull=False, amount__gte=1) & ~Q(currency=""),
-                name="voucher_is_a_share_or_an_amount",
-            ),
-            models.CheckConstraint(
-                condition=Q(valid_from__isnull=True) | Q(valid_until__isnull=True) | Q(valid_until__gt=F("valid_from")),
-                name="voucher_ends_after_it_begins",
-            ),
-            models.CheckConstraint(
-                condition=(Q(uses__isnull=True) | Q(uses__gte=1))
-                & (Q(uses_per_buyer__isnull=True) | Q(uses_per_buyer__gte=1)),
-                name="voucher_can_be_used_at_least_once",
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return self.code
 
 
 class ReservationQuerySet(models.QuerySet["Reservation"]):
@@ -333,83 +249,3 @@ class Reservation(models.Model):
             "sale": str(self.sale_id) if self.sale_id else None,
             "expires_at": self.expires_at.isoformat() if self.expires_at else None,
         }
-
-
-class InboxRequest(models.Model):
-    """An accepted request in PostgreSQL's own line, for when no broker holds it. Settling deletes it in its transaction."""
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    shard = models.PositiveIntegerField(_("shard"))
-    arrival = models.BigIntegerField(_("arrival"))
-    buyer = models.UUIDField(_("buyer"))
-    request = models.JSONField(_("request"))
-    attempts = models.PositiveSmallIntegerField(_("failed attempts"), default=0)
-    error = models.CharField(_("last error"), max_length=200, blank=True)
-    accepted_at = models.DateTimeField(_("accepted at"), db_default=Now())
-    session = models.GeneratedField(
-        expression=Coalesce(KeyTextTransform("session", "request"), Value(""), output_field=models.TextField()),
-        output_field=models.TextField(),
-        db_persist=True,
-        verbose_name=_("session"),
-        help_text=_("As the request says it; empty where it can't be read."),
-    )
-    lane = models.GeneratedField(
-        expression=Coalesce(KeyTextTransform("lane", "request"), Value(""), output_field=models.TextField()),
-        output_field=models.TextField(),
-        db_persist=True,
-        verbose_name=_("lane"),
-    )
-
-    class Meta:
-        verbose_name = _("request in the inbox")
-        verbose_name_plural = _("requests in the inbox")
-        ordering = ["arrival"]
-        indexes = [
-            models.Index(fields=["shard", "arrival"], name="inbox_in_order"),  # The drain.
-            models.Index(
-                fields=["shard", "session", "lane", "arrival"], name="inbox_in_lanes", condition=Q(attempts__lt=5)
-            ),  # Which sessions wait, in which lanes; and the turn of each.
-            models.Index(fields=["buyer"], name="inbox_of_buyer"),  # A buyer's own list.
-        ]
-
-    def __str__(self) -> str:
-        return str(self.id)
-
-
-class CancelMark(models.Model):
-    """A buyer gave the request up while it was queued; settling obeys."""
-
-    id = models.UUIDField(primary_key=True, editable=False)
-    buyer = models.UUIDField(_("buyer"))
-    marked_at = models.DateTimeField(_("marked at"), db_default=Now())
-
-    class Meta:
-        verbose_name = _("cancel mark")
-        verbose_name_plural = _("cancel marks")
-
-    def __str__(self) -> str:
-        return str(self.id)
-
-
-class JoinedGuest(models.Model):
-    """A guest became this account, for good: see reservations/people.py."""
-
-    guest = models.UUIDField(_("guest"), primary_key=True, editable=False)
-    account = models.UUIDField(_("account"), editable=False)
-    joined_at = models.DateTimeField(_("joined at"), db_default=Now(), editable=False)
-
-    class Meta:
-        verbose_name = _("guest who became an account")
-        verbose_name_plural = _("guests who became accounts")
-        ordering = ["-joined_at"]
-        indexes = [
-            models.Index(
-                fields=["account", "joined_at"], name="joined_guests_of_account"
-            ),  # Who an account was before.
-        ]
-        constraints = [
-            models.CheckConstraint(condition=~Q(guest=F("account")), name="joined_guest_is_not_its_own_account"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.guest} → {self.account}"
