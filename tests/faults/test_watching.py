@@ -85,6 +85,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
                 until(
                     lambda: all(listens(ports[one]) for one in ("worker", "payments", "jobs")),
                     what="workers that consume",
+                    seconds=60,
                 )
         processes.wait_until_ready(started["web"])
         processes.wait_until_up(started["live"])

@@ -148,11 +148,15 @@ def browser_context_args(site: Site) -> dict[str, Any]:
     return {"base_url": site.url}
 
 
+PERHAPS = " perhaps"
+
+
 @pytest.fixture
 def refusals() -> set[str]:
     """The answers that a test provokes, as "404 /nowhere", with a star for each id; ERR_FAILED is one that it withholds itself.
 
-    Any other fails the test, and so does one of these that doesn't come.
+    Any other fails the test, and so does one of these that doesn't come, unless it ends with " perhaps": of two who race, the loser may
+    have heard of its loss before it asks.
     """
     return set()
 
@@ -184,7 +188,8 @@ def window(new_context: Callable[..., Any], refusals: set[str]) -> Iterator[Wind
 
     yield open_window
     assert complaints == []
-    assert refused == refusals
+    sure = {refusal for refusal in refusals if not refusal.endswith(PERHAPS)}
+    assert sure <= refused <= {refusal.removesuffix(PERHAPS) for refusal in refusals}
 
 
 @pytest.fixture

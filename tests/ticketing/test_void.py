@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import translation
 
 from sessions_app.models import Session
-from sessions_app.templatetags.frontrow import day, full_day, spelled
+from sessions_app.templatetags.frontrow import day, full_day, spelled, within
 from tests.api import assert_problem, client_of, get, post
 from tests.factories import UserFactory
 from tests.support.house import buy
@@ -114,7 +114,7 @@ class TestPages:
         ticket = ticket_in(state, session, buyer=owner.pk)
         assert ticket.void is not None
         with translation.override(language):
-            why, when = str(ticket.void.reason.label), day(ticket.void.at)
+            why, when = str(ticket.void.reason.label), within(day(ticket.void.at))
         for path in (reverse("ticket", args=[ticket.pk]), reverse("sale", args=[ticket.sale_id])):
             page = said(anas_window, path, language)
             assert "data-void" in page
