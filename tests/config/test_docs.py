@@ -63,6 +63,15 @@ def test_a_decision_has_context_decision_and_consequences(record: Path) -> None:
     assert headings == ["Context", "Decision", "Consequences"]
 
 
+@pytest.mark.parametrize("record", RECORDS, ids=name_of)
+def test_a_decision_states_its_status_and_date_below_its_title(record: Path) -> None:
+    title, blank, status = record.read_text().splitlines()[:3]
+    number = int(record.name[:4])
+    assert title.startswith(f"# {number}. ")
+    assert blank == ""
+    assert re.fullmatch(r"Status: accepted, \d{4}-\d{2}-\d{2}", status)
+
+
 def test_decisions_are_numbered_without_a_gap() -> None:
     assert [int(record.name[:4]) for record in RECORDS] == list(range(1, len(RECORDS) + 1))
 
