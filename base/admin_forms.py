@@ -179,8 +179,10 @@ class Desk(PatientLists, PatientFields, ModelAdmin):
         if name in sentences:
             return str(sentences[name][1])
         if isinstance(error, DataError):
-            return gettext("Nothing was saved: a value is too large or can't be stored.")
-        return gettext("Nothing was saved: this was changed in the meantime. Look at it again, and repeat your change.")
+            return gettext("Nothing was saved: a value is too large or cannot be stored.")
+        return gettext(
+            "Nothing was saved: another person changed this in the meantime. Look at it again, then repeat your change."
+        )
 
 
 class Rows(AnyFormSet):

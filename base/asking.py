@@ -63,11 +63,12 @@ def staff_may(user: AbstractUser | AnonymousUser, permission: str) -> bool:
     return bool(user.is_staff and (user.has_perm(permission) or not user.groups.exists()))
 
 
-class OtherBuyer(Refused, reason="other_buyer", status=409, title="Asked by another person"):
+class OtherBuyer(Refused, reason="other_buyer", status=409, title="Another person asked for this"):
     """A page sends what another person asked for on it, before somebody signed in or out."""
 
     sentence = _(
-        "Another person asked for this, before you signed in or out. Nothing was done; ask for it yourself if you want it."
+        "Another person asked for this before you signed in or out, so nothing was done. If you want it, ask for it "
+        "yourself."
     )
 
 
@@ -76,7 +77,8 @@ class CSRFFailed(exceptions.PermissionDenied):
 
     default_code = "csrf_failed"
     default_detail = _(
-        "Nothing was done: this page was made before somebody signed in or out in this browser. Load it again, then repeat it."
+        "Nothing was done: a person signed in or out in this browser after this page was loaded. Load the page "
+        "again, then try again."
     )
 
 
@@ -113,7 +115,7 @@ class JSONParser(parsers.JSONParser):
         except RecursionError:
             raise exceptions.ParseError("JSON parse error - nested too deeply") from None
         if twice:
-            raise exceptions.ValidationError({name: [_("Say it once.")] for name in twice})
+            raise exceptions.ValidationError({name: [_("Give this value only once.")] for name in twice})
         return body
 
 

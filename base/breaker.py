@@ -22,7 +22,7 @@ MAX_PROBE_SECONDS = 1.0  # what a dependency that is back waits at most
 
 breaker_open = Gauge(
     "frontrow_breaker_open",
-    "Whether a dependency failed a moment ago and isn't used until it is back (1).",
+    "1 if a dependency failed a moment ago and is not used until it is back.",
     ["dependency"],
     multiprocess_mode="max",
 )

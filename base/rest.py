@@ -150,7 +150,7 @@ class CursorPagination(pagination.CursorPagination):
         try:
             return super().paginate_queryset(queryset, request, view)
         except (exceptions.NotFound, DjangoValidationError, ValueError, OverflowError, DataError):
-            raise exceptions.ValidationError({"cursor": [_("Not a cursor of this list.")]}) from None
+            raise exceptions.ValidationError({"cursor": [_("This is not a cursor of this list.")]}) from None
 
     def get_paginated_response(self, data: Any) -> Response:
         return Response({"results": data, "next": self.get_next_link(), "previous": self.get_previous_link()})
@@ -273,7 +273,7 @@ class Money(serializers.Serializer[Any]):
 
 
 class FieldError(serializers.Serializer[Any]):
-    field = serializers.CharField(help_text="The field at fault; `body` when it is the request as a whole.")
+    field = serializers.CharField(help_text="The field with the problem; `body` if it is the request as a whole.")
     message = serializers.CharField()
 
 
@@ -295,14 +295,14 @@ TITLES = {
     401: "Credentials are missing or not valid",
     402: "The payment was declined",
     403: "Not allowed",
-    404: "There is nothing here, or it belongs to somebody else",
-    409: "Something else came first",
+    404: "There is nothing here, or it belongs to another buyer",
+    409: "Another change came first",
     410: "Too late",
     413: "The body is too large",
     415: "Not JSON",
-    422: "The Idempotency-Key came with another request before",
+    422: "A different request used this Idempotency-Key before",
     429: "Too many requests; `Retry-After` says how long to wait",
-    503: "Overloaded, or a dependency is away; `Retry-After` says how long to wait",
+    503: "Overloaded, or a dependency is down; `Retry-After` says how long to wait",
 }
 
 

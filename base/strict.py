@@ -44,7 +44,9 @@ class MinorUnits(WholeNumber):
     """An amount of money: 2500 is 25.00."""
 
     default_error_messages = {
-        "minor_units": gettext_lazy("Money is whole minor units, a number without a point: 2500 for 25.00.")
+        "minor_units": gettext_lazy(
+            "Money must be a whole number of minor units, without a decimal point: 2500 for 25.00."
+        )
     }
 
     def to_internal_value(self, data: Any) -> int:
@@ -73,8 +75,8 @@ def _unknown(name: str, known: Collection[str]) -> str:
     if meant is not None:
         return _("There is no such field. Did you mean “%(nearest)s”?") % {"nearest": meant}
     if not known:
-        return _("There is no such field; this request takes none.")
-    return _("There is no such field. Known are: %(names)s.") % {"names": ", ".join(sorted(known))}
+        return _("There is no such field: this request has no fields.")
+    return _("There is no such field. The known fields are: %(names)s.") % {"names": ", ".join(sorted(known))}
 
 
 # --- Query parameters
@@ -88,7 +90,7 @@ def check_query(request: HttpRequest, view: Any) -> exceptions.ValidationError |
     known = query_fields(view) if method == "GET" else set[str]()
     wrong = unknown_fields(request.GET, known)
     twice = [name for name in request.GET if name in known and len(request.GET.getlist(name)) > 1]
-    wrong |= {name: [_("Say it once.")] for name in twice}
+    wrong |= {name: [_("Give this value only once.")] for name in twice}
     return exceptions.ValidationError(wrong) if wrong else None
 
 

@@ -11,7 +11,7 @@ from prometheus_client import Counter
 
 PAUSE = 0.5  # seconds before work that failed begins anew
 
-FAILED = Counter("frontrow_thread_failures", "Threads whose work failed and began anew.", ["thread"])
+FAILED = Counter("frontrow_thread_failures", "Threads that failed and were started again.", ["thread"])
 
 log = structlog.get_logger(__name__)
 

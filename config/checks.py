@@ -17,8 +17,11 @@ def https_has_a_proxy(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         return []
     return [
         Warning(
-            "HTTPS is on and TRUSTED_PROXIES is empty: behind a proxy each page redirects to itself for ever.",
-            hint="Set TRUSTED_PROXIES to the address of the proxy that takes HTTPS, or HTTPS=off where there is none.",
+            "HTTPS is on but TRUSTED_PROXIES is empty. Behind a proxy, each page would redirect to itself forever.",
+            hint=(
+                "Set TRUSTED_PROXIES to the address of the proxy that accepts HTTPS, or set HTTPS=off if there is "
+                "no proxy."
+            ),
             id="frontrow.W002",
         )
     ]

@@ -36,7 +36,7 @@ if FRONTROW_ENV not in {"demo", "test", "production"}:
 if PRODUCTION and (SECRET_KEY == INSECURE_SECRET or len(SECRET_KEY) < 32):
     raise ImproperlyConfigured("SECRET_KEY must be set to 32 random characters or more in production")
 if PRODUCTION and not RATE_LIMITS:
-    raise ImproperlyConfigured("RATE_LIMITS=off is for load tests; production refuses it")
+    raise ImproperlyConfigured("RATE_LIMITS=off is only for load tests and not allowed in production")
 for _name in ("DATABASE_URL", "REDIS_URL", "CACHE_URL", "RABBITMQ_URL", "CELERY_BROKER_URL"):
     if PRODUCTION and "frontrow-demo" in env(_name):
         raise ImproperlyConfigured(f"{_name} carries the demo's password; production refuses it")
@@ -258,14 +258,14 @@ if "stripe" in PAYMENT_METHODS and not all(
         "PAYMENT_METHODS names stripe: set STRIPE_API_KEY, STRIPE_PUBLISHABLE_KEY and STRIPE_WEBHOOK_SECRET"
     )
 if STRIPE_PUBLISHABLE_KEY and not STRIPE_PUBLISHABLE_KEY.startswith("pk_"):
-    raise ImproperlyConfigured("STRIPE_PUBLISHABLE_KEY is shown to everybody: it must be the one that begins with pk_")
+    raise ImproperlyConfigured("STRIPE_PUBLISHABLE_KEY is public, so it must be the key that begins with pk_")
 if PRODUCTION and "fake" in PAYMENT_METHODS and not SANDBOX_IN_PRODUCTION:
     raise ImproperlyConfigured(
         "PAYMENT_METHODS names fake, the sandbox: everybody would get tickets and nobody would pay. Set it to stripe, or "
         "SANDBOX_IN_PRODUCTION=on for a rehearsal"
     )
 if PRODUCTION and FAULT_POINT:
-    raise ImproperlyConfigured("FAULT_POINT is for tests; production refuses it")
+    raise ImproperlyConfigured("FAULT_POINT is only for tests and not allowed in production")
 
 # --- The API
 API_LARGEST_BODY = 256 * 1024  # bytes; a request for 1,000 seats takes 10 KB

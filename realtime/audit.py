@@ -70,7 +70,7 @@ CHECKS = [
     ),
     Check(
         name="transaction_left_open",
-        says="a transaction has been idle for long, and whatever it locked is locked",
+        says="a transaction has been idle for long and still keeps its locks",
         sql="SELECT pid, application_name AS program, state, state_change AS since FROM pg_stat_activity"
         " WHERE datname = current_database() AND state IN ('idle in transaction', 'idle in transaction (aborted)')"
         " AND state_change < clock_timestamp() - %s::interval",
@@ -78,7 +78,7 @@ CHECKS = [
     ),
     Check(
         name="advisory_lock_orphaned",
-        says="a connection keeps an advisory lock and has done nothing for long",
+        says="a connection keeps an advisory lock and has been idle for long",
         sql="SELECT held.pid, held.classid, held.objid, owner.application_name AS program, owner.state_change AS since"
         " FROM pg_locks AS held JOIN pg_stat_activity AS owner ON owner.pid = held.pid"
         " WHERE held.locktype = 'advisory' AND held.granted AND owner.datname = current_database() AND owner.state = 'idle'"

@@ -16,7 +16,7 @@ from realtime.switchboard import Body
 WAIT_SECONDS = 0.4  # longer than two processes differ in sending; shorter than a watcher would mind
 LONGEST = 256  # diffs that wait; more than that come after a real loss
 
-GAPS = Counter("frontrow_feed_gaps", "Gaps in the map's versions that watchers were told of, because a diff was lost")
+GAPS = Counter("frontrow_feed_gaps", "Lost seat diffs: gaps in the map's versions that watchers were told about")
 
 
 class Heard:

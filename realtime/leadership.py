@@ -30,7 +30,7 @@ SURE_SECONDS = 1.5
 TRY_LOCK = "SELECT pg_try_advisory_lock(hashtext('frontrow.relay'), 0)"
 
 ACTIVE = Gauge(
-    "frontrow_relay_active", "1 in the relay that publishes, 0 in one that stands by", multiprocess_mode="max"
+    "frontrow_relay_active", "1 in the relay that publishes, 0 in a relay on standby", multiprocess_mode="max"
 )
 
 log = structlog.get_logger(__name__)

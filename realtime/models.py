@@ -28,18 +28,18 @@ class Event(models.Model):
     facts = models.JSONField(_("facts"), default=dict)
     occurred_at = models.DateTimeField(_("occurred at"), db_default=Now())
     cause = models.CharField(
-        _("set off by"),
+        _("caused by"),
         max_length=LONGEST,
         blank=True,
         default="",
         db_default="",
-        help_text=_("The id of the request, or the name of the job."),
+        help_text=_("The id of the request or the name of the job that caused it."),
     )
     actor = models.UUIDField(
         _("actor"),
         null=True,
         blank=True,
-        help_text=_("The buyer or the member of staff who acted; empty for a job."),
+        help_text=_("The buyer or the staff member who acted; empty if a job acted."),
     )
     published_at = models.DateTimeField(_("published at"), null=True)
 

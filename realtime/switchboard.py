@@ -31,7 +31,7 @@ AGAIN_SECONDS = 1.0  # while it doesn't
 PATIENCE = 15.0  # seconds for the turn and the trip; a browser comes back later by itself
 
 DEAF = Counter(
-    "frontrow_subscription_deaf", "Times a process did not hear its own word over Redis, and subscribed anew."
+    "frontrow_subscription_deaf", "How often a process did not receive its own message over Redis and subscribed again."
 )
 
 log = structlog.get_logger(__name__)

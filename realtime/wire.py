@@ -31,8 +31,8 @@ RETRY_PAUSE = 0.2
 MISSED = "missed"  # told inside a process: what came for its listeners may be lost
 SIGNED_OUT = "signed_out"  # a buyer's open sockets end: their credentials did
 
-DIFFS = Counter("frontrow_diffs", "Seat diffs sent to whoever watches")
-LOST = Counter("frontrow_wire_lost", "Live messages given up because Redis was away or too slow")
+DIFFS = Counter("frontrow_diffs", "Seat diffs sent to watchers")
+LOST = Counter("frontrow_wire_lost", "Live messages dropped because Redis was down or too slow")
 
 log = structlog.get_logger(__name__)
 

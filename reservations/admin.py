@@ -165,7 +165,7 @@ class SeatAdmin(Desk):
         """`left`: how many of the chosen were in no state for it."""
         self.message_user(request, done, messages.WARNING if left else messages.SUCCESS)
         if left:
-            text = ngettext("%(number)d seat stayed as it was.", "%(number)d seats stayed as they were.", left)
+            text = ngettext("%(number)d seat was not changed.", "%(number)d seats were not changed.", left)
             self.message_user(request, text % {"number": left}, messages.WARNING)
 
 
@@ -224,7 +224,7 @@ class VoucherAdmin(Desk):
     fieldsets = [
         (None, {"fields": ["code", "percent_off", ("amount", "currency"), "session"]}),
         (
-            _("How often, and when"),
+            _("Number of uses and dates"),
             {"fields": [("uses", "uses_per_buyer"), "valid_from", "valid_until", "is_active"]},
         ),
     ]
@@ -260,5 +260,5 @@ class InboxRequestAdmin(ReadOnly, ModelAdmin):
     @admin.action(description=_("Try the chosen requests again"), permissions=["requeue"])
     def requeue(self, request: HttpRequest, rows: QuerySet[InboxRequest]) -> None:
         again = inbox.put_back(list(rows.values_list("pk", flat=True)))
-        text = ngettext("%(number)d request is tried again.", "%(number)d requests are tried again.", again)
+        text = ngettext("%(number)d request will be tried again.", "%(number)d requests will be tried again.", again)
         self.message_user(request, text % {"number": again}, messages.SUCCESS)

@@ -79,7 +79,7 @@ def queues_undrained() -> Iterator[dict[str, Any]]:
 CHECKS = [
     Check(
         name="stock_differs_from_capacity",
-        says="free and taken places of a ticket type don't add up to its capacity",
+        says="the free and taken places of a ticket type do not add up to its capacity",
         sql="""
             SELECT kind.id AS ticket_type, kind.capacity, kind.available, coalesce(taken.places, 0) AS taken
             FROM sessions_app_tickettype AS kind
@@ -92,7 +92,7 @@ CHECKS = [
     ),
     Check(
         name="pool_differs_from_capacity",
-        says="free and taken places of a pool, by all the ticket types that draw on it, don't add up to its capacity",
+        says="the free places of a pool and the places taken by all its ticket types do not add up to its capacity",
         sql="""
             SELECT pool.id AS pool, pool.capacity, pool.available, coalesce(taken.places, 0) AS taken FROM sessions_app_pool AS pool
             LEFT JOIN (
@@ -105,7 +105,7 @@ CHECKS = [
     ),
     Check(
         name="pool_of_another_session",
-        says="a ticket type draws on a pool of another session, or prices seats and draws on a pool all the same",
+        says="a ticket type uses a pool of another session, or it prices seats and still uses a pool",
         sql="""
             SELECT kind.id AS ticket_type, kind.session_id AS session, pool.id AS pool, pool.session_id AS its_session
             FROM sessions_app_tickettype_pools AS draw
@@ -115,7 +115,7 @@ CHECKS = [
     ),
     Check(
         name="counts_differ_from_capacity",
-        says="the seats that reservations hold or bought are not the seats that are held or sold",
+        says="the seats in live and confirmed reservations are not the seats that are held or sold",
         sql="""
             SELECT session.id AS session, coalesce(seats.places, 0) AS held_or_sold, coalesce(taken.places, 0) AS reserved
             FROM sessions_app_session AS session
@@ -131,7 +131,7 @@ CHECKS = [
     ),
     Check(
         name="free_seats_miscounted",
-        says="the session's count of free seats, which every seat change tells, is not the number of its free seats",
+        says="the session's count of free seats, which each seat change carries, is not the number of its free seats",
         sql="""
             SELECT session.id AS session, session.free_seats AS counted, coalesce(seats.free, 0) AS free
             FROM sessions_app_session AS session
@@ -143,7 +143,7 @@ CHECKS = [
     ),
     Check(
         name="hold_past_its_end",
-        says="a hold ran out and nobody freed its seats: are beat and `relay` running?",
+        says="a hold has expired and its seats are not free: are beat and `relay` running?",
         sql=f"""
             SELECT id AS reservation, session_id AS session, expires_at FROM reservations_reservation
             WHERE status = 'held' AND expires_at < clock_timestamp() - {GRACE} ORDER BY expires_at
@@ -151,7 +151,7 @@ CHECKS = [
     ),
     Check(
         name="seat_of_no_live_reservation",
-        says="a seat is held or sold for a reservation that doesn't own it",
+        says="a seat is held or sold for a reservation that does not own it",
         sql="""
             SELECT seat.id AS seat, seat.session_id AS session, seat.label, seat.reservation_id AS reservation, owner.status
             FROM sessions_app_seat AS seat
@@ -164,7 +164,7 @@ CHECKS = [
     ),
     Check(
         name="reservation_without_its_seats",
-        says="a live reservation names a seat that isn't its own",
+        says="a live reservation names a seat that it does not own",
         sql="""
             SELECT owner.id AS reservation, owner.session_id AS session, wanted.label FROM reservations_reservation AS owner
             CROSS JOIN unnest(owner.seats) AS wanted (label)
@@ -175,7 +175,10 @@ CHECKS = [
     ),
     Check(
         name="accepted_and_forgotten",
-        says="an accepted request still waits in the inbox: are the worker and `relay` running? Is it poison?",
+        says=(
+            "an accepted request still waits in the inbox: are the worker and `relay` running, or does the request "
+            "fail each time?"
+        ),
         sql=f"""
             SELECT line.id AS reservation, shard, attempts, error, accepted_at FROM reservations_inboxrequest AS line
             LEFT JOIN sessions_app_session AS session ON session.id::text = line.session AND session.settle_rate IS NOT NULL
@@ -186,7 +189,7 @@ CHECKS = [
     ),
     Check(
         name="accepted_and_settled",
-        says="a request is settled and still stands in the inbox",
+        says="an allocated request is still in the inbox",
         sql="""
             SELECT line.id AS reservation FROM reservations_inboxrequest AS line
             JOIN reservations_reservation AS settled ON settled.id = line.id
@@ -194,7 +197,7 @@ CHECKS = [
     ),
     Check(
         name="outcome_not_told_once",
-        says="a reservation's outcome isn't in the event log exactly once",
+        says="a reservation's outcome is not in the event log exactly once",
         sql="""
             SELECT done.id AS reservation, done.status, coalesce(told.times, 0) AS times FROM reservations_reservation AS done
             LEFT JOIN (
@@ -216,7 +219,7 @@ CHECKS = [
     ),
     Check(
         name="map_differs_from_log",
-        says="replaying the log gives a seat another state than the table has",
+        says="replaying the log gives a seat a different state from the table",
         sql="""
             SELECT seat.session_id AS session, seat.label, seat.status, coalesce(last.state, 'f') AS logged
             FROM sessions_app_seat AS seat
@@ -231,19 +234,19 @@ CHECKS = [
     ),
     Check(
         name="over_the_limit",
-        says="a buyer got more places of a session than it allowed then",
+        says="a buyer got more places of a session than its limit at that time",
         sql=OVER_THE_LIMIT.format(limit="most", same="true"),
     ),
     Check(
         name="over_the_limit_of_its_type",
-        says="a buyer got more places of a ticket type than it allowed then",
+        says="a buyer got more places of a ticket type than its limit at that time",
         sql=OVER_THE_LIMIT.format(
             limit="most_of_type", same="early.ticket_type_id = late.ticket_type_id AND early.seats = '{}'"
         ),
     ),
     Check(
         name="total_differs_from_lines",
-        says="what a hold costs is not the sum of its lines",
+        says="the total of a hold is not the sum of its line items",
         sql="""
             SELECT owner.id AS reservation, owner.total, said.sum AS lines FROM reservations_reservation AS owner
             CROSS JOIN LATERAL (
@@ -254,7 +257,7 @@ CHECKS = [
     ),
     Check(
         name="voucher_used_too_often",
-        says="more reservations live with a voucher than it had uses when the last of them got it",
+        says="more live reservations have a voucher than it had uses when the last of them got it",
         sql="""
             WITH used AS (
                 SELECT owner.id, owner.voucher_id, min(told.id::text) AS first, max(told.id::text) AS last,
@@ -272,7 +275,7 @@ CHECKS = [
     ),
     Check(
         name="overtaken",
-        says="of two in the same lane who wanted the same seat, the later arrival was settled first",
+        says="of two requests in the same lane for the same seat, the later arrival was allocated first",
         sql=f"""
             WITH moved AS (
                 SELECT (facts ->> 'reservation')::uuid AS id, ARRAY(SELECT jsonb_array_elements_text(facts -> 'seats')) AS asked
@@ -304,7 +307,10 @@ CHECKS = [
     ),
     Check(
         name="overtaken_for_stock",
-        says="of two in the same lane who wanted places of the same ticket type, the later arrival got them and the earlier none",
+        says=(
+            "of two requests in the same lane for places of the same ticket type, the later arrival got places and "
+            "the earlier one got none"
+        ),
         sql=f"""
             WITH wanted AS (
                 SELECT id, session_id, ticket_type_id, lane, arrival, quantity, settled_at, held_at IS NOT NULL AS won
@@ -332,7 +338,7 @@ CHECKS = [
     ),
     Check(
         name="standing_by_in_vain",
-        says="an order stands by though its sale is over, or though what is free would do: are beat and `relay` running?",
+        says="an order is on standby although its sale is over or enough places are free: are beat and `relay` running?",
         sql=f"""
             SELECT next.id AS reservation, next.session_id AS session, next.quantity, is_over FROM ({standby.NEXT}) AS next
             JOIN reservations_reservation AS order_ ON order_.id = next.id
@@ -341,12 +347,14 @@ CHECKS = [
     ),
     Check(
         name="dead_letters_waiting",
-        says="messages failed for good: see `manage.py dead_letters list`; those in `holds.given_up` wait for `relay`",
+        says=(
+            "messages failed for good: see `manage.py dead_letters list`; messages in `holds.given_up` wait for `relay`"
+        ),
         look=dead_letters_waiting,
     ),
     Check(
         name="queue_undrained",
-        says="messages wait in a queue and no worker consumes from it: see `/health` and the log of its workers",
+        says="messages wait in a queue that no worker consumes from: see `/health` and the log of its workers",
         look=queues_undrained,
     ),
 ]

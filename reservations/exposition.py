@@ -33,13 +33,13 @@ class Checks(Looked):
         found = self.examination.results()
         yield gauge(
             "frontrow_check_ok",
-            "1 if this process finds it well, 0 if not.",
+            "1 if this process finds the dependency healthy, 0 if not.",
             ["check"],
             {(name,): found[name].error is None for name in found},
         )
         yield gauge(
             "frontrow_check_seconds",
-            "How long finding that out took.",
+            "Seconds that the check took.",
             ["check"],
             {(name,): found[name].milliseconds / 1000 for name in found},
         )

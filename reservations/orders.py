@@ -26,18 +26,18 @@ STANDINGS = {
 }
 FAILED = "FAILED"
 STATUS_NAMES = {
-    "PENDING": _("In line"),
+    "PENDING": _("In the queue"),
     "PROCESSING": _("Under way"),
     "COMPLETED": _("Complete"),
     "FAILED": _("Failed"),
 }
 MESSAGES = {
-    Status.QUEUED: _("Your order is in line."),
+    Status.QUEUED: _("Your order is in the queue."),
     Status.HELD: _("Your places are held until they are paid for."),
-    Status.PAYING: _("Your places are held, and being paid for."),
+    Status.PAYING: _("Your places are held, and your payment is under way."),
     Status.CONFIRMED: _("Your order is complete: the tickets are yours."),
 }
-STANDS_BY = _("You are on the standby line, number %(number)d.")
+STANDS_BY = _("You are on standby, number %(number)d.")
 REASONS = tuple(refusals.ENDINGS)
 FAILED_OTHERWISE = _("The order could not be fulfilled; nothing was charged.")
 

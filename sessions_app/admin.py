@@ -127,10 +127,10 @@ class SessionAdmin(Undeletable, CatalogueDesk):
             },
         ),
         (
-            _("The line"),
+            _("The queue"),
             {
                 "fields": ["admission_rate", "settle_rate", "payment_rate", "standby"],
-                "description": _("Holds from the next request on, also while it sells."),
+                "description": _("A change applies from the next request on, also during the sale."),
             },
         ),
         (_("Fees and tax"), {"fields": ["booking_fee", "booking_fee_basis_points", "tax_basis_points"]}),
@@ -163,7 +163,7 @@ class SessionAdmin(Undeletable, CatalogueDesk):
         try:
             response: HttpResponse = super().changeform_view(request, object_id, form_url, extra_context)
         except operations.HallBusy as busy:  # between the form's look and the writing
-            text = gettext("The hall is taken then: %(session)s.") % {"session": busy.clash or ""}
+            text = gettext("The hall is taken at that time: %(session)s.") % {"session": busy.clash or ""}
             self.message_user(request, text, messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
         return response
@@ -196,10 +196,13 @@ class SessionAdmin(Undeletable, CatalogueDesk):
             title=gettext("Call off the chosen sessions?"),
             facts=[
                 (gettext("Sessions"), "; ".join(str(session) for session in chosen)),
-                (gettext("Money that goes back"), gettext("nothing")),
-                (gettext("Written to"), gettext("nobody: sessions that have buyers stay on")),
+                (gettext("Money to be given back"), gettext("nothing")),
+                (
+                    gettext("People who get a letter"),
+                    gettext("no one: a session that has buyers is not called off here"),
+                ),
             ],
-            warning=gettext("A session that is called off never comes back."),
+            warning=gettext("This cannot be undone: a session that was called off stays called off."),
             button=gettext("Call off"),
             about=[session.pk for session in chosen],
         )
@@ -217,7 +220,7 @@ class SessionAdmin(Undeletable, CatalogueDesk):
         try:
             operations.cancel_session(session_id=session.pk)
         except operations.HasBuyers:
-            text = gettext("“%(session)s” has buyers: it stays on.") % {"session": session}
+            text = gettext("“%(session)s” has buyers, so it was not called off.") % {"session": session}
             self.message_user(request, text, messages.ERROR)
             return False
         self.log_change(request, session, gettext("Called off."))

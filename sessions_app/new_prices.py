@@ -105,7 +105,7 @@ def require_few(field: str, types: int) -> None:
     """Raises: ValidationError, where a session would have more prices than the map can tell apart (`tier_looks`)."""
     if types > MAX_TICKET_TYPES:
         too_many = _(
-            "At most %(most)d ticket types, of which each section with a price of its own is one: not %(types)d."
+            "There can be at most %(most)d ticket types, not %(types)d. Each section with its own price counts as one."
         )
         raise ValidationError({field: too_many % {"most": MAX_TICKET_TYPES, "types": types}})
 
@@ -125,7 +125,7 @@ def price_tiers(
     if not places:
         if unstocked or not made:
             raise ValidationError(
-                {"ticket_types": _("Without seats, there must be ticket types, each with a capacity.")}
+                {"ticket_types": _("A session without seats needs ticket types, each with a capacity.")}
             )
         return Tiers(all=made)
     of_section = {tier.name: tier for tier in unstocked}
@@ -139,7 +139,7 @@ def price_tiers(
         return Tiers(standard=unstocked[0], of_section=of_section, all=made)
     standard = TicketType(session=session, name=str(STANDARD), price=price)
     if any(tier.name == standard.name for tier in made):
-        taken = _("“%(name)s” is the name of the seats' own price.") % {"name": standard.name}
+        taken = _("“%(name)s” is already the name of the price for seats.") % {"name": standard.name}
         raise ValidationError({"ticket_types": taken})
     return Tiers(standard=standard, of_section=of_section, all=[standard, *made])
 
@@ -190,7 +190,7 @@ def concessions_of(session: Session, asked: Sequence[NewConcession]) -> list[Con
         raise ValidationError({"concessions": _("Each concession needs a name of its own.")})
     for one in made:
         if (one.percent_off is None) == (one.price is None):
-            text = _("“%(name)s” needs a share off or a price, one of the two.") % {"name": one.name}
+            text = _("“%(name)s” needs either a percentage or a price.") % {"name": one.name}
             raise ValidationError({"concessions": text})
         clean(one, "concessions")
     return made
@@ -208,20 +208,22 @@ def check_rules(new: NewTicketType) -> None:
         new.pay_at_door,
     )
     if new.capacity is None and any(own):
-        text = _("“%(name)s” has no capacity: pools and rules of its own are for places without a number.")
+        text = _("“%(name)s” has no capacity. Only unnumbered places can have pools and rules of their own.")
         raise ValidationError({"ticket_types": text % {"name": new.name}})
     if new.collect_minutes is not None and not new.pay_at_door:
-        text = _("“%(name)s” is not paid at the door: it has no deadline for collecting.")
+        text = _("“%(name)s” is not paid at the door, so it cannot have a deadline for collecting.")
         raise ValidationError({"ticket_types": text % {"name": new.name}})
     for moment in (new.sells_from, new.sells_until):
         if moment is not None and not EARLIEST <= moment <= LATEST:
-            raise ValidationError({"ticket_types": _("“%(name)s” sells at no such time.") % {"name": new.name}})
+            raise ValidationError(
+                {"ticket_types": _("“%(name)s” cannot be on sale at that time.") % {"name": new.name}}
+            )
     if new.sells_from and new.sells_until and new.sells_from >= new.sells_until:
-        text = _("“%(name)s” must stop selling after it begins.")
+        text = _("The sale of “%(name)s” must end after it begins.")
         raise ValidationError({"ticket_types": text % {"name": new.name}})
     for most in (new.max_per_order, new.max_per_buyer):
         if most is not None and not 1 <= most <= MAX_PER_BUYER:
-            text = _("“%(name)s” needs limits from 1 to %(highest)d.")
+            text = _("The limits of “%(name)s” must be from 1 to %(highest)d.")
             raise ValidationError({"ticket_types": text % {"name": new.name, "highest": MAX_PER_BUYER}})
 
 
@@ -245,7 +247,7 @@ def new_draws(tiers: Tiers, pools: Mapping[str, Pool], asked: Sequence[NewTicket
     kinds = {kind.name: kind for kind in tiers.all}
     for new in asked:
         for unknown in set(new.pools) - pools.keys():
-            text = _("“%(name)s” draws on “%(pool)s”, which is none of the pools.")
+            text = _("“%(name)s” takes places from “%(pool)s”, but there is no such pool.")
             raise ValidationError({"ticket_types": text % {"name": new.name, "pool": unknown}})
     return [(kinds[new.name], pools[name]) for new in asked for name in dict.fromkeys(new.pools)]
 

@@ -58,7 +58,7 @@ HOLD_BY_DEFAULT = 600  # of `max_hold_seconds`
 class HallBusy(Refused, reason="hall_busy", status=409, title="The hall is busy"):
     """`clash`: the other session."""
 
-    sentence = gettext_lazy("Another session is in that hall at that time.")
+    sentence = gettext_lazy("Another session uses that hall at that time.")
 
     def __init__(self, clash: Session | None) -> None:
         super().__init__(clash)
@@ -71,7 +71,7 @@ class HallBusy(Refused, reason="hall_busy", status=409, title="The hall is busy"
 class HasBuyers(Refused, reason="session_has_buyers", status=409, title="The session has buyers"):
     """Calling it off would leave those without who hold or bought its places."""
 
-    sentence = gettext_lazy("Somebody holds or bought it.")
+    sentence = gettext_lazy("This seat is held or sold.")
 
 
 REFUSALS: tuple[type[Refused], ...] = (HallBusy, HasBuyers)
@@ -212,7 +212,7 @@ def check_times(*, starts_at: dt.datetime, on_sale_at: dt.datetime | None) -> No
     if not EARLIEST <= starts_at <= LATEST:
         raise ValidationError({"starts_at": _("Must be a date between 2000 and 2200.")})
     if on_sale_at is not None and not EARLIEST <= on_sale_at < starts_at:
-        raise ValidationError({"on_sale_at": _("Selling must open before the session starts.")})
+        raise ValidationError({"on_sale_at": _("The sale must begin before the session starts.")})
 
 
 def known_show(show: UUID | str) -> Show:
@@ -241,13 +241,13 @@ def plan(*, hall: Hall | None, rows: int | None, seats_per_row: int | None) -> l
     """The chairs to sell; none where nothing is numbered."""
     if hall is not None:
         if rows or seats_per_row:
-            raise ValidationError({"rows": _("A hall has its own seats: give a hall or rows, not both.")})
+            raise ValidationError({"rows": _("A hall has its own seats. Give either a hall or rows.")})
         return plans.of_chairs(list(hall.seats.order_by("position")))
     if rows is None and seats_per_row is None:
         return []
     if rows is None or seats_per_row is None:
         missing = "rows" if rows is None else "seats_per_row"
-        raise ValidationError({missing: _("Rows and seats per row belong together.")})
+        raise ValidationError({missing: _("Give the rows and the seats per row together.")})
     if rows * seats_per_row > MAX_SEATS:
         raise ValidationError({"rows": _("A room has at most %(seats)d seats.") % {"seats": MAX_SEATS}})
     return plans.grid(rows=rows, seats_per_row=seats_per_row)

@@ -22,7 +22,7 @@ MOST_KEPT = 64  # of a process; the full form of 10,000 seats takes 2 MB
 LONGEST_KEPT = dt.timedelta(seconds=30)  # what changes without a version (a seat's kind) is seen by then
 EFFORT = 6  # of gzip: 10,000 seats in 20 ms
 
-READ = Counter("frontrow_snapshots", "Times that all seats of a session were read for the API")
+READ = Counter("frontrow_snapshots", "How often all seats of a session were read for the API")
 
 Key = tuple[UUID, bool]
 

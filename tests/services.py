@@ -139,7 +139,7 @@ def our_slot() -> Slot:
             os.close(lock)
         else:
             return Slot(number, lock)
-    raise pytest.UsageError(f"64 test runs at once hold {STATE}. Wait for some of them to end.")
+    raise pytest.UsageError(f"64 test runs at once hold {STATE}. Wait until some of them end, then try again.")
 
 
 def use_postgres(services: Services, slot: int) -> None:

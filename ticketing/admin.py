@@ -128,12 +128,12 @@ class AddressForm(WholeRowForm):
         model = Sale
         fields = ["email"]
         labels = {"email": _("Address of its letters")}
-        help_texts = {"email": _("Mistyped? Correct it, and the tickets are sent again.")}
+        help_texts = {"email": _("If the address is wrong, correct it, and we send the tickets again.")}
 
     def clean_email(self) -> str:
         email = str(self.cleaned_data["email"])
         if not email and self.initial.get("email"):
-            raise ValidationError(gettext("Somebody must be written to: give the right address."))
+            raise ValidationError(gettext("The tickets need an address: enter the correct one."))
         return email
 
 
@@ -194,7 +194,7 @@ class SaleAdmin(ReadOnly, Desk):
         question = about_correcting(obj, before=before)
         if not is_confirmed(request, question):
             raise Unanswered(question)
-        text = gettext("The tickets go to %(email)s; the links in earlier letters are over.")
+        text = gettext("The tickets go to %(email)s. The links in earlier letters no longer work.")
         self.message_user(request, text % {"email": obj.email}, messages.SUCCESS)
 
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
@@ -217,9 +217,9 @@ class SaleAdmin(ReadOnly, Desk):
             title=gettext("Send new links?"),
             facts=[
                 (gettext("Orders"), ", ".join(str(sale) for sale in chosen)),
-                (gettext("Written to"), GivingBack.of(Ticket.objects.filter(sale__in=chosen)).told()),
+                (gettext("People who get a letter"), GivingBack.of(Ticket.objects.filter(sale__in=chosen)).told()),
             ],
-            warning=gettext("The links in earlier letters are over at once."),
+            warning=gettext("The links in earlier letters stop working at once."),
             button=gettext("Send new links"),
             about=[sale.pk for sale in chosen],
         )
@@ -227,10 +227,10 @@ class SaleAdmin(ReadOnly, Desk):
             return ask(request, question, back=request.get_full_path(), opts=self.opts)
         for sale in chosen:
             links.renew(sale_id=sale.pk)
-            self.log_change(request, sale, gettext("New links were sent; the old ones are over."))
+            self.log_change(request, sale, gettext("New links were sent. The old links no longer work."))
         text = ngettext(
-            "The links of %(number)d sale are over; who has an address gets new ones.",
-            "The links of %(number)d sales are over; who has an address gets new ones.",
+            "The links of %(number)d sale no longer work. Buyers with an address get new links.",
+            "The links of %(number)d sales no longer work. Buyers with an address get new links.",
             len(chosen),
         )
         self.message_user(request, text % {"number": len(chosen)}, messages.SUCCESS)
@@ -247,10 +247,11 @@ def about_correcting(sale: Sale, *, before: str) -> Question:
             (gettext("Order"), str(sale)),
             (gettext("Until now"), before or letter.address_of(sale.buyer) or gettext("left no address")),
             (gettext("From now on"), sale.email),
-            (gettext("Written to"), gettext("%(email)s, with the tickets") % {"email": sale.email}),
+            (gettext("People who get a letter"), gettext("%(email)s, with the tickets") % {"email": sale.email}),
         ],
         warning=gettext(
-            "The links and codes that were mailed so far are over at once. Whoever got the tickets themselves can still show them."
+            "The links and codes that were mailed until now stop working at once. People who have the tickets "
+            "themselves can still show them."
         ),
         button=gettext("Correct it and send the tickets"),
         about=[sale.pk, before, sale.email],
@@ -261,12 +262,14 @@ def give_back(desk: ModelAdmin, request: HttpRequest, chosen: QuerySet[Ticket]) 
     """Ask first; then give back what was asked about, and nothing else."""
     giving = GivingBack.of(chosen)
     if not giving.tickets:
-        desk.message_user(request, gettext("Of these nothing is left to give back."), messages.WARNING)
+        desk.message_user(request, gettext("There is nothing left to give back for these."), messages.WARNING)
         return None
     question = Question(
         title=gettext("Give the money back?"),
         facts=giving.facts(),
-        warning=gettext("The tickets open no door any more, and their places are on sale again. This can't be undone."),
+        warning=gettext(
+            "The tickets no longer open any door, and their places go back on sale. This cannot be undone."
+        ),
         button=gettext("Give the money back"),
         about=giving.about,
     )

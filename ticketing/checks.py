@@ -33,10 +33,10 @@ def no_demo_accounts(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     try:
         names = [name for name, password in _demo_people() if check_password(demo.PASSWORD, password)]
     except (psycopg.Error, HashingBusy) as error:
-        return [Warning(f"Could not look for accounts of the demo: {error!r}", id="frontrow.W001")]
+        return [Warning(f"The accounts of the demo could not be checked: {error!r}", id="frontrow.W001")]
     return [
         Error(
-            f"The account {name!r} has the demo's password, which everybody knows.",
+            f"The account {name!r} has the demo's password, which is public.",
             hint=f"manage.py changepassword {name}",
             id="frontrow.E001",
         )

@@ -23,30 +23,30 @@ VOID = {"reason": {"$ref": "#/components/schemas/VoidReasonEnum"}, "voided_at": 
 
 
 class UnknownMethod(Refused, reason="unknown_method", status=400, title="Unknown payment method"):
-    sentence = _("There is no such way to pay here.")
+    sentence = _("This method of payment is not available here.")
     field = "payment.method"
 
 
 class UnknownToken(Refused, reason="unknown_token", status=400, title="Unknown payment token"):
     """`known`: those that the gateway takes, where they are few."""
 
-    sentence = _("The gateway can't take this token.")
+    sentence = _("The gateway does not accept this token.")
     field = "payment.token"
 
     def __init__(self, token: str, known: tuple[str, ...] = ()) -> None:
         super().__init__(token)
         if known:
-            self.hint = _("One of %(tokens)s.") % {"tokens": ", ".join(known)}
+            self.hint = _("Must be one of %(tokens)s.") % {"tokens": ", ".join(known)}
 
 
 class UnsignedWebhook(Refused, reason="bad_signature", status=400, title="Bad signature"):
-    sentence = _("Not signed by the gateway, or too long ago.")
+    sentence = _("The gateway did not sign this message, or its signature is too old.")
 
 
 class RefundClosed(Refused, reason="refund_closed", status=409, title="Too late to give tickets back"):
     """Buyers may not give back tickets of this session (any more). `until`: when they might have, last."""
 
-    sentence = _("Tickets of this session can't be given back any more.")
+    sentence = _("Tickets of this session can no longer be given back.")
     shape = {"until": TIME_OR_NULL}
 
     def __init__(self, until: dt.datetime | None) -> None:
@@ -60,8 +60,8 @@ class RefundClosed(Refused, reason="refund_closed", status=409, title="Too late 
 class NothingToRefund(Refused, reason="nothing_to_refund", status=409, title="Nothing to give back"):
     """`tickets`: those to blame; none: all of the sale."""
 
-    sentence = _("The tickets are used, were given back already, or belong to another sale.")
-    to_staff = _("All of it was given back already.")
+    sentence = _("The tickets are used, were already given back, or belong to another sale.")
+    to_staff = _("The whole amount was already given back.")
     shape = {"tickets": {"type": "array", "items": ID}}
 
     def __init__(self, tickets: Sequence[uuid.UUID] = ()) -> None:
@@ -76,14 +76,17 @@ class NothingToRefund(Refused, reason="nothing_to_refund", status=409, title="No
 
 
 class UnknownReceiver(Refused, reason="unknown_receiver", status=400, title="Unknown receiver"):
-    sentence = _("There is no account of that name.")
+    sentence = _("There is no account with this name.")
     field = "username"
 
 
 class CannotPassOn(Refused, reason="cannot_pass_on", status=409, title="Cannot be passed on"):
     """`why`: used, void, called_off, over (the session has ended) or own (it is that buyer's already)."""
 
-    sentence = _("This ticket is used or void, its session is over or called off, or it is that buyer's already.")
+    sentence = _(
+        "The ticket cannot be passed on: it is used or void, its session is over or was called off, or this buyer "
+        "already has it."
+    )
     shape = {"reason": {"type": "string", "enum": ["used", "void", "called_off", "over", "own"]}}
 
     def __init__(self, why: str) -> None:
@@ -112,7 +115,7 @@ class ForgedCode(Refused, reason="bad_signature", status=400, title="Not signed 
 class TicketVoid(Refused, reason="ticket_void", status=409, title="The ticket is void"):
     """`void`: why and since when the code opens no door: the ticket's own reason, or that it was passed on."""
 
-    sentence = _("This ticket is void: it opens no door any more.")
+    sentence = _("This ticket is void. It no longer opens any door.")
     shape = VOID
 
     def __init__(self, void: Void) -> None:
@@ -126,7 +129,7 @@ class TicketVoid(Refused, reason="ticket_void", status=409, title="The ticket is
 class NoCodeAnyMore(TicketVoid, reason=TicketVoid.reason, status=410):
     """Of the picture of a void ticket's code."""
 
-    sentence = _("The ticket is void and has no code any more.")
+    sentence = _("The ticket is void and no longer has a code.")
 
 
 class OtherSession(Refused, reason="other_session", status=409, title="For another session"):
@@ -145,9 +148,7 @@ class OtherSession(Refused, reason="other_session", status=409, title="For anoth
 
 @dataclasses.dataclass(eq=False)
 class NotYet(Refused, reason="not_yet", status=409, title="Not yet"):
-    sentence = _(
-        "The doors of this session aren't open yet. To let the ticket in all the same, send it again with `anyway`."
-    )
+    sentence = _("The doors of this session are not open yet. To admit the ticket anyway, send it again with `anyway`.")
     shape = {"opens_at": TIME, "starts_at": TIME}
 
     opens_at: dt.datetime
@@ -159,7 +160,7 @@ class NotYet(Refused, reason="not_yet", status=409, title="Not yet"):
 
 @dataclasses.dataclass(eq=False)
 class TooLate(Refused, reason="too_late", status=409, title="Too late"):
-    sentence = _("The session is over. To let the ticket in all the same, send it again with `anyway`.")
+    sentence = _("The session is over. To admit the ticket anyway, send it again with `anyway`.")
     shape = {"ended_at": TIME}
 
     ended_at: dt.datetime
@@ -170,7 +171,7 @@ class TooLate(Refused, reason="too_late", status=409, title="Too late"):
 
 @dataclasses.dataclass(eq=False)
 class SessionCancelled(Refused, reason="session_cancelled", status=409, title="The session was called off"):
-    sentence = _("The session was called off: nobody is let in.")
+    sentence = _("The session was called off, so its tickets are not valid.")
     shape = {"cancelled_at": TIME}
 
     cancelled_at: dt.datetime
@@ -183,7 +184,7 @@ class SessionCancelled(Refused, reason="session_cancelled", status=409, title="T
 class PaymentDue(Refused, reason="payment_due", status=409, title="To be paid first"):
     """`amount`: in minor units of `currency`."""
 
-    sentence = _("The ticket is to be paid at the door. Take the money, and send it again with `paid`.")
+    sentence = _("The ticket must be paid at the door. Take the money, then send the ticket again with `paid`.")
     shape = {"due": {"$ref": "#/components/schemas/Money"}}
 
     amount: int
@@ -196,7 +197,7 @@ class PaymentDue(Refused, reason="payment_due", status=409, title="To be paid fi
 class AlreadyUsed(Refused, reason="already_used", status=409, title="Already used"):
     """`used_at`, `gate`: when and where somebody came in with it."""
 
-    sentence = _("Somebody came in with this ticket already.")
+    sentence = _("This ticket was already used.")
     shape = {"used_at": TIME, "gate": TEXT}
 
     def __init__(self, *, used_at: dt.datetime, gate: str) -> None:

@@ -22,7 +22,7 @@ class VoidReason(TextChoices):
     CALLED_OFF = "called_off", _("The session was called off.")
     NOT_COLLECTED = "not_collected", _("It was not paid for at the door in time.")
     BOX_OFFICE = "box_office", _("The box office took it back.")
-    PAYMENT_FAILED = "payment_failed", _("Its payment could not be taken.")
+    PAYMENT_FAILED = "payment_failed", _("The payment could not be taken.")
     PASSED_ON = "passed_on", _("It was passed on and has another code now.")  # of a code, while the ticket is good
 
 

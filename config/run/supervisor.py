@@ -234,7 +234,7 @@ class Supervisor:
             for child in self.children:
                 if child.deaths >= deaths:
                     raise StartupProblem(
-                        f"{child.name} doesn't start:\n{child.last_words()}", f"See {child.program.log}"
+                        f"{child.name} does not start:\n{child.last_words()}", f"See {child.program.log}"
                     )
             if time.monotonic() > deadline:
                 raise StartupProblem(f"{what} is not ready after {seconds:.0f} s.", "See the logs, then try again.")
@@ -246,14 +246,18 @@ class Supervisor:
             if child is except_for:
                 continue
             if child.hangs():
-                self.say(f"{child.name} gives no sign any more and is ended.")
+                self.say(f"{child.name} no longer answers, so it is stopped.")
                 child.end()
             code = child.died()
             if code is not None and not quiet:
                 pause = max(0.0, child.again_at - time.monotonic())
-                self.say(f"{child.name} ended ({reason(code)}); again in {pause:.1f} s. Its log: {child.program.log}")
+                self.say(
+                    f"{child.name} ended ({reason(code)}) and starts again in {pause:.1f} s. Its log: {child.program.log}"
+                )
                 if shutil.disk_usage(child.program.log.parent).free < FULL:
-                    self.say(f"The disk of {child.program.log.parent} is full. Make room, and it goes on by itself.")
+                    self.say(
+                        f"The disk of {child.program.log.parent} is full. Free some space, and it goes on by itself."
+                    )
             if child.due():
                 child.start()
 
@@ -276,7 +280,7 @@ class Supervisor:
                 time.sleep(0.02)
             for child in group:
                 if not child.gone_by(time.monotonic()):
-                    self.say(f"{child.name} didn't stop in time and was ended.")
+                    self.say(f"{child.name} did not stop in time and was killed.")
         self.groups.clear()
 
 

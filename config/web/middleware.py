@@ -33,8 +33,12 @@ VARIES = "Accept-Language"
 PRIVATE = "private, no-store"  # what says nothing of caches may belong to a buyer
 Answer = Callable[[HttpRequest], HttpResponse]
 
-requests = Counter("frontrow_requests_total", "Answers, by view, method and status.", ["view", "method", "status"])
-request_seconds = Histogram("frontrow_request_seconds", "From a request's arrival to its answer.", ["view", "method"])
+requests = Counter(
+    "frontrow_requests_total", "Number of answers, by view, method and status.", ["view", "method", "status"]
+)
+request_seconds = Histogram(
+    "frontrow_request_seconds", "Seconds from a request's arrival to its answer.", ["view", "method"]
+)
 answers_of, seconds_of = (
     cache(requests.labels),
     cache(request_seconds.labels),

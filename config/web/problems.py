@@ -72,7 +72,7 @@ def _after(seconds: float) -> Callable[[Any], float]:
     return lambda _error: seconds
 
 
-BUSY_OFFICE = _("The box office is busy; try again.")
+BUSY_OFFICE = _("The box office is busy. Try again.")
 
 
 def _unavailable(sentence: Any = BUSY_OFFICE) -> Known:
@@ -83,12 +83,15 @@ PROBLEMS: dict[type[BaseException], Known] = {
     # --- What HTTP itself knows
     exceptions.ParseError: Known(400, "malformed", "Malformed request", _("The body is not valid JSON.")),
     exceptions.UnsupportedMediaType: Known(
-        415, "unsupported_media_type", "Unsupported media type", _("Send application/json.")
+        415,
+        "unsupported_media_type",
+        "Unsupported media type",
+        _("The body must be JSON. Send it with the content type application/json."),
     ),
     exceptions.MethodNotAllowed: Known(
-        405, "method_not_allowed", "Method not allowed", _("This address does not take that method.")
+        405, "method_not_allowed", "Method not allowed", _("This address does not accept that method.")
     ),
-    exceptions.NotAcceptable: Known(406, "not_acceptable", "Not acceptable", _("Only JSON is served here.")),
+    exceptions.NotAcceptable: Known(406, "not_acceptable", "Not acceptable", _("This address answers only in JSON.")),
     exceptions.NotAuthenticated: Known(
         401, "not_authenticated", "Credentials are missing", _("Send an access token, or sign in.")
     ),
@@ -101,18 +104,18 @@ PROBLEMS: dict[type[BaseException], Known] = {
         429,
         "rate_limited",
         "Too many requests",
-        _("Too many requests from here; try again a little later."),
+        _("Too many requests came from your network. Try again a little later."),
         retry_after=lambda error: error.wait,
     ),
-    RequestDataTooBig: Known(413, "too_large", "Request too large", _("The body is larger than this service takes.")),
+    RequestDataTooBig: Known(413, "too_large", "Request too large", _("The body is larger than this service accepts.")),
     UnreadablePostError: Known(400, "malformed", "Malformed request", _("The body could not be read.")),
     MultiPartParserError: Known(400, "malformed", "Malformed request", _("The body could not be read.")),
-    DataError: Known(400, "bad_request", "Bad request", _("A value is outside of what can be stored.")),
-    queries.NotYetKnown: _unavailable(_("It is not to be found at the moment; ask again.")),
-    gateways.GatewayUnavailable: _unavailable(_("The payment gateway can't be reached; try again.")),
-    gateways.GatewayTimeout: _unavailable(_("The payment gateway can't be reached; try again.")),
-    BreakerOpen: _unavailable(_("The payment gateway can't be reached; try again.")),
-    HashingBusy: _unavailable(_("Many people are signing in at this moment; try again.")),
+    DataError: Known(400, "bad_request", "Bad request", _("A value is outside the range that can be stored.")),
+    queries.NotYetKnown: _unavailable(_("It could not be found at the moment. Try again.")),
+    gateways.GatewayUnavailable: _unavailable(_("The payment gateway cannot be reached. Try again.")),
+    gateways.GatewayTimeout: _unavailable(_("The payment gateway cannot be reached. Try again.")),
+    BreakerOpen: _unavailable(_("The payment gateway cannot be reached. Try again.")),
+    HashingBusy: _unavailable(_("Many people are signing in at this moment. Try again.")),
     # --- A dependency is away; nothing was done
     sale_facts.FactsUnavailable: _unavailable(),
     together.NotBegun: _unavailable(),
@@ -120,26 +123,32 @@ PROBLEMS: dict[type[BaseException], Known] = {
         (entries.OutcomeUnknown, together.Unfinished),
         _unavailable(
             _(
-                "It is not known yet whether this was accepted. Ask again with the same Idempotency-Key: nothing is done twice."
+                "It is not yet known whether this request was accepted. Send it again with the same "
+                "Idempotency-Key: nothing is done twice."
             )
         ),
     ),
-    lines.LineDown: _unavailable(_("Nothing can be accepted at the moment; try again.")),
+    lines.LineDown: _unavailable(_("The box office cannot accept requests at the moment. Try again.")),
     psycopg_pool.PoolTimeout: _unavailable(),
     InterfaceError: _unavailable(),
     OperationalError: _unavailable(),
 }
 DRF_CODES = {kind.default_code for kind in PROBLEMS if issubclass(kind, exceptions.APIException)}
 BUSY = Known(
-    503, "busy", "Busy", _("Somebody else is changing the same thing; try again."), retry_after=_after(RETRY_SECONDS)
+    503, "busy", "Busy", _("Another request is changing the same thing. Try again."), retry_after=_after(RETRY_SECONDS)
 )
 NOT_FOUND = PROBLEMS[exceptions.NotFound]
 FORBIDDEN = PROBLEMS[exceptions.PermissionDenied]
-INVALID = Known(400, "invalid", "The request is not valid", _("Some fields are not valid; `errors` names them."))
+INVALID = Known(400, "invalid", "The request is not valid", _("Some fields are not valid. `errors` names them."))
 BAD_REQUEST = Known(400, "bad_request", "Bad request", _("The request could not be understood."))
-INTERNAL = Known(500, "internal", "Internal error", _("Something went wrong on our side; it has been noted."))
+INTERNAL = Known(
+    500, "internal", "Internal error", _("Something went wrong on our side. We have a record of the error.")
+)
 LOCKED_OUT = Known(
-    429, "locked_out", "Too many attempts", _("Too many wrong passwords; sign-in is locked for a while.")
+    429,
+    "locked_out",
+    "Too many attempts",
+    _("There were too many wrong passwords, so sign-in is locked for a while. Try again later."),
 )
 CSRF_FAILED = Known(403, "csrf_failed", "CSRF token missing or wrong", CSRFFailed.default_detail)
 

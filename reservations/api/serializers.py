@@ -42,8 +42,11 @@ CONCESSIONS_EXAMPLE = {"A2": "Estudante"}
                 {"type": "integer", "minimum": 0, "maximum": MOST_PLACES},
             ]
         },
-        "description": 'A concession\'s id or name by seat, like `{"A1": "Child"}`; of unnumbered places how many by concession, like '
-        '`{"Child": 2}`. Places that aren\'t named pay in full.',
+        "description": (
+            'For seats, maps each seat to the id or name of a concession, like `{"A1": "Child"}`. For unnumbered '
+            'places, maps each concession to a number of places, like `{"Child": 2}`. All other places cost the '
+            "full price."
+        ),
     }
 )
 class ConcessionsField(serializers.Field[Concessions, Any, Any, Any]):
@@ -51,7 +54,7 @@ class ConcessionsField(serializers.Field[Concessions, Any, Any, Any]):
 
     def to_internal_value(self, data: Any) -> Concessions:
         if not isinstance(data, dict) or len(data) > MOST_SEATS:
-            raise serializers.ValidationError(_("Must be an object with a concession for each seat."))
+            raise serializers.ValidationError(_("Must be an object that maps seats to concessions."))
         return tuple((str(Text(max_length=60).run_validation(name)), _choice(value)) for name, value in data.items())
 
     def to_representation(self, value: Any) -> Any:
@@ -75,7 +78,7 @@ class TermsFields(Body):
     """What isn't sent stays as it is."""
 
     concessions = ConcessionsField(required=False)
-    voucher = Text(required=False, allow_null=True, max_length=LONGEST_CODE, help_text="null takes it off.")
+    voucher = Text(required=False, allow_null=True, max_length=LONGEST_CODE, help_text="null removes the voucher.")
 
     def terms(self) -> dict[str, Any]:
         """As `holding.price` takes them."""
@@ -114,27 +117,31 @@ class AskFields(Body):
         required=False,
         allow_empty=False,
         max_length=MOST_SEATS,
-        help_text="Labels, like A1.",
+        help_text="Labels of seats, like A1.",
     )
     best_available = BestAvailable(required=False)
     ticket_type = Id(required=False)
     quantity = WholeNumber(required=False, min_value=1, max_value=MOST_PLACES)
     lane_code = Text(
-        required=False, max_length=LONGEST_CODE, help_text="Of a lane of the session's line, where it has some."
+        required=False,
+        max_length=LONGEST_CODE,
+        help_text="The code of a lane of the session's queue, if the session has lanes.",
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         ways = [name for name in ("seats", "best_available", "ticket_type", "quantity") if name in attrs]
         if not ways:
             raise serializers.ValidationError(
-                {"seats": [_("Ask for seats, or best_available, or ticket_type with quantity.")]}
+                {"seats": [_("The request must have seats, or best_available, or ticket_type with quantity.")]}
             )
         if set(ways) == {"ticket_type", "quantity"} or ways in (["seats"], ["best_available"]):
             return attrs
         if set(ways) < {"ticket_type", "quantity"}:
             missing = ({"ticket_type", "quantity"} - set(ways)).pop()
-            raise serializers.ValidationError({missing: [_("ticket_type and quantity go together.")]})
-        raise serializers.ValidationError({name: [_("Not together with %s.") % ways[0]] for name in ways[1:]})
+            raise serializers.ValidationError({missing: [_("ticket_type and quantity must be sent together.")]})
+        raise serializers.ValidationError(
+            {name: [_("Cannot be sent together with %s.") % ways[0]] for name in ways[1:]}
+        )
 
     def ask(self) -> Ask:
         """What was validated, as the front door takes it."""
@@ -234,12 +241,12 @@ class Line(serializers.Serializer[Any]):
     seat = serializers.CharField(allow_null=True)
     ticket_type = serializers.UUIDField()
     name = serializers.CharField()
-    price = Money(help_text="What the buyer pays for it; the total is the sum of these.")
+    price = Money(help_text="The amount that the buyer pays for this place. The total is the sum of these amounts.")
     concession = ConcessionRef(required=False)
-    base = Money(required=False, help_text="The ticket type's price when it was held.")
-    discount = Money(required=False, help_text="What concession and voucher take off.")
+    base = Money(required=False, help_text="The ticket type's price at the time of the hold.")
+    discount = Money(required=False, help_text="The amount that the concession and the voucher take off.")
     fee = Money(required=False, help_text="The booking fee.")
-    tax = Money(required=False, help_text="Contained in `base` less `discount`; the fee has none.")
+    tax = Money(required=False, help_text="The tax contained in `base` less `discount`. The fee contains no tax.")
 
 
 @extend_schema_field({"$ref": "#/components/schemas/SaleOut"})
@@ -255,26 +262,32 @@ class ReservationOut(serializers.Serializer[Any]):
     session = serializers.UUIDField()
     seats = serializers.ListField(child=serializers.CharField())
     ticket_type = serializers.UUIDField(allow_null=True)
-    quantity = serializers.IntegerField(help_text="Places, numbered or not.")
-    arrival = serializers.IntegerField(help_text="Its place in the session's order of arrival.")
+    quantity = serializers.IntegerField(help_text="The number of places, numbered or not.")
+    arrival = serializers.IntegerField(help_text="Its number in the order in which requests arrived for the session.")
     lines = Line(many=True)
     total = Money(allow_null=True)
-    voucher = serializers.CharField(allow_null=True, help_text="The code it carries.")
+    voucher = serializers.CharField(allow_null=True, help_text="The code of its voucher.")
     standby = serializers.IntegerField(
-        allow_null=True, help_text="Its place among those who stand by for places that come back; null: it doesn't."
+        allow_null=True,
+        help_text=(
+            "Its number among the orders on standby, which wait for places that come back; null if it is not on "
+            "standby."
+        ),
     )
-    lane = serializers.CharField(allow_null=True, help_text="The lane that it stood in; null: everybody's.")
+    lane = serializers.CharField(allow_null=True, help_text="The lane that it used; null: the general lane.")
     expires_at = serializers.DateTimeField(allow_null=True)
     extensions_left = serializers.IntegerField()
-    reason = serializers.ChoiceField(choices=REASONS, allow_null=True, help_text="Why it ended without a sale.")
+    reason = serializers.ChoiceField(
+        choices=REASONS, allow_null=True, help_text="The reason why it ended without a sale."
+    )
     conflicts = Conflict(many=True)
     duplicate_of = serializers.UUIDField(allow_null=True)
-    sale = SaleField(allow_null=True, help_text="Once confirmed: the body of `GET /sales/{id}`.")
+    sale = SaleField(allow_null=True, help_text="Only of a confirmed reservation: the body of `GET /sales/{id}`.")
     accepted_at = serializers.DateTimeField(required=False)
 
 
 QUEUED = OpenApiExample(
-    "In line",
+    "In the queue",
     value={
         "id": "019337a5-2c1e-7b1f-9a44-2f1c0d9e8b11",
         "status": "queued",
@@ -318,12 +331,12 @@ HELD = OpenApiExample(
     response_only=True,
 )
 LOST = OpenApiExample(
-    "Somebody was faster",
+    "Another buyer was faster",
     value={
         "type": f"urn:frontrow:problem:{SeatsUnavailable.code}",
         "title": SeatsUnavailable.title,
         "status": 409,
-        "detail": "Some of the seats are taken; none was held.",
+        "detail": "Some of the seats are taken, so no seat was held. Choose other seats.",
         "code": SeatsUnavailable.code,
         "request_id": "019337a5-2c1e-7b1f-9a44-2f1c0d9e8b22",
         "conflicts": [{"seat": "A1", "reason": "held"}],

@@ -74,17 +74,20 @@ IDEMPOTENCY_KEY = OpenApiParameter(
     description="1 to 255 visible characters. The same key and payload get the first answer again, for 24 hours.",
 )
 PREFER = OpenApiParameter(
-    "Prefer", str, OpenApiParameter.HEADER, description="`wait=N`: up to N seconds (10 at most) for the final outcome."
+    "Prefer",
+    str,
+    OpenApiParameter.HEADER,
+    description="`wait=N`: wait up to N seconds (at most 10) for the final outcome.",
 )
 SEES_RESERVATIONS = "reservations.view_reservation"  # of any buyer
 OF_BUYER = OpenApiParameter(
     "buyer",
     {"type": "string", "pattern": f"^({UUID_TEXT})?$"},
-    description="Staff: of this buyer; empty: everybody's.",
+    description="Only for staff: list this buyer's. Empty: list those of all buyers.",
 )
 
 OF_SESSION = OpenApiParameter(
-    "session", {"type": "string", "pattern": f"^({UUID_TEXT})$"}, description="Only those of this session."
+    "session", {"type": "string", "pattern": f"^({UUID_TEXT})$"}, description="List only those of this session."
 )
 
 
@@ -188,17 +191,18 @@ class ReservationsView(DoorView):
         extensions=refused_with(*refusals.ADMISSION, "csrf_failed"),
         summary="Ask for seats",
         description=(
-            "All or nothing. Accepted requests are stored durably and settled once, in order of arrival. With "
-            "`Prefer: wait=N` the answer is the outcome, if it comes in time. Who holds too many places unpaid, or let too many holds lapse, "
-            "is answered 429 `too_many_holds`; `Retry-After` says when to come again. For guests this counts all of an address, also what "
-            "costs nothing."
+            "The buyer gets all of the seats or none. Accepted requests are stored durably and allocated once, "
+            "in order of arrival. With `Prefer: wait=N` the answer is the outcome, if it comes in time. A buyer "
+            "who holds too many unpaid places, or let too many holds lapse, gets 429 `too_many_holds`; "
+            "`Retry-After` says when to try again. For guests, all holds of an address count, including places "
+            "that cost nothing."
         ),
         tags=[TAG],
         parameters=[IDEMPOTENCY_KEY, PREFER],
         request=AskFields,
         responses={
             201: OpenApiResponse(ReservationOut, description="Held, until `expires_at`", examples=[HELD]),
-            202: OpenApiResponse(ReservationOut, description="Accepted, in line", examples=[QUEUED]),
+            202: OpenApiResponse(ReservationOut, description="Accepted, in the queue", examples=[QUEUED]),
             **problems_of(400, 401, 403, 413, 415, 422, 429, 503),
             **problems_of(409, examples=[LOST]),
         },
@@ -209,8 +213,8 @@ class ReservationsView(DoorView):
 
     @extend_schema(
         operation_id="reservations_list",
-        summary="The buyer's own reservations",
-        description="Newest first; the first page begins with what stands in line still.",
+        summary="List the buyer's reservations",
+        description="Newest first. The first page begins with those that are still in the queue.",
         tags=[TAG],
         parameters=[OF_BUYER, OF_SESSION],
         responses={200: ReservationOut(many=True), **problems_of(400, 401, 404, 429, 503)},
@@ -247,7 +251,7 @@ class ReservationView(BuyerAPIView):
 
     @extend_schema(
         operation_id="reservations_read",
-        summary="How a reservation stands",
+        summary="Read the state of a reservation",
         tags=[TAG],
         responses={
             200: OpenApiResponse(ReservationOut, examples=[HELD, QUEUED]),
@@ -264,8 +268,8 @@ class ReservationView(BuyerAPIView):
     @extend_schema(
         operation_id="reservations_release",
         extensions=refused_with("csrf_failed", PaymentInProgress, AlreadyPaid),
-        summary="Give the seats up",
-        description="The seats are free at once. Repeatable.",
+        summary="Give up the seats",
+        description="The seats are free at once. You may repeat the request.",
         tags=[TAG],
         responses={
             204: OpenApiResponse(description="Given up"),
@@ -284,7 +288,10 @@ class ExtendView(BuyerAPIView):
             "csrf_failed", NotHeld, ExtensionLimit, PaymentInProgress, AlreadyPaid, ReservationExpired
         ),
         summary="Take more time",
-        description="Adds `hold_seconds`, as often as the session's `max_hold_seconds` from the first hold allows; `extensions_left` says how often.",
+        description=(
+            "Adds `hold_seconds` to the hold. The hold can last at most `max_hold_seconds` of the session from its "
+            "beginning; `extensions_left` says how many extensions are left."
+        ),
         tags=[TAG],
         parameters=[IDEMPOTENCY_KEY],
         request=None,
@@ -304,12 +311,13 @@ class PriceView(BuyerAPIView):
         extensions=refused_with(
             *refusals.TERMS, UnknownSeat, NotHeld, PaymentInProgress, AlreadyPaid, ReservationExpired, "csrf_failed"
         ),
-        summary="Name concessions and a voucher",
+        summary="Set concessions and a voucher",
         description=(
-            "What is held costs what it costs with them; places keep the ticket type's price that they had when they were held, and bear "
-            "the session's fees of now. A voucher counts as used from here on, until the reservation ends without a sale. "
-            "Refusals name the field: 400 `unknown_concession`, `concession_count`, `unknown_seat`, `voucher_unknown`; 409 "
-            "`voucher_expired`, `voucher_not_yet_valid`, `voucher_used_up`, `voucher_not_for_this`."
+            "Calculates the price of the held places again. Places keep the ticket type's price from the time "
+            "of the hold, and get the session's current fees. From now on the voucher counts as used, until the "
+            "reservation ends without a sale. Refusals name the field: 400 `unknown_concession`, "
+            "`concession_count`, `unknown_seat`, `voucher_unknown`; 409 `voucher_expired`, "
+            "`voucher_not_yet_valid`, `voucher_used_up`, `voucher_not_for_this`."
         ),
         tags=[TAG],
         parameters=[IDEMPOTENCY_KEY],

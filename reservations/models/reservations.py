@@ -59,7 +59,9 @@ class Reservation(models.Model):
     )
     buyer = models.UUIDField(_("buyer"))
     status = models.CharField(_("status"), max_length=10, choices=Status, default=Status.QUEUED)
-    arrival = models.BigIntegerField(_("arrival"), help_text=_("Its place in the order of arrival of its session."))
+    arrival = models.BigIntegerField(
+        _("arrival"), help_text=_("Its number in the order in which requests arrived for this session.")
+    )
     seats = ArrayField(models.CharField(max_length=16), verbose_name=_("seats"), default=list, blank=True)
     ticket_type = models.ForeignKey(
         TicketType,
@@ -72,9 +74,9 @@ class Reservation(models.Model):
     )
     quantity = models.PositiveIntegerField(_("places"))
     lines = models.JSONField(
-        _("lines"),
+        _("line items"),
         default=list,
-        help_text=_("Seat, ticket type and price of each place, as they were when it was held."),
+        help_text=_("The seat, ticket type and price of each place at the time of the hold."),
     )
     total = models.PositiveBigIntegerField(_("total"), default=0, help_text=_("In minor units."))
     voucher = models.ForeignKey(
@@ -92,7 +94,7 @@ class Reservation(models.Model):
         _("pinned until"),
         null=True,
         blank=True,
-        help_text=_("While it is being paid, seats are kept this long at least."),
+        help_text=_("The seats are kept at least until this time, because a payment is under way."),
     )
     extensions = models.PositiveSmallIntegerField(_("extensions"), default=0)
     reason = models.CharField(_("reason"), max_length=40, blank=True)
@@ -100,24 +102,24 @@ class Reservation(models.Model):
     duplicate_of = models.UUIDField(_("duplicate of"), null=True, blank=True)
     sale_id = models.UUIDField(_("sale"), null=True, blank=True)
     payment = models.JSONField(
-        _("how it is to be paid"),
+        _("means of payment"),
         null=True,
         blank=True,
         editable=False,
-        help_text=_("Of an order: taken as soon as its places are held."),
+        help_text=_("Only for an order. The payment is taken as soon as the places are held."),
     )
     receipt = models.JSONField(
-        _("where the receipt goes"),
+        _("e-mail for the receipt"),
         null=True,
         blank=True,
         editable=False,
-        help_text=_("Of an order that came without a payment."),
+        help_text=_("Only for an order without a payment."),
     )
     scope = models.CharField(_("method and path"), max_length=120, blank=True)
     key = models.CharField(_("idempotency key"), max_length=255, blank=True, default="")
     fingerprint = models.CharField(_("fingerprint of the request"), max_length=64, blank=True)
     lane = models.CharField(
-        _("lane"), max_length=40, blank=True, default="", db_default="", help_text=_("Empty: everybody's.")
+        _("lane"), max_length=40, blank=True, default="", db_default="", help_text=_("Empty: the general lane.")
     )
     # See Note [What counts as held] in reservations/hold_caps.py.
     origin = models.CharField(
@@ -128,11 +130,11 @@ class Reservation(models.Model):
         default=False,
         db_default=False,
         editable=False,
-        help_text=_("Until then it counts as held."),
+        help_text=_("Until then the place counts as held."),
     )
     cause = models.CharField(_("request id"), max_length=LONGEST, blank=True, default="", db_default="")
     accepted_at = models.DateTimeField(_("accepted at"))
-    settled_at = models.DateTimeField(_("settled at"), null=True, blank=True)
+    settled_at = models.DateTimeField(_("allocated at"), null=True, blank=True)
     changed_at = models.DateTimeField(_("changed at"), db_default=Now())
     changed_for: Cause | None = None  # what sets off the change at hand, where that isn't what asked for it
 

@@ -26,24 +26,24 @@ class Voucher(models.Model):
         max_length=32,
         unique=True,
         validators=[RegexValidator(CODE, _("3 to 32 letters from A to Z, digits and hyphens."))],
-        help_text=_("What people type, in capitals or not."),
+        help_text=_("The code that buyers type; upper and lower case are the same."),
     )
     percent_off = models.PositiveSmallIntegerField(
         _("percent off"),
         null=True,
         blank=True,
         validators=[MinValueValidator(1), MaxValueValidator(100)],
-        help_text=_("Off each place."),
+        help_text=_("This discount applies to each place."),
     )
     amount = models.PositiveIntegerField(
         _("amount"),
         null=True,
         blank=True,
         validators=[MinValueValidator(1)],
-        help_text=_("In minor units, off the whole order; instead of percent off."),
+        help_text=_("In minor units, taken off the whole order. Give either this or a percentage."),
     )
     currency = models.CharField(
-        _("currency"), max_length=3, blank=True, validators=[currency_code], help_text=_("Of the amount.")
+        _("currency"), max_length=3, blank=True, validators=[currency_code], help_text=_("The currency of the amount.")
     )
     session = models.ForeignKey(
         Session,
@@ -52,21 +52,23 @@ class Voucher(models.Model):
         blank=True,
         related_name="+",
         verbose_name=_("session"),
-        help_text=_("Empty: for all sessions."),
+        help_text=_("Empty: valid for all sessions."),
     )
     uses = models.PositiveIntegerField(
-        _("uses"), null=True, blank=True, validators=[MinValueValidator(1)], help_text=_("Empty: without a limit.")
+        _("uses"), null=True, blank=True, validators=[MinValueValidator(1)], help_text=_("Empty: no limit.")
     )
     uses_per_buyer = models.PositiveIntegerField(
-        _("uses a buyer"),
+        _("uses per buyer"),
         null=True,
         blank=True,
         validators=[MinValueValidator(1)],
-        help_text=_("Empty: without a limit."),
+        help_text=_("Empty: no limit."),
     )
-    valid_from = models.DateTimeField(_("valid from"), null=True, blank=True, help_text=_("Empty: at once."))
-    valid_until = models.DateTimeField(_("valid until"), null=True, blank=True, help_text=_("Empty: for good."))
-    is_active = models.BooleanField(_("active"), default=True, help_text=_("Without it nobody can put it on any more."))
+    valid_from = models.DateTimeField(_("valid from"), null=True, blank=True, help_text=_("Empty: valid immediately."))
+    valid_until = models.DateTimeField(_("valid until"), null=True, blank=True, help_text=_("Empty: valid forever."))
+    is_active = models.BooleanField(
+        _("active"), default=True, help_text=_("If it is not active, buyers can no longer use it.")
+    )
     created_at = models.DateTimeField(_("created at"), db_default=Now())
 
     class Meta:

@@ -27,7 +27,7 @@ class InboxRequest(models.Model):
         output_field=models.TextField(),
         db_persist=True,
         verbose_name=_("session"),
-        help_text=_("As the request says it; empty where it can't be read."),
+        help_text=_("The session that the request names; empty if the request cannot be read."),
     )
     lane = models.GeneratedField(
         expression=Coalesce(KeyTextTransform("lane", "request"), Value(""), output_field=models.TextField()),

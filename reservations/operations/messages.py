@@ -35,7 +35,7 @@ def read(said: Sequence[Any]) -> tuple[list[HoldRequest], list[tuple[Any, str]]]
         try:
             requests.append(HoldRequest.from_json(one))
         except UNREADABLE as error:
-            unreadable.append((one, f"can't be read: {error!r}"))
+            unreadable.append((one, f"cannot be read: {error!r}"))
     return requests, unreadable
 
 

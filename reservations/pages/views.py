@@ -75,9 +75,9 @@ def story(status: str, reason: str | None) -> str:
     if reason in refusals.ENDINGS:
         return refusals.ENDINGS[reason].story()
     return {
-        Status.QUEUED: _("Your request is in line and keeps its place. This takes a moment."),
+        Status.QUEUED: _("Your request is in the queue and keeps its place. This takes a moment."),
         Status.HELD: _("Pay before the time runs out."),
-        Status.PAYING: _("Waiting for the bank. Your places are safe while it answers."),
+        Status.PAYING: _("We are waiting for the bank. Your places are safe until it answers."),
     }.get(Status(status), str(refusals.NotHeld.sentence))
 
 
@@ -87,7 +87,7 @@ def title(status: str, reason: str | None) -> str:
     return (
         heading
         or {
-            Status.QUEUED: _("In line"),
+            Status.QUEUED: _("In the queue"),
             Status.HELD: _("Held for you"),
             Status.PAYING: _("Paying"),
             Status.REJECTED: _("Not available"),

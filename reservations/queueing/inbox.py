@@ -109,7 +109,7 @@ def _readable(rows: Iterable[InboxRequest]) -> list[Waiting]:
         try:
             found.append(Waiting(_request(row), suspected=bool(row.error)))
         except UNREADABLE as error:
-            note_failure(row.pk, error=f"can't be read: {error!r}", tries=MAX_ATTEMPTS)
+            note_failure(row.pk, error=f"cannot be read: {error!r}", tries=MAX_ATTEMPTS)
     return found
 
 

@@ -29,13 +29,13 @@ EVENTS_FOR_MAIL = "events.mail"  # the worker of `mail` makes letters of these
 MESSAGES = Gauge("frontrow_queue_messages", "Messages that wait in a queue.", ["queue"], multiprocess_mode="max")
 AGE = Gauge(
     "frontrow_queue_age_seconds",
-    "For how long a queue was not seen empty: no message in it is older.",
+    "Seconds since a queue was last seen empty; no message in it is older.",
     ["queue"],
     multiprocess_mode="max",
 )
 CONSUMERS = Gauge(
     "frontrow_queue_consumers",
-    "Consumers of a queue, as RabbitMQ counts them; with another broker 1 while a worker gives word, else 0.",
+    "Consumers of a queue, as RabbitMQ counts them. With another broker: 1 while a worker reports, else 0.",
     ["queue"],
     multiprocess_mode="max",
 )

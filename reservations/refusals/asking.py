@@ -23,9 +23,9 @@ OTHER_VOUCHER = _("Order again without the voucher, or with another one.")
 class SeatsUnavailable(Refused, reason="seats_unavailable", status=409, title="Seats unavailable"):
     """`conflicts`: seat → held, sold or blocked."""
 
-    sentence = _("Some of the seats are taken; none was held.")
-    to_staff = _("The seats are taken by somebody else.")
-    ended = _("Somebody was faster: some of the seats are taken.")
+    sentence = _("Some of the seats are taken, so no seat was held. Choose other seats.")
+    to_staff = _("Another buyer has these seats. Choose other seats.")
+    ended = _("Another buyer was faster, and some of the seats are taken.")
     advice = _("Choose other seats.")
     shape = {"conflicts": {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/Conflict"}}}
 
@@ -36,27 +36,31 @@ class SeatsUnavailable(Refused, reason="seats_unavailable", status=409, title="S
 
 
 class SoldOut(Refused, reason="sold_out", status=409, title="Sold out"):
-    sentence = _("Not that many places are left.")
-    ended = _("Sold out: not that many places were left.")
-    advice = _("Fewer places may be left, or come free again: look once more, or choose another session.")
+    sentence = _("Fewer places are left than you asked for. Ask for fewer places, or choose another session.")
+    ended = _("Fewer places were left than you ordered.")
+    advice = _(
+        "Order fewer places, or look again later: places sometimes come back. You can also choose another session."
+    )
 
 
 @dataclasses.dataclass(eq=False)
 class LimitReached(Refused, reason="limit_reached", status=409, title="Limit reached"):
     """With what the buyer already holds or bought it would be more than the session or the ticket type allows."""
 
-    sentence = _("With what you hold or bought it would be more than this session allows a buyer.")
-    to_staff = _("With what the buyer has it would be more than one buyer may have.")
-    ended = _("With what you already have it would be more than one buyer may have.")
-    advice = _("“My tickets” shows what you have already.")
+    sentence = _(
+        "This would exceed the limit of places per buyer for this session, including what you already hold or bought."
+    )
+    to_staff = _("This would exceed the limit of places per buyer, including what the buyer already has.")
+    ended = _("This would exceed the limit of places per buyer, including what you already have.")
+    advice = _("“My tickets” shows what you already have. Order fewer places.")
     shape = {"limit": COUNT}
 
     limit: int
 
     def said(self) -> str:
         return ngettext(
-            "With what you hold or bought already, this would be more than %(limit)d place, the most for one buyer.",
-            "With what you hold or bought already, this would be more than %(limit)d places, the most for one buyer.",
+            "This would exceed the limit of %(limit)d place per buyer, including what you already hold or bought.",
+            "This would exceed the limit of %(limit)d places per buyer, including what you already hold or bought.",
             self.limit,
         ) % {"limit": self.limit}
 
@@ -69,10 +73,11 @@ class TooManyHolds(Refused, reason="too_many_holds", status=429, title="Too many
     """The buyer, or all guests of the address, hold as much unpaid or for nothing as they may, or let too many holds end unpaid."""
 
     sentence = _(
-        "Too many places from here are held unpaid or cost nothing. Pay for what is held or give places back, or come again later."
+        "You, or other buyers on your network, have too many unpaid or free places. Pay for the held places or "
+        "give them back, or try again later."
     )
-    ended = _("Too many places are held unpaid already, or cost nothing; nothing was charged.")
-    advice = _("Pay for what is held or give places back, wait a minute, and order again.")
+    ended = _("You, or other buyers on your network, already had too many unpaid or free places. Nothing was charged.")
+    advice = _("Pay for the held places or give them back. Then wait a minute and order again.")
 
     retry_after: float
 
@@ -81,8 +86,8 @@ class TooManyHolds(Refused, reason="too_many_holds", status=429, title="Too many
 class TooManySeats(Refused, reason="too_many_seats", status=400, title="Too many seats"):
     """One request for more than the session or the ticket type allows. `field` is what asked for them."""
 
-    sentence = _("One request asks for more than this session allows a buyer.")
-    ended = _("More places than one order may have.")
+    sentence = _("This request asks for more places than a buyer may have in this session. Ask for fewer places.")
+    ended = _("The order has more places than one order may have.")
     advice = _("Order fewer places.")
     shape = {"limit": COUNT}
 
@@ -90,7 +95,7 @@ class TooManySeats(Refused, reason="too_many_seats", status=400, title="Too many
     field: str = "seats"
 
     def facts(self) -> dict[str, Any]:
-        self.hint = _("At most %(limit)d.") % {"limit": self.limit}
+        self.hint = _("The limit is %(limit)d.") % {"limit": self.limit}
         return {"limit": self.limit, **super().facts()}
 
 
@@ -99,8 +104,8 @@ class TooManySeats(Refused, reason="too_many_seats", status=400, title="Too many
 
 @dataclasses.dataclass(eq=False)
 class SaleNotOpen(Refused, reason="sale_not_open", status=409, title="Not on sale yet"):
-    sentence = _("The sale has not opened yet.")
-    ended = _("The sale had not begun.")
+    sentence = _("The sale has not begun yet. Come back when it begins.")
+    ended = _("The sale had not begun yet.")
     advice = _("Come back when the sale begins.")
     shape = {"on_sale_at": TIME_OR_NULL}
 
@@ -113,7 +118,7 @@ class SaleNotOpen(Refused, reason="sale_not_open", status=409, title="Not on sal
 class SaleClosed(Refused, reason="sale_closed", status=409, title="Sale closed"):
     """The session started or was called off, or the ticket type's own sale is over."""
 
-    sentence = _("The session has started or was cancelled.")
+    sentence = _("The session has started or was called off, so it sells no more places.")
     ended = _("The sale was over.")
     advice = OTHER_SESSION
 
@@ -121,17 +126,17 @@ class SaleClosed(Refused, reason="sale_closed", status=409, title="Sale closed")
 class SoldAtOnce(Refused, reason="sold_at_once", status=400, title="Sold at once only"):
     """The ticket type is for orders that carry their payment; it can't be held."""
 
-    sentence = _("This ticket can't be held. Order it, with its payment.")
-    ended = _("This ticket can't be held: order it, with its payment.")
-    advice = _("Buy it now, instead of holding it first.")
+    sentence = _("This ticket cannot be held. Place an order that carries its payment.")
+    ended = _("This ticket cannot be held: place an order that carries its payment.")
+    advice = _("Buy it now instead of holding it first.")
     field = "ticket_type"
-    hint = _("It can't be held: order it with POST /orders, with its payment.")
+    hint = _("It cannot be held. Order it with POST /orders and a payment.")
 
 
 class PaymentNeeded(Refused, reason="payment_needed", status=400, title="The payment is missing"):
     """The same, asked by an order without its payment."""
 
-    sentence = _("This ticket can't be held: the order must carry its payment.")
+    sentence = _("This ticket cannot be held: the order must carry its payment.")
     ended = sentence
     advice = _("Order again, and say how you pay.")
     field = "payment"
@@ -141,14 +146,14 @@ class PaymentNeeded(Refused, reason="payment_needed", status=400, title="The pay
 class AccountRequired(Refused, reason="account_required", status=403, title="An account is needed"):
     """The session is for people with an account, and this is a guest."""
 
-    sentence = _("This session is for people with an account: sign in to buy.")
+    sentence = _("This session is only for buyers with an account. Sign in to buy.")
 
 
 @dataclasses.dataclass(eq=False)
 class Crowded(Refused, reason="rate_limited", status=429, title="Too many requests"):
     """More come than the session lets in."""
 
-    sentence = _("More people ask for this session than are let in a second. Ask again in a moment.")
+    sentence = _("The session receives more requests than it admits per second. Try again in a moment.")
 
     retry_after: float
 
@@ -177,34 +182,34 @@ class UnknownSession(Refused, reason="unknown_session", status=400, title="Unkno
 
 
 class UnknownSeat(WrongSeats, reason="unknown_seat", status=400, title="Unknown seat"):
-    sentence = _("The session has no seats of these names.")
+    sentence = _("The session has no seats with these names.")
 
 
 class DuplicateSeat(WrongSeats, reason="duplicate_seat", status=400, title="Seat named twice"):
-    sentence = _("The same seat stands in the request twice.")
+    sentence = _("The request names the same seat twice.")
     told = _("Named twice: %(names)s.")
 
 
 class UnknownTicketType(Refused, reason="unknown_ticket_type", status=400, title="Unknown ticket type"):
     """The session has no such ticket type, or it has no stock of unnumbered places."""
 
-    sentence = _("The session sells no such places without a number.")
+    sentence = _("The session does not sell this type of unnumbered place.")
     field = "ticket_type"
-    hint = _("Unknown to this session.")
+    hint = _("The session has no ticket type with this id.")
 
 
 class UnknownLane(Refused, reason="unknown_lane", status=400, title="Unknown lane"):
     """The session has no lane of that code."""
 
-    sentence = _("The session has no lane of this code; without a code you stand in everybody's.")
+    sentence = _("The session has no lane with this code. A request without a code uses the general lane.")
     field = "lane_code"
-    hint = _("Unknown to this session.")
+    hint = _("The session has no ticket type with this id.")
 
 
 class NothingAsked(Refused, reason="invalid", status=400, title="The request is not valid"):
     """Neither seats nor a quantity."""
 
-    sentence = _("It asks for no place at all.")
+    sentence = _("The request asks for no places.")
     field = "body"
 
 
@@ -216,8 +221,8 @@ class UnknownConcession(Refused, reason="unknown_concession", status=400, title=
     """The session has none of these names and ids."""
 
     sentence = _("The session has no such concession.")
-    ended = _("The session has no such concession any more; nothing was charged.")
-    advice = _("Order again, and choose among the concessions that the session has now.")
+    ended = _("The session no longer has this concession. Nothing was charged.")
+    advice = _("Order again and choose one of the session's current concessions.")
     field = "concessions"
     shape = {"concessions": NAMES}
 
@@ -231,7 +236,7 @@ class UnknownConcession(Refused, reason="unknown_concession", status=400, title=
 class NotAmongTheSeats(
     WrongSeats, reason=UnknownConcession.reason, code=UnknownSeat.code, status=400, title="Unknown seat"
 ):
-    sentence = _("Concessions were chosen for seats that are not among these.")
+    sentence = _("You chose concessions for seats that are not in this reservation.")
     field = "concessions"
 
 
@@ -241,7 +246,9 @@ class WrongConcessionCount(
 ):
     """Of unnumbered places a concession takes a number, and together no more than there are: `places`."""
 
-    sentence = _("Say how many places have each concession: together no more than there are.")
+    sentence = _(
+        "Give the number of places for each concession. Together they must not exceed the places of this reservation."
+    )
     field = "concessions"
     shape = {"places": COUNT}
 
@@ -262,28 +269,28 @@ class VoucherUnknown(VoucherRefused, reason="voucher_unknown", status=400, title
     """There never was such a code, or it was taken back."""
 
     sentence = _("There is no such voucher.")
-    ended = _("There is no such voucher; nothing was charged.")
+    ended = _("There is no such voucher. Nothing was charged.")
 
 
 class VoucherNotYetValid(VoucherRefused, reason="voucher_not_yet_valid", status=409, title="Voucher not valid yet"):
     sentence = _("This voucher is not valid yet.")
-    ended = _("The voucher was not valid yet; nothing was charged.")
+    ended = _("The voucher was not valid yet. Nothing was charged.")
 
 
 class VoucherExpired(VoucherRefused, reason="voucher_expired", status=409, title="Voucher expired"):
     sentence = _("This voucher is no longer valid.")
-    ended = _("The voucher was no longer valid; nothing was charged.")
+    ended = _("The voucher was no longer valid. Nothing was charged.")
 
 
 class VoucherUsedUp(VoucherRefused, reason="voucher_used_up", status=409, title="Voucher used up"):
     """All buyers together, or this one, used it as often as it may be."""
 
-    sentence = _("This voucher was used as often as it may be.")
-    ended = _("The voucher was used up; nothing was charged.")
+    sentence = _("This voucher is used up.")
+    ended = _("The voucher was used up. Nothing was charged.")
 
 
 class VoucherNotForThis(VoucherRefused, reason="voucher_not_for_this", status=409, title="Voucher for something else"):
     """It is for another session, or takes off an amount of another currency."""
 
-    sentence = _("This voucher is not for this session.")
-    ended = _("The voucher is not for this session; nothing was charged.")
+    sentence = _("This voucher is not valid for this session.")
+    ended = _("The voucher is not valid for this session. Nothing was charged.")

@@ -25,14 +25,14 @@ class IdempotencyMismatch(
 ):
     """The key was used for another request."""
 
-    sentence = _("This Idempotency-Key came with another request before.")
+    sentence = _("A different request used this Idempotency-Key before. Send a new key.")
 
 
 @dataclasses.dataclass(eq=False)
 class RequestInFlight(Refused, reason="request_in_flight", status=409, title="The first request is still in flight"):
     """The first request with this key has no answer yet."""
 
-    sentence = _("A request with this Idempotency-Key has no answer yet; ask again in a moment.")
+    sentence = _("A request with this Idempotency-Key has no answer yet. Try again in a moment.")
 
     retry_after: float
 
@@ -40,14 +40,14 @@ class RequestInFlight(Refused, reason="request_in_flight", status=409, title="Th
 class Duplicate(Refused, reason="duplicate", code="not_held", status=409, title="Not held"):
     """Allocation found the key's first request; the second one gets nothing."""
 
-    sentence = ended = _("This order was placed before, with the same key.")
-    advice = _("“My orders” shows the first one.")
+    sentence = ended = _("You already placed this order with the same key.")
+    advice = _("“My orders” shows the first order.")
 
 
 class SignedInSince(Refused, reason="bad_token", status=401, title="Credentials are not valid"):
     """The guest signed in or registered a while ago: what it asks for now, it asks with the account's credentials."""
 
-    sentence = _("You have signed in or registered since: use the account's credentials.")
+    sentence = _("You have signed in or registered since then. Use the credentials of your account.")
 
 
 # --- What became of a reservation
@@ -56,8 +56,8 @@ class SignedInSince(Refused, reason="bad_token", status=401, title="Credentials 
 class NotHeld(Refused, reason="not_held", status=409, title="Not held"):
     """It is queued still, or ended without its seats: `because` of that."""
 
-    sentence = _("It still stands in line, or ended without its seats.")
-    to_staff = _("That reservation has ended.")
+    sentence = _("The reservation is still in the queue, or it ended without its seats.")
+    to_staff = _("This reservation has ended.")
 
     def __init__(self, because: type[Refused] | None = None) -> None:
         super().__init__(because.reason if because else "")
@@ -72,30 +72,30 @@ class ReservationExpired(
 ):
     """Its hold ran out."""
 
-    sentence = _("The time to pay is over; nothing was charged.")
-    to_staff = _("That hold has run out.")
-    ended = _("The time to pay ran out; nothing was charged.")
-    advice = _("Choose once more: with luck the places are still free.")
+    sentence = _("The time to pay is over. Nothing was charged.")
+    to_staff = _("The time of this hold is over. Choose the places again.")
+    ended = _("The time to pay is over. Nothing was charged.")
+    advice = _("Choose again: with luck the places are still free.")
 
 
 class Released(NotHeld, reason="released", code=NotHeld.code):
     """Its buyer gave it up."""
 
-    ended = _("You gave it up; nothing was charged.")
+    ended = _("You cancelled the order. Nothing was charged.")
     advice = ORDER_AGAIN
 
 
 class CalledOff(SaleClosed, reason="session_cancelled", code=SaleClosed.code):
     """The house called its session off."""
 
-    ended = _("The session was called off; nothing was charged.")
+    ended = _("The session was called off. Nothing was charged.")
     heading = pgettext_lazy("a session", "Called off")
 
 
 class BoxOffice(NotHeld, reason="box_office", code=NotHeld.code):
     """Staff called it off."""
 
-    ended = _("The box office called the order off; nothing was charged.")
+    ended = _("The box office cancelled the order. Nothing was charged.")
     advice = ORDER_AGAIN
 
 
@@ -109,8 +109,8 @@ class Failed(NotHeld, reason="failed", code=NotHeld.code):
 class PaymentDeclined(Refused, reason="payment_declined", status=402, title="Payment declined"):
     """The gateway said no, or nothing in time. `why`: the gateway's reason."""
 
-    sentence = _("The payment was declined; nothing was charged.")
-    ended = _("The payment was declined; nothing was charged and the places were given back.")
+    sentence = _("The payment was declined. Nothing was charged.")
+    ended = _("The payment was declined. Nothing was charged, and other buyers can have the places again.")
     advice = _("Order again with another card.")
     shape = {"reason": {"anyOf": [{"type": "string", "enum": GATEWAYS_SAY}, TEXT]}}
 
@@ -125,22 +125,25 @@ class PaymentDeclined(Refused, reason="payment_declined", status=402, title="Pay
 class ExtensionLimit(Refused, reason="extension_limit", status=409, title="No more time"):
     """Extended as often, or as long, as the session allows."""
 
-    sentence = _("It was extended as often and as far as this session allows.")
+    sentence = _("The hold has reached the longest time that this session allows. Pay before it ends.")
 
 
 class PaymentInProgress(Refused, reason="payment_in_progress", status=409, title="Payment in progress"):
     """A payment for it is under way."""
 
-    sentence = _("A payment for it is under way.")
-    to_staff = _("Its buyer is paying just now. Try again in a moment.")
+    sentence = _("A payment for this reservation is under way. Wait for its result.")
+    to_staff = _("The buyer is paying at this moment. Try again in a moment.")
 
 
 @dataclasses.dataclass(eq=False)
 class AlreadyPaid(Refused, reason="already_paid", status=409, title="Already paid"):
     """`sale`: what it became."""
 
-    sentence = _("It is paid for already.")
-    to_staff = _("It is paid for, so it stays. Give its money back under Sales, or move its buyer to other seats.")
+    sentence = _("This reservation is already paid.")
+    to_staff = _(
+        "This reservation is paid, so it cannot be released. Give the money back under Sales, or move the buyer to "
+        "other seats."
+    )
     shape = {"sale": {"$ref": "#/components/schemas/SaleOut"}}
 
     sale: uuid.UUID | None

@@ -22,7 +22,7 @@ class VoucherForm(WholeRowForm):
     """A voucher as people write it: its code in capitals or not, its amount like 10.00."""
 
     sentences = SENTENCES
-    amount = Price(label=_("Amount"), help_text=_("Off the whole order; instead of percent off."))
+    amount = Price(label=_("Amount"), help_text=_("Taken off the whole order. Give either this or a percentage."))
 
     class Meta:
         model = Voucher
@@ -52,9 +52,9 @@ class VoucherForm(WholeRowForm):
         if self.errors:
             return cleaned
         if (cleaned["percent_off"] is None) == (cleaned["amount"] is None):
-            self.add_error("percent_off", gettext("A share off or an amount, one of the two."))
+            self.add_error("percent_off", gettext("Give either a percentage or an amount."))
         elif (cleaned["amount"] is None) == bool(cleaned["currency"]):
-            self.add_error("currency", gettext("An amount has a currency, and a share has none."))
+            self.add_error("currency", gettext("Give a currency with an amount, and no currency with a percentage."))
         else:
             self._in_minor_units(cleaned)
         self._check_uses(cleaned["uses"])
@@ -71,4 +71,4 @@ class VoucherForm(WholeRowForm):
             return
         used = uses_of(self.instance)
         if uses < used:
-            self.add_error("uses", gettext("It was used %(used)d times already.") % {"used": used})
+            self.add_error("uses", gettext("Buyers have already used it %(used)d times.") % {"used": used})

@@ -33,7 +33,7 @@ class Total(forms.IntegerField):
 
 
 def too_few(error: FewerThanTaken) -> str:
-    text = gettext("“%(name)s”: %(taken)d places are held or sold; there can't be fewer.")
+    text = gettext("“%(name)s”: %(taken)d places are held or sold, so the capacity cannot be lower.")
     return text % {"name": error.name, "taken": error.taken}
 
 
@@ -50,7 +50,7 @@ class StockForm(TicketTypeForm):
         Pool.objects.select_related("session__show"),
         required=False,
         label=_("Pools of places"),
-        help_text=_("Each place takes one from each of these too."),
+        help_text=_("Each place also takes one place from each of these pools."),
         widget=UnfoldAdminCheckboxSelectMultipleWidget(),
     )
 
@@ -73,13 +73,14 @@ class StockForm(TicketTypeForm):
         cleaned = super().clean() or self.cleaned_data
         session = cleaned["session"].pk if cleaned.get("session") else self.instance.session_id
         if any(pool.session_id != session for pool in cleaned.get("shared") or ()):
-            self.add_error("shared", gettext("A pool is of one session only."))
+            self.add_error("shared", gettext("A pool belongs to one session only."))
         begin, end = cleaned.get("sells_from"), cleaned.get("sells_until")
         if begin and end and begin >= end:
-            self.add_error("sells_until", gettext("It must stop selling after it begins."))
+            self.add_error("sells_until", gettext("The sale must end after it begins."))
         if cleaned.get("collect_minutes") is not None and not cleaned.get("pay_at_door"):
             self.add_error(
-                "collect_minutes", gettext("Only what may be paid at the door has a deadline for collecting.")
+                "collect_minutes",
+                gettext("A deadline for collecting is only for tickets that may be paid at the door."),
             )
         return cleaned
 

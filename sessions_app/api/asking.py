@@ -66,40 +66,48 @@ class ShowField(serializers.Field[UUID | str, Any, Any, Any]):
 class TicketTypeIn(Body):
     name = Text(max_length=60)
     price = MinorUnits(
-        min_value=0, max_value=HIGHEST_PRICE, required=False, help_text="Minor units; the session's price by default."
+        min_value=0, max_value=HIGHEST_PRICE, required=False, help_text="In minor units. Default: the session's price."
     )
     capacity = WholeNumber(
         min_value=0,
         max_value=MAX_PLACES,
         required=False,
         allow_null=True,
-        help_text="Places without a number. Without it: the price of the hall's section of that name.",
+        help_text=(
+            "The number of places without a number. If it is missing, this is the price of the hall's section with "
+            "this name."
+        ),
     )
 
     pools = serializers.ListField(
         child=Text(max_length=60),
         required=False,
         max_length=MAX_TICKET_TYPES,
-        help_text="Names of the session's `pools`: each place takes one from each of them too.",
+        help_text="Names from the session's `pools`. Each place also takes one place from each of these pools.",
     )
     sells_from = Time(required=False, allow_null=True)
     sells_until = Time(required=False, allow_null=True)
     max_per_order = WholeNumber(min_value=1, max_value=MAX_PER_BUYER, required=False, allow_null=True)
     max_per_buyer = WholeNumber(min_value=1, max_value=MAX_PER_BUYER, required=False, allow_null=True)
     holds = YesNo(
-        required=False, default=True, help_text="false: sold at once only, by orders that carry their payment."
+        required=False,
+        default=True,
+        help_text="false: buyers can only buy it at once, with an order that carries its payment.",
     )
     pay_at_door = YesNo(
         required=False,
         default=False,
-        help_text="Whether an order for it without a `payment` is sold at once, to be paid at the door.",
+        help_text="Whether an order without a `payment` buys it at once, to be paid at the door.",
     )
     collect_minutes = WholeNumber(
         min_value=0,
         max_value=525_600,
         required=False,
         allow_null=True,
-        help_text="Minutes before the start at which places that nobody has paid for at the door go back; only with `pay_at_door`.",
+        help_text=(
+            "Minutes before the start. Places that are not paid for at the door by then go back on sale. Only with "
+            "`pay_at_door`."
+        ),
     )
 
 
@@ -114,9 +122,19 @@ class ConcessionIn(Body):
     name = Text(max_length=60)
     percent_off = WholeNumber(min_value=0, max_value=100, required=False, allow_null=True)
     price = MinorUnits(
-        min_value=0, max_value=HIGHEST_PRICE, required=False, allow_null=True, help_text="Minor units, of its own."
+        min_value=0,
+        max_value=HIGHEST_PRICE,
+        required=False,
+        allow_null=True,
+        help_text="Its own price, in minor units.",
     )
-    note = Text(max_length=200, required=False, allow_blank=True, default="", help_text="What to show at the door.")
+    note = Text(
+        max_length=200,
+        required=False,
+        allow_blank=True,
+        default="",
+        help_text="The proof that the buyer must show at the door.",
+    )
 
 
 class SessionIn(Body):
@@ -127,35 +145,42 @@ class SessionIn(Body):
     seats_per_row = WholeNumber(min_value=1, max_value=MAX_SEATS, required=False, allow_null=True)
     starts_at = Time()
     price = MinorUnits(
-        min_value=0, max_value=HIGHEST_PRICE, required=False, allow_null=True, help_text="Minor units: 2500 is 25.00."
+        min_value=0,
+        max_value=HIGHEST_PRICE,
+        required=False,
+        allow_null=True,
+        help_text="In minor units: 2500 is 25.00.",
     )
     prices = serializers.DictField(
         child=MinorUnits(min_value=0, max_value=HIGHEST_PRICE),
         required=False,
-        help_text="Minor units by section of the hall; a section without one costs `price`.",
+        help_text="Prices in minor units by section of the hall. A section without its own price costs `price`.",
     )
     currency = Text(default="BRL", max_length=3, validators=[currency_code])
     duration_minutes = WholeNumber(
-        min_value=1, max_value=MAX_MINUTES, required=False, help_text="The show's own by default; 120 for a new one."
+        min_value=1,
+        max_value=MAX_MINUTES,
+        required=False,
+        help_text="Default: the length of the show; 120 for a new show.",
     )
     hold_seconds = WholeNumber(min_value=1, max_value=3600, default=30)
     max_hold_seconds = WholeNumber(
         min_value=1,
         max_value=LONGEST_HOLD,
         required=False,
-        help_text="At least `hold_seconds`; 600 by default, or as long as a hold is.",
+        help_text="At least `hold_seconds`. Default: 600, or `hold_seconds` if that is longer.",
     )
     refund_minutes = WholeNumber(
         min_value=0,
         max_value=525_600,
         default=60,
         allow_null=True,
-        help_text="Before the start, until which buyers may give tickets back; null: never.",
+        help_text="Minutes before the start. Buyers may give tickets back until then; null: never.",
     )
     max_per_buyer = WholeNumber(min_value=1, max_value=MAX_PER_BUYER, default=10)
     on_sale_at = Time(required=False, allow_null=True)
     accounts_required = YesNo(
-        required=False, default=False, help_text="Whether guests must sign in before they may ask."
+        required=False, default=False, help_text="Whether guests must sign in before they can buy."
     )
     ticket_types = TicketTypeIn(many=True, required=False)
     concessions = ConcessionIn(many=True, required=False)
@@ -163,16 +188,21 @@ class SessionIn(Body):
         min_value=0,
         max_value=HIGHEST_FEE,
         default=0,
-        help_text="Minor units, added to each ticket that costs something.",
+        help_text="In minor units, added to the price of each ticket that is not free.",
     )
     booking_fee_basis_points = WholeNumber(
-        min_value=0, max_value=WHOLE, default=0, help_text="Of the price, added to it as well: 750 is 7.5 %."
+        min_value=0,
+        max_value=WHOLE,
+        default=0,
+        help_text="A share of the price, added to the price as well: 750 is 7.5 %.",
     )
     tax_basis_points = WholeNumber(
-        min_value=0, max_value=WHOLE, default=0, help_text="Contained in the price: 700 is 7/107 of it."
+        min_value=0, max_value=WHOLE, default=0, help_text="Contained in the price: 700 is 7/107 of the price."
     )
     pools = PoolIn(
-        many=True, required=False, help_text="Places that several ticket types draw on beside their own capacity."
+        many=True,
+        required=False,
+        help_text="Pools of places that several ticket types share, in addition to their own capacity.",
     )
 
     def validate_starts_at(self, starts_at: dt.datetime) -> dt.datetime:

@@ -34,7 +34,8 @@ class Time(serializers.DateTimeField):
 
     default_error_messages = {
         "invalid": gettext_lazy(
-            "Must be a moment with its offset from UTC (RFC 3339), like 2030-06-01T20:00:00-03:00 or 2030-06-01T23:00:00Z."
+            "Must be a time with its offset from UTC (RFC 3339), like 2030-06-01T20:00:00-03:00 or "
+            "2030-06-01T23:00:00Z."
         )
     }
 
@@ -60,7 +61,7 @@ class VenueOut(serializers.ModelSerializer[Venue]):
 
 class HallOut(serializers.ModelSerializer[Hall]):
     venue = VenueOut()
-    seats = serializers.IntegerField(source="seat_count", help_text="How many chairs it has.")
+    seats = serializers.IntegerField(source="seat_count", help_text="The number of its chairs.")
 
     class Meta:
         model = Hall
@@ -78,12 +79,12 @@ class SessionOut(serializers.ModelSerializer[Session]):
     hall = serializers.UUIDField(source="hall_id", allow_null=True)
     starts_at = Time()
     ends_at = Time()
-    on_sale_at = Time(allow_null=True, help_text="null: at once.")
+    on_sale_at = Time(allow_null=True, help_text="null: the sale is already open.")
     cancelled_at = Time(allow_null=True)
     venue = VenueOut(source="hall.venue", default=None, allow_null=True)
-    available = serializers.IntegerField(help_text="Places left, numbered and not.")
-    capacity = serializers.IntegerField(help_text="Places there are.")
-    from_price = serializers.SerializerMethodField(help_text="Its cheapest place.")
+    available = serializers.IntegerField(help_text="The number of places left, numbered and unnumbered.")
+    capacity = serializers.IntegerField(help_text="The number of all places.")
+    from_price = serializers.SerializerMethodField(help_text="The price of its cheapest place.")
 
     class Meta:
         model = Session
@@ -115,25 +116,27 @@ class SessionOut(serializers.ModelSerializer[Session]):
 class TicketTypeOut(serializers.ModelSerializer[TicketType]):
     session = serializers.UUIDField(source="session_id")
     price = serializers.SerializerMethodField()
-    numbered = serializers.SerializerMethodField(help_text="Whether it prices seats; else it is general admission.")
+    numbered = serializers.SerializerMethodField(help_text="true: the price of seats. false: general admission.")
     capacity = serializers.IntegerField(source="places")
     available = serializers.IntegerField(
-        source="places_left", help_text="Of its stock and the pools it draws on, the least that any of them has left."
+        source="places_left", help_text="The smallest number that its own stock and its pools have left."
     )
-    pools = serializers.SerializerMethodField(help_text="Names of what each of its places takes one from as well.")
-    sells_from = Time(allow_null=True, help_text="null: as soon as the session is on sale.")
-    sells_until = Time(allow_null=True, help_text="null: until the session starts.")
+    pools = serializers.SerializerMethodField(
+        help_text="Names of the pools: each place also takes one place from each of them."
+    )
+    sells_from = Time(allow_null=True, help_text="null: on sale as soon as the session is.")
+    sells_until = Time(allow_null=True, help_text="null: on sale until the session starts.")
     max_per_order = serializers.IntegerField(allow_null=True)
     max_per_buyer = serializers.IntegerField(allow_null=True)
     holds = serializers.BooleanField(
-        help_text="Whether it may be held and paid for later; else it is sold by `POST /orders` with its payment only."
+        help_text="Whether buyers may hold it and pay later. If not, they can only buy it by `POST /orders` with a payment."
     )
     pay_at_door = serializers.BooleanField(
-        help_text="Whether an order for it without a `payment` is sold at once, to be paid at the door."
+        help_text="Whether an order without a `payment` buys it at once, to be paid at the door."
     )
     collect_minutes = serializers.IntegerField(
         allow_null=True,
-        help_text="Minutes before the start at which places that nobody has paid for at the door go back; null: never.",
+        help_text="Minutes before the start. Places that are not paid for at the door by then go back on sale. null: never.",
     )
 
     class Meta:
@@ -168,7 +171,9 @@ class TicketTypeOut(serializers.ModelSerializer[TicketType]):
 
 
 class ConcessionOut(serializers.ModelSerializer[Concession]):
-    price = serializers.SerializerMethodField(help_text="Of its own, where that is lower than the place's; else null.")
+    price = serializers.SerializerMethodField(
+        help_text="Its own price, used if it is lower than the place's price; else null."
+    )
 
     class Meta:
         model = Concession
@@ -193,13 +198,13 @@ class CountsOut(serializers.Serializer[Any]):
 
 
 class SessionDetailOut(SessionOut):
-    counts = CountsOut(help_text="Of its seats.")
+    counts = CountsOut(help_text="The price of its seats.")
     ticket_types = TicketTypeOut(many=True)
-    pools = PoolOut(many=True, help_text="What several of its ticket types draw on.")
+    pools = PoolOut(many=True, help_text="Pools of places that several of its ticket types share.")
     concessions = ConcessionOut(many=True)
-    booking_fee = Money(help_text="Added to the price of each ticket that costs something.")
-    booking_fee_basis_points = serializers.IntegerField(help_text="Of the price, added to it as well.")
-    tax_basis_points = serializers.IntegerField(help_text="Contained in the price: 700 is 7/107 of it.")
+    booking_fee = Money(help_text="Added to the price of each ticket that is not free.")
+    booking_fee_basis_points = serializers.IntegerField(help_text="A share of the price, added to the price as well.")
+    tax_basis_points = serializers.IntegerField(help_text="Contained in the price: 700 is 7/107 of the price.")
 
     class Meta(SessionOut.Meta):
         fields = [
@@ -224,7 +229,7 @@ class SeatOut(serializers.Serializer[Any]):
     kind = serializers.ChoiceField(choices=SeatKind.choices)
     ticket_type = serializers.UUIDField()
     status = serializers.ChoiceField(choices=["free", "held", "sold", "blocked"])
-    held_until = Time(required=False, help_text="Only while it is held.")
+    held_until = Time(required=False, help_text="Only of a held seat.")
 
 
 class SeatMapOut(serializers.Serializer[Any]):
@@ -236,7 +241,7 @@ class SeatMapOut(serializers.Serializer[Any]):
 
 class CompactSeatMapOut(serializers.Serializer[Any]):
     version = serializers.IntegerField()
-    seats = serializers.CharField(help_text="One status letter a seat, in plan order: f h s b.")
+    seats = serializers.CharField(help_text="One status letter per seat, in plan order: f h s b.")
 
 
 # --- Requests

@@ -128,10 +128,15 @@ class SessionFilter(django_filters.FilterSet):
     show = django_filters.UUIDFilter(field_name="show_id")
     venue = django_filters.UUIDFilter(field_name="hall__venue_id")
     date = django_filters.DateFilter(
-        field_name="starts_at", lookup_expr="date", input_formats=["%Y-%m-%d"], help_text="The day where the house is."
+        field_name="starts_at",
+        lookup_expr="date",
+        input_formats=["%Y-%m-%d"],
+        help_text="The day, in the time zone of the house.",
     )
     search = django_filters.CharFilter(
-        method="matching", max_length=100, help_text="Words of a show's title, a venue, its city, a room."
+        method="matching",
+        max_length=100,
+        help_text="Words from the title of a show, the name of a venue, its city, or the name of a room.",
     )
 
     def matching(self, sessions: QuerySet[Session], _name: str, text: str) -> QuerySet[Session]:
@@ -197,7 +202,7 @@ class SessionList(PublicCatalogue, generics.ListAPIView[Session]):
     def get_permissions(self) -> list[BasePermission]:
         return [MayAddSessions() if self.request.method == "POST" else AllowAny()]
 
-    @extend_schema(tags=TAG, summary="What is on", responses={200: SessionOut(many=True), **problems_of(400)})
+    @extend_schema(tags=TAG, summary="List the sessions", responses={200: SessionOut(many=True), **problems_of(400)})
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """On sale and upcoming, soonest first."""
         return super().get(request, *args, **kwargs)

@@ -63,40 +63,42 @@ class TicketType(models.Model):
         blank=True,
         related_name="ticket_types",
         verbose_name=_("pools of places"),
-        help_text=_("Each place takes one from each of these too."),
+        help_text=_("Each place also takes one place from each of these pools."),
     )
     sells_from = models.DateTimeField(
-        _("sells from"), null=True, blank=True, help_text=_("Empty: as soon as the session is on sale.")
+        _("sells from"), null=True, blank=True, help_text=_("Empty: on sale as soon as the session is.")
     )
     sells_until = models.DateTimeField(
-        _("sells until"), null=True, blank=True, help_text=_("Empty: until the session starts.")
+        _("sells until"), null=True, blank=True, help_text=_("Empty: on sale until the session starts.")
     )
     max_per_order = models.PositiveIntegerField(
-        _("places an order"), null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(1000)]
+        _("places per order"), null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(1000)]
     )
     max_per_buyer = models.PositiveIntegerField(
-        _("places a buyer"), null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(1000)]
+        _("places per buyer"), null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(1000)]
     )
     holds = models.BooleanField(
         _("may be held"),
         default=True,
         db_default=True,
-        help_text=_("Otherwise it is sold at once or not at all: by orders that carry their payment."),
+        help_text=_("If not, buyers can only buy it at once, with an order that carries its payment."),
     )
 
     pay_at_door = models.BooleanField(
         _("may be paid at the door"),
         default=False,
         db_default=False,
-        help_text=_("Ordered without a payment it is sold at once, and its money is due when it is scanned."),
+        help_text=_(
+            "An order without a payment buys it at once. The buyer pays when the ticket is scanned at the door."
+        ),
     )
     collect_minutes = models.PositiveIntegerField(
-        _("collected until"),
+        _("collect until"),
         null=True,
         blank=True,
         validators=[MaxValueValidator(525_600)],
         help_text=_(
-            "Minutes before the start at which places that nobody has paid for at the door go back on sale. Empty: never."
+            "Minutes before the start. Places that are not paid for at the door by then go back on sale. Empty: never."
         ),
     )
 
@@ -176,12 +178,12 @@ class Concession(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     session = models.ForeignKey(Session, models.CASCADE, related_name="concessions", verbose_name=_("session"))
-    name = models.CharField(_("name"), max_length=60, help_text=_("Like “Student”."))
+    name = models.CharField(_("name"), max_length=60, help_text=_("For example “Student”."))
     percent_off = models.PositiveSmallIntegerField(
         _("percent off"), null=True, blank=True, validators=[MaxValueValidator(100)]
     )
     price = models.PositiveIntegerField(
-        _("price"), null=True, blank=True, help_text=_("In minor units; instead of percent off.")
+        _("price"), null=True, blank=True, help_text=_("In minor units. Give either this or a percentage.")
     )
     note = models.CharField(_("what to show at the door"), max_length=200, blank=True)
     position = models.PositiveIntegerField(_("order"), default=0)

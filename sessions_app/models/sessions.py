@@ -24,7 +24,7 @@ from sessions_app.models.halls import Hall
 HEAVIEST_LANE = 100
 HIGHEST_FEE = 100_000_000  # minor units a ticket; with the dearest place and its share it fits into a ticket's price
 WHOLE = 10_000  # basis points
-currency_code = RegexValidator(r"^[A-Z]{3}$", _("Three capital letters of ISO 4217, like BRL."))
+currency_code = RegexValidator(r"^[A-Z]{3}$", _("Three capital letters of ISO 4217, for example BRL."))
 
 
 class Show(models.Model):
@@ -65,10 +65,14 @@ class Session(models.Model):
     hall = models.ForeignKey(
         Hall, models.PROTECT, null=True, blank=True, related_name="sessions", verbose_name=_("hall")
     )
-    room = models.CharField(_("room"), max_length=80, blank=True, help_text=_("What buyers read, like “Sala 1”."))
+    room = models.CharField(
+        _("room"), max_length=80, blank=True, help_text=_("The name that buyers read, for example “Sala 1”.")
+    )
     starts_at = models.DateTimeField(_("starts at"))
     ends_at = models.DateTimeField(_("ends at"))
-    on_sale_at = models.DateTimeField(_("on sale from"), null=True, blank=True, help_text=_("Empty: at once."))
+    on_sale_at = models.DateTimeField(
+        _("on sale from"), null=True, blank=True, help_text=_("Empty: valid immediately.")
+    )
     cancelled_at = models.DateTimeField(_("cancelled at"), null=True, blank=True)
     currency = models.CharField(_("currency"), max_length=3, default="BRL", validators=[currency_code])
     hold_seconds = models.PositiveIntegerField(
@@ -78,10 +82,10 @@ class Session(models.Model):
         _("longest hold in seconds"), default=300, validators=[MinValueValidator(1), MaxValueValidator(7200)]
     )
     max_per_buyer = models.PositiveIntegerField(
-        _("seats a buyer"), default=10, validators=[MinValueValidator(1), MaxValueValidator(1000)]
+        _("seats per buyer"), default=10, validators=[MinValueValidator(1), MaxValueValidator(1000)]
     )
     accounts_required = models.BooleanField(
-        _("only for accounts"), default=False, db_default=False, help_text=_("Guests must sign in before they may ask.")
+        _("accounts only"), default=False, db_default=False, help_text=_("Guests must sign in before they can buy.")
     )
     refund_minutes = models.PositiveIntegerField(
         _("refunds until"),
@@ -89,7 +93,7 @@ class Session(models.Model):
         blank=True,
         default=60,
         validators=[MaxValueValidator(525_600)],
-        help_text=_("Minutes before the start until which buyers may give tickets back. Empty: never."),
+        help_text=_("Minutes before the start. Buyers may give tickets back until then. Empty: never."),
     )
     # See Note [How a price is put together] in reservations/allocation/pricing.py.
     booking_fee = models.PositiveIntegerField(
@@ -97,57 +101,61 @@ class Session(models.Model):
         default=0,
         db_default=0,
         validators=[MaxValueValidator(HIGHEST_FEE)],
-        help_text=_("Added to the price of each ticket that costs something."),
+        help_text=_("Added to the price of each ticket that is not free."),
     )
     booking_fee_basis_points = models.PositiveIntegerField(
         _("booking fee in hundredths of a percent"),
         default=0,
         db_default=0,
         validators=[MaxValueValidator(WHOLE)],
-        help_text=_("Of the price, and added to it as well: 750 is 7.5 percent."),
+        help_text=_("A share of the price, added to the price as well: 750 is 7.5 percent."),
     )
     tax_basis_points = models.PositiveIntegerField(
         _("tax in hundredths of a percent"),
         default=0,
         db_default=0,
         validators=[MaxValueValidator(WHOLE)],
-        help_text=_("Contained in the price, and told as such: 700 is 7 percent on what is left without it."),
+        help_text=_("Contained in the price and shown separately: 700 is 7 percent of the price without tax."),
     )
     settle_rate = models.PositiveIntegerField(
-        _("requests settled a second"),
-        null=True,
-        blank=True,
-        validators=[MinValueValidator(1)],
-        help_text=_("The others wait in their order, and nobody needs to ask again. Empty: as fast as it goes."),
-    )
-    settle_full_at = models.DateTimeField(
-        _("settled in advance until"), null=True, editable=False
-    )  # see reservations/claims/pace.py
-    admission_rate = models.PositiveIntegerField(
-        _("requests let in a second"),
+        _("requests allocated per second"),
         null=True,
         blank=True,
         validators=[MinValueValidator(1)],
         help_text=_(
-            "Whoever comes too early is told to come again in a moment, and has no place in line. Empty: everybody."
+            "Further requests wait in the queue in their order, and buyers need not ask again. Empty: no limit."
+        ),
+    )
+    settle_full_at = models.DateTimeField(
+        _("allocated in advance until"), null=True, editable=False
+    )  # see reservations/claims/pace.py
+    admission_rate = models.PositiveIntegerField(
+        _("requests admitted per second"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_(
+            "Requests above this rate are asked to come again in a moment, and do not join the queue. Empty: no limit."
         ),
     )
     payment_rate = models.PositiveIntegerField(
-        _("payments of orders begun a second"),
+        _("payments of orders started per second"),
         null=True,
         blank=True,
         validators=[MinValueValidator(1)],
         help_text=_(
-            "The other orders wait with their places, as long as a hold may last. Who pays by hand is never refused. Empty: as fast as it goes."
+            "Further orders keep their places and wait, for at most the longest hold. Buyers who pay by hand are "
+            "never refused. Empty: no limit."
         ),
     )
-    payments_full_at = models.DateTimeField(_("payments begun in advance until"), null=True, editable=False)
+    payments_full_at = models.DateTimeField(_("payments started in advance until"), null=True, editable=False)
     standby = models.BooleanField(
-        _("standby line"),
+        _("standby"),
         default=False,
         db_default=False,
         help_text=_(
-            "Orders for places without a number wait, with their payment, where none are left, and get what comes back, first come, first served."
+            "When no unnumbered places are left, orders wait with their payment. They get the places that come "
+            "back, first come, first served."
         ),
     )
     lanes_ahead = models.TextField(
@@ -156,7 +164,7 @@ class Session(models.Model):
     map_version = models.BigIntegerField(_("map version"), default=0, editable=False)
     plan_version = models.PositiveIntegerField(_("plan version"), default=0, editable=False)
     free_seats = models.PositiveIntegerField(_("free seats"), default=0, editable=False)  # so that a diff needn't count
-    arrival_high = models.BigIntegerField(_("last arrival settled"), default=0, editable=False)
+    arrival_high = models.BigIntegerField(_("last arrival allocated"), default=0, editable=False)
     created_at = models.DateTimeField(_("created at"), db_default=Now())
     # What calendars and tickets say of it, and what they said before it was last moved; see ticketing/letters/moving.py. `sequence` rises too when
     # its show, venue or a ticket type is renamed: by the trigger of 0016_renaming_is_a_change, and by `operations.note_renaming`.
@@ -260,12 +268,14 @@ class Lane(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     session = models.ForeignKey(Session, models.CASCADE, related_name="lanes", verbose_name=_("session"))
-    name = models.CharField(_("name"), max_length=40, help_text=_("Buyers read it, like “Members”."))
+    name = models.CharField(_("name"), max_length=40, help_text=_("The name that buyers read, for example “Members”."))
     weight = models.PositiveSmallIntegerField(
         _("weight"),
         default=1,
         validators=[MinValueValidator(1), MaxValueValidator(HEAVIEST_LANE)],
-        help_text=_("How many of it are settled for each one of those without a code, while both wait."),
+        help_text=_(
+            "How many requests of this lane are allocated for each request of the general lane while both lanes wait."
+        ),
     )
     code = models.CharField(
         _("access code"),
@@ -273,7 +283,8 @@ class Lane(models.Model):
         default=new_lane_code,
         validators=[RegexValidator(r"^[!-~]+$", _("Letters, digits and signs without spaces."))],
         help_text=_(
-            "Whoever has it may use the lane: by a link to the session's page with ?lane=CODE, or as lane_code in the API."
+            "Buyers with this code may use the lane: by a link to the session's page with ?lane=CODE, or as "
+            "lane_code in the API."
         ),
     )
 

@@ -67,7 +67,7 @@ class Words:
     def of_the_page(cls) -> Self:
         return cls(
             name=_("Row {row} seat {number}"),
-            statuses={"f": _("free"), "h": _("held by somebody"), "s": _("sold"), "b": _("not for sale")},
+            statuses={"f": _("free"), "h": _("held"), "s": _("sold"), "b": _("not for sale")},
             kinds={"wheelchair": _("wheelchair space"), "companion": _("companion seat"), "love": _("love seat")},
         )
 

@@ -20,5 +20,5 @@ def read(data: bytes) -> list[Place]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise PlanRefused([Wrong("", _("This is not text in UTF-8."))]) from None
+        raise PlanRefused([Wrong("", _("The file is not text in UTF-8."))]) from None
     return document.read(text) if text.lstrip().startswith("{") else drawing.read(text)

@@ -65,7 +65,7 @@ def is_name(text: str, longest: int) -> bool:
 
 def _in_number(chairs: Sequence[Chair], wrong: Sequence[Wrong]) -> Iterator[Wrong]:
     if not chairs and not wrong:
-        yield Wrong("", _("There is no seat in it."))
+        yield Wrong("", _("The plan has no seats."))
     if len(chairs) > MOST_CHAIRS:
         numbers = {"most": MOST_CHAIRS, "number": len(chairs)}
         yield Wrong("", _("A hall has at most %(most)d seats; these are %(number)d.") % numbers)
@@ -89,7 +89,7 @@ def _too_close(chairs: Sequence[Chair]) -> Iterator[Wrong]:
         neighbours = itertools.chain.from_iterable(squares.get(square, ()) for square in around)
         near = next((other for other in neighbours if _distance(place, other) < ELBOW_ROOM), None)
         if near:
-            yield Wrong(path, _("Stands where “%(label)s” stands already.") % {"label": near.label})
+            yield Wrong(path, _("This seat is in the same position as “%(label)s”.") % {"label": near.label})
         else:
             squares[column, row].append(place)
 

@@ -37,7 +37,7 @@ class Spot:
     wrong: list[Wrong] = field(default_factory=list)
 
     def refuse(self, message: str) -> None:
-        self.wrong.append(Wrong(self.path, _("Is missing.") if self.value is MISSING else message))
+        self.wrong.append(Wrong(self.path, _("This field is missing.") if self.value is MISSING else message))
 
     def has_only(self, *names: str) -> bool:
         """Whether this is an object; a member of another name is an error, because somebody mistyped it."""
@@ -46,7 +46,7 @@ class Spot:
             return False
         for name in self.value.keys() - set(names):
             known = {"known": ", ".join(names)}
-            self[name].refuse(_("Is unknown; there may be: %(known)s.") % known)
+            self[name].refuse(_("This field is unknown. The known fields are: %(known)s.") % known)
         return True
 
     def __getitem__(self, name: str) -> Spot:
@@ -58,7 +58,7 @@ class Spot:
 
     def each(self) -> list[Spot]:
         if not isinstance(self.value, list) or not self.value:
-            self.refuse(_("Must be a list of one at least."))
+            self.refuse(_("Must be a list of at least one item."))
             return []
         return [Spot(value, f"{self.path}[{index}]", self.wrong) for index, value in enumerate(self.value)]
 
@@ -109,9 +109,9 @@ def _decoded(text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         place = _("line %(line)d, column %(column)d") % {"line": error.lineno, "column": error.colno}
-        raise PlanRefused([Wrong(place, _("From here on this is not JSON."))]) from None
+        raise PlanRefused([Wrong(place, _("The text is not JSON from here on."))]) from None
     except (RecursionError, ValueError):  # braces in thousands of braces, a number of thousands of digits
-        raise PlanRefused([Wrong("", _("This is not JSON."))]) from None
+        raise PlanRefused([Wrong("", _("The text is not JSON."))]) from None
 
 
 def _chairs(plan: Spot) -> Iterator[Chair]:

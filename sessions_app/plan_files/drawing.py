@@ -89,13 +89,13 @@ def _wrong_with(name: str, drawn: str, where: str, line: int, reading: Reading) 
     strange = next((index for index, letter in enumerate(drawn) if letter not in KINDS and letter != AISLE), None)
     if strange is not None:
         letters = {"letter": drawn[strange], "known": " ".join([AISLE, *KINDS])}
-        yield Wrong(where, _("“%(letter)s” means nothing here; there may be: %(known)s.") % letters)
+        yield Wrong(where, _("“%(letter)s” has no meaning here. You can use: %(known)s.") % letters)
     elif not drawn.strip(AISLE):
-        yield Wrong(where, _("There is no seat in this row."))
+        yield Wrong(where, _("This row has no seats."))
     if len(drawn) > WIDEST:
         yield Wrong(where, _("A row has at most %(most)d letters.") % {"most": WIDEST})
     if reading.depth > DEEPEST:
-        yield Wrong(where, _("The hall is too deep: it has at most %(most)d rows.") % {"most": DEEPEST})
+        yield Wrong(where, _("The hall has too many rows: the limit is %(most)d.") % {"most": DEEPEST})
 
 
 def _seats(drawn: str, row: str, y: float, where: str, section: str) -> Iterator[Chair]:

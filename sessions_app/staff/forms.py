@@ -74,34 +74,37 @@ def minor_units(amount: Decimal | None, currency: str) -> int | None:
         return None
     units = amount.scaleb(minor_digits(currency))
     if units != units.to_integral_value():
-        raise ValidationError(gettext("More decimal places than this currency has."))
+        raise ValidationError(gettext("The amount has more decimal places than its currency."))
     return int(units)
 
 
 class CreateSessionForm(CatalogueForm):
     """Puts a session on sale: in a hall, in a room of rows, or without seats."""
 
-    duration_minutes = Number(highest=MAX_MINUTES, label=_("Minutes"), help_text=_("Empty: as long as the show."))
-    rows = Number(highest=MAX_SEATS, label=_("Rows"), help_text=_("Only without a hall."))
+    duration_minutes = Number(highest=MAX_MINUTES, label=_("Minutes"), help_text=_("Empty: the length of the show."))
+    rows = Number(highest=MAX_SEATS, label=_("Rows"), help_text=_("Only for a session without a hall."))
     seats_per_row = Number(highest=MAX_SEATS, label=_("Seats per row"))
-    price = Price(label=_("Price of a seat"), help_text=_("Like 25.00."))
-    places = Number(highest=MAX_PLACES, label=_("How many"), help_text=_("Standing or free seating; empty for none."))
+    price = Price(label=_("Price of a seat"), help_text=_("For example 25.00."))
+    places = Number(
+        highest=MAX_PLACES, label=_("How many"), help_text=_("For standing or free seating. Empty: no such places.")
+    )
     places_name = forms.CharField(max_length=60, required=False, label=_("Name"), widget=UnfoldAdminTextInputWidget())
     places_price = Price(label=_("Price"))
-    fee = Price(label=_("Booking fee"), help_text=_("Added to the price of each ticket that costs something."))
+    fee = Price(label=_("Booking fee"), help_text=_("Added to the price of each ticket that is not free."))
     booking_fee_basis_points = Points(
         label=_("Booking fee in hundredths of a percent"),
-        help_text=_("Of the price, and added to it as well: 750 is 7.5 percent."),
+        help_text=_("A share of the price, added to the price as well: 750 is 7.5 percent."),
     )
     tax_basis_points = Points(
         label=_("Tax in hundredths of a percent"),
-        help_text=_("Contained in the price, and told as such: 700 is 7 percent on what is left without it."),
+        help_text=_("Contained in the price and shown separately: 700 is 7 percent of the price without tax."),
     )
     concessions = forms.CharField(
         required=False,
         label=_("Concessions"),
         help_text=_(
-            "A line each, like “Student; 50%; student card” or “Child; 12.50”: what to show at the door may follow."
+            "Write one concession per line, for example “Student; 50%; student card” or “Child; 12.50”. The third "
+            "part is optional: what the buyer must show at the door."
         ),
         widget=UnfoldAdminTextareaWidget({"rows": 3}),
     )
@@ -143,7 +146,7 @@ class CreateSessionForm(CatalogueForm):
             return
         clash = operations.clash(new.session)
         if clash is not None:
-            self.add_error("starts_at", gettext("The hall is taken then: %(session)s.") % {"session": clash})
+            self.add_error("starts_at", gettext("The hall is taken at that time: %(session)s.") % {"session": clash})
 
     def asked(self) -> NewSession:
         cleaned = self.cleaned_data
@@ -178,7 +181,9 @@ class CreateSessionForm(CatalogueForm):
                 return NewConcession(name=name, percent_off=int(value.removesuffix("%")), note=note)
             price = minor_units(Price(required=True).clean(value), self.cleaned_data["currency"])
         except (ValueError, ValidationError):
-            raise ValidationError({"concessions": gettext("Not understood: %(line)s") % {"line": line}}) from None
+            raise ValidationError(
+                {"concessions": gettext("This line cannot be read: %(line)s") % {"line": line}}
+            ) from None
         return NewConcession(name=name, price=price, note=note)
 
     def stock(self) -> list[NewTicketType]:
@@ -219,7 +224,10 @@ class TicketTypeForm(CatalogueForm):
 class ConcessionForm(CatalogueForm):
     """A concession's price as people write it."""
 
-    price = Price(label=_("Price"), help_text=_("Instead of percent off, where it is lower than the place's own."))
+    price = Price(
+        label=_("Price"),
+        help_text=_("Used if it is lower than the place's own price. Give either this or a percentage."),
+    )
 
     class Meta:
         model = Concession
@@ -237,21 +245,21 @@ class ConcessionForm(CatalogueForm):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         if not self.errors and (cleaned["percent_off"] is None) == (cleaned["price"] is None):
-            self.add_error("percent_off", gettext("A share off or a price, one of the two."))
+            self.add_error("percent_off", gettext("Give either a percentage or a price."))
         return cleaned
 
 
 class SessionRulesForm(CatalogueForm):
     """A session that is on sale; its booking fee as people write it."""
 
-    booking_fee = Price(label=_("Booking fee"), help_text=_("Added to the price of each ticket that costs something."))
+    booking_fee = Price(label=_("Booking fee"), help_text=_("Added to the price of each ticket that is not free."))
     booking_fee_basis_points = Points(
         label=_("Booking fee in hundredths of a percent"),
-        help_text=_("Of the price, and added to it as well: 750 is 7.5 percent."),
+        help_text=_("A share of the price, added to the price as well: 750 is 7.5 percent."),
     )
     tax_basis_points = Points(
         label=_("Tax in hundredths of a percent"),
-        help_text=_("Contained in the price, and told as such: 700 is 7 percent on what is left without it."),
+        help_text=_("Contained in the price and shown separately: 700 is 7 percent of the price without tax."),
     )
 
     class Meta:
@@ -311,7 +319,7 @@ class PlanForm(forms.Form):
     file = forms.FileField(
         required=False,
         label=_("File"),
-        help_text=_("JSON or a drawing, at most 2 MB."),
+        help_text=_("A JSON file or a text drawing of at most 2 MB."),
         widget=UnfoldAdminFileFieldWidget({"accept": ".json,.txt,application/json,text/plain"}),
     )
     text = forms.CharField(
@@ -319,7 +327,9 @@ class PlanForm(forms.Form):
         strip=False,
         max_length=plan_files.MAX_BYTES,
         label=_("Plan"),
-        help_text=_("A line is a row: a = seat, w = wheelchair space, c = companion seat, l = love seat, _ = aisle."),
+        help_text=_(
+            "Each line is a row: a = seat, w = wheelchair space, c = companion seat, l = love seat, _ = aisle."
+        ),
         widget=UnfoldAdminTextareaWidget(
             {
                 "rows": 12,

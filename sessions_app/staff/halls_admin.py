@@ -70,7 +70,10 @@ class HallAdmin(CatalogueDesk):
         place = (None, {"fields": ["venue", "name"]})
         if obj is not None and obj.seats.exists():
             return [place]
-        chairs = {"fields": [("rows", "seats_per_row")], "description": _("A plain room of rows, labelled A1 …")}
+        chairs = {
+            "fields": [("rows", "seats_per_row")],
+            "description": _("Makes a plain room of rows: A1, A2 and so on."),
+        }
         return [place, (_("Chairs"), chairs)]
 
     def save_related(self, request: HttpRequest, form: HallForm, formsets: list[Any], change: bool) -> None:
@@ -125,7 +128,9 @@ class HallAdmin(CatalogueDesk):
         hall, seats = form.keep(), len(form.places)
         text = ngettext("A plan of %(number)d seat.", "A plan of %(number)d seats.", seats) % {"number": seats}
         (self.log_change if form.hall else self.log_addition)(request, hall, text)
-        self.message_user(request, gettext("“%(hall)s” has its new chairs.") % {"hall": hall}, messages.SUCCESS)
+        self.message_user(
+            request, gettext("The chairs of “%(hall)s” were replaced.") % {"hall": hall}, messages.SUCCESS
+        )
         return HttpResponseRedirect(reverse("admin:sessions_app_hall_change", args=[hall.pk]))
 
 

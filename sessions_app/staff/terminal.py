@@ -11,7 +11,7 @@ from sessions_app.staff.questions import Question
 
 def add_yes(parser: CommandParser, *aliases: str) -> None:
     """Let scripts answer beforehand."""
-    parser.add_argument("--yes", *aliases, dest="yes", action="store_true", help="don't ask: for scripts")
+    parser.add_argument("--yes", *aliases, dest="yes", action="store_true", help="do not ask (for scripts)")
 
 
 def require_yes(command: BaseCommand, question: Question, *, yes: bool) -> None:
@@ -26,7 +26,7 @@ def require_yes(command: BaseCommand, question: Question, *, yes: bool) -> None:
         return
     command.stdout.write(question.warning)
     if not sys.stdin.isatty():
-        raise CommandError("Nothing was done: there is no terminal to ask on. Where that is what you want, add --yes.")
+        raise CommandError("Nothing was done: there is no terminal to ask on. To go on without a question, add --yes.")
     command.stdout.flush()
     try:
         answer = input('Type "yes" to go on: ')

@@ -53,8 +53,8 @@ def call_off(session: Session) -> Act:
         [
             "Sales: 3",
             "Tickets that become void: 5",
-            "Money that goes back: R$125.00",
-            "Written to: 3 buyers; 1 person with tickets that were passed on",
+            "Money to be given back: R$125.00",
+            "People who get a letter: 3 buyers; 1 person with tickets that were passed on",
             "Holds and orders that end: 1",
         ],
     )
@@ -67,7 +67,11 @@ def discard(session: Session, ana: uuid.UUID) -> Act:
     return Act(
         ["dead_letters", "discard", str(request.id)],
         lambda: Reservation.objects.filter(reason="failed").exists(),
-        ["Dead letters: 1 of inbox", "Money that goes back: none", "Told: 1 buyer whose request is rejected"],
+        [
+            "Dead letters: 1 of inbox",
+            "Money to be given back: none",
+            "People who get a message: 1 buyer whose request is rejected",
+        ],
     )
 
 
@@ -84,9 +88,9 @@ def replace(session: Session, tmp_path: Path) -> Act:
         [
             "Chairs now: 1",
             "Chairs then: 3",
-            "Sessions to come, which keep the seats they have: 1",
-            "Money that goes back: none",
-            "Told: nobody",
+            "Future sessions, which keep their seats: 1",
+            "Money to be given back: none",
+            "People who get a message: none",
         ],
     )
 
@@ -98,7 +102,13 @@ def reset(session: Session, monkeypatch: pytest.MonkeyPatch) -> Act:
     return Act(
         ["seed", "--reset"],
         lambda: not Sale.objects.exists(),
-        ["Sessions: 1", "Sales: 2", "Tickets that open a door: 4", "not given back: R$100.00", "Told: nobody"],
+        [
+            "Sessions: 1",
+            "Sales: 2",
+            "Tickets that open a door: 4",
+            "not given back: R$100.00",
+            "People who get a message: none",
+        ],
     )
 
 
@@ -161,7 +171,7 @@ class TestCallOff:
         monkeypatch.setattr("builtins.input", buy_and_say_yes)
         said = run(call_off.words)
         assert call_off.is_done()
-        assert "This has changed since you were asked, and nothing was done." in said
+        assert "This has changed since the question, so nothing was done. Check the figures and answer again." in said
         assert said.index("Sales: 3") < said.index("Sales: 4")
 
     def test_asks_nothing_where_it_only_goes_on(self, session: Session) -> None:

@@ -78,7 +78,7 @@ def test_a_script_gets_a_problem_and_not_a_page(strict: Client) -> None:
     assert_problem(send(strict, reverse("sign-in"), accept="application/json"), 403, "csrf_failed")
 
 
-@pytest.mark.parametrize(("language", "words"), [("en", "Load it again"), ("pt-BR", "Carregue-a de novo")])
+@pytest.mark.parametrize(("language", "words"), [("en", "Load the page again"), ("pt-BR", "Carregue a página de novo")])
 def test_the_api_says_what_to_do(strict: Client, ana: UUID, language: str, words: str) -> None:
     strict.cookies["buyer"] = cookie_of(ana)
     answer = strict.post(f"/api/v1/reservations/{ID}/extend", headers={"x-csrftoken": OLD, "accept-language": language})

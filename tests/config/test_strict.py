@@ -128,7 +128,7 @@ class TestBodies:
 
                 errors = told(sent(staff, method, path, text))
 
-                assert errors == {".".join(map(str, (*where, name))): "Say it once."}
+                assert errors == {".".join(map(str, (*where, name))): "Give this value only once."}
 
     def test_mistyped_field_is_told_the_nearest_known_one(self, staff: Any, method: str, path: str) -> None:
         for where, names in objects_of(body_schema(method, path)["schema"]):
@@ -172,7 +172,9 @@ def test_key_that_cannot_be_one_is_refused(staff: Any, key: str) -> None:
 
 @pytest.mark.parametrize("path", ["/auth/guest", "/reservations/01a22b4d-4dd7-743b-b8bd-e84050f9399a/extend"])
 def test_request_that_takes_no_body_refuses_fields(staff: Any, path: str) -> None:
-    assert told(post(staff, path, {"seconds": 60})) == {"seconds": "There is no such field; this request takes none."}
+    assert told(post(staff, path, {"seconds": 60})) == {
+        "seconds": "There is no such field: this request has no fields."
+    }
     assert post(staff, path).status_code in {201, 404}
     assert post(staff, path, {}).status_code in {201, 404}
 
@@ -209,7 +211,7 @@ def test_answer_to_a_flood_of_fields_that_come_twice_is_short(staff: Any) -> Non
 def test_order_whose_seats_come_twice_sells_nothing(way: str, session: Session, ana: uuid.UUID) -> None:
     lane = "" if way == "short" else ', "voucher": null'
     text = f'{{"session": "{session.pk}", "seats": ["A1"], "seats": ["A2"]{lane}}}'
-    assert told(sent(client_of(ana), "post", "/api/v1/orders", text)) == {"seats": "Say it once."}
+    assert told(sent(client_of(ana), "post", "/api/v1/orders", text)) == {"seats": "Give this value only once."}
     assert not Reservation.objects.exists()
 
 

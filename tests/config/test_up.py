@@ -131,7 +131,7 @@ class TestUp:
         os.kill(before, signal.SIGKILL)
         until(lambda: opened.processes().get("worker", before) != before, seconds=20, what="another worker")
         until(lambda: opened.checks()["worker"] == "ok", seconds=30, what="its heartbeat")
-        assert "worker-1 ended (signal SIGKILL); again in" in opened.said
+        assert "worker-1 ended (signal SIGKILL) and starts again in" in opened.said
 
     def test_killed_leaves_nothing_running_and_starts_again(self, opened: Demo) -> None:
         left = opened.processes()
@@ -141,7 +141,7 @@ class TestUp:
         until(lambda: all(gone(process) for process in left.values()), seconds=STOPPED, what=f"the end of {left}")
         opened.start()
         opened.open_within(WARM)
-        assert "Filling in the demo" not in opened.said, "what was seeded is still there"
+        assert "Adding the demo data" not in opened.said, "what was seeded is still there"
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
     def test_stops_everything_when_asked(self, opened: Demo, number: signal.Signals) -> None:
@@ -158,7 +158,7 @@ def test_up_in_production_is_refused(tmp_path: Path) -> None:
     demo.start(FRONTROW_ENV="production", SECRET_KEY="x" * 40, SANDBOX_IN_PRODUCTION="on")
     assert demo.running is not None
     assert demo.running.wait(30) == 1
-    assert "`up` is the demo" in demo.said
+    assert "`up` runs the demo" in demo.said
 
 
 def test_up_on_a_port_in_use_says_so_and_starts_nothing(tmp_path: Path) -> None:

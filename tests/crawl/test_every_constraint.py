@@ -170,7 +170,7 @@ def edits(shop: Mapping[str, Any]) -> list[Edit]:
             "voucher_ends_after_it_begins",
         ),
         Edit(voucher, {"uses": "0"}, "uses", instead_of="voucher_can_be_used_at_least_once"),
-        Edit(shop["user"], {"username": "OWNER"}, "__all__", "This name is taken."),
+        Edit(shop["user"], {"username": "OWNER"}, "__all__", "This name is already taken. Choose another name."),
         Edit(shop["group"], {"name": "boxoffice"}, "name"),
     ]
 
@@ -314,4 +314,4 @@ def test_value_that_the_database_cannot_store_is_told_in_words(
     monkeypatch.setattr(Show, "save", overflow)
     answer = client.post(page_of(show), form.values)
     [said] = get_messages(answer.wsgi_request)
-    assert str(said) == "Nothing was saved: a value is too large or can't be stored."
+    assert str(said) == "Nothing was saved: a value is too large or cannot be stored."

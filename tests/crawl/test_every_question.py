@@ -77,8 +77,8 @@ def test_refund_says_what_it_comes_to(standing: House) -> None:
     assert facts(client.post(SALES, chosen)) == {
         "Sales": "1",
         "Tickets that become void": "2",
-        "Money that goes back": "R$37.50",
-        "Written to": "1 buyer; 1 person with tickets that were passed on",
+        "Money to be given back": "R$37.50",
+        "People who get a letter": "1 buyer; 1 person with tickets that were passed on",
     }
     answer = confirmed(client, SALES, chosen)
     assert answer.status_code == 302
@@ -86,7 +86,7 @@ def test_refund_says_what_it_comes_to(standing: House) -> None:
     assert (sale.status, sale.refunded) == ("refunded", 3750)
     noted = LogEntry.objects.get(object_id=str(sale.pk))
     assert noted.change_message == "R$37.50 was given back."
-    assert "Of these nothing is left to give back." in body_of(client.post(SALES, chosen, follow=True))
+    assert "There is nothing left to give back for these." in body_of(client.post(SALES, chosen, follow=True))
 
 
 def test_refund_asks_again_where_it_has_changed(standing: House) -> None:
@@ -98,7 +98,7 @@ def test_refund_asks_again_where_it_has_changed(standing: House) -> None:
     refunds.ask_refund(sale_id=ticket.sale_id, buyer=None, tickets=[ticket.pk])
     again = client.post(SALES, question.values)
     assert facts(again)["Ingressos que perdem a validade"] == "1"
-    assert "Isto mudou desde a pergunta, e nada foi feito." in body_of(again)
+    assert "Isto mudou desde que você abriu a pergunta, por isso nada foi feito." in body_of(again)
     assert Refund.objects.filter(sale=ticket.sale_id).count() == 1
     answer = asked(again)
     assert answer is not None
@@ -112,10 +112,13 @@ def test_call_off_says_what_it_comes_to(standing: House) -> None:
     live = Ticket.objects.filter(session=standing.session).exclude(status="void")
     paid = sum(ticket.price for ticket in live if not ticket.due)
     assert said["Tickets that become void"] == str(live.count())
-    assert said["Money that goes back"] == f"R${paid / 100:.2f}"
-    assert said["Of which at the counter"] == "R$90.00"
+    assert said["Money to be given back"] == f"R${paid / 100:.2f}"
+    assert said["At the counter, included above"] == "R$90.00"
     assert said["Holds and orders that end"] == "3"
-    assert said["Written to"] == f"{len({t.sale_id for t in live})} buyers; 1 person with tickets that were passed on"
+    assert (
+        said["People who get a letter"]
+        == f"{len({t.sale_id for t in live})} buyers; 1 person with tickets that were passed on"
+    )
 
 
 @pytest.mark.django_db(transaction=True)
@@ -126,7 +129,7 @@ def test_call_off_asks_again_where_somebody_bought_meanwhile(standing: House) ->
     house.buy(standing.session, "B4", buyer=standing.ana)
     again = client.post(SESSIONS, question.values)
     assert asked(again) is not None
-    assert "This has changed since you were asked" in body_of(again)
+    assert "This has changed since you opened the question" in body_of(again)
     assert Session.objects.get(pk=standing.session.pk).cancelled_at is None
     assert confirmed(client, SESSIONS, of_the_hall(standing)).status_code == 302
     assert Session.objects.get(pk=standing.session.pk).cancelled_at is not None

@@ -150,7 +150,7 @@ def test_what_a_crash_loop_pushed_out_is_settled_by_the_relay(site: Site) -> Non
 def test_a_message_that_makes_no_sense_is_not_lost(site: Site) -> None:
     publish(site, "line", words="?")
     until(
-        lambda: set_aside(site) and "can't be read" in site.processes.manage("dead_letters", "list"),
+        lambda: set_aside(site) and "cannot be read" in site.processes.manage("dead_letters", "list"),
         seconds=60,
         what="it being set aside",
     )

@@ -189,7 +189,7 @@ def test_of_two_who_press_at_once_one_has_the_seat(site: Site, window: Window, r
     )
     expect_look(winner, "A1", "mine")
     expect_look(loser, "A1", "lost")
-    expect(loser.locator("#choice-message")).to_contain_text("Somebody was faster: A1 is taken")
+    expect(loser.locator("#choice-message")).to_contain_text("Another buyer was faster: A1 is taken")
     expect(loser.locator("#hold-panel")).to_be_hidden()
 
 
@@ -204,7 +204,7 @@ def test_a_refusal_marks_the_lost_seats_even_without_a_socket(site: Site, window
     site.hold(session, "A1")
     bruno.locator("#hold").click()
     expect_look(bruno, "A1", "lost")
-    expect(bruno.locator("#choice-message")).to_contain_text("Somebody was faster: A1 is taken")
+    expect(bruno.locator("#choice-message")).to_contain_text("Another buyer was faster: A1 is taken")
     hold(bruno)
     pay(bruno)
     expect_tickets(bruno, 1)
@@ -219,7 +219,7 @@ def test_a_request_that_has_to_wait_says_so_and_is_kept(site: Site, window: Wind
     try:
         ana.locator("#hold").click()
         expect(ana.locator("#hold-panel")).to_have_attribute("data-status", "queued", timeout=10_000)
-        expect(ana.get_by_role("heading", name="In line")).to_be_visible()
+        expect(ana.get_by_role("heading", name="In the queue")).to_be_visible()
         expect_look(ana, "B5", "chosen")
     finally:
         for process in site.settling:
@@ -239,7 +239,7 @@ def test_a_lost_connection_is_said_and_made_up_for(site: Site, window: Window) -
     ana.context.set_offline(False)
     expect(ana.locator("#connection")).to_have_attribute("data-state", "live")
     expect_look(ana, "B2", "h")
-    expect(seat(ana, "B2")).to_have_attribute("aria-label", "Row B seat 2, held by somebody")
+    expect(seat(ana, "B2")).to_have_attribute("aria-label", "Row B seat 2, held")
 
 
 def test_a_page_finds_its_buyers_places_without_the_personal_socket(site: Site, window: Window) -> None:

@@ -138,10 +138,12 @@ def test_without_a_script_the_page_says_what_is_missing(site: Site, window: Wind
     ana.get_by_role("checkbox", name="Row B seat 3, free, R$30.00").check()
     ana.get_by_role("button", name="Hold these places").click()
     expect(ana.locator("#payment noscript p")).to_contain_text(
-        "your card's number goes from this page straight to Stripe"
+        "Your card's number goes from this page straight to Stripe"
     )
     ana.get_by_role("button", name="Pay").click()
-    expect(ana.locator(".notices")).to_have_text("Paying by card needs JavaScript.")
+    expect(ana.locator(".notices")).to_have_text(
+        "You need JavaScript to pay by card. Switch it on and load the page again."
+    )
     ana.get_by_label("Sandbox").check()
     pay(ana)
     expect(ana.locator(".ticket")).to_have_count(1)

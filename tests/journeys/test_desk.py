@@ -40,5 +40,5 @@ def test_the_box_office_draws_a_hall(site: Site, window: Window, tmp_path: Path,
     expect(beto.locator("svg [data-seat=A1]")).to_have_attribute("href", re.compile(r"#seat-wheelchair-\d+"))
     assert not beto.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
     beto.get_by_role("button", name="Save").click()
-    expect(beto.get_by_text("has its new chairs")).to_be_visible()
+    expect(beto.get_by_text("were replaced")).to_be_visible()
     assert [hall["seats"] for hall in site.halls() if hall["name"] == name] == [16 * 3 + 14]

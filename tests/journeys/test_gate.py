@@ -120,7 +120,7 @@ def test_a_gate_without_a_connection_judges_by_itself_and_tells_later(
     hold_up(gabi, second["code"])
     expect_verdict(gabi, "Already used", more="at Door 2")
     hold_up(gabi, sold_since["short_code"])
-    expect_verdict(gabi, "Unknown code", more="Not on this phone's list")
+    expect_verdict(gabi, "Unknown code", more="This code is not on this phone's list")
     expect_accessible(gabi)
     hold_up(gabi, sold_since["code"])
     expect_verdict(gabi, "Come in (without a connection)")
@@ -141,7 +141,7 @@ def test_a_gate_without_a_connection_judges_by_itself_and_tells_later(
     expect(gabi.locator("#waiting")).to_have_text("0")
     quarrel = gabi.locator("#quarrel-list li")
     expect(quarrel).to_have_count(1)
-    expect(quarrel).to_have_text(re.compile(r"A3: you let it in at .+ came in with it at .+ \(Door 5\)"))
+    expect(quarrel).to_have_text(re.compile(r"A3: you admitted it at .+ also used at .+ \(Door 5\)"))
     listed = site.call("GET", f"/sessions/{session}/door-list", token=token)["tickets"]
     assert {row["seat"]: row["status"] for row in listed} == {
         "A1": "used", "A2": "used", "A3": "used", "A4": "valid", "B1": "used",
@@ -181,7 +181,7 @@ def test_scans_of_one_session_are_told_while_the_gate_shows_another(
     expect(gabi.locator("#waiting")).to_have_text("0")
     expect(gabi.locator("#quarrel-list li")).to_have_count(1)
     expect(gabi.locator("#quarrel-list li")).to_have_text(
-        re.compile(r"^Matinê: .+ A2: you let it in at .+ \(Door 5\)$")
+        re.compile(r"^Matinê: .+ A2: you admitted it at .+ \(Door 5\)$")
     )
     expect_accessible(gabi)
     for session, seats in ((early, {"A1", "A2"}), (late, {"A1"})):
@@ -200,7 +200,7 @@ def test_a_ticket_of_next_month_is_let_in_only_when_the_gate_says_so(
     sign_in(gabi, "gate", onward=f"/gate/{session}")
     gabi.wait_for_selector("html[data-kept]")
     hold_up(gabi, first["code"])
-    expect_verdict(gabi, "Not yet", more="Its doors open: ")
+    expect_verdict(gabi, "Not yet", more="The doors open: ")
     opens = (starts - timedelta(hours=3)).astimezone(ZoneInfo("America/Sao_Paulo"))
     at_the_house = re.compile(
         rf"{opens:%b} {opens.day}, {opens.year}, {opens:%I}:{opens:%M}\s{opens:%p}\.".replace(", 0", ", ")
@@ -261,12 +261,12 @@ def test_a_ticket_passed_on_opens_the_door_to_its_new_owner_alone(
     pay(ana)
     expect_tickets(ana, 1)
     old = ana.locator(".ticket-stub code").inner_text()
-    ana.get_by_role("link", name="This ticket alone").click()
+    ana.get_by_role("link", name="Only this ticket").click()
     ana.get_by_text("Pass this ticket on").click()
     expect_accessible(ana)
     ana.get_by_label("Name of their account").fill("bruno")
     ana.get_by_role("button", name="Pass it on").click()
-    expect(ana.get_by_text("The ticket is passed on.")).to_be_visible()
+    expect(ana.get_by_text("You passed the ticket on.")).to_be_visible()
     sign_in(bruno, "bruno")
     bruno.locator('[aria-labelledby="given"] .purchase').click()
     expect(bruno.locator(".ticket-stub img")).to_be_visible()

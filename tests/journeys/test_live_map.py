@@ -48,7 +48,7 @@ def test_a_moved_buyer_sees_it_on_the_open_page(site: Site, window: Window) -> N
     expect_look(beto, "A1", "mine")
     choose(beto, "C3", "C4")
     order(beto, "move")
-    expect(beto.locator("#told")).to_have_text("Moved from A1, A2 to C3, C4.")
+    expect(beto.locator("#told")).to_have_text("The buyer was moved from A1, A2 to C3, C4.")
     expect(beto.locator("#holders")).to_contain_text("C3, C4")
 
     for label, look in {"C3": "mine", "C4": "mine", "A1": "f", "A2": "f"}.items():
@@ -66,7 +66,7 @@ def test_a_moved_buyer_sees_it_on_the_open_page(site: Site, window: Window) -> N
     order(beto, "move")
     beto.locator("#to").fill("D1")
     order(beto, "move")
-    expect(beto.locator("#told")).to_have_text("Moved from C3 to D1.")
+    expect(beto.locator("#told")).to_have_text("The buyer was moved from C3 to D1.")
     expect_look(ana, "D1", "mine")
     expect_look(ana, "C3", "f")
     ana.goto("/my-tickets")
@@ -115,7 +115,7 @@ def test_a_release_is_asked_twice_and_frees_the_buyers_seats(site: Site, window:
     beto.locator("#seats").fill("B2")
     order(beto, "release")
     beto.get_by_role("button", name="Release it").click()
-    expect(beto.locator("#told")).to_contain_text("Give its money back under Sales")
+    expect(beto.locator("#told")).to_contain_text("Give the money back under Sales")
 
 
 def test_the_desk_works_without_scripts(site: Site, window: Window) -> None:
@@ -134,7 +134,7 @@ def test_the_desk_works_without_scripts(site: Site, window: Window) -> None:
     beto.locator("#to").press("Enter")
     order(beto, "move")
     beto.get_by_role("button", name="Move them").click()
-    expect(beto.get_by_text("Moved from A2 to D1.")).to_be_visible()
+    expect(beto.get_by_text("The buyer was moved from A2 to D1.")).to_be_visible()
     beto.locator("#holders button").click()
     beto.get_by_role("button", name="Release it").click()
     expect(beto.get_by_text("The reservation is released; its places are free.")).to_be_visible()

@@ -79,7 +79,7 @@ def test_pages_of_buyers_are_for_everybody(site: Site, window: Window, refusals:
     pay(ana)
     expect_tickets(ana, 2)
     expect_accessible(ana)
-    ana.get_by_role("link", name="This ticket alone").first.click()
+    ana.get_by_role("link", name="Only this ticket").first.click()
     expect_accessible(ana)
     ana.goto("/my-tickets")
     expect_accessible(ana)

@@ -94,7 +94,7 @@ def test_whoever_was_away_is_told_the_outcome(site: Site, window: Window) -> Non
     open_session(ana, with_stock(site))
     with nobody_settles(site):
         buy(ana)
-        expect(ana.get_by_role("heading", name="You are in line")).to_be_visible()
+        expect(ana.get_by_role("heading", name="You are in the queue")).to_be_visible()
         ana.evaluate(
             "window.said = []; new MutationObserver(() => said.push(document.querySelector('#order-said').textContent))"
             ".observe(document.querySelector('#order-said'), { childList: true })"
@@ -186,7 +186,7 @@ def test_a_page_never_sends_an_order_for_another_buyer(site: Site, window: Windo
     sent = orders_sent_by(ana)
     ana.get_by_role("button", name="Sign out").click()
     open_session(ana, session)
-    expect(ana.locator("#choice-message")).to_contain_text("it was not sent again")
+    expect(ana.locator("#choice-message")).to_contain_text("we did not send the order again")
     assert sent == []
     ana.locator("#buy").click()  # the same wish: the server knows that another buyer had it
     expect(ana.locator("#choice-message")).to_contain_text("Another person asked for this")
@@ -201,7 +201,7 @@ def test_without_scripts_the_page_waits_by_loading_itself_again(site: Site, wind
     with nobody_settles(site):
         ana.get_by_role("button", name="Buy now").click()
         expect(ana).to_have_url(re.compile("/orders/"))
-        expect(ana.get_by_role("heading", name="You are in line")).to_be_visible()
+        expect(ana.get_by_role("heading", name="You are in the queue")).to_be_visible()
     expect(ana.get_by_role("heading", name="Your tickets are ready")).to_be_visible()
     ana.get_by_role("link", name="See your tickets").click()
     expect(ana.locator(".ticket")).to_have_count(1)

@@ -62,7 +62,7 @@ def test_a_ticket_is_bought_without_scripts(site: Site, window: Window) -> None:
     site.hold(session, "A1")
     ana = window(java_script_enabled=False)
     ana.goto(f"/sessions/{session}")
-    expect(ana.get_by_role("checkbox", name="Row A seat 1, held by somebody")).to_be_disabled()
+    expect(ana.get_by_role("checkbox", name="Row A seat 1, held")).to_be_disabled()
     ana.get_by_role("checkbox", name="Row B seat 3, free, R$30.00").check()
     ana.get_by_role("checkbox", name="Row B seat 4, free, R$30.00").check()
     site.hold(session, "B3")
@@ -210,7 +210,7 @@ def test_a_large_hall_is_seen_whole_and_then_near(site: Site, window: Window) ->
 
     pane.tap(position={"x": frame["width"] / 2, "y": 60})
     expect(plan).not_to_have_attribute("data-overview", "")
-    expect(ana.locator("#choice-places")).to_have_text("Nothing chosen yet")
+    expect(ana.locator("#choice-places")).to_have_text("You have not chosen anything yet")
     label = ana.evaluate(IN_THE_MIDDLE)
     room = seat(ana, label).bounding_box()
     assert room is not None

@@ -71,7 +71,7 @@ pytestmark = [pytest.mark.race, pytest.mark.django_db(transaction=True)]
 SEATS = ("A1", "A2", "A3", "A4")
 STOCK = 3
 EXTENSIONS = 2
-LIMIT = 4  # places a buyer
+LIMIT = 4  # places per buyer
 OF_TIME = {"events_unpublished", "hold_past_its_end", "accepted_and_forgotten", "sale_not_paid", "sandbox_differs"}
 SHUFFLED = {"overtaken"}  # this machine settles out of order on purpose
 SOUND = [check for check in CHECKS if check.name not in OF_TIME | SHUFFLED]

@@ -345,7 +345,10 @@ class TestDoor:
         late = order(kind, 2, guest := uuid.uuid4())
         made = get(client_of(guest), f"/orders/{late.json()['id']}").json()
         assert (made["status"], made["reason"]) == ("FAILED", "too_many_holds")
-        assert made["message"] == "Too many places are held unpaid already, or cost nothing; nothing was charged."
+        assert (
+            made["message"]
+            == "You, or other buyers on your network, already had too many unpaid or free places. Nothing was charged."
+        )
 
     def test_counts_no_more_when_its_money_is_collected(self, kind: TicketType) -> None:
         order(kind, 4)
@@ -466,7 +469,7 @@ class TestAnswer:
         Client().post(f"/sessions/{session.pk}/hold", {"seats": ["A1", "A2", "A3", "A4"]})
         page = Client().post(f"/sessions/{session.pk}/hold", {"seats": "B1"}, follow=True)
         said = page.content.decode()
-        assert "Too many places from here are held unpaid" in said
+        assert "have too many unpaid or free places" in said
         assert re.search("Try again in (30|29) seconds", said)
         assert Reservation.objects.count() == 1
 

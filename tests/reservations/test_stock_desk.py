@@ -98,7 +98,7 @@ class TestTicketTypeDesk:
     def test_says_how_many_are_taken(self, desk: Client, festival: Festival, hold: Hold, ana: uuid.UUID) -> None:
         hold(festival.session, buyer=ana, ticket_type=festival.sat.pk, quantity=2)
         answer = desk.post(change(festival.sat), filled(festival.sat, total=1, name="Sábado"))
-        assert told(answer) == "“Sábado”: 2 places are held or sold; there can't be fewer."
+        assert told(answer) == "“Sábado”: 2 places are held or sold, so the capacity cannot be lower."
         assert TicketType.objects.get(pk=festival.sat.pk).name == "Saturday"
 
     def test_adds_a_type_to_a_session_that_is_on_sale(

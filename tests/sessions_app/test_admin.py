@@ -256,7 +256,7 @@ class TestHallPlan:
         assert "9 seats, as buyers will see them" in page
         assert not Hall.objects.exists()
         kept = desk.post(reverse(FROM_PLAN), {**shown(preview), "keep": "1"}, follow=True)
-        assert "has its new chairs" in kept.content.decode()
+        assert "were replaced" in kept.content.decode()
         assert Hall.objects.get(venue=venue, name="Sala 7").seats.count() == 9
         assert "A plan of 9 seats." in LogEntry.objects.get().change_message
 
@@ -295,12 +295,12 @@ class TestHallPlan:
     @pytest.mark.parametrize(
         ("posted", "field", "wrong"),
         [
-            ({"text": ""}, "text", "There is no seat in it."),
-            ({"text": "aa\n?"}, "text", "line 2: “?” means nothing here"),
+            ({"text": ""}, "text", "The plan has no seats."),
+            ({"text": "aa\n?"}, "text", "line 2: “?” has no meaning here"),
             ({"text": '{"sections": [{"rows": 1}]}'}, "text", "sections[0].rows: Must be a list"),
             ({"text": "a\0"}, "text", "Null characters are not allowed."),
-            ({"file": b"\xff\xfe"}, "text", "This is not text in UTF-8."),
-            ({"file": b"\0"}, "text", "means nothing here"),
+            ({"file": b"\xff\xfe"}, "text", "The file is not text in UTF-8."),
+            ({"file": b"\0"}, "text", "has no meaning here"),
             ({"file": b""}, "file", "The submitted file is empty."),
             ({"file": b"#" * 2_000_001}, "text", "A plan has at most 2000000 bytes."),
             ({"text": "#" * 2_000_001}, "text", "at most 2000000 characters"),

@@ -61,8 +61,8 @@ def test_tells_what_is_wrong_and_saves_nothing(import_plan: Import) -> None:
     with pytest.raises(CommandError) as refusal:
         import_plan("aa?\n___", *ORLA)
     assert str(refusal.value).splitlines()[1:] == [
-        "line 1: “?” means nothing here; there may be: _ a w c l.",
-        "line 2: There is no seat in this row.",
+        "line 1: “?” has no meaning here. You can use: _ a w c l.",
+        "line 2: This row has no seats.",
     ]
     assert not Venue.objects.exists()
 

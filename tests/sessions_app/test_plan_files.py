@@ -116,12 +116,12 @@ class TestDocument:
         assert "JSON" in refused(text)[0]
 
     def test_says_where_json_ends(self) -> None:
-        assert refused('{\n  "sections": oops\n}') == ["line 2, column 15: From here on this is not JSON."]
+        assert refused('{\n  "sections": oops\n}') == ["line 2, column 15: The text is not JSON from here on."]
 
 
 class TestWholeHall:
     def test_has_a_seat(self) -> None:
-        assert refused("") == refused("# nothing yet\n\n") == ["There is no seat in it."]
+        assert refused("") == refused("# nothing yet\n\n") == ["The plan has no seats."]
 
     def test_has_ten_thousand_seats_at_most(self) -> None:
         rows = "\n".join(["a" * 100] * 100)
@@ -130,7 +130,7 @@ class TestWholeHall:
 
     def test_leaves_room_between_chairs(self) -> None:
         assert refused(json.dumps(hall(SEAT, {"x": 0.5}))) == [
-            "sections[0].rows[0].seats[1]: Stands where “A1” stands already."
+            "sections[0].rows[0].seats[1]: This seat is in the same position as “A1”."
         ]
         assert len(plan_files.read(json.dumps(hall(SEAT, {"x": 0.7}, {"x": 0.35, "y": 3.7})).encode())) == 3
 
@@ -138,7 +138,7 @@ class TestWholeHall:
         assert refused(b"a" * (plan_files.MAX_BYTES + 1)) == ["A plan has at most 2000000 bytes."]
 
     def test_is_text(self) -> None:
-        assert refused(b"\xff\xfe{") == ["This is not text in UTF-8."]
+        assert refused(b"\xff\xfe{") == ["The file is not text in UTF-8."]
 
     def test_fits_the_tables(self) -> None:
         longest = {"label": checks.LABEL, "section": checks.SECTION, "row": checks.ROW}
@@ -153,7 +153,7 @@ class TestWholeHall:
 
     def test_is_refused_in_the_readers_language(self) -> None:
         with translation.override("pt-br"):
-            assert refused("a\naa?") == ["linha 2: “?” não significa nada aqui; pode haver: _ a w c l."]
+            assert refused("a\naa?") == ["linha 2: “?” não tem significado aqui. Você pode usar: _ a w c l."]
 
 
 class TestDrawing:
@@ -178,9 +178,9 @@ class TestDrawing:
     @pytest.mark.parametrize(
         ("text", "wrong"),
         [
-            ("aa\na a", "line 2: “ ” means nothing here; there may be: _ a w c l."),
-            ("___", "line 1: There is no seat in this row."),
-            ("A:", "line 1: There is no seat in this row."),
+            ("aa\na a", "line 2: “ ” has no meaning here. You can use: _ a w c l."),
+            ("___", "line 1: This row has no seats."),
+            ("A:", "line 1: This row has no seats."),
             (": a", "line 1: A row's name has 1 to 8 characters."),
             ("ROW NUMBER 1: a", "line 1: A row's name has 1 to 8 characters."),
             ("B: a\na", "line 2: “B” comes twice."),
@@ -188,7 +188,7 @@ class TestDrawing:
             ("[P]\na\n[P]\na", "line 3: “P” comes twice."),
             ("a\n[P]\na", "line 2: The rows above need a section's name too."),
             ("a" * 401, "line 1: A row has at most 400 letters."),
-            ("a\n" * 152, "line 152: The hall is too deep: it has at most 151 rows."),
+            ("a\n" * 152, "line 152: The hall has too many rows: the limit is 151."),
             ("[P]\nX: a\n[Q]\nX: a", "line 4: The label “X1” is taken: see line 2."),
         ],
     )

@@ -71,7 +71,7 @@ def test_session_with_the_most_prices_has_a_look_for_each_and_no_more_prices_are
     with pytest.raises(ValidationError) as refused:
         create_session(**wish)
     assert refused.value.message_dict == {
-        "prices": ["At most 50 ticket types, of which each section with a price of its own is one: not 51."]
+        "prices": ["There can be at most 50 ticket types, not 51. Each section with its own price counts as one."]
     }
     wish["prices"] = dict.fromkeys(sections[:-1], 2000)
     made = create_session(**wish)

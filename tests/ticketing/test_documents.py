@@ -129,7 +129,7 @@ def other_words_on(ticket: Ticket) -> list[str]:
         "day": within(full_day(ticket.void.at)),
         "time": clock(ticket.void.at),
     }
-    ended = gettext("This ticket is void: it opens no door any more.")
+    ended = gettext("This ticket is void. It no longer opens any door.")
     return [*said, gettext("Void"), str(ticket.void.reason.label), since, ended]
 
 

@@ -183,7 +183,7 @@ class TestSellingWindows:
         earlier = timezone.localtime(session.starts_at) - 2 * HOUR
         moved = {"starts_at_0": f"{earlier:%Y-%m-%d}", "starts_at_1": f"{earlier:%H:%M:%S}"}
         answer = admin_client.post(address, form.filled_in(**moved))
-        assert "Would go on sale only after the start, so never: “Pista”." in body_of(
+        assert "The sale of these ticket types would begin only after the start: “Pista”." in body_of(
             admin_client.get(answer["Location"])
         )
 

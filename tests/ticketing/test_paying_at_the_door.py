@@ -227,5 +227,5 @@ class TestTelling:
         assert "To pay at the door: R$180.00" in letter.body
         refunds.ask_refund(sale_id=sale.pk, buyer=sale.buyer)
         mail.send_for(event("sale.refunded"))
-        assert "Nothing was paid for them." in mailoutbox[-1].body
+        assert "They had cost nothing." in mailoutbox[-1].body
         assert "given back" in mailoutbox[-1].subject

@@ -126,9 +126,9 @@ class TestSession:
         Session.objects.update(booking_fee_basis_points=750)
         StockFactory.create(session=session)
         page = text(client.get(f"/sessions/{session.pk}"))
-        assert "A booking fee comes on top of each ticket: R$1.00 + 7.5%." in page
+        assert "We add a booking fee to the price of each ticket: R$1.00 + 7.5%." in page
         assert "Child (50% off)" in page
-        assert "With a concession or a voucher, hold the places first" in page
+        assert "To use a concession or a voucher, hold the places first" in page
 
 
 class TestOrder:

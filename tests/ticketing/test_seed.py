@@ -59,7 +59,7 @@ class TestSeed:
     def test_makes_nothing_twice(self, seed: Seed) -> None:
         seed()
         counted = [model.objects.count() for model in (Session, Seat, Show, Hall, User)]
-        assert "0 sessions and 0 accounts are new" in seed()
+        assert "Made 0 sessions and 0 accounts" in seed()
         assert [model.objects.count() for model in (Session, Seat, Show, Hall, User)] == counted
 
     def test_fills_up_what_has_gone_by(self, seed: Seed) -> None:
@@ -69,7 +69,7 @@ class TestSeed:
         Session.objects.filter(pk=gone.pk).update(
             starts_at=gone.starts_at - dt.timedelta(days=30), ends_at=gone.ends_at - dt.timedelta(days=30)
         )
-        assert "1 sessions and 0 accounts are new" in seed()
+        assert "Made 1 sessions and 0 accounts" in seed()
 
     def test_leaves_a_hall_alone_that_plays_something_else(self, seed: Seed) -> None:
         seed()

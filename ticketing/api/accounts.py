@@ -41,7 +41,7 @@ class NewAccount(Body):
     def validate_username(self, value: str) -> str:
         name = User.normalize_username(value)
         if User.objects.filter(username__iexact=name).exists():
-            raise serializers.ValidationError(_("This name is taken."), code="taken")
+            raise serializers.ValidationError(_("This name is already taken. Choose another name."), code="taken")
         return name
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -96,9 +96,9 @@ class Me(serializers.Serializer[Any]):
 class MeView(BuyerAPIView):
     @extend_schema(
         operation_id="me",
-        summary="Who is asking",
-        description="The buyer whom the token or the cookie names.",
-        tags=["Who is asking"],
+        summary="Buyers and accounts",
+        description="Returns the buyer that the token or the cookie names.",
+        tags=["Buyers and accounts"],
         responses={200: Me, **problems_of(401)},
     )
     def get(self, request: Request) -> Response:
@@ -120,8 +120,8 @@ class GuestView(APIView):
     @extend_schema(
         operation_id="auth_guest",
         summary="Become a buyer without an account",
-        description="A new anonymous buyer. Writes no database row.",
-        tags=["Who is asking"],
+        description="Makes a new anonymous buyer without writing a database row.",
+        tags=["Buyers and accounts"],
         auth=[],
         request=None,
         responses={201: OpenApiResponse(Tokens, examples=[TOKENS_EXAMPLE]), **problems_of(400, 413, 415, 429)},
@@ -139,10 +139,11 @@ class RegisterView(APIView):
         extensions=refused_with("csrf_failed"),
         summary="Make an account",
         description=(
-            "Sent by a guest (token or cookie), what the guest asked for, holds and bought becomes the account's, and so do the "
-            "guest's idempotency keys. The answer's tokens are the account's; the guest's own end."
+            "If a guest sends this (with token or cookie), the guest's requests, holds, purchases and "
+            "idempotency keys move to the account. The answer has tokens of the account; the guest's own tokens "
+            "end."
         ),
-        tags=["Who is asking"],
+        tags=["Buyers and accounts"],
         request=NewAccount,
         responses={201: OpenApiResponse(Tokens, examples=[TOKENS_EXAMPLE]), **problems_of(400, 401, 403, 429, 503)},
         examples=[NEW_ACCOUNT_EXAMPLE],
@@ -162,10 +163,10 @@ class TokenView(APIView):
         extensions=refused_with("bad_credentials", "csrf_failed", "locked_out"),
         summary="Sign in",
         description=(
-            "Sent by a guest (token or cookie), what the guest asked for, holds and bought becomes the account's, and so do the "
-            "guest's idempotency keys."
+            "If a guest sends this (with token or cookie), the guest's requests, holds, purchases and "
+            "idempotency keys move to the account."
         ),
-        tags=["Who is asking"],
+        tags=["Buyers and accounts"],
         request=Credentials,
         responses={200: OpenApiResponse(Tokens, examples=[TOKENS_EXAMPLE]), **problems_of(400, 401, 403, 429, 503)},
         examples=[CREDENTIALS_EXAMPLE],
@@ -190,8 +191,8 @@ class RefreshView(APIView):
         operation_id="auth_token_refresh",
         extensions=refused_with("bad_credentials"),
         summary="Get the next pair of tokens",
-        description="The refresh token is the credential; an expired access token beside it does no harm.",
-        tags=["Who is asking"],
+        description="The refresh token is the credential. An expired access token in the same request does no harm.",
+        tags=["Buyers and accounts"],
         auth=[],
         request=RefreshToken,
         responses={200: OpenApiResponse(Tokens, examples=[TOKENS_EXAMPLE]), **problems_of(400, 401, 415, 429, 503)},
@@ -220,7 +221,7 @@ def _still_signed_in(buyer: Buyer) -> Buyer:
     if user is None:
         raise BadCredentials(_("This account is closed."))
     if buyer.stamp != user.stamp:
-        raise BadCredentials(_("You signed out or changed the password since. Sign in again."))
+        raise BadCredentials(_("You have signed out or changed the password since then. Sign in again."))
     return identity.as_buyer(user)
 
 
@@ -233,7 +234,9 @@ def register(*, username: str, password: str, email: str, guest: Buyer | None) -
             with transaction.atomic():
                 user.save(force_insert=True)
         except IntegrityError:
-            raise serializers.ValidationError({"username": [_("This name is taken.")]}) from None
+            raise serializers.ValidationError(
+                {"username": [_("This name is already taken. Choose another name.")]}
+            ) from None
         if guest is not None and guest.is_guest:
             identity.adopt(guest=guest, user=user)
     return user

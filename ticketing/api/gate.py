@@ -38,12 +38,12 @@ from ticketing.tickets import doors
 TAG = "Doors"
 PERMISSION = "ticketing.add_checkin"  # the group `gate` has it
 ALREADY_USED = OpenApiExample(
-    "Somebody came in with it already",
+    "The ticket was already used",
     value={
         "type": "urn:frontrow:problem:already_used",
         "title": "Already used",
         "status": 409,
-        "detail": "Somebody came in with this ticket already.",
+        "detail": "This ticket was already used.",
         "code": "already_used",
         "used_at": "2026-11-21T22:14:09Z",
         "gate": "Door 2",
@@ -79,14 +79,16 @@ class CheckInsView(BuyerAPIView):
             PaymentDue,
             AlreadyUsed,
         ),
-        summary="Let a ticket in",
+        summary="Admit a ticket",
         description=(
-            "200 once; then 409 `already_used` with when and where. Others that are refused: 400 `bad_signature` (forged or "
-            "damaged), 404 `unknown_code`, 409 `ticket_void` (with the `reason` and since when), 409 `other_session`, "
-            "409 `session_cancelled`, 409 `not_yet` (with `opens_at`) or `too_late` (with `ended_at`) until it is sent with `anyway`, "
-            "409 `payment_due` (with what is `due`) until it is sent with `paid`: the money was taken. "
-            "A gate that had no connection tells later, with `seconds_ago`: the scan is judged by what was true then, and the "
-            "earliest one counts. `also_used` and `refunded_at` say what the gate could not know."
+            "A ticket gets 200 once, and then 409 `already_used` with the time and the gate of its use. Other "
+            "refusals: 400 `bad_signature` (forged or damaged), 404 `unknown_code`, 409 `ticket_void` (with the "
+            "`reason` and the time), 409 `other_session`, 409 `session_cancelled`, 409 `not_yet` (with "
+            "`opens_at`) or `too_late` (with `ended_at`) unless the request has `anyway`, 409 `payment_due` "
+            "(with the amount `due`) unless the request has `paid`, which says that the money was taken. A gate "
+            "without a connection sends its scans later, with `seconds_ago`. A late scan is judged by the facts "
+            "of its own time, and the earliest scan of a ticket counts. `also_used` and `refunded_at` tell the "
+            "gate facts that it could not know."
         ),
         tags=[TAG],
         parameters=[IDEMPOTENCY_KEY],
@@ -148,9 +150,10 @@ class DoorListView(BuyerAPIView):
     @extend_schema(
         operation_id="sessions_door_tickets",
         extensions=refused_with("forbidden"),
-        summary="What a gate needs to go on without a connection",
+        summary="Get the list that a gate needs without a connection",
         description=(
-            "The public keys, and every ticket of the session by a digest of its code: enough to know a ticket, not to make one."
+            "Returns the public keys and a digest of the code of each ticket of the session. A gate can "
+            "recognise a ticket with them, but cannot make one."
         ),
         tags=[TAG],
         responses={200: DoorList, **problems_of(401, 403, 404, 429, 503)},

@@ -83,39 +83,48 @@ class OrderFields(Body):
 
     ticket_type = Id(required=False)
     quantity = WholeNumber(required=False, min_value=1, max_value=MOST_PLACES)
-    session = Id(required=False, help_text="Of the seats; a ticket type knows its own.")
+    session = Id(
+        required=False,
+        help_text="The session of the seats. Not needed with a ticket type, which belongs to one session.",
+    )
     seats = serializers.ListField(
         child=Text(max_length=LONGEST_LABEL),
         required=False,
         allow_empty=False,
         max_length=MOST_SEATS,
-        help_text="Labels, like A1.",
+        help_text="Labels of seats, like A1.",
     )
     concessions = ConcessionsField(required=False)
     voucher = Text(required=False, allow_null=True, max_length=LONGEST_CODE, help_text="Its code.")
     lane_code = Text(
-        required=False, max_length=LONGEST_CODE, help_text="Of a lane of the session's line, where it has some."
+        required=False,
+        max_length=LONGEST_CODE,
+        help_text="The code of a lane of the session's queue, if the session has lanes.",
     )
     payment = PaymentMeans(required=False)
     email = Email(
         required=False,
         allow_blank=True,
         default="",
-        help_text="Where the receipt goes; of an order that is paid later, unless the payment names another.",
+        help_text="The e-mail for the receipt. For an order that is paid later, the payment can name another one.",
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         stock, seats = {"ticket_type", "quantity"} & attrs.keys(), {"seats"} & attrs.keys()
         if not stock and not seats:
             raise serializers.ValidationError(
-                {"ticket_type": [_("Order ticket_type and quantity, or session and seats.")]}
+                {"ticket_type": [_("An order must have ticket_type and quantity, or session and seats.")]}
             )
         if stock and seats:
-            raise serializers.ValidationError({name: [_("Not together with %s.") % "seats"] for name in sorted(stock)})
+            raise serializers.ValidationError(
+                {name: [_("Cannot be sent together with %s.") % "seats"] for name in sorted(stock)}
+            )
         needed = {"session", "seats"} if seats else {"ticket_type", "quantity"}
         if missing := needed - attrs.keys():
             both = " & ".join(sorted(needed))
-            raise serializers.ValidationError({name: [_("%s go together.") % both] for name in sorted(missing)})
+            raise serializers.ValidationError(
+                {name: [_("%s must be sent together.") % both] for name in sorted(missing)}
+            )
         return attrs
 
     def wish(self) -> OrderWish:
@@ -184,28 +193,35 @@ def plain_wish(body: bytes) -> OrderWish | None:
 class OrderOut(serializers.Serializer[Any]):
     """A request to buy and what became of it."""
 
-    id = serializers.UUIDField(help_text="Its reservation's too.")
+    id = serializers.UUIDField(help_text="Also the id of its reservation.")
     status = serializers.ChoiceField(choices=STANDINGS)
     message = serializers.CharField(help_text="For people.")
     reason = serializers.ChoiceField(
-        choices=REASONS, allow_null=True, help_text="For programs: why it failed, such as `sold_out`."
+        choices=REASONS, allow_null=True, help_text="The reason of the failure for programs, such as `sold_out`."
     )
     session = serializers.UUIDField()
     ticket_type = serializers.UUIDField(allow_null=True)
     seats = serializers.ListField(child=serializers.CharField())
     quantity = serializers.IntegerField()
-    arrival = serializers.IntegerField(help_text="Its place in the session's order of arrival.")
+    arrival = serializers.IntegerField(help_text="Its number in the order in which requests arrived for the session.")
     place_in_line = serializers.IntegerField(
         allow_null=True,
-        help_text="While it is `PENDING`, of `GET /orders/{id}`: 1 is next; null where that can't be told.",
+        help_text=(
+            "Its position in the queue: 1 is next. Only in `GET /orders/{id}` of an order that is `PENDING`; null "
+            "if the position is not known."
+        ),
     )
     lines = Line(many=True)
     total = Money(allow_null=True)
-    voucher = serializers.CharField(allow_null=True, help_text="The code it carries.")
+    voucher = serializers.CharField(allow_null=True, help_text="The code of its voucher.")
     standby = serializers.IntegerField(
-        allow_null=True, help_text="Its place among those who stand by for places that come back; null: it doesn't."
+        allow_null=True,
+        help_text=(
+            "Its number among the orders on standby, which wait for places that come back; null if it is not on "
+            "standby."
+        ),
     )
-    lane = serializers.CharField(allow_null=True, help_text="The lane that it stood in; null: everybody's.")
+    lane = serializers.CharField(allow_null=True, help_text="The lane that it used; null: the general lane.")
     expires_at = serializers.DateTimeField(allow_null=True)
     conflicts = Conflict(many=True)
     sale = SaleOut(allow_null=True)
@@ -214,7 +230,7 @@ class OrderOut(serializers.Serializer[Any]):
 IN_LINE: dict[str, Any] = {
     "id": "019337a5-2c1e-7b1f-9a44-2f1c0d9e8b11",
     "status": "PENDING",
-    "message": "Your order is in line.",
+    "message": "Your order is in the queue.",
     "reason": None,
     "session": SESSION,
     "ticket_type": TICKET_TYPE,
@@ -231,7 +247,7 @@ IN_LINE: dict[str, Any] = {
     "conflicts": [],
     "sale": None,
 }
-ORDER_IN_LINE = OpenApiExample("In line", value=IN_LINE, response_only=True)
+ORDER_IN_LINE = OpenApiExample("In the queue", value=IN_LINE, response_only=True)
 ORDER_DONE = OpenApiExample(
     "Bought",
     value={

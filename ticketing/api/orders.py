@@ -36,20 +36,23 @@ from ticketing.orders.orders import why_declined
 from ticketing.payments import gateways
 from ticketing.refusals import UnknownMethod, UnknownToken
 
-TAG = "Buying in one step"
+TAG = "Orders in one step"
 REQUIRED_KEY = OpenApiParameter(
     "Idempotency-Key",
     {"type": "string", "pattern": f"^({KEY})$"},
     OpenApiParameter.HEADER,
     required=True,
-    description="1 to 255 visible characters, a new one for each order. The same key and payload get the first answer again.",
+    description=(
+        "1 to 255 visible characters. Use a new key for each order. The same key and payload get the first answer "
+        "again."
+    ),
 )
 
 VISIBLE = r"[\x21-\x7e]{1,255}"
 WITH_KEY = OpenApiParameter(
     "idempotency_key",
     {"type": "string", "pattern": f"^({VISIBLE})?$"},
-    description="What became of the order that was sent with this key, within 24 hours.",
+    description="Returns the order that was sent with this key in the last 24 hours.",
 )
 
 
@@ -76,17 +79,21 @@ class OrdersView(DoorView):
         ),
         summary="Buy in one step",
         description=(
-            "Holds the places, takes the payment and makes the tickets in one go. Accepted orders are stored durably and settled once, in "
-            "order of arrival. Whatever costs nothing needs no `payment`; without it an order that has a price stays `PROCESSING` until "
-            "it is paid by `POST /reservations/{id}/pay`, same id, or its time runs out. With `Prefer: wait=N` the answer is the outcome, "
-            "if it comes in time. Limits of what is held unpaid or costs nothing (429 `too_many_holds`) are those of `POST /reservations`."
+            "Holds the places, takes the payment and makes the tickets in one step. Accepted orders are stored "
+            "durably and allocated once, in order of arrival. A free order needs no `payment`. An order that "
+            "has a price and no `payment` stays `PROCESSING` until it is paid by `POST /reservations/{id}/pay` "
+            "with the same id, or until its time is over. With `Prefer: wait=N` the answer is the outcome, if "
+            "it comes in time. The limits for unpaid and free places (429 `too_many_holds`) are the same as for "
+            "`POST /reservations`."
         ),
         tags=[TAG],
         parameters=[REQUIRED_KEY, PREFER],
         request=OrderFields,
         responses={
-            201: OpenApiResponse(OrderOut, description="With `Prefer: wait`: bought, or held", examples=[ORDER_DONE]),
-            202: OpenApiResponse(OrderOut, description="Accepted, in line", examples=[ORDER_IN_LINE]),
+            201: OpenApiResponse(
+                OrderOut, description="With `Prefer: wait`: the places are bought or held", examples=[ORDER_DONE]
+            ),
+            202: OpenApiResponse(OrderOut, description="Accepted, in the queue", examples=[ORDER_IN_LINE]),
             **problems_of(400, 401, 402, 403, 409, 413, 415, 422, 429, 503),
         },
     )
@@ -110,8 +117,8 @@ class OrdersView(DoorView):
 
     @extend_schema(
         operation_id="orders_list",
-        summary="The buyer's own orders",
-        description="Newest first; the first page begins with what stands in line still.",
+        summary="List the buyer's orders",
+        description="Newest first. The first page begins with those that are still in the queue.",
         tags=[TAG],
         parameters=[OF_BUYER, WITH_KEY],
         responses={200: OrderOut(many=True), **problems_of(400, 401, 404, 429, 503)},
@@ -140,8 +147,8 @@ class OrderView(BuyerAPIView):
 
     @extend_schema(
         operation_id="orders_read",
-        summary="How an order stands",
-        description="From the instant of the 202. Its id is its reservation's too.",
+        summary="Read the state of an order",
+        description="Works from the moment of the 202. Its id is also the id of its reservation.",
         tags=[TAG],
         responses={
             200: OpenApiResponse(OrderOut, examples=[ORDER_DONE, ORDER_IN_LINE]),
@@ -176,7 +183,13 @@ def required_key(sent: HttpRequest) -> str:
     key = idempotency_key(sent.META)
     if key is None:
         raise exceptions.ValidationError(
-            {"Idempotency-Key": [_("An order needs this header: a new key for each order, the same one to ask again.")]}
+            {
+                "Idempotency-Key": [
+                    _(
+                        "An order needs this header. Use a new key for each order, and the same key to send an order again."
+                    )
+                ]
+            }
         )
     return key
 

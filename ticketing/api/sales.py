@@ -73,9 +73,10 @@ class PayView(BuyerAPIView):
             UnknownToken,
         ),
         description=(
-            "Authorises, sells the seats, then captures: nothing is charged for a seat that is gone. The sandbox's "
-            "tokens: `ok`; `declined` (402); `slow` (3 seconds); `timeout` (402 after 5 seconds); the others are for whoever "
-            "writes a gateway's client: `timeout_charged`, `webhook_twice`, `webhook_out_of_order`, `webhook_late`."
+            "Authorises the payment, sells the seats, then captures the payment: a buyer is never charged for a "
+            "seat that is gone. The sandbox's tokens: `ok`; `declined` (402); `slow` (3 seconds); `timeout` "
+            "(402 after 5 seconds). The other tokens are for authors of a gateway's client: `timeout_charged`, "
+            "`webhook_twice`, `webhook_out_of_order`, `webhook_late`."
         ),
         tags=[TAG],
         parameters=[IDEMPOTENCY_KEY, PREFER],
@@ -151,16 +152,17 @@ class WebhookView(APIView):
     @extend_schema(
         operation_id="webhooks_receive",
         extensions=refused_with(UnsignedWebhook, "malformed"),
-        summary="What a payment gateway tells us",
+        summary="Receive a message of a payment gateway",
         description=(
-            "Signed by the gateway over the raw body (`Frontrow-Signature`, `Stripe-Signature`), not more than five minutes ago. "
-            "Answered with 204 when its effect is committed; anything else asks the gateway to send it again."
+            "The gateway must sign the raw body (`Frontrow-Signature`, `Stripe-Signature`), at most five "
+            "minutes ago. The answer is 204 when the effect is committed. Any other answer asks the gateway to "
+            "send the message again."
         ),
         tags=[TAG],
         request=OpenApiTypes.OBJECT,
         examples=[
             OpenApiExample(
-                "Of the sandbox",
+                "A token of the sandbox",
                 value={
                     "id": "019337a6-0b20-7c11-8f3e-6a5b4c3d2e1f",
                     "kind": "payment.captured",
@@ -190,7 +192,7 @@ class SalesView(BuyerAPIView):
 
     @extend_schema(
         operation_id="sales_list",
-        summary="What the buyer bought",
+        summary="List the buyer's purchases",
         tags=[TAG],
         parameters=[OF_BUYER],
         responses={200: SaleOut(many=True), **problems_of(400, 401, 404, 429, 503)},
@@ -205,8 +207,8 @@ class PurchasesView(BuyerAPIView):
 
     @extend_schema(
         operation_id="purchases_list",
-        summary="The purchase history of a buyer",
-        description="One's own; staff read anybody's.",
+        summary="List the purchases of one buyer",
+        description="Buyers can read their own purchases; staff can read those of all buyers.",
         tags=[TAG],
         responses={200: SaleOut(many=True), **problems_of(400, 401, 404, 429, 503)},
     )
@@ -223,7 +225,7 @@ def sales_page(request: Request, buyer: UUID | None, *, reader: Buyer) -> Respon
 class SaleView(BuyerAPIView):
     @extend_schema(
         operation_id="sales_read",
-        summary="One sale with its tickets",
+        summary="Read a sale with its tickets",
         tags=[TAG],
         responses={200: OpenApiResponse(SaleOut, examples=[SALE_EXAMPLE]), **problems_of(401, 404, 429, 503)},
     )
@@ -240,14 +242,18 @@ class RefundView(BuyerAPIView):
         extensions=refused_with("csrf_failed", RefundClosed, NothingToRefund),
         summary="Give tickets back",
         description=(
-            "All that are left, or those that `tickets` names. Buyers may until `refund_minutes` before the session starts, unused tickets "
-            "only; staff who may add refunds at any time, used tickets too. Their places are on sale again at once; the money is on its way, or, where it was paid in cash, to be collected (`to_hand_out`)."
+            "Gives back all remaining tickets, or those that `tickets` names. Buyers may give back unused "
+            "tickets until `refund_minutes` before the session starts. Staff who may add refunds can do so at "
+            "any time, for used tickets too. The places are on sale again at once. The money is on its way; if "
+            "it was paid in cash, the buyer collects it (`to_hand_out`)."
         ),
         tags=[TAG],
         parameters=[IDEMPOTENCY_KEY],
         request=RefundFields,
         responses={
-            202: OpenApiResponse(Refunding, description="Promised; the refund's `status` says how the money comes"),
+            202: OpenApiResponse(
+                Refunding, description="The refund is promised; its `status` says how the money comes"
+            ),
             **problems_of(400, 401, 403, 404, 409, 413, 415, 422, 429, 503),
         },
     )

@@ -19,11 +19,11 @@ from ticketing.voiding import VoidReason
 class PaymentMeans(Body):
     method = serializers.ChoiceField(
         choices=["fake", "stripe"],
-        help_text="`fake` is the sandbox: no money moves. Which of them a house takes is its own choice.",
+        help_text="`fake` is the sandbox: no money moves. Each house chooses which methods it accepts.",
     )
     token = Text(
         max_length=120,
-        help_text="Of the gateway: a word of the sandbox, such as `ok`, or the id of a payment method at Stripe.",
+        help_text="The gateway's token: a word of the sandbox, such as `ok`, or the id of a payment method at Stripe.",
     )
 
 
@@ -33,8 +33,8 @@ class PaymentMeans(Body):
     ]
 )
 class PayFields(Body):
-    payment = PaymentMeans(required=False, help_text="Needless where nothing is to be paid.")
-    email = Email(required=False, allow_blank=True, default="", help_text="Where the receipt goes.")
+    payment = PaymentMeans(required=False, help_text="Not needed for a reservation that costs nothing.")
+    email = Email(required=False, allow_blank=True, default="", help_text="The e-mail for the receipt.")
 
 
 class TicketTypeRef(serializers.Serializer[Any]):
@@ -44,30 +44,32 @@ class TicketTypeRef(serializers.Serializer[Any]):
 
 class Entitlement(serializers.Serializer[Any]):
     name = serializers.CharField()
-    note = serializers.CharField(help_text="What to ask for; may be empty.")
+    note = serializers.CharField(help_text="The proof to ask for; may be empty.")
 
 
 class TicketOut(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     seat = serializers.CharField(allow_null=True)
     ticket_type = TicketTypeRef()
-    concession = serializers.CharField(allow_null=True, help_text="Its name when it was sold.")
+    concession = serializers.CharField(allow_null=True, help_text="The name at the time of the sale.")
     code = serializers.CharField(
-        allow_null=True, help_text="What the gate scans; none of a ticket that is void or was passed on."
+        allow_null=True, help_text="The code that the gate scans. A ticket that is void or was passed on has none."
     )
-    short_code = serializers.CharField(allow_null=True, help_text="What can be typed at the gate instead.")
+    short_code = serializers.CharField(allow_null=True, help_text="The code that can be typed at the gate instead.")
     status = serializers.ChoiceField(choices=TicketStatus.choices)
-    void_reason = serializers.ChoiceField(choices=VoidReason.choices, allow_null=True, help_text="Why it is void.")
-    voided_at = serializers.DateTimeField(allow_null=True, help_text="Since when it is void.")
-    due = serializers.IntegerField(help_text="Minor units still to be paid for it at the door.")
-    passed_on = serializers.BooleanField(help_text="Whether somebody else has it now; its holder reads that it was.")
+    void_reason = serializers.ChoiceField(
+        choices=VoidReason.choices, allow_null=True, help_text="The reason why it is void."
+    )
+    voided_at = serializers.DateTimeField(allow_null=True, help_text="The time when it became void.")
+    due = serializers.IntegerField(help_text="The amount still to be paid for it at the door, in minor units.")
+    passed_on = serializers.BooleanField(help_text="Whether the ticket was passed on.")
 
 
 class OneTicketOut(TicketOut):
     sale = serializers.UUIDField()
     session = serializers.UUIDField()
     used_at = serializers.DateTimeField(allow_null=True)
-    gate = serializers.CharField(help_text="Where it was used.")
+    gate = serializers.CharField(help_text="The gate where it was used.")
 
 
 class PaymentOut(serializers.Serializer[Any]):
@@ -80,16 +82,19 @@ class SaleOut(serializers.Serializer[Any]):
     """A paid reservation."""
 
     id = serializers.UUIDField()
-    number = serializers.CharField(help_text="What people read out at the counter.")
+    number = serializers.CharField(help_text="The number to say at the counter.")
     status = serializers.ChoiceField(
         choices=["paid", "due", "partly_refunded", "refunded"],
-        help_text="`due`: sold, and to be paid at the door. `refunded`: all tickets are void, as they are when the session was called off.",
+        help_text=(
+            "`due`: sold, and to be paid at the door. `refunded`: all tickets are void, also because the session "
+            "was called off."
+        ),
     )
     session = serializers.UUIDField()
     reservation = serializers.UUIDField()
     lines = Line(many=True)
     total = Money()
-    due = Money(help_text="What is still to be paid at the door.")
+    due = Money(help_text="The amount still to be paid at the door.")
     payment = PaymentOut()
     tickets = TicketOut(many=True)
     sold_at = serializers.DateTimeField()
@@ -107,7 +112,7 @@ class RefundFields(Body):
         required=False,
         allow_empty=False,
         max_length=1000,
-        help_text="Only these; all that are left without it.",
+        help_text="Give back only these tickets. Without it: all remaining tickets.",
     )
     reason = Text(max_length=120, required=False, allow_blank=True, default="")
 
@@ -181,12 +186,12 @@ PAID_EXAMPLE = OpenApiExample("Paid", value={"sale": SALE}, response_only=True)
 class PassOnFields(Body):
     """One of the two."""
 
-    username = Text(max_length=150, required=False, help_text="Of the account that gets it.")
-    buyer = Id(required=False, help_text="Of the buyer who gets it: a guest's too.")
+    username = Text(max_length=150, required=False, help_text="The name of the account that gets the ticket.")
+    buyer = Id(required=False, help_text="The id of the buyer who gets the ticket; can be a guest.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if len(attrs) != 1:
-            raise serializers.ValidationError(_("Name either an account or a buyer."))
+            raise serializers.ValidationError(_("Give either an account or a buyer."))
         return attrs
 
 
@@ -202,7 +207,7 @@ class PassedOn(serializers.Serializer[Any]):
     examples=[
         OpenApiExample("Scanned", value={"code": "7QK2M9X4R1T8.H3J0ZZ81M5Q2WXYK.5N8E…"}, request_only=True),
         OpenApiExample(
-            "Typed an hour ago, at a gate without a connection",
+            "Typed an hour ago at a gate without a connection",
             value={
                 "code": "7QK2-M9X4-R1T8",
                 "gate": "Door 2",
@@ -215,24 +220,32 @@ class PassedOn(serializers.Serializer[Any]):
     ]
 )
 class CheckInFields(Body):
-    code = Text(max_length=400, help_text="As scanned, or the short code as typed.")
-    gate = Text(max_length=60, required=False, allow_blank=True, default="", help_text="Where: people read it.")
-    session = Id(required=False, help_text="The session that this gate lets in; a ticket for another is refused.")
-    scan = Id(required=False, help_text="A new id for each scan: told twice, it counts once.")
+    code = Text(max_length=400, help_text="The scanned code, or the typed short code.")
+    gate = Text(
+        max_length=60,
+        required=False,
+        allow_blank=True,
+        default="",
+        help_text="The name of the gate, for people to read.",
+    )
+    session = Id(required=False, help_text="The session that this gate admits. Tickets for other sessions are refused.")
+    scan = Id(required=False, help_text="A new id for each scan. A scan that is sent twice counts once.")
     seconds_ago = WholeNumber(
         min_value=0,
         max_value=doors.LATEST,
         required=False,
         default=0,
-        help_text="For a scan made without a connection.",
+        help_text="How long ago the scan was made without a connection.",
     )
     anyway = YesNo(
         required=False,
         default=False,
-        help_text="Let it in although its session's doors aren't open (`not_yet`, `too_late`).",
+        help_text="Admit the ticket although the doors of its session are not open (`not_yet`, `too_late`).",
     )
     paid = YesNo(
-        required=False, default=False, help_text="What is due for the ticket was taken: it is noted, and lets in."
+        required=False,
+        default=False,
+        help_text="The amount due for the ticket was taken. This is recorded, and the ticket is admitted.",
     )
 
 
@@ -250,19 +263,22 @@ class CheckedIn(serializers.Serializer[Any]):
     show = serializers.CharField()
     seat = serializers.CharField(allow_null=True)
     ticket_type = TicketTypeRef()
-    concession = Entitlement(allow_null=True, help_text="Ask whoever came in with it.")
+    concession = Entitlement(allow_null=True, help_text="Ask the person who shows the ticket for proof.")
     status = serializers.ChoiceField(choices=TicketStatus.choices)
     used_at = serializers.DateTimeField()
     gate = serializers.CharField()
     refunded_at = serializers.DateTimeField(
-        allow_null=True, help_text="When it became void, after this scan was made: a gate told of it too late."
+        allow_null=True,
+        help_text="The time when the ticket became void, if that was after the scan and before the gate sent it.",
     )
     void_reason = serializers.ChoiceField(
-        choices=VoidReason.choices, allow_null=True, help_text="Why it is void by now; null: it is not."
+        choices=VoidReason.choices,
+        allow_null=True,
+        help_text="The reason why the ticket is void by now; null: it is not void.",
     )
     also_used = UsedElsewhere(
         allow_null=True,
-        help_text="Where somebody else came in with it, after this scan was made and before it was told.",
+        help_text="The other gate that used the ticket after this scan was made and before the gate sent it.",
     )
 
 
@@ -274,13 +290,15 @@ class ListedTicket(serializers.Serializer[Any]):
     ticket_type = serializers.CharField()
     concession = serializers.CharField(allow_null=True)
     note = serializers.CharField(
-        help_text="What entitles to the concession, in the words of when it was sold; may be empty."
+        help_text="The proof that the concession needs, as written at the time of the sale; may be empty."
     )
     status = serializers.ChoiceField(choices=TicketStatus.choices)
-    void_reason = serializers.ChoiceField(choices=VoidReason.choices, allow_null=True, help_text="Why it is void.")
+    void_reason = serializers.ChoiceField(
+        choices=VoidReason.choices, allow_null=True, help_text="The reason why it is void."
+    )
     used_at = serializers.DateTimeField(allow_null=True)
     gate = serializers.CharField()
-    due = Money(allow_null=True, help_text="What is to be paid for it at the door.")
+    due = Money(allow_null=True, help_text="The amount to be paid for it at the door.")
 
 
 class PublicKey(serializers.Serializer[Any]):
@@ -299,8 +317,8 @@ class DoorList(serializers.Serializer[Any]):
 
     session = serializers.UUIDField()
     made_at = serializers.DateTimeField()
-    opens_at = serializers.DateTimeField(help_text="From when on its tickets are let in.")
+    opens_at = serializers.DateTimeField(help_text="The time from which its tickets are admitted.")
     closes_at = serializers.DateTimeField(help_text="Until when.")
-    cancelled_at = serializers.DateTimeField(allow_null=True, help_text="When the session was called off.")
+    cancelled_at = serializers.DateTimeField(allow_null=True, help_text="The time when the session was called off.")
     keys = PublicKey(many=True)
     tickets = ListedTicket(many=True)

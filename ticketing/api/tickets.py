@@ -58,10 +58,11 @@ class _TicketAPIView(BuyerAPIView):
 class SalePaperView(_SaleAPIView):
     @extend_schema(
         operation_id="sales_tickets_pdf",
-        summary="The sale's tickets to print",
+        summary="Get the sale's tickets to print",
         description=(
-            "In the language of the sale. Void tickets are printed crossed out, without a code, with the reason and the date. Tickets that "
-            "were passed on are their holders' to print (`/tickets/{id}/ticket.pdf`)."
+            "The PDF is in the language of the sale. Void tickets are crossed out and show the reason and the "
+            "date instead of a code. Only the holder of a ticket that was passed on can print it "
+            "(`/tickets/{id}/ticket.pdf`)."
         ),
         tags=[TAG],
         responses={(200, "application/pdf"): OpenApiTypes.BINARY, **MISSING},
@@ -75,7 +76,7 @@ class SalePaperView(_SaleAPIView):
 class SaleCalendarView(_SaleAPIView):
     @extend_schema(
         operation_id="sales_calendar",
-        summary="The sale's session for a calendar",
+        summary="Get the sale's session for a calendar",
         tags=[TAG],
         responses={(200, "text/calendar"): OpenApiTypes.STR, **MISSING},
     )
@@ -97,8 +98,8 @@ class TicketsView(BuyerAPIView):
 
     @extend_schema(
         operation_id="tickets_list",
-        summary="The tickets that the buyer has",
-        description="Bought and kept, or passed on by somebody else.",
+        summary="List the buyer's tickets",
+        description="Lists the tickets that the buyer bought and kept, or got from another buyer.",
         tags=[TAG],
         parameters=[OF_BUYER],
         responses={200: OneTicketOut(many=True), **problems_of(400, 401, 404, 429, 503)},
@@ -120,7 +121,7 @@ class TicketSvgView(_TicketAPIView):
     @extend_schema(
         operation_id="tickets_qr",
         extensions=refused_with(NoCodeAnyMore),
-        summary="The ticket's code to scan",
+        summary="Get the ticket's code to scan",
         tags=[TAG],
         responses={(200, "image/svg+xml"): OpenApiTypes.STR, **NO_CODE},
     )
@@ -132,7 +133,7 @@ class TicketPngView(_TicketAPIView):
     @extend_schema(
         operation_id="tickets_qr_png",
         extensions=refused_with(NoCodeAnyMore),
-        summary="The ticket's code to scan, as PNG",
+        summary="Get the ticket's code to scan, as PNG",
         tags=[TAG],
         responses={(200, "image/png"): OpenApiTypes.BINARY, **NO_CODE},
     )
@@ -150,8 +151,11 @@ def picture(ticket: Ticket, *, kind: Literal["svg", "png"], content_type: str) -
 class TicketPaperView(_TicketAPIView):
     @extend_schema(
         operation_id="tickets_pdf",
-        summary="The ticket to print, for who has it",
-        description="In the language of the request. A void ticket is printed crossed out, without a code, with the reason and the date.",
+        summary="Get the ticket to print",
+        description=(
+            "The PDF is in the language of the request. A void ticket is crossed out and shows the reason and the "
+            "date instead of a code."
+        ),
         tags=[TAG],
         responses={(200, "application/pdf"): OpenApiTypes.BINARY, **MISSING},
     )
@@ -169,7 +173,7 @@ def printed(ticket: Ticket) -> HttpResponse:
 class TicketCalendarView(_TicketAPIView):
     @extend_schema(
         operation_id="tickets_calendar",
-        summary="The ticket's session for a calendar",
+        summary="Get the ticket's session for a calendar",
         tags=[TAG],
         responses={(200, "text/calendar"): OpenApiTypes.STR, **MISSING},
     )
@@ -185,8 +189,9 @@ class PassOnView(BuyerAPIView):
         extensions=refused_with("csrf_failed", UnknownReceiver, CannotPassOn),
         summary="Pass the ticket on to another buyer",
         description=(
-            "It is theirs at once, with a new code; the old one opens no door any more. The purchase stays the giver's. "
-            "Used, void and past tickets stay where they are: 409 `cannot_pass_on`, with the `reason`."
+            "The other buyer has the ticket at once, with a new code. The old code no longer opens any door. "
+            "The purchase stays with the first buyer. Used, void and past tickets cannot be passed on: 409 "
+            "`cannot_pass_on`, with the `reason`."
         ),
         tags=[TAG],
         parameters=[IDEMPOTENCY_KEY],

@@ -219,7 +219,7 @@ def _refunded(event: dict[str, Any]) -> Letter | None:
         reasons = {
             "session_cancelled": _("The session was called off."),
             NOT_COLLECTED: _(
-                "They were not collected and paid for at the door in time, so the places are on sale again."
+                "The tickets were not collected and paid for at the door in time, so their places are on sale again."
             ),
         }
         why = reasons.get(event["facts"]["reason"], "")
@@ -266,7 +266,7 @@ def _returned(event: dict[str, Any]) -> Letter | None:
     payment = Payment.objects.select_related("reservation__session__show").get(pk=event["facts"]["payment"])
     session = payment.reservation.session
     with translation.override(payment.language):
-        why = _("Your payment came when the places could no longer be sold to you, so you have no tickets.")
+        why = _("Your payment arrived after we could no longer sell you the places, so you have no tickets.")
     return _money_back(
         payment.email or address_of(payment.reservation.buyer),
         language=payment.language,

@@ -38,7 +38,7 @@ class Refund(models.Model):
     reason = models.CharField(_("reason"), max_length=120, blank=True)
     status = models.CharField(_("status"), max_length=12, choices=RefundStatus, default=RefundStatus.ASKED)
     refusals = models.PositiveSmallIntegerField(
-        _("refusals"), default=0, db_default=0, help_text=_("How often the gateway refused it.")
+        _("refusals"), default=0, db_default=0, help_text=_("How often the gateway refused the refund.")
     )
     handed_out_at = models.DateTimeField(_("handed out at"), null=True, blank=True)
     handed_out_by = models.ForeignKey(
@@ -103,7 +103,7 @@ class LedgerEntry(models.Model):
     id = models.BigAutoField(primary_key=True)
     posting = models.UUIDField(_("posting"))
     account = models.CharField(_("account"), max_length=10, choices=Account)
-    amount = models.BigIntegerField(_("amount"), help_text=_("In minor units; below zero: credit."))
+    amount = models.BigIntegerField(_("amount"), help_text=_("In minor units. A negative amount is a credit."))
     currency = models.CharField(_("currency"), max_length=3)
     payment = models.ForeignKey(Payment, models.PROTECT, related_name="entries", verbose_name=_("payment"))
     refund = models.ForeignKey(

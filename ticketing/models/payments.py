@@ -47,7 +47,7 @@ class Payment(models.Model):
     reservation = models.ForeignKey(Reservation, models.PROTECT, related_name="payments", verbose_name=_("reservation"))
     method = models.CharField(_("method"), max_length=20)
     token = models.CharField(
-        _("token"), max_length=120, help_text=_("What the gateway gave the browser; never a card number.")
+        _("token"), max_length=120, help_text=_("The token that the gateway gave the browser; never a card number.")
     )
     status = models.CharField(_("status"), max_length=10, choices=PaymentStatus, default=PaymentStatus.STARTED)
     amount = models.PositiveBigIntegerField(_("amount"), help_text=_("In minor units."))

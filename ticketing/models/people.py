@@ -68,7 +68,11 @@ class User(AbstractUser):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     generation = models.PositiveIntegerField(
-        _("generation"), default=0, db_default=0, editable=False, help_text=_("How often its credentials were ended.")
+        _("generation"),
+        default=0,
+        db_default=0,
+        editable=False,
+        help_text=_("How many times all its credentials were revoked."),
     )
 
     objects: ClassVar[Accounts] = Accounts()
@@ -78,7 +82,7 @@ class User(AbstractUser):
             models.UniqueConstraint(
                 Upper("username"),
                 name="user_name_once_whatever_its_case",
-                violation_error_message=_("This name is taken."),
+                violation_error_message=_("This name is already taken. Choose another name."),
             )
         ]
 

@@ -51,7 +51,7 @@ class Sale(models.Model):
     payment = models.OneToOneField(Payment, models.PROTECT, related_name="sale", verbose_name=_("payment"))
     session = models.ForeignKey(Session, models.PROTECT, related_name="+", verbose_name=_("session"))
     buyer = models.UUIDField(_("buyer"))
-    lines = models.JSONField(_("lines"), default=list)
+    lines = models.JSONField(_("line items"), default=list)
     total = models.PositiveBigIntegerField(_("total"), help_text=_("In minor units."))
     refunded = models.PositiveBigIntegerField(_("refunded"), default=0, help_text=_("In minor units."))
     waived = models.PositiveBigIntegerField(
@@ -69,7 +69,7 @@ class Sale(models.Model):
         default=0,
         db_default=0,
         editable=False,
-        help_text=_("How often the links in its letters were ended."),
+        help_text=_("How many times the links in its letters were revoked."),
     )
     sequence = models.PositiveIntegerField(_("changes of its tickets"), default=0, db_default=0, editable=False)
     changed_at = models.DateTimeField(_("changed at"), null=True, editable=False)
@@ -132,7 +132,7 @@ class Ticket(models.Model):
     session = models.ForeignKey(Session, models.PROTECT, related_name="+", verbose_name=_("session"))
     seat = models.ForeignKey(Seat, models.PROTECT, null=True, related_name="+", verbose_name=_("seat"))
     ticket_type = models.ForeignKey(TicketType, models.PROTECT, related_name="+", verbose_name=_("ticket type"))
-    price = models.PositiveIntegerField(_("price"), help_text=_("In minor units, with the fee."))
+    price = models.PositiveIntegerField(_("price"), help_text=_("In minor units, including the fee."))
     fee = models.PositiveIntegerField(
         _("booking fee"), default=0, db_default=0, help_text=_("In minor units; part of the price.")
     )
@@ -140,7 +140,12 @@ class Ticket(models.Model):
         _("tax"), default=0, db_default=0, help_text=_("In minor units; part of the price.")
     )
     concession = models.CharField(
-        _("concession"), max_length=60, blank=True, default="", db_default="", help_text=_("Its name when it was sold.")
+        _("concession"),
+        max_length=60,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("The name at the time of the sale."),
     )
     concession_note = models.CharField(
         _("what to show at the door"),
@@ -148,20 +153,28 @@ class Ticket(models.Model):
         blank=True,
         default="",
         db_default="",
-        help_text=_("As it was when it was sold."),
+        help_text=_("The note at the time of the sale."),
     )
     due = models.PositiveIntegerField(
-        _("to pay at the door"), default=0, db_default=0, help_text=_("In minor units: what nobody collected yet.")
+        _("to pay at the door"),
+        default=0,
+        db_default=0,
+        help_text=_("In minor units: the amount that the gate has not collected yet."),
     )
     holder = models.UUIDField(
-        _("passed on to"), null=True, blank=True, help_text=_("The buyer who has it now; empty: who bought it.")
+        _("passed on to"),
+        null=True,
+        blank=True,
+        help_text=_("The buyer who has the ticket now; empty: the buyer of the sale."),
     )
     code = models.CharField(
         _("short code"),
         max_length=64,
         unique=True,
         default=new_code,
-        help_text=_("What can be typed at the gate. Signed, it is the code that is scanned (ticketing/codes.py)."),
+        help_text=_(
+            "The code to type at the gate. The scanned code is this one with a signature (ticketing/codes.py)."
+        ),
     )
     status = models.CharField(_("status"), max_length=5, choices=TicketStatus, default=TicketStatus.VALID)
     refund = models.ForeignKey(
@@ -174,7 +187,7 @@ class Ticket(models.Model):
         default=0,
         db_default=0,
         editable=False,
-        help_text=_("How often the links in its letters were ended."),
+        help_text=_("How many times the links in its letters were revoked."),
     )
 
     class Meta:
@@ -254,7 +267,7 @@ class Transfer(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     ticket = models.ForeignKey(Ticket, models.PROTECT, related_name="transfers", verbose_name=_("ticket"))
-    code = models.CharField(_("short code until then"), max_length=64, unique=True)
+    code = models.CharField(_("old short code"), max_length=64, unique=True)
     giver = models.UUIDField(_("from"))
     receiver = models.UUIDField(_("to"))
     passed_at = models.DateTimeField(_("passed on at"), db_default=Now())
@@ -324,7 +337,7 @@ class CheckIn(models.Model):
     )
     scanned_at = models.DateTimeField(_("scanned at"))
     recorded_at = models.DateTimeField(
-        _("recorded at"), db_default=Now(), help_text=_("Later than the scan where the gate had no connection.")
+        _("recorded at"), db_default=Now(), help_text=_("Later than the scan if the gate had no connection.")
     )
 
     class Meta:

@@ -22,10 +22,10 @@ LONGEST = 200  # lines
 NAMES = {
     "reservation.held": _("Places held"),
     "reservation.rejected": _("Refused"),
-    "reservation.expired": _("Time to pay ran out"),
+    "reservation.expired": _("The time to pay is over"),
     "reservation.cancelled": _("Ended, places given back"),
     "reservation.extended": _("More time"),
-    "reservation.priced": _("Priced anew"),
+    "reservation.priced": _("Price calculated again"),
     "reservation.moved": _("Moved to other seats"),
     "reservation.confirmed": _("Sold, tickets made"),
     "payment.captured": _("Money taken"),
@@ -39,7 +39,7 @@ NAMES = {
     "refund.refused": _("Refund refused by the gateway"),
     "refund.to_hand_out": _("Refund to be handed out at the counter"),
     "refund.handed_out": _("Refund handed out at the counter"),
-    "ticket.let_in_and_refunded": _("Came in before the refund: a gate told it later"),
+    "ticket.let_in_and_refunded": _("Admitted before the refund: the gate sent the scan later"),
 }
 
 
@@ -54,7 +54,7 @@ class Moment:
 def timeline(order: Reservation, payments: list[Payment], refunds: list[Refund]) -> list[Moment]:
     """In order of time; what can't be told apart by it, as it happened."""
     moments = [
-        Moment(at=order.accepted_at, what=str(_("Accepted, in line")), rank=0),
+        Moment(at=order.accepted_at, what=str(_("Accepted, in the queue")), rank=0),
         *(_started(payment) for payment in payments),
         *_from_the_log(order, payments, refunds),
         *_by_the_box_office(order),

@@ -102,7 +102,7 @@ def hold(request: Visitor, session: Session) -> HttpResponse:
         return redirect("counter-hold", admission.id)
     if outcome["status"] == Status.QUEUED:
         holding.release(reservation_id=admission.id, buyer=None)
-        messages.warning(request, _("The line is long; nothing is held. Try again."))
+        messages.warning(request, _("The queue is long, so no place is held yet. Try again."))
         return redirect("counter", session.pk)
     taken = ", ".join(conflict["seat"] for conflict in outcome.get("conflicts") or ())
     messages.warning(request, f"{story(outcome['status'], outcome.get('reason'))} {taken}".strip())
@@ -175,7 +175,7 @@ def sell(request: Visitor, held: Reservation, form: TakenForm) -> HttpResponse:
     sale = Sale.objects.get(payment=payment)
     clerk = cast(User, request.user)
     LogEntry.objects.log_actions(clerk.pk, [sale], ADDITION, taken["method"], single_object=True)
-    messages.success(request, _("Sold. Order %(number)s: print the tickets.") % {"number": sale.number})
+    messages.success(request, _("The places are sold. Order %(number)s: print the tickets.") % {"number": sale.number})
     return redirect("sale", sale.pk)
 
 

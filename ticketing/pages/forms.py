@@ -13,11 +13,11 @@ from ticketing.refusals import CannotPassOn, UnknownReceiver, UnknownToken
 from ticketing.tickets import transfers
 
 OBSTACLES = {
-    "used": _("Somebody came in with this ticket already."),
+    "used": _("This ticket was already used."),
     "void": _("This ticket is void."),
     "called_off": _("The session was called off."),
     "over": _("The session is over."),
-    "own": _("That is your own name."),
+    "own": _("This is your own name. Enter the name of another account."),
 }
 
 
@@ -27,7 +27,7 @@ class PassOnForm(forms.Form):
     username = forms.CharField(
         label=_("Name of their account"),
         max_length=150,
-        help_text=_("The name they sign in with."),
+        help_text=_("The name that this person signs in with."),
         widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}),
     )
 
@@ -35,7 +35,7 @@ class PassOnForm(forms.Form):
         try:
             return transfers.account(self.cleaned_data["username"])
         except UnknownReceiver:
-            raise forms.ValidationError(_("There is no account of that name.")) from None
+            raise forms.ValidationError(_("There is no account with this name.")) from None
 
     def pass_on(self, ticket: Ticket, *, giver: UUID) -> bool:
         """Whether it was; else the form says why not."""
@@ -57,10 +57,10 @@ class TakenForm(forms.Form):
         widget=forms.RadioSelect,
     )
     transaction = forms.CharField(
-        label=_("Id of the terminal's transaction"),
+        label=_("Transaction number of the terminal"),
         required=False,
         max_length=40,
-        help_text=_("As its slip says it; never the card's number."),
+        help_text=_("The number on the terminal's slip, never the card's number."),
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
     )
     email = forms.EmailField(
@@ -78,7 +78,7 @@ class TakenForm(forms.Form):
             try:
                 gateways.at_the_counter("card").check(taken["transaction"])
             except UnknownToken:
-                self.add_error("transaction", _("This is no transaction's id."))
+                self.add_error("transaction", _("This is not a transaction number."))
         return taken
 
 
@@ -100,5 +100,5 @@ class RegisterForm(BaseUserCreationForm):  # type: ignore[type-arg] # generic in
     def clean_username(self) -> str:
         name = User.normalize_username(self.cleaned_data["username"])
         if User.objects.filter(username__iexact=name).exists():
-            raise forms.ValidationError(_("This name is taken."), code="taken")
+            raise forms.ValidationError(_("This name is already taken. Choose another name."), code="taken")
         return name

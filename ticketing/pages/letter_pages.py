@@ -70,16 +70,16 @@ def mail_code(request: Visitor, sale_id: UUID) -> HttpResponse:
     """Mail a code to the buyer of the sale that this letter's link opens."""
     found = open_sale(request, sale_id)
     if not address_of_sale(found):
-        messages.error(request, _("There is no address that a code could be mailed to. The box office helps you."))
+        messages.error(request, _("This order has no address, so we cannot mail a code. Ask the box office for help."))
         return back_to(request, found)
     try:
         mailed_codes.ask(sale_id=sale_id)
     except mailed_codes.TooManyCodes:
-        messages.error(request, _("Enough codes were mailed for this order. Try again in an hour."))
-    else:
-        text = _(
-            "A code is on its way to the address that the tickets were sent to. Type it in here within ten minutes."
+        messages.error(
+            request, _("We have mailed the most codes that an order can get in an hour. Try again in an hour.")
         )
+    else:
+        text = _("A code is on its way to the address that we sent the tickets to. Type it here within ten minutes.")
         messages.success(request, text)
     return back_to(request, found)
 
@@ -97,16 +97,16 @@ def confirm(request: Visitor, sale_id: UUID) -> HttpResponse:
         messages.error(request, what_is_wrong(wrong.left))
     else:
         grant(answer, found)
-        messages.success(request, _("For a quarter of an hour you can give tickets back and pass them on here."))
+        messages.success(request, _("You can give tickets back and pass them on here for fifteen minutes."))
     return answer
 
 
 def what_is_wrong(left: int) -> str:
     if not left:
-        return _("This code no longer counts. Have a new one mailed.")
+        return _("This code is no longer valid. Ask for a new one.")
     text = ngettext(
-        "This is not the code. You can try %(left)d more time.",
-        "This is not the code. You can try %(left)d more times.",
+        "The code is wrong. You can try %(left)d more time.",
+        "The code is wrong. You can try %(left)d more times.",
         left,
     )
     return text % {"left": left}

@@ -35,17 +35,17 @@ from ticketing.models import Ticket
 LISTED = 20  # orders a page
 UNFINISHED = frozenset({"PENDING", "PROCESSING"})
 STEPS = (
-    ("PENDING", gettext_lazy("In line")),
+    ("PENDING", gettext_lazy("In the queue")),
     ("PROCESSING", gettext_lazy("Paying")),
     ("COMPLETED", gettext_lazy("Tickets")),
 )
 TITLES = {
-    "PENDING": gettext_lazy("You are in line"),
-    "PROCESSING": gettext_lazy("Getting your tickets"),
+    "PENDING": gettext_lazy("You are in the queue"),
+    "PROCESSING": gettext_lazy("We are getting your tickets"),
     "COMPLETED": gettext_lazy("Your tickets are ready"),
     "FAILED": gettext_lazy("You have no tickets"),
 }
-STANDS_BY = gettext_lazy("You stand by")
+STANDS_BY = gettext_lazy("You are on standby")
 
 
 @require_safe

@@ -144,7 +144,7 @@ def places(form: QueryDict) -> tuple[UUID, int]:
     if not chosen:
         raise ValidationError({"quantity": [_("Choose how many places.")]})
     if len(chosen) > 1:
-        raise ValidationError({"quantity": [_("One kind of place at a time, please.")]})
+        raise ValidationError({"quantity": [_("Please choose one kind of place at a time.")]})
     kind = ticket_type(chosen[0][0])
     if kind is None:
         raise UnknownTicketType
@@ -213,7 +213,9 @@ def ordered(form: QueryDict) -> Ask:
 def means_of(form: QueryDict) -> dict[str, str]:
     """The sandbox's. Raises: ValidationError, for a card: a script alone takes its number to its gateway."""
     if form.get("method") == "stripe":
-        raise ValidationError({"payment": [_("Paying by card needs JavaScript.")]})
+        raise ValidationError(
+            {"payment": [_("You need JavaScript to pay by card. Switch it on and load the page again.")]}
+        )
     return {"method": "fake", "token": form.get("token", "")}
 
 

@@ -98,7 +98,7 @@ def refund(request: Visitor, sale_id: UUID) -> HttpResponse:
     """The buyer gives tickets back."""
     found = open_sale(request, sale_id)
     if not may_act_for(request, found):
-        messages.error(request, _("To give tickets back, sign in or have a code mailed to you."))
+        messages.error(request, _("To give tickets back, sign in or let us mail a code to you."))
         return back_to(request, found)
     try:
         chosen = [UUID(text) for text in request.POST.getlist("ticket")]
@@ -111,18 +111,18 @@ def refund(request: Visitor, sale_id: UUID) -> HttpResponse:
     except NothingToRefund:
         messages.error(request, _("Choose the tickets you want to give back."))
     except (RefundClosed, PaymentInProgress):
-        messages.error(request, _("These tickets can't be given back now."))
+        messages.error(request, _("These tickets cannot be given back now."))
     else:
         stand(request, lambda: back_to(request, found))
         ring_refund(asked.pk)
         amount = money(asked.amount, asked.sale.currency)
         if asked.status == RefundStatus.TO_HAND_OUT:
-            text = _("%(amount)s is ready for you at the box office. Say the number of your order: %(number)s.")
+            text = _("%(amount)s is ready for you at the box office. Give the number of your order there: %(number)s.")
             messages.success(request, text % {"amount": amount, "number": asked.sale.number})
         elif asked.amount:
             messages.success(request, _("%(amount)s is on its way back to you.") % {"amount": amount})
         else:
-            messages.success(request, _("The tickets are given back. Nothing was paid for them."))
+            messages.success(request, _("The tickets were given back. They had cost nothing."))
     return back_to(request, found)
 
 
@@ -150,7 +150,7 @@ def ticket(request: Visitor, ticket_id: UUID) -> HttpResponse:
     if request.method == "POST" and allowed and form.is_valid() and form.pass_on(found, giver=giver):
         back = redirect("purchases") if request.buyer == giver else redirect(links.to("sale", found.sale))
         stand(request, lambda: back)
-        messages.success(request, _("The ticket is passed on."))
+        messages.success(request, _("You passed the ticket on."))
         return back
     passable = not transfers.obstacle(found, now=reckoned_now())
     return render(

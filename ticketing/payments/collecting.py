@@ -23,7 +23,10 @@ from ticketing.payments import refunds
 from ticketing.voiding import VoidReason
 
 log = structlog.get_logger(__name__)
-given_back = Counter("frontrow_uncollected_places_total", "Places that went back because nobody paid for them in time.")
+given_back = Counter(
+    "frontrow_uncollected_places_total",
+    "Places that went back on sale because they were not paid for at the door in time.",
+)
 
 AT_ONCE = 200  # sales of one sweep
 NOT_COLLECTED = VoidReason.NOT_COLLECTED.value  # the reason of these refunds

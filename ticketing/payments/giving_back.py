@@ -51,13 +51,13 @@ class GivingBack:
         facts = [
             (gettext("Sales"), str(len(self.by_sale))),
             (gettext("Tickets that become void"), str(len(self.tickets))),
-            (gettext("Money that goes back"), amounts(paid)),
+            (gettext("Money to be given back"), amounts(paid)),
         ]
         if by_hand:
-            facts.append((gettext("Of which at the counter"), amounts(by_hand)))
+            facts.append((gettext("At the counter, included above"), amounts(by_hand)))
         if due:
             facts.append((gettext("No longer to be paid at the door"), amounts(due)))
-        return [*facts, (gettext("Written to"), self.told())]
+        return [*facts, (gettext("People who get a letter"), self.told())]
 
     def told(self) -> str:
         """Count the letters: one to the buyer of each sale, one to each receiver of tickets that were passed on."""
@@ -77,7 +77,7 @@ class GivingBack:
         if silent := len(sales) - buyers:
             text = ngettext("%(number)d buyer left no address", "%(number)d buyers left no address", silent)
             said.append(text % {"number": silent})
-        return "; ".join(said) or gettext("nobody")
+        return "; ".join(said) or gettext("no one")
 
 
 def calling_off(sessions: Sequence[Session]) -> Question:
@@ -87,14 +87,15 @@ def calling_off(sessions: Sequence[Session]) -> Question:
         session__in=sessions, status__in=[Status.QUEUED, Status.HELD, Status.PAYING]
     ).count()
     return Question(
-        title=gettext("Call off and give everybody's money back?"),
+        title=gettext("Call the session off and give all money back?"),
         facts=[
             (gettext("Sessions"), "; ".join(str(session) for session in sessions)),
             *giving.facts(),
             (gettext("Holds and orders that end"), str(held)),
         ],
         warning=gettext(
-            "A session that is called off never comes back: its tickets open no door, and everybody who has one is told."
+            "A session that was called off stays called off. Its tickets no longer open any door, and all ticket "
+            "holders get a message."
         ),
         button=gettext("Call off and give the money back"),
         about=[*(session.pk for session in sessions), *giving.about],

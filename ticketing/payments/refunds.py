@@ -53,7 +53,7 @@ log = structlog.get_logger(__name__)
 
 HOLDS_AT_ONCE = 500
 BOX_OFFICE = "box office"  # the reason where staff gives none
-ended = Counter("frontrow_refunds_total", "Refunds that came to an outcome, by outcome.", ["outcome"])
+ended = Counter("frontrow_refunds_total", "Refunds that ended, by outcome.", ["outcome"])
 
 _sweeping = threading.Lock()
 

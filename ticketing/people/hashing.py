@@ -29,7 +29,9 @@ OF_AN_ADDRESS = 3  # of these
 NICENESS = 4  # of the hashing thread: Linux keeps one for each; with 10 nobody could sign in while the cores were busy
 LONGEST_WAIT = 10.0  # seconds for the turn to come
 
-turned_away = Counter("frontrow_hashing_turned_away_total", "Passwords that were not hashed since too many waited.")
+turned_away = Counter(
+    "frontrow_hashing_turned_away_total", "Passwords that were not hashed because too many were waiting."
+)
 
 
 class HashingBusy(Exception):

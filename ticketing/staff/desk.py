@@ -169,7 +169,7 @@ def linked(holder: dict[str, Any]) -> dict[str, Any]:
 
 def act(request: HttpRequest, session: Session, order: Order) -> HttpResponse:
     if order.action not in NEEDED:
-        return refused(request, session, _("That is nothing the box office can do."))
+        return refused(request, session, _("The box office cannot do that."))
     user = _require(request, NEEDED[order.action])
     try:
         if order.action in CONFIRMED_FIRST and not order.confirmed:
@@ -201,7 +201,7 @@ def unblock(session: Session, order: Order) -> str:
 def _with_the_rest(text: str, changed: Sequence[str], chosen: Sequence[str]) -> str:
     """Raises: NotDone, where none of the chosen changed."""
     left = len(chosen) - len(changed)
-    rest = ngettext("%(number)d seat stayed as it was.", "%(number)d seats stayed as they were.", left)
+    rest = ngettext("%(number)d seat was not changed.", "%(number)d seats were not changed.", left)
     rest = rest % {"number": left} if left else ""
     if not changed:
         raise NotDone(rest)
@@ -215,7 +215,10 @@ def release(session: Session, order: Order) -> str:
 
 def move(session: Session, order: Order) -> str:
     selling.move_seats(reservation_id=_reservation(session, order), seats=_chosen(order), to=order.to)
-    return _("Moved from %(seats)s to %(to)s.") % {"seats": ", ".join(order.seats), "to": ", ".join(order.to)}
+    return _("The buyer was moved from %(seats)s to %(to)s.") % {
+        "seats": ", ".join(order.seats),
+        "to": ", ".join(order.to),
+    }
 
 
 ACTIONS: dict[str, Callable[[Session, Order], str]] = {
@@ -276,21 +279,21 @@ def told(request: HttpRequest, session: Session, text: str, level: int) -> HttpR
 
 def _conflicts(error: CannotMove) -> str:
     words = {
-        "held": _("held by somebody"),
+        "held": _("held"),
         "sold": _("sold"),
         "blocked": _("not for sale"),
         "price": _("at another price"),
         "unknown": _("no such seat"),
-        "not_theirs": _("not of this reservation"),
-        "uneven": _("choose as many free seats as are to be left"),
+        "not_theirs": _("not in this reservation"),
+        "uneven": _("choose as many new seats as seats to give up"),
     }
     reasons = ", ".join(f"{label} ({words[reason]})" for label, reason in error.conflicts.items())
-    return _("Nobody was moved: %(reasons)s.") % {"reasons": reasons}
+    return _("The buyer was not moved: %(reasons)s.") % {"reasons": reasons}
 
 
 REFUSALS: dict[type[Exception], Callable[[Any], str]] = {
     CannotMove: _conflicts,
     Reservation.DoesNotExist: lambda _error: _("There is no such reservation."),
     NotYetKnown: lambda _error: _("There is no such reservation."),
-    OperationalError: lambda _error: _("The box office is busy; try again."),
+    OperationalError: lambda _error: _("The box office is busy. Try again."),
 }

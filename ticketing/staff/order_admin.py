@@ -91,7 +91,7 @@ class OrderAdmin(ReadOnly, ModelAdmin):
     list_display = ["name", "state", "session", "places", "amount", "reason", "whose", "lane", "arrival", "accepted_at"]
     list_filter = [StateFilter, ReasonFilter, SessionFilter]
     search_fields = ["id"]  # see `get_search_results`
-    search_help_text = _("An order's or a buyer's id, or the number of a sale")
+    search_help_text = _("The id of an order or a buyer, or the number of a sale")
     list_select_related = ["session__show", "ticket_type"]
     sortable_by: Sequence[str] = []
     paginator = CappedPaginator

@@ -129,7 +129,7 @@ def act(request: HttpRequest, order: Order, wish: Wish) -> HttpResponse:
     if not user.has_perm(RUN) or (wish.action == "cancel" and not is_allowed_to_cancel(request, order)):
         raise PermissionDenied
     if wish.action not in ACTIONS:
-        return refused(request, order, _("That is nothing the box office can do."))
+        return refused(request, order, _("The box office cannot do that."))
     try:
         if wish.action == "cancel" and wish.confirmed != (comes_to := cancelling(order)).stamp:
             return confirmation(request, order, wish, comes_to)
@@ -160,13 +160,13 @@ def question_about(order: Order, action: str) -> Question | None:
         return None
     title, warning, button = {
         "retry": (
-            _("Take this order up now?"),
-            _("The gateway is asked at once. Where it takes the money, the tickets are sold and the buyer is told."),
-            _("Take it up now"),
+            _("Try this order again now?"),
+            _("We ask the gateway at once. If it takes the money, the tickets are sold and the buyer gets a message."),
+            _("Try it again now"),
         ),
         "again": (
             _("Place this order again?"),
-            _("The buyer is charged by the same means, and told when the tickets are sold."),
+            _("The buyer is charged with the same means of payment, and gets a message when the tickets are sold."),
             _("Place it again"),
         ),
     }[action]
@@ -174,8 +174,8 @@ def question_about(order: Order, action: str) -> Question | None:
     facts = [
         (_("Session"), str(order.session)),
         (_("Places"), places),
-        (_("Money that is taken"), money(order.total, order.session.currency)),
-        (_("Written to"), (last.email if last else "") or _("left no address")),
+        (_("Money to be charged"), money(order.total, order.session.currency)),
+        (_("People who get a letter"), (last.email if last else "") or _("left no address")),
     ]
     about = [order.pk, action, order.status, order.total, last and (last.pk, last.status)]
     return Question(title=title, facts=facts, warning=warning, button=button, about=about)
@@ -195,12 +195,12 @@ Done = tuple[str, UUID | None]  # what is said, and the order whose page to look
 
 def retry(order: Order, _wish: Wish, _user: User) -> Done:
     care.take_up(order_id=order.pk)
-    return _("It is taken up now; what comes of it shows here."), None
+    return _("The order is being tried again. This page will show the result."), None
 
 
 def again(order: Order, _wish: Wish, _user: User) -> Done:
     new = care.place_again(order_id=order.pk)
-    return _("Placed again for the same buyer: this is the new order."), new if _is_settled(new) else None
+    return _("The order was placed again for the same buyer. This is the new order."), new if _is_settled(new) else None
 
 
 def _is_settled(order_id: UUID) -> bool:
@@ -209,13 +209,13 @@ def _is_settled(order_id: UUID) -> bool:
 
 def cancel(order: Order, wish: Wish, user: User) -> Done:
     if not wish.reason:
-        raise NotDone(_("Say why: it is kept with the order."))
+        raise NotDone(_("Give the reason. It is kept with the order."))
     refund = care.cancel(order_id=order.pk, reason=wish.reason, by=user.pk)
     if refund is not None and refund.status == RefundStatus.TO_HAND_OUT:
-        return _("The tickets are void, and the money is to be handed out at the counter."), None
+        return _("The tickets are void, and the money is ready to be handed out at the counter."), None
     if order.status == Status.CONFIRMED:
         return _("The tickets are void, and the money is on its way back."), None
-    return _("The order is cancelled; its places are free."), None
+    return _("The order is cancelled, and its places are free."), None
 
 
 ACTIONS: dict[str, Callable[[Order, Wish, User], Done]] = {"retry": retry, "again": again, "cancel": cancel}
@@ -258,9 +258,9 @@ def confirmation(request: HttpRequest, order: Order, wish: Wish, comes_to: Cance
 
 
 REFUSALS: dict[type[Exception], Any] = {
-    NothingToTakeUp: gettext_lazy("Nothing is left to do for this order."),
-    CannotPlaceAgain: gettext_lazy("This order can't be placed again: its buyer must order anew."),
-    NothingToCancel: gettext_lazy("This order has ended already; nothing is left to cancel."),
+    NothingToTakeUp: gettext_lazy("There is nothing left to do for this order."),
+    CannotPlaceAgain: gettext_lazy("This order cannot be placed again. The buyer must place a new order."),
+    NothingToCancel: gettext_lazy("This order has already ended, so there is nothing left to cancel."),
     Reservation.DoesNotExist: gettext_lazy("There is no such reservation."),
-    OperationalError: gettext_lazy("The box office is busy; try again."),
+    OperationalError: gettext_lazy("The box office is busy. Try again."),
 }

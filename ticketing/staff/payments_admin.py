@@ -43,12 +43,12 @@ def tell_refunds(desk: ModelAdmin, request: HttpRequest, tried: list[Refund | No
         by_hand = [refund for refund in done if refund.status == RefundStatus.TO_HAND_OUT]
         for some, text in (
             ([refund for refund in done if refund not in by_hand], gettext("%(amounts)s is on its way back.")),
-            (by_hand, gettext("%(amounts)s is to be handed out at the counter: see “Refunds to hand out”.")),
+            (by_hand, gettext("%(amounts)s is ready to be handed out at the counter. See “Refunds to hand out”.")),
         ):
             if some:
                 desk.message_user(request, text % {"amounts": amounts_of(some)}, messages.SUCCESS)
     if len(done) < len(tried):
-        text = gettext("Of some nothing was left to give back, or nothing was taken yet.")
+        text = gettext("Some sales had nothing left to give back, or nothing was charged for them yet.")
         desk.message_user(request, text, messages.WARNING)
 
 
@@ -93,7 +93,9 @@ class RefundAdmin(ReadOnly, ModelAdmin):
         question = about_refused(
             chosen,
             title=gettext("Ask the gateway again?"),
-            warning=gettext("What the gateway takes this time is on its way to the buyer at once."),
+            warning=gettext(
+                "If the gateway accepts the refund this time, the money is on its way to the buyer at once."
+            ),
             button=gettext("Ask again"),
         )
         if not is_confirmed(request, question):
@@ -102,7 +104,9 @@ class RefundAdmin(ReadOnly, ModelAdmin):
         for refund in tried:
             ring_refund(refund)
         text = ngettext(
-            "%(number)d refund was asked for again.", "%(number)d refunds were asked for again.", len(tried)
+            "The gateway was asked again for %(number)d refund.",
+            "The gateway was asked again for %(number)d refunds.",
+            len(tried),
         )
         for noted in Refund.objects.filter(pk__in=tried):
             self.log_change(request, noted, "retry")
@@ -114,7 +118,7 @@ class RefundAdmin(ReadOnly, ModelAdmin):
         question = about_refused(
             chosen,
             title=gettext("Hand out at the counter instead?"),
-            warning=gettext("The buyers are told by e-mail that they can collect the money at the box office."),
+            warning=gettext("The buyers get an e-mail that says that they can collect the money at the box office."),
             button=gettext("Hand it out instead"),
         )
         if not is_confirmed(request, question):
@@ -123,8 +127,8 @@ class RefundAdmin(ReadOnly, ModelAdmin):
         for refund in refused:
             handing_out.hand_out_instead(refund_id=refund)
         text = ngettext(
-            "%(number)d refund is to be handed out: see “Refunds to hand out”.",
-            "%(number)d refunds are to be handed out: see “Refunds to hand out”.",
+            "%(number)d refund is ready to be handed out. See “Refunds to hand out”.",
+            "%(number)d refunds are ready to be handed out. See “Refunds to hand out”.",
             len(refused),
         )
         for noted in Refund.objects.filter(pk__in=refused):
@@ -143,7 +147,7 @@ def about_refused(chosen: QuerySet[Refund], *, title: str, warning: str, button:
         title=title,
         facts=[
             (gettext("Refunds that a gateway refused"), str(len(refused))),
-            (gettext("Money that goes back"), amounts_of(refused)),
+            (gettext("Money to be given back"), amounts_of(refused)),
             (gettext("Orders"), ", ".join(str(refund.sale) for refund in refused) or gettext("none")),
             *([(gettext("Chosen, but not refused"), str(others))] if others else []),
         ],

@@ -66,7 +66,7 @@ def act(request: HttpRequest) -> HttpResponse:
         raise PermissionDenied
     action = ACTIONS.get(request.POST.get("action", ""))
     if action is None:
-        messages.error(request, _("That is nothing the box office can do."))
+        messages.error(request, _("The box office cannot do that."))
         return redirect("refund-desk")
     try:
         refund_id = UUID(request.POST.get("refund", ""))
@@ -82,11 +82,11 @@ def act(request: HttpRequest) -> HttpResponse:
     except AlreadyHandedOut as error:
         who = error.by.get_username() if error.by else "?"
         when = f"{short_day(error.at)}, {clock(error.at)}"
-        text = _("Hand out nothing: this was handed out already, %(when)s, by %(who)s.")
+        text = _("Do not hand out this money: %(who)s already handed it out, %(when)s.")
         messages.error(request, text % {"when": when, "who": who})
         return redirect("refund-receipt", refund_id)
     except NotToHandOut as error:
-        text = _("Hand out nothing: this refund is “%(status)s”.")
+        text = _("Do not hand out this money: this refund is “%(status)s”.")
         messages.error(request, text % {"status": RefundStatus(error.status).label})
         return redirect("refund-desk")
     noted = Refund.objects.get(pk=refund_id)
@@ -105,17 +105,17 @@ def question_about(action: str, means: str, refund_id: UUID) -> Question | None:
     title, warning, button = {
         "hand_out": (
             _("Hand this money out?"),
-            _("It is written down as handed out by you. This can't be undone."),
+            _("The record will say that you handed it out. This cannot be undone."),
             _("Handed out"),
         ),
         "hand_out_instead": (
             _("Hand out at the counter instead?"),
-            _("The buyer is told by e-mail that the money can be collected at the box office."),
+            _("The buyer gets an e-mail that says that the money can be collected at the box office."),
             _("Hand it out instead"),
         ),
         "retry": (
             _("Ask the gateway again?"),
-            _("What the gateway takes this time is on its way to the buyer at once."),
+            _("If the gateway accepts the refund this time, the money is on its way to the buyer at once."),
             _("Ask again"),
         ),
     }[action]
@@ -138,13 +138,15 @@ def _means(said: str) -> HandedOutBy:
 def hand_out(request: HttpRequest, refund_id: UUID, user: User) -> HttpResponse:
     refund = handing_out.hand_out(refund_id=refund_id, by=user, means=_means(request.POST.get("means", "")))
     amount = money(refund.amount, refund.sale.currency)
-    messages.success(request, _("%(amount)s is handed out. Print the receipt and have it signed.") % {"amount": amount})
+    messages.success(
+        request, _("%(amount)s is handed out. Print the receipt and let the buyer sign it.") % {"amount": amount}
+    )
     return redirect("refund-receipt", refund_id)
 
 
 def hand_out_instead(request: HttpRequest, refund_id: UUID, _user: User) -> HttpResponse:
     handing_out.hand_out_instead(refund_id=refund_id)
-    messages.success(request, _("The buyer is told to collect it at the box office."))
+    messages.success(request, _("The buyer gets a message to collect it at the box office."))
     return redirect("refund-desk")
 
 
@@ -152,7 +154,7 @@ def retry(request: HttpRequest, refund_id: UUID, _user: User) -> HttpResponse:
     Refund.objects.only("pk").get(pk=refund_id)
     if refunds.try_again(refund_id=refund_id):
         ring_refund(refund_id)
-        messages.success(request, _("The gateway is asked again; what comes of it shows here."))
+        messages.success(request, _("The gateway was asked again. This page will show the result."))
     else:
         messages.error(request, _("The gateway has not refused this refund."))
     return redirect("refund-desk")

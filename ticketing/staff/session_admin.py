@@ -74,17 +74,20 @@ class SessionWithBuyersAdmin(SessionAdmin):
             if not is_confirmed(request, question):
                 raise Unanswered(question)
             text = ngettext(
-                "%(number)d letter goes out with the old and the new time and place.",
-                "%(number)d letters go out with the old and the new time and place.",
+                "%(number)d letter with the old and the new time and place will be sent.",
+                "%(number)d letters with the old and the new time and place will be sent.",
                 told,
             )
             self.message_user(request, text % {"number": told}, messages.SUCCESS)
         if late := obj.ticket_types.filter(sells_from__gte=obj.starts_at):
-            warning = gettext("Would go on sale only after the start, so never: %(types)s. Change when they sell.")
+            warning = gettext(
+                "The sale of these ticket types would begin only after the start: %(types)s. Change their sale "
+                "dates first."
+            )
             kinds = ", ".join(f"“{kind.name}”" for kind in late)
             self.message_user(request, warning % {"types": kinds}, messages.WARNING)
 
-    @admin.action(description=_("Call off and give everybody's money back"), permissions=["refund"])
+    @admin.action(description=_("Call the session off and give all money back"), permissions=["refund"])
     def call_off_and_refund(self, request: HttpRequest, sessions: QuerySet[Session]) -> HttpResponse | None:
         chosen = list(sessions)
         with transaction.atomic():
@@ -96,8 +99,8 @@ class SessionWithBuyersAdmin(SessionAdmin):
                 refunds.call_off(session_id=session.pk)
         for session in chosen:
             ring_called_off(session.pk)
-            self.log_change(request, session, gettext("Called off; everybody's money goes back."))
-            text = gettext("“%(session)s” is called off; its page tells how many were paid back.")
+            self.log_change(request, session, gettext("Called off; all money goes back to the buyers."))
+            text = gettext("“%(session)s” was called off. Its page shows how many sales were paid back.")
             self.message_user(request, text % {"session": session}, messages.SUCCESS)
         return None
 
@@ -119,8 +122,8 @@ class SessionWithBuyersAdmin(SessionAdmin):
 
 def about_moving(before: Session, after: Session, letters: int) -> Question:
     text = ngettext(
-        "%(number)d letter: one for each order, and one for each person who was passed a ticket",
-        "%(number)d letters: one for each order, and one for each person who was passed a ticket",
+        "%(number)d letter: one for each order, and one for each person who received a ticket from a buyer",
+        "%(number)d letters: one for each order, and one for each person who received a ticket from a buyer",
         letters,
     )
     when = [
@@ -132,9 +135,9 @@ def about_moving(before: Session, after: Session, letters: int) -> Question:
             (gettext("Show"), after.show.title),
             (gettext("Until now"), when[0]),
             (gettext("From now on"), when[1]),
-            (gettext("Written to"), text % {"number": letters}),
+            (gettext("People who get a letter"), text % {"number": letters}),
         ],
-        warning=gettext("Everybody who has a ticket learns the new time and place, and may give the ticket back."),
+        warning=gettext("All ticket holders get the new time and place in a letter, and may give their tickets back."),
         button=gettext("Move it"),
         about=[after.pk, *when, letters],
     )

@@ -55,7 +55,7 @@ from ticketing.voiding import Void, VoidReason
 
 log = structlog.get_logger(__name__)
 collected = Counter("frontrow_collected_at_the_door_total", "Money taken at the door, in minor units.", ["currency"])
-check_ins = Counter("frontrow_check_ins_total", "Codes held up at a gate, by outcome.", ["outcome"])
+check_ins = Counter("frontrow_check_ins_total", "Codes scanned at a gate, by outcome.", ["outcome"])
 
 CLOSED = frozenset({CheckInOutcome.NOT_YET, CheckInOutcome.TOO_LATE})
 LATEST = 31 * 24 * 3600  # seconds after which a gate's scan is told no more: a phone may lie in a drawer for weeks

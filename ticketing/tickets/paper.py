@@ -108,14 +108,14 @@ def _cross_out(pdf: FPDF) -> None:
 def _print_void(setter: Typesetter, void: Void) -> None:
     since = gettext("Void since %(day)s, %(time)s.") % {"day": within(full_day(void.at)), "time": clock(void.at)}
     why = [Paragraph(text, 11) for text in (str(void.reason.label), since)]
-    more = Paragraph(gettext("This ticket is void: it opens no door any more."), 9)
+    more = Paragraph(gettext("This ticket is void. It no longer opens any door."), 9)
     setter.write([Paragraph(gettext("Void"), 24, bold=True), *why, more], CODE, align="center")
 
 
 def _print_all_passed_on(setter: Typesetter, sale: Sale) -> None:
     setter.pdf.add_page()
     told = Paragraph(
-        gettext("All tickets of this order were passed on. Only those who have them now can print them."), 11
+        gettext("All tickets of this order were passed on. Only the people who have them now can print them."), 11
     )
     setter.write([*_of_session(sale.session), told], TEXT)
     setter.write([Paragraph(gettext("Sale %s") % sale.number, 8)], FOOT, align="center")

@@ -8,7 +8,7 @@ from ticketing.upkeep import reconciling
 CHECKS = [
     Check(
         name="used_without_a_check_in",
-        says="a used ticket has no check-in that let it in at that time, or a ticket that was let in is valid still",
+        says="a used ticket has no check-in that admitted it at that time, or an admitted ticket is still valid",
         sql="""
             SELECT ticket.id AS ticket, ticket.status, ticket.used_at, scan.id AS check_in, scan.scanned_at
             FROM ticketing_ticket AS ticket
@@ -19,7 +19,7 @@ CHECKS = [
     ),
     Check(
         name="paid_back_and_admitted",
-        says="a ticket was given back and let in, and the one didn't know of the other",
+        says="a ticket was both given back and admitted, and neither record knows of the other",
         sql="""
             SELECT ticket.id AS ticket, ticket.status, ticket.refund_id AS refund, ticket.used_at, scan.id AS check_in
             FROM ticketing_ticket AS ticket
@@ -30,7 +30,10 @@ CHECKS = [
     ),
     Check(
         name="let_in_and_paid_back",
-        says="in the last seven days a gate told that it had let in a ticket before that was given back: who has the money was at the show",
+        says=(
+            "in the last seven days a gate reported that it had admitted a ticket before the refund: the buyer has "
+            "the money back, but the ticket was used"
+        ),
         sql="""
             SELECT ticket.id AS ticket, ticket.sale_id AS sale, refund.id AS refund, refund.asked_at, scan.scanned_at, scan.gate
             FROM ticketing_checkin AS scan
@@ -46,7 +49,10 @@ CHECKS = [
     ),
     Check(
         name="void_and_not_told",
-        says="a ticket that was passed on is void, and its holder was told that it is theirs but not that it is void",
+        says=(
+            "a ticket that was passed on is void, and its holder got a letter about the ticket but none that says "
+            "that it is void"
+        ),
         sql="""
             SELECT ticket.id AS ticket, ticket.sale_id AS sale, ticket.refund_id AS refund FROM ticketing_ticket AS ticket
             WHERE ticket.status = 'void' AND ticket.holder IS NOT NULL AND NOT EXISTS (
@@ -57,7 +63,7 @@ CHECKS = [
     ),
     Check(
         name="check_in_not_told_once",
-        says="a check-in isn't in the event log exactly once",
+        says="a check-in is not in the event log exactly once",
         sql="""
             SELECT scan.id AS check_in, scan.outcome, count(told.id) AS times FROM ticketing_checkin AS scan
             JOIN ticketing_ticket AS ticket ON ticket.id = scan.ticket_id
@@ -69,7 +75,7 @@ CHECKS = [
     ),
     Check(
         name="passed_on_without_a_transfer",
-        says="a ticket is with another buyer and was never passed on, or has the code from before it was",
+        says="a ticket is with another buyer but was never passed on, or it was passed on and still has its old code",
         sql="""
             SELECT ticket.id AS ticket, ticket.code = last.code AS has_its_old_code FROM ticketing_ticket AS ticket
             LEFT JOIN (
@@ -80,7 +86,7 @@ CHECKS = [
     ),
     Check(
         name="passed_on_to_its_own_buyer",
-        says="a ticket is passed on to the buyer who bought it, who can therefore neither print it nor give it back",
+        says="a ticket is passed on to its own buyer, so the buyer can neither print it nor give it back",
         sql="""
             SELECT ticket.id AS ticket, ticket.sale_id AS sale FROM ticketing_ticket AS ticket
             JOIN ticketing_sale AS sale ON sale.id = ticket.sale_id WHERE ticket.holder = sale.buyer
@@ -88,7 +94,7 @@ CHECKS = [
     ),
     Check(
         name="ticket_and_seat_disagree",
-        says="a sold seat has no live ticket, or a live ticket's seat isn't sold for its sale",
+        says="a sold seat has no live ticket, or the seat of a live ticket is not sold for the ticket's sale",
         sql="""
             SELECT seat.id AS seat, seat.session_id AS session, seat.label, ticket.id AS ticket
             FROM (SELECT * FROM sessions_app_seat WHERE status = 's') AS seat
@@ -111,7 +117,7 @@ CHECKS = [
     ),
     Check(
         name="confirmed_without_its_sale",
-        says="a confirmed reservation and its sale don't name each other",
+        says="a confirmed reservation and its sale do not refer to each other",
         sql="""
             SELECT owner.id AS reservation, owner.sale_id AS named, sale.id AS sale FROM reservations_reservation AS owner
             FULL JOIN ticketing_sale AS sale ON sale.reservation_id = owner.id
@@ -121,7 +127,7 @@ CHECKS = [
     ),
     Check(
         name="sale_not_paid",
-        says="a sale's payment was not captured within a minute, or not in its amount",
+        says="a sale's payment was not captured within a minute, or a different amount was captured",
         sql="""
             SELECT sale.id AS sale, payment.id AS payment, payment.status, payment.amount, sale.total FROM ticketing_sale AS sale
             JOIN ticketing_payment AS payment ON payment.id = sale.payment_id
@@ -134,7 +140,7 @@ CHECKS = [
     ),
     Check(
         name="charged_without_a_sale",
-        says="a payment was captured for something that wasn't sold",
+        says="a payment was captured, but nothing was sold for it",
         sql="""
             SELECT payment.id AS payment, payment.reservation_id AS reservation FROM ticketing_payment AS payment
             LEFT JOIN ticketing_sale AS sale ON sale.payment_id = payment.id
@@ -143,7 +149,7 @@ CHECKS = [
     ),
     Check(
         name="refunded_differs",
-        says="what a sale says was given back is not what its refunds and void tickets say",
+        says="the refunded amount of a sale differs from its refunds and void tickets",
         sql="""
             SELECT sale.id AS sale, sale.refunded, sale.waived, coalesce(back.amount, 0) AS refunds, coalesce(void.amount, 0) AS void
             FROM ticketing_sale AS sale
@@ -166,12 +172,18 @@ CHECKS = [
     ),
     Check(
         name="refund_refused",
-        says="the gateway refused a refund that its buyer was told is on its way: ask again, or hand it out (Refunds to hand out)",
+        says=(
+            "the gateway refused a refund after the buyer got the message that it is on its way: ask the gateway "
+            "again, or hand the money out (Refunds to hand out)"
+        ),
         sql="SELECT id AS refund, sale_id AS sale, amount, refusals, asked_at FROM ticketing_refund WHERE status = 'refused'",
     ),
     Check(
         name="payment_unsettled",
-        says="a payment is open for longer than it may keep its seats, or its money is not given back after ten minutes",
+        says=(
+            "a payment has been open for longer than it may keep its seats, or its money is not given back after "
+            "ten minutes"
+        ),
         sql="""
             SELECT id AS payment, status, started_at FROM ticketing_payment
             WHERE status IN ('started', 'returning') AND started_at < clock_timestamp() - interval '15 minutes'
@@ -179,7 +191,7 @@ CHECKS = [
     ),
     Check(
         name="ledger_out_of_balance",
-        says="a posting's debits and credits don't sum to zero",
+        says="the debits and credits of a posting do not sum to zero",
         sql="""
             SELECT posting, currency, sum(amount) AS sum FROM ticketing_ledgerentry
             GROUP BY posting, currency HAVING sum(amount) <> 0
@@ -187,7 +199,7 @@ CHECKS = [
     ),
     Check(
         name="ledger_differs_from_payments",
-        says="what was posted for a payment is not what was captured, promised and paid back",
+        says="the postings of a payment differ from the amounts that were captured, promised and paid back",
         sql="""
             SELECT payment.id AS payment, payment.status, payment.amount, back.paid, back.promised,
                 posted.kept, posted.earned, posted.owed, posted.due
@@ -219,7 +231,7 @@ CHECKS = [
     ),
     Check(
         name="due_differs",
-        says="what is to be paid at the door for a sale's tickets is not what is left of its price, or its payment says otherwise",
+        says="the amount due at the door for a sale's tickets differs from the rest of its price, or from its payment",
         sql="""
             SELECT sale.id AS sale, payment.status, sale.total, sale.waived, owed.due, coalesce(taken.amount, 0) AS taken
             FROM ticketing_sale AS sale JOIN ticketing_payment AS payment ON payment.id = sale.payment_id
@@ -234,7 +246,7 @@ CHECKS = [
     ),
     Check(
         name="ledger_parts_differ",
-        says="booking fees or taxes that were posted for a payment are not those of its tickets that weren't given back",
+        says="the posted booking fees or taxes of a payment differ from those of its tickets that were not given back",
         sql="""
             SELECT payment.id AS payment, posted.fees AS posted_fees, kept.fees, posted.taxes AS posted_taxes, kept.taxes
             FROM ticketing_payment AS payment JOIN ticketing_sale AS sale ON sale.payment_id = payment.id
@@ -252,7 +264,7 @@ CHECKS = [
     ),
     Check(
         name="sale_differs_from_its_lines",
-        says="a sale's total is not the sum of its lines, or of its tickets",
+        says="the total of a sale is not the sum of its line items or of its tickets",
         sql="""
             SELECT sale.id AS sale, sale.total, said.sum AS lines, made.sum AS tickets FROM ticketing_sale AS sale
             CROSS JOIN LATERAL (
@@ -266,7 +278,10 @@ CHECKS = [
     ),
     Check(
         name="ledger_differs_from_gateway",
-        says="what was posted for a payment is not what the sandbox's own record says it took and gave back",
+        says=(
+            "the postings of a payment differ from the amounts that the sandbox took and gave back according to its "
+            "own record"
+        ),
         sql="""
             SELECT payment.id AS payment, payment.status, charge.status AS at_the_gateway, charge.amount, charge.refunded, posted.kept
             FROM ticketing_payment AS payment LEFT JOIN ticketing_sandboxcharge AS charge ON charge.attempt = payment.id
@@ -285,12 +300,15 @@ CHECKS = [
     ),
     Check(
         name="ledger_differs_from_stripe",
-        says="what was posted for a payment is not what Stripe's own record says it took and gave back, or Stripe doesn't answer",
+        says=(
+            "the postings of a payment differ from the amounts that Stripe took and gave back according to its own "
+            "record, or Stripe does not answer"
+        ),
         look=reconciling.differences,
     ),
     Check(
         name="sandbox_differs",
-        says="the sandbox gateway's own record of an attempt differs from ours",
+        says="the sandbox gateway's record of an attempt differs from our record",
         sql="""
             SELECT payment.id AS payment, payment.status, charge.status AS at_the_gateway, payment.amount, charge.amount AS charged
             FROM ticketing_payment AS payment LEFT JOIN ticketing_sandboxcharge AS charge ON charge.attempt = payment.id

@@ -18,14 +18,14 @@ STATEMENT_SECONDS = 60  # a check that takes longer is given up: nobody waits fo
 
 findings = Gauge(
     "frontrow_audit_findings",
-    "What the last audit found, by check; 100 is the most that is counted.",
+    "Findings of the last audit, by check; counted up to 100.",
     ["check"],
     multiprocess_mode="mostrecent",
 )
 finished = Gauge(
-    "frontrow_audit_finished_timestamp_seconds", "When the last audit ended.", multiprocess_mode="mostrecent"
+    "frontrow_audit_finished_timestamp_seconds", "The time when the last audit ended.", multiprocess_mode="mostrecent"
 )
-seconds = Gauge("frontrow_audit_seconds", "How long the last audit took.", multiprocess_mode="mostrecent")
+seconds = Gauge("frontrow_audit_seconds", "Seconds that the last audit took.", multiprocess_mode="mostrecent")
 
 log = structlog.get_logger(__name__)
 

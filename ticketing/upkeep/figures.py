@@ -81,7 +81,7 @@ class Installation(Looked):
         found = self.examination.results()
         yield gauge(
             "frontrow_figures_missing",
-            "1 while what a source tells can't be read.",
+            "1 while the figures of a source cannot be read.",
             ["source"],
             {(name,): outcome.error is not None for name, outcome in found.items()},
         )
@@ -97,9 +97,14 @@ def read_consumers() -> list[Metric]:
     parts: Figures = {(str(name),): never if age is None else age for name, age in liveness.ages(client).items()}
     silent: Figures = {(part,): float(parts[part,] > most) for part, most in liveness.SILENT_AFTER.items()}
     return [
-        gauge("frontrow_consumer_silent_seconds", "Since a consumer of the queue last gave word.", ["queue"], queues),
-        gauge("frontrow_part_silent_seconds", "Since a kind of process last did its work.", ["part"], parts),
-        gauge("frontrow_part_silent", "1 if that is too long ago: nobody does this work.", ["part"], silent),
+        gauge(
+            "frontrow_consumer_silent_seconds",
+            "Seconds since a consumer of the queue last reported.",
+            ["queue"],
+            queues,
+        ),
+        gauge("frontrow_part_silent_seconds", "Seconds since a kind of process last did its work.", ["part"], parts),
+        gauge("frontrow_part_silent", "1 if that is too long ago, so no process does this work.", ["part"], silent),
     ]
 
 
@@ -117,16 +122,20 @@ def read_database() -> list[Metric]:
         holds, overdue = one(HOLDS, overdue=OVERDUE_SECONDS)
         sessions = own.execute(SESSIONS.encode(), {"shown": SESSIONS_SHOWN}).fetchall()
     alone: list[tuple[str, str, float]] = [
-        ("frontrow_inbox_waiting", "Requests that wait in the inbox to be settled.", inbox),
-        ("frontrow_inbox_age_seconds", "Age of the oldest of them, without sessions that are slowed down.", inbox_age),
-        ("frontrow_events_waiting", "Events that are not published yet.", outbox),
-        ("frontrow_events_age_seconds", "Age of the oldest of them.", outbox_age),
-        ("frontrow_payments_open", "Payments that have not come to an end.", payments),
-        ("frontrow_payments_open_age_seconds", "Age of the oldest of them.", payments_age),
+        ("frontrow_inbox_waiting", "Requests that wait in the inbox for allocation.", inbox),
+        (
+            "frontrow_inbox_age_seconds",
+            "Age in seconds of the oldest request in the inbox, without sessions that have a rate.",
+            inbox_age,
+        ),
+        ("frontrow_events_waiting", "Events that the relay has not published yet.", outbox),
+        ("frontrow_events_age_seconds", "Age in seconds of the oldest of them.", outbox_age),
+        ("frontrow_payments_open", "Payments that have not ended yet.", payments),
+        ("frontrow_payments_open_age_seconds", "Age in seconds of the oldest of them.", payments_age),
         ("frontrow_refunds_open", "Refunds that were promised and not paid back yet.", refunds),
-        ("frontrow_refunds_open_age_seconds", "Age of the oldest of them.", refunds_age),
+        ("frontrow_refunds_open_age_seconds", "Age in seconds of the oldest of them.", refunds_age),
         ("frontrow_refunds_refused", "Refunds that the gateway refused; they wait for a person.", refused),
-        ("frontrow_holds_live", "Holds that go on.", holds),
+        ("frontrow_holds_live", "Live holds.", holds),
         (
             "frontrow_holds_overdue",
             f"Holds that ended more than {OVERDUE_SECONDS} s ago and keep their places.",
@@ -136,12 +145,12 @@ def read_database() -> list[Metric]:
     by_session: list[tuple[str, str, Figures]] = [
         (
             "frontrow_session_held_places",
-            "Places in live holds, of the sessions with most of them.",
+            "Places in live holds, for the sessions with the most held places.",
             {(name,): float(held) for name, held, _free in sessions},
         ),
         (
             "frontrow_session_free_places",
-            "Places that are free to buy, of the same sessions.",
+            "Places that are free to buy, for the same sessions.",
             {(name,): float(free) for name, _held, free in sessions},
         ),
     ]

@@ -12,7 +12,7 @@ from ticketing.checks import refuse_demo_accounts
 
 
 class Command(BaseCommand):
-    help = "Send the periodic jobs to the workers. One is enough; two do no harm."
+    help = "Send the periodic jobs to the workers. One beat is enough; a second one does no harm."
     requires_system_checks = ()
 
     @refuse_demo_accounts()

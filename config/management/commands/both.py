@@ -11,7 +11,7 @@ from ticketing.checks import refuse_demo_accounts
 
 
 class Command(BaseCommand):
-    help = "Serve pages, API and /ws/ on one port (uvicorn). For a crowd, run `web` and `live` behind a proxy."
+    help = "Serve the pages, the API and /ws/ on one port (uvicorn). For a crowd, run `web` and `live` behind a proxy."
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:

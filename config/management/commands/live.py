@@ -10,7 +10,7 @@ from ticketing.checks import refuse_demo_accounts
 
 
 class Command(BaseCommand):
-    help = "Serve /ws/ (uvicorn, Channels). Everything else is `web`'s."
+    help = "Serve /ws/ (uvicorn, Channels). `web` serves everything else."
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:

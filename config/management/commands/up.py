@@ -30,14 +30,23 @@ READY_WITHIN = 60.0  # seconds
 
 
 class Command(BaseCommand):
-    help = "Run the whole demo: services, migrations, demo data, every process. Ctrl-C stops it all."
+    help = "Run the whole demo: services, migrations, demo data and all processes. Ctrl-C stops all of it."
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--port", type=int, default=settings.PORT, help="default: PORT, else 8000")
-        parser.add_argument("--host", default=os.environ.get("HOST") or "127.0.0.1", help="who may connect")
-        parser.add_argument("--state", type=Path, default=settings.BASE_DIR / ".frontrow", help="data and logs")
-        parser.add_argument("--with-parent", action="store_true", help="stop when the process that started this ends")
+        parser.add_argument(
+            "--port",
+            type=int,
+            default=settings.PORT,
+            help="the port to listen on (default: PORT, or 8000 if PORT is not set)",
+        )
+        parser.add_argument("--host", default=os.environ.get("HOST") or "127.0.0.1", help="the address to listen on")
+        parser.add_argument(
+            "--state", type=Path, default=settings.BASE_DIR / ".frontrow", help="the folder for data and logs"
+        )
+        parser.add_argument(
+            "--with-parent", action="store_true", help="stop when the process that started this command ends"
+        )
 
     def handle(self, *, port: int, host: str, state: Path, with_parent: bool, **_options: Any) -> None:
         if with_parent:
@@ -50,7 +59,7 @@ class Command(BaseCommand):
             except StartupProblem as problem:
                 raise CommandError(str(problem)) from problem
             except OSError as error:
-                raise CommandError(f"{error}\nThe disk may be full or {state} not writable.") from error
+                raise CommandError(f"{error}\nThe disk may be full, or {state} may not be writable.") from error
 
     def run(self, site: "Site") -> None:
         began = time.monotonic()
@@ -79,8 +88,8 @@ class Command(BaseCommand):
         )
         if site.two_ports:
             self.say(
-                f"  Sockets   {site.live_address} (more than one web process: two ports).\n"
-                f"            Before a crowd, let a proxy join them: /ws/ to {site.port + 1}, the rest to {site.port}.\n"
+                f"  Sockets   {site.live_address} (a port of their own, because there is more than one web process).\n"
+                f"            For a crowd, put a proxy before both: /ws/ to {site.port + 1}, everything else to {site.port}.\n"
             )
         self.say("Ctrl-C stops everything.")
 
@@ -118,12 +127,13 @@ class Site:
     def _check(self) -> None:
         if os.environ.get("FRONTROW_ENV", "demo") == "production":
             raise StartupProblem(
-                "`up` is the demo, with accounts whose password everybody knows; FRONTROW_ENV says production.",
-                "Start web, live, worker, worker --payments, worker --jobs, beat and relay each by its own command, or unset FRONTROW_ENV.",
+                "FRONTROW_ENV says production, but `up` runs the demo, whose accounts have a public password.",
+                "Start web, live, worker, worker --payments, worker --jobs, beat and relay with their own "
+                "commands, or unset FRONTROW_ENV.",
             )
         for name in ("WEB_PROCESSES", "WORKER_PROCESSES"):
             if getattr(settings, name) < 1:
-                raise StartupProblem(f"{name} is less than 1.", "Nothing would be sold. Set it to 1 or more.")
+                raise StartupProblem(f"{name} is less than 1.", "No request would be served. Set it to 1 or more.")
         for port in (self.port, self.port + 1) if self.two_ports else (self.port,):
             preflight.require_free_port(self.host, port)
 
@@ -177,7 +187,7 @@ class Site:
             say("Preparing the database …")
             self.supervisor.finish(self._program("migrate", "migrate", "--no-input"))
         if not has_demo(url):
-            say("Filling in the demo: halls, films, sessions, accounts …")
+            say("Adding the demo data: halls, films, sessions, accounts …")
             self.supervisor.finish(self._program("seed", "seed", "--profile", "demo"))
 
     def _doors(self) -> list[Program]:

@@ -18,7 +18,7 @@ from ticketing.checks import refuse_demo_accounts
 
 
 class Command(BaseCommand):
-    help = "Serve pages and API over HTTP (granian). Sockets are `live`'s."
+    help = "Serve the pages and the API over HTTP (granian). `live` serves the sockets."
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:

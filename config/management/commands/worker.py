@@ -24,18 +24,30 @@ PAYMENT_THREADS = 128  # they wait for gateways: at 300 ms an answer, each takes
 
 
 class Command(BaseCommand):
-    help = "Settle holds, in order; with --payments: take payments; with --jobs: expire holds, send mail."
+    help = "Allocate places in order. With --payments, take payments. With --jobs, expire holds and send mail."
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         kind = parser.add_mutually_exclusive_group()
-        kind.add_argument("--payments", action="store_true", help="serve the queue payments instead, and nothing else")
+        kind.add_argument("--payments", action="store_true", help="serve only the queue payments")
         kind.add_argument("--jobs", action="store_true", help=f"serve the queues {', '.join(JOBS)} instead")
-        parser.add_argument("--shards", default="", help="only these, for example 0,2 (default: all of SHARDS)")
         parser.add_argument(
-            "--threads", type=int, help="of --payments (128) and --jobs (8); settling has one, for order's sake"
+            "--shards", default="", help="serve only these shards, for example 0,2 (default: all of SHARDS)"
         )
-        parser.add_argument("-n", "--name", default="", help="must be unique; made from host and process if absent")
+        parser.add_argument(
+            "--threads",
+            type=int,
+            help=(
+                "the number of threads of --payments (default 128) and --jobs (default 8); allocation has one "
+                "thread to keep the order"
+            ),
+        )
+        parser.add_argument(
+            "-n",
+            "--name",
+            default="",
+            help="the name of this worker, which must be unique (default: made from host and process)",
+        )
 
     @refuse_demo_accounts()
     def handle(

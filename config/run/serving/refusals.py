@@ -38,7 +38,7 @@ CROWDED = Refusal(
         429,
         "rate_limited",
         "Too many requests",
-        _("Too many requests are in progress from this address. Wait for some of them to end."),
+        _("Too many requests from this address are in progress. Wait until some of them end, then try again."),
     ),
     "429.html",
     soonest=1,
@@ -46,12 +46,12 @@ CROWDED = Refusal(
 )
 TOO_SLOW = Refusal(
     problems.Known(
-        408, "request_timeout", "Request timeout", _("The body of the request came too slowly. Send it again.")
+        408, "request_timeout", "Request timeout", _("The body of the request arrived too slowly. Send it again.")
     ),
     "400.html",
 )
 TOO_LARGE = Refusal(
-    problems.Known(413, "too_large", "Request too large", _("The body is larger than this service takes.")),
+    problems.Known(413, "too_large", "Request too large", _("The body is larger than this service accepts.")),
     "400.html",
 )
 

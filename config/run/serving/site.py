@@ -35,7 +35,7 @@ Headers = list[tuple[bytes, bytes]]
 REPORT_SECONDS = 1.0
 CHUNK_SECONDS = 30.0  # for a client to take one piece of an answer that is sent in pieces
 
-IN_PROGRESS = Gauge("frontrow_requests_in_progress", "Requests in a thread.", multiprocess_mode="livesum")
+IN_PROGRESS = Gauge("frontrow_requests_in_progress", "Requests that a thread works on.", multiprocess_mode="livesum")
 WAITING = Gauge("frontrow_requests_waiting", "Requests that wait for a thread.", multiprocess_mode="livesum")
 refused = Counter("frontrow_requests_refused_total", "Requests that never reached a view, by reason.", ["reason"])
 

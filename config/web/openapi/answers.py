@@ -17,16 +17,29 @@ from config.web.openapi.problem_shapes import Which
 MEDIA_TYPE = "application/problem+json"
 SECONDS: Schema = {"type": "integer", "minimum": 0}
 HEADERS: dict[str, Schema] = {
-    "X-Request-ID": {"schema": {"type": "string"}, "required": True, "description": "To quote when asking for help."},
-    "Location": {"schema": {"type": "string", "format": "uri-reference"}, "description": "Where to read it."},
-    "Retry-After": {"schema": SECONDS, "description": "Seconds after which to ask again."},
-    "ETag": {"schema": {"type": "string"}, "description": "Its version; send it as `If-None-Match`."},
+    "X-Request-ID": {
+        "schema": {"type": "string"},
+        "required": True,
+        "description": "Quote this id when you ask for help.",
+    },
+    "Location": {
+        "schema": {"type": "string", "format": "uri-reference"},
+        "description": "The address to read the result from.",
+    },
+    "Retry-After": {"schema": SECONDS, "description": "Seconds to wait before the next try."},
+    "ETag": {
+        "schema": {"type": "string"},
+        "description": "The version of the answer. Send it back as `If-None-Match`.",
+    },
     "WWW-Authenticate": {"schema": {"type": "string"}, "description": "`Bearer`, with the realm."},
-    "Preference-Applied": {"schema": {"type": "string"}, "description": "`wait=N`: how long was waited at the most."},
+    "Preference-Applied": {
+        "schema": {"type": "string"},
+        "description": "`wait=N`: the longest time that the server waited.",
+    },
     "Content-Disposition": {"schema": {"type": "string"}, "description": "The file's name."},
     "Idempotent-Replayed": {
         "schema": {"type": "string", "const": "true"},
-        "description": "This is the first answer of the Idempotency-Key once more; absent on that first answer.",
+        "description": "The answer repeats the first answer to this Idempotency-Key. The first answer does not have this header.",
     },
 }
 TWICE = {
@@ -41,7 +54,7 @@ IF_NONE_MATCH: Schema = {
     "name": "If-None-Match",
     "in": "header",
     "schema": {"type": "string"},
-    "description": "The `ETag` you have; 304 if nothing changed.",
+    "description": "The `ETag` of the answer that you have. The answer is 304 if nothing changed.",
 }
 
 

@@ -53,8 +53,9 @@ class BuyerAuthenticationScheme(OpenApiAuthenticationExtension):  # type: ignore
                 "in": "cookie",
                 "name": "buyer",
                 "description": (
-                    "What the pages set; unsafe methods take `X-CSRFToken` too. With `Frontrow-Buyer: <id>` nothing is done for anybody "
-                    "but that buyer, or the account that this guest became: 409 `other_buyer`."
+                    "The cookie that the pages set. Unsafe methods need `X-CSRFToken` too. With "
+                    "`Frontrow-Buyer: <id>`, the request is done only for that buyer, or for the account that "
+                    "this guest became; for any other buyer the answer is 409 `other_buyer`."
                 ),
             },
         ]

@@ -35,28 +35,34 @@ class Which:
     def require_some(self) -> None:
         """Raises: CommandError."""
         if self.everything == bool(self.names) or (self.queue and not self.everything):
-            raise CommandError("Name some of them, or say --all, and with that perhaps --queue.")
+            raise CommandError("Name some dead letters, or give --all, with --queue if you like.")
 
 
 class Command(BaseCommand):
     help = (
-        "Requests, payments, jobs and mail that failed for good: look at them, try them again, or discard them. "
-        "The buyer of a discarded request is told."
+        "List, retry or discard the requests, payments, jobs and mail that failed for good. The buyer of a "
+        "discarded request gets a message."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
-        listing = actions.add_parser("list", help="one line each, of every queue and of the inbox")
-        listing.add_argument("--queue", choices=QUEUES, help="this one alone")
-        show = actions.add_parser("show", help="all that is known of one")
+        listing = actions.add_parser(
+            "list", help="list the dead letters of every queue and of the inbox, one line each"
+        )
+        listing.add_argument("--queue", choices=QUEUES, help="list only this queue")
+        show = actions.add_parser("show", help="show everything that is known about one dead letter")
         show.add_argument("ids", metavar="ID", nargs=1)
-        retry = actions.add_parser("retry", aliases=["requeue"], help="once the cause is mended: back in their queue")
-        discard = actions.add_parser("discard", aliases=["drop"], help="end them for good; buyers of requests are told")
+        retry = actions.add_parser(
+            "retry", aliases=["requeue"], help="send dead letters back to their queue, after the cause is fixed"
+        )
+        discard = actions.add_parser(
+            "discard", aliases=["drop"], help="discard dead letters for good; the buyers of requests get a message"
+        )
         terminal.add_yes(discard)
         for action in (retry, discard):
             action.add_argument("ids", metavar="ID", nargs="*")
-            action.add_argument("--all", action="store_true", help="every one that waits")
-            action.add_argument("--queue", choices=QUEUES, help="with --all: every one of this queue alone")
+            action.add_argument("--all", action="store_true", help="all dead letters")
+            action.add_argument("--queue", choices=QUEUES, help="with --all: only the dead letters of this queue")
 
     @causes.working_for(causes.job("dead_letters"))
     def handle(self, *, action: str, **options: Any) -> None:
@@ -74,7 +80,9 @@ class Command(BaseCommand):
                         self.require_yes(which, yes=options["yes"])
                     self.decide(act, which)
         except OutOfReach as error:
-            raise CommandError(f"The broker went away: {error}. What was taken out of it is back.") from error
+            raise CommandError(
+                f"The connection to the broker was lost: {error}. The dead letters are back at the broker. Run the command again."
+            ) from error
         finally:
             wire.flush()
 
@@ -103,15 +111,15 @@ class Command(BaseCommand):
         queues = Counter(letter.queue for letter in chosen)
         facts = [
             ("Dead letters", ", ".join(f"{number} of {queue}" for queue, number in sorted(queues.items())) or "none"),
-            ("Money that goes back", "none: nothing was taken for a request, and sweeps do the work of payments"),
-            ("Told", f"{told} rejected; of messages for jobs nobody"),
+            ("Money to be given back", "none: no money was taken for a request, and sweeps do the work of payments"),
+            ("People who get a message", f"{told} rejected; none for messages of jobs"),
         ]
         if which.everything and pile.more:
-            facts.append(("At the broker beside these", f"{pile.more}, which are discarded too"))
+            facts.append(("Further dead letters at the broker", f"{pile.more}, which are discarded too"))
         question = Question(
-            title="Discard these for good?",
+            title="Discard these dead letters for good?",
             facts=facts,
-            warning="A request that was discarded is over, and a letter of the queue mail is never sent.",
+            warning="A discarded request has ended, and a discarded letter of the queue mail is never sent.",
             about=[letter.name for letter in chosen],
         )
         terminal.require_yes(self, question, yes=yes)
@@ -131,12 +139,12 @@ class Command(BaseCommand):
             self.require_all(pile)
         if stayed:
             raise CommandError(
-                f"{len(stayed)} can't be tried again: they can't be read, or not be stored. Discard them."
+                f"{len(stayed)} dead letters cannot be tried again, because they cannot be read or stored. Discard them."
             )
 
     def retry(self, letter: DeadLetter) -> bool:
         done = dead_letters.retry(letter)
-        self.stdout.write(f"{letter.name}  {'back in line' if done else 'stays'}")
+        self.stdout.write(f"{letter.name}  {'back in the queue' if done else 'stays'}")
         return done
 
     def discard(self, letter: DeadLetter) -> bool:
@@ -144,7 +152,7 @@ class Command(BaseCommand):
         if ended:
             self.stdout.write(f"{letter.name}  {ended.status} {ended.reason}".rstrip())
         else:
-            self.stdout.write(f"{letter.name}  gone; all that was known of it: {json.dumps(letter.said, default=str)}")
+            self.stdout.write(f"{letter.name}  discarded; it said: {json.dumps(letter.said, default=str)}")
         return True
 
     def chosen(self, pile: Pile, which: Which) -> list[DeadLetter]:
@@ -153,12 +161,14 @@ class Command(BaseCommand):
         letters = pile.named(which.names)
         if unknown := set(which.names) - {letter.name for letter in letters}:
             self.require_all(pile)
-            raise CommandError(f"No dead letter is named {', '.join(sorted(unknown))}.")
+            raise CommandError(f"There is no dead letter with the name {', '.join(sorted(unknown))}.")
         return letters
 
     def require_all(self, pile: Pile) -> None:
         """Raises: CommandError, when there are more than were at hand."""
         if pile.missing:
-            raise CommandError(f"The broker can't be asked: {pile.missing}. These are the inbox's alone.")
+            raise CommandError(
+                f"The broker cannot be reached: {pile.missing}. These dead letters are only those of the inbox."
+            )
         if pile.more:
-            raise CommandError(f"{pile.more} more lie at the broker. Deal with the first of them, then look again.")
+            raise CommandError(f"{pile.more} more are at the broker. Retry or discard the first ones, then look again.")

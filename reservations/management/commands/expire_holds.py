@@ -9,21 +9,23 @@ from reservations.operations import sweeps
 
 class Command(BaseCommand):
     help = (
-        "Free the seats of holds that ran out. Beat does this each second; this is for when beat is away, or to look."
+        "Free the seats of expired holds. Beat does this each second. Use this command when beat is down, or to look."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--once", action="store_true", help="sweep once and stop, instead of each second")
-        parser.add_argument("--dry-run", action="store_true", help="only say how many there are")
-        parser.add_argument("--limit", type=int, default=50_000, help="at most this many a sweep (default 50000)")
+        parser.add_argument("--once", action="store_true", help="sweep once and stop, instead of sweeping each second")
+        parser.add_argument("--dry-run", action="store_true", help="only print how many expired holds there are")
+        parser.add_argument(
+            "--limit", type=int, default=50_000, help="end at most this many holds per sweep (default 50000)"
+        )
 
     def handle(self, *, once: bool, dry_run: bool, limit: int, **options: Any) -> None:
         if dry_run:
-            self.stdout.write(f"{sweeps.count_expired_holds()} holds have run out and wait to be freed.")
+            self.stdout.write(f"{sweeps.count_expired_holds()} expired holds wait to be freed.")
             return
         while True:
             if ended := sweeps.expire_holds(limit=limit) or once:
-                self.stdout.write(f"{int(ended)} holds freed.")
+                self.stdout.write(f"Freed {int(ended)} holds.")
             if once:
                 wire.flush()
                 return

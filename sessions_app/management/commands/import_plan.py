@@ -16,15 +16,24 @@ from sessions_app.staff.questions import Question
 
 
 class Command(BaseCommand):
-    help = "Give a hall the chairs of a plan: a JSON document or a drawing (docs/plans.md). Sessions keep the seats they have."
+    help = (
+        "Give a hall the chairs of a plan: a JSON document or a drawing (docs/plans.md). Existing sessions keep "
+        "their seats."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("file", help="the plan; - reads standard input")
-        parser.add_argument("--venue", required=True, help="its name; made if there is none")
-        parser.add_argument("--hall", required=True, help="its name; made if the venue has none")
-        parser.add_argument("--replace", action="store_true", help="also where the hall has chairs; asks")
+        parser.add_argument("file", help="the plan's file; - reads standard input")
+        parser.add_argument(
+            "--venue", required=True, help="the name of the venue; the command makes it if there is none"
+        )
+        parser.add_argument(
+            "--hall", required=True, help="the name of the hall; the command makes it if the venue has none"
+        )
+        parser.add_argument(
+            "--replace", action="store_true", help="replace the chairs of a hall that has some, after a question"
+        )
         terminal.add_yes(parser)
-        parser.add_argument("--preview", metavar="FILE.svg", help="draw it into this file; save nothing")
+        parser.add_argument("--preview", metavar="FILE.svg", help="draw the plan into this file and save nothing")
 
     def handle(
         self, *, file: str, venue: str, hall: str, replace: bool, preview: str | None, yes: bool, **options: Any
@@ -44,13 +53,11 @@ class Command(BaseCommand):
             return
         chairs = known.seats.count()
         if chairs and not replace:
-            raise CommandError(
-                f"{known} has {chairs} chairs. --replace puts these in their place, for sessions made from now on."
-            )
+            raise CommandError(f"{known} has {chairs} chairs. Use --replace to replace them for new sessions.")
         if chairs:
             terminal.require_yes(self, about_replacing(known, chairs, places), yes=yes)
         operations.refurnish(hall_id=known.pk, places=places)
-        self.stdout.write(f"{known} has {len(places)} seats now, for sessions made from now on.")
+        self.stdout.write(f"{known} now has {len(places)} seats for new sessions.")
 
 
 def plan_in(file: str) -> list[Place]:
@@ -76,10 +83,10 @@ def about_replacing(hall: Hall, chairs: int, places: list[Place]) -> Question:
         facts=[
             ("Chairs now", str(chairs)),
             ("Chairs then", str(len(places))),
-            ("Sessions to come, which keep the seats they have", str(coming)),
-            ("Money that goes back", "none"),
-            ("Told", "nobody"),
+            ("Future sessions, which keep their seats", str(coming)),
+            ("Money to be given back", "none"),
+            ("People who get a message", "none"),
         ],
-        warning="The chairs of now are gone: “Download the plan” in the admin keeps them.",
+        warning="The current chairs will be gone. To keep a copy of them, use “Download the plan” in the admin.",
         about=[hall.pk, chairs],
     )

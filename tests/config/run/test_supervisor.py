@@ -61,7 +61,7 @@ class TestSupervisor:
         [child] = supervisor.start([python("deaf", DEAF, tmp_path)])
         supervisor.until(lambda: "awake" in child.last_words(), what="deaf", seconds=10)
         supervisor.stop(grace=0.2)
-        assert said == ["deaf didn't stop in time and was ended."]
+        assert said == ["deaf did not stop in time and was killed."]
 
     def test_starts_the_dead_again_later_each_time(
         self, supervisor: Supervisor, said: list[str], tmp_path: Path
@@ -75,7 +75,7 @@ class TestSupervisor:
             if len(said) > before:
                 pauses.append(child.again_at - time.monotonic())
             time.sleep(0.01)
-        assert said[0].startswith("mortal ended (exit code 3); again in 0.5 s")
+        assert said[0].startswith("mortal ended (exit code 3) and starts again in 0.5 s")
         assert pauses == pytest.approx([0.5, 1.0, 2.0], abs=0.1)
 
     def test_says_which_signal_ended_a_program(self, supervisor: Supervisor, said: list[str], tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ class TestSupervisor:
 
     def test_gives_up_on_what_never_starts(self, supervisor: Supervisor, tmp_path: Path) -> None:
         supervisor.start([python("broken", "import nothing_like_it", tmp_path)])
-        with pytest.raises(StartupProblem, match=r"(?s)broken doesn't start.*nothing_like_it"):
+        with pytest.raises(StartupProblem, match=r"(?s)broken does not start.*nothing_like_it"):
             supervisor.until(lambda: False, what="broken", seconds=10)
 
     def test_gives_up_when_the_time_is_over(self, supervisor: Supervisor) -> None:
@@ -123,7 +123,7 @@ class TestSupervisor:
             return child.process is not None and child.process.pid != stopped.pid
 
         until(look, seconds=10, what="another process")
-        assert said[0] == "worker gives no sign any more and is ended."
+        assert said[0] == "worker no longer answers, so it is stopped."
         assert stopped.returncode == -signal.SIGKILL
         pulse.unlink()
         until(pulse.exists, seconds=10, what="its pulse again")

@@ -227,7 +227,7 @@ class TestTelling:
         assert accepted.status_code == 202
         told = get(client_of(ana), f"/orders/{accepted.json()['id']}").json()
         assert (told["status"], told["place_in_line"], told["standby"]) == ("PENDING", 1, 1)
-        assert told["message"] == "You are on the standby line, number 1."
+        assert told["message"] == "You are on standby, number 1."
         assert client_of(ana).delete(f"/api/v1/reservations/{told['id']}").status_code == 204
         assert get(client_of(ana), f"/orders/{told['id']}").json()["status"] == "FAILED"
 
@@ -249,7 +249,7 @@ class TestTelling:
         waits = order(stock)
         messages: list[dict[str, Any]] = queries.first_messages(waits.buyer)
         assert [message.get("standby") for message in messages] == [1, None]
-        assert messages[1]["message"] == "You are on the standby line, number 1."
+        assert messages[1]["message"] == "You are on standby, number 1."
 
 
 @pytest.mark.race

@@ -110,7 +110,7 @@ class TestEveryQueue:
         body = publish(channel, source)
         refuse(channel, source)
 
-        assert "back in line" in command("retry", f"id-{source}")
+        assert "back in the queue" in command("retry", f"id-{source}")
 
         message = queue_of(source)(channel).get()
         assert message.body == body
@@ -180,7 +180,7 @@ def test_list_of_one_queue_leaves_out_the_others(channel: Any) -> None:
 
     assert "id-mail" not in command("list", "--queue", "payments")
     assert "id-mail" in command("list", "--queue", "mail")
-    with pytest.raises(CommandError, match="Name some of them"):
+    with pytest.raises(CommandError, match="Name some dead letters"):
         command("retry", "id-mail", "--queue", "mail")
 
 

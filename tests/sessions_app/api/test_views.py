@@ -390,7 +390,7 @@ class TestPuttingOn:
         answer = staff.post(SESSIONS, {**small_room, name: said}, content_type="application/json")
         (error,) = assert_problem(answer, 400, "invalid")["errors"]
         assert error["field"] == field
-        assert error["message"].startswith("Must be a moment with its offset from UTC (RFC 3339), like 2030-")
+        assert error["message"].startswith("Must be a time with its offset from UTC (RFC 3339), like 2030-")
         assert not Session.objects.exists()
 
     @pytest.mark.parametrize("moment", ["2099-05-01T19:30:00-03:00", "2099-05-01T22:30:00Z", "2099-05-01T22:30Z"])

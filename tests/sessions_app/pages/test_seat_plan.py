@@ -39,7 +39,7 @@ def test_a_seat_says_what_it_is_in_words_and_by_its_shape() -> None:
     assert re.findall(r'aria-label="([^"]+)"', drawn) == [
         "Row A seat 1, sold",
         "Row A seat 2, wheelchair space, free, R$30.00",
-        "Row A seat 3, love seat, held by somebody",
+        "Row A seat 3, love seat, held",
     ]
 
 

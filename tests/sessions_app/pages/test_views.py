@@ -128,7 +128,7 @@ class TestSession:
         page = client.get(f"/sessions/{session.pk}").content.decode()
         assert "+ R$10.50 booking fee" in page
         assert "data-no-hold" in page
-        assert "Hold first, pay after</button></noscript>" not in page
+        assert "Hold first, pay later</button></noscript>" not in page
 
     def test_says_when_a_kind_of_place_is_sold_and_how_many_of_it(self, client: Client) -> None:
         session = showing("Show")

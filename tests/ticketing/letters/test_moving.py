@@ -96,7 +96,7 @@ class TestMoved:
         post.move()
         (text,) = [text for to, text in deliver("sale.session_moved", mailoutbox) if to == "ana@example.com"]
         assert [name for name in ("A1", "A2", "A3") if f"Standard {name}" in text] == ["A1", "A3"]
-        assert "The ticket that you passed on counts for the new time and place too" in text
+        assert "The ticket that you passed on is valid for the new time and place too" in text
         assert "you can give the tickets back for your money until" in text
 
     def test_letter_promises_nothing_to_a_buyer_who_passed_everything_on(self, post: Post, mailoutbox: Outbox) -> None:
@@ -105,9 +105,9 @@ class TestMoved:
             transfers.pass_on(ticket_id=post.ticket(seat).pk, giver=post.ana.pk, receiver=post.bruno.pk)
         post.move()
         (text,) = [text for _to, text in deliver("sale.session_moved", mailoutbox) if f"/sales/{sale.pk}" in text]
-        assert "The 2 tickets that you passed on count for the new time and place too" in text
-        assert "What is passed back to you can be given back until" in text
-        for untrue in ("Your tickets count", "you can give the tickets back", "Standard D1"):
+        assert "The 2 tickets that you passed on are valid for the new time and place too" in text
+        assert "Tickets that are passed back to you can be given back until" in text
+        for untrue in ("Your tickets are valid", "you can give the tickets back", "Standard D1"):
             assert untrue not in text
 
     def test_letter_promises_no_money_for_what_nobody_paid(self, post: Post, mailoutbox: Outbox) -> None:
@@ -284,8 +284,8 @@ class TestCalledOff:
             text for _to, text in deliver("sale.session_called_off", mailoutbox) if f"/sales/{post.sale.pk}" in text
         ]
         assert [name for name in ("A1", "A2", "A3") if f"Standard {name}" in text] == ["A1"]
-        assert "Your tickets open no door any more. The ticket that you passed on opens no door any more." in text
-        assert "What you paid comes back to you" in text
+        assert "Your tickets no longer open any door. The ticket that you passed on no longer opens any door." in text
+        assert "You get back the money that you paid" in text
 
     def test_letter_promises_no_money_for_what_nobody_paid(self, post: Post, mailoutbox: Outbox) -> None:
         Ticket.objects.update(due=F("price"))
@@ -374,7 +374,7 @@ class TestPages:
         ):
             page = browser.get(address).content.decode()
             assert "Moved" in page
-            assert f"It was to be on {full_day(old)}, {clock(old)}, Sala 1" in page
+            assert f"It was planned for {full_day(old)}, {clock(old)}, Sala 1" in page
         assert "Moved" in ana.get("/my-tickets").content.decode()
         assert "This session was moved." in Client().get(f"/sessions/{post.session.pk}").content.decode()
 
@@ -395,7 +395,7 @@ class TestPages:
             assert "Called off" in page
             assert "qr.svg" not in page
             assert "Given back" not in page
-            assert "This ticket alone" not in page
+            assert "Only this ticket" not in page
         assert "This session was called off." in Client().get(f"/sessions/{post.session.pk}").content.decode()
 
     def test_write_the_day_as_a_sentence_has_it_in_portuguese(self, post: Post) -> None:
@@ -404,7 +404,7 @@ class TestPages:
             since = within(full_day(db_now()))
         portuguese = {"accept-language": "pt-br"}
         page = window_of("ana").get(reverse("sale", args=[post.sale.pk]), headers=portuguese).content.decode()
-        assert f"A sessão está cancelada desde {since};" in page
+        assert f"A sessão foi cancelada em {since};" in page
         assert f"Anulado desde {since.partition(' de 2')[0]}" in page
 
     def test_my_tickets_lists_it_apart(self, post: Post) -> None:
@@ -428,8 +428,8 @@ class TestAdmin:
             for part, pattern in enumerate(("%Y-%m-%d", "%H:%M:%S"))
         }
         asked: Any = admin_client.post(address, form.filled_in(**moved))
-        told = "3 letters: one for each order, and one for each person who was passed a ticket"
-        assert ("Written to", told) in asked.context["question"].facts
+        told = "3 letters: one for each order, and one for each person who received a ticket from a buyer"
+        assert ("People who get a letter", told) in asked.context["question"].facts
         assert ("Show", post.session.show.title) in asked.context["question"].facts
         assert not Event.objects.filter(name__endswith=".session_moved").exists()
         assert Session.objects.get(pk=post.session.pk).starts_at == post.session.starts_at

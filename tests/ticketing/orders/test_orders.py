@@ -96,7 +96,7 @@ class TestOrdering:
         body = response.json()
         assert response.status_code == 202
         assert body["status"] == "PENDING"
-        assert body["message"] == "Your order is in line."
+        assert body["message"] == "Your order is in the queue."
         assert response["Location"] == f"/api/v1/orders/{body['id']}"
         assert int(response["Retry-After"]) >= 1
         stands = read(ana, response)
@@ -548,7 +548,10 @@ class TestTelling:
         order(ana, wish(stock, token="declined"), accept_language="pt-BR")
         last = [message for message in told if message["type"] == "order:update"][-1]
         assert last["status"] == "FAILED"
-        assert last["message"] == "O pagamento foi recusado; nada foi cobrado e os lugares foram devolvidos."
+        assert (
+            last["message"]
+            == "O pagamento foi recusado. Nada foi cobrado, e outros compradores podem ficar com os lugares."
+        )
 
     def test_nothing_of_orders_to_who_only_holds(
         self, ana: UUID, stock: TicketType, told: list[dict[str, Any]]

@@ -75,7 +75,7 @@ class TestSelling:
         self, client: Client, beto: User, session: Session, transaction: str
     ) -> None:
         hold(client, session, seats="A1")
-        assert "This is no transaction" in text(take(client, method="card", transaction=transaction))
+        assert "This is not a transaction number" in text(take(client, method="card", transaction=transaction))
         assert not Payment.objects.exists()
 
     def test_takes_the_best_seats_left(self, client: Client, beto: User, session: Session) -> None:

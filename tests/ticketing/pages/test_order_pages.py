@@ -78,7 +78,7 @@ class TestOrder:
     ) -> None:
         waits = order(guest, stock)
         shown = page(client, f"/orders/{waits}")
-        assert "Your order is in line." in shown
+        assert "Your order is in the queue." in shown
         assert REFRESH in shown
         assert client.post(f"/orders/{waits}/give-up")["Location"] == f"/orders/{waits}"
 
@@ -102,15 +102,15 @@ class TestOrder:
         Session.objects.filter(pk=stock.session_id).update(standby=True)
         _held, _first, waits = (order(buyer, stock, quantity=3) for buyer in (bruno, bruno, guest))
         shown = page(client, f"/orders/{waits}")
-        assert "You stand by" in shown
-        assert "You are on the standby line, number 2." in shown
+        assert "You are on standby" in shown
+        assert "You are on standby, number 2." in shown
         assert 'data-part="ahead">1 request is before yours.' in shown
         client.post(f"/orders/{waits}/give-up")
-        assert "You gave it up" in page(client, f"/orders/{waits}")
+        assert "You cancelled the order" in page(client, f"/orders/{waits}")
 
     def test_of_a_declined_card_says_what_to_do(self, client: Client, guest: UUID, stock: TicketType) -> None:
         shown = page(client, f"/orders/{order(guest, stock, token='declined')}")
-        assert "The payment was declined; nothing was charged" in shown
+        assert "The payment was declined. Nothing was charged" in shown
         assert "Order again with another card." in shown
         assert f'href="/sessions/{stock.session_id}">Choose again' in shown
         assert REFRESH not in shown
@@ -125,7 +125,7 @@ class TestOrder:
         monkeypatch.setattr(orders, "pay_in_process", None)
         held = order(guest, stock)
         shown = page(client, f"/orders/{held}")
-        assert "Getting your tickets" in shown
+        assert "We are getting your tickets" in shown
         assert f'href="/reservations/{held}"' not in shown
 
     def test_is_nothing_to_anybody_else(self, client: Client, guest: UUID, stock: TicketType) -> None:

@@ -142,14 +142,17 @@ class TestReservation:
         page = f"/reservations/{hold(session, 'A1', buyer=guest).pk}"
         shown = client.get(page).content.decode()
         assert 'data-key="pk_test_1"' in shown
-        assert "Paying by card needs JavaScript" in shown
+        assert "You need JavaScript to pay by card" in shown
         assert "sandbox" not in shown
-        assert told(client.post(f"{page}/pay", {"method": "stripe"})) == "Paying by card needs JavaScript."
+        assert (
+            told(client.post(f"{page}/pay", {"method": "stripe"}))
+            == "You need JavaScript to pay by card. Switch it on and load the page again."
+        )
         assert Reservation.objects.get().status == Status.HELD
         client.get(page)  # where it is read
         stock = StockFactory.create(session=session, capacity=3)
         order = client.post(f"/sessions/{session.pk}/order", {"method": "stripe", "places": f"{stock.pk}:1"})
-        assert told(order) == "Paying by card needs JavaScript."
+        assert told(order) == "You need JavaScript to pay by card. Switch it on and load the page again."
         assert Reservation.objects.count() == 1
 
     def test_offers_nothing_of_stripe_where_it_is_off(
@@ -211,8 +214,8 @@ class TestOrder:
         ("places", "said"),
         [
             ({"nonsense": "0"}, "Choose how many places."),
-            ({"nonsense": "2"}, "Unknown to this session."),
-            ({str(uuid.uuid4()): "1", str(uuid.uuid4()): "1"}, "One kind of place at a time, please."),
+            ({"nonsense": "2"}, "The session has no ticket type with this id."),
+            ({str(uuid.uuid4()): "1", str(uuid.uuid4()): "1"}, "Please choose one kind of place at a time."),
         ],
     )
     def test_says_what_nobody_can_have(self, order: Callable[..., Any], places: dict[str, str], said: str) -> None:

@@ -219,7 +219,7 @@ class TestRefused:
         assert "ready for you at the box office" in str(mailoutbox[-1].body)
         handing_out.hand_out(refund_id=refused.pk, by=beto)
         mail.send_for(event("refund.handed_out"))
-        assert "was handed out at the box office" in str(mailoutbox[-1].body)
+        assert "The box office handed out" in str(mailoutbox[-1].body)
         assert len(mailoutbox) == 3
 
     def test_buyer_is_written_that_it_came_after_all(
@@ -228,7 +228,7 @@ class TestRefused:
         refunds.try_again(refund_id=refused.pk)
         refunds.pay_back(refund_id=refused.pk)
         mail.send_for(event("refund.paid_back"))
-        assert "could be sent after all" in str(mailoutbox[-1].body)
+        assert "after all, and it is on its way" in str(mailoutbox[-1].body)
 
 
 class TestTelling:
@@ -244,7 +244,7 @@ class TestTelling:
         assert "on its way" not in page
         assert "Collect it at the box office" in page
         mail.send_for(event("sale.refunded"))
-        assert f"Say the number of your order: {sale.number}" in str(mailoutbox[-1].body)
+        assert f"Give the number of your order there: {sale.number}" in str(mailoutbox[-1].body)
         assert "on its way" not in str(mailoutbox[-1].body)
         handing_out.hand_out(refund_id=Refund.objects.get().pk, by=beto)
         assert "Handed out at the box office" in client.get(f"/sales/{sale.pk}").content.decode()
@@ -267,20 +267,20 @@ class TestDesk:
         receipt = press(desk, refund, "hand_out", means="cash")
         for said in ("Receipt: money handed out", "R$50.00", "beto", "in cash", "A1"):
             assert said in receipt
-        assert "Hand out nothing" in press(desk, refund, "hand_out")
+        assert "Do not hand out this money" in press(desk, refund, "hand_out")
         assert Refund.objects.get().handed_out_by.username == "beto"  # type: ignore[union-attr]
-        assert "Nothing is to be handed out." in desk.get(reverse("refund-desk")).content.decode()
+        assert "There is no money to hand out." in desk.get(reverse("refund-desk")).content.decode()
 
     def test_staff_ask_again_or_hand_out_what_was_refused(
         self, refused: Refund, desk: Client, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(fake, "refund", refuse)
         assert str(refused.pk) in desk.get(reverse("refund-desk")).content.decode()
-        assert "Hand out nothing" in press(desk, refused, "hand_out")
-        assert "The gateway is asked again" in press(desk, refused, "retry")
+        assert "Do not hand out this money" in press(desk, refused, "hand_out")
+        assert "The gateway was asked again" in press(desk, refused, "retry")
         refused.refresh_from_db()
         assert (refused.status, refused.refusals) == ("refused", 2)
-        assert "told to collect it" in press(desk, refused, "hand_out_instead")
+        assert "gets a message to collect it" in press(desk, refused, "hand_out_instead")
         assert "The gateway has not refused" in press(desk, refused, "retry")
         assert "Receipt" in press(desk, refused, "hand_out")
 

@@ -216,13 +216,11 @@ class TestBlocking:
     ) -> None:
         hold(session, "A1", buyer=ana)
         told = order(beto, session, "block", seats="A1, A2;A3 A3")
-        assert told == "2 seats were taken off sale. 1 seat stayed as it was."
+        assert told == "2 seats were taken off sale. 1 seat was not changed."
         assert statuses(session, "A1", "A2", "A3") == "hbb"
         assert order(beto, session, "unblock", seats="A2") == "1 seat is on sale again."
 
-    @pytest.mark.parametrize(
-        ("seats", "says"), [("", "Choose seats first."), ("Z9 A1", "2 seats stayed as they were.")]
-    )
+    @pytest.mark.parametrize(("seats", "says"), [("", "Choose seats first."), ("Z9 A1", "2 seats were not changed.")])
     def test_says_when_nothing_changed(
         self, session: Session, beto: Client, hold: Hold, ana: uuid.UUID, seats: str, says: str
     ) -> None:
@@ -265,14 +263,14 @@ class TestReleasing:
         bought = hold(session, "A1", buyer=ana)
         pay(bought)
         status, text = order_by_script(beto, session, "release", reservation=bought.pk, confirmed="yes")
-        assert (status, "Give its money back under Sales" in text) == (409, True)
+        assert (status, "Give the money back under Sales" in text) == (409, True)
         assert statuses(session, "A1") == "s"
         assert Sale.objects.get().status == "paid"
 
     def test_refuses_while_its_buyer_pays(self, session: Session, hold: Hold, ana: uuid.UUID, beto: Client) -> None:
         held = hold(session, "A1", buyer=ana)
         starting.start_payment(reservation_id=held.pk, buyer=ana, method="fake", token="ok")
-        assert "is paying just now" in order(beto, session, "release", reservation=held.pk, confirmed="yes")
+        assert "is paying at this moment" in order(beto, session, "release", reservation=held.pk, confirmed="yes")
 
     @pytest.mark.parametrize(
         ("seats", "says"),
@@ -298,7 +296,7 @@ class TestReleasing:
     def test_needs_one_that_goes_on(self, session: Session, hold: Hold, ana: uuid.UUID, beto: Client) -> None:
         held = hold(session, "A1", buyer=ana)
         holding.release(reservation_id=held.pk, buyer=ana)
-        assert order(beto, session, "release", reservation=held.pk) == "That reservation has ended."
+        assert order(beto, session, "release", reservation=held.pk) == "This reservation has ended."
 
 
 class TestMoving:
@@ -309,7 +307,7 @@ class TestMoving:
         assert "Move this buyer?" in asked
         assert f'name="reservation" value="{bought.pk}"' in asked
         facts = {"seats": "A1, A2", "to": "C1, C2", "reservation": bought.pk, "confirmed": "yes"}
-        assert order(beto, session, "move", **facts) == "Moved from A1, A2 to C1, C2."
+        assert order(beto, session, "move", **facts) == "The buyer was moved from A1, A2 to C1, C2."
         assert set(Ticket.objects.values_list("seat__label", flat=True)) == {"C1", "C2"}
         assert LogEntry.objects.get().change_message == f"move: A1, A2 → C1, C2 {bought.pk}"
 
@@ -319,7 +317,7 @@ class TestMoving:
         held = hold(session, "A1", "A2", buyer=ana)
         hold(session, "C1", buyer=bruno)
         facts = {"seats": "A1,A2", "to": "C1,Z9", "reservation": held.pk, "confirmed": "yes"}
-        refusal = "Nobody was moved: C1 (held by somebody), Z9 (no such seat)."
+        refusal = "The buyer was not moved: C1 (held), Z9 (no such seat)."
         assert order_by_script(beto, session, "move", **facts) == (409, refusal)
 
     def test_names_seats_that_another_holds_by_now(
@@ -327,7 +325,7 @@ class TestMoving:
     ) -> None:
         seen, other = hold(session, "A1", buyer=ana), hold(session, "B1", buyer=bruno)
         facts = {"seats": "B1", "to": "C1", "reservation": seen.pk, "confirmed": "yes"}
-        assert "B1 (not of this reservation)" in order(beto, session, "move", **facts)
+        assert "B1 (not in this reservation)" in order(beto, session, "move", **facts)
         other.refresh_from_db()
         assert other.seats == ["B1"]
 
@@ -342,7 +340,7 @@ class TestAnswers:
             raise OperationalError("lock timeout")
 
         monkeypatch.setattr(inventory, "block_seats", locked)
-        assert order_by_script(beto, session, "block", seats="A1") == (409, "The box office is busy; try again.")
+        assert order_by_script(beto, session, "block", seats="A1") == (409, "The box office is busy. Try again.")
 
     def test_the_audit_finds_nothing_afterwards(
         self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID, beto: Client

@@ -120,8 +120,8 @@ class TestPage:
 
     def test_is_empty_before_the_first_sale(self, olivia: Client, db: None) -> None:
         page = olivia.get(reverse("glance")).content.decode()
-        assert "Nothing plays that day." in page
-        assert "Nothing was sold that day." in page
+        assert "There are no sessions on that day." in page
+        assert "There were no sales on that day." in page
 
     @pytest.mark.parametrize("asked", ["yesterday", "2026-02-31", "", "9999-12-31", "0001-01-01"])
     def test_takes_what_it_cannot_read_for_today(self, olivia: Client, db: None, asked: str) -> None:

@@ -125,7 +125,7 @@ class TestTheList:
 class TestThePage:
     def test_tells_what_happened_in_order(self, beto: Client, ana: UUID, stock: TicketType) -> None:
         shown = looked_at(beto, order(ana, stock))
-        steps = ["Accepted, in line", "Places held", "Payment started", "Sold, tickets made", "Money taken"]
+        steps = ["Accepted, in the queue", "Places held", "Payment started", "Sold, tickets made", "Money taken"]
         places = [shown.index(step) for step in steps]
         assert places == sorted(places)
         assert reverse("admin:ticketing_sale_change", args=[Sale.objects.get().pk]) in shown
@@ -159,10 +159,10 @@ class TestTakingUp:
         with monkeypatch.context() as patch:
             patch.setattr(orders, "pay_in_process", None)
             held = order(ana, stock)
-        assert "Take it up now" in looked_at(beto, held)
-        assert "taken up now" in does(beto, held, "retry")
+        assert "Try it again now" in looked_at(beto, held)
+        assert "being tried again" in does(beto, held, "retry")
         assert Reservation.objects.get(pk=held).status == Status.CONFIRMED
-        assert does(beto, held, "retry") == "Nothing is left to do for this order."
+        assert does(beto, held, "retry") == "There is nothing left to do for this order."
         assert Sale.objects.count() == 1
         assert "Box office" in looked_at(beto, held)
 
@@ -224,7 +224,7 @@ class TestPlacingAgain:
         with pytest.raises(care.CannotPlaceAgain, match=obstacle):
             care.place_again(order_id=lost)
         assert "Place it again" not in looked_at(beto, lost)
-        assert "must order anew" in does(beto, lost, "again")
+        assert "must place a new order" in does(beto, lost, "again")
         assert Reservation.objects.count() == 1
 
     def test_says_that_nothing_is_left(self, beto: Client, ana: UUID, stock: TicketType) -> None:
@@ -232,7 +232,10 @@ class TestPlacingAgain:
         TicketType.objects.filter(pk=stock.pk).update(available=0)
         forget_redis()
         sale_facts.forget()
-        assert does(beto, lost, "again") == "Not that many places are left."
+        assert (
+            does(beto, lost, "again")
+            == "Fewer places are left than you asked for. Ask for fewer places, or choose another session."
+        )
 
 
 class TestCancelling:
@@ -243,7 +246,7 @@ class TestCancelling:
         assert b"Cancel this order?" in beto.post(page_of(held), {"action": "cancel"}).content
         assert "Say why" in does(beto, held, "cancel", confirmed="yes")
         stale = beto.post(page_of(held), {"action": "cancel", "confirmed": "yes", "reason": "Asked for"})
-        assert "This has changed since you were asked" in stale.content.decode()
+        assert "This has changed since you opened the question" in stale.content.decode()
         assert Reservation.objects.get().status == Status.HELD
 
     def test_releases_a_hold(self, beto: Client, ana: UUID, stock: TicketType, nobody_hears: None) -> None:
@@ -254,7 +257,7 @@ class TestCancelling:
         assert TicketType.objects.get(pk=stock.pk).available == 5
         assert paying.sweep() == 0
         shown = looked_at(beto, held)
-        assert "The box office called the order off" in shown
+        assert "The box office cancelled the order" in shown
         assert "Asked for by telephone" in shown
 
     def test_ends_what_stands_by(self, beto: Client, ana: UUID, stock: TicketType, nobody_hears: None) -> None:
@@ -268,12 +271,12 @@ class TestCancelling:
     def test_gives_the_money_back(self, beto: Client, ana: UUID, stock: TicketType) -> None:
         bought = order(ana, stock)
         asked = beto.post(page_of(bought), {"action": "cancel"})
-        assert ("Money that goes back", "R$90.00") in asked.context["facts"]
+        assert ("Money to be given back", "R$90.00") in asked.context["facts"]
         assert "on its way back" in does(beto, bought, "cancel", confirmed="yes", reason="Show moved")
         refund = Refund.objects.get()
         assert (refund.amount, refund.reason, refund.status) == (9_000, "Show moved", "paid_back")
         assert "Refund paid back" in looked_at(beto, bought)
-        assert "nothing is left to cancel" in does(beto, bought, "cancel", confirmed="")
+        assert "there is nothing left to cancel" in does(beto, bought, "cancel", confirmed="")
 
     def test_of_what_was_paid_needs_leave_to_give_money_back(self, staff: Staff, ana: UUID, stock: TicketType) -> None:
         clerk = staff("view_reservation", "change_reservation")
@@ -283,8 +286,8 @@ class TestCancelling:
 
     def test_of_what_ended_is_refused(self, beto: Client, ana: UUID, stock: TicketType) -> None:
         lost = order(ana, stock, token="declined")
-        assert "nothing is left to cancel" in does(beto, lost, "cancel", confirmed="yes", reason="x")
+        assert "there is nothing left to cancel" in does(beto, lost, "cancel", confirmed="yes", reason="x")
         assert not LogEntry.objects.exists()
 
     def test_knows_no_other_action(self, beto: Client, ana: UUID, stock: TicketType) -> None:
-        assert "nothing the box office can do" in does(beto, order(ana, stock), "sing")
+        assert "The box office cannot do that" in does(beto, order(ana, stock), "sing")

@@ -12,10 +12,13 @@ MOST_LINES = 5  # of one check; --json has all
 
 
 class Command(BaseCommand):
-    help = "Look for what must never be: seats sold twice, holds forgotten, tickets without a sale. Exit code 1 if anything is found."
+    help = (
+        "Look for errors that must never happen: seats sold twice, forgotten holds, tickets without a sale. The "
+        "exit code is 1 if there are findings."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--json", action="store_true", help="one JSON object, for programs")
+        parser.add_argument("--json", action="store_true", help="print one JSON object, for programs")
 
     def handle(self, **options: Any) -> None:
         findings = list(realtime.audit.run(CHECKS))

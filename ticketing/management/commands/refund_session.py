@@ -22,12 +22,17 @@ PATIENCE = 60.0  # seconds without any progress: workers and sweeps go on, with 
 
 
 class Command(BaseCommand):
-    help = "Give everybody's money back for a session that was called off; --call-off does that first. Stop and repeat it as you like."
+    help = (
+        "Give back all money of a session that was called off. --call-off calls it off first. You can stop and "
+        "repeat the command at any time."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("session", type=UUID)
         parser.add_argument(
-            "--call-off", action="store_true", help="call it off first, so that nothing of it is sold any more; asks"
+            "--call-off",
+            action="store_true",
+            help="call the session off first, after a question, so that it sells nothing more",
         )
         terminal.add_yes(parser)
 
@@ -39,7 +44,8 @@ class Command(BaseCommand):
         if found.cancelled_at is None:
             if not call_off:
                 raise CommandError(
-                    "The session is on. With --call-off it is called off, and everybody gets their money back."
+                    "The session was not called off. With --call-off, the command calls it off, and all buyers "
+                    "get their money back."
                 )
             self._call_off(found, yes=yes)
         with tqdm(unit="sale", disable=not sys.stderr.isatty()) as bar:
@@ -49,7 +55,7 @@ class Command(BaseCommand):
             f"{how_far.refused} refused by a gateway."
         )
         if not how_far.is_over:
-            raise CommandError("The rest is on its way: workers and sweeps go on. Repeat the command to watch.")
+            raise CommandError("Workers and sweeps will pay back the rest. Repeat the command to watch.")
 
     def _call_off(self, session: Session, *, yes: bool) -> None:
         """Ask, and again where it comes to something else by the time of the answer."""
@@ -62,7 +68,9 @@ class Command(BaseCommand):
                     refunds.call_off(session_id=session.pk)
                     return
             if asked is not None:
-                self.stdout.write("This has changed since you were asked, and nothing was done.")
+                self.stdout.write(
+                    "This has changed since the question, so nothing was done. Check the figures and answer again."
+                )
             terminal.require_yes(self, question, yes=yes)
             asked = question
 

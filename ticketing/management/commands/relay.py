@@ -38,7 +38,7 @@ LONGEST_ROUND = (
 FIRST_AUDIT = 30.0
 LAST_ROUND = 3.0  # seconds the duties get to finish what they are at
 
-FAILURES = Counter("frontrow_relay_failures", "Rounds of the relay that failed", ["duty"])
+FAILURES = Counter("frontrow_relay_failures", "Failed rounds of the relay", ["duty"])
 
 log = structlog.get_logger(__name__)
 
@@ -165,11 +165,11 @@ def audit_if_active(lead: Leadership) -> bool:
 
 
 class Command(BaseCommand):
-    help = "Publish events, settle the inbox, end holds when beat is silent, look after open payments."
+    help = "Publish events, allocate requests of the inbox, end holds when beat is silent, and sweep open payments."
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--once", action="store_true", help="do all that waits, then end")
+        parser.add_argument("--once", action="store_true", help="do all waiting work, then end")
 
     @refuse_demo_accounts()
     def handle(self, *, once: bool, **_options: Any) -> None:

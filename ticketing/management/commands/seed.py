@@ -25,13 +25,22 @@ from ticketing.people.roles import OURS, ensure_groups
 
 
 class Command(BaseCommand):
-    help = "Makes the demo: halls, films, sessions of the next days, accounts. Run again, it adds what is missing."
+    help = (
+        "Make the demo: halls, films, sessions of the next days, and accounts. If you run it again, it adds the "
+        "missing parts."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--profile", choices=demo.PROFILES, default="demo", help="how much of it (default: demo)")
-        parser.add_argument("--reset", action="store_true", help="first delete everything sold and on sale; asks")
+        parser.add_argument(
+            "--profile", choices=demo.PROFILES, default="demo", help="the amount of data (default: demo)"
+        )
+        parser.add_argument(
+            "--reset", action="store_true", help="first delete all sales, sessions and halls, after a question"
+        )
         terminal.add_yes(parser, "--no-input")
-        parser.add_argument("--groups", action="store_true", help="only the permission groups, in production too")
+        parser.add_argument(
+            "--groups", action="store_true", help="make only the permission groups; works in production too"
+        )
 
     def handle(self, *, profile: str, reset: bool, yes: bool, groups: bool, **options: Any) -> None:
         if groups:
@@ -40,8 +49,9 @@ class Command(BaseCommand):
             return
         if settings.PRODUCTION:
             raise CommandError(
-                "FRONTROW_ENV=production: the demo's accounts have a password that everybody knows, so it is not made "
-                "here. `seed --groups` makes the permission groups, `createsuperuser` a first account."
+                "FRONTROW_ENV says production, and the demo's accounts have a public password, so the demo was "
+                "not made. Use `seed --groups` to make the permission groups and `createsuperuser` to make a "
+                "first account."
             )
         if reset:
             terminal.require_yes(self, about_deleting(), yes=yes)
@@ -50,7 +60,9 @@ class Command(BaseCommand):
         Voucher.objects.get_or_create(code=demo.VOUCHER, defaults={"percent_off": 10, "uses_per_buyer": 1})
         made = self.make_sessions(demo.PROFILES[profile], quiet=options["verbosity"] == 0)
         if options["verbosity"]:
-            self.stdout.write(f"{made} sessions and {people} accounts are new. Accounts, all with {demo.PASSWORD!r}: ")
+            self.stdout.write(
+                f"Made {made} sessions and {people} accounts. Accounts, all with the password {demo.PASSWORD!r}: "
+            )
             self.stdout.write(", ".join(person.username for person in demo.PEOPLE))
 
     def make_sessions(self, rooms: list[demo.Room], *, quiet: bool) -> int:
@@ -140,10 +152,10 @@ def about_deleting() -> Question:
             ("Reservations", str(Reservation.objects.count())),
             ("Sales", str(Sale.objects.count())),
             ("Tickets that open a door", str(Ticket.objects.exclude(status=TicketStatus.VOID).count())),
-            ("Money that is forgotten, and not given back", in_currencies(taken)),
-            ("Told", "nobody"),
+            ("Money whose records are deleted, without a refund", in_currencies(taken)),
+            ("People who get a message", "none"),
         ],
-        warning="Accounts stay. All else is gone for good.",
+        warning="Accounts stay. Everything else is deleted for good.",
         about=[],
     )
 
