@@ -106,7 +106,7 @@ def reset(session: Session, monkeypatch: pytest.MonkeyPatch) -> Act:
             "Sessions: 1",
             "Sales: 2",
             "Tickets that open a door: 4",
-            "not given back: R$100.00",
+            "without a refund: R$100.00",
             "People who get a message: none",
         ],
     )

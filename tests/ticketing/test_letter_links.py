@@ -189,7 +189,7 @@ class TestWhatEndsAProof:
         asked = {"action": "send_new_links", "_selected_action": [str(letter_post.sale.pk)]}
         desk = window_of("ana")
         answer = confirmed(desk, reverse("admin:ticketing_sale_changelist"), asked)
-        assert "The links of 1 sale are over" in desk.get(answer["Location"]).content.decode()
+        assert "The links of 1 sale no longer work" in desk.get(answer["Location"]).content.decode()
         for address in old:
             self.assert_is_over(address)
         told = [(event.name, event.buyer) for event in Event.objects.filter(name__contains="links").order_by("id")]

@@ -404,7 +404,7 @@ class TestPages:
             since = within(full_day(db_now()))
         portuguese = {"accept-language": "pt-br"}
         page = window_of("ana").get(reverse("sale", args=[post.sale.pk]), headers=portuguese).content.decode()
-        assert f"A sessão foi cancelada em {since};" in page
+        assert f"A sessão foi cancelada em {since}." in page
         assert f"Anulado desde {since.partition(' de 2')[0]}" in page
 
     def test_my_tickets_lists_it_apart(self, post: Post) -> None:
@@ -434,5 +434,7 @@ class TestAdmin:
         assert not Event.objects.filter(name__endswith=".session_moved").exists()
         assert Session.objects.get(pk=post.session.pk).starts_at == post.session.starts_at
         answer = confirmed(admin_client, address, form.filled_in(**moved))
-        assert "3 letters go out" in admin_client.get(answer["Location"]).content.decode()
+        assert (
+            "3 letters with the old and the new time and place" in admin_client.get(answer["Location"]).content.decode()
+        )
         assert Event.objects.filter(name__endswith=".session_moved").count() == 3

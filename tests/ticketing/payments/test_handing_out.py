@@ -207,7 +207,7 @@ class TestRefused:
         self, refused: Refund, beto: User, mailoutbox: list[EmailMultiAlternatives], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         mail.send_for(event("refund.refused"))
-        assert "could not send R$25.00 back" in str(mailoutbox[-1].body)
+        assert "tried to send R$25.00 back" in str(mailoutbox[-1].body)
         with monkeypatch.context() as patch:
             patch.setattr(fake, "refund", refuse)
             refunds.try_again(refund_id=refused.pk)

@@ -190,7 +190,7 @@ class TestPlacingAgain:
     def test_makes_one_new_order_however_often(self, beto: Client, ana: UUID, stock: TicketType) -> None:
         lost = failed(ana, stock)
         assert "Place it again" in looked_at(beto, lost)
-        assert "Placed again" in does(beto, lost, "again")
+        assert "was placed again" in does(beto, lost, "again")
         does(beto, lost, "again")
         bought = Reservation.objects.get(status=Status.CONFIRMED)
         assert (bought.buyer, bought.quantity, bought.is_order) == (ana, 1, True)
@@ -244,7 +244,7 @@ class TestCancelling:
     ) -> None:
         held = order(ana, stock)
         assert b"Cancel this order?" in beto.post(page_of(held), {"action": "cancel"}).content
-        assert "Say why" in does(beto, held, "cancel", confirmed="yes")
+        assert "Give the reason" in does(beto, held, "cancel", confirmed="yes")
         stale = beto.post(page_of(held), {"action": "cancel", "confirmed": "yes", "reason": "Asked for"})
         assert "This has changed since you opened the question" in stale.content.decode()
         assert Reservation.objects.get().status == Status.HELD
