@@ -275,7 +275,7 @@ class TestHallPlan:
         preview = desk.post(plan_of(hall), {"text": "aaa", "preview": "1"})
         page = preview.content.decode()
         assert "The hall has 4 chairs now. If you save, the new chairs replace all of them" in page
-        assert "1 session to come was made with the old chairs" in page
+        assert "1 future session was made with the old chairs" in page
         desk.post(plan_of(hall), {**shown(preview), "keep": "1"})
         assert hall.seats.count() == 3
         assert Seat.objects.of(session.pk).count() == 4
