@@ -37,6 +37,7 @@ check: install-dev ## format, lint, types, imports, migrations, OpenAPI schema, 
 	@tools/check-translations
 	@.venv/bin/mkdocs build --strict --quiet
 	@tools/check-compose
+	@$(PYTHON_HERE) tools/measure-style
 
 typescript: ## what the test of the TypeScript client needs: node, npm and its registry
 	@mkdir -p .frontrow/typescript
