@@ -71,7 +71,7 @@ def test_the_way_back_stays_on_this_site(strict: Client, before: str) -> None:
 
 def test_a_browser_without_cookies_is_told_so() -> None:
     page = send(Client(enforce_csrf_checks=True), reverse("sign-in")).content.decode()
-    assert "allow cookies for this site" in page
+    assert "Allow cookies for this site" in page
 
 
 def test_a_script_gets_a_problem_and_not_a_page(strict: Client) -> None:

@@ -252,7 +252,7 @@ class TestPage:
 
     def test_says_that_a_code_is_not_known(self, session: Session, members: Lane) -> None:
         page = Client().get(reverse("session", args=[session.pk]), {"lane": "old"})
-        assert b"not known here any more" in page.content
+        assert b"does not exist any more" in page.content
         assert b'lane_code" value' not in page.content
 
 

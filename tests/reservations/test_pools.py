@@ -321,7 +321,7 @@ class TestItsOwnSale:
         error = refusal(reservation_body(late))
         assert isinstance(error, TooManySeats)
         assert error.limit == 2
-        assert "More places" in orders.said_of(late.status, late.reason)
+        assert "more places than one order" in orders.said_of(late.status, late.reason)
 
     def test_counts_what_a_buyer_has_of_it(
         self, festival: Festival, kind: TicketType, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
