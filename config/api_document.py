@@ -27,10 +27,10 @@ def about(*, site_url: str, version: str) -> dict[str, Any]:
         "TAGS": [
             {"name": name, "description": description}
             for name, description in (
-                ("Buyers and accounts", "Guests and accounts. A token, or the cookie that the pages set."),
+                ("Who is asking", "Guests and accounts. A token, or the cookie that the pages set."),
                 ("Catalogue", "What is on, and what is left of it."),
                 ("Holding seats", "All or nothing, first come, first served."),
-                ("Orders in one step", "Orders: places, payment and tickets in one request."),
+                ("Buying in one step", "Orders: places, payment and tickets in one request."),
                 ("Sales and tickets", "Paying, and what was bought."),
                 ("Doors", "Letting people in, for gate staff."),
             )

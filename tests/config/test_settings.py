@@ -42,9 +42,9 @@ class TestProduction:
         ("wrong", "says"),
         [
             ({"SECRET_KEY": "short"}, "SECRET_KEY must be set"),
-            ({"RATE_LIMITS": "off"}, "RATE_LIMITS=off is for load tests"),
+            ({"RATE_LIMITS": "off"}, "RATE_LIMITS=off is only for load tests"),
             ({"DATABASE_URL": "postgres://frontrow:frontrow-demo@db/frontrow"}, "DATABASE_URL carries the demo's"),
-            ({"FAULT_POINT": "payment.sold"}, "FAULT_POINT is for tests"),
+            ({"FAULT_POINT": "payment.sold"}, "FAULT_POINT is only for tests"),
             ({"STRIPE_API_KEY": ""}, "set STRIPE_API_KEY"),
             ({"STRIPE_PUBLISHABLE_KEY": ""}, "set STRIPE_API_KEY, STRIPE_PUBLISHABLE_KEY"),
             ({"STRIPE_PUBLISHABLE_KEY": "sk_live_1"}, "begins with pk_"),

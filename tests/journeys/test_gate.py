@@ -233,7 +233,9 @@ def test_a_scan_from_before_its_session_was_called_off_is_told_as_that(site: Sit
     site.processes.manage("refund_session", session, "--call-off", "--yes")
     gabi.context.set_offline(False)
     expect(gabi.locator("#waiting")).to_have_text("0")
-    expect(gabi.locator("#quarrel-list")).to_contain_text("what was paid for it goes back. The session was called off.")
+    expect(gabi.locator("#quarrel-list")).to_contain_text(
+        "the buyer gets the money for it back. The session was called off."
+    )
 
 
 def test_the_camera_reads_a_ticket_once(site: Site, window: Window) -> None:

@@ -144,8 +144,8 @@ def test_the_gates_pages_fit_a_phone(site: Site, window: Window) -> None:
 @pytest.mark.parametrize(
     ("language", "why"),
     [
-        ("en-US", "You can have at most 10 seats. Remove one to choose another one."),
-        ("pt-BR", "Você pode ter no máximo 10 lugares. Remova um para escolher outro."),
+        ("en-US", "At most 10 seats. Remove one to choose another."),
+        ("pt-BR", "No máximo 10 lugares. Solte um para pegar outro."),
     ],
 )
 def test_a_seat_beyond_the_limit_is_refused_in_sight_and_nothing_moves(

@@ -103,7 +103,7 @@ class TestDocument:
         }
         assert refused(json.dumps(plan))[0] == "sections[1].name: “P” comes twice."
         del plan["sections"][2]["name"]
-        assert "sections[2].name: Is missing." in refused(json.dumps(plan))
+        assert "sections[2].name: This field is missing." in refused(json.dumps(plan))
 
     def test_refuses_two_rows_of_a_name_whatever_their_seats_are_called(self) -> None:
         rows = [{"name": "A", "y": y, "seats": [{"x": 0, "label": str(y)}]} for y in (3, 5)]

@@ -96,9 +96,9 @@ class Me(serializers.Serializer[Any]):
 class MeView(BuyerAPIView):
     @extend_schema(
         operation_id="me",
-        summary="Buyers and accounts",
+        summary="Who is asking",
         description="Returns the buyer that the token or the cookie names.",
-        tags=["Buyers and accounts"],
+        tags=["Who is asking"],
         responses={200: Me, **problems_of(401)},
     )
     def get(self, request: Request) -> Response:
@@ -121,7 +121,7 @@ class GuestView(APIView):
         operation_id="auth_guest",
         summary="Become a buyer without an account",
         description="Makes a new anonymous buyer without writing a database row.",
-        tags=["Buyers and accounts"],
+        tags=["Who is asking"],
         auth=[],
         request=None,
         responses={201: OpenApiResponse(Tokens, examples=[TOKENS_EXAMPLE]), **problems_of(400, 413, 415, 429)},
@@ -143,7 +143,7 @@ class RegisterView(APIView):
             "idempotency keys move to the account. The answer has tokens of the account; the guest's own tokens "
             "end."
         ),
-        tags=["Buyers and accounts"],
+        tags=["Who is asking"],
         request=NewAccount,
         responses={201: OpenApiResponse(Tokens, examples=[TOKENS_EXAMPLE]), **problems_of(400, 401, 403, 429, 503)},
         examples=[NEW_ACCOUNT_EXAMPLE],
@@ -166,7 +166,7 @@ class TokenView(APIView):
             "If a guest sends this (with token or cookie), the guest's requests, holds, purchases and "
             "idempotency keys move to the account."
         ),
-        tags=["Buyers and accounts"],
+        tags=["Who is asking"],
         request=Credentials,
         responses={200: OpenApiResponse(Tokens, examples=[TOKENS_EXAMPLE]), **problems_of(400, 401, 403, 429, 503)},
         examples=[CREDENTIALS_EXAMPLE],
@@ -192,7 +192,7 @@ class RefreshView(APIView):
         extensions=refused_with("bad_credentials"),
         summary="Get the next pair of tokens",
         description="The refresh token is the credential. An expired access token in the same request does no harm.",
-        tags=["Buyers and accounts"],
+        tags=["Who is asking"],
         auth=[],
         request=RefreshToken,
         responses={200: OpenApiResponse(Tokens, examples=[TOKENS_EXAMPLE]), **problems_of(400, 401, 415, 429, 503)},

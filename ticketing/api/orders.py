@@ -36,7 +36,7 @@ from ticketing.orders.orders import why_declined
 from ticketing.payments import gateways
 from ticketing.refusals import UnknownMethod, UnknownToken
 
-TAG = "Orders in one step"
+TAG = "Buying in one step"
 REQUIRED_KEY = OpenApiParameter(
     "Idempotency-Key",
     {"type": "string", "pattern": f"^({KEY})$"},

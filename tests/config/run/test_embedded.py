@@ -88,7 +88,7 @@ class TestPostgres:
 
     def test_without_room_says_what_to_do(self, closed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("config.run.embedded.LOCALE", ["--builtin-locale=nowhere"])
-        with pytest.raises(StartupProblem, match="can't be made"):
+        with pytest.raises(StartupProblem, match="cannot be made"):
             postgres(closed).program()
         assert not (closed / "postgres" / "data").exists()
 

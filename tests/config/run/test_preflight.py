@@ -106,7 +106,7 @@ class TestPort:
 
     @pytest.mark.parametrize("port", [0, -1, 65536])
     def test_that_is_no_port_says_so(self, port: int) -> None:
-        with pytest.raises(StartupProblem, match="no port"):
+        with pytest.raises(StartupProblem, match="is not a port number"):
             preflight.require_free_port("127.0.0.1", port)
 
     def test_that_is_free_passes(self) -> None:

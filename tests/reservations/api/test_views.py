@@ -186,7 +186,7 @@ class TestBadInput:
     ) -> None:
         response = post(client_of(ana), "/reservations", {"session": str(session.pk), **asked})
         problem = assert_problem(response, 400, "too_many_seats")
-        assert problem["errors"] == [{"field": field, "message": "At most 10."}]
+        assert problem["errors"] == [{"field": field, "message": "The limit is 10."}]
 
     def test_knows_the_sessions_and_their_ticket_types(self, ana: UUID, session: Session) -> None:
         stock = StockFactory(session=SessionFactory())

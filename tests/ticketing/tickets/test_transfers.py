@@ -218,7 +218,7 @@ class TestPage:
         assert client.get(page).status_code == 404
         sale = client.get(f"/sales/{ticket.sale_id}").content.decode()
         assert "qr.svg" not in sale
-        assert "Passed on" in sale
+        assert "You passed this ticket on" in sale
         sign_in(client, "bruno")
         assert "Passed on to you" in client.get("/my-tickets").content.decode()
         assert "qr.svg" in client.get(page).content.decode()

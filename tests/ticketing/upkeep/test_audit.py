@@ -160,7 +160,7 @@ class TestAudit:
         Reservation.objects.filter(status="held").update(expires_at="2020-01-01T00:00Z")
         with pytest.raises(SystemExit):
             call_command("audit")
-        assert "hold_past_its_end: a hold ran out and nobody freed its seats" in capsys.readouterr().out
+        assert "hold_past_its_end: a hold has expired and its seats are not free" in capsys.readouterr().out
 
 
 EPOCH = 3 << EPOCH_BITS
