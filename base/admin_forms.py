@@ -94,9 +94,8 @@ class PatientLists:
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         if any(not _can_be_asked(name, value) for name, values in request.GET.lists() for value in values):
-            return HttpResponseRedirect(
-                f"{request.path}?{ERROR_FLAG}=1"
-            )  # as Django answers a filter that it can't read
+            # As Django answers a filter that it can't read
+            return HttpResponseRedirect(f"{request.path}?{ERROR_FLAG}=1")
         return cast("HttpResponse", super().changelist_view(request, extra_context))  # type: ignore[misc] # ModelAdmin is beside it
 
     def get_ordering(self, request: HttpRequest) -> Any:
@@ -122,7 +121,9 @@ def _can_be_asked(name: str, value: str) -> bool:
     """Whether PostgreSQL takes the text, and pages can tell the year."""
     if "\0" in value and name != SEARCH_VAR:  # what is searched for has a form of its own
         return False
-    return not name.endswith("__year") or not value.isdecimal() or EARLIEST.year <= int(value) < LATEST.year
+    if not name.endswith("__year") or not value.isdecimal():
+        return True
+    return len(value) == len(str(LATEST.year)) and EARLIEST.year <= int(value) < LATEST.year
 
 
 class PatientFields:
@@ -199,5 +200,4 @@ class InlineDesk(PatientFields, TabularInline):
     """Rows that people fill in inside another row's page."""
 
     formset = Rows
-
     form: type[forms.ModelForm[Any]] = WholeRowForm

@@ -1,6 +1,6 @@
 """What every refusal knows of itself: why a request gets nothing, told in the same words by database, API, pages and letters.
 
-The catalogues are `reservations/refusals.py` and `ticketing/refusals.py`: each class there is an entry.
+The catalogues are `reservations/refusals` and `ticketing/refusals.py`: each class there is an entry.
 """
 
 from __future__ import annotations

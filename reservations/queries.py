@@ -15,6 +15,7 @@ import msgspec
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
+from base.clock import rfc3339
 from reservations import orders, people
 from reservations.claims import claims
 from reservations.claims.claims import NoClaims
@@ -97,7 +98,7 @@ def _end_of_hold(reservation: Reservation) -> str | None:
 
 
 def _utc(moment: dt.datetime | None) -> str | None:
-    return moment.astimezone(dt.UTC).isoformat().replace("+00:00", "Z") if moment else None
+    return rfc3339(moment) if moment else None
 
 
 def find(reservation_id: uuid.UUID, *, buyer: uuid.UUID | None) -> dict[str, Any]:

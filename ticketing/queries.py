@@ -10,6 +10,7 @@ from typing import Any
 from django.db.models import Count, Q, QuerySet
 from django.db.models.functions import Now
 
+from base.clock import rfc3339
 from reservations.models import Reservation, Status
 from reservations.queries import place_in_line
 from sessions_app.models import Seat, Session
@@ -71,7 +72,7 @@ def sale_body(sale: Sale, *, tickets: Sequence[Ticket] | None = None) -> dict[st
         "due": {"amount": sum(ticket.due for ticket in made), "currency": sale.currency},
         "payment": {"id": str(sale.payment_id), "method": sale.payment.method, "status": sale.payment.status},
         "tickets": told,
-        "sold_at": as_text(sale.sold_at),
+        "sold_at": rfc3339(sale.sold_at),
     }
 
 
@@ -82,7 +83,7 @@ def refund_body(refund: Refund) -> dict[str, Any]:
         "status": refund.status,
         "amount": {"amount": refund.amount, "currency": refund.sale.currency},
         "tickets": [str(ticket.pk) for ticket in refund.tickets.all()],
-        "asked_at": as_text(refund.asked_at),
+        "asked_at": rfc3339(refund.asked_at),
     }
 
 
@@ -105,7 +106,7 @@ def _ticket_body(
         "short_code": ticket.code if has_code else None,
         "status": TicketStatus.VOID.value if void else ticket.status,
         "void_reason": void.reason.value if void else None,
-        "voided_at": as_text(void.at) if void else None,
+        "voided_at": rfc3339(void.at) if void else None,
         "due": ticket.due,
         "passed_on": passed_on,
     }
@@ -118,7 +119,7 @@ def one_ticket_body(ticket: Ticket) -> dict[str, Any]:
         "passed_on": ticket.holder is not None,
         "sale": str(ticket.sale_id),
         "session": str(ticket.session_id),
-        "used_at": as_text(ticket.used_at) if ticket.used_at else None,
+        "used_at": rfc3339(ticket.used_at) if ticket.used_at else None,
         "gate": ticket.used_gate,
     }
 
@@ -183,14 +184,10 @@ def _listed(
         "note": note,
         "status": status,
         "void_reason": None,
-        "used_at": as_text(used_at) if used_at else None,
+        "used_at": rfc3339(used_at) if used_at else None,
         "gate": gate,
         "due": {"amount": due, "currency": currency} if due else None,
     }
-
-
-def as_text(moment: dt.datetime) -> str:
-    return moment.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")
 
 
 def place_of(order: dict[str, Any]) -> int | None:

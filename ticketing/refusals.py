@@ -1,4 +1,4 @@
-"""Every refusal about payments, sales and tickets, and all that is said of it. As in `reservations/refusals.py`, an entry is an error."""
+"""Every refusal about payments, sales and tickets, and all that is said of it. As in `reservations/refusals`, an entry is an error."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from rest_framework.views import APIView
 
 import sessions_app.queries
 from base.asking import asking
-from base.clock import reckoned_now
+from base.clock import reckoned_now, rfc3339
 from base.rest import BuyerAPIView, IsBuyer, problems_of, refused_with
 from base.standing import stand
 from reservations.api.views import IDEMPOTENCY_KEY, written
@@ -112,7 +112,7 @@ def plainly_checked_in(made: CheckIn) -> dict[str, Any]:
     kind = {"id": str(made.ticket.ticket_type_id), "name": ""}
     unread = dict.fromkeys(("seat", "concession", "refunded_at", "void_reason", "also_used"))
     told = {"id": str(made.pk), "ticket": str(made.ticket_id), "session": str(made.ticket.session_id), "show": ""}
-    used = {"status": "used", "used_at": queries.as_text(made.scanned_at), "gate": made.gate}
+    used = {"status": "used", "used_at": rfc3339(made.scanned_at), "gate": made.gate}
     return {**unread, **told, "ticket_type": kind, **used}
 
 
@@ -127,20 +127,20 @@ def checked_in(made: CheckIn) -> dict[str, Any]:
         "ticket_type": {"id": str(ticket.ticket_type_id), "name": ticket.ticket_type.name},
         "concession": {"name": ticket.concession, "note": ticket.concession_note} if ticket.concession else None,
         "status": ticket.status,
-        "used_at": queries.as_text(made.scanned_at),
+        "used_at": rfc3339(made.scanned_at),
         "gate": made.gate,
-        "refunded_at": queries.as_text(ticket.refund.asked_at) if ticket.refund else None,
+        "refunded_at": rfc3339(ticket.refund.asked_at) if ticket.refund else None,
         "void_reason": ticket.void.reason if ticket.void else None,
-        "also_used": {"used_at": queries.as_text(displaced.scanned_at), "gate": displaced.gate} if displaced else None,
+        "also_used": {"used_at": rfc3339(displaced.scanned_at), "gate": displaced.gate} if displaced else None,
     }
 
 
 def admission_of(session: Session) -> dict[str, str | None]:
     """When tickets of the session are let in, JSON-ready."""
     return {
-        "opens_at": queries.as_text(doors.opens_at(session)),
-        "closes_at": queries.as_text(session.ends_at),
-        "cancelled_at": queries.as_text(session.cancelled_at) if session.cancelled_at else None,
+        "opens_at": rfc3339(doors.opens_at(session)),
+        "closes_at": rfc3339(session.ends_at),
+        "cancelled_at": rfc3339(session.cancelled_at) if session.cancelled_at else None,
     }
 
 
@@ -163,7 +163,7 @@ class DoorListView(BuyerAPIView):
         return Response(
             {
                 "session": str(found.pk),
-                "made_at": queries.as_text(reckoned_now()),
+                "made_at": rfc3339(reckoned_now()),
                 **admission_of(found),
                 "keys": codes.published()["keys"],
                 "tickets": list(queries.door_list(found)),

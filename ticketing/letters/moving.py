@@ -18,13 +18,12 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 from psycopg.errors import ExclusionViolation
 
-from base.clock import db_now
+from base.clock import db_now, rfc3339
 from realtime import events
 from reservations.allocation import locks
 from sessions_app import operations as catalogue
 from sessions_app.models import Session
 from ticketing.people import holders
-from ticketing.queries import as_text
 
 SHOWN = frozenset({"starts_at", "ends_at", "hall", "room"})  # what calendars say of a session
 NOTED = (
@@ -79,7 +78,7 @@ def _give_notice(session: Session, *, starts_at: dt.datetime, now: dt.datetime) 
 
 
 def _facts(starts_at: Any, place: str) -> dict[str, str]:
-    return {"starts_at": as_text(starts_at), "place": place}
+    return {"starts_at": rfc3339(starts_at), "place": place}
 
 
 def _save(session: Session, changes: Mapping[str, Any]) -> None:

@@ -37,13 +37,9 @@ Answer = TypeVar("Answer")
 class NotBegun(Exception):
     """Nothing was done; it may be tried again."""
 
-    code = "unavailable"
-
 
 class Unfinished(Exception):
     """It may be done all the same; doing it again is harmless."""
-
-    code = "unavailable"
 
 
 class _Entry(Generic[Ask, Answer]):

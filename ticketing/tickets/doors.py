@@ -23,7 +23,7 @@ from django.conf import settings
 from django.db import transaction
 from prometheus_client import Counter
 
-from base.clock import db_now
+from base.clock import db_now, rfc3339
 from realtime import events
 from sessions_app.models import Session
 from ticketing import codes, sale_locks, voiding
@@ -39,7 +39,6 @@ from ticketing.models import (
 )
 from ticketing.payments import ledger, selling
 from ticketing.payments.ledger import Posting
-from ticketing.queries import as_text
 from ticketing.refusals import (
     AlreadyUsed,
     ForgedCode,
@@ -244,4 +243,4 @@ def _was_given_back_after(made: CheckIn) -> bool:
 
 
 def _when_and_where(made: CheckIn) -> dict[str, str]:
-    return {"scanned_at": as_text(made.scanned_at), "gate": made.gate}
+    return {"scanned_at": rfc3339(made.scanned_at), "gate": made.gate}
