@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 NAMES = (
     "front_door",
-    "settle",
+    "allocate",
     "burst",
     "stampede",
     "same_key",
@@ -150,10 +150,10 @@ def set_up_django(found: services.Services) -> None:
 
 def events(names: Sequence[str]) -> list[Event]:
     """In the order of NAMES, each once; `live` is also all whose names begin with it, but for LARGE."""
-    from bench import at_the_door, enduring, live, ordering, paying, settling, waiting
+    from bench import allocating, at_the_door, enduring, live, ordering, paying, waiting
     from bench import map as seat_map
 
-    modules = (at_the_door, settling, waiting, live, seat_map, paying, ordering, enduring)
+    modules = (at_the_door, allocating, waiting, live, seat_map, paying, ordering, enduring)
     known = {event.name: event for module in modules for event in module.EVENTS}
     chosen = {name for name in USUAL if name.partition("_")[0] in names} | set(names)
     return [known[name] for name in NAMES if name in chosen]

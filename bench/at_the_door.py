@@ -17,7 +17,7 @@ SAME_SEED = 20_260_101  # every run shuffles alike
 
 
 def warm(stage: Stage, webs: list[Process]) -> None:
-    """What a site does once, it has done before the clock runs, and nothing of it is left in line."""
+    """What a site does once, it has done before the clock runs, and nothing of it is left in the queue."""
     room = stage.room(200)
     load = stage.run([asking_for(room, [seat]) for seat in room.labels], webs=webs, connections=20)
     truth.check(stage, room, load)
@@ -34,7 +34,7 @@ def warm_usual(stage: Stage, webs: list[Process], *, path: str) -> None:
 
 @contextmanager
 def front_door(stage: Stage) -> Iterator[Contest]:
-    """Nobody settles meanwhile: what is measured is being let in, durably. Afterwards a worker proves that nobody was lost."""
+    """Nobody allocates meanwhile: what is measured is being let in, durably. Afterwards a worker proves that nobody was lost."""
     ours, usual, plain = stage.web(processes=2), stage.usual_web(processes=2), stage.plain_web(processes=2)
     stage.ready(ours)
     stage.answering([*usual, *plain])
@@ -86,10 +86,14 @@ def burst(stage: Stage) -> Iterator[Contest]:
         random.Random(SAME_SEED).shuffle(wanted)
         with closing(truth.Ledger(stage, room.id)) as ledger:
             load = stage.run(
-                [asking_for(room, [seat]) for seat in wanted], webs=webs, connections=200, look=ledger.settled
+                [asking_for(room, [seat]) for seat in wanted], webs=webs, connections=200, look=ledger.allocated
             )
             truth.only(stage, load, 202, 409, who="burst")
-            after = load.settled_after if ledger.settled() >= load.statuses[202] else settled_late(stage, ledger, load)
+            after = (
+                load.allocated_after
+                if ledger.allocated() >= load.statuses[202]
+                else allocated_late(stage, ledger, load)
+            )
         truth.check(stage, room, load, held=len(room.labels))
         truth.audit(stage)
         return load.sample(burst=after)
@@ -97,9 +101,9 @@ def burst(stage: Stage) -> Iterator[Contest]:
     yield Contest(ours=rush)
 
 
-def settled_late(stage: Stage, ledger: truth.Ledger, load: Load) -> float:
-    """Some were still in line when the last answer came: seconds from the first request until they are settled."""
-    truth.settle_all(stage, ledger, truth.accepted(load))
+def allocated_late(stage: Stage, ledger: truth.Ledger, load: Load) -> float:
+    """Some were still in the queue when the last answer came: seconds from the first request until they are allocated."""
+    truth.allocate_all(stage, ledger, truth.accepted(load))
     return load.seconds_since_start()
 
 
@@ -150,7 +154,7 @@ def same_key(stage: Stage) -> Iterator[Contest]:
         truth.check_all(stage, room, promised, held=1)
         truth.audit(stage)
         with closing(truth.Ledger(stage, room.id)) as ledger:
-            made = ledger.settled()
+            made = ledger.allocated()
         stage.expect(made == 1, f"{made} reservations of one key")
         return first.sample(same_key=float(made))
 

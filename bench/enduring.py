@@ -19,7 +19,7 @@ from bench.stage import Crew, Stage, stage_on
 
 
 def with_a_worker_killed(stage: Stage, crew: Crew, *, requests: int, places: int) -> Rush:
-    """The one that settles, half-way; another is started at once."""
+    """The one that allocates, half-way; another is started at once."""
     killed_at: list[int] = []
 
     def kill_half_way(finished: int) -> None:

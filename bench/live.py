@@ -17,10 +17,10 @@ from typing import Any
 from channels.layers import get_channel_layer
 from django.conf import settings
 
+from bench.allocating import holds
 from bench.contest import Contest, Event
 from bench.figures import Figure, Sample
 from bench.processes import ROOT, Process
-from bench.settling import holds
 from bench.stage import Room, Stage
 from realtime import wire
 from reservations.operations import queued
@@ -86,13 +86,13 @@ def gathered(
 
 
 def change_seats(room: Room, number: int) -> dict[str, float]:
-    """So many holds, evenly, each settled by itself: when each version of the map was about to be committed."""
+    """So many holds, evenly, each allocated by itself: when each version of the map was about to be committed."""
     requests = holds(room, size=1)[:number]
     began, times = time.monotonic(), {}
     for version, request in enumerate(requests, 1):
         time.sleep(max(0.0, began + version / A_SECOND - time.monotonic()))
         times[str(version)] = time.monotonic()
-        queued.settle([request])
+        queued.allocate([request])
     return times
 
 

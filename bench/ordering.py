@@ -97,7 +97,7 @@ def rush(
         load = stage.run(asks, webs=webs, connections=CONNECTIONS, rate=rate, look=look)
         promised = set(truth.accepted(load))
         if look() >= len(promised):
-            seconds = load.settled_after
+            seconds = load.allocated_after
         else:
             stage.wait(lambda: look() >= len(promised), seconds=truth.PATIENCE, what="the end of every 202")
             seconds = load.seconds_since_start()

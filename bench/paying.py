@@ -36,7 +36,7 @@ def held(room: Room) -> list[HoldRequest]:
         for index, label in enumerate(room.labels, 1)
     ]
     for start in range(0, len(holds), BATCH):
-        queued.settle(holds[start : start + BATCH])
+        queued.allocate(holds[start : start + BATCH])
     return holds
 
 

@@ -203,7 +203,7 @@ class Processes:
         return self.start("live", port=port or free_port())
 
     def worker(self, *kind: str) -> Process:
-        """Settling; or of the kind `--payments` or `--jobs`."""
+        """Allocation; or of the kind `--payments` or `--jobs`."""
         return self.start("worker", *kind)
 
     def beat(self) -> Process:

@@ -34,7 +34,7 @@ OF_THE_SHELL = (
     "DIFFS_A_SECOND",
     "DJANGO_SETTINGS_MODULE",
     "HOST",
-    "LINE",
+    "QUEUE",
     "METRICS_PORT",
     "PORT",
     "PROMETHEUS_MULTIPROC_DIR",

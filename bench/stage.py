@@ -36,7 +36,7 @@ from ticketing import identity
 HOLDS_PATH = "/api/v1/reservations"
 LONG_HOLD = 3600  # seconds; nothing expires while it is counted
 QUICK = 20  # a `--quick` run has this part of the requests
-LOOK_AGAIN = 0.05  # seconds between two looks at what is settled
+LOOK_AGAIN = 0.05  # seconds between two looks at what is allocated
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,11 +53,11 @@ class Room:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Load:
-    """What came of a load. `settled_after`: seconds from the first request to the last new outcome seen, where somebody looked."""
+    """What came of a load. `allocated_after`: seconds from the first request to the last new outcome seen, where somebody looked."""
 
     report: Report
     cpu: dict[str, float]
-    settled_after: float = 0.0
+    allocated_after: float = 0.0
 
     @property
     def answers(self) -> list[Answer]:
@@ -292,13 +292,13 @@ class Stage:
         rate: float | None = None,
         look: Callable[[], object] | None = None,
     ) -> Load:
-        """Send the requests over so many connections, spread over the webs. `look` is asked again and again for what is settled."""
+        """Send the requests over so many connections, spread over the webs. `look` is asked again and again for what is allocated."""
         ports = [webs[index % len(webs)].port or 0 for index in range(connections)]
         plan = Plan(ports=ports, requests=requests, rate=rate)
         with self.meter.measure() as cpu:
             report, changed = self._generated(plan, look)
         cpu["generator"] = round(report.cpu, 2)
-        load = Load(report=report, cpu=cpu, settled_after=max(0.0, changed - report.started))
+        load = Load(report=report, cpu=cpu, allocated_after=max(0.0, changed - report.started))
         self.note(load.summary())
         return load
 

@@ -14,7 +14,7 @@ from bench.stage import Load, Room, Stage
 from ticketing.upkeep.auditing import CHECKS
 
 LIVE = ("held", "paying", "confirmed")
-PATIENCE = 180.0  # seconds until what is in line still counts as lost
+PATIENCE = 180.0  # seconds until what is in the queue still counts as lost
 NEEDS_RELAY = {"events_unpublished"}  # nobody publishes where only some of a site's processes run
 
 
@@ -39,7 +39,7 @@ class Ledger:
     def close(self) -> None:
         self._connection.close()
 
-    def settled(self) -> int:
+    def allocated(self) -> int:
         """How many have their outcome."""
         query = "SELECT count(*) FROM reservations_reservation WHERE session_id = %s"
         return self._number(query)
@@ -112,9 +112,9 @@ def accepted(load: Load) -> list[str]:
     return [str(body["id"]) for body in load.bodies(201, 202)]
 
 
-def settle_all(stage: Stage, ledger: Ledger, promised: Collection[str]) -> None:
+def allocate_all(stage: Stage, ledger: Ledger, promised: Collection[str]) -> None:
     """Wait until whoever was accepted has an outcome. Raises: NotInTimeError."""
-    stage.wait(lambda: ledger.settled() >= len(set(promised)), seconds=PATIENCE, what="every 202 being settled")
+    stage.wait(lambda: ledger.allocated() >= len(set(promised)), seconds=PATIENCE, what="every 202 being allocated")
 
 
 def faults(outcomes: Collection[Outcome], promised: Collection[str]) -> Iterator[str]:
@@ -183,7 +183,7 @@ def check(stage: Stage, room: Room, load: Load, *, held: int | None = None) -> N
 def check_all(stage: Stage, room: Room, promised: Collection[str], *, held: int | None = None) -> None:
     ledger = Ledger(stage, room.id)
     try:
-        settle_all(stage, ledger, promised)
+        allocate_all(stage, ledger, promised)
         for fault in faults(ledger.outcomes(), promised):
             stage.expect(False, fault)
         if held is not None:

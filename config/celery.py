@@ -11,7 +11,7 @@ from kombu import Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-from reservations.queueing.lines import JOBS, holds_queue, jobs_queue
+from reservations.queueing.queues import JOBS, holds_queue, jobs_queue
 
 PREFIX = settings.KEY_PREFIX
 # Beat reckons by its own clock when a job expires, the worker judges that by its own: less would be over on arrival.
@@ -100,6 +100,6 @@ def get_ready(sender: Any, **_facts: Any) -> None:
     """Prepare a worker that has its first consumer."""
     from reservations.allocation import announcements
 
-    gc.freeze()  # what starting took stays; looking through it again costs a settling a tenth of its time
+    gc.freeze()  # what starting took stays; looking through it again costs allocation a tenth of its time
     gc.set_threshold(20_000, 20, 20)
     announcements.tell_from_a_thread()

@@ -220,15 +220,15 @@ CHANNEL_LAYERS = {
     }
 }
 
-# --- RabbitMQ holds the line; without it PostgreSQL's inbox does
+# --- RabbitMQ holds the queue; without it PostgreSQL's inbox does
 RABBITMQ_URL = env("RABBITMQ_URL")
 CELERY_BROKER_URL = RABBITMQ_URL or env("CELERY_BROKER_URL") or redis_database(REDIS_URL, 2)
 BROKER_TIMEOUT_MS = env_int("BROKER_TIMEOUT_MS", 1_500)  # what a silent broker may cost before the breaker opens
 BROKER_HEARTBEAT = env_int("BROKER_HEARTBEAT", 5)  # seconds; RabbitMQ drops a worker that is silent for two or three
-LINE = env("LINE") or ("rabbitmq" if RABBITMQ_URL else "inbox")  # rabbitmq, inbox, or in_process for tests
+QUEUE = env("QUEUE") or ("rabbitmq" if RABBITMQ_URL else "inbox")  # rabbitmq, inbox, or in_process for tests
 SHARDS = env_int("SHARDS", 1)
-if LINE not in {"rabbitmq", "inbox", "in_process"}:
-    raise ImproperlyConfigured(f"LINE must be rabbitmq, inbox or in_process, not {LINE!r}")
+if QUEUE not in {"rabbitmq", "inbox", "in_process"}:
+    raise ImproperlyConfigured(f"QUEUE must be rabbitmq, inbox or in_process, not {QUEUE!r}")
 if SHARDS < 1:
     raise ImproperlyConfigured("SHARDS must be 1 or more")
 

@@ -15,7 +15,7 @@ from reservations.refusals import SeatsUnavailable, SoldOut
 from reservations.staff import dead_letters
 
 GRACE = "interval '10 seconds'"  # a sweep runs each second; ten is a broken one
-PATIENCE = "interval '1 minute'"  # what stands in line longer is forgotten
+PATIENCE = "interval '1 minute'"  # what stands in the queue longer is forgotten
 
 # Whoever takes the best available names no seat, and is compared with nobody. The table doesn't tell them apart, but the
 # request's fingerprint does, where it names no terms: see `Ask.fingerprint`. With terms the event of the hold says so.
@@ -65,7 +65,7 @@ def dead_letters_waiting() -> Iterator[dict[str, Any]]:
 
 def queues_undrained() -> Iterator[dict[str, Any]]:
     """Yield each queue in which messages wait and from which no worker consumes."""
-    if settings.LINE == "in_process":
+    if settings.QUEUE == "in_process":
         return
     try:
         found = queue_watch.undrained()
@@ -180,19 +180,19 @@ CHECKS = [
             "fail each time?"
         ),
         sql=f"""
-            SELECT line.id AS reservation, shard, attempts, error, accepted_at FROM reservations_inboxrequest AS line
-            LEFT JOIN sessions_app_session AS session ON session.id::text = line.session AND session.settle_rate IS NOT NULL
+            SELECT waiting.id AS reservation, shard, attempts, error, accepted_at FROM reservations_inboxrequest AS waiting
+            LEFT JOIN sessions_app_session AS session ON session.id::text = waiting.session AND session.settle_rate IS NOT NULL
             WHERE attempts >= 5 OR accepted_at < clock_timestamp() - {PATIENCE} AND (
                 session.id IS NULL OR session.settle_full_at IS NULL OR session.settle_full_at < clock_timestamp() - {PATIENCE}
             ) ORDER BY accepted_at
         """,  # noqa: S608 our own constant
     ),
     Check(
-        name="accepted_and_settled",
+        name="accepted_and_allocated",
         says="an allocated request is still in the inbox",
         sql="""
-            SELECT line.id AS reservation FROM reservations_inboxrequest AS line
-            JOIN reservations_reservation AS settled ON settled.id = line.id
+            SELECT waiting.id AS reservation FROM reservations_inboxrequest AS waiting
+            JOIN reservations_reservation AS allocated ON allocated.id = waiting.id
         """,
     ),
     Check(
@@ -290,7 +290,7 @@ CHECKS = [
                 SELECT id, session_id, arrival, settled_at, false, conflict ->> 'seat', lane, fingerprint, ticket_type_id, quantity
                 FROM reservations_reservation CROSS JOIN jsonb_array_elements(conflicts) AS conflict
                 WHERE reason = '{SeatsUnavailable.reason}'
-            ), as_settled AS (
+            ), as_allocated AS (
                 SELECT *, max(arrival) OVER (
                     PARTITION BY session_id, arrival >> {EPOCH_BITS}, seat, lane ORDER BY settled_at, won DESC, arrival
                     ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
@@ -298,7 +298,7 @@ CHECKS = [
             )
             SELECT early.id AS reservation, early.arrival, late.id AS overtaken_by, late.arrival AS its_arrival,
                 early.session_id AS session, early.seat
-            FROM as_settled AS early JOIN wanted AS late
+            FROM as_allocated AS early JOIN wanted AS late
                 ON late.session_id = early.session_id AND late.seat = early.seat AND late.lane = early.lane
                 AND late.arrival >> {EPOCH_BITS} = early.arrival >> {EPOCH_BITS} AND late.arrival > early.arrival
                 AND (late.settled_at < early.settled_at OR (late.settled_at = early.settled_at AND late.won AND NOT early.won))
@@ -321,7 +321,7 @@ CHECKS = [
                             AND told.name = 'reservation.queued' AND told.facts ->> 'reservation' = asked.id::text
                     )
                 )
-            ), as_settled AS (
+            ), as_allocated AS (
                 SELECT *, max(arrival) FILTER (WHERE won) OVER (
                     PARTITION BY ticket_type_id, arrival >> {EPOCH_BITS}, lane ORDER BY settled_at, won DESC, arrival
                     ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
@@ -329,7 +329,7 @@ CHECKS = [
             )
             SELECT early.id AS reservation, early.arrival, late.id AS overtaken_by, late.arrival AS its_arrival,
                 early.session_id AS session, early.ticket_type_id AS ticket_type
-            FROM as_settled AS early JOIN wanted AS late
+            FROM as_allocated AS early JOIN wanted AS late
                 ON late.ticket_type_id = early.ticket_type_id AND late.lane = early.lane AND late.won
                 AND late.arrival >> {EPOCH_BITS} = early.arrival >> {EPOCH_BITS} AND late.arrival > early.arrival
                 AND late.settled_at <= early.settled_at AND late.quantity >= early.quantity

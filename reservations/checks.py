@@ -84,7 +84,7 @@ def caches() -> Facts:
 def broker() -> Facts:
     with kombu.Connection(settings.CELERY_BROKER_URL, connect_timeout=0.8, heartbeat=0) as asked:
         asked.ensure_connection(max_retries=1, timeout=0.8, interval_start=0)
-    return {"line": settings.LINE}
+    return {"queue": settings.QUEUE}
 
 
 def works(part: Part) -> Facts:

@@ -10,7 +10,7 @@ and longer with every `LAPSES_A_STEP` places that came to nothing since the addr
 end unpaid waits before the next one, twice as long each time. Giving a hold back counts like letting it run out: otherwise a program would give back
 and hold again for ever. A purchase clears both.
 
-PostgreSQL counts the places under the session's lock when a request is settled; Redis turns away at the door what would be refused there, and alone
+PostgreSQL counts the places under the session's lock when a request is allocated; Redis turns away at the door what would be refused there, and alone
 keeps the waits. They are forgotten an hour after the last such hold. A flushed Redis knows again of each hold when that changes; until then PostgreSQL refuses. An address is kept as a keyed hash,
 for as long as it counts. Over `RATE_LIMITS=off` nothing is counted at all.
 """

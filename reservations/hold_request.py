@@ -1,4 +1,4 @@
-"""What a buyer asks for, and the same once it stands in line."""
+"""What a buyer asks for, and the same once it stands in the queue."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from base.causes import Cause
 from reservations.hold_caps import NONE, Caps
 
 # An arrival is epoch * 2²⁴ + count: 16 million requests of a session in an epoch, and half a billion epochs until it reaches 2⁵³, where
-# Lua and JavaScript begin to round. Each session takes an epoch, each change of line, and while Redis is away each batch.
+# Lua and JavaScript begin to round. Each session takes an epoch, each change of queue, and while Redis is away each batch.
 EPOCH_BITS = 24
 HOLD_SCOPE = "POST /api/v1/reservations"
 ORDER_SCOPE = "POST /api/v1/orders"
@@ -98,7 +98,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HoldRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An ask with its place in line. Travels as JSON; a newer field must have a default, for rolling deploys."""
+    """An ask with its place in the queue. Travels as JSON; a newer field must have a default, for rolling deploys."""
 
     id: uuid.UUID
     session: uuid.UUID
@@ -136,7 +136,7 @@ class HoldRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         lane: str = "",
         caps: Caps = NONE,
     ) -> HoldRequest:
-        """Return the ask with its place in line, and with what set it off: what this thread works for."""
+        """Return the ask with its place in the queue, and with what set it off: what this thread works for."""
         why = causes.current()
         return cls(
             id=reservation,

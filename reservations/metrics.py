@@ -8,17 +8,19 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 admitted = Counter(
     "frontrow_admitted_total",
     "Requests at admission, by outcome (admitted, replay, or the code of the refusal) and by the queue they joined.",
-    ["outcome", "line"],
+    ["outcome", "queue"],
 )
 admit_batch = Histogram("frontrow_admit_batch_size", "Requests in a batch of admission.", buckets=BATCH)
 admit_seconds = Histogram(
     "frontrow_admit_seconds", "Seconds from the start of an admission batch to its answers.", buckets=SECONDS
 )
-settled = Counter("frontrow_settled_total", "Allocated requests, by outcome.", ["outcome"])
-settle_batch = Histogram("frontrow_settle_batch_size", "Requests in a batch of allocation.", buckets=BATCH)
-settle_seconds = Histogram("frontrow_settle_seconds", "Seconds of one allocation transaction.", buckets=SECONDS)
-wait_in_line = Histogram(
-    "frontrow_line_seconds", "Seconds from the acceptance of a request to its outcome.", buckets=(*SECONDS, 30, 60, 300)
+allocated = Counter("frontrow_allocated_total", "Allocated requests, by outcome.", ["outcome"])
+allocate_batch = Histogram("frontrow_allocation_batch_size", "Requests in a batch of allocation.", buckets=BATCH)
+allocate_seconds = Histogram("frontrow_allocation_seconds", "Seconds of one allocation transaction.", buckets=SECONDS)
+wait_in_queue = Histogram(
+    "frontrow_queue_seconds",
+    "Seconds from the acceptance of a request to its outcome.",
+    buckets=(*SECONDS, 30, 60, 300),
 )
 expired = Counter("frontrow_expired_total", "Expired holds.")
 effects_lost = Counter("frontrow_effects_lost_total", "Failed work after a commit; sweeps repeat it later.", ["effect"])

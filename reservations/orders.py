@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from reservations import refusals
 from reservations.hold_request import HoldRequest
 from reservations.models import Reservation, Status
-from reservations.queueing.lines import courier, jobs_queue
+from reservations.queueing.queues import courier, jobs_queue
 
 TOGETHER = 100  # orders a message: what one payment worker takes at once, and the next one needn't wait for
 
@@ -42,7 +42,7 @@ REASONS = tuple(refusals.ENDINGS)
 FAILED_OTHERWISE = _("The order could not be fulfilled; nothing was charged.")
 
 OrderBell = Callable[[Sequence[tuple[uuid.UUID, str]]], object]
-pay_in_process: OrderBell | None = None  # whoever takes payments sets it; for LINE=in_process, where no worker is
+pay_in_process: OrderBell | None = None  # whoever takes payments sets it; for QUEUE=in_process, where no worker is
 
 log = structlog.get_logger(__name__)
 
@@ -99,7 +99,7 @@ def message(reservation: Reservation) -> dict[str, Any]:
     return told
 
 
-def message_in_line(request: HoldRequest) -> dict[str, Any]:
+def message_in_queue(request: HoldRequest) -> dict[str, Any]:
     return _update(request.id, Status.QUEUED, "", _language_of(request))
 
 
@@ -125,7 +125,7 @@ def ring(orders: Sequence[tuple[uuid.UUID, str]]) -> None:
 
 
 def _ring(some: Sequence[tuple[uuid.UUID, str]]) -> None:
-    if settings.LINE == "in_process":
+    if settings.QUEUE == "in_process":
         if pay_in_process is not None:
             pay_in_process(some)
         return

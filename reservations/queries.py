@@ -61,7 +61,7 @@ def reservation_body(reservation: Reservation) -> dict[str, Any]:
 
 
 def queued_body(request: HoldRequest) -> dict[str, Any]:
-    """The same shape for a request that still stands in line; the same for the same request, whenever it is asked for."""
+    """The same shape for a request that still stands in the queue; the same for the same request, whenever it is asked for."""
     return {
         "id": str(request.id),
         "status": Status.QUEUED.value,
@@ -106,11 +106,11 @@ def find(reservation_id: uuid.UUID, *, buyer: uuid.UUID | None) -> dict[str, Any
 
     Raises: Reservation.DoesNotExist, NotYetKnown.
     """
-    settled = Reservation.objects.select_related("session", "voucher").filter(pk=reservation_id).first()
-    if settled is not None:
-        if buyer is not None and settled.buyer != buyer:
+    allocated = Reservation.objects.select_related("session", "voucher").filter(pk=reservation_id).first()
+    if allocated is not None:
+        if buyer is not None and allocated.buyer != buyer:
             raise Reservation.DoesNotExist
-        return reservation_body(settled)
+        return reservation_body(allocated)
     return queued_body(find_queued(reservation_id, buyer=buyer))
 
 
@@ -141,7 +141,7 @@ def _queued(reservation_id: uuid.UUID) -> HoldRequest:
 
 
 def _may_be_on_its_way(reservation_id: uuid.UUID) -> bool:
-    """Whether Redis may have forgotten it, or it was settled this instant."""
+    """Whether Redis may have forgotten it, or it was allocated this instant."""
     try:
         forgotten = _made_at(reservation_id) < claims.remembers_since() + CLOCKS_APART
     except NoClaims:
@@ -159,13 +159,13 @@ def _made_at(identity: uuid.UUID) -> float:
     return (identity.int >> 80) / 1000
 
 
-def place_in_line(*, session: uuid.UUID, arrival: int) -> int | None:
-    """How many of its session's requests are to be settled until this one is, itself included; None where that can't be told."""
-    in_one_line = Session.objects.filter(pk=session, lanes=None)
-    settled = in_one_line.values_list("arrival_high", flat=True).first()
-    if settled is None or settled >> EPOCH_BITS != arrival >> EPOCH_BITS:
-        return None  # lanes take turns; or nothing of its epoch is settled, and of older ones some may wait still
-    return max(1, arrival - settled)
+def place_in_queue(*, session: uuid.UUID, arrival: int) -> int | None:
+    """How many of its session's requests are to be allocated until this one is, itself included; None where that can't be told."""
+    in_one_queue = Session.objects.filter(pk=session, lanes=None)
+    allocated = in_one_queue.values_list("arrival_high", flat=True).first()
+    if allocated is None or allocated >> EPOCH_BITS != arrival >> EPOCH_BITS:
+        return None  # lanes take turns; or nothing of its epoch is allocated, and of older ones some may wait still
+    return max(1, arrival - allocated)
 
 
 def of_buyer(buyer: uuid.UUID | None = None) -> QuerySet[Reservation]:
@@ -179,8 +179,8 @@ def orders_of(buyer: uuid.UUID | None = None) -> QuerySet[Reservation]:
     return of_buyer(buyer).filter(scope=ORDER_SCOPE)
 
 
-def in_line(buyer: uuid.UUID) -> list[HoldRequest]:
-    """The buyer's requests that nobody settled yet, newest first. While Redis is away those in RabbitMQ are known by their ids only."""
+def in_queue(buyer: uuid.UUID) -> list[HoldRequest]:
+    """The buyer's requests that nobody allocated yet, newest first. While Redis is away those in RabbitMQ are known by their ids only."""
     names = people.names_of(buyer)
     waiting = {request.id: request for request in inbox.of_buyers(names)}
     with contextlib.suppress(NoClaims):
@@ -188,23 +188,23 @@ def in_line(buyer: uuid.UUID) -> list[HoldRequest]:
         waiting |= {request.id: request for request in asked if request.id not in waiting}
     if not waiting:
         return []
-    settled = set(Reservation.objects.filter(pk__in=waiting).values_list("pk", flat=True))
-    return [waiting[name] for name in sorted(waiting.keys() - settled, reverse=True)]
+    allocated = set(Reservation.objects.filter(pk__in=waiting).values_list("pk", flat=True))
+    return [waiting[name] for name in sorted(waiting.keys() - allocated, reverse=True)]
 
 
 def first_messages(buyer: uuid.UUID) -> list[dict[str, Any]]:
     """What a buyer's socket sends first: each reservation and order that isn't final, and those that became it a moment ago.
 
-    Oldest first. Those in line are read before the others, so that none is missed that is settled meanwhile.
+    Oldest first. Those in the queue are read before the others, so that none is missed that is allocated meanwhile.
     """
-    queued = in_line(buyer)
+    queued = in_queue(buyer)
     rows = {row.pk: row for row in [*_ended_just_now(buyer), *_unfinished(buyer)]}
     told: list[dict[str, Any]] = []
     for row in sorted(rows.values(), key=attrgetter("id")):
         told += [personal_message(row), *([orders.message(row)] if row.is_order else [])]
     for request in [request for request in reversed(queued) if request.id not in rows]:
         told.append({"type": "reservation:update", "id": str(request.id), "status": Status.QUEUED.value})
-        told += [orders.message_in_line(request)] if request.is_order else []
+        told += [orders.message_in_queue(request)] if request.is_order else []
     return told
 
 

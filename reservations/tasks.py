@@ -12,34 +12,33 @@ from kombu.exceptions import ContentDisallowed, DecodeError
 from kombu.message import Message
 
 from reservations.operations import messages, queued, sweeps
-from reservations.queueing.lines import LineDown
+from reservations.queueing.queues import QueueDown
 
 log = structlog.get_logger(__name__)
 
-TOGETHER = 200  # requests of one settling; a larger one gains little, and each waits for all
+TOGETHER = 200  # requests of one transaction; more of them gain little, and each request waits for all
 
-_settled: set[str] = set()  # messages of this process whose requests were settled with others', by task id
+_allocated: set[str] = set()  # messages of this process whose requests were allocated with others', by task id
 
 
-@shared_task(
-    bind=True, acks_late=True, acks_on_failure=False, ignore_result=True
-)  # whatever fails it: it is swept, not lost
-def settle(self: Task[Any, Any], *, requests: list[dict[str, Any]], **_newer: Any) -> None:
-    if self.request.id in _settled:
+# A task that fails isn't acknowledged: its message is swept, never lost.
+@shared_task(name=messages.TASK, bind=True, acks_late=True, acks_on_failure=False, ignore_result=True)
+def allocate(self: Task[Any, Any], *, requests: list[dict[str, Any]], **_newer: Any) -> None:
+    if self.request.id in _allocated:
         return
     try:
-        messages.settle_message(requests)
-    except LineDown as error:  # no dead letter could be written, so the message must come again
+        messages.allocate_message(requests)
+    except QueueDown as error:  # no dead letter could be written, so the message must come again
         raise Reject(str(error), requeue=True) from error
 
 
-def settled_together(came: deque[Message]) -> list[Message]:
-    """Take from the left the messages that can be settled in one transaction, settle them, and hand them out for their tasks' own turn.
+def allocated_together(came: deque[Message]) -> list[Message]:
+    """Take from the left the messages that can be allocated in one transaction, allocate them, and hand them out for their tasks' own turn.
 
-    A slow line has few requests a message and several messages waiting. Nothing overtakes: what isn't a settling, such as an
+    A slow line has few requests a message and several messages waiting. Nothing overtakes: what isn't allocation, such as an
     order to drain the inbox, is handed out alone.
     """
-    _settled.clear()
+    _allocated.clear()
     some = [came.popleft()]
     asked = _requests_of(some[0])
     while asked and came and (more := _requests_of(came[0])) and len(asked) + len(more) <= TOGETHER:
@@ -47,17 +46,17 @@ def settled_together(came: deque[Message]) -> list[Message]:
         some.append(came.popleft())
     if len(some) > 1:
         try:
-            messages.settle_message(asked)
+            messages.allocate_message(asked)
         except Exception as error:  # noqa: BLE001 each is tried alone now, and says itself what is wrong
-            log.warning("settle.not_together", messages=len(some), error=repr(error))
+            log.warning("allocate.not_together", messages=len(some), error=repr(error))
             return some
-        _settled.update(message.headers["id"] for message in some)
+        _allocated.update(message.headers["id"] for message in some)
     return some
 
 
 def _requests_of(message: Message) -> list[Any]:
     """Empty if it is another task's, or can't be read: then the task says so."""
-    if (message.headers or {}).get("task") != settle.name:
+    if (message.headers or {}).get("task") != allocate.name:
         return []
     try:
         _arguments, named, _options = message.payload

@@ -121,7 +121,7 @@ def session(transactional_db: None) -> Session:
 
 @pytest.fixture
 def hold() -> Hold:
-    """Ask for seats through the front door and settle at once; the reservation as it stands then."""
+    """Ask for seats through the front door and allocate at once; the reservation as it stands then."""
 
     def hold(session: Session, *seats: str, buyer: uuid.UUID, **ask: Any) -> Reservation:
         admission = front_door.admit(Ask(session=session.pk, seats=seats, **ask), buyer=buyer)

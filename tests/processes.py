@@ -58,7 +58,7 @@ def shared_environment() -> dict[str, str]:
             "DATABASE_URL": found.database_url,
             "REDIS_URL": found.redis_url,
             "RABBITMQ_URL": found.rabbitmq_url or "",
-            "LINE": "",  # the tests' own process settles by itself; real processes stand in a real line
+            "QUEUE": "",  # the tests' own process allocates by itself; real processes stand in a real line
             "KEY_PREFIX": f"test-{uuid.uuid4().hex[:8]}",
             "PYTHONWARNINGS": "default",
         }

@@ -57,7 +57,7 @@ OF_THE_SHELL = {
     "CORS_ALLOWED_ORIGINS",
     "CSRF_TRUSTED_ORIGINS",
     "HOST",
-    "LINE",
+    "QUEUE",
     "LIVE_URL",
     "LOG_LEVEL",
     "METRICS_PORT",
@@ -327,7 +327,7 @@ def pytest_addoption() -> None:
         RABBITMQ_URL="",  # for processes that a test starts, and for tests that publish: `current().rabbitmq_url`
         KEY_PREFIX=services.name,
         FRONTROW_ENV="test",
-        LINE="in_process",
+        QUEUE="in_process",
     )
 
 

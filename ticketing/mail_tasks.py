@@ -13,7 +13,7 @@ from kombu import Consumer, Producer, Queue, binding
 from kombu.exceptions import KombuError
 
 from realtime import relay
-from reservations.queueing import lines
+from reservations.queueing import queues
 from reservations.queueing.letters import CAME_FROM, REASON, SINCE, TRIES
 from ticketing.letters import mail
 
@@ -25,10 +25,10 @@ log = structlog.get_logger(__name__)
 def events_queue() -> Queue:
     """The events that mail goes out for."""
     exchange = relay.exchange()
-    return lines.WorkQueue(
+    return queues.WorkQueue(
         f"{settings.KEY_PREFIX}.events.mail",
         bindings=[binding(exchange, routing_key=kind) for kind in mail.LETTERS],
-        **lines.what_becomes_of_the_dead("mail"),
+        **queues.what_becomes_of_the_dead("mail"),
     )
 
 
@@ -51,7 +51,7 @@ class MailTask(Task):
 
 def give_up(producer: Producer, said: Any, *, reason: str, tries: int, **how: Any) -> None:
     """Set an event aside for a person, on any broker."""
-    queue = lines.dead_jobs("mail")
+    queue = queues.dead_jobs("mail")
     headers = {REASON: reason, TRIES: tries, SINCE: timezone.now().isoformat(), CAME_FROM: events_queue().name}
     producer.publish(
         said, exchange=queue.exchange, routing_key="mail", headers=headers, declare=[queue], delivery_mode=2, **how

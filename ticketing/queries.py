@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 
 from base.clock import rfc3339
 from reservations.models import Reservation, Status
-from reservations.queries import place_in_line
+from reservations.queries import place_in_queue
 from sessions_app.models import Seat, Session
 from ticketing import codes, voiding
 from ticketing.models import OPEN, Payment, Refund, Sale, Ticket, TicketStatus, Transfer, User
@@ -191,12 +191,12 @@ def _listed(
 
 
 def place_of(order: dict[str, Any]) -> int | None:
-    """Of an order that waits, where in line it stands, if that can be told."""
+    """Of an order that waits, where in the queue it stands, if that can be told."""
     if order["status"] != "PENDING":
         return None
     if order["standby"] is not None:
         return int(order["standby"])
-    return place_in_line(session=uuid.UUID(order["session"]), arrival=order["arrival"])
+    return place_in_queue(session=uuid.UUID(order["session"]), arrival=order["arrival"])
 
 
 def sale_body_of(sale_id: uuid.UUID | str | None) -> dict[str, Any] | None:

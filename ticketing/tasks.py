@@ -13,14 +13,15 @@ from ticketing.orders import orders as held
 from ticketing.payments import bells, collecting, refunds, steps, sweeping, webhooks
 
 
-@shared_task(acks_late=True, ignore_result=True)
-def settle_payment(*, payment: str, reply_to: str = "", **_newer: Any) -> None:
-    steps.settle_payment(payment_id=uuid.UUID(payment), reply_to=reply_to)
+# Messages of older processes carry these two names.
+@shared_task(name="ticketing.tasks.settle_payment", acks_late=True, ignore_result=True)
+def finish_payment(*, payment: str, reply_to: str = "", **_newer: Any) -> None:
+    steps.finish_payment(payment_id=uuid.UUID(payment), reply_to=reply_to)
 
 
-@shared_task(acks_late=True, ignore_result=True)
-def settle_payments(*, payments: list[tuple[str, str]], **_newer: Any) -> None:
-    steps.settle_payments([(uuid.UUID(payment), reply_to) for payment, reply_to in payments])
+@shared_task(name="ticketing.tasks.settle_payments", acks_late=True, ignore_result=True)
+def finish_payments(*, payments: list[tuple[str, str]], **_newer: Any) -> None:
+    steps.finish_payments([(uuid.UUID(payment), reply_to) for payment, reply_to in payments])
 
 
 @shared_task(acks_late=True, ignore_result=True)

@@ -45,7 +45,7 @@ from base.refusals import Refused, when
 from base.rest import WHOLE_BODY, field_errors
 from reservations import queries
 from reservations.admission import entries, sale_facts
-from reservations.queueing import lines
+from reservations.queueing import queues
 from reservations.refusals import AlreadyPaid
 from ticketing.payments import gateways, together
 from ticketing.people.hashing import HashingBusy
@@ -128,7 +128,7 @@ PROBLEMS: dict[type[BaseException], Known] = {
             )
         ),
     ),
-    lines.LineDown: _unavailable(_("The box office cannot accept requests at the moment. Try again.")),
+    queues.QueueDown: _unavailable(_("The box office cannot accept requests at the moment. Try again.")),
     psycopg_pool.PoolTimeout: _unavailable(),
     InterfaceError: _unavailable(),
     OperationalError: _unavailable(),

@@ -1,21 +1,21 @@
-"""Where a request for seats comes in: judged by Redis in one trip, stored durably in a line, answered.
+"""Where a request for seats comes in: judged by Redis in one trip, stored durably in a queue, answered.
 
 One thread a process serves batches: what arrived while the last batch was in flight is the next one, so an idle system adds
 no delay and a crowd shares its trips. Nothing here waits for PostgreSQL while Redis and the broker are there; the one
 exception is a new epoch of arrival numbers.
 
-Note [One epoch, one line]
-An epoch of a session belongs to one line. Redis keeps the line's name beside the counter, and the script that gives numbers gives
-none for another line than that: then a process opens a new epoch. While nothing changes this costs nothing. Processes needn't
+Note [One epoch, one queue]
+An epoch of a session belongs to one queue. Redis keeps the queue's name beside the counter, and the script that gives numbers gives
+none for another queue than that: then a process opens a new epoch. While nothing changes this costs nothing. Processes needn't
 agree: one has seen RabbitMQ fail and another not yet, then each change between them costs a trip and a new epoch, until their
 breakers agree. Whatever they see:
-- Numbers of a session rise in the order in which Redis admitted, and those of an epoch stand in one line, which is settled in order.
+- Numbers of a session rise in the order in which Redis admitted, and those of an epoch stand in one queue, which is allocated in order.
 - Back to RabbitMQ: the order to drain the shard's inbox is in the queue, confirmed, before Redis gives a number of the new epoch, so
-  the worker settles first what stood in the inbox. Whoever dies in between leaves an order too many, never one too few. That is why
-  every epoch on RabbitMQ begins so: a Redis that forgot doesn't know which line was used before.
+  the worker allocates first what stood in the inbox. Whoever dies in between leaves an order too many, never one too few. That is why
+  every epoch on RabbitMQ begins so: a Redis that forgot doesn't know which queue was used before.
 - Away from RabbitMQ: what falls over in the middle of a batch gets an epoch of its own, and Redis counts on from there. It may be
-  settled before what a RabbitMQ that is cut off still holds: a sale doesn't stop for that. Claims keep apart those who want the same.
-- A message that RabbitMQ took without saying so in time stands in both lines, and is settled once, by the first that comes.
+  allocated before what a RabbitMQ that is cut off still holds: a sale doesn't stop for that. Claims keep apart those who want the same.
+- A message that RabbitMQ took without saying so in time stands in both queues, and is allocated once, by the first that comes.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import queue
 import threading
 import time
 import uuid
 from collections import Counter
 from collections.abc import Sequence
+from queue import Empty, SimpleQueue
 
 import msgspec
 import structlog
@@ -56,13 +56,13 @@ from reservations.admission.sale_facts import (
     StockFacts,
 )
 from reservations.claims import claims, standings
-from reservations.claims.claims import Knock, Limit, NoClaims, Verdict
+from reservations.claims.claims import Applicant, Limit, NoClaims, Verdict
 from reservations.claims.pace import Gate
 from reservations.hold_caps import caps_of
 from reservations.hold_request import EPOCH_BITS, Ask, HoldRequest
 from reservations.operations import queued
 from reservations.queueing import replies
-from reservations.queueing.lines import InboxLine, InProcessLine, Line, LineDown, RabbitLine, by_shard
+from reservations.queueing.queues import HoldQueue, InboxQueue, InProcessQueue, QueueDown, RabbitQueue, by_shard
 from reservations.refusals import (
     Crowded,
     IdempotencyMismatch,
@@ -90,7 +90,7 @@ Refusal = (
     | RequestInFlight
     | SignedInSince
     | Crowded
-    | LineDown
+    | QueueDown
 )  # each counted by its `code`, the one that the API answers with
 
 
@@ -99,7 +99,7 @@ def admit(ask: Ask, *, buyer: uuid.UUID, is_guest: bool = False, wait: float = 0
 
     `address`: where it comes from; empty for the box office's own, which no address answers for.
 
-    Raises: UnknownSession, FactsUnavailable, LineDown, every error of this module, and of `pricing` what is known to be wrong.
+    Raises: UnknownSession, FactsUnavailable, QueueDown, every error of this module, and of `pricing` what is known to be wrong.
     """
     facts = judged_by_facts(ask, is_guest=is_guest)
     lane = (facts.lane_of(ask.lane_code) or "") if ask.lane_code else ""
@@ -140,7 +140,7 @@ def _through_the_door(request: HoldRequest, facts: SaleFacts, *, wait: float) ->
 
 
 def _waits_however_few(request: HoldRequest, facts: SaleFacts, stock: StockFacts) -> bool:
-    """Who isn't turned away by what is left: who may have the turn before those in line (lanes), and who may stand by."""
+    """Who isn't turned away by what is left: who may have the turn before those in the queue (lanes), and who may stand by."""
     pays = request.payment is not None or stock.is_free
     return bool(facts.lanes) or (facts.standby and request.is_order and pays)
 
@@ -148,11 +148,11 @@ def _waits_however_few(request: HoldRequest, facts: SaleFacts, stock: StockFacts
 class FrontDoor:
     """The batching thread of one process."""
 
-    def __init__(self, *, line: Line, fallback: Line | None) -> None:
+    def __init__(self, *, queue: HoldQueue, fallback: HoldQueue | None) -> None:
         self.pid = os.getpid()
-        self._line = line
+        self._queue = queue
         self._fallback = fallback
-        self._arrived: queue.SimpleQueue[Entry] = queue.SimpleQueue()
+        self._arrived: SimpleQueue[Entry] = SimpleQueue()
         self._floors = Floors()
         self._gate = Gate()
         keep_running(self._serve_for_ever, name="front-door")
@@ -162,15 +162,15 @@ class FrontDoor:
         limits = [Limit(facts.max_per_buyer)]
         if stock and stock.max_per_buyer:
             limits.append(Limit(stock.max_per_buyer, request.ticket_type))
-        knock = Knock(
+        applicant = Applicant(
             request=request,
             claim_ms=facts.hold_seconds * 1000,
             limits=limits,
-            counters=stock.counters if stock and not _waits_however_few(request, facts, stock) else (),
+            levels=stock.levels if stock and not _waits_however_few(request, facts, stock) else (),
             rate=facts.admission_rate,
             lease_ms=claims.LEASE_MS + int(wait * 1000),
         )
-        entry = Entry(knock, wait)
+        entry = Entry(applicant, wait)
         self._arrived.put(entry)
         try:
             return answer_of(entry)
@@ -180,7 +180,7 @@ class FrontDoor:
     def _serve_for_ever(self) -> None:
         while True:
             batch = [self._arrived.get()]
-            with contextlib.suppress(queue.Empty):
+            with contextlib.suppress(Empty):
                 while len(batch) < MAX_BATCH:
                     batch.append(self._arrived.get_nowait())
             started = time.perf_counter()
@@ -190,13 +190,13 @@ class FrontDoor:
             except Exception as error:
                 log.exception("front_door.batch_failed", requests=len(batch))
                 for entry in batch:
-                    entry.settle(LineDown(repr(error)))
+                    entry.fail(QueueDown(repr(error)))
             finally:
                 connection.close()  # back to the pool
             if forgotten := [entry for entry in batch if not entry.answer.done()]:
                 log.error("front_door.left_without_an_answer", requests=len(forgotten))
                 for entry in forgotten:
-                    entry.settle(LineDown("the front door left it without an answer"))
+                    entry.fail(QueueDown("the front door left it without an answer"))
             metrics.admit_batch.observe(len(batch))
             metrics.admit_seconds.observe(time.perf_counter() - started)
 
@@ -208,7 +208,7 @@ class FrontDoor:
             accepted = self._let_in_without_redis([entry for entry in batch if not entry.answer.done()])
             try:
                 self._count_without_redis(accepted)
-            except LineDown as error:
+            except QueueDown as error:
                 for entry in accepted:
                     self._refuse(entry, error)
                 return
@@ -216,10 +216,10 @@ class FrontDoor:
 
     def _judge(self, batch: Sequence[Entry]) -> list[Entry]:
         """One trip to Redis; further ones for sessions that need a new epoch. Raises: NoClaims."""
-        line = self._fallback if self._fallback and self._line.is_down else self._line
+        queue = self._fallback if self._fallback and self._queue.is_down else self._queue
         for entry in batch:
-            entry.knock.line = line.name
-            entry.knock.floor = self._floors.of(entry.request.session)
+            entry.applicant.queue = queue.name
+            entry.applicant.floor = self._floors.of(entry.request.session)
         verdicts = verdicts_on(batch)
         for _try in range(EPOCH_TRIES):
             joined = [entry for entry in batch if verdicts[entry].kind == "joined"]
@@ -233,48 +233,49 @@ class FrontDoor:
         return [entry for entry in batch if self._hear(entry, verdicts[entry])]
 
     def _open_epoch(self, entries: Sequence[Entry]) -> bool:
-        """On the line that they knock for, or if that is down on the other. See Note [One epoch, one line]."""
+        """Open the epoch on the queue it is for, or on the other if that one is down. See Note [One epoch, one queue]."""
         try:
-            if entries[0].knock.line == self._line.name:
-                self._line.open_epoch(by_shard([entry.request for entry in entries]))
-        except LineDown:
+            if entries[0].applicant.queue == self._queue.name:
+                self._queue.open_epoch(by_shard([entry.request for entry in entries]))
+        except QueueDown:
             if self._fallback is None:
                 return False
             for entry in entries:
-                entry.knock.line, entry.knock.epoch = self._fallback.name, 0  # that line's epoch may be open already
+                entry.applicant.queue = self._fallback.name
+                entry.applicant.epoch = 0  # that queue's epoch may be open already
             return True
         try:
             epoch = next_epoch() * EPOCH
         except DatabaseError:
             return False
         for entry in entries:
-            entry.knock.epoch = self._floors[entry.request.session] = entry.knock.floor = epoch
+            entry.applicant.epoch = self._floors[entry.request.session] = entry.applicant.floor = epoch
         return True
 
     def _let_in_without_redis(self, entries: Sequence[Entry]) -> list[Entry]:
         """Those that their sessions' rates let in; the others have their answer here."""
         let_in = []
         for entry in entries:
-            if self._gate.lets_in(entry.request.session, entry.knock.rate, now=time.monotonic()):
+            if self._gate.lets_in(entry.request.session, entry.applicant.rate, now=time.monotonic()):
                 let_in.append(entry)
             else:
                 self._refuse(entry, Crowded(retry_after=1))
         return let_in
 
     def _count_without_redis(self, entries: Sequence[Entry]) -> None:
-        """Numbers of an epoch that these requests have for themselves, for the line that PostgreSQL keeps. Raises: LineDown."""
+        """Numbers of an epoch that these requests have for themselves, for the queue that PostgreSQL keeps. Raises: QueueDown."""
         try:
             epoch = next_epoch() * EPOCH
         except DatabaseError as error:
-            raise LineDown(repr(error)) from error
-        line = self._fallback or self._line
+            raise QueueDown(repr(error)) from error
+        queue = self._fallback or self._queue
         counts: Counter[uuid.UUID] = Counter()
         for entry in entries:
             session = entry.request.session
             counts[session] += 1
             self._floors[session] = epoch + counts[session]
-            entry.knock.line = line.name
-            entry.knock.request = msgspec.structs.replace(entry.request, arrival=epoch + counts[session])
+            entry.applicant.queue = queue.name
+            entry.applicant.request = msgspec.structs.replace(entry.request, arrival=epoch + counts[session])
 
     def _hear(self, entry: Entry, verdict: Verdict) -> bool:
         """Whether it was admitted; the others have their answer here."""
@@ -282,7 +283,7 @@ class FrontDoor:
         match verdict.kind:
             case "admitted":
                 assert verdict.id is not None
-                entry.knock.request = msgspec.structs.replace(request, id=verdict.id, arrival=verdict.arrival)
+                entry.applicant.request = msgspec.structs.replace(request, id=verdict.id, arrival=verdict.arrival)
                 return True
             case "replay":
                 assert verdict.id is not None
@@ -307,7 +308,7 @@ class FrontDoor:
             case "lacking":
                 self._refuse(entry, SoldOut())
             case _:  # "epoch" or "joined" once more
-                self._refuse(entry, LineDown("no arrival number was to be had"))
+                self._refuse(entry, QueueDown("no arrival number was to be had"))
         return False
 
     def _refuse(self, entry: Entry, error: Refusal) -> None:
@@ -317,61 +318,61 @@ class FrontDoor:
         entry.answer.set_exception(error)
 
     def _store_and_answer(self, entries: Sequence[Entry]) -> None:
-        """Each in the line of its epoch; where RabbitMQ doesn't take it, in PostgreSQL's, with another number."""
-        ours = [entry for entry in entries if entry.knock.line == self._line.name]
-        others = [entry for entry in entries if entry.knock.line != self._line.name]
-        left = self._store(ours, self._line)
+        """Each in the queue of its epoch; where RabbitMQ doesn't take it, in PostgreSQL's, with another number."""
+        ours = [entry for entry in entries if entry.applicant.queue == self._queue.name]
+        others = [entry for entry in entries if entry.applicant.queue != self._queue.name]
+        left = self._store(ours, self._queue)
         if self._fallback:
             left = self._store([*others, *self._fall_over(left, self._fallback)], self._fallback)
-        self._turn_away(left, LineDown("no line took it"))
+        self._turn_away(left, QueueDown("no queue took it"))
 
-    def _fall_over(self, entries: Sequence[Entry], line: Line) -> Sequence[Entry]:
-        """Those that got their numbers for the other line. See Note [One epoch, one line]."""
+    def _fall_over(self, entries: Sequence[Entry], queue: HoldQueue) -> Sequence[Entry]:
+        """Those that got their numbers for the other queue. See Note [One epoch, one queue]."""
         if not entries:
             return []
         try:
             self._count_without_redis(entries)
-        except LineDown as error:
+        except QueueDown as error:
             self._turn_away(entries, error)
             return []
         with contextlib.suppress(NoClaims):  # nobody can ask for them there, nor count on from a lower number
-            claims.renumbered([entry.request for entry in entries], line=line.name)
+            claims.renumbered([entry.request for entry in entries], queue=queue.name)
         return entries
 
-    def _store(self, entries: Sequence[Entry], line: Line) -> list[Entry]:
-        """Answer all that the line took; those that it didn't."""
+    def _store(self, entries: Sequence[Entry], queue: HoldQueue) -> list[Entry]:
+        """Answer all that the queue took; those that it didn't."""
         if not entries:
             return []
         try:
-            line.publish([entry.request for entry in entries])
-        except LineDown as error:
-            log.info("front_door.line_down", line=line.name, error=repr(error.__cause__))
+            queue.publish([entry.request for entry in entries])
+        except QueueDown as error:
+            log.info("front_door.queue_down", queue=queue.name, error=repr(error.__cause__))
             note(entries, stored=error.stored, unsure=error.unsure)
-        except Exception:  # a fault of ours; the line may have taken them before it
-            log.exception("front_door.line_failed", line=line.name)
+        except Exception:  # a fault of ours; the queue may have taken them before it
+            log.exception("front_door.queue_failed", queue=queue.name)
             note(entries, unsure={entry.request.id for entry in entries})
         else:
             note(entries, stored={entry.request.id for entry in entries})
-        self._accept([entry for entry in entries if entry.stored], line)
+        self._accept([entry for entry in entries if entry.stored], queue)
         return [entry for entry in entries if not entry.answer.done()]
 
-    def _accept(self, entries: Sequence[Entry], line: Line) -> None:
+    def _accept(self, entries: Sequence[Entry], queue: HoldQueue) -> None:
         """Answer what is stored; nothing that fails here changes that."""
         try:
             claims.answer_given([(entry.request, 0, "") for entry in entries if not entry.wait])
         except NoClaims:
-            pass  # then the same key waits out its lease, and is settled once all the same
+            pass  # then the same key waits out its lease, and is allocated once all the same
         except Exception:
             log.exception("front_door.answer_not_noted")
         for entry in entries:
             entry.answer.set_result(Admission(request=entry.request))
-        metrics.admitted.labels("admitted", line.name).inc(len(entries))
+        metrics.admitted.labels("admitted", queue.name).inc(len(entries))
 
-    def _turn_away(self, entries: Sequence[Entry], error: LineDown) -> None:
+    def _turn_away(self, entries: Sequence[Entry], error: QueueDown) -> None:
         """Nothing of them is stored, as far as is known; what they claimed lapses by itself if Redis is away."""
         refused = [entry for entry in entries if not entry.unsure]
         for entry in entries:
-            if entry.unsure:  # and keeps what it claimed: it may be settled yet
+            if entry.unsure:  # and keeps what it claimed: it may be allocated yet
                 self._refuse(entry, OutcomeUnknown())
         if not refused:
             return
@@ -389,13 +390,13 @@ def next_epoch() -> int:
 
 
 def build_door() -> FrontDoor:
-    match settings.LINE:
+    match settings.QUEUE:
         case "rabbitmq":
-            return FrontDoor(line=RabbitLine(), fallback=InboxLine())
+            return FrontDoor(queue=RabbitQueue(), fallback=InboxQueue())
         case "inbox":
-            return FrontDoor(line=InboxLine(), fallback=None)
+            return FrontDoor(queue=InboxQueue(), fallback=None)
         case _:
-            return FrontDoor(line=InProcessLine(queued.receive), fallback=None)
+            return FrontDoor(queue=InProcessQueue(queued.receive), fallback=None)
 
 
 @functools.cache

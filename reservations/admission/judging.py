@@ -98,7 +98,7 @@ def _with_facts(refusal: type[Refused], ask: Ask, facts: SaleFacts) -> Refused:
 
 
 def _refuse_voucher(ask: Ask, facts: SaleFacts) -> None:
-    """What is known to be wrong; how often it was used is judged when the request is settled. While nothing is known, all is."""
+    """What is known to be wrong; how often it was used is judged when the request is allocated. While nothing is known, all is."""
     for max_age in (FRESH_SECONDS, NEWER_SECONDS):
         try:
             voucher = voucher_of(ask.voucher, max_age=max_age)

@@ -17,7 +17,7 @@ from django.db import connection
 from base.bounded import Bounded
 from base.clock import db_now
 from reservations.allocation import statements
-from reservations.claims.claims import Counter
+from reservations.claims.claims import StockLevel
 from reservations.models import Voucher
 from reservations.refusals import UnknownSession
 from sessions_app import rules
@@ -36,9 +36,9 @@ class FactsUnavailable(Exception):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class StockFacts:
-    """A ticket type of unnumbered places and its own rules. `counters`: what is left of it and of each of its pools, as last read."""
+    """A ticket type of unnumbered places and its own rules. `levels`: what is left of it and of each of its pools, as last read."""
 
-    counters: tuple[Counter, ...]
+    levels: tuple[StockLevel, ...]
     capacity: int = 0  # of the type, or of the smallest pool that it draws on
     holds: bool = True
     is_free: bool = False
@@ -193,10 +193,10 @@ def _stock(session: Session, types: Sequence[TicketType]) -> dict[uuid.UUID, Sto
     pools = {pool.pk: pool for pool in Pool.objects.filter(session=session)} if any(draws.values()) else {}
     return {
         kind.pk: StockFacts(
-            counters=(
-                Counter(kind.pk, kind.stock_version, kind.available or 0),
+            levels=(
+                StockLevel(kind.pk, kind.stock_version, kind.available or 0),
                 *(
-                    Counter(pool, pools[pool].version, pools[pool].available)
+                    StockLevel(pool, pools[pool].version, pools[pool].available)
                     for pool in draws.get(kind.pk, ())
                     if pool in pools
                 ),

@@ -26,7 +26,7 @@ from realtime.events import NewEvent
 from reservations import metrics, orders
 from reservations.allocation import pricing, statements
 from reservations.claims import claims, standings
-from reservations.claims.claims import Counter, NoClaims
+from reservations.claims.claims import NoClaims, StockLevel
 from reservations.claims.standings import Standing, Told
 from reservations.models import LIVE, Reservation, Status
 from reservations.queries import personal_message
@@ -64,7 +64,7 @@ class Announcements:
         self._events: list[NewEvent] = []
         self._diffs: dict[uuid.UUID, _Diff] = {}
         self._sessions: dict[uuid.UUID, Session] = {}
-        self._counters: dict[uuid.UUID, Told] = {}
+        self._levels: dict[uuid.UUID, Told] = {}
         self._left: dict[uuid.UUID, tuple[uuid.UUID, int]] = {}  # by ticket type: its session, and places left
         self.draws: statements.Draws = {}  # as far as anybody looked; `record` looks up what it needs
         self._reservations: list[Reservation] = []
@@ -107,13 +107,13 @@ class Announcements:
         )
 
     def arrived(self, session: Session, arrival: int) -> None:
-        """The session's requests are settled up to this arrival at least."""
+        """The session's requests are allocated up to this arrival at least."""
         session.arrival_high = max(session.arrival_high, arrival)
         self._sessions[session.pk] = session
 
-    def counter(self, session: uuid.UUID, of: uuid.UUID, *, version: int, available: int) -> None:
+    def stock_level(self, session: uuid.UUID, of: uuid.UUID, *, version: int, available: int) -> None:
         """Of a ticket type or a pool, for the door."""
-        self._counters[of] = Told(session, Counter(of, version, available))
+        self._levels[of] = Told(session, StockLevel(of, version, available))
 
     def left(self, kind: TicketType, available: int) -> None:
         """How many of the type's unnumbered places anybody can have, for all who look."""
@@ -226,8 +226,8 @@ class Announcements:
     def _count(self) -> None:
         for event, seconds in self._outcomes:
             if event in {"reservation.held", "reservation.rejected"}:
-                metrics.settled.labels(event.removeprefix("reservation.")).inc()
-                metrics.wait_in_line.observe(max(0.0, seconds))  # the web machine's clock began it
+                metrics.allocated.labels(event.removeprefix("reservation.")).inc()
+                metrics.wait_in_queue.observe(max(0.0, seconds))  # the web machine's clock began it
             elif event == "reservation.expired":
                 metrics.expired.inc()
 
@@ -242,11 +242,11 @@ class Announcements:
         elapsed = dt.timedelta(seconds=time.monotonic() - self._began)
         latest = {reservation.pk: reservation for reservation in self._reservations}
         now = [*self._given_up, *(_standing(row, now=self.now + elapsed) for row in latest.values())]
-        standings.upkeep(now, told=self._counters.values(), draws=self.draws)
+        standings.upkeep(now, told=self._levels.values(), draws=self.draws)
 
 
 class Teller:
-    """Sends from a thread of its own, in order, so that the next batch is settled while Redis hears of the last one.
+    """Sends from a thread of its own, in order, so that the next batch is allocated while Redis hears of the last one.
 
     Whoever runs too far ahead waits. What a dying process hasn't told heals as whatever else isn't told.
     """

@@ -2,7 +2,7 @@
 
 Note [A key belongs to one request]
 A buyer's idempotency key names one reservation that wasn't rejected. Redis may forget; then a second request with the key is
-settled as `rejected`, reason `duplicate`, and `duplicate_of` names the first.
+allocated as `rejected`, reason `duplicate`, and `duplicate_of` names the first.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from sessions_app.models import SeatStatus, Session
 
 
 class ByWayOfTheInbox(Exception):
-    """New requests of these `sessions` are settled from the inbox only; nothing of the batch was written.
+    """New requests of these `sessions` are allocated from the inbox only; nothing of the batch was written.
 
     Note [By way of the inbox]
     A session has a rate or lanes, or something of it waits in the inbox still: then what RabbitMQ brings is stored behind that, and only what
-    stands there is settled. So a rule that is set or dropped in the middle of a sale lets nobody overtake.
+    stands there is allocated. So a rule that is set or dropped in the middle of a sale lets nobody overtake.
     """
 
     def __init__(self, sessions: Collection[uuid.UUID]) -> None:
@@ -42,10 +42,10 @@ class ByWayOfTheInbox(Exception):
         self.sessions = frozenset(sessions)
 
 
-def settle_batch(requests: Sequence[HoldRequest], *, from_inbox: bool = False) -> Announcements:
+def allocate_batch(requests: Sequence[HoldRequest], *, from_inbox: bool = False) -> Announcements:
     """Decide all requests in order of arrival, those from the inbox in the order that they are given in, and write the outcome.
 
-    Whatever was settled before is only told again. Runs in the caller's transaction. Raises: ByWayOfTheInbox; pace.NotDue.
+    Whatever was allocated before is only told again. Runs in the caller's transaction. Raises: ByWayOfTheInbox; pace.NotDue.
     """
     requests = sorted(
         {request.id: request for request in requests}.values(),
@@ -59,7 +59,7 @@ def settle_batch(requests: Sequence[HoldRequest], *, from_inbox: bool = False) -
         past = read(requests, from_inbox=from_inbox)
         past.cancelled.update(gave_up)
     news = Announcements(now=past.now)
-    new = _tell_the_settled(requests, past, news)
+    new = _tell_the_allocated(requests, past, news)
     if not from_inbox:
         _require_plain({request.session: sessions[request.session] for request in new}, past)
     pace.spend(sessions, [request.session for request in new])
@@ -87,15 +87,15 @@ def _require_plain(sessions: Mapping[uuid.UUID, Session], past: Past) -> None:
         raise ByWayOfTheInbox(parked)
 
 
-def _tell_the_settled(requests: Sequence[HoldRequest], past: Past, news: Announcements) -> list[HoldRequest]:
+def _tell_the_allocated(requests: Sequence[HoldRequest], past: Past, news: Announcements) -> list[HoldRequest]:
     """The requests that are new; the others' waiters hear what became of them."""
-    if not past.settled:
+    if not past.allocated:
         return list(requests)
-    settled = Reservation.objects.select_related("session").in_bulk(past.settled)
+    allocated = Reservation.objects.select_related("session").in_bulk(past.allocated)
     for request in requests:
-        if request.id in settled:
-            decision.reply(request, settled[request.id], news)
-    return [request for request in requests if request.id not in past.settled]
+        if request.id in allocated:
+            decision.reply(request, allocated[request.id], news)
+    return [request for request in requests if request.id not in past.allocated]
 
 
 def _open(
@@ -149,15 +149,15 @@ def _expire_in_the_way(
 def _expire_in_the_way_of_stock(
     over: QuerySet[Reservation], session: Session, requests: Sequence[HoldRequest], news: Announcements
 ) -> None:
-    """Of each counter that places are asked of, as many holds as places: whoever draws on the same pool may have them."""
+    """Of each level that places are asked of, as many holds as places: whoever draws on the same pool may have them."""
     draws = statements.draws(session=session.pk) if any(request.asks_stock for request in requests) else {}
     places: Counter[uuid.UUID] = Counter()
     for request in requests:
         if request.asks_stock and request.ticket_type in draws:
-            for counter in (request.ticket_type, *draws[request.ticket_type]):
-                places[counter] += request.quantity
-    for counter, number in sorted(places.items()):
-        drawing = [kind for kind, pools in draws.items() if counter in {kind, *pools}]
+            for level in (request.ticket_type, *draws[request.ticket_type]):
+                places[level] += request.quantity
+    for level, number in sorted(places.items()):
+        drawing = [kind for kind, pools in draws.items() if level in {kind, *pools}]
         endings.expire(over.filter(ticket_type__in=drawing, seats=[])[:number], session, news)
 
 

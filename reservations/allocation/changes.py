@@ -230,7 +230,7 @@ def _conflicts_of_move(
 
 
 def _for_the_same(line: dict[str, Any], left: dict[str, TicketType]) -> str | None:
-    """A seat of the line's own type, whatever that costs by now; else one of another type at the price it had, before what came off."""
+    """A seat of the line item's own type, whatever that costs by now; else one of another type at the price it had, before what came off."""
     own = (label for label, kind in left.items() if str(kind.pk) == line["ticket_type"])
     alike = (label for label, kind in left.items() if kind.price == pricing.base_of(line))
     return next(itertools.chain(own, alike), None)

@@ -1,6 +1,6 @@
 """What each request of a batch gets: judged in memory, one after the other. Nothing is locked here, and nothing written.
 
-`allocation.settle_batch` locks and reads what deciding needs, calls `decide` in the order of the requests' turns, and writes what came of it.
+`allocation.allocate_batch` locks and reads what deciding needs, calls `decide` in the order of the requests' turns, and writes what came of it.
 """
 
 from __future__ import annotations
@@ -213,7 +213,7 @@ def begin_hold(reservation: Reservation, now: dt.datetime) -> dt.datetime:
     reservation.total = pricing.total_of(reservation.lines)
     if reservation.is_order and not reservation.total:
         reservation.payment = _means_of_nothing(reservation)
-    # Nobody hurries over an order that carries its payment: it may stand in line once more, for the gateway.
+    # Nobody hurries over an order that carries its payment: it may stand in the queue once more, for the gateway.
     seconds = session.max_hold_seconds if reservation.payment else session.hold_seconds
     reservation.expires_at = now + dt.timedelta(seconds=seconds)
     return reservation.expires_at

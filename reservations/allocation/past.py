@@ -65,9 +65,9 @@ SELECT
     (SELECT coalesce(json_agg(json_build_array(buyer, scope, key, id)), '[]')::text FROM reservations_reservation
         WHERE buyer = ANY(%(keyed)s::uuid[]) AND key = ANY(%(keys)s) AND key <> '' AND status <> 'rejected'),
     ARRAY(
-        SELECT line.session FROM unnest(%(lines)s::uuid[], %(shards)s::int[]) AS line (session, shard) WHERE EXISTS (
+        SELECT asked.session FROM unnest(%(waited_for)s::uuid[], %(shards)s::int[]) AS asked (session, shard) WHERE EXISTS (
             SELECT FROM reservations_inboxrequest AS waiting
-            WHERE waiting.shard = line.shard AND waiting.session = line.session::text AND waiting.attempts < 5
+            WHERE waiting.shard = asked.shard AND waiting.session = asked.session::text AND waiting.attempts < 5
         )
     ),
     (SELECT coalesce(json_agg(json_build_array(session_id, name, weight)), '[]')::text FROM sessions_app_lane
@@ -81,8 +81,8 @@ SELECT
 class Past:
     """What PostgreSQL knows about requests before they are decided.
 
-    `now` is the database's clock once their sessions were locked; `settled` were decided before; `cancelled` their buyers
-    gave up in line, which is forgotten with this; `ran_out` are the sessions with holds whose time is over and that no sweep
+    `now` is the database's clock once their sessions were locked; `allocated` were decided before; `cancelled` their buyers
+    gave up in the queue, which is forgotten with this; `ran_out` are the sessions with holds whose time is over and that no sweep
     has ended, `overdue` by session those of them that are these buyers' own; `has` are the places that each buyer holds or bought of a
     session, and without a number of a ticket type; `held` those that count as held, by buyer, and by what they are of and address; `keys` the
     reservations that each used idempotency key of a buyer and scope names; `in_inbox` are the sessions of which something waits there, unless
@@ -90,7 +90,7 @@ class Past:
     """
 
     now: dt.datetime
-    settled: set[uuid.UUID]
+    allocated: set[uuid.UUID]
     cancelled: set[uuid.UUID]
     ran_out: set[uuid.UUID]
     overdue: dict[uuid.UUID, set[uuid.UUID]]
@@ -103,7 +103,7 @@ class Past:
 
 
 def read(requests: Sequence[HoldRequest], *, from_inbox: bool) -> Past:
-    lines = [] if from_inbox else list({request.session for request in requests})
+    waited_for = [] if from_inbox else list({request.session for request in requests})
     keyed = [request for request in requests if request.key]
     origins = sorted({(request.session, request.caps.origin) for request in requests if request.caps.origin})
     found = execute(
@@ -116,11 +116,11 @@ def read(requests: Sequence[HoldRequest], *, from_inbox: bool) -> Past:
         origins=[origin for _session, origin in origins],
         keyed=as_array({request.buyer for request in keyed}),
         keys=[request.key for request in keyed],
-        lines=as_array(lines),
-        shards=[shard_of(session, settings.SHARDS) for session in lines],
+        waited_for=as_array(waited_for),
+        shards=[shard_of(session, settings.SHARDS) for session in waited_for],
     ).fetchone()
     assert found is not None
-    now, settled, cancelled, ran_out, over, has, of_buyers, of_origins, keys, in_inbox, weights, joined = found
+    now, allocated, cancelled, ran_out, over, has, of_buyers, of_origins, keys, in_inbox, weights, joined = found
     overdue: dict[uuid.UUID, set[uuid.UUID]] = defaultdict(set)
     for session, reservation in msgspec.json.decode(over, type=list[Overdue]):
         overdue[session].add(reservation)
@@ -136,7 +136,7 @@ def read(requests: Sequence[HoldRequest], *, from_inbox: bool) -> Past:
         lanes[session][name] = weight
     return Past(
         now=now,
-        settled=set(settled),
+        allocated=set(allocated),
         cancelled=set(cancelled),
         ran_out=set(ran_out),
         overdue=overdue,

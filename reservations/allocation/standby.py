@@ -3,7 +3,7 @@
 Note [Who stands by]
 An order for places without a number that finds none left waits with its means: its reservation is `queued`, and owns nothing. Whoever gives
 places back does it under the session's lock and passes them on in the same transaction (`serve`), by arrival. One that doesn't fit
-blocks all behind it that draw on the same counters, and no new request gets past those who wait. So nothing is free while somebody who
+blocks all behind it that draw on the same levels, and no new request gets past those who wait. So nothing is free while somebody who
 fits stands by.
 """
 
@@ -75,10 +75,10 @@ def waited_for(sessions: Collection[uuid.UUID]) -> set[uuid.UUID]:
 
 @dataclasses.dataclass(slots=True)
 class Wanted:
-    """The counters that those who stand by draw on; nobody else takes from these."""
+    """The levels that those who stand by draw on; nobody else takes from these."""
 
     draws: Draws
-    counters: set[uuid.UUID] = dataclasses.field(default_factory=set)
+    levels: set[uuid.UUID] = dataclasses.field(default_factory=set)
 
     @classmethod
     def of(cls, kinds: Iterable[uuid.UUID], draws: Draws) -> Wanted:
@@ -88,12 +88,12 @@ class Wanted:
         return wanted
 
     def add(self, kind: uuid.UUID) -> None:
-        self.counters |= self._counters_of(kind)
+        self.levels |= self._levels_of(kind)
 
     def has(self, kind: uuid.UUID) -> bool:
-        return not self.counters.isdisjoint(self._counters_of(kind))
+        return not self.levels.isdisjoint(self._levels_of(kind))
 
-    def _counters_of(self, kind: uuid.UUID) -> set[uuid.UUID]:
+    def _levels_of(self, kind: uuid.UUID) -> set[uuid.UUID]:
         return {kind, *self.draws.get(kind, ())}
 
 

@@ -1,4 +1,4 @@
-"""The settling's statements: one a table, whatever the size of the batch. Those that lock are for this package alone. See `base.rows` for why not Django's models."""
+"""Statements of allocation: one a table, whatever the size of the batch. Those that lock are for this package alone. See `base.rows` for why not Django's models."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ UPDATE reservations_reservation AS row SET buyer = %(to)s, key = CASE WHEN row.k
 WHERE row.buyer = %(of)s RETURNING row.session_id, row.ticket_type_id, row.seats, row.status
 """
 WRITE = f"""
-WITH decided AS ({INSERT}), line AS (DELETE FROM reservations_inboxrequest WHERE id = ANY(%s::uuid[]))
+WITH decided AS ({INSERT}), taken_out AS (DELETE FROM reservations_inboxrequest WHERE id = ANY(%s::uuid[]))
 {HOLD_SEATS}
 """  # noqa: S608 our own constants
 

@@ -104,9 +104,9 @@ class Stock:
         Pool.objects.bulk_update(pools, ["available", "version"])
         for kind in types:
             assert kind.available is not None
-            news.counter(kind.session_id, kind.pk, version=kind.stock_version, available=kind.available)
+            news.stock_level(kind.session_id, kind.pk, version=kind.stock_version, available=kind.available)
         for pool in pools:
-            news.counter(pool.session_id, pool.pk, version=pool.version, available=pool.available)
+            news.stock_level(pool.session_id, pool.pk, version=pool.version, available=pool.available)
         for identity, drawn in self.draws.items():
             if not self._changed.isdisjoint([identity, *drawn]):
                 news.left(self.types[identity], self.left(self.types[identity]))

@@ -122,7 +122,7 @@ class DoorView(BusyAPIView):
         stand(sent, lambda: self.plainly_accepted(sent, admission))
         self.waited = wait if admission.waited else 0.0
         outcome = admission.outcome
-        return self.accepted(sent, admission) if outcome is None else self.settled(self.first_of(outcome))
+        return self.accepted(sent, admission) if outcome is None else self.allocated(self.first_of(outcome))
 
     def accepted(self, sent: HttpRequest, admission: Admission) -> HttpResponse:
         headers = {"Location": location(sent.path, admission.id), "Retry-After": POLL_SECONDS}
@@ -144,7 +144,7 @@ class DoorView(BusyAPIView):
         first = outcome["duplicate_of"]
         return queries.find(UUID(first), buyer=None) if first else outcome  # a key is its person's alone
 
-    def settled(self, outcome: Body) -> HttpResponse:
+    def allocated(self, outcome: Body) -> HttpResponse:
         """201 for the winner; the loser's reason is raised, as if the door had known it."""
         if outcome["standby"] is not None:
             headers = {"Location": location(self.request.path, outcome["id"]), "Retry-After": POLL_SECONDS}
@@ -239,8 +239,8 @@ def asked_session(request: Request) -> UUID | None:
 
 
 def waiting(buyer: UUID, *, session: UUID | None) -> list[Body]:
-    """The buyer's requests that stand in line still; with `session`, those for its places."""
-    asked = [request for request in queries.in_line(buyer) if session in {None, request.session}]
+    """The buyer's requests that stand in the queue still; with `session`, those for its places."""
+    asked = [request for request in queries.in_queue(buyer) if session in {None, request.session}]
     return [queries.queued_body(request) for request in asked]
 
 

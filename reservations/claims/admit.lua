@@ -1,28 +1,28 @@
 -- Admit one request, or say why not; all of it or nothing.
--- KEYS  1 arrivals of the session: the last one given, and the line its epoch belongs to   2 the idempotency record   3 the request as asked
+-- KEYS  1 arrivals of the session: the last one given, and the queue its epoch belongs to   2 the idempotency record   3 the request as asked
 --       4 what its buyer asked for, newest last   5 who the buyer is: the account that a guest became, or the guests who became the account
 --       6… what the buyer has, a key for each limit (of the session, of the ticket type)
 --       then for each cap (of the buyer, of the address) two: what is held unpaid, and how much that is, with the history of what lapsed
---       then for each counter that the request draws on (its ticket type, that type's pools) three: as PostgreSQL last told, since when, and
---       the places in line for it; who is in line for it; who holds some of it, and until when   then one claim a seat, sorted
+--       then for each level that the request draws on (its ticket type, that type's pools) three: as PostgreSQL last told, since when, and
+--       the places in the queue for it; who is in the queue for it; who holds some of it, and until when   then one claim a seat, sorted
 -- ARGV  1 reservation id   2 claim ms   3 places   4 fingerprint   5 lease ms ('' = no key)   6 first arrival of a new epoch ('' = none)
---       7 lowest arrival allowed   8 the request, JSON   9 the line it is to stand in   10 how many limits   11 how many counters
+--       7 lowest arrival allowed   8 the request, JSON   9 the queue it is to stand in   10 how many limits   11 how many levels
 --       12 how many caps   13… places a buyer may have by each limit   then places that may be held by each cap
---       then for each counter what was left as the door last read it, and the version of that
+--       then for each level what was left as the door last read it, and the version of that
 --       last: requests let in a second ('' = all): see Note [At a rate] in pace.py
--- Note [Stock in line]
--- What is left for the next one is what PostgreSQL has left, by the newest version told, less what those in line ask for, and more
--- what holders have whose time is over. Whoever is settled leaves the line in the same step as the new number comes (upkeep.lua). What
+-- Note [Stock in the queue]
+-- What is left for the next one is what PostgreSQL has left, by the newest version told, less what those in the queue ask for, and more
+-- what holders have whose time is over. Whoever is allocated leaves the queue in the same step as the new number comes (upkeep.lua). What
 -- the door reads itself counts only where nothing is known, or where nothing newer was told for five seconds: a number that is ahead of
--- those in line would count them twice.
+-- those in the queue would count them twice.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local id, places = ARGV[1], tonumber(ARGV[3])
-local limits, counters, caps = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
+local limits, levels, caps = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
 local first_cap = 6 + limits
-local first_counter = first_cap + 2 * caps
+local first_level = first_cap + 2 * caps
 local first_read = 13 + limits + caps
-local first_claim = first_counter + 3 * counters
+local first_claim = first_level + 3 * levels
 local keyed = ARGV[5] ~= ''
 local member = id .. ':' .. ARGV[3]
 local arrival = nil
@@ -93,20 +93,20 @@ for i = first_claim, #KEYS do
 end
 if #lost > 0 then return {'taken', unpack(lost)} end
 
-for i = 0, counters - 1 do
-  local stock, line, holders = KEYS[first_counter + 3 * i], KEYS[first_counter + 3 * i + 1], KEYS[first_counter + 3 * i + 2]
+for i = 0, levels - 1 do
+  local stock, queued, holders = KEYS[first_level + 3 * i], KEYS[first_level + 3 * i + 1], KEYS[first_level + 3 * i + 2]
   local read, read_version = ARGV[first_read + 2 * i], ARGV[first_read + 1 + 2 * i]
   local version, since, waiting = unpack(redis.call('HMGET', stock, 'version', 'since', 'waiting'))
   if not waiting then
     waiting = 0
-    for _, asked in ipairs(redis.call('ZRANGE', line, 0, -1)) do waiting = waiting + places_of(asked) end
+    for _, asked in ipairs(redis.call('ZRANGE', queued, 0, -1)) do waiting = waiting + places_of(asked) end
     redis.call('HSET', stock, 'waiting', waiting)
   end
   if not version or (tonumber(read_version) > tonumber(version) and now - tonumber(since) > 5000) then
     redis.call('HSET', stock, 'version', read_version, 'available', read, 'since', now)
   end
-  for _, over in ipairs(redis.call('ZRANGEBYSCORE', line, '-inf', now)) do
-    redis.call('ZREM', line, over)
+  for _, over in ipairs(redis.call('ZRANGEBYSCORE', queued, '-inf', now)) do
+    redis.call('ZREM', queued, over)
     redis.call('HINCRBY', stock, 'waiting', -places_of(over))
   end
   local left = redis.call('HMGET', stock, 'available', 'waiting')
@@ -120,13 +120,13 @@ for i = 0, counters - 1 do
 end
 
 if not arrival then
-  local counter = redis.call('HMGET', KEYS[1], 'last', 'line')
-  local last, line = tonumber(counter[1] or '0'), counter[2]
+  local numbers = redis.call('HMGET', KEYS[1], 'last', 'line')
+  local last, queue = tonumber(numbers[1] or '0'), numbers[2]
   if ARGV[6] ~= '' and last < tonumber(ARGV[6]) then
-    last, line = tonumber(ARGV[6]), ARGV[9]
-    redis.call('HSET', KEYS[1], 'last', ARGV[6], 'line', line)
+    last, queue = tonumber(ARGV[6]), ARGV[9]
+    redis.call('HSET', KEYS[1], 'last', ARGV[6], 'line', queue)
   end
-  if line ~= ARGV[9] or last < tonumber(ARGV[7]) then return {'epoch'} end -- Note [One epoch, one line] in front_door.py
+  if queue ~= ARGV[9] or last < tonumber(ARGV[7]) then return {'epoch'} end -- Note [One epoch, one queue] in front_door.py
   local rate = ARGV[#ARGV]
   if rate ~= '' then
     local micros = clock[1] * 1000000 + clock[2]
@@ -145,12 +145,12 @@ for i = 6, first_cap - 1 do
   redis.call('ZADD', KEYS[i], now + tonumber(ARGV[2]), member)
   redis.call('PEXPIRE', KEYS[i], 86400000)
 end
-for i = first_cap, first_counter - 1, 2 do
+for i = first_cap, first_level - 1, 2 do
   if redis.call('ZADD', KEYS[i], now + tonumber(ARGV[2]), member) == 1 then redis.call('HINCRBY', KEYS[i + 1], 'places', places) end
   redis.call('PEXPIRE', KEYS[i], 86400000)
   redis.call('PEXPIRE', KEYS[i + 1], 86400000)
 end
-for i = first_counter, first_claim - 1, 3 do
+for i = first_level, first_claim - 1, 3 do
   if redis.call('ZADD', KEYS[i + 1], now + tonumber(ARGV[2]), member) == 1 then redis.call('HINCRBY', KEYS[i], 'waiting', places) end
   redis.call('PEXPIRE', KEYS[i], 86400000)
   redis.call('PEXPIRE', KEYS[i + 1], 86400000)

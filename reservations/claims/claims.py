@@ -79,7 +79,7 @@ class Limit(NamedTuple):
     of: uuid.UUID | None = None
 
 
-class Counter(NamedTuple):
+class StockLevel(NamedTuple):
     """How many unnumbered places of a ticket type or a pool were left after a commit, and the version of that."""
 
     of: uuid.UUID
@@ -87,17 +87,17 @@ class Counter(NamedTuple):
     available: int
 
 
-class Knock(msgspec.Struct, kw_only=True):
-    """One request at the door, before it has an arrival number. `counters`: what it draws on, its ticket type's own first."""
+class Applicant(msgspec.Struct, kw_only=True):
+    """One request at the door, before it has an arrival number. `levels`: what it draws on, its ticket type's own first."""
 
     request: HoldRequest
     claim_ms: int
     limits: Sequence[Limit]
-    counters: Sequence[Counter] = ()
+    levels: Sequence[StockLevel] = ()
     rate: int | None = None  # requests of its session that are let in a second
     lease_ms: int = LEASE_MS
-    line: str = ""  # the one it is to stand in
-    epoch: int = 0  # first arrival of a new epoch, when the counter was missing or belonged to another line
+    queue: str = ""  # the one it is to stand in
+    epoch: int = 0  # first arrival of a new epoch, when the counter was missing or belonged to another queue
     floor: int = 0  # arrivals below this one belong to an older epoch
 
 
@@ -122,78 +122,78 @@ def script(name: str) -> Any:
     return client().register_script((Path(__file__).parent / f"{name}.lua").read_text())
 
 
-def admit(knocks: Sequence[Knock]) -> list[Verdict]:
-    """One pipelined trip for the batch; verdicts in the order of the knocks.
+def admit(applicants: Sequence[Applicant]) -> list[Verdict]:
+    """One pipelined trip for the batch; verdicts in the order of the applicants.
 
     Raises: NoClaims.
     """
     try:
         with breaker:
-            return _admit(knocks)
+            return _admit(applicants)
     except FAILURES as error:
         raise NoClaims from error
 
 
-def _admit(knocks: Sequence[Knock]) -> list[Verdict]:
+def _admit(applicants: Sequence[Applicant]) -> list[Verdict]:
     admit_script = script("admit")
     for attempt in (1, 2):
         pipe = client().pipeline(transaction=False)
-        for knock in knocks:
-            keys, argv = _arguments(knock)
+        for applicant in applicants:
+            keys, argv = _arguments(applicant)
             pipe.evalsha(admit_script.sha, len(keys), *keys, *argv)
         answers = pipe.execute(raise_on_error=False)
         if attempt == 1 and any(isinstance(answer, redis.exceptions.NoScriptError) for answer in answers):
             client().script_load(admit_script.script)
-            knocks_left = [
-                knock
-                for knock, answer in zip(knocks, answers, strict=True)
+            applicants_left = [
+                applicant
+                for applicant, answer in zip(applicants, answers, strict=True)
                 if isinstance(answer, redis.exceptions.NoScriptError)
             ]
-            if len(knocks_left) == len(knocks):
+            if len(applicants_left) == len(applicants):
                 continue
         for answer in answers:
             if isinstance(answer, Exception):
                 raise answer
-        return [_verdict(knock, answer) for knock, answer in zip(knocks, answers, strict=True)]
+        return [_verdict(applicant, answer) for applicant, answer in zip(applicants, answers, strict=True)]
     raise NoClaims("Redis keeps forgetting the script")
 
 
-def _arguments(knock: Knock) -> tuple[list[str], list[str | int | bytes]]:
-    request = knock.request
+def _arguments(applicant: Applicant) -> tuple[list[str], list[str | int | bytes]]:
+    request = applicant.request
     keys = [
         arrivals_key(request.session),
         idem_key(request),
         key("asked", request.id),
         asked_by_key(request.buyer),
         person_key(request.buyer),
-        *(mine_key(request.session, request.buyer, limit.of) for limit in knock.limits),
+        *(mine_key(request.session, request.buyer, limit.of) for limit in applicant.limits),
         *(cap_keys(request.buyer, request.caps.origin, request.pot) if request.caps.buyer else ()),
-        *(name for counter in knock.counters for name in stock_keys(request.session, counter.of)),
+        *(name for level in applicant.levels for name in stock_keys(request.session, level.of)),
         *(claim_key(request.session, seat) for seat in sorted(request.seats)),
     ]
     caps = [most for most in (request.caps.buyer, request.caps.address) if most]
     argv: list[str | int | bytes] = [
         str(request.id),
-        knock.claim_ms,
+        applicant.claim_ms,
         request.places,
         request.fingerprint,
-        knock.lease_ms if request.key else "",
-        knock.epoch or "",
-        knock.floor,
+        applicant.lease_ms if request.key else "",
+        applicant.epoch or "",
+        applicant.floor,
         request.encoded(),
-        knock.line,
-        len(knock.limits),
-        len(knock.counters),
+        applicant.queue,
+        len(applicant.limits),
+        len(applicant.levels),
         len(caps),
-        *(limit.most for limit in knock.limits),
+        *(limit.most for limit in applicant.limits),
         *caps,
-        *(said for counter in knock.counters for said in (counter.available, counter.version)),
-        knock.rate or "",
+        *(said for level in applicant.levels for said in (level.available, level.version)),
+        applicant.rate or "",
     ]
     return keys, argv
 
 
-def _verdict(knock: Knock, answer: list[Any]) -> Verdict:
+def _verdict(applicant: Applicant, answer: list[Any]) -> Verdict:
     match answer:
         case ["admitted", reservation, arrival]:
             return Verdict(kind="admitted", id=uuid.UUID(reservation), arrival=int(arrival))
@@ -206,9 +206,9 @@ def _verdict(knock: Knock, answer: list[Any]) -> Verdict:
         case ["in_flight" | "crowded" | "wait" as kind, retry_ms]:
             return Verdict(kind=kind, retry_ms=int(retry_ms))
         case ["limit", index]:
-            return Verdict(kind="limit", limit=knock.limits[int(index) - 1].most)
+            return Verdict(kind="limit", limit=applicant.limits[int(index) - 1].most)
         case ["taken", *lost]:
-            seats = sorted(knock.request.seats)
+            seats = sorted(applicant.request.seats)
             return Verdict(
                 kind="taken",
                 conflicts={seats[int(index) - 1]: reason for index, reason in zip(lost[::2], lost[1::2], strict=True)},
@@ -219,8 +219,8 @@ def _verdict(knock: Knock, answer: list[Any]) -> Verdict:
             raise ValueError(f"admit.lua answered {answer!r}")
 
 
-def renumbered(requests: Sequence[HoldRequest], *, line: str) -> None:
-    """Admitted requests got other numbers, of a new epoch, and stand in `line`: remember them so, and count on from there.
+def renumbered(requests: Sequence[HoldRequest], *, queue: str) -> None:
+    """Admitted requests got other numbers, of a new epoch, and stand in `queue`: remember them so, and count on from there.
 
     Raises: NoClaims.
     """
@@ -237,7 +237,7 @@ def renumbered(requests: Sequence[HoldRequest], *, line: str) -> None:
                         str(request.id),
                         request.arrival,
                         newest[request.session],
-                        line,
+                        queue,
                         request.encoded(),
                     ],
                     client=pipe,
@@ -293,7 +293,7 @@ def remembers_since() -> float:
 
 
 def asked(reservation: uuid.UUID) -> HoldRequest | None:
-    """The request as it was accepted, while nobody settled it. Raises: NoClaims."""
+    """The request as it was accepted, while nobody allocated it. Raises: NoClaims."""
     try:
         with breaker:
             found = client().get(key("asked", reservation))
@@ -303,7 +303,7 @@ def asked(reservation: uuid.UUID) -> HoldRequest | None:
 
 
 def asked_by(buyer: uuid.UUID) -> list[HoldRequest]:
-    """What the buyer asked for in the last ten minutes, at most fifty of it, settled or not. Raises: NoClaims."""
+    """What the buyer asked for in the last ten minutes, at most fifty of it, allocated or not. Raises: NoClaims."""
     try:
         with breaker:
             return _asked_by(buyer)

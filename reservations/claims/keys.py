@@ -48,6 +48,6 @@ def cap_keys(buyer: uuid.UUID, origin: str, pot: uuid.UUID) -> list[str]:
     return [f"{PREFIX}:{kind}:{name}" for name in of for kind in ("held", "held-tally")]
 
 
-def stock_keys(session: uuid.UUID, counter: uuid.UUID) -> list[str]:
-    """Of a ticket type's or a pool's places, of those in line for them, and of those who hold some."""
-    return [f"{PREFIX}:{kind}:{{{session}}}:{counter}" for kind in ("stock", "in-line", "holders")]
+def stock_keys(session: uuid.UUID, level: uuid.UUID) -> list[str]:
+    """Of a ticket type's or a pool's places, of those in the queue for them, and of those who hold some."""
+    return [f"{PREFIX}:{kind}:{{{session}}}:{level}" for kind in ("stock", "in-line", "holders")]

@@ -1,8 +1,8 @@
-"""How fast a sale goes, where its house set a rate: requests let in, settled, payments of orders begun, each a second.
+"""How fast a sale goes, where its house set a rate: requests let in, allocated, payments of orders begun, each a second.
 
 Note [At a rate]
 A moment says until when there was let through in advance (GCRA: https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm). In no stretch of
-time more pass than the rate for each second of it, and one second's worth that a pause left over. For settling and paying the moment stands
+time more pass than the rate for each second of it, and one second's worth that a pause left over. For allocating and paying the moment stands
 on the session's row, read and moved under its lock in the transaction that does the work, so it is exact over any number of processes. For
 letting in it stands in Redis, moved by the script that gives the arrival number (admit.lua).
 """
@@ -25,11 +25,15 @@ MICROSECOND = dt.timedelta(microseconds=1)
 MICROSECONDS = 1_000_000  # of the second's worth that may be left over
 FULL_AT = {"settle_rate": "settle_full_at", "payment_rate": "payments_full_at"}
 MOST_AT_THE_GATE = 1_000  # sessions, before those that have nothing in advance are forgotten
-RATES = ("admission_rate", "settle_rate", "payment_rate")
+RATES = {
+    "admission_rate": "admission",
+    "settle_rate": "allocation",
+    "payment_rate": "payment",
+}  # and their names in metrics
 
 
 class NotDue(Exception):
-    """More requests of these `sessions` than their rates let be settled now. None of the batch was."""
+    """More requests of these `sessions` than their rates let be allocated now. None of the batch was."""
 
     def __init__(self, sessions: Collection[uuid.UUID]) -> None:
         super().__init__(", ".join(map(str, sessions)))
@@ -59,9 +63,9 @@ def _full_at(session: Session, now: dt.datetime, rate: str) -> dt.datetime:
     return max(getattr(session, FULL_AT[rate]) or now, now)
 
 
-def spend(sessions: Mapping[uuid.UUID, Session], settled: Iterable[uuid.UUID]) -> None:
-    """Note that a request was settled of each of the sessions, which are locked. Raises: NotDue."""
-    paced = Counter(session for session in settled if sessions[session].settle_rate is not None)
+def spend(sessions: Mapping[uuid.UUID, Session], allocated: Iterable[uuid.UUID]) -> None:
+    """Note that a request was allocated of each of the sessions, which are locked. Raises: NotDue."""
+    paced = Counter(session for session in allocated if sessions[session].settle_rate is not None)
     if not paced:
         return
     now = db_now()
@@ -103,9 +107,9 @@ def tell_the_rates() -> None:
     """Show in the metrics what the rates of all sessions are set to."""
     rated = Q(admission_rate__isnull=False) | Q(settle_rate__isnull=False) | Q(payment_rate__isnull=False)
     told = {
-        (str(row.pk), rate.removesuffix("_rate")): getattr(row, rate)
+        (str(row.pk), name): getattr(row, rate)
         for row in Session.objects.upcoming().filter(rated)
-        for rate in RATES
+        for rate, name in RATES.items()
         if getattr(row, rate)
     }
     for label in _told - told.keys():

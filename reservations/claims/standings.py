@@ -11,7 +11,7 @@ import msgspec
 from django.conf import settings
 
 from reservations import hold_caps
-from reservations.claims.claims import FAILURES, NOTHING, SOLD_MS, Counter, Draws, NoClaims, breaker, client, script
+from reservations.claims.claims import FAILURES, NOTHING, SOLD_MS, Draws, NoClaims, StockLevel, breaker, client, script
 from reservations.claims.keys import (
     cap_keys,
     claim_key,
@@ -48,7 +48,7 @@ class Standing:
         pot = self.ticket_type if self.ticket_type and not self.seats else self.session
         return cap_keys(self.buyer, self.origin, pot) if settings.RATE_LIMITS else []
 
-    def counters(self, draws: Draws) -> list[uuid.UUID]:
+    def levels(self, draws: Draws) -> list[uuid.UUID]:
         """What its unnumbered places draw on: its ticket type's own stock first, then the pools."""
         if self.ticket_type is None or self.seats:
             return []
@@ -69,10 +69,10 @@ class Standing:
 
 
 class Told(NamedTuple):
-    """A counter of a session that changed."""
+    """A level of a session that changed."""
 
     session: uuid.UUID
-    counter: Counter
+    level: StockLevel
 
 
 def upkeep(standings: Sequence[Standing], told: Collection[Told] = (), *, draws: Draws = NOTHING) -> None:
@@ -96,20 +96,20 @@ def _upkeep(standings: Sequence[Standing], told: Collection[Told], draws: Draws)
         identity = str(standing.reservation)
         value = f"s:{identity}" if standing.milliseconds is None else identity
         milliseconds = SOLD_MS if standing.milliseconds is None else standing.milliseconds
-        counters = standing.counters(draws)
-        limits = [None, *counters[:1]]
+        levels = standing.levels(draws)
+        limits = [None, *levels[:1]]
         keys.extend(claim_key(standing.session, seat) for seat in standing.seats)
         keys.extend(mine_key(standing.session, standing.buyer, of) for of in limits)
         caps = standing.caps
         keys.extend(caps)
-        for counter in counters:
-            keys.extend(stock_keys(standing.session, counter))
+        for level in levels:
+            keys.extend(stock_keys(standing.session, level))
         member = f"{identity}:{standing.places}"
-        sizes = [len(limits), len(counters), len(caps) // 2]
+        sizes = [len(limits), len(levels), len(caps) // 2]
         counts = [standing.counts if standing.counts_for_buyer else 0, standing.counts]
         said.append([identity, len(standing.seats), member, value, milliseconds, *sizes, counts, standing.in_vain])
-    keys.extend(stock_keys(session, counter.of)[0] for session, counter in told)
-    left = [[counter.version, counter.available] for _session, counter in told]
+    keys.extend(stock_keys(session, level.of)[0] for session, level in told)
+    left = [[level.version, level.available] for _session, level in told]
     script("upkeep")(keys=keys, args=[*map(msgspec.json.encode, (said, left, hold_caps.waits()))])
 
 

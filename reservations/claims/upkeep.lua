@@ -1,16 +1,16 @@
 -- Bring claims to what was committed, own values only.
 -- KEYS  of each reservation its claims, then what its buyer has, a key for each limit, then for each cap (of the buyer, of the address) what is
---       held unpaid and its tally, and if it stood in line for unnumbered places three for each counter it draws on: the counter, the line
---       for it, its holders; in the end the counters that changed
--- ARGV  1 JSON: for each reservation [id, how many claims, member, value, ms, how many limits, how many counters, how many caps, [ms that
+--       held unpaid and its tally, and if it stood in the queue for unnumbered places three for each level it draws on: the level, the queue
+--       for it, its holders; in the end the levels that changed
+-- ARGV  1 JSON: for each reservation [id, how many claims, member, value, ms, how many limits, how many levels, how many caps, [ms that
 --       it counts as held for its buyer, for its address], ms that it was held in vain (0: it wasn't; -1: it was paid for)]; ms 0: it owns nothing any more
---       2 JSON: for each counter that changed [version, places left]   3 JSON: the rules of waiting, see Note [What counts as held] in hold_caps.py
+--       2 JSON: for each level that changed [version, places left]   3 JSON: the rules of waiting, see Note [What counts as held] in hold_caps.py
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local free, first_wait, longest_wait, longest_count, a_step, most_steps, forget_after = unpack(cjson.decode(ARGV[3]))
 local at = 0
 for _, r in ipairs(cjson.decode(ARGV[1])) do
-  local id, claims, member, value, ms, limits, counters, caps, counts, in_vain = unpack(r)
+  local id, claims, member, value, ms, limits, levels, caps, counts, in_vain = unpack(r)
   for i = at + 1, at + claims do
     local owner = redis.call('GET', KEYS[i])
     if ms > 0 then
@@ -53,9 +53,9 @@ for _, r in ipairs(cjson.decode(ARGV[1])) do
     redis.call('PEXPIRE', tally, 86400000)
   end
   at = at + 2 * caps
-  for i = at + 1, at + 3 * counters, 3 do -- it is settled: what is left is without what it took
-    local stock, line, holders = KEYS[i], KEYS[i + 1], KEYS[i + 2]
-    if redis.call('ZREM', line, member) == 1 then
+  for i = at + 1, at + 3 * levels, 3 do -- it is allocated: what is left is without what it took
+    local stock, queued, holders = KEYS[i], KEYS[i + 1], KEYS[i + 2]
+    if redis.call('ZREM', queued, member) == 1 then
       redis.call('HINCRBY', stock, 'waiting', -places)
     end
     if ms > 0 and value == id then
@@ -65,7 +65,7 @@ for _, r in ipairs(cjson.decode(ARGV[1])) do
       redis.call('ZREM', holders, member)
     end
   end
-  at = at + 3 * counters
+  at = at + 3 * levels
 end
 for i, left in ipairs(cjson.decode(ARGV[2])) do
   local stock = KEYS[at + i]

@@ -51,7 +51,7 @@ class ReservationQuerySet(models.QuerySet["Reservation"]):
 
 
 class Reservation(models.Model):
-    """A request for seats and what became of it. Written first when it is settled; before that the line holds it."""
+    """A request for seats and what became of it. Written first when it is allocated; before that the queue holds it."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     session = models.ForeignKey(
@@ -171,7 +171,7 @@ class Reservation(models.Model):
             ),  # Limits.
             models.Index(
                 fields=["session", "expires_at"], name="reservation_held", condition=Q(status="held")
-            ),  # The sweep, and what a settling finds run out.
+            ),  # The sweep, and what allocation finds run out.
             models.Index(
                 fields=["ticket_type"], name="reservation_of_stock", condition=Q(ticket_type__isnull=False)
             ),  # The audit's stock; deleting a type.

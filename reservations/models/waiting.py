@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class InboxRequest(models.Model):
-    """An accepted request in PostgreSQL's own line, for when no broker holds it. Settling deletes it in its transaction."""
+    """An accepted request in PostgreSQL's own queue, for when no broker holds it. Allocation deletes it in its transaction."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     shard = models.PositiveIntegerField(_("shard"))
@@ -53,7 +53,7 @@ class InboxRequest(models.Model):
 
 
 class CancelMark(models.Model):
-    """A buyer gave the request up while it was queued; settling obeys."""
+    """A buyer gave the request up while it was queued; allocating obeys."""
 
     id = models.UUIDField(primary_key=True, editable=False)
     buyer = models.UUIDField(_("buyer"))

@@ -34,7 +34,7 @@ from sessions_app.models import Seat
 
 @transaction.atomic(durable=True)
 def release(*, reservation_id: uuid.UUID, buyer: uuid.UUID | None, reason: str = refusals.Released.reason) -> None:
-    """Give it up: its seats are free at once; one that stands in line still, or by, ends as cancelled. Again is harmless.
+    """Give it up: its seats are free at once; one that stands in the queue still, or by, ends as cancelled. Again is harmless.
 
     `reason`: why one that is held, or stands by, ends.
     Raises: PaymentInProgress, AlreadyPaid, Reservation.DoesNotExist, queries.NotYetKnown.
@@ -61,7 +61,7 @@ def release(*, reservation_id: uuid.UUID, buyer: uuid.UUID | None, reason: str =
 
 
 def _lock_or_mark(reservation_id: uuid.UUID, buyer: uuid.UUID | None) -> locks.Locked | None:
-    """The reservation, locked; where it still stands in line a mark is left that settling obeys."""
+    """The reservation, locked; where it still stands in the queue a mark is left that allocating obeys."""
     with contextlib.suppress(Reservation.DoesNotExist):
         return locks.lock_reservation(reservation_id=reservation_id, buyer=buyer)
     if Reservation.objects.filter(pk=reservation_id).exists():
@@ -171,12 +171,12 @@ def lock_held(*, reservation_id: uuid.UUID, buyer: uuid.UUID | None) -> locks.Lo
     try:
         locked = locks.lock_reservation(reservation_id=reservation_id, buyer=buyer)
     except Reservation.DoesNotExist:
-        raise not_settled(reservation_id, buyer=buyer) from None
+        raise not_allocated(reservation_id, buyer=buyer) from None
     require_held(locked)
     return locked
 
 
-def not_settled(reservation_id: uuid.UUID, *, buyer: uuid.UUID | None) -> NotHeld:
+def not_allocated(reservation_id: uuid.UUID, *, buyer: uuid.UUID | None) -> NotHeld:
     """What to raise for one that isn't in the table. Raises itself: Reservation.DoesNotExist, queries.NotYetKnown, as GET would."""
     return NotHeld(refusals.ENDINGS.get(queries.find(reservation_id, buyer=buyer)["reason"]))
 

@@ -9,18 +9,18 @@ from django.utils import timezone
 
 from reservations.hold_request import UNREADABLE, HoldRequest
 from reservations.operations import queued
-from reservations.queueing import lines
+from reservations.queueing import queues
 from reservations.queueing.letters import REASON, SINCE, TRIES
-from reservations.queueing.lines import PUBLISH_ERRORS, LineDown
+from reservations.queueing.queues import PUBLISH_ERRORS, QueueDown
 
 TASK = "reservations.tasks.settle"  # what a message asks for; the task stands above, and messages of older versions carry the name
 
 
-def settle_message(said: Sequence[Any]) -> None:
-    """Settle the requests of a message; each that is poison, or can't be read, becomes a dead letter. Raises: LineDown."""
+def allocate_message(said: Sequence[Any]) -> None:
+    """Allocate the requests of a message; each that is poison, or can't be read, becomes a dead letter. Raises: QueueDown."""
     requests, unreadable = read(said)
     try:
-        queued.settle_however_long(requests)
+        queued.allocate_however_long(requests)
     except queued.Poison as poison:
         for failure in poison.failures:
             set_aside(failure.request.to_json(), reason=failure.reason, tries=failure.tries)
@@ -40,9 +40,9 @@ def read(said: Sequence[Any]) -> tuple[list[HoldRequest], list[tuple[Any, str]]]
 
 
 def set_aside(said: Any, *, reason: str, tries: int) -> None:
-    """Write a dead letter, confirmed by the broker. Raises: LineDown."""
+    """Write a dead letter, confirmed by the broker. Raises: QueueDown."""
     headers = {REASON: reason[:500], TRIES: tries, SINCE: timezone.now().isoformat()}
     try:
-        lines.courier().send(TASK, lines.dead_letters(), headers=headers, requests=[said])
+        queues.courier().send(TASK, queues.dead_letters(), headers=headers, requests=[said])
     except PUBLISH_ERRORS as error:
-        raise LineDown(repr(error)) from error
+        raise QueueDown(repr(error)) from error

@@ -58,23 +58,23 @@ class Failure:
 
 
 class Poison(Exception):
-    """Some requests fail alone, again and again; all the others are settled."""
+    """Some requests fail alone, again and again; all the others are allocated."""
 
     def __init__(self, failures: Sequence[Failure]) -> None:
         super().__init__(", ".join(str(failure.request.id) for failure in failures))
         self.failures = failures
 
 
-def settle(requests: Sequence[HoldRequest], *, shard: int | None = None) -> None:
+def allocate(requests: Sequence[HoldRequest], *, shard: int | None = None) -> None:
     """Bring every request to its outcome; again is harmless. With `shard`, under that shard's lock: they stand in the inbox.
 
     A batch that fails is split until those to blame stand alone. They are tried again together, after each of the usual pauses:
-    however many they are, their neighbours in line wait less than a second for them.
+    however many they are, their neighbours in the queue wait less than a second for them.
 
-    Raises: Poison, when all the others are settled; DatabaseError or ConnectionError when no request is to blame (see `_is_to_blame`);
+    Raises: Poison, when all the others are allocated; DatabaseError or ConnectionError when no request is to blame (see `_is_to_blame`);
     ByWayOfTheInbox, NotDue.
     """
-    failed = _settle_or_split(requests, shard)
+    failed = _allocate_or_split(requests, shard)
     for tries, pause in enumerate(_pauses(), start=2):
         if not failed:
             return
@@ -82,12 +82,12 @@ def settle(requests: Sequence[HoldRequest], *, shard: int | None = None) -> None
         failed = [
             dataclasses.replace(again, tries=tries)
             for before in failed
-            for again in _settle_or_split([before.request], shard)
+            for again in _allocate_or_split([before.request], shard)
         ]
     if failed:
         for failure in failed:
             log.error(
-                "settle.poison",
+                "allocate.poison",
                 reservation=str(failure.request.id),
                 request_id=failure.request.cause,
                 error=failure.reason,
@@ -96,18 +96,20 @@ def settle(requests: Sequence[HoldRequest], *, shard: int | None = None) -> None
 
 
 def receive(requests: Sequence[HoldRequest]) -> None:
-    """Settle what comes out of the line; what has to goes by way of the inbox.
+    """Allocate what comes out of the queue; what has to goes by way of the inbox.
 
-    Raises: as `settle`.
+    Raises: as `allocate`.
     """
     left = list(requests)
     while True:
         try:
-            return settle(left)
+            return allocate(left)
         except ByWayOfTheInbox as instead:
             asked = [request.id for request in left if request.session in instead.sessions]
-            settled = set(Reservation.objects.filter(pk__in=asked).values_list("pk", flat=True))
-            parked = [request for request in left if request.session in instead.sessions and request.id not in settled]
+            allocated = set(Reservation.objects.filter(pk__in=asked).values_list("pk", flat=True))
+            parked = [
+                request for request in left if request.session in instead.sessions and request.id not in allocated
+            ]
             left = [request for request in left if request not in parked]
             _park(parked)
 
@@ -119,32 +121,32 @@ def _park(requests: Sequence[HoldRequest]) -> None:
         drain_inbox(shard=shard)
 
 
-def settle_however_long(requests: Sequence[HoldRequest]) -> None:
-    """Settle, and while PostgreSQL is away wait for it: the requests keep their place in line. Raises: Poison."""
+def allocate_however_long(requests: Sequence[HoldRequest]) -> None:
+    """Allocate, and while PostgreSQL is away wait for it: the requests keep their place in the queue. Raises: Poison."""
     while True:
         try:
             receive(requests)
         except (DatabaseError, ConnectionError) as error:
-            log.warning("settle.waits_for_the_database", requests=len(requests), error=repr(error))
+            log.warning("allocate.waits_for_the_database", requests=len(requests), error=repr(error))
             liveness.note_progress()
             time.sleep(1)
         else:
             return
 
 
-def _settle_or_split(requests: Sequence[HoldRequest], shard: int | None) -> list[Failure]:
-    """Those that failed alone; the others are settled."""
+def _allocate_or_split(requests: Sequence[HoldRequest], shard: int | None) -> list[Failure]:
+    """Those that failed alone; the others are allocated."""
     if not requests:
         return []
     try:
-        with_retries(lambda: _settle_once(requests, shard))
+        with_retries(lambda: _allocate_once(requests, shard))
     except Exception as error:
         if not _is_to_blame(error):
             raise
         if len(requests) == 1:
             return [Failure(requests[0], error, tries=1)]
         middle = len(requests) // 2
-        return [*_settle_or_split(requests[:middle], shard), *_settle_or_split(requests[middle:], shard)]
+        return [*_allocate_or_split(requests[:middle], shard), *_allocate_or_split(requests[middle:], shard)]
     return []
 
 
@@ -163,19 +165,19 @@ def _is_to_blame(error: Exception) -> bool:
     return True
 
 
-def _settle_once(requests: Sequence[HoldRequest], shard: int | None) -> None:
+def _allocate_once(requests: Sequence[HoldRequest], shard: int | None) -> None:
     started = time.perf_counter()
     with transaction.atomic(durable=True):
         if shard is not None:
             locks.lock_shard(shard)
-        news = batch.settle_batch(requests, from_inbox=shard is not None)
+        news = batch.allocate_batch(requests, from_inbox=shard is not None)
         announce(news)
     liveness.note_progress()
     seconds = time.perf_counter() - started
-    metrics.settle_seconds.observe(seconds)
-    metrics.settle_batch.observe(len(requests))
+    metrics.allocate_seconds.observe(seconds)
+    metrics.allocate_batch.observe(len(requests))
     log.info(
-        "settled",
+        "allocated",
         requests=len(requests),
         milliseconds=round(seconds * 1000, 1),
         request_ids=sorted({request.cause for request in requests if request.cause}),
@@ -215,7 +217,7 @@ def _pauses() -> Iterator[float]:
 
 
 def drain_inbox(*, shard: int) -> int:
-    """Settle what waits in PostgreSQL's inbox for the shard, in order of arrival, and of sessions with turns what is due; how many.
+    """Allocate what waits in PostgreSQL's inbox for the shard, in order of arrival, and of sessions with turns what is due; how many.
 
     A session that has nothing due any more is left to the next call, so that nobody waits here for its time to pass.
     """
@@ -225,9 +227,9 @@ def drain_inbox(*, shard: int) -> int:
         in_turns = inbox.in_turns(sessions)
         some = _drain_plain(shard, of=set(sessions) - in_turns if in_turns else None)
         for session in sorted(in_turns - at_rest):
-            settled = _drain_turn(uuid.UUID(session), shard)
-            some += settled
-            if settled < DRAIN_CHUNK:
+            allocated = _drain_turn(uuid.UUID(session), shard)
+            some += allocated
+            if allocated < DRAIN_CHUNK:
                 at_rest.add(session)
         if not some:
             return drained
@@ -237,18 +239,18 @@ def drain_inbox(*, shard: int) -> int:
 def _drain_plain(shard: int, *, of: Collection[str] | None) -> int:
     """A chunk of what waits, of these sessions; how many."""
     waiting = inbox.waiting(shard, limit=DRAIN_CHUNK, of=of)
-    _settle_waiting(waiting, shard)
+    _allocate_waiting(waiting, shard)
     return len(waiting)
 
 
-def _settle_waiting(waiting: Sequence[inbox.Waiting], shard: int) -> None:
+def _allocate_waiting(waiting: Sequence[inbox.Waiting], shard: int) -> None:
     for suspected, some in itertools.groupby(waiting, key=lambda one: one.suspected):
         requests = [one.request for one in some]
         if suspected:
             for request in requests:
-                _settle_suspect(request, shard)
+                _allocate_suspect(request, shard)
         else:
-            _settle_from_inbox(requests, shard)
+            _allocate_from_inbox(requests, shard)
 
 
 def _drain_turn(session: uuid.UUID, shard: int) -> int:
@@ -258,9 +260,9 @@ def _drain_turn(session: uuid.UUID, shard: int) -> int:
     most = DRAIN_CHUNK if due is None else min(due, DRAIN_CHUNK)
     waiting = _in_turn(row, shard, limit=most + 1)
     if due is not None and len(waiting) > due:
-        metrics.put_off.labels("settle").inc()
+        metrics.put_off.labels("allocation").inc()
     try:
-        _settle_waiting(waiting[:most], shard)
+        _allocate_waiting(waiting[:most], shard)
     except NotDue:  # somebody else drained meanwhile
         return 0
     return min(len(waiting), most)
@@ -288,19 +290,19 @@ def drain_however_long(*, shard: int) -> None:
             return
 
 
-def _settle_from_inbox(requests: Sequence[HoldRequest], shard: int) -> None:
+def _allocate_from_inbox(requests: Sequence[HoldRequest], shard: int) -> None:
     try:
-        settle(requests, shard=shard)
+        allocate(requests, shard=shard)
     except Poison as poison:
         for failure in poison.failures:
             inbox.note_failure(failure.request.id, error=failure.reason, tries=failure.tries)
 
 
-def _settle_suspect(request: HoldRequest, shard: int) -> None:
+def _allocate_suspect(request: HoldRequest, shard: int) -> None:
     """Alone, and counted before it is tried: should it take this process down with it, that doesn't go on for ever."""
     inbox.note_failure(request.id, error="its process did not live to tell")
     try:
-        _settle_from_inbox([request], shard)
+        _allocate_from_inbox([request], shard)
     except (DatabaseError, ConnectionError, NotDue):
         with contextlib.suppress(DatabaseError):
             inbox.take_back_a_try(request.id)
@@ -308,7 +310,7 @@ def _settle_suspect(request: HoldRequest, shard: int) -> None:
 
 
 def refuse(request: HoldRequest, *, reason: str) -> Reservation | None:
-    """Settle a request that can't be settled otherwise as rejected; its buyer is told. One that was settled before stays as it was.
+    """Allocate a request that can't be allocated otherwise as rejected; its buyer is told. One that was allocated before stays as it was.
 
     What of it the table can't hold is left out. Without its session there can be no row: then None.
     """
@@ -340,8 +342,8 @@ def _refuse(request: HoldRequest, known: HoldRequest, reason: str) -> Reservatio
     buyer = people.account_of(request.buyer)
     request, known = (msgspec.structs.replace(one, buyer=buyer) for one in (request, known))
     InboxRequest.objects.filter(pk=request.id).delete()
-    if settled := Reservation.objects.filter(pk=request.id).first():
-        return settled
+    if allocated := Reservation.objects.filter(pk=request.id).first():
+        return allocated
     released, _rows = CancelMark.objects.filter(pk=request.id).delete()
     if session is None:
         transaction.on_commit(partial(_forget, request, reason))

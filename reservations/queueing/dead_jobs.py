@@ -12,7 +12,7 @@ import kombu
 from django.conf import settings
 from kombu import Message
 
-from reservations.queueing import letters, lines
+from reservations.queueing import letters, queues
 from reservations.queueing.letters import CAME_FROM, REASON, SINCE, TRIES, Box, DeadLetter
 
 OF_THE_BROKER = (
@@ -27,13 +27,13 @@ PROPERTIES = ("correlation_id", "message_id", "reply_to", "type")
 
 def take(channel: Any, job: str, *, limit: int) -> tuple[list[DeadLetter], int]:
     """Take the letters of a queue of jobs; and count those that are left. Raises: OutOfReach."""
-    box = Box(channel, lines.dead_jobs(job))
+    box = Box(channel, queues.dead_jobs(job))
     return [_letter(message, job) for message in box.take(limit)], len(box)
 
 
 def count(channel: Any) -> dict[str, int]:
     """Raises: OutOfReach."""
-    return {job: len(Box(channel, lines.dead_jobs(job))) for job in lines.JOBS}
+    return {job: len(Box(channel, queues.dead_jobs(job))) for job in queues.JOBS}
 
 
 def retry(letter: DeadLetter) -> None:
@@ -44,7 +44,7 @@ def retry(letter: DeadLetter) -> None:
     if "retries" in headers:
         headers |= {"retries": 0, "eta": None, "expires": None}
     with letters.reaching():
-        lines.jobs_queue(letter.queue)(message.channel).declare()
+        queues.jobs_queue(letter.queue)(message.channel).declare()
         kombu.Producer(message.channel, auto_declare=False).publish(
             message.body,
             exchange="",  # straight into the queue that it names
@@ -92,7 +92,7 @@ def _why(death: dict[str, Any]) -> str:
 
 def _came_from(message: Message, job: str) -> str:
     named = message.headers.get(CAME_FROM) or _death(message).get("queue")
-    return str(named) if _is_ours(named) else str(lines.jobs_queue(job).name)
+    return str(named) if _is_ours(named) else str(queues.jobs_queue(job).name)
 
 
 def _is_ours(queue: Any) -> bool:

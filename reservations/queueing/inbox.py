@@ -1,4 +1,4 @@
-"""PostgreSQL's own line: accepted requests as rows, until the transaction that settles them deletes them."""
+"""PostgreSQL's own queue: accepted requests as rows, until the transaction that allocates them deletes them."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def sessions_waiting(shard: int) -> list[str]:
 
 
 def in_turns(sessions: Collection[str]) -> set[str]:
-    """Those of the sessions whose requests are settled in turns of their own."""
+    """Those of the sessions whose requests are allocated in turns of their own."""
     named = [session for session in sessions if NAME.fullmatch(session)]
     return {str(found) for (found,) in execute(IN_TURNS, named)}
 
@@ -152,7 +152,7 @@ def put_back(requests: Collection[uuid.UUID]) -> int:
 
 
 def forget(request: uuid.UUID) -> None:
-    """One that a person looked at and that can't be settled in any way."""
+    """One that a person looked at and that can't be allocated in any way."""
     InboxRequest.objects.filter(pk=request, attempts__gte=MAX_ATTEMPTS).delete()
 
 

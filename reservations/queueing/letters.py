@@ -12,7 +12,7 @@ from kombu.exceptions import KombuError
 
 from realtime import relay
 from reservations.hold_request import HoldRequest
-from reservations.queueing.lines import PUBLISH_ERRORS
+from reservations.queueing.queues import PUBLISH_ERRORS
 
 # Headers of a letter that this site wrote itself
 REASON, TRIES, SINCE, CAME_FROM = "frontrow-reason", "frontrow-tries", "frontrow-since", "frontrow-queue"
@@ -40,7 +40,7 @@ class DeadLetter:
     message: Message | None = None  # it is out of its queue until it is acknowledged or the pile is closed
 
     def take_out(self) -> None:
-        """Remove it from the broker for good; from the inbox the settling takes it. Raises: OutOfReach."""
+        """Remove it from the broker for good; from the inbox allocation takes it. Raises: OutOfReach."""
         if self.message is not None:
             with reaching():
                 self.message.ack()

@@ -21,7 +21,7 @@ from realtime import relay
 from reservations.claims.claims import NoClaims
 from reservations.queueing import liveness
 from reservations.queueing.letters import OutOfReach
-from reservations.queueing.lines import PUBLISH_ERRORS
+from reservations.queueing.queues import PUBLISH_ERRORS
 
 PATIENCE = 2.0  # seconds that a queue may be without a consumer, as while its only worker reconnects
 EVENTS_FOR_MAIL = "events.mail"  # the worker of `mail` makes letters of these

@@ -4,7 +4,7 @@ Note [Turns by weight]
 Each request takes a stretch of its lane that is the shorter the heavier the lane; it starts where the one before it in its lane ended, but
 never before the last one that had its turn. Whoever starts earliest is next, and of two the heavier lane (start-time fair queueing: Goyal,
 Vin, Cheng 1996). So lanes that wait share by weight, a lane alone has every turn, and none saves up turns while it is empty. The session's
-row keeps how far each lane's end is ahead; it is moved under that row's lock, with what was settled.
+row keeps how far each lane's end is ahead; it is moved under that row's lock, with what was allocated.
 """
 
 from __future__ import annotations
@@ -70,13 +70,13 @@ def interleave(lanes: Mapping[str, Sequence[Waiting]], turns: Turns) -> Iterator
 
 
 def note(
-    settled: Sequence[HoldRequest],
+    allocated: Sequence[HoldRequest],
     sessions: Mapping[uuid.UUID, Session],
     weights: Mapping[uuid.UUID, Weights],
 ) -> None:
     """That they had their turns, in this order. Their sessions are locked; those without lanes have no turns to note."""
     by_session: dict[uuid.UUID, list[str]] = defaultdict(list)
-    for request in settled:
+    for request in allocated:
         if request.session in weights:
             by_session[request.session].append(request.lane)
     if not by_session:

@@ -24,7 +24,7 @@ from reservations.hold_request import HoldRequest
 from reservations.models import InboxRequest, Reservation
 from reservations.operations import queued
 from reservations.operations.messages import read, set_aside
-from reservations.queueing import dead_jobs, inbox, letters, lines
+from reservations.queueing import dead_jobs, inbox, letters, queues
 from reservations.queueing.inbox import UNSTORABLE
 from reservations.queueing.letters import REASON, SINCE, TRIES, Box, DeadLetter, OutOfReach
 from sessions_app.models import shard_of
@@ -63,10 +63,10 @@ def pile(queue: str | None = None) -> Iterator[Pile]:
         try:
             channel = stack.enter_context(letters.channel_to(_broker()))
             if settings.RABBITMQ_URL and queue in {None, "holds"}:
-                box = Box(channel, lines.dead_letters())
+                box = Box(channel, queues.dead_letters())
                 here.letters += map(_from_rabbitmq, box.take(MOST))
                 here.more += len(box)
-            for job in lines.JOBS if queue is None else {queue} & set(lines.JOBS):
+            for job in queues.JOBS if queue is None else {queue} & set(queues.JOBS):
                 found, more = dead_jobs.take(channel, job, limit=MOST)
                 here.letters += found
                 here.more += more
@@ -84,7 +84,7 @@ def retry(letter: DeadLetter) -> bool:
 
     Again is harmless. Raises: OutOfReach.
     """
-    if letter.queue in lines.JOBS:
+    if letter.queue in queues.JOBS:
         dead_jobs.retry(letter)
         return True
     if letter.request is None:
@@ -98,7 +98,7 @@ def retry(letter: DeadLetter) -> bool:
 
 
 def discard(letter: DeadLetter) -> Reservation | None:
-    """Settle its request as rejected, so that its buyer is told; where there is none, None. Raises: OutOfReach."""
+    """Allocate its request as rejected, so that its buyer is told; where there is none, None. Raises: OutOfReach."""
     refused = queued.refuse(letter.request, reason=DROPPED) if letter.request else None
     if letter.request is None and letter.queue == "inbox":
         inbox.forget(uuid.UUID(letter.name))
@@ -119,11 +119,11 @@ def count_at_the_broker() -> dict[str, int]:
     with letters.channel_to(_broker()) as channel:
         waiting = dead_jobs.count(channel)
         if settings.RABBITMQ_URL:
-            waiting["holds"] = len(Box(channel, lines.dead_letters()))
+            waiting["holds"] = len(Box(channel, queues.dead_letters()))
         for queue, number in waiting.items():
             metrics.dead_letters.labels(queue).set(number)
         if settings.RABBITMQ_URL:
-            waiting["holds.given_up"] = len(Box(channel, lines.given_up()))
+            waiting["holds.given_up"] = len(Box(channel, queues.given_up()))
     return waiting
 
 
@@ -166,12 +166,12 @@ def _shard_of(request: HoldRequest) -> int:
 def sweep(*, limit: int = SWEEP) -> int:
     """Put the requests of messages that RabbitMQ gave up into the inbox, each a row of its own; how many messages.
 
-    Raises: OutOfReach, LineDown, DatabaseError. What isn't safe elsewhere by then is back in its queue.
+    Raises: OutOfReach, QueueDown, DatabaseError. What isn't safe elsewhere by then is back in its queue.
     """
     swept = 0
     if settings.RABBITMQ_URL:
         with letters.channel_to(settings.RABBITMQ_URL) as channel:
-            for message in Box(channel, lines.given_up()).take(limit):
+            for message in Box(channel, queues.given_up()).take(limit):
                 _sweep_message(message)
                 with letters.reaching():
                     message.ack()

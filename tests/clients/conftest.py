@@ -21,5 +21,5 @@ def document(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _workers_consume(monkeypatch: pytest.MonkeyPatch) -> None:
-    """This process settles what it accepts, so `Prefer: wait` is granted."""
+    """This process allocates what it accepts, so `Prefer: wait` is granted."""
     monkeypatch.setattr(liveness, "is_alive", lambda _part: True)

@@ -62,7 +62,7 @@ RATE = "frontrow_requests_total"
 CASES = {
     "ProcessDown": Case(fires={'up{job="worker",instance="a"}': GONE}, quiet=up("worker")),
     "ProcessMissing": Case(fires=up(*EVERY_JOB[:-1]), quiet=up(*EVERY_JOB)),
-    "NobodySettles": of_a_part("worker"),
+    "NobodyAllocates": of_a_part("worker"),
     "NobodyTakesPayments": of_a_part("payments"),
     "NobodyDoesJobs": of_a_part("jobs"),
     "BeatSilent": of_a_part("beat"),
@@ -107,12 +107,12 @@ CASES = {
             'frontrow_figures_missing{job="relay",source="database"}': GONE,
         },
     ),
-    "NothingSettles": Case(
+    "NothingAllocates": Case(
         fires={
             'frontrow_admitted_total{outcome="admitted"}': GROWS,
-            'frontrow_settled_total{outcome="held"}': STANDS,
+            'frontrow_allocated_total{outcome="held"}': STANDS,
         },
-        quiet={'frontrow_admitted_total{outcome="admitted"}': GROWS, 'frontrow_settled_total{outcome="held"}': GROWS},
+        quiet={'frontrow_admitted_total{outcome="admitted"}': GROWS, 'frontrow_allocated_total{outcome="held"}': GROWS},
     ),
     "InboxStuck": Case(
         fires={"frontrow_inbox_age_seconds": "9+2x60"}, quiet={"frontrow_inbox_age_seconds": "0 3 0 5 0x60"}

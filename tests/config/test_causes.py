@@ -21,7 +21,7 @@ from reservations.hold_request import Ask
 from reservations.models import Reservation
 from reservations.operations import queued, sweeps
 from reservations.queueing import inbox
-from reservations.queueing.lines import InboxLine
+from reservations.queueing.queues import InboxQueue
 from sessions_app.models import Session
 from tests.api import client_of, post
 from tests.conftest import Hold
@@ -101,8 +101,8 @@ class TestABatch:
     def test_names_each_request_of_its_own_and_the_map_only_what_all_share(
         self, session: Session, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(InboxLine, "ring", lambda *_: None)
-        waits = front_door.FrontDoor(line=InboxLine(), fallback=None)
+        monkeypatch.setattr(InboxQueue, "ring", lambda *_: None)
+        waits = front_door.FrontDoor(queue=InboxQueue(), fallback=None)
         monkeypatch.setattr(front_door, "door", lambda: waits)
         ana, bruno = uuid4(), uuid4()
         for buyer, seat, request in ((ana, "A1", "from-ana"), (bruno, "A2", "from-bruno")):
@@ -116,7 +116,7 @@ class TestABatch:
         told = Event.objects.filter(name="reservation.held").values_list("cause", "actor")
         assert set(told) == {("from-ana", ana), ("from-bruno", bruno)}
         assert why("seat.held") == ("", None)
-        assert [line["request_ids"] for line in lines if line["event"] == "settled"] == [["from-ana", "from-bruno"]]
+        assert [line["request_ids"] for line in lines if line["event"] == "allocated"] == [["from-ana", "from-bruno"]]
 
     def test_done_together_lends_no_request_the_cause_of_the_thread_that_does_it(self) -> None:
         work = together.Together[str, Cause](lambda asks: [causes.current() for _ask in asks])
@@ -185,7 +185,7 @@ class TestAJob:
             assert sweeping.sweep_payments() == 1
 
         assert why("reservation.confirmed") == why("payment.captured") == ("began-here", buyer)
-        assert [line["status"] for line in lines if line["event"] == "payment.settled"] == ["captured"]
+        assert [line["status"] for line in lines if line["event"] == "payment.finished"] == ["captured"]
 
 
 class TestALetter:
@@ -234,5 +234,5 @@ def started(reservation: Reservation, *, email: str = "") -> Payment:
 
 
 def bought(reservation: Reservation, *, email: str = "") -> Sale:
-    steps.settle_payment(payment_id=started(reservation, email=email).pk)
+    steps.finish_payment(payment_id=started(reservation, email=email).pk)
     return Sale.objects.get(reservation=reservation)

@@ -18,7 +18,7 @@ from tests.config.run.test_supervisor import gone
 from tests.processes import until
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMED_SERVICES = {"DATABASE_URL", "REDIS_URL", "RABBITMQ_URL", "LINE", "KEY_PREFIX", "FRONTROW_ENV"}
+NAMED_SERVICES = {"DATABASE_URL", "REDIS_URL", "RABBITMQ_URL", "QUEUE", "KEY_PREFIX", "FRONTROW_ENV"}
 COLD, WARM, STOPPED = 120.0, 60.0, 15.0  # seconds, on a machine that is busy with other tests
 
 

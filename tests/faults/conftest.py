@@ -70,14 +70,14 @@ class Site:
 
 @pytest.fixture(scope="package", params=["embedded", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """On what `make run` embeds (PostgreSQL's inbox is the line), and with RabbitMQ."""
+    """On what `make run` embeds (PostgreSQL's inbox is the queue), and with RabbitMQ."""
     folder = tmp_path_factory.mktemp(f"site-{request.param}")
     with fresh_database() as database:
         if request.param == "embedded":
-            yield from _site(folder, None, DATABASE_URL=database, RABBITMQ_URL="", LINE="inbox")
+            yield from _site(folder, None, DATABASE_URL=database, RABBITMQ_URL="", QUEUE="inbox")
         else:
             with Proxy(services.current().rabbitmq_url) as wire:
-                yield from _site(folder, wire, DATABASE_URL=database, RABBITMQ_URL=wire.url, LINE="rabbitmq")
+                yield from _site(folder, wire, DATABASE_URL=database, RABBITMQ_URL=wire.url, QUEUE="rabbitmq")
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def small_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     patience = {"BROKER_TIMEOUT_MS": "1500", "REDIS_TIMEOUT_MS": "100"}
     with fresh_database() as database, Proxy(services.current().rabbitmq_url) as wire:
         urls = {"DATABASE_URL": database, "RABBITMQ_URL": wire.url}
-        yield from _site(folder, wire, small=True, LINE="rabbitmq", **urls, **patience)
+        yield from _site(folder, wire, small=True, QUEUE="rabbitmq", **urls, **patience)
 
 
 def _site(folder: Path, wire: Proxy | None, *, small: bool = False, **environment: str) -> Iterator[Site]:

@@ -1,6 +1,6 @@
 """Takes steps of payments and dies on the way: each argument is a fault point, what to do and with which id, or ids.
 
-    python -m tests.faults.dying payment.sold:settle:<id> payment.sold:together:<id>,<id> refund.asked:pay_back:<id>
+    python -m tests.faults.dying payment.sold:allocate:<id> payment.sold:together:<id>,<id> refund.asked:pay_back:<id>
 
 A process forked for each, so that Django is set up once.
 """
@@ -26,10 +26,10 @@ def main(errands: list[str]) -> int:
         child = os.fork()
         if child == 0:
             settings.FAULT_POINT = point
-            if what == "settle":
-                steps.settle_payment(payment_id=UUID(name))
+            if what == "allocate":
+                steps.finish_payment(payment_id=UUID(name))
             elif what == "together":
-                steps.settle_payments([(UUID(one), "") for one in name.split(",")])
+                steps.finish_payments([(UUID(one), "") for one in name.split(",")])
             else:
                 refunds.pay_back(refund_id=UUID(name))
             os._exit(0)

@@ -78,7 +78,7 @@ def before(crowd: Crowd) -> Figures:
 
 
 def left(site: Site, accepted: set[str]) -> int:
-    """How many of them are not settled yet."""
+    """How many of them are not allocated yet."""
     query = "SELECT count(*) FROM reservations_reservation WHERE id = ANY(%s::uuid[]) AND status <> 'queued'"
     with psycopg.connect(site.database) as connection:
         row = connection.execute(query, [list(accepted)]).fetchone()
@@ -108,7 +108,9 @@ class TestRabbitMQ:
         assert whole.slowest <= max(2.5, usually * usual.slowest)
         assert later.slowest < 1.4, "a request waited for a probe"
         accepted = {*usual.accepted, *whole.accepted}
-        until(lambda: not left(small_site, accepted), seconds=10 - (time.monotonic() - back), what="all being settled")
+        until(
+            lambda: not left(small_site, accepted), seconds=10 - (time.monotonic() - back), what="all being allocated"
+        )
 
     @pytest.mark.chaos
     @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
@@ -157,4 +159,4 @@ class TestRedis:
         assert first.slowest <= usual.slowest + max(0.3, usual.slowest)
         assert later.p95 <= max(0.3, 2 * usual.p95)
         accepted = {*usual.accepted, *first.accepted, *later.accepted}
-        until(lambda: not left(small_site, accepted), seconds=20, what="all being settled")
+        until(lambda: not left(small_site, accepted), seconds=20, what="all being allocated")

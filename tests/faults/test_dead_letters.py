@@ -15,7 +15,7 @@ from django.utils import timezone
 from psycopg.types.json import Jsonb
 
 from reservations.hold_request import HoldRequest
-from reservations.queueing import inbox, lines
+from reservations.queueing import inbox, queues
 from tests.api_client import ApiClient
 from tests.faults.conftest import Site
 from tests.processes import until
@@ -31,7 +31,7 @@ def _sound(site: Site) -> Iterator[None]:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Buyer:
-    """A guest whose request a test puts into the line by hand, past the door."""
+    """A guest whose request a test puts into the queue by hand, past the door."""
 
     client: ApiClient
     name: uuid.UUID
@@ -48,7 +48,7 @@ class Buyer:
         )
 
     def status(self, request: HoldRequest) -> str | None:
-        """Before it is settled nobody knows it: it came past the door."""
+        """Before it is allocated nobody knows it: it came past the door."""
         answer = self.client.call("GET", f"/reservations/{request.id}")
         return answer.body["status"] if answer.status == 200 else None
 
@@ -58,7 +58,7 @@ def guest(site: Site) -> Buyer:
     return Buyer(ApiClient(site.webs[0].port or 0, answer["access"]), uuid.UUID(answer["buyer"]))
 
 
-def stand_in_line(site: Site, *requests: HoldRequest, where: str = "line") -> None:
+def stand_in_queue(site: Site, *requests: HoldRequest, where: str = "queue") -> None:
     """In one message, in RabbitMQ's `line` or among what it has `given_up`; without RabbitMQ, in the inbox."""
     if not site.wire:
         with psycopg.connect(site.database) as connection:
@@ -73,9 +73,11 @@ def stand_in_line(site: Site, *requests: HoldRequest, where: str = "line") -> No
 
 
 def publish(site: Site, where: str, **said: Any) -> None:
-    courier = lines.Courier(site.processes.environment["RABBITMQ_URL"])
+    courier = queues.Courier(site.processes.environment["RABBITMQ_URL"])
     with override_settings(KEY_PREFIX=site.processes.environment["KEY_PREFIX"]):
-        courier.send("reservations.tasks.settle", lines.holds_queue(0) if where == "line" else lines.given_up(), **said)
+        courier.send(
+            "reservations.tasks.settle", queues.holds_queue(0) if where == "queue" else queues.given_up(), **said
+        )
     courier.close()
 
 
@@ -85,10 +87,10 @@ def poison_among_neighbours(session: str, buyer: Buyer, neighbour: Buyer) -> tup
     return buyer.request(session, arrival=3, quantity=-5), good
 
 
-def test_poison_waits_for_a_person_while_its_neighbours_settle(site: Site) -> None:
+def test_poison_waits_for_a_person_while_its_neighbours_allocate(site: Site) -> None:
     ana, bruno = guest(site), guest(site)
     poison, good = poison_among_neighbours(site.owner.new_session(), ana, bruno)
-    stand_in_line(site, *good[:2], poison, good[2])
+    stand_in_queue(site, *good[:2], poison, good[2])
 
     until(
         lambda: all(bruno.status(request) == "held" for request in good),
@@ -125,7 +127,7 @@ def set_aside(site: Site) -> bool:
 def test_requeued_poison_that_still_is_poison_comes_back_once(site: Site) -> None:
     ana, bruno = guest(site), guest(site)
     poison, good = poison_among_neighbours(site.owner.new_session(), ana, bruno)
-    stand_in_line(site, poison, *good)
+    stand_in_queue(site, poison, *good)
     until(lambda: waits(site, poison), seconds=90, what="the poison being set aside")
     site.processes.manage("dead_letters", "retry", "--all")
     until(lambda: "accepted_and_forgotten" in site.findings(), seconds=90, what="it having failed in the inbox")
@@ -133,10 +135,10 @@ def test_requeued_poison_that_still_is_poison_comes_back_once(site: Site) -> Non
 
 
 @pytest.mark.parametrize("site", [pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)], indirect=True)
-def test_what_a_crash_loop_pushed_out_is_settled_by_the_relay(site: Site) -> None:
+def test_what_a_crash_loop_pushed_out_is_allocated_by_the_relay(site: Site) -> None:
     ana, bruno = guest(site), guest(site)
     poison, good = poison_among_neighbours(site.owner.new_session(), ana, bruno)
-    stand_in_line(site, *good, poison, where="given_up")
+    stand_in_queue(site, *good, poison, where="given_up")
     until(
         lambda: all(bruno.status(request) == "held" for request in good),
         seconds=90,
@@ -159,7 +161,7 @@ def test_a_message_that_makes_no_sense_is_not_lost(site: Site) -> None:
 
 
 def test_the_audit_finds_nothing_while_sales_are_under_way(site: Site) -> None:
-    """Nobody's transaction, lock or place in line looks like a fault."""
+    """Nobody's transaction, lock or place in the queue looks like a fault."""
     buyers = site.guests(8)
     sessions = [site.owner.new_session(hold_seconds=1) for _room in range(2)]
 

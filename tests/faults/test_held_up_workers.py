@@ -27,8 +27,8 @@ from django.db import connection
 
 from bench.private import PrivatePostgres
 from reservations.models import Reservation
-from reservations.queueing.lines import Courier, holds_queue
 from reservations.queueing.liveness import KEPT_MS, SILENT_AFTER
+from reservations.queueing.queues import Courier, holds_queue
 from sessions_app.models import Session
 from tests import services
 from tests.api_client import ApiClient
@@ -314,7 +314,7 @@ def test_held_up_workers_consume_again_and_all_that_was_accepted_ends(
     assert figures["all_ended"] <= BACK_WITHIN
 
 
-class TestSettling:
+class TestAllocation:
     """One row of the table, quickly: RabbitMQ's heartbeat is a second here, and the lock is held for as long as it takes."""
 
     @pytest.fixture
@@ -331,7 +331,7 @@ class TestSettling:
                 DATABASE_URL=database.geturl(),
                 RABBITMQ_URL=wire.url,
                 KEY_PREFIX=settings.KEY_PREFIX,
-                LINE="rabbitmq",
+                QUEUE="rabbitmq",
                 BROKER_HEARTBEAT="1",
             ) as site,
             kombu.Connection(broker) as own,
@@ -343,7 +343,7 @@ class TestSettling:
             yield process, queue, wire
             queue.delete()
 
-    def test_worker_that_rabbitmq_dropped_consumes_again_and_settles(
+    def test_worker_that_rabbitmq_dropped_consumes_again_and_allocates(
         self, worker: tuple[Process, kombu.Queue, Proxy], session: Session, ana: uuid.UUID, settings: LazySettings
     ) -> None:
         process, queue, wire = worker
@@ -401,7 +401,7 @@ def test_workers_on_valkey_consume_again(
         DATABASE_URL=postgres.url,
         REDIS_URL=valkey.url,
         RABBITMQ_URL="",
-        LINE="inbox",
+        QUEUE="inbox",
         KEY_PREFIX=f"valkey-{how}",
         RATE_LIMITS="off",
         REDIS_TIMEOUT_MS="250",

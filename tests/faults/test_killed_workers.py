@@ -33,7 +33,7 @@ from reservations import orders
 from reservations.hold_request import ORDER_SCOPE, Ask, HoldRequest, Means
 from reservations.models import Reservation, Status
 from reservations.operations import queued
-from reservations.queueing.lines import Courier, jobs_queue
+from reservations.queueing.queues import Courier, jobs_queue
 from sessions_app.models import Seat, Session, TicketType
 from tests import services
 from tests.api import client_of, get
@@ -46,7 +46,7 @@ from tests.support.pages import confirmed
 from tests.ticketing.test_paying import pay
 from tests.ticketing.upkeep.test_audit import audit
 from ticketing.letters import mail
-from ticketing.models import UNSETTLED, LedgerEntry, Payment, Refund, Sale, SandboxRefund, Ticket
+from ticketing.models import UNFINISHED, LedgerEntry, Payment, Refund, Sale, SandboxRefund, Ticket
 from ticketing.payments import bells, refunds, starting
 
 pytestmark = [pytest.mark.fault, pytest.mark.rabbitmq, pytest.mark.django_db(transaction=True)]
@@ -55,7 +55,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
 PAYING = ("payment.started", "payment.authorised", "payment.sold", "payment.captured", "payment.given_back")
 PAYING_BACK = ("refund.asked", "refund.paid_back")
 SALES = 15 * min(ROUNDS, 20)  # of the session that is called off
-TOGETHER = 2  # attempts of one message, which are settled in shared transactions
+TOGETHER = 2  # attempts of one message, which are allocated in shared transactions
 
 
 class Crew:
@@ -98,7 +98,7 @@ def crew(settings: Any) -> Iterator[Crew]:
         "DJANGO_SETTINGS_MODULE": "config.settings",
         "DATABASE_URL": url,
         "RABBITMQ_URL": broker,
-        "LINE": "rabbitmq",
+        "QUEUE": "rabbitmq",
         "KEY_PREFIX": settings.KEY_PREFIX,
         "LOG_LEVEL": "ERROR",
     }
@@ -143,7 +143,7 @@ def killed(crew: Crew, points: Sequence[str], messages: Sequence[tuple[str, dict
     assert crew.report() == ["SIGKILL"] * len(points)
 
 
-def settled_by_the_next(crew: Crew) -> None:
+def allocated_by_the_next(crew: Crew) -> None:
     """One that lives takes up what RabbitMQ gives it again, and what it is told to sweep."""
     crew.order("live")
     assert crew.report() == ["live"]
@@ -156,7 +156,7 @@ def settled_by_the_next(crew: Crew) -> None:
         crew.ring("sweep_payments")
         waiting = Reservation.objects.filter(status=Status.HELD, payment__isnull=False)
         return not (
-            Payment.objects.filter(status__in=UNSETTLED).exists()
+            Payment.objects.filter(status__in=UNFINISHED).exists()
             or Refund.objects.filter(status="asked").exists()
             or waiting.exists()
         )
@@ -190,7 +190,7 @@ def test_every_attempt_ends_and_its_buyer_reads_how(
             *(("pay_back", {"refund": str(refund.pk)}) for refund in back),
         ],
     )
-    settled_by_the_next(crew)
+    allocated_by_the_next(crew)
 
     ended = dict(Payment.objects.values_list("pk", "status"))
     assert {ended[payment.pk] for payment in [*alone, *itertools.chain(*together)]} == {"captured"}
@@ -219,7 +219,7 @@ def test_every_order_ends_and_its_buyer_reads_how(
     Session.objects.filter(pk=called_off.session_id).update(cancelled_at=Now())
     messages = [*good, *([order] for order in lost)]
     killed(crew, PAYING, [("pay_orders", {"orders": [(str(one.pk), "") for one in some]}) for some in messages])
-    settled_by_the_next(crew)
+    allocated_by_the_next(crew)
 
     for order in itertools.chain(*good):
         body = get(client_of(order.buyer), f"/orders/{order.pk}").json()
@@ -237,11 +237,11 @@ def test_a_session_that_is_called_off_pays_everybody_back_though_its_worker_is_k
 ) -> None:
     session = SessionFactory.create(seats=(18, 18))
     labels = list(Seat.objects.of(session.pk).values_list("label", flat=True))
-    queued.settle([wanted(session, label) for label in labels[:SALES]])
-    queued.settle([wanted(session, label, to_pay=False) for label in labels[SALES:]])
+    queued.allocate([wanted(session, label) for label in labels[:SALES]])
+    queued.allocate([wanted(session, label, to_pay=False) for label in labels[SALES:]])
     assert (Sale.objects.count(), Reservation.objects.filter(status=Status.HELD).count()) == (SALES, 324 - SALES)
 
-    settings.LINE = "rabbitmq"  # from here on somebody else does what is rung for
+    settings.QUEUE = "rabbitmq"  # from here on somebody else does what is rung for
     monkeypatch.setattr(bells, "courier", lambda: crew.courier)
     crew.order("live")
     assert crew.report() == ["live"]
@@ -279,7 +279,7 @@ def test_a_session_that_is_called_off_pays_everybody_back_though_its_worker_is_k
 
 
 def wanted(session: Session, seat: str, *, to_pay: bool = True) -> HoldRequest:
-    """A seat, as its buyer stands in line for it."""
+    """A seat, as its buyer stands in the queue for it."""
     means = Means(method="fake", token="ok", email=f"{seat.lower()}@example.org")
     ask = Ask(
         session=session.pk,

@@ -33,7 +33,7 @@ HERE = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
 def die(*errands: str) -> None:
     """Each in a process of its own, which is killed at its point."""
     url = urllib.parse.urlsplit(settings.DATABASE_URL)._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
-    environment = os.environ | {"DATABASE_URL": url, "KEY_PREFIX": settings.KEY_PREFIX, "LINE": "in_process"}
+    environment = os.environ | {"DATABASE_URL": url, "KEY_PREFIX": settings.KEY_PREFIX, "QUEUE": "in_process"}
     environment["DJANGO_SETTINGS_MODULE"] = "config.settings"
     died = subprocess.run(
         [sys.executable, "-m", "tests.faults.dying", *errands], cwd=HERE, env=environment, check=False
@@ -70,11 +70,11 @@ def test_whoever_is_killed_every_attempt_ends_and_the_gateways_record_is_ours(ho
         sold = Sale.objects.get(payment=pay(held(seat)))
         back.append(refunds.ask_refund(sale_id=sold.pk, buyer=sold.buyer))
     die(
-        *(f"{step}:settle:{payment.pk}" for step, payment in zip(steps, paid, strict=True)),
+        *(f"{step}:finish:{payment.pk}" for step, payment in zip(steps, paid, strict=True)),
         *(f"{step}:together:{one.pk},{two.pk}" for step, (one, two) in zip(steps, crowd, strict=True)),
-        *(f"{step}:settle:{payment.pk}" for step, payment in zip(steps[:2], declined, strict=True)),
-        f"payment.authorised:settle:{lost[0].pk}",
-        f"payment.given_back:settle:{lost[1].pk}",
+        *(f"{step}:finish:{payment.pk}" for step, payment in zip(steps[:2], declined, strict=True)),
+        f"payment.authorised:finish:{lost[0].pk}",
+        f"payment.given_back:finish:{lost[1].pk}",
         f"refund.asked:pay_back:{back[0].pk}",
         f"refund.paid_back:pay_back:{back[1].pk}",
     )

@@ -36,7 +36,7 @@ def statuses(answers: list[Answer | Exception]) -> Counter[int]:
     return Counter(answer.status for answer in answers if isinstance(answer, Answer))
 
 
-def settled(buyer: ApiClient, answer: Answer) -> bool:
+def allocated(buyer: ApiClient, answer: Answer) -> bool:
     return buyer.status(answer.body["id"]) in FINAL
 
 
@@ -125,7 +125,7 @@ def charges_of(site: Site, reservation: str) -> list[tuple[str, int]]:
 class TestRush:
     """As `python -m bench burst stampede`, small."""
 
-    def test_of_four_for_each_seat_gives_it_to_the_first_and_settles_every_202(self, site: Site) -> None:
+    def test_of_four_for_each_seat_gives_it_to_the_first_and_allocates_every_202(self, site: Site) -> None:
         buyers = site.guests(32)
         session = site.owner.new_session(rows=8, seats_per_row=8)
         seats = [f"{row}{number}" for row in "ABCDEFGH" for number in range(1, 9)]
@@ -148,7 +148,7 @@ class TestRush:
             with psycopg.connect(site.database) as connection:
                 return Counter(dict(connection.execute(query, [session]).fetchall()))
 
-        until(lambda: states() == {"held": len(seats)}, seconds=8, what="every 202 being settled")
+        until(lambda: states() == {"held": len(seats)}, seconds=8, what="every 202 being allocated")
 
     def test_of_all_for_the_same_seats_has_one_winner_a_seat(self, site: Site) -> None:
         buyers = site.guests(48)
@@ -175,12 +175,12 @@ class TestKey:
         assert refused <= {"request_in_flight"}
         again = doors[1].hold(session, "A1", key=key)
         assert (again.body, again.headers["idempotent-replayed"]) == (accepted[0], "true")
-        until(lambda: settled(ana, again), what="it being settled")
+        until(lambda: allocated(ana, again), what="it being allocated")
         assert len(ana.call("GET", "/reservations").body["results"]) == 1
 
 
 class TestWorkers:
-    def test_alone_settle_and_may_rest_while_requests_are_accepted(self, site: Site) -> None:
+    def test_alone_allocate_and_may_rest_while_requests_are_accepted(self, site: Site) -> None:
         buyers = site.guests(12)
         session = site.owner.new_session()
         for worker in site.workers:
@@ -189,13 +189,15 @@ class TestWorkers:
             answers = [buyer.hold(session, f"A{1 + n % 4}") for n, buyer in enumerate(buyers)]
             accepted = [(buyer, answer) for buyer, answer in zip(buyers, answers, strict=True) if answer.status == 202]
             assert len(accepted) == 4
-            if site.wire:  # with the inbox as the line, relay drains what no worker does
+            if site.wire:  # with the inbox as the queue, relay drains what no worker does
                 time.sleep(1)
                 assert [buyer.status(answer.body["id"]) for buyer, answer in accepted] == ["queued"] * 4
         finally:
             for worker in site.workers:
                 worker.resume()
-        until(lambda: all(settled(buyer, answer) for buyer, answer in accepted), seconds=60, what="all being settled")
+        until(
+            lambda: all(allocated(buyer, answer) for buyer, answer in accepted), seconds=60, what="all being allocated"
+        )
         assert [buyer.status(answer.body["id"]) for buyer, answer in accepted] == ["held"] * 4
 
     def test_killed_lose_nothing(self, site: Site) -> None:
@@ -209,10 +211,12 @@ class TestWorkers:
                     worker.kill()
         assert {answer.status for _buyer, answer in accepted} == {202}
         site.workers[:] = [site.processes.worker(), site.processes.worker()]
-        until(lambda: all(settled(buyer, answer) for buyer, answer in accepted), seconds=90, what="all being settled")
+        until(
+            lambda: all(allocated(buyer, answer) for buyer, answer in accepted), seconds=90, what="all being allocated"
+        )
         assert {buyer.status(answer.body["id"]) for buyer, answer in accepted} == {"held"}
 
-    def test_killed_while_a_batch_waits_for_a_lock_settle_all_of_it_or_nothing_and_once(self, site: Site) -> None:
+    def test_killed_while_a_batch_waits_for_a_lock_allocate_all_of_it_or_nothing_and_once(self, site: Site) -> None:
         buyers = site.guests(8)
         session = site.owner.new_session()
         with psycopg.connect(site.database) as blocker:
@@ -229,7 +233,9 @@ class TestWorkers:
             if isinstance(answer, Answer) and answer.status == 202
         ]
         site.workers[:] = [site.processes.worker(), site.processes.worker()]
-        until(lambda: all(settled(buyer, answer) for buyer, answer in accepted), seconds=90, what="all being settled")
+        until(
+            lambda: all(allocated(buyer, answer) for buyer, answer in accepted), seconds=90, what="all being allocated"
+        )
         assert {buyer.status(answer.body["id"]) for buyer, answer in accepted} == {"held"}
 
 
@@ -247,7 +253,9 @@ class TestBroker:
             finally:
                 site.wire.up()
         assert {answer.status for _buyer, answer in accepted} == {202}
-        until(lambda: all(settled(buyer, answer) for buyer, answer in accepted), seconds=90, what="all being settled")
+        until(
+            lambda: all(allocated(buyer, answer) for buyer, answer in accepted), seconds=90, what="all being allocated"
+        )
         assert {buyer.status(answer.body["id"]) for buyer, answer in accepted} == {"held"}
 
     def test_blocked_by_an_alarm_holds_up_neither_the_sale_nor_what_it_took_without_a_word(self, site: Site) -> None:
@@ -260,15 +268,15 @@ class TestBroker:
         try:
             accepted = [(buyer, buyer.hold(session, f"A{n + 1}")) for n, buyer in enumerate(buyers[:2])]
             assert {answer.status for _buyer, answer in accepted} == {202}
-            until(lambda: all(settled(*each) for each in accepted), seconds=60, what="all being settled")
+            until(lambda: all(allocated(*each) for each in accepted), seconds=60, what="all being allocated")
         finally:
             site.wire.up()
         assert {buyer.status(answer.body["id"]) for buyer, answer in accepted} == {"held"}
         accepted = [(buyer, buyer.hold(session, f"B{n + 1}")) for n, buyer in enumerate(buyers[2:4])]
-        until(lambda: all(settled(*each) for each in accepted), seconds=90, what="the sale going on")
+        until(lambda: all(allocated(*each) for each in accepted), seconds=90, what="the sale going on")
         assert {buyer.status(answer.body["id"]) for buyer, answer in accepted} == {"held"}
 
-    def test_that_is_back_settles_what_stands_in_the_inbox_before_what_comes_now(self, site: Site) -> None:
+    def test_that_is_back_allocates_what_stands_in_the_inbox_before_what_comes_now(self, site: Site) -> None:
         assert site.wire
         ana, bruno, carla = site.guests(6)[
             ::2
@@ -293,7 +301,7 @@ class TestBroker:
             assert epoch(late) > epoch(early)
             for worker in site.workers:
                 worker.resume()
-            until(lambda: settled(ana, early) and settled(bruno, late), seconds=90, what="both being settled")
+            until(lambda: allocated(ana, early) and allocated(bruno, late), seconds=90, what="both being allocated")
         finally:
             for process in at_rest:
                 process.resume()
@@ -338,7 +346,7 @@ class TestRedis:
             site.redis_wire.up()
         assert {answer.status for _buyer, answer in answers} <= {202, 409}
         accepted = [(buyer, answer) for buyer, answer in answers if answer.status == 202]
-        until(lambda: all(settled(*each) for each in accepted), seconds=90, what="all being settled")
+        until(lambda: all(allocated(*each) for each in accepted), seconds=90, what="all being allocated")
         held = [answer.body["seats"] for buyer, answer in accepted if buyer.status(answer.body["id"]) == "held"]
         assert sorted(held) == sorted([seat] for seat in seats)
 
@@ -351,14 +359,18 @@ class TestRedis:
             accepted = [(buyer, buyer.hold(session, f"A{n}")) for n, buyer in enumerate(buyers[1:4], start=1)]
             assert {answer.status for _buyer, answer in accepted} == {202}
             until(
-                lambda: all(settled(buyer, answer) for buyer, answer in accepted), seconds=90, what="all being settled"
+                lambda: all(allocated(buyer, answer) for buyer, answer in accepted),
+                seconds=90,
+                what="all being allocated",
             )
         finally:
             site.redis_wire.up()
         states = [buyer.status(answer.body["id"]) for buyer, answer in accepted]
         assert states == ["rejected", "held", "held"]  # A1 was taken before
         later = site.owner.new_session(rows=1, seats_per_row=100, max_per_buyer=100)
-        seats = iter(range(1, 101))  # another each time: one that was asked for without Redis is settled a moment later
+        seats = iter(
+            range(1, 101)
+        )  # another each time: one that was asked for without Redis is allocated a moment later
         until(
             lambda: buyers[5].hold(later, f"A{next(seats)}", wait=10).status == 201,
             seconds=20,
@@ -377,7 +389,7 @@ class TestRedis:
         lost, won = bruno.hold(session, "A1"), bruno.hold(session, "A2")
         assert (lost.status, won.status) == (202, 202)
         assert held.body["arrival"] < lost.body["arrival"] < won.body["arrival"]
-        until(lambda: settled(bruno, lost) and settled(bruno, won), seconds=60, what="both being settled")
+        until(lambda: allocated(bruno, lost) and allocated(bruno, won), seconds=60, what="both being allocated")
         assert bruno.call("GET", f"/reservations/{lost.body['id']}").body["conflicts"] == [
             {"seat": "A1", "reason": "held"}
         ]
@@ -425,7 +437,7 @@ class TestOrderOfArrival:
             for buyer, answer in zip(buyers, [*early, *late], strict=True)
             if isinstance(answer, Answer)
         }
-        until(lambda: all(settled(*each) for each in asked.values()), seconds=90, what="all being settled")
+        until(lambda: all(allocated(*each) for each in asked.values()), seconds=90, what="all being allocated")
         in_epochs: dict[int, list[str]] = defaultdict(list)  # across epochs nothing is promised; mostly there is one
         for buyer, answer in sorted(asked.values(), key=lambda each: int(each[1].body["arrival"])):
             in_epochs[epoch(answer)].append(buyer.status(answer.body["id"]))

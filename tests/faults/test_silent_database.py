@@ -21,7 +21,7 @@ ANSWER_SECONDS = 3
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[tuple[Process, Proxy]]:
-    """A web process that settles and pays by itself, and its wire to PostgreSQL."""
+    """A web process that allocates and pays by itself, and its wire to PostgreSQL."""
     with (
         fresh_database() as database,
         Proxy(database) as wire,
@@ -29,7 +29,7 @@ def site(tmp_path: Path) -> Iterator[tuple[Process, Proxy]]:
             folder=tmp_path,
             DATABASE_URL=wire.url,
             RABBITMQ_URL="",
-            LINE="in_process",
+            QUEUE="in_process",
             RATE_LIMITS="off",
             DB_ANSWER_SECONDS=str(ANSWER_SECONDS),
         ) as processes,

@@ -69,7 +69,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
     environment = {
         "LOG_LEVEL": "INFO",
         "RABBITMQ_URL": broker,
-        "LINE": "rabbitmq",
+        "QUEUE": "rabbitmq",
         "EMAIL_FILE_PATH": str(folder / "mail"),
     }
     with fresh_database() as database, Processes(folder=folder, DATABASE_URL=database, **environment) as processes:
@@ -147,7 +147,7 @@ class TestLogs:
         forged = [line for line in installation.lines("web") if "{" in line.get("path", "")]
         assert [line["level"] for line in forged] == ["info"]
 
-    @pytest.mark.parametrize(("kind", "event"), [("web", "request"), ("worker", "settled"), ("jobs", "mail.sent")])
+    @pytest.mark.parametrize(("kind", "event"), [("web", "request"), ("worker", "allocated"), ("jobs", "mail.sent")])
     def test_name_the_request_wherever_it_went(self, installation: Installation, kind: str, event: str) -> None:
         def told() -> list[dict[str, Any]]:
             return [line for line in installation.lines(kind) if line["event"] == event and REQUEST in str(line)]

@@ -45,7 +45,7 @@ class Site:
 
     host: str
     processes: Processes
-    settling: list[Process]  # whoever could settle a request
+    allocating: list[Process]  # whoever could allocate a request
     token: str = field(default="", repr=False)
 
     @property
@@ -113,13 +113,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         Processes(folder=logs, DATABASE_URL=database, FRONTROW_ENV="demo", RATE_LIMITS="off") as processes,
     ):
         web = processes.both()
-        settling = [processes.worker(), processes.relay()]
+        allocating = [processes.worker(), processes.relay()]
         processes.worker("--payments")
         processes.worker("--jobs")
         processes.beat()
         processes.manage("seed", "--profile", "demo")
         processes.wait_until_ready(web)
-        yield Site(host=f"127.0.0.1:{web.port}", processes=processes, settling=settling)
+        yield Site(host=f"127.0.0.1:{web.port}", processes=processes, allocating=allocating)
 
 
 # Playwright keeps an event loop in this thread while it runs: it starts with the first journey and is gone after the last.

@@ -214,7 +214,7 @@ def test_a_request_that_has_to_wait_says_so_and_is_kept(site: Site, window: Wind
     ana = window()
     open_session(ana, site.new_session())
     choose(ana, "B5")
-    for process in site.settling:
+    for process in site.allocating:
         process.pause()
     try:
         ana.locator("#hold").click()
@@ -222,7 +222,7 @@ def test_a_request_that_has_to_wait_says_so_and_is_kept(site: Site, window: Wind
         expect(ana.get_by_role("heading", name="In the queue")).to_be_visible()
         expect_look(ana, "B5", "chosen")
     finally:
-        for process in site.settling:
+        for process in site.allocating:
             process.resume()
     expect(ana.locator("#hold-panel")).to_have_attribute("data-status", "held", timeout=10_000)
     expect_look(ana, "B5", "mine")

@@ -42,9 +42,9 @@ globalThis.Stripe = (key, { locale }) => ({
 
 @pytest.fixture(scope="module")
 def shop(site: Site) -> Iterator[Process]:
-    """One more web process of the site, which takes cards and the sandbox's, and settles by itself."""
+    """One more web process of the site, which takes cards and the sandbox's, and allocates by itself."""
     with stripe_stub.serving() as (_stub, url):
-        environment = {"LINE": "in_process", "PAYMENT_METHODS": "stripe,fake", "STRIPE_API_URL": url}
+        environment = {"QUEUE": "in_process", "PAYMENT_METHODS": "stripe,fake", "STRIPE_API_URL": url}
         keys = {
             "STRIPE_API_KEY": "sk_test_1",
             "STRIPE_PUBLISHABLE_KEY": "pk_test_1",

@@ -31,13 +31,13 @@ def buy(page: Page, token: str = "ok") -> None:
 
 
 @contextmanager
-def nobody_settles(site: Site) -> Iterator[None]:
-    for process in site.settling:
+def nobody_allocates(site: Site) -> Iterator[None]:
+    for process in site.allocating:
         process.pause()
     try:
         yield
     finally:
-        for process in site.settling:
+        for process in site.allocating:
             process.resume()
 
 
@@ -92,7 +92,7 @@ def test_a_declined_card_says_what_to_do(site: Site, window: Window) -> None:
 def test_whoever_was_away_is_told_the_outcome(site: Site, window: Window) -> None:
     ana = window()
     open_session(ana, with_stock(site))
-    with nobody_settles(site):
+    with nobody_allocates(site):
         buy(ana)
         expect(ana.get_by_role("heading", name="You are in the queue")).to_be_visible()
         ana.evaluate(
@@ -198,7 +198,7 @@ def test_a_page_never_sends_an_order_for_another_buyer(site: Site, window: Windo
 def test_without_scripts_the_page_waits_by_loading_itself_again(site: Site, window: Window) -> None:
     ana = window(java_script_enabled=False)
     ana.goto(f"/sessions/{with_stock(site)}")
-    with nobody_settles(site):
+    with nobody_allocates(site):
         ana.get_by_role("button", name="Buy now").click()
         expect(ana).to_have_url(re.compile("/orders/"))
         expect(ana.get_by_role("heading", name="You are in the queue")).to_be_visible()

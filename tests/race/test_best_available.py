@@ -12,14 +12,14 @@ from reservations.allocation import best_available
 from reservations.models import Reservation, Status
 from sessions_app.models import Seat, Session
 from tests.race.racing import ROUNDS, race
-from tests.reservations.allocation.test_best_available import best, seats_of, settle
+from tests.reservations.allocation.test_best_available import allocate, best, seats_of
 
 pytestmark = [pytest.mark.race, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.mark.parametrize("_round", range(ROUNDS))
 def test_nine_pairs_for_sixteen_seats_leave_one_without(session: Session, _round: int) -> None:
-    race([partial(settle, best(session, 2, arrival=n)) for n in range(9)])
+    race([partial(allocate, best(session, 2, arrival=n)) for n in range(9)])
     held = Reservation.objects.filter(status=Status.HELD)
     assert (len(held), len(set(seats_of(held)))) == (8, 16)
     assert [refused.reason for refused in Reservation.objects.exclude(status=Status.HELD)] == ["sold_out"]

@@ -34,9 +34,9 @@ class TestJoining:
         requests = [request_for(session, f"{row}1", buyer=guest) for row, guest in zip("ABCD", guests, strict=True)]
         outcomes = race(
             [
-                *(partial(queued.settle, [request]) for request in requests),
+                *(partial(queued.allocate, [request]) for request in requests),
                 *(partial(accounts.adopt_guest, guest=guest, user=user) for guest in guests),
-                partial(queued.settle, requests),
+                partial(queued.allocate, requests),
             ]
         )
         assert outcomes == [None] * 9
@@ -70,7 +70,7 @@ class TestJoining:
                     written(*said)  # type: ignore[arg-type]
 
                 parking.setattr(statements, "write", write_late)
-                queued.settle([request])
+                queued.allocate([request])
 
         def join() -> None:
             assert has_read.wait(timeout=10)
@@ -84,7 +84,7 @@ class TestJoining:
         """Joining locks the sessions first, as every other change does."""
         guest = uuid.uuid4()
         user: User = UserFactory.create()
-        queued.settle([request_for(session, "A1", buyer=guest)])
+        queued.allocate([request_for(session, "A1", buyer=guest)])
         locked, ended = threading.Event(), []
 
         def keep() -> None:
@@ -108,7 +108,7 @@ class TestJoining:
     def test_takes_along_a_ticket_passed_on_meanwhile(self, session: Session, _round: int) -> None:
         giver, guest = uuid.uuid4(), uuid.uuid4()
         user: User = UserFactory.create()
-        queued.settle([request_for(session, "A1", buyer=giver)])
+        queued.allocate([request_for(session, "A1", buyer=giver)])
         pay(Reservation.objects.get())
         ticket = Ticket.objects.get()
 

@@ -14,7 +14,7 @@ from reservations.models import Reservation, Status
 from sessions_app.models import Seat, SeatStatus, Session
 from tests.conftest import Hold
 from tests.race.racing import ROUNDS, race
-from tests.race.test_settling import settle
+from tests.race.test_allocating import allocate
 from tests.reservations.test_holding import request_for
 from tests.ticketing.test_paying import pay
 from tests.ticketing.upkeep.test_audit import audit
@@ -36,7 +36,7 @@ def test_a_seat_goes_to_the_moved_or_to_who_asks_for_it(
     bought = hold(session, "A1", buyer=ana)
     pay(bought)
     requests = [request_for(session, "B1", buyer=uuid.uuid4(), arrival=n) for n in range(2, 8)]
-    moved, *asked = race([partial(move, bought, "A1", "B1"), *(partial(settle, request) for request in requests)])
+    moved, *asked = race([partial(move, bought, "A1", "B1"), *(partial(allocate, request) for request in requests)])
     owner = Seat.objects.get(session=session, label="B1").reservation_id
     if moved == "moved":
         assert (owner, asked.count(Status.REJECTED)) == (bought.pk, 6)

@@ -59,7 +59,7 @@ def start_alone(reservation: Reservation) -> Payment:
 
 
 def pay_alone(reservation: Reservation) -> str:
-    steps.settle_payment(payment_id=start_alone(reservation).pk)
+    steps.finish_payment(payment_id=start_alone(reservation).pk)
     return "paid"
 
 
@@ -79,7 +79,7 @@ def late_money(payment: Payment) -> str:
     SandboxCharge.objects.filter(pk=payment.pk, status=fake.LATE_STATUS).update(status="captured")
     body, headers = fake.signed(event)
     webhooks.receive("fake", body=body, headers=headers)
-    steps.settle_payment(payment_id=payment.pk)
+    steps.finish_payment(payment_id=payment.pk)
     return "told"
 
 

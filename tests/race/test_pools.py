@@ -70,7 +70,7 @@ class TestPools:
                 scope=scope,
                 payment=payment,
             )
-            queued.settle([request])
+            queued.allocate([request])
             match dice.choice(["keep", "give back", "run out", "sweep"]):
                 case "give back" if payment and (sale := Sale.objects.filter(buyer=request.buyer).first()):
                     refunds.ask_refund(sale_id=sale.pk, buyer=request.buyer)

@@ -90,11 +90,12 @@ def expect_agreement(ticket: Ticket, won: Counter[str]) -> None:
     assert told == (1 if won["refunded"] and won["passed on"] else 0)
 
 
-def expect_sound() -> None:
+def expect_sound(*, besides: str = "") -> None:
+    """`besides`: a check of the audit that this race may fulfil."""
     for refund in Refund.objects.values_list("pk", flat=True):
         refunds.pay_back(refund_id=refund)
     Event.objects.update(published_at=Now())
-    assert audit()["findings"] == []
+    assert [found for found in audit()["findings"] if found["check"] != besides] == []
 
 
 def test_of_a_buyers_refund_a_transfer_and_a_check_in_one_wins(hold: Hold, gabi: User) -> None:
@@ -130,7 +131,7 @@ def test_staff_give_money_back_whatever_else_happens_and_all_agree(hold: Hold, g
         assert won["refunded"] == 1
         won["admitted"] = min(won["admitted"], 1)  # the earlier scan takes the later one's place
         expect_agreement(ticket, won)
-    expect_sound()
+    expect_sound(besides="let_in_and_paid_back")  # when the earlier scan is told last, that is what happened
 
 
 def test_money_taken_at_the_door_or_a_ticket_given_back(hold: Hold, gabi: User) -> None:
@@ -157,7 +158,7 @@ def reserved_at_the_door(hold: Hold, session: Session, kind: uuid.UUID) -> Ticke
         reservation=held.pk, buyer=held.buyer, method="door", token="", email="", language="en"
     )
     payment = starting._start(ask)  # noqa: SLF001
-    steps.settle_payment(payment_id=payment.pk)
+    steps.finish_payment(payment_id=payment.pk)
     return Ticket.objects.select_related("sale").get(sale__payment=payment)
 
 

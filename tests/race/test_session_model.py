@@ -1,6 +1,6 @@
 """One small session in any order of events, against a box office that a child could run: a list of who has what.
 
-Hypothesis chooses what happens next: somebody asks, a batch is settled (late, twice, shuffled), a payment goes half its way, time
+Hypothesis chooses what happens next: somebody asks, a batch is allocated (late, twice, shuffled), a payment goes half its way, time
 passes, Redis forgets, a process dies before or after a commit. After each step the database says what the plain-Python `BoxOffice`
 says, the audit finds nothing, and whoever follows the map sees it as it is.
 """
@@ -43,7 +43,7 @@ from reservations.hold_request import Ask, HoldRequest
 from reservations.models import InboxRequest, Reservation
 from reservations.operations import holding, queued, sweeps
 from reservations.queueing import inbox
-from reservations.queueing.lines import LineDown
+from reservations.queueing.queues import QueueDown
 from reservations.refusals import (
     AlreadyPaid,
     ExtensionLimit,
@@ -73,7 +73,7 @@ STOCK = 3
 EXTENSIONS = 2
 LIMIT = 4  # places per buyer
 OF_TIME = {"events_unpublished", "hold_past_its_end", "accepted_and_forgotten", "sale_not_paid", "sandbox_differs"}
-SHUFFLED = {"overtaken"}  # this machine settles out of order on purpose
+SHUFFLED = {"overtaken"}  # this machine allocates out of order on purpose
 SOUND = [check for check in CHECKS if check.name not in OF_TIME | SHUFFLED]
 
 
@@ -116,7 +116,7 @@ class BoxOffice:
     """Who has what. One clerk, one request after the other."""
 
     orders: dict[uuid.UUID, Order] = dataclasses.field(default_factory=dict)
-    given_up: set[uuid.UUID] = dataclasses.field(default_factory=set)  # while they stood in line
+    given_up: set[uuid.UUID] = dataclasses.field(default_factory=set)  # while they stood in the queue
 
     def standing(self) -> list[Order]:
         return [order for order in self.orders.values() if order.stands]
@@ -124,7 +124,7 @@ class BoxOffice:
     def counting(self) -> list[Order]:
         return [order for order in self.orders.values() if order.counts]
 
-    def settle(self, requests: Iterable[HoldRequest], chosen: Callable[[uuid.UUID], Iterable[str]]) -> None:
+    def allocate(self, requests: Iterable[HoldRequest], chosen: Callable[[uuid.UUID], Iterable[str]]) -> None:
         """`chosen`: which seats the best available ones turned out to be; here it only matters that they are free."""
         for request in sorted(requests, key=lambda request: request.arrival):
             if request.id not in self.orders:
@@ -193,16 +193,16 @@ class Rabbit:
 
     def open_epoch(self, shards: Collection[int]) -> None:
         if self.lines.fate == "cut off":
-            raise LineDown
+            raise QueueDown
 
     def publish(self, requests: Sequence[HoldRequest]) -> None:
         if self.lines.fate == "killed before it is published":
             raise RuntimeError("the nearest that a thread of ours can come to dying")
         if self.lines.fate == "cut off":
-            raise LineDown
+            raise QueueDown
         self.lines.delivered.extend(requests)
         if self.lines.fate == "taken without a word":
-            raise LineDown
+            raise QueueDown
 
 
 @dataclasses.dataclass
@@ -300,7 +300,7 @@ class OneSession(RuleBasedStateMachine):
     def the_sale_opens(self, crowd: list[tuple[uuid.UUID, dict[str, Any]]]) -> None:
         for buyer, wish in crowd:
             self.ask(buyer, wish, "", "")
-        self.settle_all("")
+        self.allocate_all("")
 
     @rule(buyer=buyers, wish=wishes, road=st.sampled_from(["", "cut off", "taken without a word"]))
     def hold(self, buyer: uuid.UUID, wish: dict[str, Any], road: str) -> None:
@@ -308,14 +308,14 @@ class OneSession(RuleBasedStateMachine):
         if road:
             self.drain("")
         else:
-            self.settle_all("")
+            self.allocate_all("")
 
     @rule(buyer=buyers, wish=wishes, key=keys, road=roads)
     def ask(self, buyer: uuid.UUID, wish: dict[str, Any], key: str, road: str) -> None:
         more = {name: value for name, value in wish.items() if name != "stock"}
         if "stock" in wish:
             more["ticket_type"] = self.stock.pk
-        self._knock(Ask(session=self.session.pk, key=key, **more), buyer, road)
+        self._admit_one(Ask(session=self.session.pk, key=key, **more), buyer, road)
 
     @precondition(lambda self: any(request.key for request in self.asked.values()))
     @rule(picked=which, road=roads, forgotten=st.booleans())
@@ -326,9 +326,9 @@ class OneSession(RuleBasedStateMachine):
         first = keyed[picked % len(keyed)]
         kept = set(Ask.__struct_fields__) & set(HoldRequest.__struct_fields__)  # all but how its lane was named
         again = {name: getattr(first, name) for name in kept}
-        self._knock(Ask(**again), first.buyer, road)
+        self._admit_one(Ask(**again), first.buyer, road)
 
-    def _knock(self, asked: Ask, buyer: uuid.UUID, road: str) -> None:
+    def _admit_one(self, asked: Ask, buyer: uuid.UUID, road: str) -> None:
         sale_facts.forget()
         self.lines.fate = road
         try:
@@ -339,7 +339,7 @@ class OneSession(RuleBasedStateMachine):
             LimitReached,
             IdempotencyMismatch,
             RequestInFlight,
-            LineDown,
+            QueueDown,
         ) as refusal:
             self._refused(asked, buyer, refusal)
             return
@@ -355,11 +355,11 @@ class OneSession(RuleBasedStateMachine):
 
     def _refused(self, asked: Ask, buyer: uuid.UUID, refusal: Exception) -> None:
         """Redis may be wrong when somebody died without a word, and only then."""
-        in_line = [request for request in self.asked.values() if request.id not in self.office.orders]
+        in_queue = [request for request in self.asked.values() if request.id not in self.office.orders]
         standing = self.office.standing()
-        others = {seat for request in in_line for seat in request.seats}
+        others = {seat for request in in_queue for seat in request.seats}
         match refusal:
-            case LineDown():
+            case QueueDown():
                 assert self.lines.fate == "killed before it is published"
                 self.told_all = False
                 self.ghosts.add((buyer, asked.key))
@@ -367,10 +367,10 @@ class OneSession(RuleBasedStateMachine):
                 taken = set(SEATS) - free_seats(standing)
                 assert not self.told_all or set(refusal.conflicts) <= taken | others
             case SoldOut():
-                queued = sum(request.places for request in in_line if request.ticket_type)
+                queued = sum(request.places for request in in_queue if request.ticket_type)
                 assert not self.told_all or stock_left(standing) - queued < asked.places
             case LimitReached():
-                queued = sum(request.places for request in in_line if request.buyer == buyer)
+                queued = sum(request.places for request in in_queue if request.buyer == buyer)
                 assert not self.told_all or places_of(buyer, standing) + queued + asked.places > LIMIT
             case RequestInFlight():
                 assert (buyer, asked.key) in self.ghosts
@@ -382,22 +382,22 @@ class OneSession(RuleBasedStateMachine):
 
     @precondition(lambda self: self.lines.delivered)
     @rule(picked=st.lists(which, min_size=1, max_size=6), fate=fates)
-    def settle_some_in_any_order(self, picked: list[int], fate: str) -> None:
-        self._settle([self.lines.delivered[n % len(self.lines.delivered)] for n in picked], fate)
+    def allocate_some_in_any_order(self, picked: list[int], fate: str) -> None:
+        self._allocate([self.lines.delivered[n % len(self.lines.delivered)] for n in picked], fate)
 
     @precondition(lambda self: self.lines.delivered)
     @rule(fate=fates)
-    def settle_all(self, fate: str) -> None:
-        self._settle(list(self.lines.delivered), fate)
+    def allocate_all(self, fate: str) -> None:
+        self._allocate(list(self.lines.delivered), fate)
 
-    def _settle(self, batch: list[HoldRequest], fate: str) -> None:
-        """What comes while something waits in the inbox goes by way of that, and all of it is settled in order of arrival."""
+    def _allocate(self, batch: list[HoldRequest], fate: str) -> None:
+        """What comes while something waits in the inbox goes by way of that, and all of it is allocated in order of arrival."""
         waiting = self._waiting_in_the_inbox()
         if waiting:
             self.lines.stored.extend(request for request in batch if request.id not in self.office.orders)
         if self._done(lambda: queued.receive(batch), fate) and batch:
             parked = waiting if any(request.id not in self.office.orders for request in batch) else []
-            self._settled([*parked, *batch])
+            self._allocated([*parked, *batch])
 
     def _waiting_in_the_inbox(self) -> list[HoldRequest]:
         return [request for request in self.lines.stored if request.id not in self.office.orders]
@@ -407,7 +407,7 @@ class OneSession(RuleBasedStateMachine):
     def drain(self, fate: str) -> None:
         waiting = self._waiting_in_the_inbox()
         if self._done(lambda: queued.drain_inbox(shard=shard_of(self.session.pk, settings.SHARDS)), fate) and waiting:
-            self._settled(waiting)
+            self._allocated(waiting)
 
     @precondition(lambda self: self.asked)
     @rule(picked=which, fate=fates)
@@ -453,11 +453,11 @@ class OneSession(RuleBasedStateMachine):
 
     @precondition(lambda self: self.payments)
     @rule(picked=which, fate=st.one_of(fates, st.just("no answer to the capture")))
-    def settle_payment(self, picked: int, fate: str) -> None:
+    def finish_payment(self, picked: int, fate: str) -> None:
         attempt = list(self.payments)[picked % len(self.payments)]
         captures = fake.capture if fate != "no answer to the capture" else no_answer
         with patch.object(fake, "capture", captures):
-            killed = not self._survives(lambda: steps.settle_payment(payment_id=attempt), fate)
+            killed = not self._survives(lambda: steps.finish_payment(payment_id=attempt), fate)
         done = 0 if killed and fate == "killed before the commit" else 1 if killed else 2
         for _step in range(done):
             if self.payments[attempt][0] == "authorised" and fate == "no answer to the capture":
@@ -505,8 +505,8 @@ class OneSession(RuleBasedStateMachine):
 
     # How it happens
 
-    def _settled(self, batch: Iterable[HoldRequest]) -> None:
-        self.office.settle(unique(batch), self._seats_chosen)
+    def _allocated(self, batch: Iterable[HoldRequest]) -> None:
+        self.office.allocate(unique(batch), self._seats_chosen)
         self.office.sweep(noticed=set(Reservation.objects.filter(status="expired").values_list("pk", flat=True)))
 
     def _pick(self, picked: int) -> HoldRequest:
@@ -529,7 +529,7 @@ class OneSession(RuleBasedStateMachine):
         return self._survives(work, fate) or fate == "killed after the commit"
 
     def _unless_forgotten(self, work: Callable[[], object], fate: str) -> bool:
-        """Of what stands in line only the line knows once Redis forgot."""
+        """Of what stands in the queue only the queue knows once Redis forgot."""
         try:
             return self._done(work, fate)
         except queries.NotYetKnown:
@@ -580,7 +580,7 @@ class OneSession(RuleBasedStateMachine):
         }
 
     @invariant()
-    def the_inbox_holds_what_is_not_settled(self) -> None:
+    def the_inbox_holds_what_is_not_allocated(self) -> None:
         assert set(InboxRequest.objects.values_list("pk", flat=True)) == {
             request.id for request in self.lines.stored
         } - set(self.office.orders)
@@ -606,9 +606,9 @@ class OneSession(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Everybody goes home: what was accepted has an outcome, what was begun has an end."""
         self.drain("")
-        self.settle_all("")
+        self.allocate_all("")
         for n in range(len(self.payments)):
-            self.settle_payment(n, "")
+            self.finish_payment(n, "")
         self.sweep("")
         assert self.office.orders.keys() == self.asked.keys()
         assert {status for status, _token in self.payments.values()} <= {"captured", "declined", "failed"}
@@ -617,7 +617,7 @@ class OneSession(RuleBasedStateMachine):
 
 
 def unique(requests: Iterable[HoldRequest]) -> list[HoldRequest]:
-    """The last one said of each, as settling takes it."""
+    """The last one said of each, as allocating takes it."""
     return list({request.id: request for request in requests}.values())
 
 
@@ -629,7 +629,7 @@ def no_answer(attempt: Attempt) -> Standing:
 def _one_door(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fake, "DEADLINE_SECONDS", 0)
     OneSession.lines = Lines()
-    OneSession.door = FrontDoor(line=Rabbit(OneSession.lines), fallback=Inbox(OneSession.lines))
+    OneSession.door = FrontDoor(queue=Rabbit(OneSession.lines), fallback=Inbox(OneSession.lines))
     monkeypatch.setattr(front_door, "door", lambda: OneSession.door)
     monkeypatch.setattr(wire, "send_diff", lambda **diff: OneSession.follower.hear(**diff))
 

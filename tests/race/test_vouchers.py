@@ -49,8 +49,8 @@ def put_on(reservation: Reservation) -> str:
     return "put on"
 
 
-def settled(request: HoldRequest) -> str:
-    queued.settle([request])
+def allocated(request: HoldRequest) -> str:
+    queued.allocate([request])
     reservation = Reservation.objects.get(pk=request.id)
     return reservation.reason or reservation.status
 
@@ -74,7 +74,7 @@ class TestFiveUses:
             for session in sessions
             for n in range(1, BUYERS // 8 + 1)
         ]
-        outcomes = race([partial(settled, request) for request in requests])
+        outcomes = race([partial(allocated, request) for request in requests])
         assert (outcomes.count(Status.HELD), outcomes.count("voucher_used_up")) == (USES, BUYERS - USES)
         assert uses() == USES
 

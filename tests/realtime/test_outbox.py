@@ -24,7 +24,7 @@ class Reader:
         self.got.append(message["text"])
 
 
-async def settle() -> None:
+async def allocate() -> None:
     """Let every task run until it waits."""
     for _turn in range(outbox.LONGEST * 3):
         await asyncio.sleep(0)
@@ -36,7 +36,7 @@ async def test_writes_in_order() -> None:
 
     for number in range(5):
         assert box.offer(text(str(number)))
-    await settle()
+    await allocate()
 
     assert ana.got == ["0", "1", "2", "3", "4"]
     box.close()
@@ -52,7 +52,7 @@ async def test_a_slow_reader_delays_nobody_and_is_told_so() -> None:
         taken += slow.offer(text(str(number)))
         quick.offer(text(str(number)))
         await asyncio.sleep(0)
-    await settle()
+    await allocate()
 
     assert bruno.got == [str(number) for number in range(outbox.LONGEST * 2)]
     assert taken <= outbox.LONGEST + 1
@@ -65,14 +65,14 @@ async def test_who_skips_goes_on_with_what_is_new() -> None:
     ana.reads.clear()
     box = Outbox(ana.write)
     box.offer(text("old"))
-    await settle()
+    await allocate()
     while box.offer(text("older than new")):
         pass
 
     box.skip()
     box.offer(text("new"))
     ana.reads.set()
-    await settle()
+    await allocate()
 
     assert ana.got == ["old", "new"]  # the first was being written already
     box.close()
@@ -85,7 +85,7 @@ async def test_a_dead_reader_takes_what_it_is_given() -> None:
 
     for _number in range(outbox.LONGEST * 2):
         assert box.offer(text("anything"))
-        await settle()
+        await allocate()
 
     assert ana.got == []
     box.close()

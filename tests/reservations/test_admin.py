@@ -77,7 +77,7 @@ class TestReservationDesk:
 class TestInboxDesk:
     @pytest.fixture
     def poison(self, session: Session) -> InboxRequest:
-        """It would be settled now."""
+        """It would be allocated now."""
         request = request_for(session, "A1", buyer=uuid.uuid4())
         row: InboxRequest = InboxRequest.objects.create(
             id=request.id, shard=0, arrival=1, buyer=request.buyer, request=request.to_json(), attempts=5, error="a bug"
@@ -89,7 +89,7 @@ class TestInboxDesk:
         assert str(poison.pk) in page
         assert "a bug" in page
 
-    def test_puts_it_back_in_line(self, desk: Client, poison: InboxRequest) -> None:
+    def test_puts_it_back_in_the_queue(self, desk: Client, poison: InboxRequest) -> None:
         answer: Any = desk.post(reverse(INBOX), {"action": "requeue", "_selected_action": [poison.pk]})
         assert "1 request will be tried again." in map(str, get_messages(answer.wsgi_request))
         queued.drain_inbox(shard=0)

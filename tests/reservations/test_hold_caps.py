@@ -54,7 +54,7 @@ def hall(transactional_db: None) -> Session:
 
 
 def ask(session: Session, *seats: str, guest: UUID | None = None, address: str = HOME, **more: Any) -> Reservation:
-    """As a guest, a new one unless one is named; the reservation as it is settled."""
+    """As a guest, a new one unless one is named; the reservation as it is allocated."""
     asked = Ask(session=session.pk, seats=seats, **more)
     admission = front_door.admit(asked, buyer=guest or uuid.uuid4(), is_guest=True, address=address)
     return Reservation.objects.get(pk=admission.id)
@@ -71,7 +71,7 @@ def ended(held: Reservation, *, after: float = 30) -> None:
 
 def buy(held: Reservation) -> None:
     payment = starting.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok")
-    steps.settle_payment(payment_id=payment.pk)
+    steps.finish_payment(payment_id=payment.pk)
     held.refresh_from_db()
     assert held.status == Status.CONFIRMED
 

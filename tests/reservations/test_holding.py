@@ -18,7 +18,7 @@ from reservations.admission import front_door
 from reservations.admission.front_door import EPOCH
 from reservations.allocation import batch, statements
 from reservations.claims import claims, keys, standings
-from reservations.claims.claims import Counter
+from reservations.claims.claims import StockLevel
 from reservations.claims.standings import Told
 from reservations.hold_request import Ask, HoldRequest
 from reservations.models import CancelMark, InboxRequest, Reservation, Status
@@ -51,7 +51,7 @@ def seat(session: Session, label: str) -> Seat:
 
 
 def request_for(session: Session, *seats: str, buyer: uuid.UUID, arrival: int = 1, **more: object) -> HoldRequest:
-    """A request as it comes out of the line."""
+    """A request as it comes out of the queue."""
     ask = Ask(session=session.pk, seats=seats, **more)  # type: ignore[arg-type]
     return HoldRequest.of(ask, reservation=uuid.uuid4(), buyer=buyer, arrival=arrival, accepted_at=timezone.now())
 
@@ -132,7 +132,7 @@ class TestHold:
     ) -> None:
         stock = StockFactory.create(session=session, capacity=1)
         hold(session, buyer=ana, ticket_type=stock.pk, quantity=1)
-        standings.upkeep([], [Told(session.pk, Counter(stock.pk, version=99, available=99))])
+        standings.upkeep([], [Told(session.pk, StockLevel(stock.pk, version=99, available=99))])
         assert hold(session, buyer=bruno, ticket_type=stock.pk, quantity=1).reason == "sold_out"
 
     def test_of_the_best_available_seats_are_side_by_side(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
@@ -156,7 +156,7 @@ class TestHold:
         with pytest.raises(error):
             hold(session, "A1", buyer=ana)
         with_late_news = request_for(session, "A1", buyer=ana)
-        queued.settle([with_late_news])
+        queued.allocate([with_late_news])
         assert Reservation.objects.get(pk=with_late_news.id).status == Status.REJECTED
 
     @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ class TestArrival:
     def test_decides_within_a_batch(self, session: Session, ana: uuid.UUID, bruno: uuid.UUID) -> None:
         late = request_for(session, "A1", "A2", buyer=ana, arrival=8)
         early = request_for(session, "A2", buyer=bruno, arrival=7)
-        queued.settle([late, early])
+        queued.allocate([late, early])
         assert Reservation.objects.get(pk=early.id).status == Status.HELD
         assert Reservation.objects.get(pk=late.id).conflicts == [{"seat": "A2", "reason": "held"}]
 
@@ -235,19 +235,19 @@ class TestKey:
         self, session: Session, ana: uuid.UUID
     ) -> None:
         ask = Ask(session=session.pk, seats=("A1",), key="k")
-        knock = claims.Knock(
+        admission = claims.Applicant(
             request=request_for(session, "A1", buyer=ana, key="k"),
             claim_ms=5000,
             limits=[claims.Limit(10)],
             epoch=EPOCH,
             lease_ms=0,
         )
-        (lost,) = claims.admit([knock])  # the process died before it answered
+        (lost,) = claims.admit([admission])  # the process died before it answered
         assert front_door.admit(ask, buyer=ana).id == lost.id
 
     def test_in_flight_asks_to_come_back(self, session: Session, ana: uuid.UUID) -> None:
         request = request_for(session, "A1", buyer=ana, key="k")
-        claims.admit([claims.Knock(request=request, claim_ms=5000, limits=[claims.Limit(10)], epoch=EPOCH)])
+        claims.admit([claims.Applicant(request=request, claim_ms=5000, limits=[claims.Limit(10)], epoch=EPOCH)])
         with pytest.raises(RequestInFlight) as refusal:
             front_door.admit(Ask(session=session.pk, seats=("A1",), key="k"), buyer=ana)
         assert 1 <= refusal.value.retry_after <= 10
@@ -261,12 +261,12 @@ class TestKey:
         assert (old.key, young.key) == ("", "k")
 
 
-class TestSettling:
+class TestAllocation:
     def test_again_changes_nothing(self, session: Session, ana: uuid.UUID) -> None:
         request = request_for(session, "A1", buyer=ana)
-        queued.settle([request])
+        queued.allocate([request])
         written = Event.objects.count()
-        queued.settle([request, request])
+        queued.allocate([request, request])
         assert Reservation.objects.count() == 1
         assert Event.objects.count() == written
 
@@ -276,7 +276,7 @@ class TestSettling:
         good = [request_for(session, f"A{n}", buyer=ana, arrival=n) for n in (1, 2, 3)]
         poison = [request_for(session, buyer=bruno, quantity=-5, arrival=n) for n in (8, 9)]
         with pytest.raises(queued.Poison) as refused:
-            queued.settle([poison[0], *good[:2], poison[1], good[2]])
+            queued.allocate([poison[0], *good[:2], poison[1], good[2]])
         assert [(failure.request, failure.tries) for failure in refused.value.failures] == [(one, 5) for one in poison]
         assert "reservation_asks_for_something" in refused.value.failures[0].reason
         assert "Failing row" not in refused.value.failures[0].reason
@@ -294,17 +294,17 @@ class TestSettling:
     def test_blames_no_request_for_what_no_request_can_help(
         self, session: Session, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch, statement: str
     ) -> None:
-        def settle_batch(_requests: object, **_where: object) -> None:
+        def allocate_batch(_requests: object, **_where: object) -> None:
             with connection.cursor() as cursor:
                 cursor.execute(statement)
 
         monkeypatch.setattr(queued, "FIRST_PAUSE", 0)
-        monkeypatch.setattr(batch, "settle_batch", settle_batch)
+        monkeypatch.setattr(batch, "allocate_batch", allocate_batch)
         requests = [request_for(session, f"A{n}", buyer=ana, arrival=n) for n in (1, 2)]
         with another_connection() as other:
             other.execute("LOCK reservations_cancelmark IN ACCESS SHARE MODE")
             with pytest.raises(DatabaseError):
-                queued.settle(requests)
+                queued.allocate(requests)
         connection.close()
 
     def test_leaves_poison_in_the_inbox_for_a_person(self, session: Session, ana: uuid.UUID, bruno: uuid.UUID) -> None:
@@ -344,7 +344,9 @@ class TestRelease:
             holding.release(reservation_id=held.pk, buyer=bruno)
         assert seat(session, "A1").status == "h"
 
-    def test_while_it_stands_in_line_leaves_a_mark_that_settling_obeys(self, session: Session, ana: uuid.UUID) -> None:
+    def test_while_it_stands_in_line_leaves_a_mark_that_allocating_obeys(
+        self, session: Session, ana: uuid.UUID
+    ) -> None:
         request = request_for(session, "A1", buyer=ana)
         InboxRequest.objects.create(pk=request.id, shard=0, arrival=1, buyer=ana, request=request.to_json())
         holding.release(reservation_id=request.id, buyer=ana)
@@ -358,14 +360,15 @@ class TestRelease:
     ) -> None:
         requests = [request_for(session, "A1", buyer=buyer) for buyer in (ana, bruno)]
         first, second = (
-            claims.Knock(request=request, claim_ms=5000, limits=[claims.Limit(10)], epoch=EPOCH) for request in requests
+            claims.Applicant(request=request, claim_ms=5000, limits=[claims.Limit(10)], epoch=EPOCH)
+            for request in requests
         )
         assert [verdict.kind for verdict in claims.admit([first, second])] == ["admitted", "taken"]
         for _time in range(2):
             holding.release(reservation_id=requests[0].id, buyer=ana)
             assert queries.find(requests[0].id, buyer=ana)["status"] == "queued"
         assert [verdict.kind for verdict in claims.admit([second])] == ["admitted"]
-        queued.settle(
+        queued.allocate(
             [msgspec.structs.replace(request, arrival=arrival) for arrival, request in enumerate(requests, 1)], shard=0
         )
         assert [Reservation.objects.get(pk=request.id).status for request in requests] == ["cancelled", "held"]
@@ -426,7 +429,7 @@ class TestExpiry:
         assert old.status == Status.EXPIRED
         assert seat(session, "A2").status == "f"
 
-    def test_settling_ends_what_is_in_the_way_and_leaves_the_rest_to_the_sweep(
+    def test_allocating_ends_what_is_in_the_way_and_leaves_the_rest_to_the_sweep(
         self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
     ) -> None:
         wanted, elsewhere = (hold(session, label, buyer=uuid.uuid4()) for label in ("A1", "D4"))
@@ -436,7 +439,7 @@ class TestExpiry:
         assert hold(session, "A1", buyer=bruno).status == Status.HELD
         assert [status(old) for old in (wanted, elsewhere, own)] == ["expired", "held", "expired"]
 
-    def test_settling_ends_as_many_of_a_stock_as_are_asked_for(
+    def test_allocating_ends_as_many_of_a_stock_as_are_asked_for(
         self, session: Session, hold: Hold, ana: uuid.UUID
     ) -> None:
         stock = StockFactory.create(session=session, capacity=3)
@@ -482,8 +485,8 @@ class TestExpiry:
 class TestFind:
     def test_knows_a_request_from_the_instant_it_was_accepted(self, session: Session, ana: uuid.UUID) -> None:
         request = request_for(session, "A1", buyer=ana)
-        knock = claims.Knock(request=request, claim_ms=5000, limits=[claims.Limit(10)], epoch=EPOCH)
-        claims.admit([knock])
+        admission = claims.Applicant(request=request, claim_ms=5000, limits=[claims.Limit(10)], epoch=EPOCH)
+        claims.admit([admission])
         assert queries.find(request.id, buyer=ana)["status"] == "queued"
 
     def test_says_not_yet_of_a_young_id_found_nowhere_and_never_heard_of_an_old_one(
@@ -499,7 +502,7 @@ class TestFind:
         with pytest.raises(Reservation.DoesNotExist):
             queries.find(uuid7(), buyer=ana)
 
-    def test_says_not_yet_of_an_id_that_was_settled_this_instant(
+    def test_says_not_yet_of_an_id_that_was_allocated_this_instant(
         self, session: Session, hold: Hold, ana: uuid.UUID
     ) -> None:
         held = hold(session, "A1", buyer=ana)
@@ -510,7 +513,7 @@ class TestFind:
 
     def test_hides_a_queued_request_of_somebody_else(self, session: Session, ana: uuid.UUID, bruno: uuid.UUID) -> None:
         request = request_for(session, "A1", buyer=ana)
-        claims.admit([claims.Knock(request=request, claim_ms=5000, limits=[claims.Limit(10)], epoch=EPOCH)])
+        claims.admit([claims.Applicant(request=request, claim_ms=5000, limits=[claims.Limit(10)], epoch=EPOCH)])
         with pytest.raises(Reservation.DoesNotExist):
             queries.find(request.id, buyer=bruno)
 
@@ -540,7 +543,7 @@ class TestMap:
         assert state == dict(Seat.objects.of(session.pk).values_list("label", "status"))
 
 
-def test_a_seat_written_without_the_lock_stops_the_settling(session: Session, ana: uuid.UUID) -> None:
+def test_a_seat_written_without_the_lock_stops_the_allocating(session: Session, ana: uuid.UUID) -> None:
     places = statements.lock_places(session.pk, ["A1"])
     places["A1"].reservation_id = ana
     Seat.objects.of(session.pk).filter(label="A1").update(status="b")

@@ -18,14 +18,14 @@ from reservations.hold_request import Ask, HoldRequest
 from reservations.models import InboxRequest, Reservation, Status
 from reservations.operations import queued
 from reservations.queueing import inbox
-from reservations.queueing.lines import InboxLine, InProcessLine, LineDown
+from reservations.queueing.queues import InboxQueue, InProcessQueue, QueueDown
 from reservations.queueing.turns import Turns, interleave
 from reservations.refusals import UnknownLane
 from sessions_app.models import Lane, Session, TicketType
 from tests.api import assert_problem, client_of, get, post
 from tests.conftest import Hold
 from tests.factories import StockFactory, UserFactory
-from tests.reservations.claims.test_pace import let_pass, settle_at
+from tests.reservations.claims.test_pace import allocate_at, let_pass
 from tests.reservations.test_holding import request_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -111,7 +111,7 @@ class TestTurns:
 
 
 class TestDraining:
-    def test_settles_a_backlog_as_the_weights_have_it(
+    def test_allocates_a_backlog_as_the_weights_have_it(
         self, stock: TicketType, members: Lane, order: list[HoldRequest]
     ) -> None:
         store(*crowd(stock, "", 100), *crowd(stock, MEMBERS, 100, first=2))
@@ -119,10 +119,10 @@ class TestDraining:
         assert lanes(order) == "m.mm" * 33 + "m" + "." * 67
         assert is_first_come_in_each(order)
 
-    def test_goes_on_where_it_stopped_when_each_call_settles_one(
+    def test_goes_on_where_it_stopped_when_each_call_allocates_one(
         self, session: Session, stock: TicketType, members: Lane, order: list[HoldRequest]
     ) -> None:
-        settle_at(1, session)
+        allocate_at(1, session)
         store(*crowd(stock, "", 6), *crowd(stock, MEMBERS, 6, first=2))
         for _call in range(8):
             queued.drain_inbox(shard=0)
@@ -168,14 +168,14 @@ class TestOutages:
     ) -> None:
         """Eight ask in each lane, one after the other, everybody's first; and then a worker comes."""
         brought: list[list[HoldRequest]] = []
-        rabbit = InProcessLine(lambda requests: brought.append(list(requests)))
+        rabbit = InProcessQueue(lambda requests: brought.append(list(requests)))
         rabbit.name = "rabbitmq"
-        monkeypatch.setattr(InboxLine, "ring", lambda *_shard: None)
+        monkeypatch.setattr(InboxQueue, "ring", lambda *_shard: None)
         if rabbitmq == "away":
-            monkeypatch.setattr(rabbit, "publish", lambda _requests: (_ for _ in ()).throw(LineDown))
+            monkeypatch.setattr(rabbit, "publish", lambda _requests: (_ for _ in ()).throw(QueueDown))
         if redis == "away":
-            monkeypatch.setattr(claims, "admit", lambda _knocks: (_ for _ in ()).throw(NoClaims))
-        door = FrontDoor(line=rabbit, fallback=InboxLine())
+            monkeypatch.setattr(claims, "admit", lambda _admit_one: (_ for _ in ()).throw(NoClaims))
+        door = FrontDoor(queue=rabbit, fallback=InboxQueue())
         facts = sale_facts.facts_of(stock.session_id)
         for lane in [""] * 8 + [MEMBERS] * 8:
             (asked,) = crowd(stock, lane, 1)
@@ -210,7 +210,7 @@ class TestDoor:
         self, session: Session, stock: TicketType, members: Lane, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
     ) -> None:
         TicketType.objects.filter(pk=stock.pk).update(available=1, capacity=1)
-        settle_at(1, session)
+        allocate_at(1, session)
         hold(session, "A1", buyer=uuid.uuid4())
         for buyer, code in ((ana, ""), (bruno, "friends-2026")):
             front_door.admit(Ask(session=session.pk, ticket_type=stock.pk, quantity=1, lane_code=code), buyer=buyer)

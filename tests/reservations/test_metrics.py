@@ -25,9 +25,9 @@ def counted(name: str, **labels: str) -> float:
 
 
 def test_an_outcome_is_counted_with_the_time_it_took(session: Session, hold: Hold, ana: uuid.UUID) -> None:
-    before = counted("frontrow_settled_total", outcome="held"), counted("frontrow_line_seconds_count")
+    before = counted("frontrow_allocated_total", outcome="held"), counted("frontrow_queue_seconds_count")
     hold(session, "A1", buyer=ana)
-    after = counted("frontrow_settled_total", outcome="held"), counted("frontrow_line_seconds_count")
+    after = counted("frontrow_allocated_total", outcome="held"), counted("frontrow_queue_seconds_count")
     assert after == (before[0] + 1, before[1] + 1)
 
 
@@ -36,9 +36,9 @@ def test_a_refusal_by_postgresql_is_counted_apart(
 ) -> None:
     hold(session, "A1", buyer=ana)
     claims.client().delete(keys.claim_key(session.pk, "A1"))
-    before = counted("frontrow_settled_total", outcome="rejected")
+    before = counted("frontrow_allocated_total", outcome="rejected")
     hold(session, "A1", buyer=bruno)
-    assert counted("frontrow_settled_total", outcome="rejected") == before + 1
+    assert counted("frontrow_allocated_total", outcome="rejected") == before + 1
 
 
 def test_an_expired_hold_is_counted_once(session: Session, hold: Hold, ana: uuid.UUID) -> None:
@@ -54,10 +54,10 @@ def test_a_refusal_at_the_door_is_counted_by_the_code_of_its_answer(
     session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
 ) -> None:
     hold(session, "A1", buyer=ana)
-    before = counted("frontrow_admitted_total", outcome="seats_unavailable", line="none")
+    before = counted("frontrow_admitted_total", outcome="seats_unavailable", queue="none")
     with pytest.raises(SeatsUnavailable):
         hold(session, "A1", buyer=bruno)
-    assert counted("frontrow_admitted_total", outcome="seats_unavailable", line="none") == before + 1
+    assert counted("frontrow_admitted_total", outcome="seats_unavailable", queue="none") == before + 1
 
 
 def test_the_door_refuses_in_the_words_of_the_api() -> None:

@@ -24,14 +24,14 @@ from reservations.hold_request import COUNTER_SCOPE, HOLD_SCOPE, ORDER_SCOPE, As
 from reservations.models import Reservation, Status
 from reservations.operations import holding, queued, sweeps
 from reservations.queries import reservation_body
-from reservations.queueing.lines import LineDown
+from reservations.queueing.queues import QueueDown
 from reservations.refusals import LimitReached, SaleClosed, SaleNotOpen, SoldOut, TooManySeats
 from sessions_app.models import Pool, Session, TicketType
 from tests.api import assert_problem, client_of, post
 from tests.conftest import Hold, forget_redis
 from tests.factories import PoolFactory, SessionFactory, StockFactory, UserFactory
 from tests.reservations.admission.test_front_door import Road
-from tests.reservations.allocation.test_stock import settle
+from tests.reservations.allocation.test_stock import allocate
 from tests.reservations.test_holding import request_for
 from ticketing.models import Sale
 from ticketing.payments import refunds, starting, steps
@@ -77,8 +77,8 @@ def road() -> Road:
 
 @pytest.fixture
 def enter(road: Road, festival: Festival, monkeypatch: pytest.MonkeyPatch) -> Enter:
-    """Knock at a door behind which nobody settles; whether it let the request in."""
-    door = FrontDoor(line=road, fallback=None)
+    """Knock at a door behind which nobody allocates; whether it let the request in."""
+    door = FrontDoor(queue=road, fallback=None)
     monkeypatch.setattr(front_door, "door", lambda: door)
 
     def enter(kind: TicketType, quantity: int = 1) -> bool:
@@ -118,7 +118,7 @@ class TestAPlace:
             request_for(festival.session, buyer=ana, arrival=n, ticket_type=kind.pk, quantity=places)
             for n, (kind, places) in enumerate(wishes)
         ]
-        queued.settle(requests)
+        queued.allocate(requests)
         assert list(Reservation.objects.order_by("arrival").values_list("status", "reason")) == [
             ("held", ""),
             ("rejected", "sold_out"),
@@ -143,7 +143,7 @@ class TestAPlace:
     ) -> None:
         held = hold(festival.session, buyer=ana, ticket_type=festival.both.pk, quantity=2)
         payment = starting.start_payment(reservation_id=held.pk, buyer=ana, method="fake", token=token)
-        steps.settle_payment(payment_id=payment.pk)
+        steps.finish_payment(payment_id=payment.pk)
         assert festival.left() == (1, 1)
         if token == "ok":
             refunds.ask_refund(sale_id=Sale.objects.get().pk, buyer=ana)
@@ -181,7 +181,7 @@ class TestAPlace:
         for _place in range(3):
             hold(festival.session, buyer=ana, ticket_type=festival.sat.pk, quantity=1)
         Reservation.objects.update(expires_at=timezone.now())
-        queued.settle([request_for(festival.session, buyer=bruno, ticket_type=festival.both.pk, quantity=2)])
+        queued.allocate([request_for(festival.session, buyer=bruno, ticket_type=festival.both.pk, quantity=2)])
         assert Reservation.objects.get(buyer=bruno).status == Status.HELD
         assert Reservation.objects.filter(buyer=ana, status=Status.EXPIRED).count() == 2
         assert festival.left() == (0, 1)
@@ -202,21 +202,21 @@ class TestTheDoor:
         assert [enter(festival.sat), enter(festival.sat)] == [True, False]
         assert [enter(festival.sun, 2), enter(festival.sun)] == [False, True]
 
-    def test_counts_nobody_twice_while_some_are_settled(self, festival: Festival, enter: Enter, road: Road) -> None:
+    def test_counts_nobody_twice_while_some_are_allocated(self, festival: Festival, enter: Enter, road: Road) -> None:
         assert [enter(festival.sat), enter(festival.both)] == [True, True]
-        settle(road, 1)
+        allocate(road, 1)
         assert [enter(festival.both), enter(festival.sat)] == [True, False]
-        settle(road)
+        allocate(road)
         assert [enter(festival.sat), enter(festival.sun), enter(festival.sun)] == [False, True, False]
 
     def test_gives_again_what_was_given_back(self, festival: Festival, enter: Enter, road: Road) -> None:
         assert enter(festival.both, 2)
-        (first,) = settle(road)
+        (first,) = allocate(road)
         assert not enter(festival.sun, 2)
         holding.release(reservation_id=first.id, buyer=first.buyer)
         assert [enter(festival.sun, 3), enter(festival.both)] == [True, False]
 
-    def test_gives_again_what_was_given_up_in_line(self, festival: Festival, enter: Enter, road: Road) -> None:
+    def test_gives_again_what_was_given_up_in_the_queue(self, festival: Festival, enter: Enter, road: Road) -> None:
         assert enter(festival.both, 2)
         (request,) = road.requests
         holding.release(reservation_id=request.id, buyer=request.buyer)
@@ -224,25 +224,25 @@ class TestTheDoor:
 
     def test_gives_again_what_no_line_took(self, festival: Festival, enter: Enter, road: Road) -> None:
         road.takes = 0
-        with pytest.raises(LineDown):
+        with pytest.raises(QueueDown):
             enter(festival.both, 2)
         road.takes = 9
         assert [enter(festival.sun, 3), enter(festival.sat, 3)] == [True, True]
 
     def test_counts_a_neighbours_hold_that_ran_out_as_free(self, festival: Festival, enter: Enter, road: Road) -> None:
         assert enter(festival.sat, 3)
-        (request,) = settle(road)
+        (request,) = allocate(road)
         assert not enter(festival.both)
         Reservation.objects.update(expires_at=timezone.now())
         *_stock, holders = keys.stock_keys(festival.session.pk, festival.days["sat"].pk)
         claims.client().zadd(holders, {f"{request.id}:3": 1})
         assert enter(festival.both)
-        settle(road)
+        allocate(road)
         assert festival.left() == (2, 2)
 
     def test_learns_anew_what_redis_forgot(self, festival: Festival, enter: Enter, road: Road) -> None:
         assert [enter(festival.sat), enter(festival.both)] == [True, True]
-        settle(road)
+        allocate(road)
         forget_redis()
         sale_facts.forget()
         assert [enter(festival.sat), enter(festival.both)] == [True, False]
@@ -252,13 +252,13 @@ class TestTheDoor:
         pool = keys.stock_keys(festival.session.pk, festival.days["sat"].pk)[0]
         assert enter(festival.sat)
         claims.client().hset(pool, "available", 99)
-        settle(road)
+        allocate(road)
         assert [enter(festival.sat, 3), enter(festival.sat, 2)] == [False, True]
 
     def test_is_not_needed_for_the_same_outcome(
         self, festival: Festival, monkeypatch: pytest.MonkeyPatch, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
     ) -> None:
-        def away(*_knocks: Any, **_more: Any) -> None:
+        def away(*_admit_one: Any, **_more: Any) -> None:
             raise NoClaims
 
         monkeypatch.setattr(claims, "admit", away)
@@ -278,9 +278,9 @@ class TestItsOwnSale:
         TicketType.objects.filter(pk=kind.pk).update(**rules)
         sale_facts.forget()
 
-    def settled(self, kind: TicketType, buyer: uuid.UUID, quantity: int = 1) -> Reservation:
+    def allocated(self, kind: TicketType, buyer: uuid.UUID, quantity: int = 1) -> Reservation:
         request = request_for(kind.session, buyer=buyer, ticket_type=kind.pk, quantity=quantity)
-        queued.settle([request])
+        queued.allocate([request])
         return Reservation.objects.select_related("session").get(pk=request.id)
 
     def test_begins_at_its_time(self, kind: TicketType, hold: Hold, ana: uuid.UUID) -> None:
@@ -289,7 +289,7 @@ class TestItsOwnSale:
         with pytest.raises(SaleNotOpen) as refused:
             hold(kind.session, buyer=ana, ticket_type=kind.pk, quantity=1)
         assert refused.value.on_sale_at == opens
-        late = self.settled(kind, ana)
+        late = self.allocated(kind, ana)
         assert late.reason == "sale_not_open"
         error = refusal(reservation_body(late))
         assert isinstance(error, SaleNotOpen)
@@ -299,7 +299,7 @@ class TestItsOwnSale:
         self.rule(kind, sells_until=timezone.now())
         with pytest.raises(SaleClosed):
             hold(kind.session, buyer=ana, ticket_type=kind.pk, quantity=1)
-        assert self.settled(kind, ana).reason == "sale_closed"
+        assert self.allocated(kind, ana).reason == "sale_closed"
 
     def test_leaves_other_types_alone(self, festival: Festival, kind: TicketType, hold: Hold, ana: uuid.UUID) -> None:
         self.rule(kind, sells_until=timezone.now(), max_per_buyer=1)
@@ -316,7 +316,7 @@ class TestItsOwnSale:
 
     def test_takes_no_larger_order_under_the_locks(self, kind: TicketType, ana: uuid.UUID) -> None:
         self.rule(kind, max_per_order=2)
-        late = self.settled(kind, ana, 3)
+        late = self.allocated(kind, ana, 3)
         assert late.reason == "too_many_seats"
         error = refusal(reservation_body(late))
         assert isinstance(error, TooManySeats)
@@ -333,7 +333,7 @@ class TestItsOwnSale:
             hold(kind.session, buyer=ana, ticket_type=kind.pk, quantity=2)
         assert refused.value.limit == 2
         forget_redis()
-        late = self.settled(kind, ana, 2)
+        late = self.allocated(kind, ana, 2)
         assert late.reason == "limit_reached"
         error = refusal(reservation_body(late))
         assert isinstance(error, LimitReached)
@@ -345,7 +345,7 @@ class TestItsOwnSale:
     def test_counts_within_one_batch(self, kind: TicketType, ana: uuid.UUID) -> None:
         self.rule(kind, max_per_buyer=2)
         requests = [request_for(kind.session, buyer=ana, arrival=n, ticket_type=kind.pk, quantity=1) for n in range(3)]
-        queued.settle(requests)
+        queued.allocate(requests)
         assert Reservation.objects.filter(reason="limit_reached").count() == 1
 
 
@@ -383,7 +383,7 @@ class TestSoldAtOnce:
     def test_are_judged_again_under_the_locks(self, kind: TicketType, ana: uuid.UUID) -> None:
         for scope, reason in ((HOLD_SCOPE, "sold_at_once"), (ORDER_SCOPE, "payment_needed")):
             request = request_for(kind.session, buyer=ana, ticket_type=kind.pk, quantity=1, scope=scope)
-            queued.settle([request])
+            queued.allocate([request])
             assert Reservation.objects.get(pk=request.id).reason == reason
 
     def test_are_sold_at_the_counter_like_others(self, kind: TicketType, ana: uuid.UUID) -> None:

@@ -1,4 +1,4 @@
-"""The same request has the same answer at the door, in the line and on standby. Without a database."""
+"""The same request has the same answer at the door, in the queue and on standby. Without a database."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class House:
             ticket_types=frozenset({kind.pk}),
             stock={
                 kind.pk: StockFacts(
-                    counters=(),
+                    levels=(),
                     holds=kind.holds,
                     is_free=kind.is_free,
                     pay_at_door=kind.pay_at_door,
@@ -127,7 +127,7 @@ def at_the_door(house: House, ask: Ask) -> type[Refused] | None:
     return None
 
 
-def in_the_line(house: House, request: HoldRequest, *, has: int = 0, has_of_kind: int = 0) -> type[Refused] | None:
+def in_the_queue(house: House, request: HoldRequest, *, has: int = 0, has_of_kind: int = 0) -> type[Refused] | None:
     counted = Counter({(house.session.pk, BUYER): has, (house.kind.pk, BUYER): has_of_kind})
     news = SimpleNamespace(now=house.now)
     batch = SimpleNamespace(sessions={house.session.pk: house.session}, has=counted, news=news)
@@ -143,14 +143,14 @@ def asked_of(house: House, ask: Ask) -> tuple[Ask, HoldRequest]:
 @given(houses(), asks())
 def test_the_door_and_the_line_answer_the_same(house: House, ask: Ask) -> None:
     asked, request = asked_of(house, ask)
-    assert at_the_door(house, asked) is in_the_line(house, request)
+    assert at_the_door(house, asked) is in_the_queue(house, request)
 
 
 @given(houses(), asks(), st.integers(0, 5), st.integers(0, 5))
 def test_the_line_and_standby_know_the_same_limits(house: House, ask: Ask, has: int, more: int) -> None:
     _asked, request = asked_of(house, ask)
     of_kind = min(has, more)
-    refusal = in_the_line(house, request, has=has, has_of_kind=of_kind)
+    refusal = in_the_queue(house, request, has=has, has_of_kind=of_kind)
     counted = Counter({(None, BUYER): has, (house.kind.pk, BUYER): of_kind})
     order = Reservation(buyer=BUYER, quantity=request.quantity)
     is_over = standby._is_over_the_limit(order, house.session, house.kind, counted)  # noqa: SLF001 what it comes to

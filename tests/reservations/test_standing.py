@@ -24,7 +24,7 @@ from reservations.hold_request import Ask, HoldRequest
 from reservations.models import InboxRequest, Reservation
 from reservations.operations import holding
 from reservations.queueing import inbox, liveness, replies
-from reservations.queueing.lines import InboxLine, LineDown
+from reservations.queueing.queues import InboxQueue, QueueDown
 from sessions_app.models import Session, TicketType
 from tests.api import client_of, post
 from tests.conftest import Hold
@@ -79,9 +79,9 @@ def use_door(monkeypatch: pytest.MonkeyPatch, door: FrontDoor) -> FrontDoor:
 
 
 @pytest.fixture
-def line(monkeypatch: pytest.MonkeyPatch) -> InboxLine:
+def line(monkeypatch: pytest.MonkeyPatch) -> InboxQueue:
     """The inbox, where a test sees what is stored; nobody is rung."""
-    line = InboxLine()
+    line = InboxQueue()
     monkeypatch.setattr(line, "ring", lambda _shard: None)
     return line
 
@@ -122,9 +122,9 @@ STEPS: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize("road", ROADS)
 @pytest.mark.parametrize("step", STEPS)
 def test_stored_request_is_answered_202_whatever_fails_afterwards(
-    step: str, road: str, path: str, stock: TicketType, line: InboxLine, monkeypatch: pytest.MonkeyPatch
+    step: str, road: str, path: str, stock: TicketType, line: InboxQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    use_door(monkeypatch, FrontDoor(line=line, fallback=None))
+    use_door(monkeypatch, FrontDoor(queue=line, fallback=None))
     if step == "encoding the answer":  # what stands is encoded too
         fail_once(monkeypatch, *STEPS[step])
     else:
@@ -139,9 +139,9 @@ def test_stored_request_is_answered_202_whatever_fails_afterwards(
 
 
 def test_connection_that_cannot_be_given_back_spoils_no_answer(
-    stock: TicketType, line: InboxLine, monkeypatch: pytest.MonkeyPatch
+    stock: TicketType, line: InboxQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    use_door(monkeypatch, FrontDoor(line=line, fallback=None))
+    use_door(monkeypatch, FrontDoor(queue=line, fallback=None))
     monkeypatch.setattr(short_way, "close_old_connections", fail)
     body = {"ticket_type": str(stock.pk), "quantity": 1}
     for application in (wsgi.application, wsgi.django):
@@ -152,14 +152,14 @@ def test_connection_that_cannot_be_given_back_spoils_no_answer(
 # Every step between an outcome that was waited for and its answer.
 WAITED: dict[str, tuple[Any, str]] = {
     "reading the first of a key": (views.DoorView, "first_of"),
-    "telling the outcome": (views.DoorView, "settled"),
+    "telling the outcome": (views.DoorView, "allocated"),
     "finding the reason of a loss": (views, "refusal"),
     "keeping the answer": (front_door, "keep_answer"),
 }
 
 
 @pytest.mark.parametrize("step", WAITED)
-def test_settled_request_is_answered_202_where_its_outcome_cannot_be_told(
+def test_allocated_request_is_answered_202_where_its_outcome_cannot_be_told(
     step: str, session: Session, hold: Hold, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(liveness, "is_alive", lambda _part: True)
@@ -262,7 +262,7 @@ def test_operation_is_done_whoever_cannot_be_told(
 
 
 def test_bell_that_cannot_be_rung_at_all_spoils_no_payment(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings.LINE = "rabbitmq"
+    settings.QUEUE = "rabbitmq"
     monkeypatch.setattr(bells, "courier", fail)
     bells.ring_payment(uuid.uuid4())
     monkeypatch.setattr(orders, "courier", fail)
@@ -297,32 +297,32 @@ class Careless:
 
 class TestDoor:
     def test_sends_another_way_what_failed_in_a_way_that_no_line_knows(
-        self, stock: TicketType, line: InboxLine, monkeypatch: pytest.MonkeyPatch
+        self, stock: TicketType, line: InboxQueue, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         careless = Careless()
-        admission = enter(FrontDoor(line=careless, fallback=line), stock, monkeypatch)
+        admission = enter(FrontDoor(queue=careless, fallback=line), stock, monkeypatch)
         assert [request.id for request in careless.requests] == [admission.id]
         assert inbox.find(admission.id) == admission.request
 
     def test_says_that_it_is_not_known_where_a_line_may_have_it(
-        self, stock: TicketType, line: InboxLine, monkeypatch: pytest.MonkeyPatch
+        self, stock: TicketType, line: InboxQueue, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(inbox, "store", fail_as_database)
         with pytest.raises(OutcomeUnknown):
-            enter(FrontDoor(line=Careless(), fallback=line), stock, monkeypatch)
+            enter(FrontDoor(queue=Careless(), fallback=line), stock, monkeypatch)
 
     def test_says_that_nothing_is_stored_where_that_is_certain(
-        self, stock: TicketType, line: InboxLine, monkeypatch: pytest.MonkeyPatch
+        self, stock: TicketType, line: InboxQueue, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(inbox, "store", fail_as_database)
-        with pytest.raises(LineDown) as refused:
-            enter(FrontDoor(line=line, fallback=None), stock, monkeypatch)
+        with pytest.raises(QueueDown) as refused:
+            enter(FrontDoor(queue=line, fallback=None), stock, monkeypatch)
         assert not isinstance(refused.value, OutcomeUnknown)
 
     def test_stores_nothing_that_it_answered_503_because_it_did_not_come_to_it(
-        self, stock: TicketType, line: InboxLine, monkeypatch: pytest.MonkeyPatch
+        self, stock: TicketType, line: InboxQueue, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        door = FrontDoor(line=line, fallback=None)
+        door = FrontDoor(queue=line, fallback=None)
         busy = threading.Event()
         serve = door.serve
 
@@ -334,7 +334,7 @@ class TestDoor:
         monkeypatch.setattr(entries, "ANSWER_SECONDS", 0.3)
         with pytest.raises(OutcomeUnknown):  # the door is at it
             enter(door, stock, monkeypatch)
-        with pytest.raises(LineDown) as refused:
+        with pytest.raises(QueueDown) as refused:
             enter(door, stock, monkeypatch)
         assert not isinstance(refused.value, OutcomeUnknown)
         busy.set()

@@ -1,4 +1,4 @@
-"""The winners are the first by arrival, whatever happens to the messages between the door and the settling."""
+"""The winners are the first by arrival, whatever happens to the messages between the door and allocation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reservations.models import InboxRequest, Reservation, Status
 from reservations.operations import messages, queued
 from sessions_app.models import Lane, Session, TicketType
 from tests.factories import StockFactory
-from tests.reservations.claims.test_pace import let_pass, settle_at
+from tests.reservations.claims.test_pace import allocate_at, let_pass
 from tests.reservations.test_holding import request_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -46,10 +46,10 @@ def deliveries(requests: list[HoldRequest], chance: random.Random) -> list[list[
 
 
 def bring(message: list[HoldRequest]) -> None:
-    messages.settle_message([request.to_json() for request in message])
+    messages.allocate_message([request.to_json() for request in message])
 
 
-def settle_the_rest(session: Session) -> None:
+def allocate_the_rest(session: Session) -> None:
     while InboxRequest.objects.exists():
         let_pass(session, seconds=1)
         queued.drain_inbox(shard=0)
@@ -66,7 +66,7 @@ class TestWinners:
     @pytest.fixture(autouse=True)
     def _set(self, way: str, session: Session) -> None:
         if way.startswith("at_a_rate"):
-            settle_at(7, session)
+            allocate_at(7, session)
         if way == "in_lanes":
             Lane.objects.create(session=session, name="Members", weight=5)
 
@@ -74,15 +74,15 @@ class TestWinners:
         for number, message in enumerate(deliveries(crowd(stock), random.Random(seed))):  # noqa: S311 not a secret
             bring(message)
             if way == "at_a_rate_for_a_while" and number == 4:
-                settle_at(None, session)
-        settle_the_rest(session)
+                allocate_at(None, session)
+        allocate_the_rest(session)
         assert winners() == list(range(1, PLACES + 1))
 
     def test_are_the_same_when_each_message_loses_its_worker_once(
         self, session: Session, stock: TicketType, way: str, seed: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         chance = random.Random(seed)  # noqa: S311 not a secret
-        settle_batch = batch.settle_batch
+        allocate_batch = batch.allocate_batch
         for message in deliveries(crowd(stock), chance):
             let_pass(session, seconds=1)  # whatever the rate, there is something to die with
             with monkeypatch.context() as patch:
@@ -90,12 +90,12 @@ class TestWinners:
 
                 def die(requests: list[HoldRequest], dies_after: bool = dies_after, **where: bool) -> None:
                     if dies_after:
-                        settle_batch(requests, **where)  # written, and rolled back with its connection
+                        allocate_batch(requests, **where)  # written, and rolled back with its connection
                     raise SystemExit
 
-                patch.setattr(batch, "settle_batch", die)
+                patch.setattr(batch, "allocate_batch", die)
                 with pytest.raises(SystemExit):
                     bring(message)
             bring(message)
-        settle_the_rest(session)
+        allocate_the_rest(session)
         assert winners() == list(range(1, PLACES + 1))

@@ -1,4 +1,4 @@
-"""Messages that wait together are settled together, and nothing overtakes."""
+"""Messages that wait together are allocated together, and nothing overtakes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reservations.claims import standings
 from reservations.hold_request import HoldRequest
 from reservations.models import Reservation, Status
 from reservations.operations import messages, queued
-from reservations.queueing.lines import LineDown
+from reservations.queueing.queues import QueueDown
 from sessions_app.models import Session
 from tests.processes import until
 from tests.reservations.test_holding import request_for
@@ -25,7 +25,7 @@ from tests.reservations.test_holding import request_for
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def message(*requests: HoldRequest, task: str = tasks.settle.name, payload: Any = None) -> Message:
+def message(*requests: HoldRequest, task: str = tasks.allocate.name, payload: Any = None) -> Message:
     """As much of one as the worker looks at."""
     said: Any = payload or ([], {"requests": [request.to_json() for request in requests]}, {})
     return cast(Message, SimpleNamespace(headers={"task": task, "id": str(uuid.uuid4())}, payload=said))
@@ -33,31 +33,31 @@ def message(*requests: HoldRequest, task: str = tasks.settle.name, payload: Any 
 
 def run(one: Message) -> None:
     """The task's own turn."""
-    tasks.settle.push_request(id=one.headers["id"])
+    tasks.allocate.push_request(id=one.headers["id"])
     try:
-        tasks.settle(**one.payload[1])
+        tasks.allocate(**one.payload[1])
     finally:
-        tasks.settle.pop_request()
+        tasks.allocate.pop_request()
 
 
 @pytest.fixture
 def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The sizes of what was settled, in turn."""
+    """The sizes of what was allocated, in turn."""
     sizes: list[int] = []
-    settle_batch = batch.settle_batch
+    allocate_batch = batch.allocate_batch
 
     def noted(requests: Any, **where: Any) -> Announcements:
         sizes.append(len(requests))
-        return settle_batch(requests, **where)
+        return allocate_batch(requests, **where)
 
-    monkeypatch.setattr(batch, "settle_batch", noted)
+    monkeypatch.setattr(batch, "allocate_batch", noted)
     return sizes
 
 
 class TestTogether:
     def test_several_messages_are_one_transaction(self, session: Session, batches: list[int]) -> None:
         came = deque([message(request_for(session, seat, buyer=uuid.uuid4())) for seat in ("A1", "A2", "A1")])
-        some = tasks.settled_together(came)
+        some = tasks.allocated_together(came)
         assert (len(some), len(came)) == (3, 0)
         for one in some:
             run(one)
@@ -65,7 +65,7 @@ class TestTogether:
         assert sorted(Reservation.objects.values_list("status", flat=True)) == ["held", "held", "rejected"]
 
     def test_one_message_waits_for_its_own_turn(self, session: Session, batches: list[int]) -> None:
-        (one,) = tasks.settled_together(deque([message(request_for(session, "A1", buyer=uuid.uuid4()))]))
+        (one,) = tasks.allocated_together(deque([message(request_for(session, "A1", buyer=uuid.uuid4()))]))
         assert batches == []
         run(one)
         assert batches == [1]
@@ -74,13 +74,13 @@ class TestTogether:
         first, last = (message(request_for(session, seat, buyer=uuid.uuid4())) for seat in ("A1", "A2"))
         drain = message(task=tasks.drain.name, payload=([], {"shard": 0}, {}))
         came = deque([first, drain, last])
-        assert [tasks.settled_together(came) for _turn in range(3)] == [[first], [drain], [last]]
+        assert [tasks.allocated_together(came) for _turn in range(3)] == [[first], [drain], [last]]
         assert batches == []
 
     def test_never_more_than_fit(self, session: Session, batches: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(tasks, "TOGETHER", 2)
         came = deque([message(request_for(session, seat, buyer=uuid.uuid4())) for seat in ("A1", "A2", "A3")])
-        assert len(tasks.settled_together(came)) == 2
+        assert len(tasks.allocated_together(came)) == 2
         assert len(came) == 1
 
     @pytest.mark.parametrize("said", [{"requests": None}, {}, "?"])
@@ -88,7 +88,7 @@ class TestTogether:
         odd = message(payload=([], said, {}))
         good = message(request_for(session, "A1", buyer=uuid.uuid4()))
         came = deque([odd, good])
-        assert tasks.settled_together(came) == [odd]
+        assert tasks.allocated_together(came) == [odd]
         assert list(came) == [good]
 
     def test_each_has_its_turn_where_they_fail_together(
@@ -96,16 +96,16 @@ class TestTogether:
     ) -> None:
         came = deque([message(request_for(session, seat, buyer=uuid.uuid4())) for seat in ("A1", "A2")])
         with monkeypatch.context() as patch:
-            patch.setattr(messages, "settle_message", lambda _said: (_ for _ in ()).throw(LineDown("no broker")))
-            some = tasks.settled_together(came)
+            patch.setattr(messages, "allocate_message", lambda _said: (_ for _ in ()).throw(QueueDown("no broker")))
+            some = tasks.allocated_together(came)
         for one in some:
             run(one)
         assert batches == [1, 1]
 
-    def test_a_message_that_comes_again_is_settled_again(self, session: Session, batches: list[int]) -> None:
+    def test_a_message_that_comes_again_is_allocated_again(self, session: Session, batches: list[int]) -> None:
         twice = message(request_for(session, "A1", buyer=uuid.uuid4()))
-        tasks.settled_together(deque([twice, message(request_for(session, "A2", buyer=uuid.uuid4()))]))
-        tasks.settled_together(deque([twice]))
+        tasks.allocated_together(deque([twice, message(request_for(session, "A2", buyer=uuid.uuid4()))]))
+        tasks.allocated_together(deque([twice]))
         run(twice)
         assert batches == [2, 1]
         assert Reservation.objects.count() == 2
@@ -123,7 +123,7 @@ class TestTeller:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(standings, "upkeep", lambda rows, **_more: told.extend(row.reservation for row in rows))
             for request in requests:
-                queued.settle([request])
+                queued.allocate([request])
             until(lambda: len(told) == 2, what="both being told")
         assert told == [request.id for request in requests]
 
@@ -137,6 +137,6 @@ class TestTeller:
 
         monkeypatch.setattr(standings, "upkeep", upkeep)
         for seat in ("A1", "A2"):
-            queued.settle([request_for(session, seat, buyer=uuid.uuid4())])
+            queued.allocate([request_for(session, seat, buyer=uuid.uuid4())])
         until(lambda: len(told) == 2, what="the second being told")
         assert Reservation.objects.filter(status=Status.HELD).count() == 2

@@ -69,7 +69,7 @@ def buy(session: Session, *seats: str, buyer: UUID, token: str = "ok", **more: o
     payment = starting.start_payment(
         reservation_id=held.pk, buyer=buyer, method="fake", token=token, email="ana@example.com"
     )
-    steps.settle_payment(payment_id=payment.pk)
+    steps.finish_payment(payment_id=payment.pk)
     return Sale.objects.filter(reservation=held).first()
 
 

@@ -50,7 +50,7 @@ class Post:
         payment = starting.start_payment(
             reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok", email=email, language=language
         )
-        steps.settle_payment(payment_id=payment.pk)
+        steps.finish_payment(payment_id=payment.pk)
         return Sale.objects.get(reservation=held)
 
     def ticket(self, seat: str) -> Ticket:

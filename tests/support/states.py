@@ -60,7 +60,7 @@ def _sell_without_capture(session: Session, buyer: UUID) -> Sale:
     fake.authorise(attempt)
     selling.sell(selling.Authorised(payment=payment.pk, reference=""))
     fake.void(attempt)
-    steps.settle_payment(payment_id=payment.pk)
+    steps.finish_payment(payment_id=payment.pk)
     return Sale.objects.get(payment=payment)
 
 

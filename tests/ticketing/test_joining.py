@@ -21,8 +21,8 @@ from reservations.claims import claims, joined
 from reservations.hold_request import HoldRequest
 from reservations.models import InboxRequest, JoinedGuest, Reservation, Status
 from reservations.operations import joining, queued
-from reservations.queueing import lines
-from reservations.queueing.lines import InboxLine
+from reservations.queueing import queues
+from reservations.queueing.queues import InboxQueue
 from reservations.refusals import LimitReached
 from sessions_app.models import Session, TicketType, shard_of
 from tests.api import assert_problem, client_of, get, post
@@ -64,7 +64,7 @@ class Queue:
 @pytest.fixture
 def queue(monkeypatch: pytest.MonkeyPatch) -> Queue:
     queue = Queue()
-    door = FrontDoor(line=queue, fallback=None)
+    door = FrontDoor(queue=queue, fallback=None)
     monkeypatch.setattr(front_door, "door", lambda: door)
     return queue
 
@@ -214,8 +214,8 @@ class TestAnOrder:
 def go_to(stage: str, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     match stage:
         case "inbox":
-            monkeypatch.setattr(lines, "_ring", lambda _shard: None)
-            InboxLine().publish(queue.requests)
+            monkeypatch.setattr(queues, "_ring", lambda _shard: None)
+            InboxQueue().publish(queue.requests)
             queue.requests.clear()
         case "held":
             with monkeypatch.context() as silence:
@@ -236,7 +236,7 @@ def go_on(queue: Queue) -> None:
         queued.drain_inbox(shard=row.shard)
     paying.pay([(order, "") for order in Reservation.objects.filter(status=Status.HELD).values_list("pk", flat=True)])
     for payment in Payment.objects.filter(status=PaymentStatus.STARTED):
-        steps.settle_payment(payment_id=payment.pk)
+        steps.finish_payment(payment_id=payment.pk)
 
 
 class TestAHold:
@@ -346,7 +346,7 @@ class TestJoining:
         accounts.adopt_guest(guest=ana, user=other)
         row = JoinedGuest.objects.get()
         assert (row.guest, row.account, row.joined_at) == (ana, user.pk, joined_at)
-        queued.settle([request_for(session, "A1", buyer=ana)])
+        queued.allocate([request_for(session, "A1", buyer=ana)])
         assert Reservation.objects.get().buyer == user.pk
 
     def test_brings_one_guest_after_the_other_to_the_account(self, session: Session) -> None:
@@ -357,7 +357,7 @@ class TestJoining:
         ]
         for guest in guests:
             accounts.adopt_guest(guest=guest, user=user)
-        queued.settle(requests)
+        queued.allocate(requests)
         assert set(Reservation.objects.values_list("buyer", flat=True)) == {user.pk}
         # The same key, used by each of them for another request, is the first one's.
         assert [row.status for row in Reservation.objects.order_by("arrival")] == ["held", "rejected", "rejected"]
@@ -366,14 +366,16 @@ class TestJoining:
 
     def test_leaves_a_key_to_the_account_that_used_it_itself(self, ana: UUID, session: Session) -> None:
         user = UserFactory.create()
-        queued.settle([request_for(session, "A1", buyer=user.pk, key="k")])
-        queued.settle([request_for(session, "A2", buyer=ana, key="k"), request_for(session, "A3", buyer=ana, key="l")])
+        queued.allocate([request_for(session, "A1", buyer=user.pk, key="k")])
+        queued.allocate(
+            [request_for(session, "A2", buyer=ana, key="k"), request_for(session, "A3", buyer=ana, key="l")]
+        )
         accounts.adopt_guest(guest=ana, user=user)
         assert dict(Reservation.objects.values_list("seats__0", "key")) == {"A1": "k", "A2": "", "A3": "l"}
 
     def test_never_takes_what_an_account_has(self, session: Session) -> None:
         owner, user = UserFactory.create(), UserFactory.create()
-        queued.settle([request_for(session, "A1", buyer=owner.pk)])
+        queued.allocate([request_for(session, "A1", buyer=owner.pk)])
         accounts.adopt_guest(guest=owner.pk, user=user)
         assert Reservation.objects.get().buyer == owner.pk
 
@@ -390,8 +392,8 @@ class TestJoining:
         user = UserFactory.create()
         accounts.adopt_guest(guest=ana, user=user)
         request = request_for(session, "A1", buyer=ana)
-        InboxLine().publish([request])
-        assert [one.id for one in reservations.in_line(user.pk)] == [request.id]
+        InboxQueue().publish([request])
+        assert [one.id for one in reservations.in_queue(user.pk)] == [request.id]
         assert reservations.find(request.id, buyer=user.pk)["status"] == "queued"
         queued.drain_inbox(shard=shard_of(session.pk, 1))
         assert Reservation.objects.get().buyer == user.pk
@@ -403,7 +405,7 @@ class TestJoining:
         monkeypatch.setattr(joined, "join", away)
         user = UserFactory.create()
         accounts.adopt_guest(guest=ana, user=user)
-        queued.settle([request_for(session, "A1", buyer=ana)])
+        queued.allocate([request_for(session, "A1", buyer=ana)])
         assert Reservation.objects.get().buyer == user.pk
 
     def test_joined_guest_is_not_its_own_account(self, ana: UUID) -> None:
@@ -421,7 +423,7 @@ class TestALimit:
         user = UserFactory.create()
         for seats in (["A1", "A2"], ["B1", "B2"]):
             guest = uuid4()
-            queued.settle([request_for(session, *seats, buyer=guest)])
+            queued.allocate([request_for(session, *seats, buyer=guest)])
             accounts.adopt_guest(guest=guest, user=user)
         return list(Reservation.objects.order_by("seats"))
 
@@ -454,7 +456,7 @@ class TestALimit:
         for number in range(2):
             guest = uuid4()
             order = request_for(stock.session, buyer=guest, ticket_type=stock.pk, quantity=2, arrival=number + 1)
-            queued.settle([order])
+            queued.allocate([order])
             accounts.adopt_guest(guest=guest, user=user)
         first, second = Reservation.objects.all()
         assert self.pay(first).status_code == 200

@@ -57,7 +57,7 @@ class House:
     def buy_at_the_counter(self, seat: str) -> Sale:
         held = self.hold(self.session, seat, buyer=uuid.uuid4())
         payment = starting.start_payment(reservation_id=held.pk, buyer=held.buyer, method="cash", at_the_counter=True)
-        steps.settle_payment(payment_id=payment.pk)
+        steps.finish_payment(payment_id=payment.pk)
         return Sale.objects.get(payment=payment)
 
     def order(self, places: int, *, token: str = "ok") -> Reservation:
@@ -270,34 +270,34 @@ class TestStockOrder:
         early = ask(buyer=uuid.uuid4(), arrival=EPOCH + 1, quantity=2)
         late = ask(buyer=uuid.uuid4(), arrival=EPOCH + 2, quantity=2)
         for request in (late, early):
-            queued.settle([request])
+            queued.allocate([request])
         (finding,) = found("overtaken_for_stock")
         assert (finding["reservation"], finding["overtaken_by"]) == (str(early.id), str(late.id))
 
     def test_order_of_arrival_is_no_finding(self, ask: Callable[..., Any]) -> None:
         requests = [ask(buyer=uuid.uuid4(), arrival=EPOCH + number, quantity=1) for number in range(1, 5)]
-        queued.settle(requests[:3])
-        queued.settle(requests[3:])
+        queued.allocate(requests[:3])
+        queued.allocate(requests[3:])
         assert Reservation.objects.filter(reason="sold_out").count() == 2
         assert found("overtaken_for_stock") == []
 
     def test_who_wanted_more_than_was_left_was_not_overtaken(self, ask: Callable[..., Any]) -> None:
         early = ask(buyer=uuid.uuid4(), arrival=EPOCH + 1, quantity=3)
         late = ask(buyer=uuid.uuid4(), arrival=EPOCH + 2, quantity=2)
-        queued.settle([early, late])
+        queued.allocate([early, late])
         assert found("overtaken_for_stock") == []
 
     @pytest.mark.parametrize("other", [{"arrival": (4 << 24) + 1}, {"arrival": EPOCH + 2, "lane": "members"}])
     def test_compares_nobody_across_epochs_and_lanes(self, ask: Callable[..., Any], other: dict[str, Any]) -> None:
-        queued.settle([ask(buyer=uuid.uuid4(), quantity=2, arrival=EPOCH + 3)])
+        queued.allocate([ask(buyer=uuid.uuid4(), quantity=2, arrival=EPOCH + 3)])
         Reservation.objects.update(**other)
-        queued.settle([ask(buyer=uuid.uuid4(), quantity=2, arrival=EPOCH + 1)])
+        queued.allocate([ask(buyer=uuid.uuid4(), quantity=2, arrival=EPOCH + 1)])
         assert found("overtaken_for_stock") == []
 
     def test_compares_nobody_with_places_that_came_back(self, ask: Callable[..., Any]) -> None:
         first = ask(buyer=uuid.uuid4(), arrival=EPOCH + 1, quantity=2)
-        queued.settle([first])
-        queued.settle([ask(buyer=uuid.uuid4(), arrival=EPOCH + 2, quantity=2)])
+        queued.allocate([first])
+        queued.allocate([ask(buyer=uuid.uuid4(), arrival=EPOCH + 2, quantity=2)])
         holding.release(reservation_id=first.id, buyer=first.buyer)
-        queued.settle([ask(buyer=uuid.uuid4(), arrival=EPOCH + 3, quantity=2)])
+        queued.allocate([ask(buyer=uuid.uuid4(), arrival=EPOCH + 3, quantity=2)])
         assert found("overtaken_for_stock") == []

@@ -18,7 +18,7 @@ from base.clock import db_now
 from reservations.hold_request import AT_THE_DOOR, ORDER_SCOPE
 from reservations.models import Reservation, Status
 from reservations.operations import holding
-from reservations.operations.queued import settle
+from reservations.operations.queued import allocate
 from sessions_app.models import Session, TicketType
 from sessions_app.templatetags.frontrow import clock, full_day, within
 from tests.api import client_of, get
@@ -129,7 +129,7 @@ class TestToBePaidAtTheDoor:
     def test_is_given_to_an_order_that_was_in_the_queue(self, ana: UUID, kind: TicketType) -> None:
         asked = request_for(kind.session, buyer=ana, ticket_type=kind.pk, quantity=1, scope=ORDER_SCOPE)
         move(ahead=HOUR / 2)
-        settle([asked])
+        allocate([asked])
         assert Sale.objects.get().payment.method == AT_THE_DOOR
 
     @pytest.mark.parametrize(("language", "said"), [("en", "Pay at the door by "), ("pt-br", "Pague na entrada até ")])

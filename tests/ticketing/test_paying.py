@@ -61,7 +61,7 @@ def held(session: Session, hold: Hold, ana: uuid.UUID) -> Reservation:
 
 def pay(reservation: Reservation, token: str = "ok") -> Payment:
     payment = starting.start_payment(reservation_id=reservation.pk, buyer=reservation.buyer, method="fake", token=token)
-    steps.settle_payment(payment_id=payment.pk)
+    steps.finish_payment(payment_id=payment.pk)
     payment.refresh_from_db()
     reservation.refresh_from_db()
     return payment
@@ -135,7 +135,7 @@ class TestPaying:
     def test_declined_after_the_holds_end_ends_the_hold(self, held: Reservation) -> None:
         payment = starting.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="declined")
         Reservation.objects.filter(pk=held.pk).update(expires_at=timezone.now() - dt.timedelta(seconds=1))
-        steps.settle_payment(payment_id=payment.pk)
+        steps.finish_payment(payment_id=payment.pk)
         held.refresh_from_db()
         assert held.status == Status.EXPIRED
         assert not Seat.objects.filter(reservation_id=held.pk).exists()
@@ -156,7 +156,7 @@ class TestPaying:
         payment = starting.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok")
         Reservation.objects.filter(pk=held.pk).update(expires_at=timezone.now() - dt.timedelta(seconds=1))
         assert expire_holds() == 0
-        steps.settle_payment(payment_id=payment.pk)
+        steps.finish_payment(payment_id=payment.pk)
         held.refresh_from_db()
         assert held.status == Status.CONFIRMED
 
@@ -175,7 +175,7 @@ class TestPaying:
 
     def test_for_a_queued_reservation_is_too_early(self, session: Session, ana: uuid.UUID) -> None:
         request = request_for(session, "A1", buyer=ana)
-        claims.admit([claims.Knock(request=request, claim_ms=5000, limits=[claims.Limit(10)], epoch=EPOCH)])
+        claims.admit([claims.Applicant(request=request, claim_ms=5000, limits=[claims.Limit(10)], epoch=EPOCH)])
         with pytest.raises(NotHeld):
             starting.start_payment(reservation_id=request.id, buyer=ana, method="fake", token="ok")
 
@@ -183,9 +183,9 @@ class TestPaying:
         with pytest.raises(Reservation.DoesNotExist):
             starting.start_payment(reservation_id=held.pk, buyer=bruno, method="fake", token="ok")
 
-    def test_settled_twice_sells_once(self, held: Reservation) -> None:
+    def test_allocated_twice_sells_once(self, held: Reservation) -> None:
         payment = pay(held)
-        steps.settle_payment(payment_id=payment.pk)
+        steps.finish_payment(payment_id=payment.pk)
         assert (Sale.objects.count(), Ticket.objects.count()) == (1, 2)
 
     @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ class TestGateway:
         Reservation.objects.update(pinned_until=past, expires_at=past)
         monkeypatch.setattr(fake, "authorise", silence)
         monkeypatch.setattr(fake, "find", silence)
-        steps.settle_payment(payment_id=payment.pk)
+        steps.finish_payment(payment_id=payment.pk)
         payment.refresh_from_db()
         held.refresh_from_db()
         assert (payment.status, payment.reason, held.status) == ("failed", "gateway_silent", Status.EXPIRED)
@@ -290,7 +290,7 @@ class TestTogether:
             payment = starting.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok")
             fake.authorise(attempt_of(payment, "ok" if number % 3 else "declined"))
             attempts.append(payment)
-        race([partial(steps.settle_payment, payment_id=payment.pk) for payment in attempts])
+        race([partial(steps.finish_payment, payment_id=payment.pk) for payment in attempts])
         statuses = Payment.objects.order_by("id").values_list("status", flat=True)
         assert list(statuses) == ["declined", "captured", "captured"] * 2
         assert sorted(Ticket.objects.values_list("seat__label", flat=True)) == ["A2", "A3", "B1", "B2"]
@@ -307,8 +307,8 @@ class TestRungForAtOnce:
             for one, token in zip(held, tokens, strict=True)
         ]
 
-    def settle(self, payments: list[Payment]) -> list[str]:
-        steps.settle_payments([(payment.pk, "") for payment in payments])
+    def allocate(self, payments: list[Payment]) -> list[str]:
+        steps.finish_payments([(payment.pk, "") for payment in payments])
         standings = dict(Payment.objects.values_list("pk", "status"))
         return [standings[payment.pk] for payment in payments]
 
@@ -323,24 +323,24 @@ class TestRungForAtOnce:
             return several(attempts)
 
         monkeypatch.setattr(fake, "authorise_all", counted)
-        assert self.settle(self.start(session, hold, "ok", "ok", "ok")) == ["captured"] * 3
+        assert self.allocate(self.start(session, hold, "ok", "ok", "ok")) == ["captured"] * 3
         assert (asked, charged(), Sale.objects.count()) == ([3], ["captured"] * 3, 3)
         assert Event.objects.filter(name="payment.captured").count() == 3
 
-    def test_whoever_is_not_plain_is_settled_alone(self, session: Session, hold: Hold) -> None:
+    def test_whoever_is_not_plain_is_allocated_alone(self, session: Session, hold: Hold) -> None:
         payments = self.start(session, hold, "ok", "declined", "timeout_charged", "ok")
-        assert self.settle(payments) == ["captured", "declined", "captured", "captured"]
+        assert self.allocate(payments) == ["captured", "declined", "captured", "captured"]
 
     def test_again_is_harmless(self, session: Session, hold: Hold) -> None:
         payments = self.start(session, hold, "ok", "ok")
         fake.authorise_all([attempt_of(payments[0])])  # whoever did it died
-        assert self.settle(payments) == self.settle(payments) == ["captured"] * 2
+        assert self.allocate(payments) == self.allocate(payments) == ["captured"] * 2
         assert (charged(), Sale.objects.count()) == (["captured"] * 2, 2)
 
     def test_whose_seats_are_lost_meanwhile_is_not_captured(self, session: Session, hold: Hold) -> None:
         payments = self.start(session, hold, "ok", "ok")
         fake.void(attempt_of(payments[0]))
-        assert self.settle(payments) == ["failed", "captured"]
+        assert self.allocate(payments) == ["failed", "captured"]
 
     def test_a_silent_gateway_is_asked_about_each(
         self, session: Session, hold: Hold, monkeypatch: pytest.MonkeyPatch
@@ -349,16 +349,16 @@ class TestRungForAtOnce:
         payments = self.start(session, hold, "ok", "ok")
         monkeypatch.setattr(fake, "authorise_all", silence)
         monkeypatch.setattr(fake, "authorise", turn_away)
-        assert self.settle(payments) == ["started"] * 2
+        assert self.allocate(payments) == ["started"] * 2
         monkeypatch.undo()
-        assert self.settle(payments) == ["captured"] * 2
+        assert self.allocate(payments) == ["captured"] * 2
 
     def test_what_fails_together_is_tried_alone(
         self, session: Session, hold: Hold, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         payments = self.start(session, hold, "ok", "ok")
         monkeypatch.setattr(fake, "capture_all", None)
-        assert self.settle(payments) == ["captured"] * 2
+        assert self.allocate(payments) == ["captured"] * 2
 
 
 class TestSweep:

@@ -14,7 +14,7 @@ from django.test import Client
 from realtime.models import Event
 from reservations.hold_request import AT_THE_DOOR, ORDER_SCOPE, Means
 from reservations.models import Reservation
-from reservations.operations.queued import settle
+from reservations.operations.queued import allocate
 from sessions_app.models import TicketType
 from tests.api import assert_problem, client_of, get, post
 from tests.factories import StockFactory, UserFactory
@@ -94,15 +94,15 @@ class TestSelling:
         TicketType.objects.filter(pk=kind.pk).update(holds=False)
         assert order(ana, kind)["status"] == "COMPLETED"
 
-    def test_is_decided_by_the_type_as_it_is_when_it_is_settled(self, ana: UUID, kind: TicketType) -> None:
+    def test_is_decided_by_the_type_as_it_is_when_it_is_allocated(self, ana: UUID, kind: TicketType) -> None:
         """A door with an older copy of the facts sent it either way."""
         plain = request_for(kind.session, buyer=ana, ticket_type=kind.pk, quantity=1, scope=ORDER_SCOPE)
-        settle([plain])
+        allocate([plain])
         assert Sale.objects.get().status == "due"
         TicketType.objects.filter(pk=kind.pk).update(pay_at_door=False)
         means = Means(method=AT_THE_DOOR)
         late = request_for(kind.session, buyer=ana, ticket_type=kind.pk, quantity=1, scope=ORDER_SCOPE, payment=means)
-        settle([late])
+        allocate([late])
         assert Reservation.objects.get(pk=late.id).reason == "payment_needed"
 
     def test_is_left_alone_by_the_sweep(self, ana: UUID, kind: TicketType) -> None:

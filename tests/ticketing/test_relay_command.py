@@ -18,7 +18,7 @@ from realtime import events, relay
 from realtime.leadership import Leadership
 from realtime.models import Event
 from reservations.models import InboxRequest, Reservation, Status
-from reservations.queueing import inbox, lines, liveness, watchdog
+from reservations.queueing import inbox, liveness, queues, watchdog
 from reservations.queueing.letters import OutOfReach
 from sessions_app.models import Session
 from tests import services
@@ -89,7 +89,7 @@ class TestOnce:
         assert Event.objects.filter(pk=event.pk, published_at__isnull=True).exists()
         active.give_up()
 
-    def test_settles_the_inbox(self, session: Session, ana: uuid.UUID) -> None:
+    def test_allocates_the_inbox(self, session: Session, ana: uuid.UUID) -> None:
         request = request_for(session, "A1", buyer=ana)
         inbox.store([request], shard_for=lambda _request: 0)
 
@@ -101,8 +101,8 @@ class TestOnce:
     @pytest.mark.rabbitmq
     def test_sweeps_what_rabbitmq_gave_up_into_the_inbox(self, session: Session, ana: uuid.UUID, settings: Any) -> None:
         settings.RABBITMQ_URL = services.current().rabbitmq_url
-        courier, request = lines.Courier(settings.RABBITMQ_URL), request_for(session, "A1", buyer=ana)
-        courier.send("reservations.tasks.settle", lines.given_up(), requests=[request.to_json()])
+        courier, request = queues.Courier(settings.RABBITMQ_URL), request_for(session, "A1", buyer=ana)
+        courier.send("reservations.tasks.settle", queues.given_up(), requests=[request.to_json()])
         courier.close()
 
         call_command("relay", "--once")

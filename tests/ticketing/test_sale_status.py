@@ -40,7 +40,7 @@ def sold_to(buyer: uuid.UUID, session: Session, hold: Hold, *, adults: int, chil
         payment = pay(held)
     else:
         payment = starting.start_payment(reservation_id=held.pk, buyer=buyer)
-        steps.settle_payment(payment_id=payment.pk)
+        steps.finish_payment(payment_id=payment.pk)
     return Sale.objects.get(payment=payment)
 
 

@@ -53,7 +53,7 @@ def pay(reservation: Reservation, token: str = "pm_card_visa") -> Payment:
     payment = starting.start_payment(
         reservation_id=reservation.pk, buyer=reservation.buyer, method="stripe", token=token
     )
-    steps.settle_payment(payment_id=payment.pk)
+    steps.finish_payment(payment_id=payment.pk)
     payment.refresh_from_db()
     reservation.refresh_from_db()
     return payment
@@ -126,7 +126,7 @@ class TestSilence:
             reservation_id=held.pk, buyer=held.buyer, method="stripe", token="pm_card_visa"
         )
         stub.answers[f"{payment.pk}-capture"] = (500, {"error": {"type": "api_error"}})
-        steps.settle_payment(payment_id=payment.pk)
+        steps.finish_payment(payment_id=payment.pk)
         assert Payment.objects.get().status == "authorised"
         del stub.answers[f"{payment.pk}-capture"]
         sweep()
@@ -167,7 +167,7 @@ class TestABlackHole:
         self, stub: Stub, wire: Proxy, begun: list[Payment], held: Reservation
     ) -> None:
         before = time.monotonic()
-        steps.settle_payments([(payment.pk, "") for payment in begun])
+        steps.finish_payments([(payment.pk, "") for payment in begun])
         assert time.monotonic() - before < self.CROWD * self.DEADLINE / 3
         standing = set(Payment.objects.values_list("status", flat=True))
         assert standing <= {"started", "failed"}  # asked after later; or turned away by the breaker
@@ -233,7 +233,7 @@ class TestBack:
         Session.objects.update(cancelled_at=timezone.now())
         stub.intents["pi_1"]["status"] = "requires_capture"
         late.take_notice(payment_id=payment.pk, standing=late.standing_of(payment))
-        steps.settle_payment(payment_id=payment.pk)
+        steps.finish_payment(payment_id=payment.pk)
         payment.refresh_from_db()
         assert (payment.status, statuses(stub)) == ("voided", ["canceled"])
 

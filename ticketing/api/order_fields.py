@@ -227,7 +227,7 @@ class OrderOut(serializers.Serializer[Any]):
     sale = SaleOut(allow_null=True)
 
 
-IN_LINE: dict[str, Any] = {
+IN_QUEUE: dict[str, Any] = {
     "id": "019337a5-2c1e-7b1f-9a44-2f1c0d9e8b11",
     "status": "PENDING",
     "message": "Your order is in the queue.",
@@ -247,11 +247,11 @@ IN_LINE: dict[str, Any] = {
     "conflicts": [],
     "sale": None,
 }
-ORDER_IN_LINE = OpenApiExample("In the queue", value=IN_LINE, response_only=True)
+ORDER_IN_QUEUE = OpenApiExample("In the queue", value=IN_QUEUE, response_only=True)
 ORDER_DONE = OpenApiExample(
     "Bought",
     value={
-        **IN_LINE,
+        **IN_QUEUE,
         "status": "COMPLETED",
         "message": "Your order is complete: the tickets are yours.",
         "lines": SALE["lines"],

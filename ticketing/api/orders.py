@@ -31,7 +31,7 @@ from reservations.refusals import (
 )
 from ticketing import queries
 from ticketing.api import readers
-from ticketing.api.order_fields import ORDER_DONE, ORDER_IN_LINE, OrderFields, OrderOut, OrderWish, plain_wish
+from ticketing.api.order_fields import ORDER_DONE, ORDER_IN_QUEUE, OrderFields, OrderOut, OrderWish, plain_wish
 from ticketing.orders.orders import why_declined
 from ticketing.payments import gateways
 from ticketing.refusals import UnknownMethod, UnknownToken
@@ -93,7 +93,7 @@ class OrdersView(DoorView):
             201: OpenApiResponse(
                 OrderOut, description="With `Prefer: wait`: the places are bought or held", examples=[ORDER_DONE]
             ),
-            202: OpenApiResponse(OrderOut, description="Accepted, in the queue", examples=[ORDER_IN_LINE]),
+            202: OpenApiResponse(OrderOut, description="Accepted, in the queue", examples=[ORDER_IN_QUEUE]),
             **problems_of(400, 401, 402, 403, 409, 413, 415, 422, 429, 503),
         },
     )
@@ -151,7 +151,7 @@ class OrderView(BuyerAPIView):
         description="Works from the moment of the 202. Its id is also the id of its reservation.",
         tags=[TAG],
         responses={
-            200: OpenApiResponse(OrderOut, examples=[ORDER_DONE, ORDER_IN_LINE]),
+            200: OpenApiResponse(OrderOut, examples=[ORDER_DONE, ORDER_IN_QUEUE]),
             **problems_of(401, 404, 429, 503),
         },
     )
@@ -164,8 +164,8 @@ class OrderView(BuyerAPIView):
 
 
 def waiting(buyer: UUID, *, key: str = "") -> list[Body]:
-    """The buyer's orders that stand in line still; with `key`, what was ordered with it."""
-    asked = [request for request in reservations.in_line(buyer) if request.is_order and key in {"", request.key}]
+    """The buyer's orders that stand in the queue still; with `key`, what was ordered with it."""
+    asked = [request for request in reservations.in_queue(buyer) if request.is_order and key in {"", request.key}]
     return [orders.body(reservations.queued_body(request)) for request in asked]
 
 

@@ -94,7 +94,7 @@ class PayView(BuyerAPIView):
         payment = started(fields, reservation=reservation, buyer=self.buyer.id)
         stand(request, lambda: under_way(payment))
         self.waited = wait
-        outcome = settle(payment, wait=wait)
+        outcome = finish(payment, wait=wait)
         return under_way(payment) if outcome is None else paid(outcome)
 
 
@@ -113,7 +113,7 @@ def started(fields: PayFields, *, reservation: UUID, buyer: UUID) -> Payment:
         raise exceptions.ValidationError({"payment": [fields.fields["payment"].error_messages["required"]]}) from None
 
 
-def settle(payment: Payment, *, wait: float) -> dict[str, Any] | None:
+def finish(payment: Payment, *, wait: float) -> dict[str, Any] | None:
     """Hand the payment to a worker; its outcome, if it comes within `wait` seconds."""
     if not wait:
         ring_payment(payment.pk)

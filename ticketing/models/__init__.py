@@ -12,7 +12,7 @@ from ticketing.models.money import (
     SandboxRefund,
     WebhookEvent,
 )
-from ticketing.models.payments import OPEN, UNSETTLED, Order, Payment, PaymentStatus
+from ticketing.models.payments import OPEN, UNFINISHED, Order, Payment, PaymentStatus
 from ticketing.models.people import REACHED, STAMPED, Accounts, User, Users, end_links
 from ticketing.models.sales import (
     CheckIn,
@@ -31,7 +31,7 @@ __all__ = [
     "OPEN",
     "REACHED",
     "STAMPED",
-    "UNSETTLED",
+    "UNFINISHED",
     "Account",
     "Accounts",
     "CheckIn",

@@ -37,7 +37,7 @@ class PaymentStatus(models.TextChoices):
 OPEN = (PaymentStatus.STARTED, PaymentStatus.AUTHORISED)  # attempts on their way
 
 
-UNSETTLED = (*OPEN, PaymentStatus.RETURNING)  # what the sweep takes up
+UNFINISHED = (*OPEN, PaymentStatus.RETURNING)  # what the sweep takes up
 
 
 class Payment(models.Model):

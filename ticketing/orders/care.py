@@ -21,7 +21,7 @@ from reservations.models import Reservation, Status
 from reservations.operations import holding
 from reservations.refusals import PaymentInProgress
 from sessions_app.models import TicketType
-from ticketing.models import UNSETTLED, Payment, PaymentStatus, Refund
+from ticketing.models import UNFINISHED, Payment, PaymentStatus, Refund
 from ticketing.payments import refunds
 from ticketing.payments.bells import ring_payment, ring_refund
 from ticketing.payments.steps import SILENT
@@ -53,7 +53,7 @@ def is_left_open(order: Reservation, payment: Payment | None) -> bool:
     """Whether taking it up may change something."""
     if order.waits_for_its_payment:
         return True
-    return payment is not None and (payment.status in UNSETTLED or _is_silent(payment))
+    return payment is not None and (payment.status in UNFINISHED or _is_silent(payment))
 
 
 def take_up(*, order_id: uuid.UUID) -> None:

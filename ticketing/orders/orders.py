@@ -1,7 +1,7 @@
 """Orders that carry their payment: once their places are held the money is taken, without anybody asking again.
 
 Note [Who takes the payment of an order]
-The settling writes the means with the hold, in its transaction, and rings the payment workers after it. Should nobody hear that, the
+Allocation writes the means with the hold, in its transaction, and rings the payment workers after it. Should nobody hear that, the
 order is a hold with means and without an attempt: `sweep` finds it, in the relay and by beat. Two who find it are harmless: the
 attempt is begun under the reservation's lock, and then the hold is none any more.
 """
@@ -39,10 +39,10 @@ def pay(orders: Sequence[tuple[uuid.UUID, str]]) -> int:
     waiters = dict(orders)
     begun = starting.start_orders(list(_waiting().filter(pk__in=waiters).order_by("changed_at", "arrival")))
     order_of = {payment.pk: payment.reservation_id for payment in begun}
-    done = steps.settle_together(begun)
+    done = steps.finish_together(begun)
     _reply({order_of[payment]: waiters[order_of[payment]] for payment in done})
     left = [payment for payment in order_of if payment not in done]
-    steps.settle_side_by_side(left, then=lambda payment: _reply({order_of[payment]: waiters[order_of[payment]]}))
+    steps.finish_side_by_side(left, then=lambda payment: _reply({order_of[payment]: waiters[order_of[payment]]}))
     return len(begun)
 
 

@@ -158,7 +158,7 @@ def give_back(request: Visitor, held: Reservation) -> HttpResponse:
 
 
 def sell(request: Visitor, held: Reservation, form: TakenForm) -> HttpResponse:
-    """Settled here and now: nobody else has to be asked. Raises: what `start_payment` raises, PaymentDeclined."""
+    """Finished here and now: nobody else has to be asked. Raises: what `start_payment` raises, PaymentDeclined."""
     taken = form.cleaned_data
     payment = starting.start_payment(
         reservation_id=held.pk,
@@ -170,7 +170,7 @@ def sell(request: Visitor, held: Reservation, form: TakenForm) -> HttpResponse:
         at_the_counter=True,
     )
     stand(request, lambda: redirect("counter-hold", held.pk))
-    steps.settle_payment(payment_id=payment.pk)
+    steps.finish_payment(payment_id=payment.pk)
     paid(steps.payment_outcome(payment.pk))
     sale = Sale.objects.get(payment=payment)
     clerk = cast(User, request.user)

@@ -1,4 +1,4 @@
-"""Pages of orders: one by its own address, from the line to the tickets, and all of a buyer's."""
+"""Pages of orders: one by its own address, from the queue to the tickets, and all of a buyer's."""
 
 from __future__ import annotations
 
@@ -153,13 +153,13 @@ class Listed:
 @require_safe
 @never_cache
 def orders(request: Visitor) -> HttpResponse:
-    """The buyer's own, newest first; what stands in line still begins the first page."""
+    """The buyer's own, newest first; what stands in the queue still begins the first page."""
     before = _before(request)
     rows: list[Reservation] = []
     waiting: list[HoldRequest] = []
     if request.buyer is not None:
         if before is None:
-            waiting = [asked for asked in reservations.queries.in_line(request.buyer) if asked.is_order]
+            waiting = [asked for asked in reservations.queries.in_queue(request.buyer) if asked.is_order]
         found = reservations.queries.orders_of(request.buyer).select_related("session__show", "session__hall__venue")
         rows = list((found.filter(pk__lt=before) if before else found)[: LISTED + 1])
     return render(
@@ -183,7 +183,7 @@ def _before(request: Visitor) -> UUID | None:
 
 
 def listed(waiting: list[HoldRequest], rows: list[Reservation]) -> list[Listed]:
-    """One that was settled between the two readings is told as its row tells it."""
+    """One that was finished between the two readings is told as its row tells it."""
     known = {row.pk for row in rows}
     sessions: dict[UUID, Session] = {row.session_id: row.session for row in rows}
     lacking = {request.session for request in waiting} - sessions.keys()

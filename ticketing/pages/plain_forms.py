@@ -36,7 +36,7 @@ from sessions_app.pages.visitors import Visitor
 from ticketing import identity
 from ticketing.api.order_fields import OrderFields
 from ticketing.api.orders import ask_of
-from ticketing.api.sales import paid, settle, started
+from ticketing.api.sales import finish, paid, started
 from ticketing.api.serializers import PayFields
 
 PATIENCE = 10.0  # seconds a payment is waited for before the page says that it is under way
@@ -286,7 +286,7 @@ def pay(request: Visitor, reservation_id: UUID) -> HttpResponse:
         fields.is_valid(raise_exception=True)
         payment = started(fields, reservation=reservation_id, buyer=buyer)
         leads_to(request, "reservation", reservation_id)
-        outcome = settle(payment, wait=PATIENCE)
+        outcome = finish(payment, wait=PATIENCE)
         if outcome is not None:
             paid(outcome)
 

@@ -88,8 +88,8 @@ def sale(request: Visitor, sale_id: UUID) -> HttpResponse:
 def open_until(sale: Sale) -> dt.datetime | None:
     """Until when its buyer may give tickets back, if that may still be."""
     until = refunds.refundable_until(sale.session, asked_at=sale.reservation.accepted_at)
-    settled = sale.payment.status in {PaymentStatus.CAPTURED, PaymentStatus.DUE}
-    return until if settled and until is not None and until > reckoned_now() else None
+    finished = sale.payment.status in {PaymentStatus.CAPTURED, PaymentStatus.DUE}
+    return until if finished and until is not None and until > reckoned_now() else None
 
 
 @require_POST
@@ -184,7 +184,7 @@ def purchases(request: Visitor) -> HttpResponse:
         sales = list(queries.sales_of(request.buyer)[:LONGEST])
         given = list(queries.tickets_of(request.buyer).filter(holder=request.buyer)[:LONGEST])
         mine = reservations.queries.of_buyer(request.buyer).select_related("session__show")
-        waiting = in_line(request.buyer)
+        waiting = in_queue(request.buyer)
         holds = [hold for hold in mine.exclude(status__in=FINAL) if not hold.is_over_at(reckoned_now())]
     called_off = [one for one in sales if one.session.cancelled_at is not None]
     upcoming = [one for one in sales if one not in called_off and one.session.ends_at > reckoned_now()]
@@ -203,9 +203,9 @@ def purchases(request: Visitor) -> HttpResponse:
     )
 
 
-def in_line(buyer: UUID) -> list[dict[str, Any]]:
-    """What the buyer asked for and nobody settled yet, orders and holds, each with its session."""
-    asked = reservations.queries.in_line(buyer)
+def in_queue(buyer: UUID) -> list[dict[str, Any]]:
+    """What the buyer asked for and nobody finished yet, orders and holds, each with its session."""
+    asked = reservations.queries.in_queue(buyer)
     sessions = Session.objects.select_related("show").in_bulk({one.session for one in asked}) if asked else {}
     return [
         {"id": one.id, "is_order": one.is_order, "session": sessions[one.session], "places": ", ".join(one.seats)}

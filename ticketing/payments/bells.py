@@ -10,7 +10,7 @@ import structlog
 from django.conf import settings
 
 from base import causes
-from reservations.queueing.lines import courier, jobs_queue
+from reservations.queueing.queues import courier, jobs_queue
 from ticketing.payments import refunds, steps, sweeping
 from ticketing.payments.together import NotBegun, Together, Unfinished
 
@@ -18,8 +18,8 @@ log = structlog.get_logger(__name__)
 
 
 def ring_payment(payment: uuid.UUID, *, reply_to: str = "") -> None:
-    if settings.LINE == "in_process":
-        steps.settle_payment(payment_id=payment, reply_to=reply_to)
+    if settings.QUEUE == "in_process":
+        steps.finish_payment(payment_id=payment, reply_to=reply_to)
         return
     try:
         _ring_together((str(payment), reply_to))
@@ -28,7 +28,7 @@ def ring_payment(payment: uuid.UUID, *, reply_to: str = "") -> None:
 
 
 def ring_refund(refund: uuid.UUID) -> None:
-    if settings.LINE == "in_process":
+    if settings.QUEUE == "in_process":
         refunds.pay_back(refund_id=refund)
         return
     if not _ring("pay_back", refund=str(refund)):
@@ -36,7 +36,7 @@ def ring_refund(refund: uuid.UUID) -> None:
 
 
 def ring_called_off(session: uuid.UUID) -> None:
-    if settings.LINE == "in_process":
+    if settings.QUEUE == "in_process":
         refunds.refund_everybody(session_id=session, each=lambda refund: ring_refund(refund.pk))
         return
     why = causes.current()

@@ -108,7 +108,7 @@ def standing_of(payment: Payment) -> Standing:
 def take_notice(*, payment_id: uuid.UUID, standing: Standing, unless: Callable[[], bool] = lambda: False) -> None:
     """What the gateway says of an attempt takes effect, in the transaction in which `unless` says that it hasn't yet.
 
-    Whatever is left to do then is `settle_payment`'s. Again, late and out of order are harmless.
+    Whatever is left to do then is `finish_payment`'s. Again, late and out of order are harmless.
     """
     for locked, payment in selling.lock_all([payment_id]):
         if unless():

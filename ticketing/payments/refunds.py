@@ -372,10 +372,10 @@ def progress(session_id: uuid.UUID) -> Progress:
     live = Exists(Ticket.objects.filter(sale=OuterRef("pk")).exclude(status=TicketStatus.VOID))
     counted = sales.annotate(live=live, waiting=left[0], refused=left[1], to_hand_out=left[2])
     found = list(counted.values_list("live", "waiting", "refused", "to_hand_out"))
-    settled = [(refused, to_hand_out) for live, waiting, refused, to_hand_out in found if not live and not waiting]
+    finished = [(refused, to_hand_out) for live, waiting, refused, to_hand_out in found if not live and not waiting]
     return Progress(
         sales=len(found),
-        paid_back=sum(not refused and not to_hand_out for refused, to_hand_out in settled),
-        refused=sum(bool(refused) for refused, _to_hand_out in settled),
-        to_hand_out=sum(bool(to_hand_out) and not refused for refused, to_hand_out in settled),
+        paid_back=sum(not refused and not to_hand_out for refused, to_hand_out in finished),
+        refused=sum(bool(refused) for refused, _to_hand_out in finished),
+        to_hand_out=sum(bool(to_hand_out) and not refused for refused, to_hand_out in finished),
     )

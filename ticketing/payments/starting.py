@@ -26,7 +26,7 @@ from ticketing.payments.together import Together
 
 log = structlog.get_logger(__name__)
 
-PIN = dt.timedelta(minutes=10)  # how long a payment may keep seats beyond their hold; the sweep settles it long before
+PIN = dt.timedelta(minutes=10)  # how long a payment may keep seats beyond their hold; the sweep finish it long before
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ def start_payment(
     language: str = "en",
     at_the_counter: bool = False,
 ) -> Payment:
-    """Pin the hold and open an attempt; `settle_payment` must follow. What costs nothing needs no method.
+    """Pin the hold and open an attempt; `finish_payment` must follow. What costs nothing needs no method.
 
     Raises: NotFree, UnknownMethod, UnknownToken, LimitPassed, ReservationExpired, NotHeld, PaymentInProgress, AlreadyPaid, Reservation.DoesNotExist, NotYetKnown.
     """
@@ -68,8 +68,8 @@ def start_payment(
     ask = _Start(reservation=reservation_id, buyer=buyer, method=method, token=token, email=email, language=language)
     try:
         return _start(ask)
-    except steps.NotSettled:
-        raise holding.not_settled(reservation_id, buyer=buyer) from None
+    except steps.NotFinished:
+        raise holding.not_allocated(reservation_id, buyer=buyer) from None
 
 
 def start_orders(orders: Sequence[Reservation]) -> list[Payment]:
@@ -118,7 +118,7 @@ _start = Together(_start_all)
 
 def _require_payable(locked: locks.Locked | None, ask: _Start, pinned: dict[uuid.UUID, locks.Locked]) -> None:
     if locked is None or (ask.buyer is not None and locked.reservation.buyer != ask.buyer):
-        raise steps.NotSettled
+        raise steps.NotFinished
     if ask.reservation in pinned:
         raise PaymentInProgress
     holding.require_held(locked)

@@ -52,7 +52,7 @@ from ticketing.queries import sale_body, sales_of
 log = structlog.get_logger(__name__)
 
 
-AT_ONCE = 128  # payments that a process settles side by side; most of them wait for a gateway
+AT_ONCE = 128  # payments that a process finish side by side; most of them wait for a gateway
 SILENT = "gateway_silent"  # given up without the gateway's word
 UNREACHABLE = (GatewayTimeout, GatewayUnavailable, BreakerOpen)
 
@@ -80,22 +80,22 @@ RETURNING row.id, row.method, row.amount, row.currency, owner.session_id, owner.
 """
 
 
-class NotSettled(Exception):
+class NotFinished(Exception):
     """The reservation isn't in the table, or is somebody else's."""
 
 
-def settle_payment(*, payment_id: uuid.UUID, reply_to: str = "") -> None:
+def finish_payment(*, payment_id: uuid.UUID, reply_to: str = "") -> None:
     """Bring an attempt to its end: a sale, or the hold goes on, or the money goes back. Again is harmless.
 
     While the gateway can't be reached it stays open, for the sweep.
     """
     payment = Payment.objects.get(pk=payment_id)
     with causes.working_for(causes.or_else(Cause(payment.cause))):
-        _settle(payment)
+        _finish(payment)
     _reply(payment_id, reply_to)
 
 
-def _settle(payment: Payment) -> None:
+def _finish(payment: Payment) -> None:
     try:
         if payment.status == PaymentStatus.FAILED and payment.reason == SILENT:
             late.ask_after_all(payment)
@@ -108,24 +108,24 @@ def _settle(payment: Payment) -> None:
     except UNREACHABLE as error:
         log.warning("payment.left_to_the_sweep", payment=str(payment.pk), error=type(error).__name__)
     else:
-        log.info("payment.settled", payment=str(payment.pk), status=payment.status)
+        log.info("payment.finished", payment=str(payment.pk), status=payment.status)
 
 
-def settle_payments(payments: Sequence[tuple[uuid.UUID, str]]) -> None:
+def finish_payments(payments: Sequence[tuple[uuid.UUID, str]]) -> None:
     """Several at once, each with whom to tell. One that fails is left to the sweep."""
     waiters = dict(payments)
     found = Payment.objects.in_bulk(list(waiters))
-    done = settle_together([payment for payment in found.values() if payment.is_untouched])
+    done = finish_together([payment for payment in found.values() if payment.is_untouched])
     for payment in done:
         _reply(payment, waiters[payment])
     left = [payment for payment in found if payment not in done]
-    settle_side_by_side(left, then=lambda payment: _reply(payment, waiters[payment]))
+    finish_side_by_side(left, then=lambda payment: _reply(payment, waiters[payment]))
 
 
-def settle_side_by_side(payments: Sequence[uuid.UUID], *, then: Callable[[uuid.UUID], None]) -> None:
-    """Each by itself, and they wait for the gateway at the same time; `then` when it is settled. One that fails is left to the sweep."""
-    connection.close()  # back to the pool: those who settle need what there is of it
-    work = functools.partial(_settle_alone, then=then)
+def finish_side_by_side(payments: Sequence[uuid.UUID], *, then: Callable[[uuid.UUID], None]) -> None:
+    """Each by itself, and they wait for the gateway at the same time; `then` when it is finished. One that fails is left to the sweep."""
+    connection.close()  # back to the pool: those who finish need what there is of it
+    work = functools.partial(_finish_alone, then=then)
     list(_threads(os.getpid()).map(work, payments) if len(payments) > 1 else map(work, payments))
 
 
@@ -134,9 +134,9 @@ def _threads(_pid: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(AT_ONCE, thread_name_prefix="payments")
 
 
-def _settle_alone(payment_id: uuid.UUID, *, then: Callable[[uuid.UUID], None]) -> None:
+def _finish_alone(payment_id: uuid.UUID, *, then: Callable[[uuid.UUID], None]) -> None:
     try:
-        settle_payment(payment_id=payment_id)
+        finish_payment(payment_id=payment_id)
         then(payment_id)
     except Exception:
         log.exception("payment.left_to_the_sweep", payment=str(payment_id))
@@ -152,15 +152,15 @@ def ask_gateway(payment: Payment, question: Callable[[Gateway, Attempt], Answer]
         return question(gateways.of(payment.method), _attempt_at_gateway(payment))
 
 
-def settle_together(some: Sequence[Payment]) -> set[uuid.UUID]:
+def finish_together(some: Sequence[Payment]) -> set[uuid.UUID]:
     """Attempts that nobody asked the gateway about yet, as far as it answers several at once: those that came to their end.
 
-    Each step is one for all of them. Whoever isn't plain, or falls out on the way, is left to `settle_payment`, which takes it up where it stands.
+    Each step is one for all of them. Whoever isn't plain, or falls out on the way, is left to `finish_payment`, which takes it up where it stands.
     """
     plain = [payment for payment in some if _is_plain(payment)]
     try:
-        return _settle_plain(plain) if plain else set()
-    except Exception as error:  # noqa: BLE001 each is settled alone then, and says itself what is wrong
+        return _finish_plain(plain) if plain else set()
+    except Exception as error:  # noqa: BLE001 each is finished alone then, and says itself what is wrong
         log.warning("payments.not_together", payments=len(plain), error=repr(error))
         return set()
 
@@ -172,7 +172,7 @@ def _is_plain(payment: Payment) -> bool:
     return gateway is not None and gateway.is_plain(_attempt_at_gateway(payment))
 
 
-def _settle_plain(some: Sequence[Payment]) -> set[uuid.UUID]:
+def _finish_plain(some: Sequence[Payment]) -> set[uuid.UUID]:
     """See Note [The steps of a payment]. Raises: UNREACHABLE, and what PostgreSQL raises."""
     reach("payment.started")
     standings = _ask_together(some, lambda gateway, attempts: gateway.authorise_all(attempts), free="authorised")
@@ -189,7 +189,7 @@ def _settle_plain(some: Sequence[Payment]) -> set[uuid.UUID]:
     reach("payment.captured")
     taken = [_Captured(payment=pk, fee=found.fee) for pk, found in standings.items() if found.state == "captured"]
     noted = _note_capture.all(taken)
-    log.info("payments.settled", payments=len(taken), request_ids=sorted({row.cause for row in some if row.cause}))
+    log.info("payments.finished", payments=len(taken), request_ids=sorted({row.cause for row in some if row.cause}))
     return {ask.payment for ask, error in zip(taken, noted, strict=True) if error is None}
 
 

@@ -11,7 +11,7 @@ import structlog
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from ticketing.models import UNSETTLED, Payment, PaymentStatus
+from ticketing.models import UNFINISHED, Payment, PaymentStatus
 from ticketing.payments import late, steps
 
 log = structlog.get_logger(__name__)
@@ -42,7 +42,7 @@ def leave_to_the_sweep(payments: Collection[uuid.UUID]) -> None:
 
 
 def _sweep_payments(limit: int) -> int:
-    left = Payment.objects.filter(status__in=UNSETTLED, changed_at__lt=Now() - SWEEP_AFTER)
+    left = Payment.objects.filter(status__in=UNFINISHED, changed_at__lt=Now() - SWEEP_AFTER)
     silent = Payment.objects.filter(
         status=PaymentStatus.FAILED,
         reason=steps.SILENT,
@@ -53,7 +53,7 @@ def _sweep_payments(limit: int) -> int:
     for first in range(0, len(swept), SWEPT_AT_ONCE):
         some = swept[first : first + SWEPT_AT_ONCE]
         log.warning("payments.swept", payments=[str(payment) for payment in some])
-        steps.settle_side_by_side(some, then=lambda _payment: None)
+        steps.finish_side_by_side(some, then=lambda _payment: None)
     return len(swept)
 
 

@@ -12,7 +12,7 @@ from functools import partial
 import structlog
 
 from base.rows import execute
-from ticketing.models import UNSETTLED, Payment
+from ticketing.models import UNFINISHED, Payment
 from ticketing.payments import gateways, late, steps
 from ticketing.payments.gateways import Notice, fake
 
@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 
 def receive(method: str, *, body: bytes, headers: Mapping[str, str]) -> Payment | None:
-    """Take note of what a gateway says; the attempt that `settle_payment` has something to do for now, if any.
+    """Take note of what a gateway says; the attempt that `finish_payment` has something to do for now, if any.
 
     Raises: UnknownMethod, BadSignature, GatewayTimeout, GatewayUnavailable, BreakerOpen; the gateway then sends it again.
     """
@@ -38,7 +38,7 @@ def receive(method: str, *, body: bytes, headers: Mapping[str, str]) -> Payment 
     standing = late.standing_of(payment)
     late.take_notice(payment_id=payment.pk, standing=standing, unless=partial(_heard_before, method, notice))
     payment.refresh_from_db()
-    return payment if payment.status in UNSETTLED else None
+    return payment if payment.status in UNFINISHED else None
 
 
 def _heard_before(method: str, notice: Notice) -> bool:
@@ -51,4 +51,4 @@ def deliver_sandbox() -> None:
         payment = receive("fake", body=body, headers=headers)
         fake.heard(event)
         if payment is not None:
-            steps.settle_payment(payment_id=payment.pk)
+            steps.finish_payment(payment_id=payment.pk)

@@ -128,8 +128,8 @@ def _totals() -> list[dict[str, Any]]:
     entries = LedgerEntry.objects.order_by("currency").values_list("currency", "account")
     for currency, account, amount in entries.annotate(sum=Sum("amount")):
         sums.setdefault(currency, {})[account] = amount
-    settled = Sale.objects.filter(payment__status__in=[PaymentStatus.CAPTURED, PaymentStatus.DUE])
-    by_currency = settled.order_by("currency").values_list("currency")
+    allocated = Sale.objects.filter(payment__status__in=[PaymentStatus.CAPTURED, PaymentStatus.DUE])
+    by_currency = allocated.order_by("currency").values_list("currency")
     sold = dict(by_currency.annotate(kept=Sum(F("total") - F("refunded") - F("waived"))))
     found = []
     for currency in sorted({*sums, *sold}):

@@ -200,10 +200,12 @@ def retry(order: Order, _wish: Wish, _user: User) -> Done:
 
 def again(order: Order, _wish: Wish, _user: User) -> Done:
     new = care.place_again(order_id=order.pk)
-    return _("The order was placed again for the same buyer. This is the new order."), new if _is_settled(new) else None
+    return _("The order was placed again for the same buyer. This is the new order."), new if _is_allocated(
+        new
+    ) else None
 
 
-def _is_settled(order_id: UUID) -> bool:
+def _is_allocated(order_id: UUID) -> bool:
     return Reservation.objects.filter(pk=order_id).exists()
 
 

@@ -179,7 +179,7 @@ CHECKS = [
         sql="SELECT id AS refund, sale_id AS sale, amount, refusals, asked_at FROM ticketing_refund WHERE status = 'refused'",
     ),
     Check(
-        name="payment_unsettled",
+        name="payment_unfinished",
         says=(
             "a payment has been open for longer than it may keep its seats, or its money is not given back after "
             "ten minutes"

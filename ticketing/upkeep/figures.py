@@ -27,11 +27,11 @@ OVERDUE_SECONDS = 5  # beat ends a hold within a second, and the relay three lat
 INBOX = """
 SELECT count(*) FILTER (WHERE attempts < %(most)s),
     extract(epoch FROM clock_timestamp() - min(accepted_at) FILTER (WHERE attempts < %(most)s AND NOT EXISTS (
-        SELECT FROM sessions_app_session AS session WHERE session.id::text = line.session AND (
+        SELECT FROM sessions_app_session AS session WHERE session.id::text = waiting.session AND (
             session.settle_rate IS NOT NULL OR EXISTS (SELECT FROM sessions_app_lane WHERE session_id = session.id)
         )
     )))
-FROM reservations_inboxrequest AS line
+FROM reservations_inboxrequest AS waiting
 """
 OUTBOX = """
 SELECT count(*), extract(epoch FROM clock_timestamp() - min(occurred_at)) FROM realtime_event WHERE published_at IS NULL

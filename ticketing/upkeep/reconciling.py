@@ -58,9 +58,9 @@ def _of_ours(
     """Payments of ours that the gateway knows otherwise, or not at all."""
     moved = Greatest(F("changed_at"), Coalesce(Max("sale__refunds__changed_at"), F("changed_at")))
     rows = Payment.objects.filter(method=method).exclude(reference="").annotate(moved=moved)
-    settled = rows.filter(moved__lt=now - ON_ITS_WAY).order_by("-moved")[:MOST]
-    posted = _posted(Payment.objects.filter(pk__in=[payment.pk for payment in settled]))
-    for payment in settled:
+    finished = rows.filter(moved__lt=now - ON_ITS_WAY).order_by("-moved")[:MOST]
+    posted = _posted(Payment.objects.filter(pk__in=[payment.pk for payment in finished]))
+    for payment in finished:
         record = recent.get(payment.reference) or books.record_of(payment.reference)
         kept = record.kept if record else 0
         if kept != posted.get(payment.pk, 0):

@@ -228,7 +228,7 @@ class Site:
         return replace(program, pulse=pulse, env={**program.env, "PULSE_FILE": str(pulse)})
 
     def _sells(self) -> bool:
-        """Whether everything answers, a settling worker too."""
+        """Whether everything answers, an allocation worker too."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=3)
         try:
             connection.request("GET", "/health/ready")

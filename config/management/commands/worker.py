@@ -1,4 +1,4 @@
-"""`manage.py worker`: settles holds; with --payments takes payments; with --jobs expiry and mail."""
+"""`manage.py worker`: allocates holds; with --payments takes payments; with --jobs expiry and mail."""
 
 import os
 import socket
@@ -63,22 +63,22 @@ class Command(BaseCommand):
         elif jobs:
             kind, queues, concurrency = "jobs", list(JOBS), threads or 8
         else:
-            kind, queues, concurrency = "settle", holds(shards), 1
+            kind, queues, concurrency = "allocate", holds(shards), 1
         worker = BlockingWorker(
             app=app,
             hostname=name or f"{kind}-{os.getpid()}@{socket.gethostname()}",
-            pool_cls="solo" if kind == "settle" else ThreadPool,
+            pool_cls="solo" if kind == "allocate" else ThreadPool,
             concurrency=concurrency,
             # Two a thread of payments: an ack waits for the loop's next turn, and nobody must wait for that.
-            prefetch_multiplier={"settle": 16, "payments": 2, "jobs": 1}[kind],
+            prefetch_multiplier={"allocate": 16, "payments": 2, "jobs": 1}[kind],
             queues=queues,
             loglevel=settings.LOG_LEVEL,
             without_gossip=True,
             without_mingle=True,
             quiet=True,
         )
-        # A worker that settles is held up by what it waits for; the others' threads are, while their loop goes on.
-        Watchdog(let_go=partial(let_go, worker) if kind == "settle" else None).start()
+        # A worker that allocates is held up by what it waits for; the others' threads are, while their loop goes on.
+        Watchdog(let_go=partial(let_go, worker) if kind == "allocate" else None).start()
         worker.start()
         raise SystemExit(worker.exitcode)
 

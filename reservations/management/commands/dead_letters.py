@@ -12,14 +12,14 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from base import causes
 from realtime import wire
-from reservations.queueing import lines
+from reservations.queueing import queues
 from reservations.queueing.letters import DeadLetter, OutOfReach
 from reservations.staff import dead_letters
 from reservations.staff.dead_letters import Pile
 from sessions_app.staff import terminal
 from sessions_app.staff.questions import Question
 
-QUEUES = ("inbox", "holds", *lines.JOBS)
+QUEUES = ("inbox", "holds", *queues.JOBS)
 
 Act = Callable[[DeadLetter], bool]
 
@@ -99,7 +99,7 @@ class Command(BaseCommand):
         with dead_letters.pile() as pile:
             for letter in self.chosen(pile, Which(names=[name])):
                 facts = {"queue": letter.queue, "tries": letter.tries, "since": letter.since, "reason": letter.reason}
-                said = {"message" if letter.queue in lines.JOBS else "request": letter.said}
+                said = {"message" if letter.queue in queues.JOBS else "request": letter.said}
                 self.stdout.write(json.dumps(facts | said, indent=2, default=str))
 
     def require_yes(self, which: Which, *, yes: bool) -> None:

@@ -173,5 +173,5 @@ class TestProbes:
 
     def test_metrics_count_what_happened(self) -> None:
         body = Client().get("/metrics").content.decode()
-        for name in ("frontrow_admitted_total", "frontrow_settle_seconds", "frontrow_request_seconds"):
+        for name in ("frontrow_admitted_total", "frontrow_allocation_seconds", "frontrow_request_seconds"):
             assert name in body

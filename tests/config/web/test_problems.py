@@ -23,7 +23,7 @@ from reservations import queries
 from reservations.admission import front_door
 from reservations.models import Reservation
 from reservations.operations import holding, queued
-from reservations.queueing.lines import LineDown
+from reservations.queueing.queues import QueueDown
 from reservations.refusals import AlreadyPaid, RequestInFlight, ReservationExpired, SaleNotOpen, SeatsUnavailable
 from tests.api import assert_problem, client_of, get, post
 
@@ -109,7 +109,7 @@ class TestTable:
         [
             (Reservation.DoesNotExist(), 404, "not_found", {}),
             (queries.NotYetKnown("x"), 503, "unavailable", {}),
-            (LineDown("x"), 503, "unavailable", {}),
+            (QueueDown("x"), 503, "unavailable", {}),
             (OperationalError("server closed the connection"), 503, "unavailable", {}),
             (psycopg_pool.PoolTimeout("x"), 503, "unavailable", {}),
             (ReservationExpired(), 410, "reservation_expired", {}),

@@ -21,7 +21,7 @@ from base.asking import Buyer
 from config import wsgi
 from config.web import short_way, throttles
 from reservations.admission import entries, front_door
-from reservations.queueing import lines, liveness
+from reservations.queueing import liveness, queues
 from reservations.refusals import SeatsUnavailable
 from sessions_app.models import Session
 from tests.factories import SessionFactory, StockFactory
@@ -208,7 +208,7 @@ class TestTheShortWay:
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         def down(*_asked: Any, **_how: Any) -> None:
-            raise lines.LineDown("away")
+            raise queues.QueueDown("away")
 
         monkeypatch.setattr(front_door, "admit", down)
         answer = self.same(lambda session: [seats(session, "A1")])

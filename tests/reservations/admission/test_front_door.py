@@ -1,4 +1,4 @@
-"""Which line a request stands in, and with which number. See Note [One epoch, one line] in `reservations/admission/front_door.py`."""
+"""Which line a request stands in, and with which number. See Note [One epoch, one queue] in `reservations/admission/front_door.py`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from reservations.admission import entries, front_door, sale_facts
 from reservations.admission.front_door import EPOCH, FrontDoor
 from reservations.claims import claims
 from reservations.hold_request import Ask, HoldRequest
-from reservations.queueing.lines import LineDown
+from reservations.queueing.queues import QueueDown
 from sessions_app.models import Session
 from tests.conftest import forget_redis
 from tests.factories import SessionFactory, StockFactory
@@ -39,16 +39,16 @@ class Road:
 
     def open_epoch(self, shards: Collection[int]) -> None:
         if self.cut:
-            raise LineDown
+            raise QueueDown
         self.said.append("drain")
 
     def publish(self, requests: Sequence[HoldRequest]) -> None:
         if self.cut:
-            raise LineDown
+            raise QueueDown
         taken, self.takes = requests[: self.takes], self.takes - len(requests[: self.takes])
         self.said.extend(taken)
         if len(taken) < len(requests):
-            raise LineDown(stored=[request.id for request in taken])
+            raise QueueDown(stored=[request.id for request in taken])
 
     @property
     def requests(self) -> list[HoldRequest]:
@@ -67,7 +67,7 @@ def inbox() -> Road:
 
 @pytest.fixture
 def door(rabbit: Road, inbox: Road) -> FrontDoor:
-    return FrontDoor(line=rabbit, fallback=inbox)
+    return FrontDoor(queue=rabbit, fallback=inbox)
 
 
 Enter = Callable[..., HoldRequest]
@@ -147,9 +147,9 @@ class TestLine:
         known_then = []
         admit = claims.admit
 
-        def look_then_admit(knocks: Sequence[claims.Knock]) -> list[claims.Verdict]:
-            known_then.append((list(rabbit.said), knocks[0].epoch > 0))
-            return admit(knocks)
+        def look_then_admit(applicants: Sequence[claims.Applicant]) -> list[claims.Verdict]:
+            known_then.append((list(rabbit.said), applicants[0].epoch > 0))
+            return admit(applicants)
 
         monkeypatch.setattr(claims, "admit", look_then_admit)
         back = enter(door, "A3")
@@ -173,7 +173,7 @@ class TestLine:
         facts = sale_facts.facts_of(session.pk)
         batch = [
             entries.Entry(
-                claims.Knock(
+                claims.Applicant(
                     request=msgspec.structs.replace(
                         before, id=uuid.uuid4(), buyer=uuid.uuid4(), seats=(seat,), arrival=0
                     ),
@@ -195,7 +195,7 @@ class TestLine:
         self, door: FrontDoor, rabbit: Road, inbox: Road, enter: Enter
     ) -> None:
         rabbit.cut = inbox.cut = True
-        with pytest.raises(LineDown):
+        with pytest.raises(QueueDown):
             enter(door, "A1")
         inbox.cut = False
         assert enter(door, "A1") in inbox.requests
@@ -207,7 +207,7 @@ class TestLine:
         with monkeypatch.context() as patch:
             patch.setattr(front_door, "next_epoch", away)
             rabbit.cut = True
-            with pytest.raises(LineDown):
+            with pytest.raises(QueueDown):
                 enter(door, "A2")
             rabbit.cut = False
             assert enter(door, "A2").arrival // EPOCH == before.arrival // EPOCH
@@ -218,7 +218,7 @@ class TestLine:
         known = enter(door, "A1")
         unheard_of = SessionFactory.create()
         batch = [
-            entries.Entry(claims.Knock(request=request, claim_ms=5_000, limits=[claims.Limit(10)]))
+            entries.Entry(claims.Applicant(request=request, claim_ms=5_000, limits=[claims.Limit(10)]))
             for request in (
                 msgspec.structs.replace(known, id=uuid.uuid4(), session=unheard_of.pk, arrival=0),
                 msgspec.structs.replace(known, id=uuid.uuid4(), seats=("A2",), arrival=0),
@@ -226,7 +226,7 @@ class TestLine:
         ]
         monkeypatch.setattr(front_door, "next_epoch", away)
         door.serve(batch)
-        assert isinstance(batch[0].answer.exception(timeout=0), LineDown)
+        assert isinstance(batch[0].answer.exception(timeout=0), QueueDown)
         assert batch[1].answer.result(timeout=0).request.arrival == known.arrival + 1
 
 
@@ -287,7 +287,7 @@ class TestTwoProcesses:
         sale_facts.forget()
         rabbits = [Road("rabbitmq"), Road("rabbitmq")]
         inbox = Road("inbox")
-        doors = [FrontDoor(line=rabbit, fallback=inbox) for rabbit in rabbits]
+        doors = [FrontDoor(queue=rabbit, fallback=inbox) for rabbit in rabbits]
         accepted = []
         for step, which in steps:
             rabbit = rabbits[which]
@@ -303,9 +303,9 @@ class TestTwoProcesses:
                 case "forget":
                     forget_redis()
         lines: dict[int, set[str]] = defaultdict(set)
-        for line in (*rabbits, inbox):
-            for request in line.requests:
-                lines[request.arrival // EPOCH].add(line.name)
+        for queue in (*rabbits, inbox):
+            for request in queue.requests:
+                lines[request.arrival // EPOCH].add(queue.name)
         assert all(len(names) == 1 for names in lines.values())
         assert all(one.arrival < other.arrival for one, other in itertools.pairwise(accepted))
-        assert len(accepted) == sum(len(line.requests) for line in (*rabbits, inbox))
+        assert len(accepted) == sum(len(queue.requests) for queue in (*rabbits, inbox))

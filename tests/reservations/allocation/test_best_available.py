@@ -385,9 +385,9 @@ def best(session: Session, quantity: int, *, arrival: int = 1, **more: object) -
     return request_for(session, buyer=uuid.uuid4(), arrival=arrival, best_available=True, quantity=quantity, **more)
 
 
-def settle(*requests: HoldRequest) -> list[Reservation]:
+def allocate(*requests: HoldRequest) -> list[Reservation]:
     """In one batch; what became of them, by arrival."""
-    queued.settle(requests)
+    queued.allocate(requests)
     return list(Reservation.objects.filter(pk__in=[request.id for request in requests]).order_by("arrival"))
 
 
@@ -398,7 +398,7 @@ def seats_of(reservations: Iterable[Reservation]) -> list[str]:
 @pytest.mark.django_db(transaction=True)
 class TestInTheWorker:
     def test_parties_of_one_batch_never_collide(self, session: Session) -> None:
-        *pairs, late = settle(*(best(session, 2, arrival=n) for n in range(1, 10)))
+        *pairs, late = allocate(*(best(session, 2, arrival=n) for n in range(1, 10)))
         assert {pair.status for pair in pairs} == {Status.HELD}
         assert sorted(seats_of(pairs)) == sorted(Seat.objects.of(session.pk).values_list("label", flat=True))
         assert (late.status, late.reason) == (Status.REJECTED, "sold_out")
@@ -409,13 +409,13 @@ class TestInTheWorker:
     def test_nobody_is_refused_while_a_fitting_pair_is_free(self, batch: int) -> None:
         session = SessionFactory(seats=(5, 3))
         requests = [best(session, 2, arrival=n) for n in range(1, 9)]
-        *pairs, late = itertools.chain.from_iterable(itertools.starmap(settle, batched(requests, batch)))
+        *pairs, late = itertools.chain.from_iterable(itertools.starmap(allocate, batched(requests, batch)))
         assert [pair.status for pair in pairs] == [Status.HELD] * 7
         assert all(pair.seats[0][0] == pair.seats[1][0] for pair in pairs[:5]), "side by side while that was possible"
         assert (len(set(seats_of(pairs))), late.reason) == (14, "sold_out")
 
     def test_the_best_and_the_named_seats_of_a_batch_go_by_arrival(self, session: Session) -> None:
-        named, nearest, conflict = settle(
+        named, nearest, conflict = allocate(
             best(session, 2, arrival=2),
             request_for(session, "C1", "C2", buyer=uuid.uuid4(), arrival=1),
             request_for(session, "C4", buyer=uuid.uuid4(), arrival=3),
@@ -425,15 +425,15 @@ class TestInTheWorker:
 
     def test_seats_whose_hold_ran_out_are_free_again(self) -> None:
         session = SessionFactory(seats=(1, 2))
-        run_out(*settle(best(session, 2)))
-        assert settle(best(session, 2))[0].seats == ["A1", "A2"]
+        run_out(*allocate(best(session, 2)))
+        assert allocate(best(session, 2))[0].seats == ["A1", "A2"]
 
     def test_kept_seats_are_for_those_who_ask(self) -> None:
         session = SessionFactory(seats=(1, 4))
         seats = Seat.objects.of(session.pk)
         seats.filter(label="A1").update(kind=SeatKind.WHEELCHAIR)
         seats.filter(label="A2").update(kind=SeatKind.COMPANION)
-        refused, with_wheelchair, others = settle(
+        refused, with_wheelchair, others = allocate(
             best(session, 3, arrival=1), best(session, 2, arrival=2, accessible=True), best(session, 2, arrival=3)
         )
         assert (refused.reason, with_wheelchair.seats, others.seats) == ("sold_out", ["A1", "A2"], ["A3", "A4"])
@@ -441,7 +441,7 @@ class TestInTheWorker:
     def test_a_ticket_type_is_only_what_was_asked_for(self, session: Session) -> None:
         front = TicketType.objects.create(session=session, name="Front", price=9000)
         Seat.objects.of(session.pk).filter(row="A").update(ticket_type=front)
-        held, refused = settle(
+        held, refused = allocate(
             best(session, 3, arrival=1, ticket_type=front.pk), best(session, 2, arrival=2, ticket_type=front.pk)
         )
         assert (held.seats, held.total, refused.reason) == (["A1", "A2", "A3"], 27_000, "sold_out")
@@ -453,10 +453,10 @@ class TestInTheWorker:
             said.append(statement)
             return execute(statement, *parameters, **named)
 
-        settle(best(session, 1))
+        allocate(best(session, 1))
         monkeypatch.setattr(statements, "execute", listening)
         with CaptureQueriesContext(connection) as queries:
-            settle(*(best(session, 2, arrival=n) for n in range(2, 9)))
+            allocate(*(best(session, 2, arrival=n) for n in range(2, 9)))
         assert [statement for statement in said if "sessions_app_seat" in statement] == [
             statements.FREE_LABELS,
             statements.WRITE,

@@ -11,7 +11,7 @@ import pytest
 from reservations.admission import front_door, sale_facts
 from reservations.admission.front_door import FrontDoor
 from reservations.claims import claims, keys, standings
-from reservations.claims.claims import Counter
+from reservations.claims.claims import StockLevel
 from reservations.claims.standings import Told
 from reservations.hold_request import Ask, HoldRequest
 from reservations.models import Reservation
@@ -40,8 +40,8 @@ def road() -> Road:
 
 @pytest.fixture
 def enter(road: Road, stock: TicketType, monkeypatch: pytest.MonkeyPatch) -> Enter:
-    """Knock at a door behind which nobody settles; whether it let the request in."""
-    door = FrontDoor(line=road, fallback=None)
+    """Knock at a door behind which nobody allocates; whether it let the request in."""
+    door = FrontDoor(queue=road, fallback=None)
     monkeypatch.setattr(front_door, "door", lambda: door)
 
     def enter(quantity: int = 1) -> bool:
@@ -55,23 +55,23 @@ def enter(road: Road, stock: TicketType, monkeypatch: pytest.MonkeyPatch) -> Ent
     return enter
 
 
-def settle(road: Road, number: int | None = None) -> list[HoldRequest]:
-    """The first of the line, or all."""
+def allocate(road: Road, number: int | None = None) -> list[HoldRequest]:
+    """The first of the queue, or all."""
     some = road.requests[:number]
     road.said[:] = road.requests[len(some) :]
-    queued.settle(some)
+    queued.allocate(some)
     return some
 
 
 class TestTheDoor:
     def test_lets_in_as_many_as_are_left(self, enter: Enter, road: Road) -> None:
         assert [enter() for _one in range(7)] == [True] * 5 + [False] * 2
-        settle(road)
+        allocate(road)
         assert not enter()
 
-    def test_counts_nobody_twice_while_some_are_settled(self, enter: Enter, road: Road) -> None:
+    def test_counts_nobody_twice_while_some_are_allocated(self, enter: Enter, road: Road) -> None:
         assert [enter() for _one in range(3)] == [True] * 3
-        settle(road, 2)
+        allocate(road, 2)
         assert [enter() for _one in range(3)] == [True, True, False]
 
     def test_has_room_for_a_smaller_wish(self, enter: Enter) -> None:
@@ -80,13 +80,13 @@ class TestTheDoor:
     def test_is_not_taken_in_by_an_older_copy_of_the_facts(self, enter: Enter, road: Road, stock: TicketType) -> None:
         """This process read them when everything was free, and they are fresh enough still."""
         assert [enter() for _one in range(5)] == [True] * 5
-        settle(road)
-        assert sale_facts.facts_of(stock.session_id, max_age=60).stock[stock.pk].counters == (Counter(stock.pk, 0, 5),)
+        allocate(road)
+        assert sale_facts.facts_of(stock.session_id, max_age=60).stock[stock.pk].levels == (StockLevel(stock.pk, 0, 5),)
         assert not enter()
 
     def test_gives_again_what_was_given_back(self, enter: Enter, road: Road) -> None:
         assert [enter() for _one in range(5)] == [True] * 5
-        first, *_others = settle(road)
+        first, *_others = allocate(road)
         holding.release(reservation_id=first.id, buyer=first.buyer)
         assert [enter(), enter()] == [True, False]
 
@@ -94,28 +94,28 @@ class TestTheDoor:
         assert enter(5)
         (request,) = road.requests
         holding.release(reservation_id=request.id, buyer=request.buyer)
-        settle(road)
+        allocate(road)
         assert [enter(5), enter()] == [True, False]
 
     def test_counts_a_hold_that_ran_out_as_free_at_its_instant(
         self, enter: Enter, road: Road, stock: TicketType
     ) -> None:
-        """Nobody has swept it yet; the settling will."""
+        """Nobody has swept it yet; allocation will."""
         assert enter(5)
-        (request,) = settle(road)
+        (request,) = allocate(road)
         past = dt.timedelta(seconds=60)
         Reservation.objects.filter(pk=request.id).update(expires_at=request.accepted_at - past)
         *_stock, holders = keys.stock_keys(stock.session_id, stock.pk)
         claims.client().zadd(holders, {f"{request.id}:5": 1})
         assert [enter(3), enter(3), enter(2)] == [True, False, True]
-        settle(road)
+        allocate(road)
         stock.refresh_from_db()
         assert stock.available == 0
         assert not enter()
 
     def test_learns_anew_what_redis_forgot(self, enter: Enter, road: Road, stock: TicketType) -> None:
         assert [enter() for _one in range(4)] == [True] * 4
-        settle(road, 3)
+        allocate(road, 3)
         claims.client().delete(keys.stock_keys(stock.session_id, stock.pk)[0])
         sale_facts.forget()
         assert [enter(), enter()] == [True, False]
@@ -123,7 +123,7 @@ class TestTheDoor:
     def test_mends_what_was_never_told(self, enter: Enter, road: Road, stock: TicketType) -> None:
         """A process died between its commit and telling of it: what the door reads is believed after a while."""
         assert enter(5)
-        (request,) = settle(road)
+        (request,) = allocate(road)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(standings, "upkeep", lambda *_said, **_more: None)
             holding.release(reservation_id=request.id, buyer=request.buyer)
@@ -136,8 +136,8 @@ class TestTheDoor:
 class TestUpkeep:
     def test_an_older_number_changes_nothing(self, enter: Enter, road: Road, stock: TicketType) -> None:
         assert enter(5)
-        settle(road)
-        standings.upkeep([], [Told(stock.session_id, Counter(stock.pk, version=0, available=5))])
+        allocate(road)
+        standings.upkeep([], [Told(stock.session_id, StockLevel(stock.pk, version=0, available=5))])
         assert not enter()
 
     def test_versions_count_each_change(self, session: Session, hold: Hold, stock: TicketType, ana: uuid.UUID) -> None:

@@ -35,9 +35,9 @@ def paid_for(body: dict[str, Any]) -> dict[str, int]:
 
 
 def order(session: Session, *seats: str, buyer: uuid.UUID, **terms: Any) -> Reservation:
-    """As it is settled."""
+    """As it is allocated."""
     request: HoldRequest = request_for(session, *seats, buyer=buyer, scope=ORDER_SCOPE, **terms)
-    queued.settle([request])
+    queued.allocate([request])
     return Reservation.objects.get(pk=request.id)
 
 
@@ -217,7 +217,7 @@ class TestOrders:
             request_for(session, seat, buyer=uuid.uuid4(), scope=ORDER_SCOPE, voucher=voucher.code, arrival=place)
             for place, seat in enumerate(("A1", "A2", "A3"))
         ]
-        queued.settle(both)
+        queued.allocate(both)
         outcomes = [Reservation.objects.get(pk=request.id).reason for request in both]
         assert outcomes == ["seats_unavailable", "", "voucher_used_up"]
 

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if a worker were alive, so that waiting is worth it; the line settles in this process."""
+    """As if a worker were alive, so that waiting is worth it; the queue allocates in this process."""
     monkeypatch.setattr(liveness, "is_alive", lambda _part: True)
 
 

@@ -1,4 +1,4 @@
-"""A session that is settled at a rate: who waits, in which order, and that nobody has to ask again."""
+"""A session that is allocated at a rate: who waits, in which order, and that nobody has to ask again."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from base.clock import db_now
 from reservations.admission.entries import Entry
 from reservations.admission.front_door import FrontDoor
 from reservations.claims import claims, keys, pace
-from reservations.claims.claims import Knock, Limit, NoClaims
+from reservations.claims.claims import Applicant, Limit, NoClaims
 from reservations.hold_request import HoldRequest
 from reservations.models import InboxRequest, Reservation, Status
 from reservations.operations import holding, messages, queued
 from reservations.queueing import inbox
-from reservations.queueing.lines import InProcessLine
+from reservations.queueing.queues import InProcessQueue
 from reservations.refusals import Crowded
 from sessions_app.models import Session
 from tests.api import assert_problem, client_of, post
@@ -35,12 +35,12 @@ from tests.reservations.test_holding import request_for
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def settle_at(rate: int | None, session: Session) -> None:
+def allocate_at(rate: int | None, session: Session) -> None:
     Session.objects.filter(pk=session.pk).update(settle_rate=rate)
 
 
 def let_pass(session: Session, *, seconds: float) -> None:
-    """As if so much time had passed since it was settled."""
+    """As if so much time had passed since it was allocated."""
     row = Session.objects.get(pk=session.pk)
     if row.settle_full_at:
         Session.objects.filter(pk=session.pk).update(settle_full_at=row.settle_full_at - dt.timedelta(seconds=seconds))
@@ -51,8 +51,8 @@ def crowd(session: Session, number: int, *, first: int = 1) -> list[HoldRequest]
     return [request_for(session, "A1", buyer=uuid.uuid4(), arrival=first + n) for n in range(number)]
 
 
-def settled() -> list[int]:
-    """Arrivals, in the order in which they were settled."""
+def allocated() -> list[int]:
+    """Arrivals, in the order in which they were allocated."""
     return list(Reservation.objects.order_by("settled_at", "arrival").values_list("arrival", flat=True))
 
 
@@ -70,84 +70,84 @@ def _time_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_time_stands_still")
 class TestRate:
-    def test_lets_a_second_s_worth_be_settled_after_a_pause_and_the_others_wait(self, session: Session) -> None:
-        settle_at(3, session)
+    def test_lets_a_second_s_worth_be_allocated_after_a_pause_and_the_others_wait(self, session: Session) -> None:
+        allocate_at(3, session)
         queued.receive(crowd(session, 5))
-        assert settled() == [1, 2, 3]
+        assert allocated() == [1, 2, 3]
         assert list(InboxRequest.objects.values_list("arrival", flat=True)) == [4, 5]
 
     def test_goes_on_by_itself_as_time_passes(self, session: Session) -> None:
-        settle_at(3, session)
+        allocate_at(3, session)
         queued.receive(crowd(session, 5))
         assert queued.drain_inbox(shard=0) == 0
         let_pass(session, seconds=0.334)
         assert queued.drain_inbox(shard=0) == 1
         let_pass(session, seconds=30)
         assert queued.drain_inbox(shard=0) == 1
-        assert settled() == [1, 2, 3, 4, 5]
+        assert allocated() == [1, 2, 3, 4, 5]
 
     def test_holds_back_no_other_session(self, session: Session) -> None:
-        settle_at(1, session)
+        allocate_at(1, session)
         other = SessionFactory.create()
         queued.receive(crowd(session, 3))
         stored = crowd(other, 2, first=10)
         inbox.store(stored, shard_for=lambda _request: 0)
         assert queued.drain_inbox(shard=0) == 2
         queued.receive(crowd(other, 1, first=20))
-        assert settled() == [1, 10, 11, 20]
+        assert allocated() == [1, 10, 11, 20]
 
     def test_lets_nobody_overtake_when_it_is_dropped_in_the_middle_of_a_sale(self, session: Session) -> None:
-        settle_at(1, session)
+        allocate_at(1, session)
         early, late = crowd(session, 3), crowd(session, 1, first=4)
         queued.receive(early)
-        settle_at(None, session)
+        allocate_at(None, session)
         queued.receive(late)
-        assert settled() == [1, 2, 3, 4]
+        assert allocated() == [1, 2, 3, 4]
         assert Reservation.objects.get(status=Status.HELD).arrival == 1
         assert not InboxRequest.objects.exists()
 
     def test_set_in_the_middle_of_a_sale_holds_from_the_next_batch_on(self, session: Session) -> None:
         requests = crowd(session, 6)
         queued.receive(requests[:3])
-        settle_at(2, session)
+        allocate_at(2, session)
         queued.receive(requests[3:])
-        assert settled() == [1, 2, 3, 4, 5]
+        assert allocated() == [1, 2, 3, 4, 5]
         assert InboxRequest.objects.get().arrival == 6
 
     def test_leaves_the_others_of_a_batch_alone(self, session: Session) -> None:
-        settle_at(1, session)
+        allocate_at(1, session)
         other = SessionFactory.create()
         queued.receive([*crowd(session, 2), *crowd(other, 2, first=10)])
-        assert settled() == [1, 10, 11]
+        assert allocated() == [1, 10, 11]
 
     def test_tells_a_request_that_comes_again_what_became_of_it_and_spends_nothing(self, session: Session) -> None:
-        settle_at(2, session)
+        allocate_at(2, session)
         requests = crowd(session, 1)
         queued.receive(requests)
         queued.receive(requests)
         queued.receive(crowd(session, 2, first=2))
-        assert settled() == [1, 2]
+        assert allocated() == [1, 2]
         assert InboxRequest.objects.get().arrival == 3
 
     def test_sets_poison_apart_and_goes_on(self, session: Session, ana: uuid.UUID) -> None:
-        settle_at(100, session)
+        allocate_at(100, session)
         inbox.store([poison_for(session, buyer=ana)], shard_for=lambda _request: 0)
         queued.receive(crowd(session, 2, first=2))
         queued.drain_inbox(shard=0)
-        assert settled() == [2, 3]
+        assert allocated() == [2, 3]
 
     def test_is_counted_and_shown(self, session: Session) -> None:
-        settle_at(1, session)
-        before = counted("frontrow_put_off_total", rate="settle"), counted("frontrow_parked_total")
+        allocate_at(1, session)
+        before = counted("frontrow_put_off_total", rate="allocation"), counted("frontrow_parked_total")
         queued.receive(crowd(session, 3))
-        after = counted("frontrow_put_off_total", rate="settle"), counted("frontrow_parked_total")
+        after = counted("frontrow_put_off_total", rate="allocation"), counted("frontrow_parked_total")
         assert (after[0] > before[0], after[1] - before[1]) == (True, 3)
         pace.tell_the_rates()
-        assert counted("frontrow_rate", session=str(session.pk), rate="settle") == 1
+        assert counted("frontrow_rate", session=str(session.pk), rate="allocation") == 1
         assert inbox.sessions_waiting(0) == [str(session.pk)]
-        settle_at(None, session)
+        allocate_at(None, session)
         pace.tell_the_rates()
-        assert counted("frontrow_rate", session=str(session.pk), rate="settle") == 0
+        assert counted("frontrow_rate", session=str(session.pk), rate="allocation") == 0
 
     @pytest.mark.parametrize(
         ("rate", "constraint"),
@@ -165,8 +165,8 @@ class TestRate:
 class TestManyAtOnce:
     RATE = 40
 
-    def test_settle_no_more_than_the_rate_together_and_in_order(self, session: Session) -> None:
-        settle_at(self.RATE, session)
+    def test_allocate_no_more_than_the_rate_together_and_in_order(self, session: Session) -> None:
+        allocate_at(self.RATE, session)
         inbox.store(crowd(session, 400), shard_for=lambda _request: 0)
         began = db_now()
 
@@ -177,38 +177,38 @@ class TestManyAtOnce:
 
         assert race([drain] * 4) == [None] * 4
         seconds = (db_now() - began).total_seconds()
-        done = settled()
+        done = allocated()
         assert done == list(range(1, len(done) + 1))
         assert self.RATE * 1.5 < len(done) <= self.RATE * (seconds + 1)
 
     def test_judge_under_the_lock_what_they_looked_up_before_it(self, session: Session) -> None:
-        settle_at(3, session)
+        allocate_at(3, session)
         requests = crowd(session, 5)
-        queued.settle(requests[:2], shard=0)
+        queued.allocate(requests[:2], shard=0)
         with pytest.raises(pace.NotDue):
-            queued.settle(requests, shard=0)
-        assert settled() == [1, 2]
+            queued.allocate(requests, shard=0)
+        assert allocated() == [1, 2]
 
 
 class TestRoad:
     """What RabbitMQ brings."""
 
     def test_is_stored_before_the_message_is_done_with(self, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-        settle_at(1, session)
+        allocate_at(1, session)
         requests = crowd(session, 3)
         with monkeypatch.context() as patch:
             patch.setattr(queued, "drain_inbox", lambda **_shard: (_ for _ in ()).throw(KeyboardInterrupt))
             with pytest.raises(KeyboardInterrupt):
-                messages.settle_message([request.to_json() for request in requests])
+                messages.allocate_message([request.to_json() for request in requests])
         assert InboxRequest.objects.count() == 3
-        messages.settle_message([request.to_json() for request in reversed(requests)])
-        assert settled() == [1]
+        messages.allocate_message([request.to_json() for request in reversed(requests)])
+        assert allocated() == [1]
         assert InboxRequest.objects.count() == 2
 
     def test_keeps_a_buyer_s_request_readable_and_releasable(
         self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
     ) -> None:
-        settle_at(1, session)
+        allocate_at(1, session)
         hold(session, "A1", buyer=ana)
         with pytest.raises(Reservation.DoesNotExist):
             hold(session, "A2", buyer=bruno)
@@ -230,10 +230,10 @@ class TestAdmission:
     def entries(self, session: Session, number: int) -> list[Entry]:
         rate = Session.objects.get(pk=session.pk).admission_rate
         requests = [request_for(session, buyer=uuid.uuid4(), best_available=True, quantity=1) for _n in range(number)]
-        return [Entry(Knock(request=one, claim_ms=30_000, limits=[Limit(10)], rate=rate)) for one in requests]
+        return [Entry(Applicant(request=one, claim_ms=30_000, limits=[Limit(10)], rate=rate)) for one in requests]
 
     def door(self) -> FrontDoor:
-        return FrontDoor(line=InProcessLine(lambda _requests: None), fallback=None)
+        return FrontDoor(queue=InProcessQueue(lambda _requests: None), fallback=None)
 
     def let_in(self, entries: list[Entry]) -> int:
         refusals = [entry.answer.exception(timeout=5) for entry in entries]
@@ -286,7 +286,7 @@ class TestAdmission:
         assert 8 <= sum(map(self.let_in, crowds)) <= 8 * (1 + time.monotonic() - began)
 
     def test_without_redis_is_each_process_s_own(self, crowded: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(claims, "admit", lambda _knocks: (_ for _ in ()).throw(NoClaims))
+        monkeypatch.setattr(claims, "admit", lambda _admit_one: (_ for _ in ()).throw(NoClaims))
         for door in (self.door(), self.door()):
             entries = self.entries(crowded, 10)
             door.serve(entries)

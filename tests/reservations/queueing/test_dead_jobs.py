@@ -19,8 +19,8 @@ from config.celery import app
 from config.run.blocking_worker import BlockingConsumer
 from realtime import relay
 from reservations.audit import dead_letters_waiting
-from reservations.queueing import lines
-from reservations.queueing.lines import WorkQueue
+from reservations.queueing import queues
+from reservations.queueing.queues import WorkQueue
 from reservations.staff import dead_letters
 from tests import services
 from tests.processes import until
@@ -37,7 +37,7 @@ SOURCES = {
 
 
 def queue_of(source: str) -> Any:
-    return mail_tasks.events_queue() if source == "events.mail" else lines.jobs_queue(source)
+    return mail_tasks.events_queue() if source == "events.mail" else queues.jobs_queue(source)
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ class TestEveryQueue:
         assert REGISTRY.get_sample_value("frontrow_dead_letters_waiting", {"queue": job}) == 1
         shown = json.loads(command("show", f"id-{source}"))
         assert shown["message"] == {"task": "nobody.knows", "arguments": [[], {"nobody": source}, {}]}
-        until(lambda: size(channel, lines.dead_jobs(job)) == 1, what="the letter lying there still")
+        until(lambda: size(channel, queues.dead_jobs(job)) == 1, what="the letter lying there still")
 
     def test_retry_puts_it_back_where_it_came_from(self, channel: Any, source: str) -> None:
         body = publish(channel, source)
@@ -146,7 +146,7 @@ def test_no_queue_that_a_worker_consumes_is_forgotten(channel: Any) -> None:
         *app.amqp.queues.values(),
         *(queue for step in steps for of in step.get_consumers(channel) for queue in of.queues),
     ]
-    seen = {lines.given_up().name, *(lines.dead_jobs(job).name for job in lines.JOBS)}
+    seen = {queues.given_up().name, *(queues.dead_jobs(job).name for job in queues.JOBS)}
 
     assert {queue.name for queue in consumed} >= {queue_of(source).name for source in SOURCES}
     for queue in consumed:
@@ -161,14 +161,14 @@ def test_no_queue_that_a_worker_consumes_is_forgotten(channel: Any) -> None:
 
 def test_publisher_alone_declares_the_queue_behind(channel: Any) -> None:
     """No worker has been started: the first message of a web process may be the one that is given up."""
-    dead = lines.dead_jobs("payments")
+    dead = queues.dead_jobs("payments")
     dead(channel).delete()
-    lines.jobs_queue("payments")(channel).delete()
-    courier = lines.Courier(services.current().rabbitmq_url)
-    courier.send("nobody.knows", lines.jobs_queue("payments"))
+    queues.jobs_queue("payments")(channel).delete()
+    courier = queues.Courier(services.current().rabbitmq_url)
+    courier.send("nobody.knows", queues.jobs_queue("payments"))
     courier.close()
 
-    lines.jobs_queue("payments")(channel).get().reject()
+    queues.jobs_queue("payments")(channel).get().reject()
 
     until(lambda: size(channel, dead) == 1, what="the dead letter")
 
@@ -197,7 +197,7 @@ def test_worker_leaves_a_message_that_it_cannot_decode_to_the_dead_letters(chann
 
     BlockingConsumer.on_decode_error(consumer, message, ValueError("no JSON"))  # type: ignore[arg-type] # it needs nothing of a worker
 
-    until(lambda: size(channel, lines.dead_jobs("payments")) == 1, what="the dead letter")
+    until(lambda: size(channel, queues.dead_jobs("payments")) == 1, what="the dead letter")
     assert dead_letters.count_waiting()["payments"] == 1
     assert "  payments  " in command("list")
     command("discard", "--all", "--yes")
@@ -207,7 +207,7 @@ def test_mail_that_failed_for_good_is_tried_again_as_an_event(settings: Any, cha
     with kombu.Producer(channel, auto_declare=False) as producer:
         event = {"id": "an-event", "event": "reservation.confirmed"}
         mail_tasks.give_up(producer, event, reason="SMTPException", tries=6)
-    until(lambda: size(channel, lines.dead_jobs("mail")) == 1, what="the letter")
+    until(lambda: size(channel, queues.dead_jobs("mail")) == 1, what="the letter")
 
     assert "an-event  mail          6 tries" in command("list")
     command("retry", "an-event")

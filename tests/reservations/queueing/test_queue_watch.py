@@ -14,8 +14,8 @@ from prometheus_client import REGISTRY
 from realtime import relay
 from reservations.queueing import liveness, queue_watch
 from reservations.queueing.letters import OutOfReach
-from reservations.queueing.lines import jobs_queue
 from reservations.queueing.queue_watch import Count, QueueWatch, is_consumed
+from reservations.queueing.queues import jobs_queue
 from tests import services
 from tests.processes import until
 

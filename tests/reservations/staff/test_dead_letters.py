@@ -1,4 +1,4 @@
-"""What can't be settled: found, kept for a person, put back, ended; on both roads."""
+"""What can't be allocated: found, kept for a person, put back, ended; on both roads."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from reservations.claims import claims, keys
 from reservations.hold_request import HoldRequest
 from reservations.models import CancelMark, InboxRequest, Reservation, Status
 from reservations.operations import messages, queued
-from reservations.queueing import inbox, letters, lines
-from reservations.queueing.lines import LineDown
+from reservations.queueing import inbox, letters, queues
+from reservations.queueing.queues import QueueDown
 from reservations.staff import dead_letters
 from sessions_app.models import Seat, Session, TicketType
 from tests import services
@@ -40,13 +40,13 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class RabbitMQ:
-    """A real one, with the line and the queues behind it, empty."""
+    """A real one, with the queue and the queues behind it, empty."""
 
     def __init__(self, url: str) -> None:
         self.connection = relay.connect(url)
         channel = self.connection.default_channel
         self.line, self.dead, self.given_up = (
-            queue(channel) for queue in (lines.holds_queue(0), lines.dead_letters(), lines.given_up())
+            queue(channel) for queue in (queues.holds_queue(0), queues.dead_letters(), queues.given_up())
         )
         for queue in self.queues:
             queue.declare()
@@ -71,7 +71,7 @@ class RabbitMQ:
         """As when a worker dies with a message again and again."""
         before = self.lie_in(self.given_up)
         said = arguments or {"requests": [request.to_json() for request in requests]}
-        lines.courier().send(task, lines.holds_queue(0), **said)
+        queues.courier().send(task, queues.holds_queue(0), **said)
         with kombu.Consumer(
             self.connection.channel(), [self.line], on_message=kombu.Message.requeue, auto_declare=False
         ):
@@ -91,8 +91,8 @@ class RabbitMQ:
 @pytest.fixture
 def rabbitmq(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[RabbitMQ]:
     settings.RABBITMQ_URL = services.current().rabbitmq_url
-    courier = lines.Courier(settings.RABBITMQ_URL)
-    monkeypatch.setattr(lines, "courier", lambda: courier)
+    courier = queues.Courier(settings.RABBITMQ_URL)
+    monkeypatch.setattr(queues, "courier", lambda: courier)
     rabbitmq = RabbitMQ(settings.RABBITMQ_URL)
     yield rabbitmq
     rabbitmq.close()
@@ -103,8 +103,8 @@ def rabbitmq(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[RabbitM
 def no_rabbitmq(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is configured, and away."""
     settings.RABBITMQ_URL = f"amqp://127.0.0.1:{free_port()}//"
-    courier = lines.Courier(settings.RABBITMQ_URL)
-    monkeypatch.setattr(lines, "courier", lambda: courier)
+    courier = queues.Courier(settings.RABBITMQ_URL)
+    monkeypatch.setattr(queues, "courier", lambda: courier)
 
 
 @pytest.fixture(params=["inbox", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
@@ -133,9 +133,9 @@ def stand_in_the_inbox(*requests: HoldRequest) -> None:
 
 
 def fail(road: str, *requests: HoldRequest) -> None:
-    """Let them be settled, as far as that goes."""
+    """Let them be allocated, as far as that goes."""
     if road == "rabbitmq":
-        tasks.settle(requests=[request.to_json() for request in requests])
+        tasks.allocate(requests=[request.to_json() for request in requests])
     else:
         stand_in_the_inbox(*requests)
         queued.drain_inbox(shard=0)
@@ -154,14 +154,14 @@ def command(*words: str) -> str:
 
 
 @pytest.mark.rabbitmq
-class TestSettling:
-    def test_writes_a_letter_for_each_poison_and_settles_its_neighbours(
+class TestAllocation:
+    def test_writes_a_letter_for_each_poison_and_allocates_its_neighbours(
         self, rabbitmq: RabbitMQ, session: Session, ana: uuid.UUID, bruno: uuid.UUID
     ) -> None:
         good = [request_for(session, f"A{n}", buyer=ana, arrival=n) for n in (1, 2, 3)]
         poison = [poison_for(session, buyer=bruno, arrival=n) for n in (4, 5)]
         said = [request.to_json() for request in (good[0], poison[0], *good[1:], poison[1])]
-        tasks.settle(requests=[*said, {"id": "nobody's"}])
+        tasks.allocate(requests=[*said, {"id": "nobody's"}])
 
         assert set(Reservation.objects.values_list("pk", flat=True)) == {request.id for request in good}
         found = rabbitmq.letters()
@@ -177,7 +177,7 @@ class TestSettling:
         assert "cannot be read" in found[2].headers[letters.REASON]
 
     def test_writes_none_where_all_is_well(self, rabbitmq: RabbitMQ, session: Session, ana: uuid.UUID) -> None:
-        tasks.settle(requests=[request_for(session, "A1", buyer=ana).to_json()])
+        tasks.allocate(requests=[request_for(session, "A1", buyer=ana).to_json()])
         assert rabbitmq.letters() == []
 
 
@@ -188,13 +188,13 @@ class TestWithoutRabbitMQ:
     ) -> None:
         good, poison = request_for(session, "A1", buyer=ana), poison_for(session, buyer=bruno, arrival=2)
         with pytest.raises(Reject) as rejected:
-            tasks.settle(requests=[poison.to_json(), good.to_json()])
+            tasks.allocate(requests=[poison.to_json(), good.to_json()])
         assert rejected.value.requeue is True
         assert Reservation.objects.get().pk == good.id
 
     def test_a_task_that_fails_otherwise_leaves_its_message_to_the_sweep(self) -> None:
-        assert tasks.settle.acks_late
-        assert not tasks.settle.acks_on_failure
+        assert tasks.allocate.acks_late
+        assert not tasks.allocate.acks_on_failure
 
     @pytest.mark.usefixtures("no_rabbitmq")
     def test_lists_the_inbox_and_says_what_is_missing(self, session: Session, ana: uuid.UUID) -> None:
@@ -253,13 +253,13 @@ class TestList:
 
 
 class TestRetry:
-    def test_puts_it_back_in_line_where_it_is_settled_once_it_can_be(
+    def test_puts_it_back_in_line_where_it_is_allocated_once_it_can_be(
         self, road: str, session: Session, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         request = request_for(session, "A1", buyer=ana)
         with monkeypatch.context() as broken:
             broken.setattr(queued, "FIRST_PAUSE", 0)
-            broken.setattr(batch, "settle_batch", lambda _requests, **_where: 1 / 0)
+            broken.setattr(batch, "allocate_batch", lambda _requests, **_where: 1 / 0)
             fail(road, request)
         assert "back in the queue" in command("retry", str(request.id))
         assert waiting() == []
@@ -286,7 +286,7 @@ class TestRetry:
         assert waiting() == []
         assert InboxRequest.objects.filter(attempts=0).count() == 5
 
-    def test_of_one_that_was_settled_meanwhile_changes_nothing(
+    def test_of_one_that_was_allocated_meanwhile_changes_nothing(
         self, road: str, session: Session, ana: uuid.UUID
     ) -> None:
         poison = poison_for(session, buyer=ana)
@@ -329,7 +329,7 @@ class TestDiscard:
         claims.client().set(keys.claim_key(session.pk, "A1"), str(request.id))
         with monkeypatch.context() as broken:
             broken.setattr(queued, "FIRST_PAUSE", 0)
-            broken.setattr(batch, "settle_batch", lambda _requests, **_where: 1 / 0)
+            broken.setattr(batch, "allocate_batch", lambda _requests, **_where: 1 / 0)
             fail(road, request)
         command("discard", "--all", "--yes")
         row = Reservation.objects.get(pk=request.id)
@@ -344,16 +344,16 @@ class TestDiscard:
         assert Reservation.objects.get().status == Status.CANCELLED
         assert not CancelMark.objects.exists()
 
-    def test_leaves_alone_what_was_settled_meanwhile(
+    def test_leaves_alone_what_was_allocated_meanwhile(
         self, road: str, session: Session, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         request = request_for(session, "A1", buyer=ana)
         with monkeypatch.context() as broken:
             broken.setattr(queued, "FIRST_PAUSE", 0)
-            broken.setattr(batch, "settle_batch", lambda _requests, **_where: 1 / 0)
+            broken.setattr(batch, "allocate_batch", lambda _requests, **_where: 1 / 0)
             fail(road, request)
         with dead_letters.pile() as pile:
-            queued.settle([request])
+            queued.allocate([request])
             ended = dead_letters.discard(pile.letters[0])
         assert ended
         assert ended.status == Status.HELD
@@ -373,7 +373,7 @@ class TestDiscard:
     def test_prints_what_is_known_of_one_that_cannot_be_read(self, road: str, session: Session, ana: uuid.UUID) -> None:
         unreadable = {"id": str(uuid.uuid4()), "session": "none"}
         if road == "rabbitmq":
-            tasks.settle(requests=[unreadable])
+            tasks.allocate(requests=[unreadable])
         else:
             InboxRequest.objects.create(pk=unreadable["id"], shard=0, arrival=1, buyer=ana, request=unreadable)
             queued.drain_inbox(shard=0)
@@ -398,7 +398,7 @@ class TestDiscard:
 
 @pytest.mark.rabbitmq
 class TestSweep:
-    def test_puts_innocent_neighbours_into_the_inbox_where_they_are_settled(
+    def test_puts_innocent_neighbours_into_the_inbox_where_they_are_allocated(
         self, rabbitmq: RabbitMQ, session: Session, ana: uuid.UUID, bruno: uuid.UUID
     ) -> None:
         good = [request_for(session, f"A{n}", buyer=ana, arrival=n) for n in (1, 2)]
@@ -421,15 +421,15 @@ class TestSweep:
         deadly, good = (request_for(session, f"A{n}", buyer=ana, arrival=n) for n in (1, 2))
         rabbitmq.give_up(deadly, good)
         dead_letters.sweep()
-        settle_batch, tried = batch.settle_batch, []
+        allocate_batch, tried = batch.allocate_batch, []
 
         def die(requests: list[HoldRequest], **where: Any) -> Any:
             tried.append([request.id for request in requests])
             if deadly in requests:
                 raise SystemExit
-            return settle_batch(requests, **where)
+            return allocate_batch(requests, **where)
 
-        monkeypatch.setattr(batch, "settle_batch", die)
+        monkeypatch.setattr(batch, "allocate_batch", die)
         for _life in range(5):
             with pytest.raises(SystemExit):
                 queued.drain_inbox(shard=0)
@@ -483,7 +483,7 @@ class TestSweep:
             away.setattr(
                 InboxRequest.objects, "bulk_create", lambda *_rows, **_how: (_ for _ in ()).throw(OperationalError)
             )
-            for _round in range(lines.DELIVERY_LIMIT + 5):
+            for _round in range(queues.DELIVERY_LIMIT + 5):
                 with pytest.raises(OperationalError):
                     dead_letters.sweep()
         until(lambda: dead_letters.sweep() == 1, what="it being swept after all")
@@ -496,7 +496,7 @@ class TestSweep:
         dead_letters.sweep()
         with monkeypatch.context() as away:
             away.setattr(queued, "FIRST_PAUSE", 0)
-            away.setattr(batch, "settle_batch", lambda _requests, **_where: (_ for _ in ()).throw(OperationalError))
+            away.setattr(batch, "allocate_batch", lambda _requests, **_where: (_ for _ in ()).throw(OperationalError))
             for _round in range(inbox.MAX_ATTEMPTS + 1):
                 with pytest.raises(OperationalError):
                     queued.drain_inbox(shard=0)
@@ -516,5 +516,5 @@ class TestCount:
             dead_letters.count_waiting()
         with pytest.raises(letters.OutOfReach):
             dead_letters.sweep()
-        with pytest.raises(LineDown):
-            messages.settle_message([{}])
+        with pytest.raises(QueueDown):
+            messages.allocate_message([{}])

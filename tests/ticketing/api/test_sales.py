@@ -15,7 +15,7 @@ from rest_framework.test import APIClient
 
 from reservations.admission import sale_facts
 from reservations.models import Reservation, Status
-from reservations.queueing.lines import PUBLISH_ERRORS
+from reservations.queueing.queues import PUBLISH_ERRORS
 from sessions_app.models import Seat, Session
 from tests.api import assert_problem, client_of, get, post
 from tests.conftest import Hold
@@ -177,7 +177,7 @@ class TestPaying:
                 raise error
 
         reservation = hold(session, "A1", buyer=ana)
-        settings.LINE = "rabbitmq"
+        settings.QUEUE = "rabbitmq"
         monkeypatch.setattr(bells, "courier", Away)
         assert pay(ana, reservation).status_code == 202
         assert Payment.objects.get().status == PaymentStatus.STARTED

@@ -19,7 +19,7 @@ from realtime import relay
 from realtime.models import Event
 from reservations.models import Reservation
 from reservations.operations import sweeps
-from reservations.queueing import lines
+from reservations.queueing import queues
 from sessions_app.models import Session
 from sessions_app.templatetags.frontrow import spelled
 from tests import services
@@ -53,7 +53,7 @@ def buy(reservation: Reservation, *, email: str = "", language: str = "en") -> S
         email=email,
         language=language,
     )
-    steps.settle_payment(payment_id=payment.pk)
+    steps.finish_payment(payment_id=payment.pk)
     return Sale.objects.get(reservation=reservation)
 
 
@@ -234,7 +234,7 @@ class TestOnce:
 
 def dead_letters() -> list[dict[str, Any]]:
     with app.connection_for_read() as broker:
-        queue = lines.dead_jobs("mail")(broker.default_channel)
+        queue = queues.dead_jobs("mail")(broker.default_channel)
         queue.declare()
         found = []
         while message := queue.get(no_ack=True):
@@ -300,7 +300,7 @@ class TestTheQueueOfEvents:
             channel = broker.default_channel
             (consumer,) = step.get_consumers(channel)
             with consumer:
-                dead = lines.dead_jobs("mail")(channel)
+                dead = queues.dead_jobs("mail")(channel)
                 dead.purge()
                 broker.Producer(channel).publish(
                     body,

@@ -35,7 +35,7 @@ from reservations.hold_request import ORDER_SCOPE, Ask, HoldRequest, Means
 from reservations.models import Reservation, Status, Voucher
 from reservations.operations import queued
 from reservations.queueing import inbox, liveness
-from reservations.queueing.lines import InProcessLine
+from reservations.queueing.queues import InProcessQueue
 from sessions_app.models import Seat, Session, TicketType
 from tests.api import assert_problem, client_of, get, post
 from tests.factories import SessionFactory, StockFactory, UserFactory
@@ -61,7 +61,7 @@ def stock(transactional_db: None) -> TicketType:
 
 @pytest.fixture
 def a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if a worker were alive, so that waiting is worth it; the line settles in this process."""
+    """As if a worker were alive, so that waiting is worth it; the line allocates in this process."""
     monkeypatch.setattr(liveness, "is_alive", lambda _part: True)
 
 
@@ -278,7 +278,7 @@ class TestRefusing:
     def test_three_of_ten_win_where_redis_lets_everybody_in(self, stock: TicketType) -> None:
         buyers = [uuid4() for _n in range(10)]
         requests = [asked(stock, buyer, arrival=place) for place, buyer in enumerate(buyers, start=1)]
-        queued.settle(requests)
+        queued.allocate(requests)
         stands = [orders.body(reservations.find(request.id, buyer=None)) for request in requests]
         assert [(one["status"], one["reason"]) for one in stands] == [("COMPLETED", None)] * 3 + [
             ("FAILED", "sold_out")
@@ -303,7 +303,7 @@ class TestWhatStandsInRabbit:
 
     @pytest.fixture
     def waits(self, ana: UUID, stock: TicketType, monkeypatch: pytest.MonkeyPatch) -> str:
-        monkeypatch.setattr(InProcessLine, "publish", lambda _line, _requests: None)
+        monkeypatch.setattr(InProcessQueue, "publish", lambda _line, _requests: None)
         name: str = order(ana, wish(stock)).json()["id"]
         return name
 
@@ -330,10 +330,10 @@ class TestWhatStandsInRabbit:
             (waits, "PENDING"),
         ]
 
-    def test_is_in_no_line_once_it_is_settled(self, ana: UUID, stock: TicketType) -> None:
+    def test_is_in_no_line_once_it_is_allocated(self, ana: UUID, stock: TicketType) -> None:
         order(ana, wish(stock))
         assert claims.asked_by(ana)
-        assert reservations.in_line(ana) == []
+        assert reservations.in_queue(ana) == []
 
     def test_is_remembered_in_bounds(
         self, ana: UUID, stock: TicketType, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
@@ -341,7 +341,7 @@ class TestWhatStandsInRabbit:
         settings.HOLDS_ADDRESS = 100
         Session.objects.update(max_per_buyer=100)
         TicketType.objects.update(capacity=100, available=100)
-        monkeypatch.setattr(InProcessLine, "publish", lambda _line, _requests: None)
+        monkeypatch.setattr(InProcessQueue, "publish", lambda _line, _requests: None)
         asked_for = [order(ana, wish(stock)).json()["id"] for _order in range(52)]
         assert [str(request.id) for request in claims.asked_by(ana)] == asked_for[2:]
 
@@ -399,10 +399,10 @@ class TestReading:
         assert [one["id"] for one in get(staff, "/orders", buyer=str(ana)).json()["results"]] == [bought]
         assert get(staff, "/orders").json()["results"] == []
 
-    def test_works_while_it_stands_in_line(
+    def test_works_while_it_stands_in_the_queue(
         self, ana: UUID, bruno: UUID, stock: TicketType, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        door = FrontDoor(line=InProcessLine(lambda _requests: None), fallback=None)
+        door = FrontDoor(queue=InProcessQueue(lambda _requests: None), fallback=None)
         monkeypatch.setattr(front_door, "door", lambda: door)
         waits = order(ana, wish(stock))
         assert read(ana, waits) == waits.json()
@@ -457,11 +457,11 @@ class TestALostDoorbell:
         request = asked(stock, ana, arrival=1)
         with monkeypatch.context() as silence:
             silence.setattr(orders, "pay_in_process", None)
-            queued.settle([request])
+            queued.allocate([request])
         assert Reservation.objects.get().status == Status.HELD
-        queued.settle([request])
+        queued.allocate([request])
         assert Reservation.objects.get().status == Status.CONFIRMED
-        queued.settle([request])
+        queued.allocate([request])
         assert Sale.objects.count() == 1
 
     def test_is_no_error_where_the_broker_is_away(
@@ -475,8 +475,8 @@ class TestALostDoorbell:
                 raise ConnectionError
 
         monkeypatch.setattr(orders, "courier", Nobody)
-        settings.LINE = "inbox"
-        queued.settle([request := asked(stock, ana, arrival=1)])
+        settings.QUEUE = "inbox"
+        queued.allocate([request := asked(stock, ana, arrival=1)])
         assert rung == [("ticketing.tasks.pay_orders", "payments", {"orders": [(request.id, "")]})]
         assert Reservation.objects.get().status == Status.HELD
 
@@ -519,7 +519,7 @@ class TestASessionCalledOff:
         waits = order(ana, wish(stock))
         (payment,) = starting.start_orders(list(Reservation.objects.all()))
         Session.objects.update(cancelled_at=timezone.now())
-        steps.settle_payment(payment_id=payment.pk)
+        steps.finish_payment(payment_id=payment.pk)
         failed = read(ana, waits)
         assert (failed["status"], failed["reason"]) == ("FAILED", "session_cancelled")
         assert not Ticket.objects.exists()

@@ -11,7 +11,7 @@ from reservations import orders
 from reservations.admission import front_door
 from reservations.hold_request import ORDER_SCOPE, Ask, Means
 from reservations.models import Reservation
-from reservations.queueing.lines import InProcessLine
+from reservations.queueing.queues import InProcessQueue
 from sessions_app.models import Session, TicketType
 from tests.factories import StockFactory, UserFactory
 from ticketing import identity
@@ -37,8 +37,8 @@ def guest(client: Client, stock: TicketType) -> UUID:
 
 
 @pytest.fixture
-def nobody_settles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(InProcessLine, "publish", lambda _line, _requests: None)
+def nobody_allocates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(InProcessQueue, "publish", lambda _line, _requests: None)
 
 
 def order(buyer: UUID, stock: TicketType, *, token: str | None = "ok", quantity: int = 1) -> UUID:
@@ -72,7 +72,7 @@ class TestOrder:
         assert "R$180.00" in shown
         assert REFRESH not in shown
 
-    @pytest.mark.usefixtures("nobody_settles")
+    @pytest.mark.usefixtures("nobody_allocates")
     def test_in_line_loads_itself_again_and_can_be_given_up(
         self, client: Client, guest: UUID, stock: TicketType
     ) -> None:
@@ -82,12 +82,12 @@ class TestOrder:
         assert REFRESH in shown
         assert client.post(f"/orders/{waits}/give-up")["Location"] == f"/orders/{waits}"
 
-    @pytest.mark.usefixtures("nobody_settles")
+    @pytest.mark.usefixtures("nobody_allocates")
     def test_tells_how_many_come_before_it(self, client: Client, guest: UUID, bruno: UUID, stock: TicketType) -> None:
         _first, _second, waits = order(bruno, stock), order(bruno, stock), order(guest, stock)
         assert 'data-part="ahead"></p>' in page(
             client, f"/orders/{waits}"
-        )  # nothing of its epoch is settled: not known
+        )  # nothing of its epoch is allocated: not known
         arrival = client.get(f"/api/v1/orders/{waits}").json()["arrival"]
         Session.objects.filter(pk=stock.session_id).update(arrival_high=arrival - 2)
         assert 'data-part="ahead">1 request is before yours.' in page(client, f"/orders/{waits}")
@@ -155,11 +155,11 @@ class TestOrders:
         assert re.findall('data-order="([^"]+)"', last) == made[:1]
         assert 'href="?before=' not in last
 
-    def test_begin_with_what_stands_in_line(
+    def test_begin_with_what_stands_in_the_queue(
         self, client: Client, guest: UUID, stock: TicketType, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         bought = order(guest, stock)
-        monkeypatch.setattr(InProcessLine, "publish", lambda _line, _requests: None)
+        monkeypatch.setattr(InProcessQueue, "publish", lambda _line, _requests: None)
         waits = order(guest, stock)
         assert re.findall('data-order="([^"]+)"', page(client, "/orders")) == [str(waits), str(bought)]
         assert f'href="/orders/{waits}"' in page(client, "/my-tickets")

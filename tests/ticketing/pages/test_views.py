@@ -34,7 +34,7 @@ def buyer_of(client: Client) -> uuid.UUID:
 def sale(guest: uuid.UUID, session: Session, hold: Hold) -> Sale:
     held = hold(session, "A1", "A2", buyer=guest)
     payment = starting.start_payment(reservation_id=held.pk, buyer=guest, method="fake", token="ok")
-    steps.settle_payment(payment_id=payment.pk)
+    steps.finish_payment(payment_id=payment.pk)
     return Sale.objects.get(reservation=held)
 
 

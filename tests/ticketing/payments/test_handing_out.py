@@ -68,7 +68,7 @@ def paid(session: Session, hold: Hold, ana: uuid.UUID) -> Paid:
             email="ana@example.com",
             at_the_counter=True,
         )
-        steps.settle_payment(payment_id=payment.pk)
+        steps.finish_payment(payment_id=payment.pk)
         return Sale.objects.get()
 
     return make

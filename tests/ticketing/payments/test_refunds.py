@@ -344,7 +344,7 @@ class TestCalledOff:
         held = hold(session, "A1", buyer=ana)
         payment = starting.start_payment(reservation_id=held.pk, buyer=ana, method="fake", token="ok")
         refunds.call_off(session_id=session.pk)
-        steps.settle_payment(payment_id=payment.pk)
+        steps.finish_payment(payment_id=payment.pk)
         payment.refresh_from_db()
         assert (payment.status, SandboxCharge.objects.get().status, Sale.objects.count()) == ("voided", "voided", 0)
 

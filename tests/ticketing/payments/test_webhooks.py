@@ -196,7 +196,7 @@ class TestLateMoney:
         the_money_comes(silent)
         held.refresh_from_db()
         assert (silent.status, held.status) == ("returned", Status.PAYING)
-        steps.settle_payment(payment_id=other.pk)
+        steps.finish_payment(payment_id=other.pk)
         other.refresh_from_db()
         assert (other.status, Sale.objects.get().payment) == ("captured", other)
 
@@ -222,7 +222,7 @@ class TestLateMoney:
         Session.objects.update(cancelled_at=Now())
         SandboxCharge.objects.update(status="authorised")
         late.take_notice(payment_id=payment.pk, standing=Standing("authorised"))
-        steps.settle_payment(payment_id=payment.pk)
+        steps.finish_payment(payment_id=payment.pk)
         payment.refresh_from_db()
         assert (payment.status, SandboxCharge.objects.get().status) == ("voided", "voided")
         assert not LedgerEntry.objects.exists()

@@ -20,7 +20,7 @@ from reservations.claims import claims, keys
 from reservations.hold_request import EPOCH_BITS, HoldRequest
 from reservations.models import Reservation, Status
 from reservations.operations import holding, messages, queued
-from reservations.queueing import lines, liveness, queue_watch
+from reservations.queueing import liveness, queue_watch, queues
 from reservations.queueing.queue_watch import Count
 from reservations.staff import dead_letters
 from sessions_app.models import Seat, SeatKind, Session
@@ -56,7 +56,7 @@ BREAKS = {
     "standing_by_in_vain": "INSERT INTO reservations_reservation SELECT (jsonb_populate_record(row, jsonb_build_object("
     "'id', gen_random_uuid(), 'status', 'queued', 'quantity', 1, 'sale_id', NULL, 'key', '', 'changed_at', now() - interval '1 hour'))).*"
     " FROM reservations_reservation AS row WHERE ticket_type_id IS NOT NULL AND seats = '{}' LIMIT 1",
-    "accepted_and_settled": "INSERT INTO reservations_inboxrequest (id, shard, arrival, buyer, request, attempts, error, accepted_at)"
+    "accepted_and_allocated": "INSERT INTO reservations_inboxrequest (id, shard, arrival, buyer, request, attempts, error, accepted_at)"
     " SELECT id, 0, 1, buyer, '{}', 0, '', now() FROM reservations_reservation LIMIT 1",
     "outcome_not_told_once": "DELETE FROM realtime_event WHERE name = 'reservation.confirmed'",
     "map_version_differs": "UPDATE sessions_app_session SET map_version = map_version + 1",
@@ -78,7 +78,7 @@ BREAKS = {
     "refunded_differs": "UPDATE ticketing_sale SET refunded = refunded + 1 WHERE refunded < total",
     "refund_not_paid_back": "UPDATE ticketing_refund SET status = 'asked', changed_at = now() - interval '1 hour'",
     "refund_refused": "UPDATE ticketing_refund SET status = 'refused'",
-    "payment_unsettled": "UPDATE ticketing_payment SET status = 'returning', started_at = now() - interval '1 hour'",
+    "payment_unfinished": "UPDATE ticketing_payment SET status = 'returning', started_at = now() - interval '1 hour'",
     "ledger_out_of_balance": "UPDATE ticketing_ledgerentry SET amount = amount + 1 WHERE account = 'revenue'",
     "ledger_differs_from_payments": "DELETE FROM ticketing_ledgerentry WHERE account IN ('refunds', 'owed')",
     "ledger_parts_differ": "UPDATE ticketing_ticket SET tax = tax + 1",
@@ -182,14 +182,14 @@ class TestOrder:
     def test_finds_who_was_overtaken_and_by_whom(self, session: Session, bruno: uuid.UUID, early: HoldRequest) -> None:
         late = request_for(session, "A2", buyer=bruno, arrival=EPOCH + 2)
         for request in (late, early):
-            queued.settle([request])
+            queued.allocate([request])
         (finding,) = found("overtaken")
         assert (finding["reservation"], finding["overtaken_by"]) == (str(early.id), str(late.id))
         assert finding["seat"] == "A2"
 
     def test_finds_it_inside_a_batch(self, session: Session, bruno: uuid.UUID, early: HoldRequest) -> None:
         late = request_for(session, "A2", buyer=bruno, arrival=EPOCH + 2)
-        queued.settle([early, late])
+        queued.allocate([early, late])
         assert found("overtaken") == []
         Reservation.objects.filter(pk=late.id).update(arrival=EPOCH)
         assert len(found("overtaken")) == 1
@@ -197,16 +197,16 @@ class TestOrder:
     def test_finds_it_among_those_who_came_too_late(
         self, session: Session, ana: uuid.UUID, bruno: uuid.UUID, early: HoldRequest
     ) -> None:
-        queued.settle([early])
+        queued.allocate([early])
         for arrival in (EPOCH + 9, EPOCH + 8):
-            queued.settle([request_for(session, "A1", buyer=bruno, arrival=arrival)])
+            queued.allocate([request_for(session, "A1", buyer=bruno, arrival=arrival)])
         assert [finding["its_arrival"] for finding in found("overtaken")] == [EPOCH + 9]
 
     def test_finds_it_when_a_seat_came_free_again(self, session: Session, bruno: uuid.UUID, early: HoldRequest) -> None:
         late = request_for(session, "A2", buyer=bruno, arrival=EPOCH + 2)
-        queued.settle([late])
+        queued.allocate([late])
         run_out(Reservation.objects.get())
-        queued.settle([early])
+        queued.allocate([early])
         assert Reservation.objects.get(pk=early.id).status == Status.HELD
         assert len(found("overtaken")) == 1
 
@@ -215,7 +215,7 @@ class TestOrder:
     ) -> None:
         late = request_for(session, "A2", buyer=bruno, arrival=EPOCH + 2)
         for request in (late, early):
-            queued.settle([request])
+            queued.allocate([request])
         selling.move_seats(reservation_id=late.id, seats=["A2"], to=["D1"])
         assert len(found("overtaken")) == 1
 
@@ -225,7 +225,7 @@ class TestOrder:
         first = request_for(session, "A1", buyer=ana, arrival=EPOCH)
         late = request_for(session, "C3", buyer=bruno, arrival=EPOCH + 2)
         for request in (first, late, early):
-            queued.settle([request])
+            queued.allocate([request])
         holding.release(reservation_id=first.id, buyer=ana)
         selling.move_seats(reservation_id=late.id, seats=["C3"], to=["A1"])
         assert found("overtaken") == []
@@ -234,14 +234,14 @@ class TestOrder:
         self, session: Session, bruno: uuid.UUID, early: HoldRequest
     ) -> None:
         for request in (request_for(session, "A2", buyer=bruno, arrival=(4 << EPOCH_BITS) + 1), early):
-            queued.settle([request])
+            queued.allocate([request])
         assert found("overtaken") == []
 
     def test_compares_nobody_who_wanted_other_seats(
         self, session: Session, bruno: uuid.UUID, early: HoldRequest
     ) -> None:
         for request in (request_for(session, "A3", buyer=bruno, arrival=EPOCH + 2), early):
-            queued.settle([request])
+            queued.allocate([request])
         assert found("overtaken") == []
 
     @pytest.mark.parametrize("accessible", [False, True])
@@ -252,10 +252,10 @@ class TestOrder:
         best = request_for(
             session, buyer=bruno, arrival=EPOCH + 2, best_available=True, quantity=2, accessible=accessible
         )
-        queued.settle([best])
+        queued.allocate([best])
         taken = Reservation.objects.get(pk=best.id).seats
         early = request_for(session, *taken, buyer=ana, arrival=EPOCH + 1)
-        queued.settle([early])
+        queued.allocate([early])
         assert Reservation.objects.get(pk=early.id).reason == "seats_unavailable"
         assert found("overtaken") == []
         Reservation.objects.filter(pk=best.id).update(fingerprint="of a request that names terms too")
@@ -293,7 +293,7 @@ class TestConnections:
 class TestQueues:
     @pytest.fixture(autouse=True)
     def _real(self, settings: Any) -> None:
-        settings.LINE = "inbox"
+        settings.QUEUE = "inbox"
 
     def test_finds_one_with_messages_and_without_a_worker(self, monkeypatch: pytest.MonkeyPatch) -> None:
         counted = {"payments": Count(2, 0), "mail": Count(0, 0), "holds.0": Count(5, 1)}
@@ -311,10 +311,10 @@ class TestLetters:
     @pytest.mark.rabbitmq
     def test_finds_those_in_rabbitmq(self, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         settings.RABBITMQ_URL = services.current().rabbitmq_url
-        courier = lines.Courier(settings.RABBITMQ_URL)
-        monkeypatch.setattr(lines, "courier", lambda: courier)
+        courier = queues.Courier(settings.RABBITMQ_URL)
+        monkeypatch.setattr(queues, "courier", lambda: courier)
         assert found("dead_letters_waiting") == []
-        messages.settle_message(["?"])
+        messages.allocate_message(["?"])
         assert found("dead_letters_waiting") == [{"queue": "holds", "letters": 1}]
         with dead_letters.pile() as pile:
             dead_letters.discard(pile.letters[0])

@@ -94,7 +94,7 @@ class TestWhatWaits:
         open_one = start(hold(session, "A1", buyer=uuid4()))
         Payment.objects.filter(pk=open_one.pk).update(started_at=timezone.now() - LONG_AGO)
         paid = start(hold(session, "A2", buyer=uuid4()))
-        steps.settle_payment(payment_id=paid.pk)
+        steps.finish_payment(payment_id=paid.pk)
         sale = Sale.objects.get(payment=paid)
         Refund.objects.create(sale=sale, amount=1, status=RefundStatus.REFUSED)
         Refund.objects.create(sale=sale, amount=1, asked_at=timezone.now() - LONG_AGO)

@@ -40,7 +40,7 @@ def sale(stub: Stub, session: Session, hold: Hold, ana: uuid.UUID) -> Sale:
     """Ana's of two seats at 25.00, one of them given back, an hour ago."""
     held: Reservation = hold(session, "A1", "A2", buyer=ana)
     payment = starting.start_payment(reservation_id=held.pk, buyer=ana, method="stripe", token="pm_card_visa")
-    steps.settle_payment(payment_id=payment.pk)
+    steps.finish_payment(payment_id=payment.pk)
     sale = Sale.objects.get()
     refund = refunds.ask_refund(sale_id=sale.pk, buyer=ana, tickets=[sale.tickets.earliest("id").pk])
     refunds.pay_back(refund_id=refund.pk)

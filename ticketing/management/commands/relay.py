@@ -22,7 +22,7 @@ from reservations.claims import pace
 from reservations.operations import queued, sweeps
 from reservations.queueing import liveness, queue_watch, watchdog
 from reservations.queueing.letters import OutOfReach
-from reservations.queueing.lines import LineDown
+from reservations.queueing.queues import QueueDown
 from reservations.staff import dead_letters
 from ticketing.checks import refuse_demo_accounts
 from ticketing.orders import orders
@@ -66,7 +66,7 @@ class Duty:
         close_old_connections()
         try:
             more = self.do()
-        except (DatabaseError, relay.NotPublished, OutOfReach, LineDown, auditing.Unfinished) as error:
+        except (DatabaseError, relay.NotPublished, OutOfReach, QueueDown, auditing.Unfinished) as error:
             self._failed()
             if not self.failing:
                 log.warning("relay.failing", duty=self.name, error=type(error).__name__, said=str(error))

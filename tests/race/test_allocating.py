@@ -1,4 +1,4 @@
-"""Real threads settle real batches on real PostgreSQL, with Redis out of the way: the locks alone decide."""
+"""Real threads allocate real batches on real PostgreSQL, with Redis out of the way: the locks alone decide."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from ticketing.payments import starting, steps
 pytestmark = [pytest.mark.race, pytest.mark.django_db(transaction=True)]
 
 
-def settle(request: HoldRequest) -> str:
-    queued.settle([request])
+def allocate(request: HoldRequest) -> str:
+    queued.allocate([request])
     return Reservation.objects.get(pk=request.id).status
 
 
@@ -37,7 +37,7 @@ class TestOneSeat:
     @pytest.mark.parametrize("_round", range(ROUNDS))
     def test_has_one_holder_among_forty(self, session: Session, _round: int) -> None:
         requests = [request_for(session, "A1", buyer=uuid.uuid4(), arrival=n) for n in range(40)]
-        outcomes = race([partial(settle, request) for request in requests])
+        outcomes = race([partial(allocate, request) for request in requests])
         assert (outcomes.count(Status.HELD), outcomes.count(Status.REJECTED)) == (1, 39)
         loser = Reservation.objects.filter(status=Status.REJECTED).first()
         assert loser is not None
@@ -69,13 +69,13 @@ class TestOneSeat:
                 held.set()
                 assert not done.wait(timeout=0.3)
 
-        def settle_then_say() -> str:
+        def allocate_then_say() -> str:
             assert held.wait(timeout=10)
-            status = settle(request_for(session, "A1", buyer=ana))
+            status = allocate(request_for(session, "A1", buyer=ana))
             done.set()
             return status
 
-        assert race([keep_the_lock, settle_then_say]) == [None, Status.HELD]
+        assert race([keep_the_lock, allocate_then_say]) == [None, Status.HELD]
 
 
 class TestCrosswise:
@@ -83,7 +83,7 @@ class TestCrosswise:
     def test_neither_deadlocks_nor_fails(self, session: Session, _round: int) -> None:
         ways = [("A1", "A3"), ("A3", "A1")]
         requests = [request_for(session, *ways[n % 2], buyer=uuid.uuid4(), arrival=n) for n in range(50)]
-        outcomes = race([partial(settle, request) for request in requests])
+        outcomes = race([partial(allocate, request) for request in requests])
         assert (outcomes.count(Status.HELD), outcomes.count(Status.REJECTED)) == (1, 49)
 
     @pytest.mark.parametrize("_round", range(max(ROUNDS // 4, 1)))
@@ -96,7 +96,7 @@ class TestCrosswise:
                 request_for(other, "A1", buyer=uuid.uuid4(), arrival=n),
             ]
             batches.append(pair if n % 2 else pair[::-1])
-        outcomes = race([partial(queued.settle, batch) for batch in batches])
+        outcomes = race([partial(queued.allocate, batch) for batch in batches])
         assert outcomes == [None] * 10
         assert Reservation.objects.filter(status=Status.HELD).count() == 2
 
@@ -109,7 +109,7 @@ class TestStock:
             request_for(session, buyer=uuid.uuid4(), ticket_type=stock.pk, quantity=1 + n % 2, arrival=n)
             for n in range(20)
         ]
-        race([partial(settle, request) for request in requests])
+        race([partial(allocate, request) for request in requests])
         stock.refresh_from_db()
         held = sum(Reservation.objects.filter(status=Status.HELD).values_list("quantity", flat=True))
         assert stock.available >= 0
@@ -120,7 +120,7 @@ class TestKey:
     @pytest.mark.parametrize("_round", range(ROUNDS))
     def test_names_one_reservation_though_redis_forgot_it(self, session: Session, ana: uuid.UUID, _round: int) -> None:
         requests = [request_for(session, "A1", buyer=ana, key="k", arrival=n) for n in range(10)]
-        outcomes = race([partial(settle, request) for request in requests])
+        outcomes = race([partial(allocate, request) for request in requests])
         assert (outcomes.count(Status.HELD), outcomes.count(Status.REJECTED)) == (1, 9)
 
 
@@ -134,7 +134,7 @@ class TestTheEnd:
 
         def pay() -> str:
             payment = starting.start_payment(reservation_id=held.pk, buyer=ana, method="fake", token="ok")
-            steps.settle_payment(payment_id=payment.pk)
+            steps.finish_payment(payment_id=payment.pk)
             return "paid"
 
         def sweep() -> str:
@@ -165,7 +165,7 @@ class TestTheEnd:
 
         def pay() -> str:
             payment = starting.start_payment(reservation_id=held.pk, buyer=ana, method="fake", token="ok")
-            steps.settle_payment(payment_id=payment.pk)
+            steps.finish_payment(payment_id=payment.pk)
             return "paid"
 
         assert race([pay] * 12).count("paid") == 1

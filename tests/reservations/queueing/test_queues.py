@@ -15,8 +15,8 @@ from django.db import connection
 from base.breaker import BreakerOpen
 from reservations.hold_request import HoldRequest
 from reservations.models import InboxRequest
-from reservations.queueing import inbox, lines
-from reservations.queueing.lines import PUBLISH_ERRORS, Courier, InboxLine, LineDown, RabbitLine
+from reservations.queueing import inbox, queues
+from reservations.queueing.queues import PUBLISH_ERRORS, Courier, InboxQueue, QueueDown, RabbitQueue
 from sessions_app.models import Session
 from tests.processes import free_port, until
 from tests.reservations.test_holding import request_for
@@ -36,19 +36,19 @@ class TestCourier:
         courier = Courier(f"{scheme}://127.0.0.1:{free_port()}/")
         began = time.monotonic()
         with pytest.raises(PUBLISH_ERRORS):
-            courier.send("anything", lines.holds_queue(0))
+            courier.send("anything", queues.holds_queue(0))
         assert time.monotonic() - began < 1
         with pytest.raises(BreakerOpen):
-            courier.send("anything", lines.holds_queue(0))
+            courier.send("anything", queues.holds_queue(0))
 
     def test_waits_for_a_silent_broker_once(self, scheme: str, hole: int, settings: Any) -> None:
         settings.BROKER_TIMEOUT_MS = 300
         courier = Courier(f"{scheme}://127.0.0.1:{hole}/")
         with pytest.raises(PUBLISH_ERRORS):
-            courier.send("anything", lines.holds_queue(0))
+            courier.send("anything", queues.holds_queue(0))
         began = time.monotonic()
         with pytest.raises(BreakerOpen):
-            courier.send("anything", lines.holds_queue(0))
+            courier.send("anything", queues.holds_queue(0))
         assert time.monotonic() - began < 1
 
     def test_tries_a_silent_broker_once(self, scheme: str, hole: int, settings: Any) -> None:
@@ -56,19 +56,19 @@ class TestCourier:
         courier = Courier(f"{scheme}://127.0.0.1:{hole}/")
         began = time.monotonic()
         with pytest.raises(PUBLISH_ERRORS):
-            courier.send("anything", lines.holds_queue(0))
+            courier.send("anything", queues.holds_queue(0))
         assert time.monotonic() - began < 1.9
 
     def test_keeps_nobody_waiting_for_its_probe(self, scheme: str, hole: int, settings: Any) -> None:
         settings.BROKER_TIMEOUT_MS = 1_000
         courier = Courier(f"{scheme}://127.0.0.1:{hole}/")
         with pytest.raises(PUBLISH_ERRORS):
-            courier.send("anything", lines.holds_queue(0))
+            courier.send("anything", queues.holds_queue(0))
         longest, until_probed = 0.0, time.monotonic() + 1.5
         while time.monotonic() < until_probed:
             began = time.monotonic()
             with pytest.raises(BreakerOpen):
-                courier.send("anything", lines.holds_queue(0))
+                courier.send("anything", queues.holds_queue(0))
             longest = max(longest, time.monotonic() - began)
             time.sleep(0.01)
         assert longest < 0.5
@@ -97,8 +97,8 @@ class TestInboxLine:
         self, request_of_ana: HoldRequest, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         broker = Hanging()
-        monkeypatch.setattr(lines, "courier", lambda: broker)
-        line = InboxLine()
+        monkeypatch.setattr(queues, "courier", lambda: broker)
+        line = InboxQueue()
         line.publish([request_of_ana])
         line.publish([request_of_ana])
         assert inbox.find(request_of_ana.id) == request_of_ana
@@ -110,7 +110,7 @@ class TestInboxLine:
     def test_stores_once_when_the_connection_breaks_in_the_middle(
         self, request_of_ana: HoldRequest, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        line = InboxLine()
+        line = InboxQueue()
         monkeypatch.setattr(line, "ring", lambda _shard: None)
         store, answers = inbox.store, ["lost"]
 
@@ -129,7 +129,7 @@ class TestInboxLine:
     def test_is_unsure_when_the_second_connection_breaks_too(
         self, request_of_ana: HoldRequest, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        line = InboxLine()
+        line = InboxQueue()
 
         def lose(*_arguments: Any, **_more: Any) -> None:
             connection.ensure_connection()
@@ -137,7 +137,7 @@ class TestInboxLine:
             connection.cursor().execute("SELECT 1")
 
         monkeypatch.setattr(inbox, "store", lose)
-        with pytest.raises(LineDown) as down:
+        with pytest.raises(QueueDown) as down:
             line.publish([request_of_ana])
         connection.close()
         assert down.value.unsure == {request_of_ana.id}
@@ -157,7 +157,7 @@ class TestRabbitLine:
             def send(self, *_arguments: Any, **_more: Any) -> None:
                 raise error
 
-        monkeypatch.setattr(lines, "courier", Broken)
-        with pytest.raises(LineDown) as down:
-            RabbitLine().publish([request_of_ana])
+        monkeypatch.setattr(queues, "courier", Broken)
+        with pytest.raises(QueueDown) as down:
+            RabbitQueue().publish([request_of_ana])
         assert down.value.unsure == ({request_of_ana.id} if unsure else set())

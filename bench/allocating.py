@@ -1,4 +1,4 @@
-"""The worker: how fast it settles, chooses the best seats, and frees what ran out."""
+"""The worker: how fast it allocates, chooses the best seats, and frees what ran out."""
 
 from __future__ import annotations
 
@@ -23,46 +23,46 @@ from bench.at_the_door import SAME_SEED, warm
 from bench.contest import Contest, Event
 from bench.figures import Figure, Sample
 from bench.stage import LOOK_AGAIN, Load, Room, Stage, asking_for, request
-from bench.usual import raw_settle
-from bench.usual.raw_settle import Chair
+from bench.usual import raw_allocate
+from bench.usual.raw_allocate import Chair
 from bench.waiting import told_after
 from reservations import tasks
 from reservations.hold_request import HoldRequest
 from reservations.operations import queued
-from reservations.queueing.lines import RabbitLine
+from reservations.queueing.queues import RabbitQueue
 from sessions_app.models import MAX_SEATS, Seat, TicketType
 
 BATCH = 200  # holds
 PGBENCH_CLIENTS = 8
 SCRIPT = Path(__file__).parent / "usual" / "hold.sql"
 
-# --- settle
+# --- allocate
 
 
 @contextmanager
-def settle(stage: Stage) -> Iterator[Contest]:
+def allocate(stage: Stage) -> Iterator[Contest]:
     worker = stage.worker()
-    line = RabbitLine()
+    queue = RabbitQueue()
     first = stage.room(2 * BATCH)
-    line.publish(holds(first, size=2))
-    wait_until_settled(stage, first, BATCH)  # the worker is up and has done it once
+    queue.publish(holds(first, size=2))
+    wait_until_allocated(stage, first, BATCH)  # the worker is up and has done it once
 
     def ours() -> Sample:
-        """The line is filled while the worker sleeps."""
+        """The queue is filled while the worker sleeps."""
         rooms = [stage.room(seats_of_a_room(stage)) for _room in range(1 if stage.quick else 2)]
         asked = [holds(room, size=2) for room in rooms]
         worker.pause()
         for requests in asked:
             for start in range(0, len(requests), BATCH):
-                line.publish(requests[start : start + BATCH])
+                queue.publish(requests[start : start + BATCH])
         with stage.meter.measure() as cpu:
             worker.resume()
             for room, requests in zip(rooms, asked, strict=True):
-                wait_until_settled(stage, room, len(requests))
+                wait_until_allocated(stage, room, len(requests))
         for room, requests in zip(rooms, asked, strict=True):
             truth.check_all(stage, room, [str(request.id) for request in requests], held=len(room.labels))
         truth.audit(stage)
-        return Sample(values={"settle": settled_a_second(stage, rooms)}, cpu=cpu)
+        return Sample(values={"allocate": allocated_a_second(stage, rooms)}, cpu=cpu)
 
     def raw() -> Sample:
         room = stage.room(seats_of_a_room(stage))
@@ -71,22 +71,22 @@ def settle(stage: Stage) -> Iterator[Contest]:
             Chair(id=pk, label=label)
             for pk, label in Seat.objects.of(room.id).order_by("pk").values_list("pk", "label")
         ]
-        batches = list(raw_settle.batches(session=room.id, kind=kind_of(room), chairs=chairs, size=BATCH))
+        batches = list(raw_allocate.batches(session=room.id, kind=kind_of(room), chairs=chairs, size=BATCH))
         with psycopg.connect(stage.usual_database, autocommit=True) as connection, stage.meter.measure() as cpu:
             began, processor = time.perf_counter(), time.process_time()
             for batch in batches:
-                raw_settle.settle(connection, batch)
+                raw_allocate.allocate(connection, batch)
             seconds = time.perf_counter() - began
             driver = time.process_time() - processor
         cpu["psycopg"] = round(driver, 2)
-        return Sample(values={"settle": len(chairs) / 2 / seconds}, cpu=cpu)
+        return Sample(values={"allocate": len(chairs) / 2 / seconds}, cpu=cpu)
 
     def one_by_one() -> Sample:
         room = stage.room(seats_of_a_room(stage))
         stage.in_usual_database(room)
         with stage.meter.measure() as cpu:
             rate = pgbench(stage, room)
-        return Sample(values={"settle": rate}, cpu=cpu)
+        return Sample(values={"allocate": rate}, cpu=cpu)
 
     yield Contest(ours=ours, limit=raw, usual=one_by_one)
 
@@ -109,12 +109,12 @@ def holds(room: Room, *, size: int) -> list[HoldRequest]:
     ]
 
 
-def wait_until_settled(stage: Stage, room: Room, number: int) -> None:
+def wait_until_allocated(stage: Stage, room: Room, number: int) -> None:
     with closing(truth.Ledger(stage, room.id)) as ledger:
-        stage.wait(lambda: ledger.settled() >= number, seconds=truth.PATIENCE, what="the line being settled")
+        stage.wait(lambda: ledger.allocated() >= number, seconds=truth.PATIENCE, what="the queue being allocated")
 
 
-def settled_a_second(stage: Stage, rooms: Sequence[Room]) -> float:
+def allocated_a_second(stage: Stage, rooms: Sequence[Room]) -> float:
     """By the database's own clock, from the first batch's beginning to the last one's, which itself doesn't count."""
     with psycopg.connect(stage.database) as connection:
         rows = connection.execute(
@@ -180,9 +180,9 @@ def best_available(stage: Stage) -> Iterator[Contest]:
         truth.only(stage, more, 201, 409, who="best available, to the last")
         with closing(truth.Ledger(stage, room.id)) as ledger:
             stage.wait(
-                lambda: ledger.settled() >= taken + len(load.answers) + len(more.answers),
+                lambda: ledger.allocated() >= taken + len(load.answers) + len(more.answers),
                 seconds=60,
-                what="all being settled",
+                what="all being allocated",
             )
             outcomes = ledger.outcomes()
         stage.expect(more.statuses[409] > 0, "the hall never sold out")
@@ -203,7 +203,7 @@ def take_half(room: Room) -> int:
     pairs = holds(room, size=2)
     random.Random(SAME_SEED).shuffle(pairs)
     early = sorted(pairs[: len(pairs) // 2], key=lambda request: request.arrival)
-    queued.settle(early)
+    queued.allocate(early)
     return len(early)
 
 
@@ -313,7 +313,9 @@ def check_swept(stage: Stage, rooms: Sequence[Room], each: int, load: Load) -> N
 
 
 EVENTS = (
-    Event(name="settle", figures=(Figure(name="settle", unit="holds/s", of_limit=0.5, times_usual=10),), open=settle),
+    Event(
+        name="allocate", figures=(Figure(name="allocate", unit="holds/s", of_limit=0.5, times_usual=10),), open=allocate
+    ),
     Event(
         name="best_available",
         figures=(Figure(name="best_available", unit="pairs/s", at_least=400),),

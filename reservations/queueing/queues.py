@@ -41,8 +41,8 @@ UNREACHABLE = (OSError, KombuError, AMQPError, redis.RedisError)
 PUBLISH_ERRORS = (*UNREACHABLE, BreakerOpen)
 
 
-class LineDown(Exception):
-    """The line could not store the requests, except those that are `stored`. Of the `unsure` it may have some all the same."""
+class QueueDown(Exception):
+    """The queue could not store the requests, except those that are `stored`. Of the `unsure` it may have some all the same."""
 
     code = "unavailable"
 
@@ -52,7 +52,7 @@ class LineDown(Exception):
         self.unsure = frozenset(unsure)
 
 
-class Line(Protocol):
+class HoldQueue(Protocol):
     """Stores requests durably, in order, before it returns."""
 
     name: str
@@ -62,10 +62,10 @@ class Line(Protocol):
         """It failed a moment ago; no use trying."""
 
     def open_epoch(self, shards: Collection[int]) -> None:
-        """What is published from now on is settled after what waits in the inbox for these shards. Raises: LineDown."""
+        """What is published from now on is allocated after what waits in the inbox for these shards. Raises: QueueDown."""
 
     def publish(self, requests: Sequence[HoldRequest]) -> None:
-        """Raises: LineDown."""
+        """Raises: QueueDown."""
 
 
 def by_shard(requests: Sequence[HoldRequest]) -> dict[int, list[HoldRequest]]:
@@ -94,7 +94,7 @@ class WorkQueue(Queue):
 
 
 def dead_letters() -> Queue:
-    """Requests that fail alone, one a message, put there by the settling. They wait for a person."""
+    """Requests that fail alone, one a message, put there by allocation. They wait for a person."""
     return _dead("holds.dead", routing_key="letters")
 
 
@@ -118,7 +118,7 @@ def _dead(name: str, *, routing_key: str) -> Queue:
 
 
 def holds_queue(shard: int) -> Queue:
-    """One consumer at a time settles a shard: that is what keeps first come, first served."""
+    """One consumer at a time allocates a shard: that is what keeps first come, first served."""
     name = f"{settings.KEY_PREFIX}.holds.{shard}"
     return WorkQueue(
         name,
@@ -283,7 +283,7 @@ def _ring(shard: int) -> None:
     courier().send("reservations.tasks.drain", holds_queue(shard), shard=shard)
 
 
-class RabbitLine:
+class RabbitQueue:
     name = "rabbitmq"
 
     @property
@@ -296,7 +296,7 @@ class RabbitLine:
             for shard in shards:
                 _ring(shard)
         except PUBLISH_ERRORS as error:
-            raise LineDown from error
+            raise QueueDown from error
 
     def publish(self, requests: Sequence[HoldRequest]) -> None:
         stored: set[uuid.UUID] = set()
@@ -305,7 +305,7 @@ class RabbitLine:
             try:
                 courier().send("reservations.tasks.settle", holds_queue(shard), requests=asked)
             except PUBLISH_ERRORS as error:
-                raise LineDown(stored=stored, unsure=() if isinstance(error, BreakerOpen) else names) from error
+                raise QueueDown(stored=stored, unsure=() if isinstance(error, BreakerOpen) else names) from error
             stored |= names
 
 
@@ -342,7 +342,7 @@ class Doorbell:
                     log.exception("doorbell.failed", shard=shard)
 
 
-class InboxLine:
+class InboxQueue:
     """Durable in PostgreSQL; the broker only rings. A doorbell that nobody hears is made up for by `relay`."""
 
     name = "inbox"
@@ -352,19 +352,19 @@ class InboxLine:
         self._bell = Doorbell()
 
     def open_epoch(self, shards: Collection[int]) -> None:
-        """It settles in order of arrival as it is."""
+        """It allocates in order of arrival as it is."""
 
     def publish(self, requests: Sequence[HoldRequest]) -> None:
         """A connection that breaks in the middle leaves open whether they are stored. Storing them again is harmless, and tells."""
         try:
             connection.ensure_connection()
         except DatabaseError as error:
-            raise LineDown from error
+            raise QueueDown from error
         try:
             self._store(requests)
         except DatabaseError as error:
             if connection.is_usable():  # PostgreSQL said no
-                raise LineDown from error
+                raise QueueDown from error
             self._store_again(requests)
         for shard in by_shard(requests):
             self.ring(shard)
@@ -374,7 +374,7 @@ class InboxLine:
         try:
             self._store(requests)
         except DatabaseError as error:
-            raise LineDown(unsure=[request.id for request in requests]) from error
+            raise QueueDown(unsure=[request.id for request in requests]) from error
 
     def _store(self, requests: Sequence[HoldRequest]) -> None:
         inbox.store(requests, shard_for=lambda request: shard_of(request.session, settings.SHARDS))
@@ -383,17 +383,17 @@ class InboxLine:
         self._bell.ring(shard)
 
 
-class InProcessLine:
-    """Settles at once, in the caller. For tests and set-ups without workers."""
+class InProcessQueue:
+    """Allocates at once, in the caller. For tests and set-ups without workers."""
 
     name = "in_process"
     is_down = False
 
-    def __init__(self, settle: Callable[[Sequence[HoldRequest]], object]) -> None:
-        self._settle = settle
+    def __init__(self, allocate: Callable[[Sequence[HoldRequest]], object]) -> None:
+        self._allocate = allocate
 
     def open_epoch(self, shards: Collection[int]) -> None:
         """Nobody waits."""
 
     def publish(self, requests: Sequence[HoldRequest]) -> None:
-        self._settle(requests)
+        self._allocate(requests)

@@ -1,4 +1,4 @@
-"""What settling a batch of holds asks of PostgreSQL, sent raw by psycopg: the same statements (the worker's own, to the
+"""What allocating a batch of holds asks of PostgreSQL, sent raw by psycopg: the same statements (the worker's own, to the
 letter), rows and transactions.
 
 Nothing is decided and nothing encoded while the clock runs: what is left is PostgreSQL and the driver.
@@ -41,7 +41,7 @@ class Batch:
     counts: str
 
 
-def settle(connection: psycopg.Connection, batch: Batch) -> None:
+def allocate(connection: psycopg.Connection, batch: Batch) -> None:
     """One batch, committed. Answers are fetched, as whoever decides must."""
     with connection.transaction():
         for statement, parameters in reads(batch):
