@@ -1,32 +1,33 @@
 """Orders and holds that are plainly right go a short way through Django (docs/adr/0019).
 
 Note [The short way]
-Nine in ten requests of a rush are the same two calls, well-formed and with a token. For these the server's request is led through
-the same middleware, authentication, limits, door and problems as ever, called one by one; what is left out is what none of them needs:
-Django's resolver, signals and the wrapper around each middleware, DRF's own request and what it negotiates. Whatever is odd in any way, or
-refused before the door, leaves nothing behind here and goes the long way, which alone says what is wrong with it.
-`tests/config/web/test_short_way.py` compares the two, answer by answer.
+Nine in ten requests of a rush are the same two calls, well-formed and with a token. These pass the same middleware,
+authentication, limits, view and problems as all others, called one by one. Left out is what none of them needs:
+Django's resolver, signals and the wrapper around each middleware; DRF's own request and its negotiation. A request that
+is odd in any way, or refused before admission, leaves nothing behind here and goes the long way, which alone says what
+is wrong with it. `tests/config/web/test_short_way.py` compares the two, answer by answer.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from functools import cache
-from typing import Any, cast
+from functools import cache, wraps
+from typing import Any, NamedTuple, cast
 
 import structlog
-from django.core.exceptions import SuspiciousOperation
+from django.conf import settings
+from django.core.exceptions import MiddlewareNotUsed, SuspiciousOperation
 from django.core.handlers.exception import response_for_exception
 from django.core.handlers.wsgi import WSGIRequest
 from django.db import close_old_connections, connection
 from django.http import HttpRequest, HttpResponse
-from django.middleware.security import SecurityMiddleware
 from django.urls import ResolverMatch, resolve
 from django.utils.log import log_response
+from django.utils.module_loading import import_string
 
 from config.web import problems
-from config.web.middleware import ApiMiddleware, OtherOriginsMiddleware, RequestIdMiddleware
+from config.web.middleware import Answer
 from reservations.api.views import DoorView, ReservationsView
 from reservations.hold_request import Ask
 from ticketing import identity
@@ -34,6 +35,22 @@ from ticketing.api.orders import OrdersView
 
 log = structlog.get_logger(__name__)
 
+BeforeView = Callable[[HttpRequest, Any, tuple[Any, ...], dict[str, Any]], HttpResponse | None]
+OnError = Callable[[HttpRequest, Exception], HttpResponse | None]
+FOR_PAGES = "config.web.pages."  # the REST API passes these in any case
+NOTHING_TO_DO = {
+    "config.web.middleware.ProbesMiddleware",  # answers the addresses of probes
+    "whitenoise.middleware.WhiteNoiseMiddleware",  # answers the addresses of files
+    "config.web.idempotency.IdempotencyMiddleware",  # the front door keeps the answers of these two itself
+}
+# These need no wrapper that makes answers of errors: only a wrong Host header raises there, and such a request goes the
+# long way. The hook of ApiMiddleware for views reads the query, and none of these requests has one.
+RAISE_NOTHING = {
+    "config.web.middleware.RequestIdMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "config.web.middleware.OtherOriginsMiddleware",
+    "config.web.middleware.ApiMiddleware",
+}
 VIEWS: dict[str, type[DoorView]] = {"/api/v1/orders": OrdersView, "/api/v1/reservations": ReservationsView}
 
 
@@ -54,7 +71,7 @@ def answer(environ: dict[str, Any]) -> HttpResponse | None:
         return None
     request = WSGIRequest(environ)
     try:
-        response = way()(request)
+        response = way().first(request)
     except (NotPlain, SuspiciousOperation):
         if hasattr(request, "_body"):
             environ["wsgi.input"] = io.BytesIO(request.body)
@@ -67,7 +84,7 @@ def answer(environ: dict[str, Any]) -> HttpResponse | None:
 
 
 def _let_go() -> None:
-    """Give the connection back, as Django does when a request has finished. One that can't be given back spoils no answer."""
+    """Give the connection back, as Django does when a request has finished. A failure of that spoils no answer."""
     try:
         if connection.connection is not None:
             close_old_connections()
@@ -75,18 +92,66 @@ def _let_go() -> None:
         log.exception("short_way.connection_lost")
 
 
+class Way(NamedTuple):
+    """The middleware of the settings around one of the views, with the hooks that Django's handler would call."""
+
+    first: Answer
+    before_views: list[BeforeView]
+    on_errors: list[OnError]
+
+
 @cache
-def way() -> Callable[[HttpRequest], HttpResponse]:
-    """The middleware that has something to do for the REST API, in the order of the settings."""
-    inner: Any = SecurityMiddleware(OtherOriginsMiddleware(ApiMiddleware(_admitted)))  # nobody awaits it
-    return RequestIdMiddleware(inner)
+def way() -> Way:
+    """Build the middleware of the settings, in order, without those that have nothing to do for these two addresses.
+
+    Middleware that is new to the settings takes part as it does in Django. It sees a request twice if that turns out
+    not to be plain and goes the long way.
+    """
+    built = Way(_admit, [], [])
+    for name in reversed(settings.MIDDLEWARE):
+        if name not in NOTHING_TO_DO and not name.startswith(FOR_PAGES):
+            built = _put_around(built, name)
+    return built
 
 
-def _admitted(request: HttpRequest) -> HttpResponse:
+def _put_around(inner: Way, name: str) -> Way:
+    try:
+        middleware = import_string(name)(inner.first)
+    except MiddlewareNotUsed:
+        return inner
+    if name in RAISE_NOTHING:
+        return inner._replace(first=middleware)
+    if hasattr(middleware, "process_view"):
+        inner.before_views.insert(0, middleware.process_view)
+    if hasattr(middleware, "process_exception"):
+        inner.on_errors.append(middleware.process_exception)
+    return inner._replace(first=_answering_errors(middleware))
+
+
+def _answering_errors(middleware: Answer) -> Answer:
+    """Make an answer of the middleware's errors, as Django does, so that the middleware outside it gets that answer."""
+
+    @wraps(middleware)
+    def answer_errors(request: HttpRequest) -> HttpResponse:
+        try:
+            return middleware(request)
+        except (NotPlain, SuspiciousOperation):
+            raise
+        except Exception as error:  # noqa: BLE001 as in Django
+            return response_for_exception(request, error)
+
+    return answer_errors
+
+
+def _admit(request: HttpRequest) -> HttpResponse:
     """Raises: NotPlain."""
     view = VIEWS[request.path_info]()
     ask = _plainly_asked(view, request)
-    request.resolver_match = _resolved(request.path_info)
+    match = request.resolver_match = _resolved(request.path_info)
+    for before_view in way().before_views:
+        response = before_view(request, match.func, match.args, match.kwargs)
+        if response is not None:
+            return response
     return _answered(request, view, ask)
 
 
@@ -124,5 +189,7 @@ def _answered(request: HttpRequest, view: DoorView, ask: Ask) -> HttpResponse:
                 raise
         response = view.finalize_response(sent, response)
     except Exception as error:  # noqa: BLE001 as in Django
-        response = response_for_exception(request, error)
+        said = (on_error(request, error) for on_error in way().on_errors)
+        response = next((answer for answer in said if answer is not None), None)
+        response = response_for_exception(request, error) if response is None else response
     return cast(HttpResponse, response)

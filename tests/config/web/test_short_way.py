@@ -9,12 +9,15 @@ import json
 import re
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from django.conf import LazySettings
+from django.core.exceptions import MiddlewareNotUsed
+from django.core.handlers.wsgi import WSGIHandler
+from django.http import HttpRequest, HttpResponse
 from prometheus_client import REGISTRY
 
 from base.asking import Buyer
@@ -124,6 +127,46 @@ def went_short(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     return ways
 
 
+def fail(*_asked: Any, **_how: Any) -> None:
+    raise ZeroDivisionError
+
+
+class Marking:
+    """Middleware that writes the view's name into a header."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        response.headers["X-Mark"] = getattr(request, "mark", "")
+        return response
+
+    def process_view(self, request: HttpRequest, *_view: Any) -> None:
+        assert request.resolver_match is not None
+        request.mark = request.resolver_match.view_name  # type: ignore[attr-defined] # its own
+
+
+class Failing(Marking):
+    def __call__(self, _request: HttpRequest) -> HttpResponse:
+        raise ZeroDivisionError
+
+
+class Unused(Marking):
+    def __init__(self, _get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        raise MiddlewareNotUsed
+
+
+class AnsweringBeforeViews(Marking):
+    def process_view(self, *_asked: Any) -> HttpResponse:  # type: ignore[override] # a hook may answer
+        return HttpResponse("before")
+
+
+class AnsweringErrors(Marking):
+    def process_exception(self, _request: HttpRequest, error: Exception) -> HttpResponse:
+        return HttpResponse(type(error).__name__)
+
+
 def seats(session: Session, *labels: str, **more: Any) -> Ask:
     return Ask({"session": str(session.pk), "seats": list(labels)}, **more)
 
@@ -219,7 +262,8 @@ class TestTheShortWay:
     def test_passes_all_middleware_that_has_something_to_do_there(self, settings: LazySettings) -> None:
         nothing_to_do = {"ProbesMiddleware", "WhiteNoiseMiddleware", "IdempotencyMiddleware"}
         named = [name.rpartition(".") for name in settings.MIDDLEWARE]
-        passed, here = [], short_way.way()
+        passed: list[tuple[str, str]] = []
+        here: Any = short_way.way().first
         while hasattr(here, "get_response"):
             passed.append((type(here).__module__, type(here).__name__))
             here = here.get_response
@@ -228,12 +272,55 @@ class TestTheShortWay:
         ]
 
     def test_makes_a_500_of_what_nobody_expected(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def broken(*_asked: Any, **_how: Any) -> None:
-            raise ZeroDivisionError
-
-        monkeypatch.setattr(front_door, "admit", broken)
+        monkeypatch.setattr(front_door, "admit", fail)
         answer = self.same(lambda session: [seats(session, "A1")])
         assert json.loads(answer.body)["code"] == "internal"
+
+
+class TestMiddlewareThatIsNewToTheSettings:
+    """It takes part on both ways, wherever it stands."""
+
+    @pytest.fixture(autouse=True)
+    def _twins(self, transactional_db: None, went_short: list[bool]) -> Iterator[None]:
+        self.one, self.other, self.went_short = SessionFactory.create(), SessionFactory.create(), went_short
+        yield
+        short_way.way.cache_clear()
+
+    def answer_both_ways(
+        self, settings: LazySettings, monkeypatch: pytest.MonkeyPatch, *added: type, at: int | None = None
+    ) -> Answer:
+        names = list(settings.MIDDLEWARE)
+        at = len(names) if at is None else at
+        names[at:at] = [f"{kind.__module__}.{kind.__name__}" for kind in added]
+        settings.MIDDLEWARE = names
+        short_way.way.cache_clear()
+        monkeypatch.setattr(wsgi, "django", WSGIHandler())
+        answer = compared([seats(self.one, "A1")], [seats(self.other, "A1")])
+        assert self.went_short == [True]
+        return answer
+
+    @pytest.mark.parametrize("at", [0, 2, None])
+    def test_marks_the_answer(self, settings: LazySettings, monkeypatch: pytest.MonkeyPatch, at: int | None) -> None:
+        answer = self.answer_both_ways(settings, monkeypatch, Marking, at=at)
+        assert (answer.status, answer.headers["x-mark"]) == ("202 Accepted", "api-reservations")
+
+    def test_stays_out_if_it_is_not_used(self, settings: LazySettings, monkeypatch: pytest.MonkeyPatch) -> None:
+        answer = self.answer_both_ways(settings, monkeypatch, Unused, Marking)
+        assert answer.headers["x-mark"]
+
+    def test_answers_before_the_view(self, settings: LazySettings, monkeypatch: pytest.MonkeyPatch) -> None:
+        answer = self.answer_both_ways(settings, monkeypatch, Marking, AnsweringBeforeViews)
+        assert (answer.status, answer.body) == ("200 OK", "before")
+
+    def test_answers_for_an_error_of_the_view(self, settings: LazySettings, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(front_door, "admit", fail)
+        answer = self.answer_both_ways(settings, monkeypatch, AnsweringErrors)
+        assert (answer.status, answer.body) == ("200 OK", "ZeroDivisionError")
+
+    @pytest.mark.parametrize("at", [0, 1, None])
+    def test_fails_as_in_django(self, settings: LazySettings, monkeypatch: pytest.MonkeyPatch, at: int | None) -> None:
+        answer = self.answer_both_ways(settings, monkeypatch, Failing, at=at)
+        assert (answer.status[:3], json.loads(answer.body)["code"]) == ("500", "internal")
 
 
 class TestTheLongWay:
