@@ -34,7 +34,7 @@ from ticketing.api import gate as gate_api
 from ticketing.api import sales as ticketing
 from ticketing.api import tickets
 from ticketing.models import Payment, Refund, User
-from ticketing.payments import bells, steps
+from ticketing.payments import bells, paying, steps
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -182,10 +182,10 @@ def test_allocated_request_is_answered_202_where_its_outcome_cannot_be_told(
 # --- Paying and giving back
 
 PAYING: dict[str, tuple[Any, str]] = {
-    "ringing a worker": (ticketing, "ring_payment"),
+    "ringing a worker": (paying, "ring_payment"),
     "opening the desk of replies": (replies, "desk"),
     "looking for the outcome": (steps, "payment_outcome"),
-    "telling the outcome": (ticketing, "paid"),
+    "telling the outcome": (paying, "_sale_in"),
     "keeping the answer": (idempotency, "_keep"),
 }
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 from django.http import HttpResponse
 from django.urls import reverse
-from django.utils.translation import get_language
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from rest_framework import exceptions
@@ -28,7 +28,6 @@ from base.rest import (
 )
 from base.standing import stand
 from reservations.api.views import IDEMPOTENCY_KEY, OF_BUYER, PREFER, written
-from reservations.queueing import replies
 from reservations.refusals import (
     AlreadyPaid,
     LimitReached,
@@ -49,8 +48,8 @@ from ticketing.api.serializers import (
     Refunding,
     SaleOut,
 )
-from ticketing.models import OPEN, Payment
-from ticketing.payments import refunds, starting, steps, webhooks
+from ticketing.models import Payment
+from ticketing.payments import paying, refunds, starting, webhooks
 from ticketing.payments.bells import ring_payment, ring_refund
 from ticketing.people import roles
 from ticketing.refusals import NothingToRefund, RefundClosed, UnknownMethod, UnknownToken, UnsignedWebhook
@@ -91,38 +90,23 @@ class PayView(BuyerAPIView):
         fields = PayFields(data=request.data)
         fields.is_valid(raise_exception=True)
         wait = prefer_wait(request)
-        payment = started(fields, reservation=reservation, buyer=self.buyer.id)
-        stand(request, lambda: under_way(payment))
-        self.waited = wait
-        outcome = finish(payment, wait=wait)
-        return under_way(payment) if outcome is None else paid(outcome)
+
+        def on_start(payment: Payment) -> None:
+            stand(request, lambda: under_way(payment))
+            self.waited = wait
+
+        made = pay_with(fields, reservation=reservation, buyer=self.buyer.id, on_start=on_start, wait=wait)
+        return under_way(made.payment) if made.sale is None else Response({"sale": made.sale})
 
 
-def started(fields: PayFields, *, reservation: UUID, buyer: UUID) -> Payment:
-    """Raises: ValidationError, where means to pay by are missing; as `starting.start_payment`."""
-    said = fields.validated_data
+def pay_with(
+    fields: PayFields, *, reservation: UUID, buyer: UUID, on_start: Callable[[Payment], object], wait: float
+) -> paying.Progress:
+    """Pay by what a valid body says. Raises: ValidationError, if it names no means of payment; what `paying.pay` raises."""
     try:
-        return starting.start_payment(
-            reservation_id=reservation,
-            buyer=buyer,
-            email=said["email"],
-            language=get_language() or "en",
-            **said.get("payment", {}),
-        )
+        return paying.pay(reservation_id=reservation, buyer=buyer, means=fields.means(), on_start=on_start, wait=wait)
     except starting.NotFree:
         raise exceptions.ValidationError({"payment": [fields.fields["payment"].error_messages["required"]]}) from None
-
-
-def finish(payment: Payment, *, wait: float) -> dict[str, Any] | None:
-    """Hand the payment to a worker; its outcome, if it comes within `wait` seconds."""
-    if not wait:
-        ring_payment(payment.pk)
-        return None
-    with replies.desk().expect(payment.pk, of="payments") as future:
-        ring_payment(payment.pk, reply_to=replies.desk().address if future else "")
-        outcome = replies.wait(future, seconds=wait) if future else None
-    outcome = outcome or steps.payment_outcome(payment.pk)  # the reply may have been lost on its way
-    return None if outcome["status"] in OPEN and not outcome["sale"] else outcome
 
 
 def under_way(payment: Payment) -> HttpResponse:
@@ -132,13 +116,6 @@ def under_way(payment: Payment) -> HttpResponse:
     }
     headers = {"Location": reverse("api-reservation", args=[payment.reservation_id]), "Retry-After": "1"}
     return written(body, status=202, headers=headers)
-
-
-def paid(outcome: dict[str, Any]) -> Response:
-    """Raises: PaymentDeclined."""
-    if outcome["sale"] is None:
-        raise PaymentDeclined(outcome["reason"])
-    return Response({"sale": outcome["sale"]})
 
 
 class WebhookView(APIView):

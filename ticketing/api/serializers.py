@@ -10,7 +10,9 @@ from rest_framework import serializers
 
 from base.rest import Email, Id, Money, Text, WholeNumber, YesNo
 from base.strict import Body
+from reservations.allocation.decision import FREE
 from reservations.api.serializers import SESSION, TICKET_TYPE, Line
+from reservations.hold_request import Means
 from ticketing.models import PaymentStatus, RefundStatus, TicketStatus
 from ticketing.tickets import doors
 from ticketing.voiding import VoidReason
@@ -35,6 +37,11 @@ class PaymentMeans(Body):
 class PayFields(Body):
     payment = PaymentMeans(required=False, help_text="Not needed for a reservation that costs nothing.")
     email = Email(required=False, allow_blank=True, default="", help_text="The e-mail for the receipt.")
+
+    def means(self) -> Means:
+        """Return what was validated: those of a reservation that costs nothing, if no payment is named."""
+        said = self.validated_data
+        return Means(**{"method": FREE.method, **said.get("payment", {}), "email": said["email"]})
 
 
 class TicketTypeRef(serializers.Serializer[Any]):

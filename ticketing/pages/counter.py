@@ -15,7 +15,6 @@ from django.contrib.admin.models import ADDITION, LogEntry
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import path, reverse
-from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
@@ -26,7 +25,7 @@ from base.clock import reckoned_now
 from base.standing import stand
 from reservations import queries
 from reservations.admission import front_door
-from reservations.hold_request import COUNTER_SCOPE
+from reservations.hold_request import COUNTER_SCOPE, Means
 from reservations.models import Reservation, Status
 from reservations.operations import holding
 from reservations.pages import bill
@@ -36,12 +35,11 @@ from sessions_app.pages import seat_plan
 from sessions_app.pages.tier_looks import legend, looks_of
 from sessions_app.pages.views import LONGEST_CHOICE, concession_choices, price_words, session_data
 from sessions_app.pages.visitors import Visitor
-from ticketing.api.sales import paid
 from ticketing.models import Sale, User
 from ticketing.pages.forms import TakenForm
 from ticketing.pages.gate import allowed_to
 from ticketing.pages.plain_forms import answered, asked, named_terms
-from ticketing.payments import starting, steps
+from ticketing.payments import paying
 
 SELL = "ticketing.add_sale"
 PATIENCE = 10.0  # seconds for the outcome of a hold
@@ -158,21 +156,19 @@ def give_back(request: Visitor, held: Reservation) -> HttpResponse:
 
 
 def sell(request: Visitor, held: Reservation, form: TakenForm) -> HttpResponse:
-    """Finished here and now: nobody else has to be asked. Raises: what `start_payment` raises, PaymentDeclined."""
+    """Sell the places for what was taken at the counter. Raises: what `paying.pay` raises."""
     taken = form.cleaned_data
-    payment = starting.start_payment(
+    here = redirect("counter-hold", held.pk)
+    made = paying.pay(
         reservation_id=held.pk,
         buyer=None,
-        method=taken["method"],
-        token=taken["transaction"],
-        email=taken["email"],
-        language=get_language() or "en",
+        means=Means(method=taken["method"], token=taken["transaction"], email=taken["email"]),
+        on_start=lambda _payment: stand(request, lambda: here),
         at_the_counter=True,
     )
-    stand(request, lambda: redirect("counter-hold", held.pk))
-    steps.finish_payment(payment_id=payment.pk)
-    paid(steps.payment_outcome(payment.pk))
-    sale = Sale.objects.get(payment=payment)
+    if made.sale is None:
+        return here
+    sale = Sale.objects.get(payment=made.payment)
     clerk = cast(User, request.user)
     LogEntry.objects.log_actions(clerk.pk, [sale], ADDITION, taken["method"], single_object=True)
     messages.success(request, _("The places are sold. Order %(number)s: print the tickets.") % {"number": sale.number})

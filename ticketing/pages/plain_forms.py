@@ -36,7 +36,7 @@ from sessions_app.pages.visitors import Visitor
 from ticketing import identity
 from ticketing.api.order_fields import OrderFields
 from ticketing.api.orders import ask_of
-from ticketing.api.sales import finish, paid, started
+from ticketing.api.sales import pay_with
 from ticketing.api.serializers import PayFields
 
 PATIENCE = 10.0  # seconds a payment is waited for before the page says that it is under way
@@ -284,11 +284,13 @@ def pay(request: Visitor, reservation_id: UUID) -> HttpResponse:
         means = {"payment": means_of(request.POST)} if {"method", "token"} & request.POST.keys() else {}
         fields = PayFields(data={**means, "email": request.POST.get("email", "").strip()})
         fields.is_valid(raise_exception=True)
-        payment = started(fields, reservation=reservation_id, buyer=buyer)
-        leads_to(request, "reservation", reservation_id)
-        outcome = finish(payment, wait=PATIENCE)
-        if outcome is not None:
-            paid(outcome)
+        pay_with(
+            fields,
+            reservation=reservation_id,
+            buyer=buyer,
+            on_start=lambda _payment: leads_to(request, "reservation", reservation_id),
+            wait=PATIENCE,
+        )
 
     return on_reservation(request, reservation_id, act)
 

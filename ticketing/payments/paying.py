@@ -1,0 +1,72 @@
+"""Pay for a hold, from the start of the payment to its outcome: the one way of the API, the pages' forms and the counter."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from django.utils.translation import get_language
+
+from reservations.hold_request import Means
+from reservations.queueing import replies
+from reservations.refusals import PaymentDeclined
+from ticketing.models import OPEN, Payment
+from ticketing.payments import steps
+from ticketing.payments.bells import ring_payment
+from ticketing.payments.starting import start_payment
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """A payment that began. `sale`: the body of what it bought; None while it is under way."""
+
+    payment: Payment
+    sale: dict[str, Any] | None
+
+
+def pay(
+    *,
+    reservation_id: UUID,
+    buyer: UUID | None,
+    means: Means,
+    on_start: Callable[[Payment], object],
+    wait: float = 0.0,
+    at_the_counter: bool = False,
+) -> Progress:
+    """Start a payment, hand it to a worker and wait up to `wait` seconds for its outcome; at the counter, finish it here.
+
+    `on_start` is called once the payment is stored. Raises: PaymentDeclined, and what `start_payment` raises.
+    """
+    asked = {**means.to_json(), "language": get_language() or "en"}
+    payment = start_payment(reservation_id=reservation_id, buyer=buyer, at_the_counter=at_the_counter, **asked)
+    on_start(payment)
+    outcome = _finish_here(payment) if at_the_counter else _ring_and_wait(payment, wait=wait)
+    return Progress(payment=payment, sale=_sale_in(outcome))
+
+
+def _finish_here(payment: Payment) -> dict[str, Any]:
+    steps.finish_payment(payment_id=payment.pk)
+    return steps.payment_outcome(payment.pk)
+
+
+def _ring_and_wait(payment: Payment, *, wait: float) -> dict[str, Any] | None:
+    """Return the outcome, as far as it is known after `wait` seconds; None if it was not waited for."""
+    if not wait:
+        ring_payment(payment.pk)
+        return None
+    with replies.desk().expect(payment.pk, of="payments") as future:
+        ring_payment(payment.pk, reply_to=replies.desk().address if future else "")
+        outcome = replies.wait(future, seconds=wait) if future else None
+    return outcome or steps.payment_outcome(payment.pk)  # the reply may have been lost on its way
+
+
+def _sale_in(outcome: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return the body of the sale; None while the payment is under way. Raises: PaymentDeclined."""
+    if outcome is None or (outcome["status"] in OPEN and not outcome["sale"]):
+        return None
+    if outcome["sale"] is None:
+        raise PaymentDeclined(outcome["reason"])
+    sale: dict[str, Any] = outcome["sale"]
+    return sale
