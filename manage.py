@@ -15,7 +15,7 @@ OWN_PYTHON = HERE / ".venv" / "bin" / "python"
 
 
 def use_own_environment() -> None:
-    """Start again with the packages that `make run` or `make test` installed; a Python outside of any environment has none, or others."""
+    """Start again with the packages of `make run`. A Python outside of any environment has none, or others."""
     if sys.prefix == sys.base_prefix and OWN_PYTHON.exists():
         os.execv(OWN_PYTHON, [str(OWN_PYTHON), *sys.argv])  # noqa: S606 there is no shell to ask
 

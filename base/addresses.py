@@ -1,4 +1,4 @@
-"""The address that asks, which nobody can forge."""
+"""Find the network address that a request comes from; a client cannot forge it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _networks(listed: tuple[str, ...]) -> Sequence[Network]:
 
 
 def is_trusted(address: str) -> bool:
-    """Tell whether the address is that of a proxy whose `X-Forwarded-For` is believed."""
+    """Tell whether the address belongs to a proxy whose `X-Forwarded-For` is believed."""
     return is_in(address, settings.TRUSTED_PROXIES)
 
 
@@ -46,13 +46,13 @@ def client_ip(request: HttpRequest) -> str:
 
 
 def network_of_request(request: HttpRequest) -> str:
-    """Return what the limits count a request by: see `network_of`."""
+    """Return the network under which limits count this request. See `network_of`."""
     return network_of(client_ip(request))
 
 
 @contextmanager
 def answering(request: HttpRequest) -> Iterator[None]:
-    """Inside, `current_network` knows who asks."""
+    """Make `current_network` return this request's network while the block runs."""
     outer = _answered.set(request)
     try:
         yield
@@ -61,14 +61,14 @@ def answering(request: HttpRequest) -> Iterator[None]:
 
 
 def current_network() -> str:
-    """Return what the limits count this thread's request by; empty where it answers none."""
+    """Return the network under which limits count the request of this thread; empty if the thread answers none."""
     request = _answered.get()
     return network_of_request(request) if request is not None else ""
 
 
 @lru_cache(maxsize=10_000)
 def network_of(address: str) -> str:
-    """Return what the limits count an address by: an IPv4 address itself, of IPv6 the /64 that one customer has at least."""
+    """Return the network under which limits count an address: an IPv4 address itself, or the /64 of an IPv6 one."""
     if ":" not in address:
         return address
     try:
@@ -78,13 +78,13 @@ def network_of(address: str) -> str:
 
 
 def peer_of(address: str) -> str:
-    """Return what connections are counted by: a trusted proxy by itself, any other peer as `network_of` says."""
+    """Return the key under which connections are counted: a trusted proxy by itself, any other peer by `network_of`."""
     address = _bare(address) or address
     return address if is_trusted(address) else network_of(address)
 
 
 def behind(address: str, forwarded: str) -> str:
-    """Who asks through `address`. `X-Forwarded-For` counts only as far as trusted proxies wrote it, read from the near end."""
+    """Return the client's address. Read `X-Forwarded-For` from the end, only as far as trusted proxies wrote it."""
     if ":" in address:
         address = _bare(address) or address
     if not forwarded:
@@ -98,7 +98,7 @@ def behind(address: str, forwarded: str) -> str:
 
 
 def _bare(hop: str) -> str:
-    """The address of `1.2.3.4`, `1.2.3.4:5678`, `[::1]:5678` or `::1`, IPv4 mapped into IPv6 as IPv4; empty for anything else."""
+    """Return the address of `1.2.3.4`, `1.2.3.4:5678`, `[::1]:5678`, `::1` or `::ffff:1.2.3.4`; else nothing."""
     found = re.fullmatch(r"\[([0-9A-Fa-f:.]+)\](?::\d+)?|(\d+\.\d+\.\d+\.\d+)(?::\d+)?|([0-9A-Fa-f:.]+)", hop.strip())
     candidate = next((part for part in found.groups() if part), "") if found else ""
     try:
@@ -110,12 +110,12 @@ def _bare(hop: str) -> str:
 
 
 def name_in_log(username: str, ip_address: str, user_agent: str, path_info: str, request: HttpRequest) -> str:
-    """How django-axes calls a guesser in the log: the same each time, and nobody's name or address."""
+    """Return the name of a guesser in the log of django-axes: always the same, without a person's name or address."""
     mark = salted_hmac("base.addresses.name_in_log", f"{username} {ip_address}").hexdigest()[:12]
     return f"guesser {mark}"
 
 
 def name_for_guesses(request: HttpRequest, credentials: Mapping[str, Any] | None = None) -> str:
-    """Return the name by which django-axes counts: however it is written, it is the same account's."""
+    """Return the name by which django-axes counts guesses. Every spelling of a user name gives the same name."""
     said = credentials or request.POST
     return unicodedata.normalize("NFKC", str(said.get("username") or "")).strip().casefold()

@@ -1,9 +1,10 @@
-"""What the forms of the admin stand on: a refusal of the database, foreseen or not, is a sentence on the form.
+"""Turn refusals of the database into sentences on the admin's forms, whether a form foresaw them or not.
 
 Note [A form judges the whole row]
-Django leaves fields that a form doesn't show out of its constraints, so a constraint that names a read-only field was first judged by
-PostgreSQL, and an everyday edit was an error of the site. Here a row that exists is judged by all of its values, once one of them changes: each
-constraint is a query, and a page may have fifty rows of which one is edited.
+Django leaves fields that a form does not show out of its constraints. So PostgreSQL was the first to judge a constraint
+that names a read-only field, and an everyday edit became a server error. Here a form judges all values of an existing
+row as soon as one of them changes. It does not judge unchanged rows, because each constraint is a query and a page may
+have fifty rows of which one is edited.
 """
 
 from __future__ import annotations
@@ -39,28 +40,28 @@ else:  # Django's forms are generic for type checkers only
 
 log = structlog.get_logger(__name__)
 
-Sentence: TypeAlias = tuple[str, "str | Promise"]  # the field to say it beside, and what to say
+Sentence: TypeAlias = tuple[str, "str | Promise"]  # the field that shows the sentence, and the sentence
 GONE = _("A row of this list was deleted in the meantime. Load the page again, then repeat your change.")
 NO_SUCH_DATE = _("Must be a date between 2000 and 2200.")
 
 
 class WholeRowForm(AnyForm):
-    """A form that says by `sentences` which constraint a row violates. See Note [A form judges the whole row]."""
+    """Explain with `sentences` which constraint a row violates. See Note [A form judges the whole row]."""
 
     sentences: ClassVar[Mapping[str, Sentence]] = {}
 
     def _post_clean(self) -> None:
         self.instance.validate_constraints = lambda exclude=None: (
             None
-        )  # Django asks it amid the rest; here it comes last
+        )  # Django checks constraints in between; here they come last
         super()._post_clean()  # type: ignore[misc] # Django's own, untyped
         del self.instance.validate_constraints
-        if self.instance._state.adding or self.has_changed():  # noqa: SLF001 Django's own way to say that there is no row yet
+        if self.instance._state.adding or self.has_changed():  # noqa: SLF001 Django's only sign of a new row
             self.validate_constraints()
 
     def validate_constraints(self) -> None:
         exclude: set[str] = self._get_validation_exclusions()  # type: ignore[attr-defined] # as above
-        if not self.instance._state.adding:  # noqa: SLF001 Django's own way to say that there is no row yet
+        if not self.instance._state.adding:  # noqa: SLF001 Django's only sign of a new row
             exclude &= self.fields.keys() | self.errors.keys()
         for model, constraints in self.instance.get_constraints():
             for constraint in constraints:
@@ -75,7 +76,7 @@ class WholeRowForm(AnyForm):
 
 
 class PatientAutocomplete(AutocompleteSelect):
-    """Shows nothing chosen where what was sent can't be a key; Django's looks it up, which is an error of the site."""
+    """Show no choice if the sent value cannot be a key. Django would look it up, which is a server error."""
 
     def optgroups(self, name: str, value: Sequence[str], attrs: dict[str, Any] | None = None) -> list[Any]:
         key = self.field.target_field
@@ -90,23 +91,23 @@ def _can_be(key: Field[Any, Any], value: str) -> bool:
 
 
 class PatientLists:
-    """Lists that pass over what an address or a choice says and can't be; Django's look it up, which is an error of the site."""
+    """Ignore impossible values in a list's address or action. Django would look them up, which is a server error."""
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         if any(not _can_be_asked(name, value) for name, values in request.GET.lists() for value in values):
-            # As Django answers a filter that it can't read
+            # Django answers the same to a filter that it cannot read
             return HttpResponseRedirect(f"{request.path}?{ERROR_FLAG}=1")
-        return cast("HttpResponse", super().changelist_view(request, extra_context))  # type: ignore[misc] # ModelAdmin is beside it
+        return cast("HttpResponse", super().changelist_view(request, extra_context))  # type: ignore[misc] # a mixin
 
     def get_ordering(self, request: HttpRequest) -> Any:
-        """The newest first where nothing is said, also of what a form offers as one types."""
+        """Sort the newest rows first by default, also in the suggestions of an autocomplete field."""
         desk = cast(Any, super())
         return desk.get_ordering(request) or cast(Any, self).opts.ordering or ["-pk"]
 
     def get_search_results(
         self, request: HttpRequest, queryset: models.QuerySet[Any], search_term: str
     ) -> tuple[models.QuerySet[Any], bool]:
-        found = super().get_search_results(request, queryset, search_term.replace("\0", ""))  # type: ignore[misc] # as above
+        found = super().get_search_results(request, queryset, search_term.replace("\0", ""))  # type: ignore[misc]
         return cast("tuple[models.QuerySet[Any], bool]", found)
 
     def response_action(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> HttpResponse | None:
@@ -114,12 +115,12 @@ class PatientLists:
         sent = request.POST.copy()
         sent.setlist(ACTION_CHECKBOX_NAME, [one for one in sent.getlist(ACTION_CHECKBOX_NAME) if _can_be(key, one)])
         request.POST = sent  # type: ignore[assignment] # as immutable as any from here on
-        return cast("HttpResponse | None", super().response_action(request, queryset))  # type: ignore[misc] # ModelAdmin is beside it
+        return cast("HttpResponse | None", super().response_action(request, queryset))  # type: ignore[misc] # a mixin
 
 
 def _can_be_asked(name: str, value: str) -> bool:
-    """Whether PostgreSQL takes the text, and pages can tell the year."""
-    if "\0" in value and name != SEARCH_VAR:  # what is searched for has a form of its own
+    """Tell whether PostgreSQL accepts the text and pages can show the year."""
+    if "\0" in value and name != SEARCH_VAR:  # the form of the search field cleans it
         return False
     if not name.endswith("__year") or not value.isdecimal():
         return True
@@ -127,16 +128,16 @@ def _can_be_asked(name: str, value: str) -> bool:
 
 
 class PatientFields:
-    """The fields of the desk's forms and of the forms inside them."""
+    """Bound the fields of the admin's forms and of their inline forms."""
 
     def formfield_for_foreignkey(self, db_field: ForeignKey[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:
         desk = cast(Any, self)
         if db_field.name in desk.get_autocomplete_fields(request):
             kwargs["widget"] = PatientAutocomplete(db_field, desk.admin_site, using=kwargs.get("using"))
-        return super().formfield_for_foreignkey(db_field, request, **kwargs)  # type: ignore[misc] # ModelAdmin is beside it
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)  # type: ignore[misc] # a mixin
 
     def formfield_for_dbfield(self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:
-        """Bound the dates: a page can't tell the year 1 in the house's time zone."""
+        """Bound the dates: a page cannot show the year 1 in the house's time zone."""
         field = super().formfield_for_dbfield(db_field, request, **kwargs)  # type: ignore[misc] # as above
         if field is not None and isinstance(db_field, models.DateTimeField):
             bounds = (MinValueValidator(EARLIEST, NO_SUCH_DATE), MaxValueValidator(LATEST, NO_SUCH_DATE))
@@ -145,7 +146,7 @@ class PatientFields:
 
 
 class Desk(PatientLists, PatientFields, ModelAdmin):
-    """A page of the admin that people fill in."""
+    """Show a page of the admin with a form."""
 
     form: type[forms.ModelForm[Any]] = WholeRowForm
 
@@ -164,7 +165,7 @@ class Desk(PatientLists, PatientFields, ModelAdmin):
         return self._in_words(request, lambda: shown(request, extra_context))
 
     def _in_words(self, request: HttpRequest, shown: Callable[[], HttpResponse]) -> HttpResponse:
-        """What no form foresaw, such as two people who write the same at once: nothing is changed, and the page says why."""
+        """Show a refusal that no form foresaw as a sentence, such as two people writing the same row at once."""
         try:
             return shown()
         except (IntegrityError, DataError) as error:
@@ -187,7 +188,7 @@ class Desk(PatientLists, PatientFields, ModelAdmin):
 
 
 class Rows(AnyFormSet):
-    """Says that a row is gone; Django says it of the row's hidden key, where nobody reads it."""
+    """Report a deleted row on the whole list. Django reports it on the row's hidden key, which is not visible."""
 
     def full_clean(self) -> None:
         super().full_clean()
@@ -197,7 +198,7 @@ class Rows(AnyFormSet):
 
 
 class InlineDesk(PatientFields, TabularInline):
-    """Rows that people fill in inside another row's page."""
+    """Show rows with forms inside another row's page."""
 
     formset = Rows
     form: type[forms.ModelForm[Any]] = WholeRowForm

@@ -1,4 +1,4 @@
-"""Who asks, and what a request's headers and body may be: what DRF loads before its views exist."""
+"""Tell who sends a request, and check its headers and body. DRF loads this module before its views exist."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ from base.refusals import Refused
 
 @dataclass(frozen=True)
 class Buyer:
-    """Who asks: a guest or a user, known without a query. `user` costs one, so only staff checks touch it."""
+    """Identify the guest or user of a request without a query. `user` costs a query, so only staff checks read it."""
 
     id: UUID
     is_guest: bool
-    stamp: str = field(default="", compare=False, repr=False)  # of an account: what its cookie and refresh token carry
+    # the account's stamp, which its cookie and refresh token carry
+    stamp: str = field(default="", compare=False, repr=False)
     is_authenticated: ClassVar[bool] = True
 
     @cached_property
     def user(self) -> AbstractUser | None:
-        """The active account behind the buyer, None for guests."""
+        """Return the active account of the buyer; None for guests."""
         if self.is_guest:
             return None
         return cast(AbstractUser | None, get_user_model().objects.filter(pk=self.id, is_active=True).first())
@@ -50,21 +51,21 @@ class Buyer:
         return self.user is not None and self.user.is_staff
 
     def may(self, permission: str) -> bool:
-        """As `staff_may`."""
+        """Tell whether the buyer's account passes `staff_may`."""
         return self.user is not None and staff_may(self.user, permission)
 
     def was_given(self, permission: str) -> bool:
-        """Whether this is staff with the permission itself."""
+        """Tell whether the buyer's account is staff and has the permission itself."""
         return self.user is not None and self.user.is_staff and self.user.has_perm(permission)
 
 
 def staff_may(user: AbstractUser | AnonymousUser, permission: str) -> bool:
-    """Whether this is staff with the permission, or staff without a group: groups narrow what staff may do."""
+    """Tell whether the user is staff with this permission or staff without a group. Groups narrow what staff may do."""
     return bool(user.is_staff and (user.has_perm(permission) or not user.groups.exists()))
 
 
 class OtherBuyer(Refused, reason="other_buyer", status=409, title="Another person asked for this"):
-    """A page sends what another person asked for on it, before somebody signed in or out."""
+    """Refuse a page's request for another person: the user signed in or out after the page was loaded."""
 
     sentence = _(
         "Another person asked for this before you signed in or out, so nothing was done. If you want it, ask for it "
@@ -73,7 +74,7 @@ class OtherBuyer(Refused, reason="other_buyer", status=409, title="Another perso
 
 
 class CSRFFailed(exceptions.PermissionDenied):
-    """A request by cookie without the browser's CSRF token: the page was made before somebody signed in or out."""
+    """Refuse a cookie's request without a CSRF token: the user signed in or out after the page was made."""
 
     default_code = "csrf_failed"
     default_detail = _(
@@ -83,13 +84,13 @@ class CSRFFailed(exceptions.PermissionDenied):
 
 
 def asking(request: Request | HttpRequest) -> Buyer | None:
-    """Who asks, None without credentials. Bad credentials raise AuthenticationFailed."""
+    """Return the buyer who sent the request; None without credentials. Raises: AuthenticationFailed for bad ones."""
     who: object = request.user
     return who if isinstance(who, Buyer) else None
 
 
 class AlwaysJSON(negotiation.DefaultContentNegotiation):
-    """Answers JSON whatever `Accept` says: there is nothing else to choose from."""
+    """Answer JSON whatever `Accept` says, because there is no other format."""
 
     def select_renderer(
         self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
@@ -99,7 +100,7 @@ class AlwaysJSON(negotiation.DefaultContentNegotiation):
 
 
 class JSONParser(parsers.JSONParser):
-    """DRF's, which refuses names that come twice, and for which a million opening brackets are a client's error too."""
+    """Parse JSON as DRF does, but refuse repeated names, and treat a million opening brackets as a client's error."""
 
     def parse(
         self,
@@ -107,7 +108,7 @@ class JSONParser(parsers.JSONParser):
         media_type: str | None = None,
         parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Raises: ParseError, ValidationError."""
+        """Parse the body. Raises: ParseError, ValidationError."""
         try:
             body, twice = bodies.read(str(stream.read(), (parser_context or {}).get("encoding", "utf-8")))
         except ValueError as error:
@@ -123,7 +124,10 @@ KEY = r'"[\x21\x23-\x7e]{1,255}"|[\x21\x23-\x7e][\x21-\x7e]{0,254}'
 
 
 def idempotency_key(meta: Mapping[str, Any]) -> str | None:
-    """The key a client sent (`meta`: its headers as WSGI has them), quoted or bare, None without. Raises: ValidationError."""
+    """Return the idempotency key of the WSGI headers, without quotes; None if there is none.
+
+    Raises: ValidationError.
+    """
     sent: str | None = meta.get("HTTP_IDEMPOTENCY_KEY")
     if sent is None:
         return None

@@ -1,4 +1,4 @@
-"""JSON as a client sent it. Python's reader takes the last of two fields of a name; this one tells of them."""
+"""Read a client's JSON and report repeated names. Python's own reader silently takes the last of two equal names."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 
 from rest_framework.utils import json
 
-MOST_NAMES = 20  # that are told
-LONGEST_NAME = 200  # of a field, with the objects that it is in
+MOST_NAMES = 20  # repeated names in one report
+LONGEST_NAME = 200  # characters of a name with the objects around it
 
 
 class _Twice(dict[str, Any]):
-    """An object in which some names came more than once."""
+    """Mark an object in which some names came more than once."""
 
     names: list[str]
 
 
 def read(text: str) -> tuple[Any, list[str]]:
-    """Return a body, and which of its fields came more than once, at any depth: `payment.token`. Raises: ValueError, RecursionError."""
+    """Return a body and its repeated fields at any depth (`payment.token`). Raises: ValueError, RecursionError."""
     found: list[_Twice] = []
 
     def made(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Memory that clients can't fill: a dict with an end."""
+"""Bound the memory that clients can fill: a dict with a largest size."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Value = TypeVar("Value")
 
 
 class Bounded(OrderedDict[Key, Value]):
-    """Keeps the `most` entries that were written last. Any thread may write."""
+    """Keep the `most` entries that were written last. Any thread may write."""
 
     def __init__(self, most: int) -> None:
         super().__init__()
@@ -26,4 +26,4 @@ class Bounded(OrderedDict[Key, Value]):
                 self._forget(*self.popitem(last=False))
 
     def _forget(self, key: Key, value: Value) -> None:
-        """Called for each entry that is pushed out."""
+        """Handle an entry that is pushed out."""

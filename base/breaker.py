@@ -1,9 +1,10 @@
-"""A breaker: after a failure the next callers don't pay the same timeout again.
+"""Stop calling a failed dependency, so that later callers do not wait for the same timeout.
 
 Note [Who asks whether a dependency is back]
-A breaker with a `probe` never lets a caller find that out: from the failure on, every call is refused at once, and a thread of the breaker's
-own runs the probe, again and again, until it succeeds. So a request that is served waits for a lost dependency once at most. Each
-dependency has one such breaker a process, whatever it is used for. A breaker without a probe lets one caller try again after a pause.
+If a breaker has a `probe`, no caller tests the dependency. From the failure on, the breaker refuses every call at once,
+and a thread of its own runs the probe again and again until it succeeds. So a request waits for a lost dependency at
+most once. Each process has one such breaker per dependency, for all uses. A breaker without a probe lets one caller try
+again after a pause.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import structlog
 from prometheus_client import Gauge
 
 MAX_COOL_SECONDS = 4.0
-FIRST_PROBE_SECONDS = 0.25  # after the failure; the pause doubles
-MAX_PROBE_SECONDS = 1.0  # what a dependency that is back waits at most
+FIRST_PROBE_SECONDS = 0.25  # after the failure; each pause doubles
+MAX_PROBE_SECONDS = 1.0  # longest wait until a restored dependency is noticed
 
 breaker_open = Gauge(
     "frontrow_breaker_open",
@@ -31,14 +32,15 @@ log = structlog.get_logger(__name__)
 
 
 class BreakerOpen(Exception):
-    """It failed a moment ago; not tried again yet."""
+    """Refuse a call because the dependency failed a moment ago and was not tried again yet."""
 
 
 class Breaker:
-    """`with breaker:` around each call; a listed error opens it. `failures`: how many in a row it takes.
+    """Guard calls: use `with breaker:` around each one. `failures` listed errors in a row open the breaker.
 
-    With `probe`, a thread of its own closes it: see Note [Who asks whether a dependency is back]. Without, one caller tries again after
-    `cool_seconds`; while that keeps failing the pause doubles, up to `MAX_COOL_SECONDS`.
+    If there is a `probe`, a thread of the breaker closes it: see Note [Who asks whether a dependency is back]. Without
+    one, a single caller tries again after `cool_seconds`. The pause doubles with each failure, up to
+    `MAX_COOL_SECONDS`.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class Breaker:
         with self._lock:
             if self._is_open():
                 raise BreakerOpen(self.name)
-            if self._retry_at is not None:  # this caller is the probe; the others wait for its word
+            if self._retry_at is not None:  # this caller is the probe; the others wait for its result
                 self._retry_at = time.monotonic() + self.cool_seconds
 
     def __exit__(
@@ -126,10 +128,10 @@ class Breaker:
                 self._probe()
             except self.errors as error:
                 log.debug("breaker.still_open", dependency=self.name, error=repr(error))
-            except Exception:  # a fault of ours must not keep it open without a word
+            except Exception:  # our own error must not keep it open silently
                 log.exception("breaker.probe_failed", dependency=self.name)
             else:
                 break
         with self._lock:
-            self._prober = None  # the next failure sends another
+            self._prober = None  # the next failure starts another
             self._close()

@@ -1,6 +1,6 @@
-"""Ask several things at the same time, wait for none longer than a deadline, and remember the answers for a moment.
+"""Run several checks at the same time, wait for none longer than a deadline, and remember the answers for a moment.
 
-Probes and scrapes come from many machines at once, and must get an answer from a process whose database hangs.
+Probes and scrapes come from many machines at once. They must get an answer even from a process whose database hangs.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ Check = Callable[[], Any]
 
 
 class Unanswered(Exception):
-    """The check had no answer within the deadline."""
+    """Report that a check had no answer within the deadline."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """`value`: what the check returned; `error`: what it raised instead."""
+    """Hold the result of a check: `value` is what it returned, `error` what it raised instead."""
 
     milliseconds: float
     value: Any = None
@@ -33,7 +33,7 @@ class Found:
 
 
 class Examination:
-    """Whoever asks while it is under way waits for the same answers; a check that hangs holds one thread, however often it is asked."""
+    """Run checks once for all callers that wait. A hanging check holds one thread, however many callers there are."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Examination:
         self._until = float("-inf")
 
     def results(self) -> dict[str, Found]:
-        """Return what each check found; nothing here raises."""
+        """Return the results of all checks. It never raises."""
         with self._asking:
             if time.monotonic() >= self._until:
                 self._found = self._examine()
@@ -60,7 +60,7 @@ class Examination:
             return self._found
 
     def forget(self) -> None:
-        """Ask anew the next time."""
+        """Make the next call run the checks again."""
         self._until = float("-inf")
 
     def _examine(self) -> dict[str, Found]:

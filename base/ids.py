@@ -1,4 +1,4 @@
-"""Ids that sort by time."""
+"""Make ids that sort by time."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ VERSION, VARIANT = 0x7 << 76, 0b10 << 62
 AT_ONCE = 256
 
 _chances: list[int] = []
-os.register_at_fork(after_in_child=_chances.clear)  # or parent and child would draw the same
+os.register_at_fork(after_in_child=_chances.clear)  # otherwise parent and child would draw the same bits
 
 
 def uuid7() -> UUID:
-    """RFC 9562, 5.7, with the fraction of the millisecond in the twelve bits after it (6.2, method 3), and 62 random bits.
+    """Return a UUID of version 7 (RFC 9562, 5.7) whose fraction of a millisecond has twelve bits (6.2, method 3).
 
-    The package `uuid6` adds a millisecond for each id instead, and so leaves the clock behind it at more than a thousand a second.
+    The package `uuid6` adds a millisecond for each id instead, so it runs ahead of the clock at over a thousand a
+    second.
     """
     milliseconds, rest = divmod(time.time_ns(), 1_000_000)
     fraction = (rest << 12) // 1_000_000
@@ -24,7 +25,7 @@ def uuid7() -> UUID:
 
 
 def _chance() -> int:
-    """64 random bits. The kernel is asked for many at once: each time it is, the thread must queue for the interpreter again."""
+    """Return 64 random bits. Each call of the kernel makes the thread queue for the interpreter, so ask for many."""
     try:
         return _chances.pop()
     except IndexError:

@@ -1,6 +1,6 @@
-"""What every refusal knows of itself: why a request gets nothing, told in the same words by database, API, pages and letters.
+"""Define what every refusal knows. Database, API, pages and letters give the same reason in the same words.
 
-The catalogues are `reservations/refusals` and `ticketing/refusals.py`: each class there is an entry.
+The catalogues are `reservations/refusals` and `ticketing/refusals.py`. Each class there is an entry.
 """
 
 from __future__ import annotations
@@ -20,37 +20,37 @@ TIME_OR_NULL: Schema = {"type": ["string", "null"], "format": "date-time"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
 NAMES: Schema = {"type": "array", "items": TEXT}
 ERRORS: Schema = {"errors": {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/FieldError"}}}
-FIRST_FEW = 10  # of the names that a sentence lists
+FIRST_FEW = 10  # names that a sentence lists at most
 
 
 class Refused(Exception):
-    """An error with facts. Its class says what people and programs are told of it; sentences are lazy translations."""
+    """Refuse a request, with facts. The class holds the sentences that people are told, as lazy translations."""
 
-    reason: ClassVar[str]  # as a reservation's row stores it
-    code: ClassVar[str]  # as a problem of the API says it: the reason, where nothing else is named
-    status: ClassVar[int]  # of HTTP
-    title: ClassVar[str]  # of the problem, in English
-    sentence: ClassVar[Any]  # told to the person who asks just now
-    ended: ClassVar[Any] = ""  # told of a reservation that ended for this reason; empty: none does
-    heading: ClassVar[Any] = ""  # over that; empty: what its status is called
-    advice: ClassVar[Any] = ""  # what that person can do
-    to_staff: ClassVar[Any] = ""  # told at the box office; the sentence, where it is empty
-    hint: Any = ""  # at the field; the sentence, where it is empty
-    field: str = ""  # of the request: the one that would have to change
-    shape: ClassVar[Schema] = {}  # of the facts, without `errors`
+    reason: ClassVar[str]  # the value in a reservation's row
+    code: ClassVar[str]  # the code of a problem in the API; by default the reason
+    status: ClassVar[int]  # HTTP status
+    title: ClassVar[str]  # title of the problem, in English
+    sentence: ClassVar[Any]  # for the person who sends the request
+    ended: ClassVar[Any] = ""  # for a reservation that ended for this reason; empty if none does
+    heading: ClassVar[Any] = ""  # heading over `ended`; if empty, the name of its status
+    advice: ClassVar[Any] = ""  # what that person can do next
+    to_staff: ClassVar[Any] = ""  # for the box office; if empty, the sentence
+    hint: Any = ""  # for the field; if empty, the sentence
+    field: str = ""  # the field of the request that would have to change
+    shape: ClassVar[Schema] = {}  # JSON Schema of the facts, without `errors`
     retry_after: float | None = None  # seconds
 
-    do_not_call_in_templates = True  # a template that names a class would make an error of it
+    do_not_call_in_templates = True  # a template that names a class would otherwise create an error
 
     def __init_subclass__(cls, *, reason: str = "", code: str = "", status: int = 0, title: str = "") -> None:
-        """What isn't said is as in the class above."""
+        """Inherit from the parent class every value that is not given."""
         if reason:
             cls.reason, cls.code = reason, code or reason
         cls.status = status or getattr(cls, "status", 0)
         cls.title = title or getattr(cls, "title", "")
 
     def said(self) -> str:
-        """Return the sentence, with the facts that it names."""
+        """Return the sentence with its facts filled in."""
         return str(self.sentence)
 
     @classmethod
@@ -59,23 +59,23 @@ class Refused(Exception):
 
     @classmethod
     def story(cls) -> str:
-        """What became of a reservation, and what its buyer can do."""
+        """Return what happened to a reservation and what its buyer can do."""
         return f"{cls.ended} {cls.advice}".strip()
 
     def facts(self) -> dict[str, Any]:
-        """Return the members that the problem has beside those of RFC 9457."""
+        """Return the members that the problem has besides those of RFC 9457."""
         if not self.field:
             return {}
         return {"errors": [{"field": self.field, "message": str(self.hint or self.sentence)}]}
 
 
 def listed(names: list[str]) -> dict[str, str]:
-    """For sentences that name what is wrong."""
+    """Return the facts of a sentence that lists what is wrong."""
     return {"names": ", ".join(names[:FIRST_FEW])}
 
 
 def when(seconds: float | None) -> str:
-    """Say when to come again, where the refusal knows."""
+    """Return a sentence that says when to try again; empty if the refusal does not know."""
     if not seconds:
         return ""
     if seconds < 120:

@@ -1,6 +1,6 @@
-"""What every REST view here shares: who asks, how lists page, money and problems on the wire.
+"""Share what every REST view here needs: the buyer, pages of lists, money and problems in JSON.
 
-It stands at the bottom of the import order so that all apps may use it; nothing of the domain imports it.
+This module is at the bottom of the import order so that all apps may use it. It imports nothing of the domain.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from rest_framework.views import APIView
 from base.asking import Buyer, asking
 from base.refusals import Refused
 
-LONGEST_WAIT = 10.0  # seconds, of `Prefer: wait=N`
+LONGEST_WAIT = 10.0  # seconds, the limit of `Prefer: wait=N`
 DEFAULT_LIMIT = 50
 HIGHEST_LIMIT = 200
-WHOLE_BODY = "body"  # where an error of no single field is told
+WHOLE_BODY = "body"  # names an error that concerns no single field
 UUID_TEXT = r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 
 Row = TypeVar("Row", bound=Model)
@@ -38,14 +38,14 @@ Found = TypeVar("Found")
 
 
 class IsBuyer(permissions.BasePermission):
-    """Anybody with credentials, a guest's too; else 401."""
+    """Allow any request with credentials, also a guest's; refuse others with 401."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         return asking(request) is not None
 
 
 class IsStaff(IsBuyer):
-    """Accounts with `is_staff`; a buyer without it gets 403, nobody at all 401."""
+    """Allow accounts with `is_staff`. Other buyers get 403, requests without credentials 401."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         buyer = asking(request)
@@ -53,13 +53,13 @@ class IsStaff(IsBuyer):
 
 
 class BuyerAPIView(APIView):
-    """A view for buyers only; `self.buyer` is who asks."""
+    """Serve buyers only: a request needs the credentials of a guest or an account."""
 
     permission_classes = [IsBuyer]
     waited = 0.0  # seconds of `Prefer: wait=N` that were granted
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Response:
-        """Whoever waited is told so, whatever came of it."""
+        """Add `Preference-Applied` to every answer that was delayed by `Prefer: wait`, whatever the outcome."""
         answer: Response = super().finalize_response(request, response, *args, **kwargs)
         if self.waited:
             answer["Preference-Applied"] = f"wait={self.waited:g}"
@@ -71,20 +71,20 @@ class BuyerAPIView(APIView):
 
 
 class BusyAPIView(BuyerAPIView):
-    """For calls that come by the thousand a second: what DRF makes anew for each request, and is the same each time, is made once.
+    """Serve thousands of calls a second: make once what DRF makes again for each request.
 
-    Its parsers, authenticators and permissions must keep nothing of a request; ours don't.
+    Its parsers, authenticators and permissions must keep nothing of a request; ours keep nothing.
     """
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """There is neither a format to negotiate nor a version."""
+        """Skip the negotiation of format and version, because there is only one of each."""
         self.perform_authentication(request)
         self.check_permissions(request)
         self.check_throttles(request)
 
     def perform_authentication(self, request: Request) -> None:
         found = (authenticator.authenticate(request) for authenticator in self.get_authenticators())
-        request.user, request.auth = next(filter(None, found), (None, None))  # type: ignore[assignment] # stubs know Django's users alone
+        request.user, request.auth = next(filter(None, found), (None, None))  # type: ignore[assignment] # a Buyer
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> tuple[Any, str]:
         renderer = self.get_renderers()[0]
@@ -121,19 +121,19 @@ JSON_TYPES = frozenset({"application/json", "application/json; charset=utf-8", "
 
 
 def is_plain_json(request: HttpRequest) -> bool:
-    """JSON in UTF-8, said so as nearly everybody says it."""
+    """Tell whether the content type is JSON in UTF-8 in one of its usual spellings."""
     return request.META.get("CONTENT_TYPE", "").lower() in JSON_TYPES
 
 
 class CursorPagination(pagination.CursorPagination):
-    """`?limit=` (default 50, at most 200) and `?cursor=`; a bad value of either is 400, not silently something else."""
+    """Page with `?limit=` (default 50, at most 200) and `?cursor=`. A bad value of either is refused with 400."""
 
     page_size = DEFAULT_LIMIT
     page_size_query_param = "limit"
     max_page_size = HIGHEST_LIMIT
     ordering: str | list[str] | tuple[str, ...] = "-id"
 
-    ahead = 0  # of what comes first and is no row; the first page has as many rows less
+    ahead = 0  # entries before the first row; the first page has that many rows fewer
 
     def get_page_size(self, request: Request) -> int:
         return max(1, self._limit(request) - self.ahead)
@@ -179,9 +179,9 @@ def paged(
     ordering: tuple[str, ...] = ("-id",),
     first: Callable[[], list[dict[str, Any]]] = list,
 ) -> Response:
-    """One page of `rows` as API.md's list body, newest first unless `ordering` says otherwise.
+    """Return one page of `rows` as the API's list body, newest first unless `ordering` says otherwise.
 
-    `first`: what the first page begins with, bodies of what isn't among the rows yet; fewer than a page.
+    `first` returns bodies for the start of the first page that are not yet among the rows; there are fewer than a page.
     """
     pages = CursorPagination()
     pages.ordering = ordering
@@ -192,13 +192,13 @@ def paged(
     return pages.get_paginated_response([*(body for body in ahead if body["id"] not in known), *page])
 
 
-# --- Whose things: one's own; anybody's for staff; what is somebody else's isn't there
+# --- Access: buyers see their own things, staff see all; other buyers' things are reported as not found
 
 
 def as_staff_too(buyer: Buyer, find: Callable[[UUID | None], Found], *, permission: str, given: bool = False) -> Found:
-    """What `find` finds of the buyer's own; if that is nothing, staff with the permission look among everybody's (None).
+    """Find among the buyer's own things. If that finds nothing, let staff with the permission find among all (None).
 
-    `given`: being staff without a group is not enough.
+    With `given`, it is not enough to be staff without a group.
     """
     try:
         return find(buyer.id)
@@ -209,7 +209,7 @@ def as_staff_too(buyer: Buyer, find: Callable[[UUID | None], Found], *, permissi
 
 
 def listed_buyer(request: Request, buyer: Buyer, *, permission: str) -> UUID | None:
-    """Whose list is asked for: one's own; with `?buyer=` staff with the permission see that buyer's, with an empty one all (None)."""
+    """Return the buyer whose list to show: the sender, or for staff the one in `?buyer=`; None if that is empty."""
     asked = request.query_params.get("buyer")
     if asked is None or asked == str(buyer.id):
         return buyer.id
@@ -220,7 +220,7 @@ def listed_buyer(request: Request, buyer: Buyer, *, permission: str) -> UUID | N
     return UUID(asked) if asked else None
 
 
-# --- Fields that take what the schema says and nothing else: "2" is no number, 7 is no text
+# --- Fields that accept only what the schema says: "2" is not a number, 7 is not text
 
 
 class Text(serializers.CharField):
@@ -242,7 +242,7 @@ class Email(Text, serializers.EmailField):
 class WholeNumber(serializers.IntegerField):
     def to_internal_value(self, data: Any) -> int:
         if isinstance(data, float) and data.is_integer():
-            data = int(data)  # JSON knows one kind of number: 2.0 is 2
+            data = int(data)  # JSON has one kind of number: 2.0 is 2
         if isinstance(data, bool) or not isinstance(data, int):
             self.fail("invalid")
         return int(super().to_internal_value(data))
@@ -262,7 +262,7 @@ class Id(serializers.UUIDField):
         return UUID(data)
 
 
-# --- What stands in many answers
+# --- Shapes that many answers share
 
 
 class Money(serializers.Serializer[Any]):
@@ -278,7 +278,7 @@ class FieldError(serializers.Serializer[Any]):
 
 
 class Problem(serializers.Serializer[Any]):
-    """RFC 9457, as every error is told; beside these fields stand the facts of that error."""
+    """An error in the form of RFC 9457, with the facts of that error as further members."""
 
     type = serializers.CharField()
     title = serializers.CharField()
@@ -286,10 +286,10 @@ class Problem(serializers.Serializer[Any]):
     detail = serializers.CharField()
     code = serializers.CharField()
     request_id = serializers.CharField()
-    errors = FieldError(many=True, required=False)  # type: ignore[assignment] # a field on the wire, never validated here
+    errors = FieldError(many=True, required=False)  # type: ignore[assignment] # output only
 
 
-REFUSALS = "x-refusals"  # taken out of the document again
+REFUSALS = "x-refusals"  # removed from the document at the end
 TITLES = {
     400: "The request is not valid",
     401: "Credentials are missing or not valid",
@@ -307,7 +307,7 @@ TITLES = {
 
 
 def problems_of(*statuses: int, examples: Sequence[OpenApiExample] = ()) -> dict[tuple[int, str], OpenApiResponse]:
-    """The schema's responses for these statuses."""
+    """Return the schema's responses for these statuses."""
     return {
         (status, "application/problem+json"): OpenApiResponse(Problem, description=TITLES[status], examples=examples)
         for status in statuses
@@ -317,20 +317,20 @@ def problems_of(*statuses: int, examples: Sequence[OpenApiExample] = ()) -> dict
 def refused_with(*refusals: type[Refused] | str) -> dict[str, list[str]]:
     """Name an operation's own refusals, or codes of other problems, for the schema: `extensions=refused_with(SoldOut)`.
 
-    Those that any operation may answer are added to them (`config.web.openapi.answers`).
+    `config.web.openapi.answers` adds those that any operation may answer.
     """
     return {REFUSALS: [one if isinstance(one, str) else one.code for one in refusals]}
 
 
 def prefer_wait(request: Request | HttpRequest) -> float:
-    """Seconds of `Prefer: wait=N` (RFC 7240), 0 without; more than 10 counts as 10, nonsense is ignored as the RFC asks."""
+    """Return the seconds of `Prefer: wait=N` (RFC 7240), at most 10; 0 without. Ignore nonsense, as the RFC asks."""
     sent = request.META.get("HTTP_PREFER")
     found = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?\s*(?:$|[,;])", sent, re.IGNORECASE) if sent else None
     return min(float(found[1]), LONGEST_WAIT) if found else 0.0
 
 
 def field_errors(detail: Any, path: str = "") -> Iterator[dict[str, str]]:
-    """DRF's nested messages as a flat list: `{"seats": {0: ["…"]}}` is the field `seats.0`."""
+    """Flatten DRF's nested messages: `{"seats": {0: ["…"]}}` becomes the field `seats.0`."""
     if isinstance(detail, Mapping):
         for name, inner in detail.items():
             whole = name == api_settings.NON_FIELD_ERRORS_KEY

@@ -1,7 +1,7 @@
-"""Statements over many rows, given to psycopg directly, with parameters bound by the server.
+"""Run statements over many rows in psycopg directly, with parameters bound by the server.
 
-Django's own cursor writes every value into the text of the query, and psycopg writes arrays element by element in Python; rows
-here travel as one JSON document, which PostgreSQL takes apart (`jsonb_to_recordset`).
+Django's own cursor writes every value into the text of the query, and psycopg writes arrays element by element in
+Python. Here rows travel as one JSON document, which PostgreSQL takes apart (`jsonb_to_recordset`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Row = TypeVar("Row", bound=Model)
 
 
 def execute(statement: str, *parameters: Any, **named: Any) -> psycopg.Cursor[Any]:
-    """In Django's transaction, if there is one; `%s` or `%(name)s`. Raises: Django's database errors."""
+    """Execute a statement with `%s` or `%(name)s` in Django's transaction, if any. Raises: Django's database errors."""
     connection.ensure_connection()
     cursor: psycopg.Cursor[Any] = psycopg.Cursor(connection.connection)
     with connection.wrap_database_errors:
@@ -30,28 +30,28 @@ def execute(statement: str, *parameters: Any, **named: Any) -> psycopg.Cursor[An
 
 
 def as_json(rows: Sequence[dict[str, Any]]) -> str:
-    """For `jsonb_to_recordset(%s)`: UUIDs and times as text."""
+    """Encode rows for `jsonb_to_recordset(%s)`, with UUIDs and times as text."""
     return msgspec.json.encode(rows).decode()
 
 
 def as_array(ids: Iterable[UUID]) -> str:
-    """For `= ANY(%s::uuid[])`."""
+    """Encode ids for `= ANY(%s::uuid[])`."""
     return "{" + ",".join(map(str, ids)) + "}"
 
 
 def columns(model: type[Model]) -> str:
-    """All of a model's columns for a SELECT, in the order that `rows_of` takes them."""
+    """Return all of a model's columns for a SELECT, in the order that `rows_of` expects."""
     return ", ".join(str(field.column) for field in model._meta.concrete_fields)
 
 
 def rows_of(model: type[Row], rows: Iterable[Sequence[Any]]) -> list[Row]:
-    """What a SELECT of `columns(model)` found."""
+    """Return the models of rows that a SELECT of `columns(model)` found."""
     names = [field.attname for field in model._meta.concrete_fields]
     return [model.from_db(connection.alias, names, row) for row in rows]
 
 
 def some_columns(model: type[Row], values: dict[str, Any]) -> Row:
-    """A row that was found, by column; what isn't given is read when it is asked for."""
+    """Make a model from some columns of a stored row. Other columns are read on first use."""
     row = model.__new__(model)
     row.__dict__ = {**values, "_state": _found()}
     return row
@@ -69,7 +69,10 @@ def _defaults(model: type[Model]) -> dict[str, Any]:
 
 
 def new_row(model: type[Row], **values: Any) -> Row:
-    """As `model(**values)`, by column, made as `pickle` makes one: in a tenth of the time. A default that can change (a list) must be given."""
+    """Make a model as `model(**values)` does, by column, in a tenth of the time.
+
+    It is built as `pickle` builds one. Give each field whose default can change (a list) a value.
+    """
     row = model.__new__(model)
     row.__dict__ = {**_defaults(model), **values, "_state": ModelState()}
     return row

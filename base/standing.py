@@ -1,9 +1,10 @@
-"""What is done is told as done, whatever fails afterwards.
+"""Report what is done as done, whatever fails afterwards.
 
 Note [The answer stands]
-From the moment that something of a buyer's is stored (a request, a payment, a refund) an answer that says "failed" is wrong, and makes people
-buy twice. So whoever stored it says at once what the answer is at least (`stand`). Reading what is to be shown, noting the answer for its key,
-saving the browser's session and every middleware come after that, and may fail: then the outermost middleware gives the answer that stands.
+As soon as something is stored for a buyer (a request, a payment, a refund), an answer that says "failed" is wrong and
+makes people buy twice. So the code that stores it sets at once the answer that will be given at least (`stand`).
+Reading what is to be shown, storing the answer for its key, saving the browser's session and every middleware come
+later and may fail. If one does, the outermost middleware gives the answer that stands.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ log = structlog.get_logger(__name__)
 
 
 def stand(request: Any, answer: Answer, *, instead_of: int = 500) -> None:
-    """From now on `answer` is given in place of one whose status is `instead_of` or higher. `request`: Django's or DRF's."""
+    """Give `answer` instead of a response with status `instead_of` or higher. `request` is Django's or DRF's."""
     request.META[KEY] = answer, instead_of
 
 
 def kept(request: HttpRequest, get_response: Callable[[HttpRequest], HttpResponse]) -> HttpResponse:
-    """The response, or the answer that stands in its place. See Note [The answer stands]."""
+    """Return the response, or the answer that stands in its place. See Note [The answer stands]."""
     try:
         response = get_response(request)
     except Exception:

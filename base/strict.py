@@ -1,4 +1,4 @@
-"""Nothing that a client sends is ignored in silence: an unknown field or query parameter is refused, and the nearest known one named."""
+"""Refuse unknown fields and query parameters, and suggest the nearest known name. No input is silently ignored."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from rest_framework import exceptions, serializers
 
 from base.rest import WholeNumber
 
-NEAR = 0.5  # of 1: a name less alike than this was no slip of the pen
-LONGEST_NAME = 60  # of an unknown field in an answer
-MOST_NAMES = 20  # likewise
+NEAR = 0.5  # of 1; a name less alike than this was not a typing error
+LONGEST_NAME = 60  # characters of an unknown name in an answer
+MOST_NAMES = 20  # unknown names in an answer
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 OF_LISTS = ("cursor", "limit")
 
 
 class Body(serializers.Serializer[Any]):
-    """What a request may say, and nothing else. So is each object in it a `Body`."""
+    """A request's fields. Any other field is refused, also in the objects inside."""
 
     def to_internal_value(self, data: Any) -> Any:
         unknown = unknown_fields(data, [name for name, field in self.fields.items() if not field.read_only])
@@ -37,11 +37,11 @@ class Body(serializers.Serializer[Any]):
 
 
 class NoBody(Body):
-    """Of a request that has nothing to say."""
+    """Define a request without fields."""
 
 
 class MinorUnits(WholeNumber):
-    """An amount of money: 2500 is 25.00."""
+    """Hold an amount of money in minor units: 2500 is 25.00."""
 
     default_error_messages = {
         "minor_units": gettext_lazy(
@@ -56,13 +56,13 @@ class MinorUnits(WholeNumber):
 
 
 def unknown_fields(data: Any, known: Collection[str]) -> dict[str, list[str]]:
-    """What is wrong with the names of an object."""
+    """Return the errors in the names of an object."""
     unknown = sorted(set(map(str, data)) - set(known)) if isinstance(data, Mapping) else []
     return {name[:LONGEST_NAME]: [_unknown(name, known)] for name in unknown[:MOST_NAMES]}
 
 
 def nearest(name: str, known: Collection[str]) -> str | None:
-    """The known name that was most likely meant."""
+    """Return the known name that was most likely meant."""
     alike = {
         other: SequenceMatcher(None, name.lower()[:LONGEST_NAME], other.lower()).ratio() for other in sorted(known)
     }
@@ -83,7 +83,7 @@ def _unknown(name: str, known: Collection[str]) -> str:
 
 
 def check_query(request: HttpRequest, view: Any) -> exceptions.ValidationError | None:
-    """What is wrong with the names in the query string, for a class of views; None: nothing, or it has no such method."""
+    """Return the errors in the names of a query string; None if there are none or the method is unknown."""
     method = "GET" if request.method == "HEAD" else str(request.method)
     if not request.META.get("QUERY_STRING") or method not in METHODS or not hasattr(view, method.lower()):
         return None
@@ -95,7 +95,7 @@ def check_query(request: HttpRequest, view: Any) -> exceptions.ValidationError |
 
 
 def query_fields(view: Any) -> set[str]:
-    """The query parameters that a class of views reads: those it names, its filters, and those of lists."""
+    """Return the query parameters that a class of views reads: its own, its filters and those of lists."""
     filters = getattr(getattr(view, "filterset_class", None), "base_filters", {})
     lists = OF_LISTS if getattr(view, "pagination_class", None) else ()
     return {*getattr(view, "query_fields", ()), *filters, *lists}

@@ -1,4 +1,4 @@
-"""Threads that live as long as their process, whatever happens to their work."""
+"""Run threads that live as long as their process, whatever happens to their work."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 import structlog
 from prometheus_client import Counter
 
-PAUSE = 0.5  # seconds before work that failed begins anew
+PAUSE = 0.5  # seconds between a failure and the next attempt
 
 FAILED = Counter("frontrow_thread_failures", "Threads that failed and were started again.", ["thread"])
 
@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 
 
 def keep_running(work: Callable[[], object], *, name: str) -> threading.Thread:
-    """Start a daemon thread that calls `work` again and again; an error is logged, and no thread dies of it in silence."""
+    """Start a daemon thread that calls `work` again and again. An error is logged and does not end the thread."""
 
     def run() -> None:
         while True:

@@ -1,1 +1,1 @@
-"""Django's database engine for PostgreSQL, with django-prometheus' metrics."""
+"""Provide Django's database engine for PostgreSQL with the metrics of django-prometheus."""

@@ -1,7 +1,7 @@
-"""A limit to how long a process waits for PostgreSQL's answer to one statement.
+"""Limit how long a process waits for PostgreSQL's answer to one statement.
 
-`tcp_user_timeout` notices a network that acknowledges nothing. A proxy, a pooler or a stopped server acknowledges what it never
-answers, and libpq then waits without end, with every lock that its thread holds.
+`tcp_user_timeout` notices a network that acknowledges nothing. A proxy, a pooler or a stopped server acknowledges a
+statement that it never answers. Then libpq waits for ever, with all locks of its thread.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import structlog
 from psycopg import pq
 from psycopg.abc import PQGen
 
-INTERVAL = 0.1  # seconds between two looks at whether Ctrl-C was pressed, as psycopg has it
+INTERVAL = 0.1  # seconds between two checks for Ctrl-C, the same as psycopg's own
 
 log = structlog.get_logger(__name__)
 
@@ -21,9 +21,9 @@ Value = TypeVar("Value")
 
 
 class PatientConnection(psycopg.Connection[Any]):
-    """A connection that is closed when PostgreSQL leaves a statement without an answer for `limit` seconds.
+    """Close the connection if PostgreSQL does not answer a statement within `limit` seconds.
 
-    Then psycopg.OperationalError is raised, as for any other lost connection: PostgreSQL may have done what was asked.
+    It raises psycopg.OperationalError, like any other lost connection. PostgreSQL may have done what was asked.
     """
 
     limit: ClassVar[float | None] = None
@@ -34,12 +34,12 @@ class PatientConnection(psycopg.Connection[Any]):
         try:
             return super().wait(gen, interval, self.limit)
         except psycopg.OperationalError:
-            if self.pgconn.transaction_status == pq.TransactionStatus.ACTIVE:  # nothing more is known of the statement
+            if self.pgconn.transaction_status == pq.TransactionStatus.ACTIVE:  # the outcome of the statement is unknown
                 log.warning("postgresql.silent", seconds=self.limit)
                 self.pgconn.finish()
             raise
 
 
 def wait_at_most(seconds: float) -> None:
-    """Limit how long this process waits for one statement. Commands that people run have no limit: a migration may take its time."""
+    """Limit how long this process waits for one statement. Migrations and other commands keep no limit."""
     PatientConnection.limit = seconds
