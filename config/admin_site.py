@@ -1,4 +1,4 @@
-"""How the admin looks, and its menu."""
+"""Define the look of the admin, and its menu."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 def _desk(title: Any, icon: str, model: str) -> dict[str, Any]:
-    """A line of the admin's menu, for whoever may look at it."""
+    """Return a line of the admin's menu; users see it if they may view the model."""
     app, name = model.split(".")
     return {
         "title": title,

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of itself."""
+"""Describe the API in its OpenAPI document."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ def about(*, site_url: str, version: str) -> dict[str, Any]:
     return {
         "TITLE": "Frontrow",
         "DESCRIPTION": (
-            "A box office that survives the on-sale. Get a token with `POST /api/v1/auth/guest`, look at what is on sale, "
-            "ask for seats, pay. Every error is `application/problem+json` (RFC 9457) with a `code`."
+            "A box office that survives the on-sale. Get a token with `POST /api/v1/auth/guest`, look at what is "
+            "on sale, ask for seats, pay. Every error is `application/problem+json` (RFC 9457) with a `code`."
         ),
         "VERSION": version,
         "LICENSE": {"name": "MIT", "identifier": "MIT"},

@@ -10,6 +10,6 @@ class ConfigConfig(AppConfig):
     name = "config"
 
     def ready(self) -> None:
-        """Every process that sends a task must know our Celery, or it would send it to a broker on localhost."""
+        """Load our Celery application. A process without it would send tasks to a broker on localhost."""
         import_module("config.celery")
         register(https_has_a_proxy, Tags.security, deploy=True)

@@ -1,6 +1,6 @@
-"""The ASGI application: sockets by Channels, everything else by Django in threads.
+"""Define the ASGI application: Channels serves sockets, Django serves everything else in threads.
 
-Here the sockets are given what they know of people and of the database; `realtime` itself knows of neither.
+`realtime` does not know people or the database, so this module gives the sockets functions for both.
 """
 
 import os
@@ -25,9 +25,9 @@ from ticketing import identity  # noqa: E402
 
 
 def authenticate(scope: origins.Scope) -> UUID | None:
-    """Programs come with a token, browsers with the cookie from one of our own pages; None refuses.
+    """Return the buyer of a program's token or of a browser's cookie; None refuses the socket.
 
-    A browser adds its cookies wherever the page came from, so the cookie counts only together with the origin.
+    A browser sends its cookies for every page, so a cookie counts only if the page's origin is ours.
     """
     offered = scope["subprotocols"]
     if offered:

@@ -1,4 +1,4 @@
-"""The site for granian: everything but the sockets."""
+"""Define the site for granian, without the sockets."""
 
 import os
 

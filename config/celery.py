@@ -1,4 +1,4 @@
-"""The Celery application: on RabbitMQ where it is configured, on Valkey or Redis where not."""
+"""Define the Celery application, on RabbitMQ if it is configured, otherwise on Valkey or Redis."""
 
 import gc
 import os
@@ -14,7 +14,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 from reservations.queueing.queues import JOBS, holds_queue, jobs_queue
 
 PREFIX = settings.KEY_PREFIX
-# Beat reckons by its own clock when a job expires, the worker judges that by its own: less would be over on arrival.
+# Seconds. Beat sets the expiry by its own clock and the worker judges it by its own. With less than their difference, a
+# job would be expired on arrival.
 CLOCKS_APART = 600
 
 
@@ -25,16 +26,17 @@ def all_queues() -> list[Queue]:
     return [*holds, *(jobs_queue(name) for name in JOBS)]
 
 
-os.environ.pop("CELERY_BROKER_URL", None)  # Celery would let it beat the settings, which have read it
+# otherwise Celery would prefer it to the settings, which have already read it
+os.environ.pop("CELERY_BROKER_URL", None)
 app = Celery("frontrow")
 app.conf.update(
     broker_url=settings.CELERY_BROKER_URL,
     broker_connection_retry_on_startup=True,
     broker_heartbeat=settings.BROKER_HEARTBEAT,
     broker_connection_max_retries=None,
-    broker_channel_error_retry=True,  # a channel that RabbitMQ closed is opened anew; see BlockingConsumer
-    # Celery declares 28 queues for delayed tasks (our mail's retries); as quorum queues with at-least-once dead-lettering
-    # they weigh more than all of ours.
+    broker_channel_error_retry=True,  # reopen a channel that RabbitMQ closed; see BlockingConsumer
+    # Celery declares 28 queues for delayed tasks (our mail's retries). As quorum queues with at-least-once
+    # dead-lettering they would cost more than all of ours.
     broker_native_delayed_delivery_queue_type="classic",
     broker_transport_options={"confirm_publish": True, "read_timeout": 30, "write_timeout": 2}
     if settings.RABBITMQ_URL
@@ -45,7 +47,7 @@ app.conf.update(
     task_default_exchange_type="topic",
     task_default_routing_key=f"{PREFIX}.housekeeping",
     task_create_missing_queues=False,
-    task_routes={  # Celery 5.7 frowns on a queue named at the task itself
+    task_routes={  # Celery 5.7 discourages naming the queue at the task itself
         "reservations.tasks.expire_holds": {"queue": "housekeeping"},
         "reservations.tasks.forget_keys": {"queue": "housekeeping"},
         "ticketing.tasks.give_uncollected_back": {"queue": "housekeeping"},
@@ -97,9 +99,9 @@ app.steps["consumer"].add("ticketing.mail_tasks:MailEvents")
 
 @worker_ready.connect
 def get_ready(sender: Any, **_facts: Any) -> None:
-    """Prepare a worker that has its first consumer."""
+    """Prepare a worker once it has its first consumer."""
     from reservations.allocation import announcements
 
-    gc.freeze()  # what starting took stays; looking through it again costs allocation a tenth of its time
+    gc.freeze()  # startup objects stay; scanning them again would cost allocation a tenth of its time
     gc.set_threshold(20_000, 20, 20)
     announcements.tell_from_a_thread()

@@ -1,4 +1,4 @@
-"""What `manage.py check --deploy` looks for beside Django's own, and what a server says when it starts."""
+"""Add to Django's own `manage.py check --deploy`, and warn when a server starts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ log = structlog.get_logger(__name__)
 
 
 def https_has_a_proxy(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """A warning where plain HTTP is redirected and no proxy is believed to have taken HTTPS: each page redirects to itself."""
+    """Warn if plain HTTP is redirected and no proxy is trusted to accept HTTPS: each page would redirect to itself."""
     if not settings.SECURE_SSL_REDIRECT or settings.TRUSTED_PROXIES:
         return []
     return [
@@ -28,6 +28,6 @@ def https_has_a_proxy(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 
 def warn_of_redirects() -> None:
-    """Say in the log, when a server starts, what `check --deploy` would say."""
+    """Log at a server's start what `check --deploy` would report."""
     for message in https_has_a_proxy(None):
         log.warning("start.redirects_for_ever", problem=message.msg, remedy=message.hint)

@@ -1,4 +1,4 @@
-"""How settings are read from the environment. An empty value counts as unset, since compose files pass empties."""
+"""Read settings from the environment. An empty value counts as unset, because compose files pass empty values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 
 def env(name: str, default: str = "") -> str:
-    """The variable, or `default` where it is unset or empty (compose files pass empties)."""
+    """Return the variable, or `default` if it is unset or empty (compose files pass empty values)."""
     return os.environ.get(name, "").strip() or default
 
 
@@ -26,7 +26,7 @@ def env_list(name: str, default: str = "") -> list[str]:
 
 
 def env_rate(name: str, default: str) -> tuple[float, int]:
-    """`5/60`: five a second, sixty at once."""
+    """Read a rate such as `5/60`: five a second, sixty at once."""
     try:
         rate, burst = (env(name) or default).split("/")
         if float(rate) > 0 and int(burst) > 0:
@@ -37,7 +37,7 @@ def env_rate(name: str, default: str) -> tuple[float, int]:
 
 
 def key_bytes(name: str, value: str) -> bytes:
-    """The 32 bytes of an Ed25519 key from base64, or none of nothing. The error never tells the value: it may be private."""
+    """Decode an Ed25519 key's 32 bytes from base64, or nothing. Errors never show the value: it may be private."""
     try:
         key = base64.urlsafe_b64decode(value.replace("+", "-").replace("/", "_") + "=" * (-len(value) % 4))
     except ValueError:
@@ -48,7 +48,7 @@ def key_bytes(name: str, value: str) -> bytes:
 
 
 def redis_database(url: str, number: int) -> str:
-    """The same Redis, another of its numbered databases, `number` after the one in `url`."""
+    """Return the URL of another numbered database of the same Redis, `number` after the one in `url`."""
     parts = urllib.parse.urlsplit(url)
     path = parts.path.strip("/")
     base = int(path) if path.isdigit() else 0

@@ -1,4 +1,4 @@
-"""The log: one JSON object a line, of Django, Celery, the servers and ourselves."""
+"""Configure the log of Django, Celery, the servers and Frontrow: one JSON object a line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import structlog
 
 
 def without_rows(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
-    """PostgreSQL adds details to an error that quote the row, which may name a person: leave them out."""
+    """Leave out the details that PostgreSQL adds to an error: they quote the row, which may name a person."""
     return {
         name: re.sub(r"(DETAIL|CONTEXT):.*?(?=\n\S|\Z)", r"\1: left out", value, flags=re.DOTALL)
         if isinstance(value, str) and ("DETAIL:" in value or "CONTEXT:" in value)
@@ -31,7 +31,7 @@ _SHARED_PROCESSORS: list[Any] = [
 
 def configuration(level: str) -> dict[str, Any]:
     """Set structlog up, and return Django's `LOGGING`."""
-    logging.captureWarnings(True)  # one JSON object a line, warnings too
+    logging.captureWarnings(True)  # warnings become JSON lines too
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -59,17 +59,17 @@ def configuration(level: str) -> dict[str, Any]:
         "root": {"handlers": ["console"], "level": level},
         "loggers": {
             "axes": {"level": "WARNING"},
-            "django.request": {"level": "ERROR"},  # config.web.middleware tells of every request already
+            "django.request": {"level": "ERROR"},  # config.web.middleware already logs every request
             "daphne": {"level": "WARNING"},
             "uvicorn": {"level": "WARNING"},  # each socket's line carries the address of its peer
             "websockets": {"level": "WARNING"},  # likewise
             "_granian": {"level": "INFO"},
             "granian.access": {"level": "WARNING"},
-            "celery.beat": {"level": "DEBUG" if level == "DEBUG" else "WARNING"},  # a line for each job, each second
-            "fontTools": {"level": "WARNING"},  # fifty lines a font that a PDF takes glyphs from
-            "stripe": {"level": "WARNING"},  # two lines a question otherwise
+            "celery.beat": {"level": "DEBUG" if level == "DEBUG" else "WARNING"},  # one line per job per second
+            "fontTools": {"level": "WARNING"},  # fifty lines per font of a PDF
+            "stripe": {"level": "WARNING"},  # two lines per request otherwise
             "celery": {"level": level, "handlers": ["console"], "propagate": False},
-            "celery.app.trace": {"level": "DEBUG" if level == "DEBUG" else "WARNING"},  # two lines a task otherwise
+            "celery.app.trace": {"level": "DEBUG" if level == "DEBUG" else "WARNING"},  # two lines per task otherwise
             "celery.worker.strategy": {"level": "DEBUG" if level == "DEBUG" else "WARNING"},
         },
     }

@@ -1,6 +1,6 @@
-"""Every setting of Frontrow, read from the environment; each default works on one machine.
+"""Read every setting of Frontrow from the environment; each default works on one machine.
 
-`config/environment.py` reads it, `.env.example` lists the variables; `docs/operator.md` says when to change them.
+`config/environment.py` reads the variables, `.env.example` lists them, and `docs/operator.md` says when to change them.
 """
 
 import functools
@@ -22,14 +22,14 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 VERSION: str = tomllib.loads((BASE_DIR / "pyproject.toml").read_text())["project"]["version"]
 INSECURE_SECRET = "demo-only-secret-key-that-production-refuses"  # noqa: S105 production refuses it below
 
-# --- What this is: demo (accounts with a known password), test or production
+# --- Kind of installation: demo (accounts with a known password), test or production
 FRONTROW_ENV = env("FRONTROW_ENV", "demo")
 PRODUCTION = FRONTROW_ENV == "production"
 DEBUG = False
 SECRET_KEY = env("SECRET_KEY", INSECURE_SECRET)
 RATE_LIMITS = env("RATE_LIMITS", "on") != "off"  # `off` is for load tests
 SITE_URL = env("SITE_URL", "http://127.0.0.1:8000").rstrip("/")  # in e-mails and QR codes
-LIVE_URL = env("LIVE_URL").rstrip("/")  # where pages open their sockets, when no proxy joins the ports
+LIVE_URL = env("LIVE_URL").rstrip("/")  # where pages open their sockets if no proxy joins the ports
 
 if FRONTROW_ENV not in {"demo", "test", "production"}:
     raise ImproperlyConfigured(f"FRONTROW_ENV must be demo, test or production, not {FRONTROW_ENV!r}")
@@ -41,17 +41,18 @@ for _name in ("DATABASE_URL", "REDIS_URL", "CACHE_URL", "RABBITMQ_URL", "CELERY_
     if PRODUCTION and "frontrow-demo" in env(_name):
         raise ImproperlyConfigured(f"{_name} carries the demo's password; production refuses it")
 
-# --- Ticket codes: signed, so that a gate without a connection can tell them from forged ones
+# --- Ticket codes: signed, so that a gate without a connection can recognise forged ones
 TICKET_SIGNING_KEY = key_bytes(
     "TICKET_SIGNING_KEY", env("TICKET_SIGNING_KEY")
-)  # none: one that is made from SECRET_KEY
-TICKET_PUBLIC_KEYS = [key_bytes("TICKET_PUBLIC_KEYS", key) for key in env_list("TICKET_PUBLIC_KEYS")]  # signed before
+)  # by default a key that is made from SECRET_KEY
+# keys of tickets that were signed earlier
+TICKET_PUBLIC_KEYS = [key_bytes("TICKET_PUBLIC_KEYS", key) for key in env_list("TICKET_PUBLIC_KEYS")]
 
 DOORS_OPEN_MINUTES = env_int(
     "DOORS_OPEN_MINUTES", 180
-)  # before a session's start: from then to its end tickets are let in
+)  # before a session's start; from then to its end the gates accept tickets
 
-# --- Where it is reached
+# --- Addresses of the site
 ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", "" if PRODUCTION else "*")
 CSRF_TRUSTED_ORIGINS = env_list("CSRF_TRUSTED_ORIGINS")
 CORS_ALLOWED_ORIGINS = env_list("CORS_ALLOWED_ORIGINS")  # off by default
@@ -65,7 +66,7 @@ SESSION_COOKIE_HTTPONLY = True
 CSRF_FAILURE_VIEW = "config.web.problems.csrf_failed"
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
 HTTPS = env("HTTPS", "on" if PRODUCTION else "off") == "on"  # plain HTTP is redirected, and browsers remember it
-SECURE_SSL_REDIRECT = HTTPS  # health and metrics answer before it
+SECURE_SSL_REDIRECT = HTTPS  # health and metrics answer without a redirect
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_CONTENT_TYPE_NOSNIFF = True
@@ -76,10 +77,10 @@ WEB_PROCESSES = env_int("WEB_PROCESSES", 1)
 WEB_THREADS = env_int("WEB_THREADS", 64)
 WEB_WAITING = env_int("WEB_WAITING", 2_000)  # requests that may wait for one of these threads
 WORKER_PROCESSES = env_int("WORKER_PROCESSES", 1)
-STALL_SECONDS = env_int("STALL_SECONDS", 60)  # after which a worker, beat or relay whose work hangs ends itself
-PULSE_FILE = env("PULSE_FILE")  # what they write twice a second, for whoever restarts them
-METRICS_PORT = env_int("METRICS_PORT", 0)  # where live, workers, beat and relay answer Prometheus; 0: nowhere
-AUDIT_EVERY_MINUTES = env_int("AUDIT_EVERY_MINUTES", 15)  # by the relay, for the metrics; 0: never
+STALL_SECONDS = env_int("STALL_SECONDS", 60)  # a worker, beat or relay whose work hangs ends itself after this time
+PULSE_FILE = env("PULSE_FILE")  # file that they write twice a second, for the program that restarts them
+METRICS_PORT = env_int("METRICS_PORT", 0)  # port on which live, workers, beat and relay answer Prometheus; 0: none
+AUDIT_EVERY_MINUTES = env_int("AUDIT_EVERY_MINUTES", 15)  # how often the relay audits for the metrics; 0: never
 
 INSTALLED_APPS = [
     "daphne",
@@ -110,7 +111,7 @@ INSTALLED_APPS = [
     "realtime",
 ]
 
-MIDDLEWARE = [  # the REST API passes those of config.web.pages, which must stand together
+MIDDLEWARE = [  # the REST API skips those of config.web.pages, which must stay together
     "config.web.middleware.RequestIdMiddleware",
     "config.web.middleware.ProbesMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -145,7 +146,7 @@ PROMETHEUS_LATENCY_BUCKETS = (
     2.5,
     5,
     10,
-)  # seconds, of pages and statements
+)  # seconds; buckets for pages and statements
 
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
@@ -153,7 +154,7 @@ ASGI_APPLICATION = "config.asgi.application"
 APPEND_SLASH = False
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "ticketing.User"
-AXES_ENABLE_ADMIN = False  # `ticketing.staff.guessing_admin` has the lists
+AXES_ENABLE_ADMIN = False  # `ticketing.staff.guessing_admin` shows the lists
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
@@ -161,9 +162,9 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
-# The one algorithm that was ever used here: Django's others would hash out of turn.
+# The only algorithm that was ever used here. Django's other hashers would hash without waiting for their turn.
 PASSWORD_HASHERS = ["ticketing.people.hashing.TurnsHasher"]
-if FRONTROW_ENV == "test":  # where accounts are made by the hundred
+if FRONTROW_ENV == "test":  # tests make hundreds of accounts
     PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "/"
@@ -187,31 +188,33 @@ TEMPLATES: list[dict[str, Any]] = [
 
 # --- PostgreSQL decides
 DATABASE_URL = env("DATABASE_URL", "postgres://postgres@127.0.0.1:5432/frontrow")
-DB_POOL_SIZE = env_int("DB_POOL_SIZE", 8)  # connections a process keeps at the most
-DB_POOL_SECONDS = env_int("DB_POOL_SECONDS", 2)  # how long a request waits for one of them before it is told "busy"
-LOCK_TIMEOUT_MS = env_int("LOCK_TIMEOUT_MS", 2_000)  # "busy" after this wait for somebody else's lock
+DB_POOL_SIZE = env_int("DB_POOL_SIZE", 8)  # largest number of connections per process
+DB_POOL_SECONDS = env_int("DB_POOL_SECONDS", 2)  # a request that waits longer for one of them is refused as "busy"
+# a request that waits longer for another transaction's lock is refused as "busy"
+LOCK_TIMEOUT_MS = env_int("LOCK_TIMEOUT_MS", 2_000)
 DB_ANSWER_SECONDS = env_int(
     "DB_ANSWER_SECONDS", 20
-)  # a request or a job gives up a statement, and its connection, when PostgreSQL doesn't answer for so long
+)  # a request or job gives up a statement and its connection if PostgreSQL does not answer for this time
 DATABASES = {
     "default": databases.postgresql(
         DATABASE_URL, pool_size=DB_POOL_SIZE, pool_seconds=DB_POOL_SECONDS, lock_timeout_ms=LOCK_TIMEOUT_MS
     )
 }
 
-# --- Redis turns the crowd away
+# --- Redis refuses requests above the limits
 REDIS_URL = env("REDIS_URL", "redis://127.0.0.1:6379/0")
-REDIS_TIMEOUT_MS = env_int("REDIS_TIMEOUT_MS", 100)  # what a dead Redis may cost a request before the breaker opens
+# longest delay of a request by a dead Redis before the breaker opens
+REDIS_TIMEOUT_MS = env_int("REDIS_TIMEOUT_MS", 100)
 CACHE_URL = env("CACHE_URL") or redis_database(REDIS_URL, 1)
 KEY_PREFIX = env(
     "KEY_PREFIX", "frontrow"
-)  # of every Redis key, queue and exchange; two installations may share a server
+)  # starts the name of every Redis key, queue and exchange; two installations may share a server
 
 
 _cache = functools.partial(databases.redis_cache, prefix=KEY_PREFIX, timeout_ms=REDIS_TIMEOUT_MS)
 CACHES = {
-    "default": _cache(CACHE_URL, name="frontrow-cache"),  # may forget: kept answers, limits
-    "claims": _cache(REDIS_URL, name="frontrow-claims", decode_responses=True),  # for its connection: claims.py
+    "default": _cache(CACHE_URL, name="frontrow-cache"),  # kept answers and limits, which may be lost
+    "claims": _cache(REDIS_URL, name="frontrow-claims", decode_responses=True),  # claims.py uses its connection
 }
 CHANNEL_LAYERS = {
     "default": {
@@ -220,11 +223,12 @@ CHANNEL_LAYERS = {
     }
 }
 
-# --- RabbitMQ holds the queue; without it PostgreSQL's inbox does
+# --- RabbitMQ holds the queue; without it, PostgreSQL's inbox does
 RABBITMQ_URL = env("RABBITMQ_URL")
 CELERY_BROKER_URL = RABBITMQ_URL or env("CELERY_BROKER_URL") or redis_database(REDIS_URL, 2)
-BROKER_TIMEOUT_MS = env_int("BROKER_TIMEOUT_MS", 1_500)  # what a silent broker may cost before the breaker opens
-BROKER_HEARTBEAT = env_int("BROKER_HEARTBEAT", 5)  # seconds; RabbitMQ drops a worker that is silent for two or three
+BROKER_TIMEOUT_MS = env_int("BROKER_TIMEOUT_MS", 1_500)  # longest delay by a silent broker before the breaker opens
+# seconds; RabbitMQ drops a worker that is silent for two or three of them
+BROKER_HEARTBEAT = env_int("BROKER_HEARTBEAT", 5)
 QUEUE = env("QUEUE") or ("rabbitmq" if RABBITMQ_URL else "inbox")  # rabbitmq, inbox, or in_process for tests
 SHARDS = env_int("SHARDS", 1)
 if QUEUE not in {"rabbitmq", "inbox", "in_process"}:
@@ -235,20 +239,21 @@ if SHARDS < 1:
 # --- Taking money
 PAYMENT_METHODS = env_list("PAYMENT_METHODS", "fake")
 SANDBOX_IN_PRODUCTION = env("SANDBOX_IN_PRODUCTION", "off") == "on"  # for a rehearsal
-SANDBOX_LATENCY_MS = env_int("SANDBOX_LATENCY_MS", 0)  # of every answer of the sandbox gateway
+SANDBOX_LATENCY_MS = env_int("SANDBOX_LATENCY_MS", 0)  # delays every answer of the sandbox gateway
 STRIPE_API_KEY = env("STRIPE_API_KEY")
-STRIPE_PUBLISHABLE_KEY = env("STRIPE_PUBLISHABLE_KEY")  # for the browser
+STRIPE_PUBLISHABLE_KEY = env("STRIPE_PUBLISHABLE_KEY")  # used by the browser
 STRIPE_WEBHOOK_SECRET = env("STRIPE_WEBHOOK_SECRET")
 STRIPE_API_URL = env("STRIPE_API_URL", "https://api.stripe.com")
-MOVED_REFUND_HOURS = env_int("MOVED_REFUND_HOURS", 168)  # after a session was moved, for who had bought before; 0: none
+# refund time after a session was moved, for earlier buyers; 0: none
+MOVED_REFUND_HOURS = env_int("MOVED_REFUND_HOURS", 168)
 if MOVED_REFUND_HOURS < 0:
     raise ImproperlyConfigured("MOVED_REFUND_HOURS must be 0 or more")
 MOVED_NOTICE_HOURS = env_int(
     "MOVED_NOTICE_HOURS", 24
-)  # after an earlier start, for what would end with the old one; 0: none
+)  # time after an earlier start for deadlines that would end with the old one; 0: none
 if MOVED_NOTICE_HOURS < 0:
     raise ImproperlyConfigured("MOVED_NOTICE_HOURS must be 0 or more")
-FAULT_POINT = env("FAULT_POINT")  # where a test lets a process die
+FAULT_POINT = env("FAULT_POINT")  # where a test kills a process
 if not PAYMENT_METHODS or not set(PAYMENT_METHODS) <= {"fake", "stripe"}:
     raise ImproperlyConfigured(f"PAYMENT_METHODS must name fake, stripe or both, not {env('PAYMENT_METHODS')!r}")
 if "stripe" in PAYMENT_METHODS and not all(
@@ -261,7 +266,8 @@ if STRIPE_PUBLISHABLE_KEY and not STRIPE_PUBLISHABLE_KEY.startswith("pk_"):
     raise ImproperlyConfigured("STRIPE_PUBLISHABLE_KEY is public, so it must be the key that begins with pk_")
 if PRODUCTION and "fake" in PAYMENT_METHODS and not SANDBOX_IN_PRODUCTION:
     raise ImproperlyConfigured(
-        "PAYMENT_METHODS names fake, the sandbox: everybody would get tickets and nobody would pay. Set it to stripe, or "
+        "PAYMENT_METHODS names fake, the sandbox: everybody would get tickets and nobody would pay. Set it to "
+        "stripe, or "
         "SANDBOX_IN_PRODUCTION=on for a rehearsal"
     )
 if PRODUCTION and FAULT_POINT:
@@ -284,8 +290,8 @@ REST_FRAMEWORK: dict[str, Any] = {
     "UNAUTHENTICATED_USER": None,
 }
 SPECTACULAR_SETTINGS = api_document.about(site_url=SITE_URL, version=VERSION)
-# Who may ask how much: tokens that come back a second, and tokens a bucket holds. Addresses are generous, since a
-# whole office or a phone network stands behind one; a buyer is one person.
+# Limits of requests: tokens per second, and the size of the bucket. Addresses get more, because a whole office or a
+# phone network shares one; a buyer is one person.
 LIMITS: dict[str, dict[str, tuple[float, int]]] = {
     "read": {
         "address": env_rate("LIMIT_READ_ADDRESS", "200/1000"),
@@ -297,22 +303,20 @@ LIMITS: dict[str, dict[str, tuple[float, int]]] = {
     },
     "guest": {"address": env_rate("LIMIT_GUEST_ADDRESS", "20/500")},
     "credentials": {"address": env_rate("LIMIT_CREDENTIALS_ADDRESS", "1/60")},
-    "codes": {  # what can be guessed: vouchers, lanes, names to pass tickets on to
+    "codes": {  # things that can be guessed: vouchers, lanes, recipients of tickets
         "address": env_rate("LIMIT_CODES_ADDRESS", "10/100"),
         "buyer": env_rate("LIMIT_CODES_BUYER", "0.5/20"),
     },
 }
 # --- How much may be held unpaid at once; see Note [What counts as held] in reservations/hold_caps.py
 HOLDS_BUYER = env_int("HOLDS_BUYER", 50)  # places, in all sessions; never fewer than one session allows a buyer
-HOLDS_ADDRESS = env_int(
-    "HOLDS_ADDRESS", 20
-)  # places that guests of one address hold of a session, or if that is more …
+HOLDS_ADDRESS = env_int("HOLDS_ADDRESS", 20)  # places that guests of one address may hold of a session, or if more …
 HOLDS_ADDRESS_PERCENT = env_int("HOLDS_ADDRESS_PERCENT", 5)  # … this share of its seats, or of a ticket type's places
 HOLDS_SHARED_NETWORKS = env_list(
     "HOLDS_SHARED_NETWORKS"
 )  # addresses with a crowd behind each: schools, mobile carriers
-HOLDS_SHARED_PERCENT = env_int("HOLDS_SHARED_PERCENT", 50)  # the share that guests of one of those may hold
-HOLDS_LAPSES = env_int("HOLDS_LAPSES", 5)  # holds in a row that a buyer may let end unpaid without a wait
+HOLDS_SHARED_PERCENT = env_int("HOLDS_SHARED_PERCENT", 50)  # the share that guests of such an address may hold
+HOLDS_LAPSES = env_int("HOLDS_LAPSES", 5)  # holds in a row that a buyer may leave unpaid without a wait
 HOLDS_LONGEST_WAIT = env_int("HOLDS_LONGEST_WAIT", 900)  # seconds; the wait begins at 15 and doubles with each hold
 if min(HOLDS_BUYER, HOLDS_ADDRESS, HOLDS_LAPSES, HOLDS_LONGEST_WAIT) < 1:
     raise ImproperlyConfigured("HOLDS_BUYER, HOLDS_ADDRESS, HOLDS_LAPSES and HOLDS_LONGEST_WAIT must be 1 or more")
@@ -325,9 +329,9 @@ for _network in HOLDS_SHARED_NETWORKS:
         raise ImproperlyConfigured(f"HOLDS_SHARED_NETWORKS: {_network!r} is no network like 203.0.113.0/24") from None
 
 # --- Connections
-LIMIT_CONNECTIONS_ADDRESS = env_int("LIMIT_CONNECTIONS_ADDRESS", 1_000)  # open at once, of each process
-LIMIT_SOCKETS_ADDRESS = env_int("LIMIT_SOCKETS_ADDRESS", 1_000)  # open at once, of each live process
-DIFFS_A_SECOND = env_int("DIFFS_A_SECOND", 10)  # that a session's watchers are told at most; 0: each change by itself
+LIMIT_CONNECTIONS_ADDRESS = env_int("LIMIT_CONNECTIONS_ADDRESS", 1_000)  # open at once, per process
+LIMIT_SOCKETS_ADDRESS = env_int("LIMIT_SOCKETS_ADDRESS", 1_000)  # open at once, per live process
+DIFFS_A_SECOND = env_int("DIFFS_A_SECOND", 10)  # updates per second to a session's watchers; 0: each change by itself
 if DIFFS_A_SECOND < 0 or LIMIT_SOCKETS_ADDRESS < 1 or LIMIT_CONNECTIONS_ADDRESS < 1:
     raise ImproperlyConfigured(
         "DIFFS_A_SECOND must be 0 or more, LIMIT_SOCKETS_ADDRESS and LIMIT_CONNECTIONS_ADDRESS 1 or more"
@@ -367,7 +371,7 @@ CONTENT_SECURITY_POLICY = {
 }
 
 
-# --- E-mail: written to files, to be looked at, unless a server is named
+# --- E-mail: written to files unless a server is named
 EMAIL_HOST = env("EMAIL_HOST")
 EMAIL_PORT = env_int("EMAIL_PORT", 25)
 EMAIL_HOST_USER = env("EMAIL_HOST_USER")
@@ -375,10 +379,11 @@ EMAIL_HOST_PASSWORD = env("EMAIL_HOST_PASSWORD")
 EMAIL_USE_TLS = env("EMAIL_USE_TLS", "off") == "on"
 EMAIL_TIMEOUT = 10
 EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'filebased'}.EmailBackend"
-EMAIL_FILE_PATH = env("EMAIL_FILE_PATH") or str(BASE_DIR / ".frontrow" / "mail")  # letters, where no server is named
+# folder of the letters if no server is named
+EMAIL_FILE_PATH = env("EMAIL_FILE_PATH") or str(BASE_DIR / ".frontrow" / "mail")
 DEFAULT_FROM_EMAIL = env("DEFAULT_FROM_EMAIL", "Frontrow <tickets@frontrow.example>")
 
-# --- Who guesses passwords waits
+# --- Guessing of passwords
 AXES_ENABLED = RATE_LIMITS
 AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = 0.25  # hours
@@ -388,8 +393,8 @@ AXES_LOCKOUT_CALLABLE = "config.web.problems.locked_out"
 AXES_CLIENT_IP_CALLABLE = "base.addresses.network_of_request"
 AXES_CLIENT_STR_CALLABLE = "base.addresses.name_in_log"
 SILENCED_SYSTEM_CHECKS = [
-    *("axes.W002", "security.W002", "security.W003"),  # their middleware is there, as subclasses (config.web.pages)
-    "security.W021",  # whether browsers get to know the host beforehand is its owner's decision, and hard to take back
+    *("axes.W002", "security.W002", "security.W003"),  # their middleware is present as subclasses (config.web.pages)
+    "security.W021",  # the owner of the host decides about the preload list, which is hard to leave
 ]
 
 # --- Logs: one JSON object a line

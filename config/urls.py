@@ -1,4 +1,4 @@
-"""Every address of the site: the API, the admin, the pages. Health and metrics are answered before (config/web/middleware.py)."""
+"""Route every address of the site: the API, the admin, the pages. The middleware answers health and metrics."""
 
 from django.contrib import admin
 from django.urls import include, path
@@ -16,7 +16,7 @@ handler404 = "config.web.problems.not_found"
 handler500 = "config.web.problems.failed"
 
 api = [
-    *reservations.urls.api_urlpatterns(sales_of=readers.sale_bodies),  # first: these are asked for most
+    *reservations.urls.api_urlpatterns(sales_of=readers.sale_bodies),  # first, because these are requested most
     *ticketing.urls.order_urlpatterns,
     *sessions_app.urls.api_urlpatterns,
     path("me", accounts.MeView.as_view(), name="api-me"),

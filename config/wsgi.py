@@ -1,4 +1,4 @@
-"""The site for WSGI servers."""
+"""Define the site for WSGI servers."""
 
 import io
 import os
@@ -20,12 +20,12 @@ log = structlog.get_logger(__name__)
 
 
 def application(environ: dict[str, Any], start_response: Any) -> Any:
-    """Django, with a short way for what is asked for most, and two things made right for servers.
+    """Serve Django, with a short way for the most frequent requests and two corrections for servers.
 
-    It reads as many bytes as Content-Length says, so a body that comes in chunks is given one: nobody's is lost. What is larger
-    than any limit is cut one byte above it, which is enough to be refused.
+    Django reads as many bytes as Content-Length says, so a body in chunks is given a length. A body above every limit
+    is cut one byte above it, which is enough to refuse it.
 
-    And an answer that is whole is handed over as a list: granian sends that as it is, and anything else as a stream, piece by piece.
+    A whole answer is passed on as a list, which granian sends as it is. Anything else is streamed piece by piece.
     """
     if "HTTP_TRANSFER_ENCODING" in environ:
         body = environ["wsgi.input"].read(settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1)
@@ -40,6 +40,6 @@ def application(environ: dict[str, Any], start_response: Any) -> Any:
     body = [response.content]
     try:
         response.close()
-    except Exception:  # what is done when a request has finished spoils no answer
+    except Exception:  # an error after the request spoils no answer
         log.exception("response.not_closed")
     return body

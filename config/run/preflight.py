@@ -1,4 +1,4 @@
-"""What must be true before anything starts. Each failure says what to do."""
+"""Check what must be true before anything starts. Each failure says what to do."""
 
 import fcntl
 import os
@@ -20,13 +20,13 @@ from kombu import Connection
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-ROOM = 300 * 2**20  # bytes a new database, its write-ahead log and the logs want
-ORPHANS_END, ORPHANS_KILLED = 10.0, 2.0  # seconds an earlier run's children get
-ANSWER = 3  # seconds a service gets to answer
+ROOM = 300 * 2**20  # bytes for a new database, its write-ahead log and the logs
+ORPHANS_END, ORPHANS_KILLED = 10.0, 2.0  # seconds that an earlier run's children get to end
+ANSWER = 3  # seconds that a service gets to answer
 
 
 class StartupProblem(Exception):
-    """Something the person at the keyboard can put right, and how."""
+    """Report a problem that the operator can solve, and how."""
 
     def __init__(self, problem: str, remedy: str) -> None:
         super().__init__(f"{problem}\n{remedy}")
@@ -36,14 +36,14 @@ class StartupProblem(Exception):
 
 @dataclass(frozen=True)
 class Account:
-    """A user of the operating system."""
+    """Name a user of the operating system."""
 
     uid: int
     gid: int
 
 
 def unprivileged(data: Path) -> Account | None:
-    """Whom PostgreSQL runs as: it refuses root. None is whoever we are; else the data's owner, or nobody."""
+    """Return the account for PostgreSQL, which refuses root: the data's owner or `nobody`. None: this user will do."""
     if os.geteuid() != 0:
         return None
     if data.exists() and data.stat().st_uid != 0:
@@ -68,7 +68,8 @@ def state_folder(folder: Path) -> Path:
     except PermissionError:
         raise StartupProblem(
             f"This user cannot write to {folder}.",
-            f"Another user, perhaps root, ran Frontrow here before. Give the folder back: sudo chown -R $(id -u) {folder}",
+            "Another user, perhaps root, ran Frontrow here before. Give the folder back: "
+            f"sudo chown -R $(id -u) {folder}",
         ) from None
     except OSError as error:
         raise StartupProblem(
@@ -85,9 +86,9 @@ def state_folder(folder: Path) -> Path:
 
 @contextmanager
 def only_one(folder: Path) -> Iterator[int]:
-    """Hold this clone for ourselves, and wait for the last children of a killed run.
+    """Lock this clone for this process, and wait for the last children of a killed run.
 
-    Yields a descriptor for the children to inherit: its lock lasts until the last of them has ended.
+    It yields a descriptor for the children to inherit. Its lock lasts until the last of them has ended.
     """
     with (folder / "up.lock").open("a+") as ours, (folder / "children.lock").open("a+") as theirs:
         if not _locked(ours.fileno()):
@@ -113,7 +114,7 @@ def _locked(descriptor: int) -> bool:
 
 
 def _wait_for(descriptor: int, lock: Path) -> None:
-    """The supervisor before us was killed; its children are told so by the kernel and end by themselves, or by us."""
+    """Wait until a killed supervisor's children have ended. The kernel tells them to stop; kill the rest."""
     for patience in (ORPHANS_END, ORPHANS_KILLED):
         deadline = time.monotonic() + patience
         while time.monotonic() < deadline:
@@ -129,7 +130,7 @@ def _wait_for(descriptor: int, lock: Path) -> None:
 
 
 def _holders(lock: Path) -> list[int]:
-    """Who else has this file open, as far as /proc tells."""
+    """Return the other processes that have this file open, as far as /proc shows them."""
     found = []
     for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
         with suppress(OSError):
@@ -139,14 +140,14 @@ def _holders(lock: Path) -> list[int]:
 
 
 def free_port() -> int:
-    """A loopback port that nobody uses at this moment."""
+    """Return a loopback port that is free at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def require_free_port(host: str, port: int) -> None:
-    """Raises: StartupProblem."""
+    """Check that the port can be used. Raises: StartupProblem."""
     if not 0 < port < 65536:
         raise StartupProblem(
             f"PORT={port} is not a port number.", "Choose a port from 1024 to 65535: make run PORT=8001"
@@ -166,7 +167,7 @@ def require_free_port(host: str, port: int) -> None:
 
 
 def require_postgres(url: str) -> None:
-    """Raises: StartupProblem, unless PostgreSQL answers there and has the database, or lets us make it."""
+    """Check that PostgreSQL answers and has the database or lets us make it. Raises: StartupProblem."""
     wanted = conninfo_to_dict(url)
     try:
         with psycopg.connect(url, connect_timeout=ANSWER):
@@ -181,7 +182,7 @@ def require_postgres(url: str) -> None:
 
 
 def create_database(url: str, name: str) -> None:
-    """Raises: StartupProblem."""
+    """Make the database. Raises: StartupProblem."""
     try:
         with psycopg.connect(url, dbname="postgres", autocommit=True, connect_timeout=ANSWER) as connection:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
@@ -193,7 +194,7 @@ def create_database(url: str, name: str) -> None:
 
 
 def require_redis(url: str) -> None:
-    """Raises: StartupProblem."""
+    """Check that Redis answers. Raises: StartupProblem."""
     try:
         with redis.Redis.from_url(url, socket_timeout=ANSWER, socket_connect_timeout=ANSWER) as client:
             client.ping()
@@ -205,7 +206,7 @@ def require_redis(url: str) -> None:
 
 
 def require_rabbitmq(url: str) -> None:
-    """Raises: StartupProblem."""
+    """Check that RabbitMQ answers. Raises: StartupProblem."""
     try:
         with Connection(url, connect_timeout=ANSWER) as connection:
             connection.connect()

@@ -1,7 +1,7 @@
 """Keep a handful of programs running, and stop them together.
 
-Made for `manage.py up`: children survive a crash (they are started again, later each time), never their supervisor
-(Linux tells them when it dies), and leave one log each.
+`manage.py up` uses it. A child that crashes is started again, with a longer pause each time. No child survives its
+supervisor: Linux tells the children when it dies. Each child leaves one log.
 """
 
 import ctypes
@@ -23,17 +23,21 @@ from config.run.preflight import Account, StartupProblem
 
 Say = Callable[[str], None]
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0  # seconds before a program is started again: doubled at each death
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0  # seconds before a program starts again; the pause doubles at each death
 STEADY = 30.0  # seconds after which a program counts as healthy again
-KEPT_LOG = 10 * 2**20  # bytes of an earlier run's log that are kept aside
-PULSE_LOST = 60.0  # seconds without a sign from a program that gives one
-FULL = 4 * 2**20  # bytes left on a disk where nothing works any more
+KEPT_LOG = 10 * 2**20  # bytes; a larger log of an earlier run is not kept
+PULSE_LOST = 60.0  # seconds without a sign from a program with a pulse file
+FULL = 4 * 2**20  # bytes free on a disk at which nothing works any more
 PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """What to run. `stop` is the signal that asks it to end; `hold` are descriptors it inherits; `pulse` is a file that it keeps writing."""
+    """Describe a program to run.
+
+    `stop` is the signal that asks it to end, `hold` are descriptors that it inherits, and `pulse` is a file that it
+    keeps writing.
+    """
 
     name: str
     argv: Sequence[str]
@@ -47,10 +51,10 @@ class Program:
 
 
 def die_with_parent(stop: signal.Signals) -> Callable[[], None] | None:
-    """A function for the child: have the kernel send it `stop` when whoever started it is gone (Linux)."""
+    """Return a function for the child that makes the kernel send it `stop` when its parent is gone (Linux)."""
     if sys.platform != "linux":
         return None
-    prctl = ctypes.CDLL(None, use_errno=True).prctl  # looked up here: the child may no longer read the library
+    prctl = ctypes.CDLL(None, use_errno=True).prctl  # looked up here, because the child may no longer read the library
     parent = os.getpid()
 
     def ask() -> None:
@@ -62,7 +66,7 @@ def die_with_parent(stop: signal.Signals) -> Callable[[], None] | None:
 
 
 def follow_parent(stop: signal.Signals) -> None:
-    """Have the kernel send us `stop` when the process that started us is gone (Linux)."""
+    """Make the kernel send this process `stop` when its parent is gone (Linux)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(stop), 0, 0, 0)
 
@@ -88,14 +92,14 @@ def launch(program: Program) -> subprocess.Popen[bytes]:
 
 @dataclass
 class Child:
-    """One program and its process, if it has one at the moment."""
+    """Run one program; the process is missing while the program is down."""
 
     program: Program
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     deaths: int = 0
     again_at: float = field(default=0.0)
-    beat: tuple[int, float] = (0, 0.0)  # when the pulse was last written, and when that was seen
+    beat: tuple[int, float] = (0, 0.0)  # when the pulse was last written, and when this was seen
 
     @property
     def name(self) -> str:
@@ -106,7 +110,7 @@ class Child:
         self.started = time.monotonic()
 
     def died(self) -> int | None:
-        """Its exit code, once, if it ended by itself; the time of its next start is set."""
+        """Return the exit code once if the process ended by itself, and set the time of its next start."""
         if self.process is None or (code := self.process.poll()) is None:
             return None
         end_group(self.process.pid)
@@ -118,7 +122,7 @@ class Child:
         return code
 
     def hangs(self) -> bool:
-        """Tell whether it runs and its pulse has stopped. Time in which the machine slept doesn't count."""
+        """Tell whether the process runs but its pulse has stopped. Time in which the machine slept does not count."""
         if self.process is None or self.program.pulse is None:
             return False
         try:
@@ -130,7 +134,7 @@ class Child:
         return time.monotonic() - max(self.beat[1], self.started) > PULSE_LOST
 
     def end(self) -> None:
-        """Kill it and what it started."""
+        """Kill the process and its children."""
         if self.process is not None:
             end_group(self.process.pid)
             self.process.wait()
@@ -143,7 +147,7 @@ class Child:
             self.process.send_signal(self.program.stop)
 
     def gone_by(self, deadline: float) -> bool:
-        """Wait until `deadline`, then end its whole process group. True when that wasn't needed."""
+        """Wait until `deadline`, then kill the whole process group. Return True if a kill was not needed."""
         if self.process is None:
             return True
         try:
@@ -160,11 +164,11 @@ class Child:
 
 
 class StopRequestedError(Exception):
-    """Ctrl-C, `kill`, or the terminal was closed."""
+    """Report Ctrl-C, `kill`, or a closed terminal."""
 
 
 class Supervisor:
-    """Runs children in the order they were added; stops them in groups, last added first."""
+    """Run children in the order in which they were added, and stop them in groups, the last group first."""
 
     def __init__(self, *, say: Say) -> None:
         self.say = say
@@ -180,7 +184,7 @@ class Supervisor:
 
     @contextmanager
     def signals(self) -> Iterator[None]:
-        """While inside, SIGINT, SIGTERM and SIGHUP are requests to stop that `pause` reports."""
+        """Turn SIGINT, SIGTERM and SIGHUP into requests to stop, which `pause` raises, while the block runs."""
         with ExitStack() as undo:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 undo.callback(signal.signal, number, signal.signal(number, self._note))
@@ -195,14 +199,14 @@ class Supervisor:
         self.asked_to_stop += 1
 
     def pause(self, seconds: float) -> None:
-        """Sleep, less when a signal comes. Raises: StopRequestedError."""
+        """Sleep until the time is over or a signal comes. Raises: StopRequestedError."""
         if not self.asked_to_stop and select.select([self._wake[0]], [], [], seconds)[0]:
             os.read(self._wake[0], 512)
         if self.asked_to_stop:
             raise StopRequestedError
 
     def start(self, programs: Sequence[Program], *, join: bool = False) -> list[Child]:
-        """Start them together; they will be stopped together, with those started before if they `join` them."""
+        """Start programs as a group that will be stopped together. With `join`, add them to the group before."""
         children = [Child(program) for program in programs]
         if join:
             self.groups[-1].extend(children)
@@ -214,7 +218,7 @@ class Supervisor:
         return children
 
     def finish(self, program: Program) -> None:
-        """Run a program that ends by itself. Raises: StopRequestedError, StartupProblem when it failed."""
+        """Run a program that ends by itself. Raises: StopRequestedError, or StartupProblem if it failed."""
         [child] = self.start([program])
         while (code := child.died()) is None:
             self.look_after(except_for=child)
@@ -224,9 +228,9 @@ class Supervisor:
             raise StartupProblem(f"{child.name} failed:\n{child.last_words()}", f"See {program.log}")
 
     def until(self, ready: Callable[[], bool], *, what: str, seconds: float, deaths: int = 1) -> None:
-        """Look after the children until `ready()`.
+        """Look after the children until `ready()` is true.
 
-        Raises: StopRequestedError, StartupProblem when one died `deaths` times or the time is over.
+        Raises: StopRequestedError, or StartupProblem if one died `deaths` times or the time is over.
         """
         deadline = time.monotonic() + seconds
         while not ready():
@@ -241,7 +245,7 @@ class Supervisor:
             self.pause(0.1)
 
     def look_after(self, *, quiet: bool = False, except_for: Child | None = None) -> None:
-        """Start again what died, after its pause, and what hangs."""
+        """Restart dead children after their pauses, and stop those that hang."""
         for child in self.children:
             if child is except_for:
                 continue
@@ -252,7 +256,8 @@ class Supervisor:
             if code is not None and not quiet:
                 pause = max(0.0, child.again_at - time.monotonic())
                 self.say(
-                    f"{child.name} ended ({reason(code)}) and starts again in {pause:.1f} s. Its log: {child.program.log}"
+                    f"{child.name} ended ({reason(code)}) and starts again in {pause:.1f} s. "
+                    f"Its log: {child.program.log}"
                 )
                 if shutil.disk_usage(child.program.log.parent).free < FULL:
                     self.say(
@@ -262,13 +267,13 @@ class Supervisor:
                 child.start()
 
     def run(self) -> None:
-        """Until somebody asks to stop. Raises: StopRequestedError."""
+        """Look after the children until a request to stop comes. Raises: StopRequestedError."""
         while True:
             self.look_after()
             self.pause(0.25)
 
     def stop(self, *, grace: float) -> None:
-        """Ask group after group, last first; whoever needs longer than `grace` seconds is ended."""
+        """Ask each group to stop, the last group first, and kill children that need longer than `grace` seconds."""
         asked = self.asked_to_stop
         for group in reversed(self.groups):
             for child in group:
@@ -285,7 +290,7 @@ class Supervisor:
 
 
 def keep_the_last_log(log: Path) -> None:
-    """Begin an empty log; the run before stays readable beside it."""
+    """Begin an empty log, and keep that of the previous run beside it."""
     log.parent.mkdir(parents=True, exist_ok=True)
     if log.exists() and log.stat().st_size <= KEPT_LOG:
         log.replace(log.with_suffix(".before.log"))
@@ -293,7 +298,7 @@ def keep_the_last_log(log: Path) -> None:
 
 
 def end_group(leader: int) -> None:
-    """End what is left of a child's process group: a server's workers outlive its killed master."""
+    """Kill the rest of a child's process group: a server's workers outlive their killed master."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)
 

@@ -1,4 +1,4 @@
-"""Celery's pool of threads, which knows how long all of them have been at work without one becoming free."""
+"""Extend Celery's pool of threads: it knows how long all threads have been busy without one becoming free."""
 
 import threading
 import time

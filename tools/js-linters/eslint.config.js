@@ -1,4 +1,4 @@
-// The rules that ESLint recommends, and a few that find what types don't.
+// The rules that ESLint recommends, and a few that find what types do not.
 import js from "@eslint/js";
 import globals from "globals";
 

@@ -1,4 +1,4 @@
-"""`manage.py beat`: the clock of the periodic jobs."""
+"""Define `manage.py beat`, which sends periodic jobs."""
 
 from typing import Any
 

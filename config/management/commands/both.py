@@ -1,4 +1,4 @@
-"""`manage.py both`: site and sockets on one port, for one machine and few people."""
+"""Define `manage.py both`, which serves site and sockets on one port, for one machine and few people."""
 
 from argparse import ArgumentParser
 from typing import Any

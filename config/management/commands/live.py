@@ -1,4 +1,4 @@
-"""`manage.py live`: the WebSockets."""
+"""Define `manage.py live`, which serves the WebSockets."""
 
 from argparse import ArgumentParser
 from typing import Any

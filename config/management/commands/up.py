@@ -1,4 +1,7 @@
-"""`manage.py up`: the whole demo on one machine, with whatever services the environment names or with its own."""
+"""Define `manage.py up`, which runs the whole demo on one machine.
+
+It uses the services that the environment names, or its own.
+"""
 
 import http.client
 import json
@@ -25,7 +28,7 @@ from config.run.preflight import StartupProblem
 from config.run.supervisor import Program, StopRequestedError, Supervisor, follow_parent
 
 ACCOUNTS = ("owner", "boxoffice", "gate", "ana", "bruno")
-GRACE = 4.5  # seconds to end by oneself: for the processes, then for the services
+GRACE = 4.5  # seconds to end: first the processes, then the services
 READY_WITHIN = 60.0  # seconds
 
 
@@ -89,13 +92,14 @@ class Command(BaseCommand):
         if site.two_ports:
             self.say(
                 f"  Sockets   {site.live_address} (a port of their own, because there is more than one web process).\n"
-                f"            For a crowd, put a proxy before both: /ws/ to {site.port + 1}, everything else to {site.port}.\n"
+                f"            For a crowd, put a proxy before both: /ws/ to {site.port + 1}, "
+                f"everything else to {site.port}.\n"
             )
         self.say("Ctrl-C stops everything.")
 
 
 class Site:
-    """One running Frontrow: its services, its environment, its processes."""
+    """Run one Frontrow: its services, its environment, its processes."""
 
     def __init__(self, supervisor: Supervisor, state: Path, lock: int, host: str, port: int) -> None:
         self.supervisor = supervisor
@@ -108,7 +112,7 @@ class Site:
         self.pulses = state / "pulse"
 
     def open(self, say: Callable[[str], None]) -> None:
-        """Raises: StartupProblem, StopRequestedError."""
+        """Start everything, and wait until the site sells. Raises: StartupProblem, StopRequestedError."""
         self._check()
         self._start_services(say)
         self._prepare_database(say)
@@ -116,7 +120,7 @@ class Site:
         say("Starting the processes …")
         self.supervisor.start([*self._doors(), *self._workers()])
         self.supervisor.until(self._sells, what=f"{self.address}/health/ready", seconds=READY_WITHIN, deaths=3)
-        # Only now: on two cores they would delay the doors
+        # Started last: on two cores they would delay the web processes
         self.supervisor.start(self._in_the_background(), join=True)
         self._tell_other_commands()
 
@@ -150,7 +154,7 @@ class Site:
             "PYTHONUNBUFFERED": "1",
             "PROMETHEUS_MULTIPROC_DIR": str(self._empty_folder("metrics")),
             "STATIC_ROOT": given.get("STATIC_ROOT")
-            or str(self._empty_folder("static")),  # served from the apps instead
+            or str(self._empty_folder("static")),  # the apps' own folders are served instead
         }
         if self.two_ports:
             self.environment.setdefault("LIVE_URL", self.live_address)
@@ -222,13 +226,13 @@ class Site:
         )
 
     def _with_pulse(self, name: str, *words: str) -> Program:
-        """A program that ends itself when its work hangs, and is ended when it can't even do that."""
+        """Return a program that ends itself when its work hangs. The supervisor ends it if it cannot do even that."""
         program = self._program(name, *words)
         pulse = self.pulses / name
         return replace(program, pulse=pulse, env={**program.env, "PULSE_FILE": str(pulse)})
 
     def _sells(self) -> bool:
-        """Whether everything answers, an allocation worker too."""
+        """Tell whether all services answer, and an allocation worker too."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=3)
         try:
             connection.request("GET", "/health/ready")
@@ -252,21 +256,21 @@ class Site:
         return folder
 
     def _tell_other_commands(self) -> None:
-        """So that `manage.py audit` or `shell` beside us finds the same services (manage.py reads it)."""
+        """Write run.json for manage.py, so that `manage.py audit` or `shell` here finds the same services."""
         names = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "FRONTROW_ENV", "SITE_URL")
         shared = {name: self.environment[name] for name in names}
         write_private(self.state / "run.json", json.dumps({"process": os.getpid(), "environment": shared}))
 
 
 def write_private(file: Path, text: str) -> None:
-    """Only this user may read it."""
+    """Write a file that only this user may read."""
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as opened:
         opened.write(text)
 
 
 def pending_migrations(url: str) -> bool:
-    """Whether the database lacks a migration: asked with one query, where `migrate` takes seconds to find nothing."""
+    """Tell whether the database lacks a migration. One query answers; `migrate` takes seconds to find nothing."""
     try:
         with psycopg.connect(url) as connection:
             applied = set(connection.execute("SELECT app, name FROM django_migrations").fetchall())
@@ -276,7 +280,7 @@ def pending_migrations(url: str) -> bool:
 
 
 def has_demo(url: str) -> bool:
-    """Whether the demo was seeded and something of it is still to come."""
+    """Tell whether the demo was seeded and some of its sessions are still to come."""
     with psycopg.connect(url) as connection:
         found = connection.execute(
             "SELECT EXISTS (SELECT FROM ticketing_user WHERE upper(username) = 'OWNER')"

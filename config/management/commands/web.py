@@ -1,4 +1,4 @@
-"""`manage.py web`: the site over HTTP, without sockets."""
+"""Define `manage.py web`, which serves the site over HTTP, without sockets."""
 
 import os
 from argparse import ArgumentParser
@@ -29,15 +29,15 @@ class Command(BaseCommand):
     @refuse_demo_accounts()
     def handle(self, *, host: str, port: int, workers: int, threads: int, **_options: Any) -> None:
         warn_of_redirects()
-        os.environ["WEB_THREADS"] = str(threads)  # the workers read their settings anew
+        os.environ["WEB_THREADS"] = str(threads)  # the workers read their settings again
         Granian(
             "config.asgi_web:application",
             address=host,
             port=port,
             interface=Interfaces.ASGINL,
             workers=workers,
-            http=HTTPModes.http1,  # looking for HTTP/2 first, it would wait for ever for a silent client
-            http1_settings=HTTP1Settings(header_read_timeout=int(HEAD_SECONDS * 1000)),  # for an idle one too
+            http=HTTPModes.http1,  # a search for HTTP/2 would wait for ever for a silent client
+            http1_settings=HTTP1Settings(header_read_timeout=int(HEAD_SECONDS * 1000)),  # also limits an idle client
             backlog=BACKLOG,
             backpressure=most_connections(),
             respawn_failed_workers=True,

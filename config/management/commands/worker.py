@@ -1,4 +1,7 @@
-"""`manage.py worker`: allocates holds; with --payments takes payments; with --jobs expiry and mail."""
+"""Define `manage.py worker`, which allocates holds.
+
+With --payments it takes payments, with --jobs it expires holds and sends mail.
+"""
 
 import os
 import socket
@@ -19,8 +22,8 @@ from reservations.queueing.liveness import JOBS
 from reservations.queueing.watchdog import Watchdog
 from ticketing.checks import refuse_demo_accounts
 
-POOL_SECONDS = 30  # how long a thread of payments waits for a connection
-PAYMENT_THREADS = 128  # they wait for gateways: at 300 ms an answer, each takes less than two payments a second
+POOL_SECONDS = 30  # how long a payment thread waits for a connection
+PAYMENT_THREADS = 128  # they wait for gateways: at 300 ms per answer, each takes less than two payments a second
 
 
 class Command(BaseCommand):
@@ -58,7 +61,8 @@ class Command(BaseCommand):
             exposition.serve(settings.METRICS_PORT)
         if payments:
             kind, queues, concurrency = "payments", ["payments"], threads or PAYMENT_THREADS
-            # Many threads share few connections, each for an instant; nobody else waits for an answer with them.
+            # Many threads share few connections, each for an instant. No request waits for an answer from these
+            # threads.
             connection.settings_dict["OPTIONS"]["pool"]["timeout"] = POOL_SECONDS
         elif jobs:
             kind, queues, concurrency = "jobs", list(JOBS), threads or 8
@@ -69,7 +73,7 @@ class Command(BaseCommand):
             hostname=name or f"{kind}-{os.getpid()}@{socket.gethostname()}",
             pool_cls="solo" if kind == "allocate" else ThreadPool,
             concurrency=concurrency,
-            # Two a thread of payments: an ack waits for the loop's next turn, and nobody must wait for that.
+            # Two per payment thread: an ack waits for the loop's next turn, and no payment must wait for that.
             prefetch_multiplier={"allocate": 16, "payments": 2, "jobs": 1}[kind],
             queues=queues,
             loglevel=settings.LOG_LEVEL,
@@ -77,7 +81,8 @@ class Command(BaseCommand):
             without_mingle=True,
             quiet=True,
         )
-        # A worker that allocates is held up by what it waits for; the others' threads are, while their loop goes on.
+        # A worker that allocates runs tasks in its loop, so a hanging task holds up the loop. The other workers' loops
+        # go on.
         Watchdog(let_go=partial(let_go, worker) if kind == "allocate" else None).start()
         worker.start()
         raise SystemExit(worker.exitcode)
@@ -89,6 +94,6 @@ def let_go(worker: BlockingWorker) -> None:
 
 
 def holds(shards: str) -> list[str]:
-    """The queues of some shards, or of all."""
+    """Return the queues of these shards, or of all."""
     chosen = [int(shard) for shard in shards.split(",")] if shards else range(settings.SHARDS)
     return [f"holds.{shard}" for shard in chosen]

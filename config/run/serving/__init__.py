@@ -1,1 +1,1 @@
-"""Between an HTTP server and Django: connections cost nothing, work in progress is bounded, slow clients are cut off."""
+"""Connect an HTTP server and Django: connections cost almost nothing, work is bounded, slow clients are cut off."""

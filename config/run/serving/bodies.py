@@ -1,4 +1,4 @@
-"""Reading a request's body in the event loop, within limits of time and size."""
+"""Read request bodies in the event loop, within limits of time and size."""
 
 from __future__ import annotations
 
@@ -6,38 +6,38 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-BODY_SECONDS = 10.0  # for the whole body, and …
-SLOWEST_BYTES = 16 * 1024  # … one second more for each of these that have come
-LARGEST_BODY = 10 * 1024 * 1024  # bytes, as in deploy/proxy/Caddyfile; the API and Django's forms take less
-MOST_BUFFERED = 256 * 1024 * 1024  # bytes of all bodies that a process has read and not finished with
+BODY_SECONDS = 10.0  # seconds for the whole body, plus …
+SLOWEST_BYTES = 16 * 1024  # … one second for each time this many bytes have come
+LARGEST_BODY = 10 * 1024 * 1024  # bytes, as in deploy/proxy/Caddyfile; the API and Django's forms accept less
+MOST_BUFFERED = 256 * 1024 * 1024  # bytes of all bodies that a process has read and still needs
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 
 class TooSlow(Exception):
-    """The body did not come in time."""
+    """Report that the body did not come in time."""
 
 
 class TooLarge(Exception):
-    """The body is larger than anything this site takes."""
+    """Report that the body is larger than anything this site accepts."""
 
 
 class NoRoom(Exception):
-    """All bodies together are more than this process keeps in memory."""
+    """Report that all bodies together are more than this process keeps in memory."""
 
 
 class Gone(Exception):
-    """The client went away before its request was complete."""
+    """Report that the client went away before its request was complete."""
 
 
 class Bodies:
-    """The bodies that one process reads."""
+    """Read the bodies of one process, and count their bytes."""
 
     def __init__(self) -> None:
         self._buffered = 0
 
     async def read(self, receive: Receive, *, length: int | None) -> bytes:
-        """Return the whole body; `length` is what the client announced, if it did. Give it back with `forget`.
+        """Return the whole body, of the announced `length` if there is one; the caller must `forget` it.
 
         Raises: TooSlow, TooLarge, NoRoom, Gone.
         """
@@ -58,7 +58,7 @@ class Bodies:
         return bytes(body)
 
     def _take(self, message: dict[str, Any], body: bytearray) -> bool:
-        """Add the next part, and tell whether more are to come. Raises: TooLarge, NoRoom, Gone."""
+        """Add the next part, and tell whether more parts will come. Raises: TooLarge, NoRoom, Gone."""
         if message["type"] == "http.disconnect":
             raise Gone
         part = message.get("body", b"")
@@ -71,5 +71,5 @@ class Bodies:
         return bool(message.get("more_body"))
 
     def forget(self, body: bytes) -> None:
-        """Make room: this body's request is finished."""
+        """Free the bytes of a body whose request is finished."""
         self._buffered -= len(body)

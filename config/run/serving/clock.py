@@ -1,4 +1,4 @@
-"""How far this process's clock is from the database's, asked again and again in a thread of its own."""
+"""Measure how far this process's clock is from the database's, again and again in a thread of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from base.clock import db_now, reckoned_now
 
 log = structlog.get_logger(__name__)
 
-SECONDS, SOONER = 30.0, 2.0  # between two questions, and after one without an answer
+SECONDS, SOONER = 30.0, 2.0  # between two measurements, and after a failed one
 
 
 def follow() -> None:
@@ -26,7 +26,7 @@ def _follow() -> None:
 
 
 def ask() -> bool:
-    """Ask the database for its time; tell whether it answered."""
+    """Ask the database for its time, and tell whether it answered."""
     try:
         db_now()
     except DatabaseError as error:
@@ -38,5 +38,5 @@ def ask() -> bool:
 
 
 def http_date() -> bytes:
-    """Return the `Date` of an answer: pages count down to the end of a hold by it."""
+    """Return the `Date` header of an answer. Pages use it to count down to the end of a hold."""
     return reckoned_now().strftime("%a, %d %b %Y %H:%M:%S GMT").encode()

@@ -1,4 +1,4 @@
-"""One request in the words of WSGI, from the words of ASGI."""
+"""Translate a request from ASGI to WSGI."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BLOCK = 64 * 1024  # bytes
 
 
 class File:
-    """WSGI's `file_wrapper`: an answer that is an open file."""
+    """Wrap an open file as the body of an answer: WSGI's `file_wrapper`."""
 
     def __init__(self, file: IO[bytes], block_size: int = BLOCK) -> None:
         self.file = file
@@ -20,7 +20,7 @@ class File:
 
     @property
     def path(self) -> str | None:
-        """Where the file lies as it is sent; None for a part of one, or for one without a name."""
+        """Return the path of the file if it is sent whole and has a name; otherwise None."""
         name = getattr(self.file, "name", None)
         return name if isinstance(name, str) else None
 
@@ -31,16 +31,16 @@ class File:
         self.file.close()
 
 
-@lru_cache(maxsize=512)  # clients choose the names
+@lru_cache(maxsize=512)  # bounded, because clients choose the names
 def _name(header: bytes) -> str:
     name = header.decode("latin-1").upper().replace("-", "_")
     return name if name in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{name}"
 
 
 def environ(scope: dict[str, Any], body: bytes) -> dict[str, Any]:
-    """Return PEP 3333's environment. A body that came in chunks has a length now, since all of it is here.
+    """Return PEP 3333's environment. A body that came in chunks has a length now, because all of it is here.
 
-    A header with an underscore is left out: in WSGI it would pass for the one with a hyphen, such as X-Forwarded-For.
+    Headers with an underscore are left out: in WSGI they would pass for those with a hyphen, such as X-Forwarded-For.
     """
     client, server = scope.get("client"), scope.get("server")
     made: dict[str, Any] = {

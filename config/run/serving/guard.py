@@ -1,4 +1,7 @@
-"""uvicorn's HTTP protocol with limits that it lacks: for a head's time, an idle connection, and connections of an address."""
+"""Extend uvicorn's HTTP protocol with limits that it lacks.
+
+They bound the time for a head, idle connections, and the connections of an address.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from base.addresses import is_trusted, peer_of
 
-HEAD_SECONDS = 10.0  # to send a whole head, from the first moment on or since the last answer
+HEAD_SECONDS = 10.0  # to send a whole head, counted from the start or from the last answer
 
-_open: Counter[str] = Counter()  # connections that speak HTTP, by the peer's address; SocketLimit counts the others
+_open: Counter[str] = Counter()  # HTTP connections by peer address; SocketLimit counts the WebSockets
 
 
 def _too_many(address: str) -> bool:
@@ -22,7 +25,7 @@ def _too_many(address: str) -> bool:
 
 
 class GuardedProtocol(H11Protocol):
-    """Close a connection that has no request within `HEAD_SECONDS`, however many bytes it sends, and one too many at once."""
+    """Close a connection that has sent no request for `HEAD_SECONDS`, and those above the limit per address."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -51,7 +54,7 @@ class GuardedProtocol(H11Protocol):
         super().handle_websocket_upgrade(event)
 
     def _watch(self) -> None:
-        """Let the time run while no request is being answered."""
+        """Run the timer while no request is being answered."""
         if self.transport.is_closing() or not self._counted:
             return
         cycle: RequestResponseCycle | None = self.cycle  # uvicorn's types know no None
@@ -63,7 +66,7 @@ class GuardedProtocol(H11Protocol):
             self._timer = None
 
     def _too_slow(self) -> None:
-        """Close, unless the client still takes what was sent to it."""
+        """Close the connection, unless the client still receives what was sent to it."""
         self._timer = None
         left = self.transport.get_write_buffer_size()
         if left and left != self._unsent:
@@ -73,7 +76,7 @@ class GuardedProtocol(H11Protocol):
             self.transport.abort()
 
     def _forget(self) -> None:
-        """Stop counting and timing: the connection ends, or becomes a WebSocket."""
+        """Stop counting and timing, because the connection ends or becomes a WebSocket."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

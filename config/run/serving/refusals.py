@@ -1,4 +1,4 @@
-"""What a client is told whose request never reaches Django's views."""
+"""Answer requests that never reach Django's views."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from config.web.middleware import RequestIdMiddleware
 
 @dataclass(frozen=True)
 class Refusal:
-    """`soonest` and `latest` are the seconds after which to come again: a random one, so that a crowd spreads out."""
+    """Describe a refusal. Clients return after `soonest` to `latest` seconds at random, so that crowds spread."""
 
     problem: problems.Known
     page: str
@@ -57,7 +57,7 @@ TOO_LARGE = Refusal(
 
 
 def respond(request: HttpRequest, refusal: Refusal) -> HttpResponse:
-    """Answer as the API or as a page, with a request id, a log line and a count like any other answer."""
+    """Answer as the API or as a page, with a request id, a log line and a count, like any other answer."""
     passed: Any = SecurityMiddleware(lambda asked: _written(asked, refusal))
     return RequestIdMiddleware(passed)(request)
 
@@ -76,12 +76,12 @@ def _written(request: HttpRequest, refusal: Refusal) -> HttpResponse:
     if refusal.latest:
         response.headers["Retry-After"] = str(random.randint(refusal.soonest, refusal.latest))  # noqa: S311 no secret
     else:
-        response.headers["Connection"] = "close"  # the rest of the body is not waited for
+        response.headers["Connection"] = "close"  # the server does not wait for the rest of the body
     return response
 
 
 @cache
 def _page(template: str, language: str) -> bytes:
-    """Render a page that is the same for everybody: a process that has too much to do renders it once."""
+    """Render a page that is the same for all clients, only once: an overloaded process has no time to repeat it."""
     with translation.override(language):
         return problems.page(template, 200, {}).content

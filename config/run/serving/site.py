@@ -1,9 +1,9 @@
-"""Django's WSGI application for servers that speak ASGI.
+"""Serve Django's WSGI application on an ASGI server.
 
 Note [Connections and work]
-A connection, an unfinished head and an unfinished body wait in the server's event loop, where each costs some kilobytes. Only a
-request that is complete takes one of `WEB_THREADS` threads, and at most `WEB_WAITING` others wait for one; more than these are
-answered 503 at once. So slow or idle clients, however many, keep no thread from anybody.
+A connection, an unfinished head and an unfinished body wait in the server's event loop, where each costs some
+kilobytes. Only a complete request takes one of `WEB_THREADS` threads. At most `WEB_WAITING` others wait for a thread;
+further requests get 503 at once. So slow or idle clients never take a thread from other clients, however many they are.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 REPORT_SECONDS = 1.0
-CHUNK_SECONDS = 30.0  # for a client to take one piece of an answer that is sent in pieces
+CHUNK_SECONDS = 30.0  # for a client to receive one piece of an answer that is sent in pieces
 
 IN_PROGRESS = Gauge("frontrow_requests_in_progress", "Requests that a thread works on.", multiprocess_mode="livesum")
 WAITING = Gauge("frontrow_requests_waiting", "Requests that wait for a thread.", multiprocess_mode="livesum")
@@ -42,7 +42,7 @@ refused = Counter("frontrow_requests_refused_total", "Requests that never reache
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer; `path` names the file that is its body."""
+    """Hold a whole answer; `path` names the file that is its body."""
 
     status: int
     headers: Headers
@@ -75,7 +75,7 @@ class Site:
                 del self._addresses[address]
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Raises: Gone."""
+        """Read the body, run the application and send the answer. Raises: Gone."""
         try:
             length = _announced(scope)
             body = await self._bodies.read(receive, length=length) if length != 0 else b""
@@ -105,11 +105,12 @@ class Site:
         return pool
 
     def _work(self, scope: Scope, body: bytes, send_now: Callable[[dict[str, Any]], None]) -> Answer | None:
-        """Let Django answer, in a thread. None: the answer was sent already, in pieces."""
+        """Let Django answer, in a thread. Return None if the answer was already sent in pieces."""
         told: list[Any] = []
         said = self._application(environ(scope, body), lambda status, headers, *_more: told.extend((status, headers)))
         status = int(told[0][:3])
-        headers = [(name.encode("latin-1"), value.strip().encode("latin-1")) for name, value in told[1]]  # " cookie=…"
+        # removes the space of " cookie=…"
+        headers = [(name.encode("latin-1"), value.strip().encode("latin-1")) for name, value in told[1]]
         if isinstance(said, list):
             return Answer(status, headers, b"".join(said))
         try:
@@ -131,20 +132,20 @@ class Site:
 
 
 def _report(loop: asyncio.AbstractEventLoop, pool: Threads) -> None:
-    """Tell the metrics once a second how much is to do: a count with every request would cost more."""
+    """Report the load to the metrics once a second. Counting at every request would cost more."""
     IN_PROGRESS.set(pool.working)
     WAITING.set(pool.waiting)
     loop.call_later(REPORT_SECONDS, _report, loop, pool)
 
 
 def _announced(scope: Scope) -> int | None:
-    """Return how long the body is to be; None where it comes in chunks."""
+    """Return the announced length of the body; None if it comes in chunks."""
     length: int | None = 0
     for name, value in scope["headers"]:
         if name == b"transfer-encoding":
             return None
         if name == b"content-length":
-            length = int(value)  # servers let nothing else pass
+            length = int(value)  # servers accept only digits here
     return length
 
 
@@ -161,7 +162,7 @@ def _stream(status: int, headers: Headers, parts: Iterable[bytes], send_now: Cal
 
 
 def _send_now(loop: asyncio.AbstractEventLoop, send: Send, message: dict[str, Any]) -> None:
-    """Send from a thread, and wait until the client has taken it. Raises: TimeoutError."""
+    """Send from a thread, and wait until the client has received it. Raises: TimeoutError."""
     sending: Any = send(message)
     asyncio.run_coroutine_threadsafe(_awaited(sending), loop).result(CHUNK_SECONDS)
 

@@ -1,4 +1,4 @@
-"""Threads that do the work of an event loop's requests."""
+"""Run the requests of an event loop in threads."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
-LONGEST_WAIT = 5.0  # seconds a request waits for a thread; its sender is better told to come again than kept longer
+LONGEST_WAIT = 5.0  # seconds that a request waits for a thread; after that its client should rather try again
 
 Call = Callable[[], Any]
 Job = tuple[Call, "asyncio.Future[Any]", float]
 
 
 class Busy(Exception):
-    """Too many requests wait for a thread, or this one waited too long. It was not begun."""
+    """Report that too many requests wait for a thread, or that this one waited too long. The call was not begun."""
 
 
 class Threads:
-    """Run at most `size` calls at once; keep at most `most_waiting` others waiting, in order.
+    """Run at most `size` calls at once, and keep at most `most_waiting` others waiting, in order.
 
     All methods but `_work` belong to the loop's own thread. A thread is started only when the work needs one more.
     """
@@ -68,7 +68,7 @@ class Threads:
                 error = caught
             self._done.append((future, result, error))
             del call, future, result, error
-            if not self._told:  # one call wakes the loop for all that is done by then
+            if not self._told:  # one call wakes the loop for all calls that are done by then
                 self._told = True
                 try:
                     self._loop.call_soon_threadsafe(self._tell)
@@ -80,7 +80,7 @@ class Threads:
         while self._done:
             future, result, error = self._done.popleft()
             self._in_progress -= 1
-            if future.done():  # cancelled: the server stops
+            if future.done():  # cancelled, because the server stops
                 continue
             if error is None:
                 future.set_result(result)

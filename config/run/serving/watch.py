@@ -1,6 +1,7 @@
-"""A look at this process's connections, once a second.
+"""Check this process's connections once a second.
 
-Granian accepts connections out of Python's sight, so `LIMIT_CONNECTIONS_ADDRESS` is applied to what the kernel lists.
+Granian accepts connections where Python cannot see them, so `LIMIT_CONNECTIONS_ADDRESS` is applied to the kernel's
+list.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ CONNECTIONS = Gauge("frontrow_connections", "Open connections of clients.", mult
 
 @dataclass(frozen=True)
 class Seen:
-    """What one look found: inode → address of the peer, empty for a socket that no client opened."""
+    """Hold the result of one look: inode → address of the peer, empty for a socket that no client opened."""
 
     peers: dict[int, str] = field(default_factory=dict)
     ports: frozenset[int] = frozenset()
@@ -38,7 +39,7 @@ class Seen:
 
 
 def start() -> None:
-    """Look from now on, in a thread."""
+    """Start a thread that looks from now on."""
     threading.Thread(target=_look_for_ever, name="watch", daemon=True).start()
 
 
@@ -50,7 +51,7 @@ def _look_for_ever() -> None:
 
 
 def look(before: Seen) -> Seen:
-    """List the connections, and close what is beyond `LIMIT_CONNECTIONS_ADDRESS` of an address, the latest first."""
+    """List the connections, and close those above `LIMIT_CONNECTIONS_ADDRESS` of an address, the latest first."""
     descriptors = dict(_sockets())
     ports = before.ports or _listened(descriptors)
     peers = {
@@ -71,9 +72,9 @@ def look(before: Seen) -> Seen:
 
 
 def _sockets() -> Iterator[tuple[int, int]]:
-    """List the sockets of this process: inode and descriptor."""
+    """List inode and descriptor of each socket of this process."""
     for name in os.listdir(DESCRIPTORS):
-        with suppress(OSError):  # closed meanwhile
+        with suppress(OSError):  # closed in the meantime
             found = os.fstat(int(name))
             if stat.S_ISSOCK(found.st_mode):
                 yield found.st_ino, int(name)
@@ -81,7 +82,7 @@ def _sockets() -> Iterator[tuple[int, int]]:
 
 @contextmanager
 def _opened(descriptor: int) -> Iterator[socket.socket]:
-    """Lend the socket under a descriptor of its own: the other may be closed, and used again, at any moment.
+    """Lend the socket under a descriptor of its own, because the other may be closed and reused at any moment.
 
     Raises: OSError.
     """
@@ -96,7 +97,7 @@ def _opened(descriptor: int) -> Iterator[socket.socket]:
 
 
 def _listened(descriptors: dict[int, int]) -> frozenset[int]:
-    """Return the ports that this process listens at."""
+    """Return the ports on which this process listens."""
     ports = set()
     for descriptor in descriptors.values():
         with suppress(OSError), _opened(descriptor) as listener:
@@ -109,7 +110,7 @@ def _client(descriptor: int, ports: frozenset[int]) -> str:
     """Return the peer's address of a connection that was accepted here; empty for any other socket."""
     with suppress(OSError), _opened(descriptor) as connection:
         if connection.family != socket.AF_UNIX and connection.getsockname()[1] in ports:
-            return peer_of(str(connection.getpeername()[0]))  # a listener has none
+            return peer_of(str(connection.getpeername()[0]))  # a listener has no peer
     return ""
 
 
