@@ -1,1 +1,4 @@
-"""The benchmark: what Frontrow does a second, beside what the machine could do and what the usual way does. See README.md."""
+"""Benchmark Frontrow: its work per second, beside what the machine could do and what the usual way does.
+
+See README.md.
+"""

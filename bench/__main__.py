@@ -1,4 +1,4 @@
-"""`python -m bench [names…]`: measure, print medians and ratios. Exit code 1 when an outcome was wrong."""
+"""Measure, and print medians and ratios: `python -m bench [names…]`. The exit code is 1 if an outcome was wrong."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bench import machine, services
 from bench.figures import Measurement, as_costs, as_json, as_memory, as_table
 
 if TYPE_CHECKING:
-    from bench.contest import Contest, Event  # which need Django set up
+    from bench.contest import Contest, Event  # imports that need Django to be set up
     from bench.stage import Stage
 
 NAMES = (
@@ -46,7 +46,7 @@ NAMES = (
     "pay",
     "pay_slow",
 )
-LARGE = ("orders_large",)  # only where it is named, once each time
+LARGE = ("orders_large",)  # measured only if named, once each time
 USUAL = tuple(name for name in NAMES if name not in LARGE)
 WAYS = ("ours", "limit", "usual")
 
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
     except services.NoService as missing:
         sys.stderr.write(f"{missing}\n")
         return 2
-    finally:  # what was measured until somebody had enough, too
+    finally:  # also report what was measured before an interruption
         if asked.json and results.machine:
             asked.json.write_text(as_json(results.measured, machine=results.machine, commit=machine.commit()))
         if results.measured:
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def stop(number: int, _frame: object) -> NoReturn:
-    """Ends what was started; asking twice doesn't end that too."""
+    """End everything that was started. A second signal does not interrupt that."""
     signal.signal(number, signal.SIG_IGN)
     sys.exit(128 + number)
 
@@ -99,14 +99,14 @@ def parser() -> argparse.ArgumentParser:
 
 
 def known(name: str) -> str:
-    """`choices` would refuse an empty list."""
+    """Check a name, because `choices` would refuse an empty list."""
     if name not in NAMES:
         raise argparse.ArgumentTypeError(f"{name} is none of {', '.join(NAMES)}")
     return name
 
 
 def measure(names: Sequence[str], results: Results, *, runs: int, quick: bool, logs: Path | None) -> None:
-    """Raises: services.NoService."""
+    """Run the measurements. Raises: services.NoService."""
     with contextlib.ExitStack() as stack:
         folder = logs or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="frontrow-bench-")))
         folder.mkdir(parents=True, exist_ok=True)
@@ -132,7 +132,7 @@ def measure(names: Sequence[str], results: Results, *, runs: int, quick: bool, l
 
 @contextlib.contextmanager
 def told_as_wrong(measured: Sequence[Measurement]) -> Iterator[None]:
-    """Whatever ends one measurement, the others still have their turn."""
+    """Note an error as a wrong outcome, so that the other measurements still run."""
     try:
         yield
     except Exception as error:  # noqa: BLE001 see above
@@ -141,7 +141,7 @@ def told_as_wrong(measured: Sequence[Measurement]) -> Iterator[None]:
 
 
 def set_up_django(found: services.Services) -> None:
-    """This process makes sessions, tokens and messages with Frontrow's own code."""
+    """Set Django up, so that this process makes sessions, tokens and messages with Frontrow's own code."""
     for name in services.OF_THE_SHELL:
         os.environ.pop(name, None)
     os.environ.update(found.environment(found.template_url), DJANGO_SETTINGS_MODULE="config.settings")
@@ -149,7 +149,10 @@ def set_up_django(found: services.Services) -> None:
 
 
 def events(names: Sequence[str]) -> list[Event]:
-    """In the order of NAMES, each once; `live` is also all whose names begin with it, but for LARGE."""
+    """Return the events in the order of NAMES, each once.
+
+    `live` also selects all whose names begin with it, except LARGE.
+    """
     from bench import allocating, at_the_door, enduring, live, ordering, paying, waiting
     from bench import map as seat_map
 
@@ -164,7 +167,7 @@ def runs_of(event: Event, asked: int) -> int:
 
 
 def take(event: Event, stage: Stage, measured: Sequence[Measurement], *, runs: int, bar: tqdm) -> None:
-    """Every figure of one measurement; what goes wrong belongs to all of them."""
+    """Take every figure of one measurement. An error counts for all of them."""
     for found in measured:
         found.wrong = stage.wrong
     try:
@@ -211,7 +214,7 @@ def report(measured: Sequence[Measurement], *, quick: bool) -> None:
 
 
 def failures(measured: Sequence[Measurement]) -> Iterator[str]:
-    """Each thing that went wrong, once a measurement."""
+    """Yield each error, once per measurement."""
     told: set[str] = set()
     for found in measured:
         yield from (f"FAILED {found.figure.name}: {wrong}" for wrong in dict.fromkeys(found.wrong) if wrong not in told)

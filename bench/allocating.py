@@ -1,4 +1,4 @@
-"""The worker: how fast it allocates, chooses the best seats, and frees what ran out."""
+"""Measure the worker: how fast it allocates, chooses the best seats, and frees expired ones."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from reservations.operations import queued
 from reservations.queueing.queues import RabbitQueue
 from sessions_app.models import MAX_SEATS, Seat, TicketType
 
-BATCH = 200  # holds
+BATCH = 200  # holds per batch
 PGBENCH_CLIENTS = 8
 SCRIPT = Path(__file__).parent / "usual" / "hold.sql"
 
@@ -45,10 +45,10 @@ def allocate(stage: Stage) -> Iterator[Contest]:
     queue = RabbitQueue()
     first = stage.room(2 * BATCH)
     queue.publish(holds(first, size=2))
-    wait_until_allocated(stage, first, BATCH)  # the worker is up and has done it once
+    wait_until_allocated(stage, first, BATCH)  # the worker is up and has allocated once
 
     def ours() -> Sample:
-        """The queue is filled while the worker sleeps."""
+        """Fill the queue while the worker sleeps, then measure how fast it allocates."""
         rooms = [stage.room(seats_of_a_room(stage)) for _room in range(1 if stage.quick else 2)]
         asked = [holds(room, size=2) for room in rooms]
         worker.pause()
@@ -100,7 +100,7 @@ def kind_of(room: Room) -> uuid.UUID:
 
 
 def holds(room: Room, *, size: int) -> list[HoldRequest]:
-    """Requests for all the seats of a room, so many each, as the front door hands them on."""
+    """Return requests for all seats of a room, `size` seats each, as the front door hands them on."""
     now = dt.datetime.now(dt.UTC)
     seats = [tuple(room.labels[start : start + size]) for start in range(0, len(room.labels), size)]
     return [
@@ -115,10 +115,11 @@ def wait_until_allocated(stage: Stage, room: Room, number: int) -> None:
 
 
 def allocated_a_second(stage: Stage, rooms: Sequence[Room]) -> float:
-    """By the database's own clock, from the first batch's beginning to the last one's, which itself doesn't count."""
+    """Return the rate by the database's own clock, from the first batch's start to the last's, which does not count."""
     with psycopg.connect(stage.database) as connection:
         rows = connection.execute(
-            "SELECT settled_at, count(*) FROM reservations_reservation WHERE session_id = ANY(%s) GROUP BY 1 ORDER BY 1",
+            "SELECT settled_at, count(*) FROM reservations_reservation WHERE session_id = ANY(%s)"
+            " GROUP BY 1 ORDER BY 1",
             [[room.id for room in rooms]],
         ).fetchall()
     seconds = (rows[-1][0] - rows[0][0]).total_seconds()
@@ -126,7 +127,7 @@ def allocated_a_second(stage: Stage, rooms: Sequence[Room]) -> float:
 
 
 def pgbench(stage: Stage, room: Room) -> float:
-    """Transactions a second of `usual/hold.sql`, until every seat of the room is held."""
+    """Return transactions per second of `usual/hold.sql`, until every seat of the room is held."""
     program = find_pgbench()
     each = len(room.labels) // 2 // PGBENCH_CLIENTS
     first = Seat.objects.of(room.id).order_by("pk").values_list("pk", flat=True)[0]
@@ -150,7 +151,7 @@ def pgbench(stage: Stage, room: Room) -> float:
 
 
 def find_pgbench() -> str:
-    """Raises: PgbenchFailed where PostgreSQL's own programs aren't installed."""
+    """Find pgbench. Raises: PgbenchFailed if PostgreSQL's own programs are not installed."""
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/pgbench"), reverse=True)
     program = shutil.which("pgbench") or next(map(str, debian), None)
     if program is None:
@@ -159,7 +160,7 @@ def find_pgbench() -> str:
 
 
 class PgbenchFailed(Exception):
-    """pgbench can't be found, or said why it stopped."""
+    """Report that pgbench is missing or why it stopped."""
 
 
 # --- best_available
@@ -199,7 +200,7 @@ def best_pair(room: Room) -> str:
 
 
 def take_half(room: Room) -> int:
-    """Every other pair of seats, thrown with the same dice each time, is held already; how many reservations that took."""
+    """Hold every other pair of seats in a fixed random order, and return how many reservations that took."""
     pairs = holds(room, size=2)
     random.Random(SAME_SEED).shuffle(pairs)
     early = sorted(pairs[: len(pairs) // 2], key=lambda request: request.arrival)
@@ -235,7 +236,7 @@ UPDATE sessions_app_session SET map_version = 1, free_seats = free_seats - cardi
 
 @contextmanager
 def expire(stage: Stage) -> Iterator[Contest]:
-    """One sweep of `worker --jobs` while buyers go on asking, half of them for seats whose hold has just run out."""
+    """Measure one sweep of `worker --jobs` while buyers go on asking, half of them for seats with a fresh expiry."""
     webs = stage.web(processes=2)
     stage.worker()
     stage.jobs()
@@ -263,13 +264,13 @@ def expire(stage: Stage) -> Iterator[Contest]:
 
 
 def claims_on(room: Room, expired: int) -> list[str]:
-    """Sixteen for seats that are free, sixteen for seats whose hold ran out."""
+    """Return sixteen requests for free seats and sixteen for seats whose hold expired."""
     free, over = room.labels[expired:], room.labels[:expired]
     return [asking_for(room, [seat], wait=10) for seat in [*free[:16], *over[:: max(1, expired // 16)][:16]]]
 
 
 class Stopwatch:
-    """How long until no hold of the rooms is overdue; asks twenty times a second, from a thread of its own."""
+    """Measure how long a hold of the rooms stays overdue. A thread looks twenty times a second."""
 
     def __init__(self, stage: Stage, rooms: Sequence[Room]) -> None:
         self.seconds = 0.0

@@ -1,4 +1,4 @@
-"""A crowd at the front door: how many are let in, and that the right ones are."""
+"""Measure a crowd at the front door: how many requests are admitted, and that they are the right ones."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from bench.figures import Figure, Sample
 from bench.processes import Process
 from bench.stage import HOLDS_PATH, Load, Room, Stage, asking_for, request, token
 
-SAME_SEED = 20_260_101  # every run shuffles alike
+SAME_SEED = 20_260_101  # every run shuffles the same way
 
 
 def warm(stage: Stage, webs: list[Process]) -> None:
-    """What a site does once, it has done before the clock runs, and nothing of it is left in the queue."""
+    """Warm the site up before the clock runs, and leave nothing in the queue."""
     room = stage.room(200)
     load = stage.run([asking_for(room, [seat]) for seat in room.labels], webs=webs, connections=20)
     truth.check(stage, room, load)
@@ -34,7 +34,7 @@ def warm_usual(stage: Stage, webs: list[Process], *, path: str) -> None:
 
 @contextmanager
 def front_door(stage: Stage) -> Iterator[Contest]:
-    """Nobody allocates meanwhile: what is measured is being let in, durably. Afterwards a worker proves that nobody was lost."""
+    """Measure durable admission while no worker allocates. Afterwards a worker proves that no request was lost."""
     ours, usual, plain = stage.web(processes=2), stage.usual_web(processes=2), stage.plain_web(processes=2)
     stage.ready(ours)
     stage.answering([*usual, *plain])
@@ -76,7 +76,7 @@ def front_door(stage: Stage) -> Iterator[Contest]:
 
 @contextmanager
 def burst(stage: Stage) -> Iterator[Contest]:
-    """Four people want each seat."""
+    """Measure a rush in which four buyers want each seat."""
     webs = stage.whole()
     warm(stage, webs)
 
@@ -102,7 +102,7 @@ def burst(stage: Stage) -> Iterator[Contest]:
 
 
 def allocated_late(stage: Stage, ledger: truth.Ledger, load: Load) -> float:
-    """Some were still in the queue when the last answer came: seconds from the first request until they are allocated."""
+    """Return the seconds from the first request until those that were still queued at the last answer are allocated."""
     truth.allocate_all(stage, ledger, truth.accepted(load))
     return load.seconds_since_start()
 
@@ -112,7 +112,7 @@ def allocated_late(stage: Stage, ledger: truth.Ledger, load: Load) -> float:
 
 @contextmanager
 def stampede(stage: Stage) -> Iterator[Contest]:
-    """Everybody wants the same sixteen seats."""
+    """Measure a rush in which all buyers want the same sixteen seats."""
     webs = stage.whole()
     warm(stage, webs)
 
@@ -135,7 +135,7 @@ def stampede(stage: Stage) -> Iterator[Contest]:
 
 @contextmanager
 def same_key(stage: Stage) -> Iterator[Contest]:
-    """One impatient buyer presses fifty times."""
+    """Measure one impatient buyer who presses fifty times."""
     webs = stage.whole()
     warm(stage, webs)
 

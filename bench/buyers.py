@@ -1,4 +1,7 @@
-"""Buyers with an open socket each, and when each heard how an order ended: a thread of this process, which waits meanwhile."""
+"""Listen for buyers with an open socket each, and note when each heard the end of an order.
+
+A thread of this process does it.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +22,17 @@ from bench.processes import until
 from realtime import wire
 
 OPEN_AT_ONCE = 10
-PATIENCE = 60.0  # seconds until all of them listen
-COME_BACK = (0.25, 0.75)  # seconds until one comes back that was sent away, as a page does
+PATIENCE = 60.0  # seconds until all buyers listen
+COME_BACK = (0.25, 0.75)  # seconds until a disconnected buyer reconnects, as a page does
 ENDS = frozenset({"COMPLETED", "FAILED"})
 PROBE = "bench:probe"
 
 
 class Buyers:
-    """By their ids, each with a token. `heard`: by the order's id, when its end came to its buyer's socket (POSIX seconds)."""
+    """Hold buyers by id, each with a token.
+
+    `heard` says by the order's id when its end reached the buyer's socket (POSIX seconds).
+    """
 
     def __init__(self, port: int, tokens: Mapping[uuid.UUID, str]) -> None:
         self.heard: dict[str, float] = {}
@@ -37,7 +43,7 @@ class Buyers:
         self._thread = threading.Thread(target=self._run, name="buyers", daemon=True)
 
     def __enter__(self) -> Self:
-        """Until each of them hears. Raises: NotInTimeError."""
+        """Wait until each buyer listens. Raises: NotInTimeError."""
         self._thread.start()
         until(self._all_hear, seconds=PATIENCE, what="every buyer's socket", every=0.5)
         return self

@@ -1,4 +1,4 @@
-"""One measurement as the runner sees it: what it finds, and the ways that take turns."""
+"""Describe one measurement for the runner: what it finds, and the ways that take turns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Way = Callable[[], Sample]
 
 @dataclass(frozen=True, kw_only=True)
 class Contest:
-    """Ours, and what it is compared with, ready to run again and again."""
+    """Hold our way and those that it is compared with, ready to run again and again."""
 
     ours: Way
     limit: Way | None = None
@@ -23,7 +23,10 @@ class Contest:
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """`open` starts what the ways need and ends it; the first of the figures is the one that limit and usual have too."""
+    """Describe a measurement.
+
+    `open` starts what the ways need and ends it. Limit and usual way have only the first of the figures.
+    """
 
     name: str
     figures: tuple[Figure, ...]

@@ -1,4 +1,4 @@
-"""Processor seconds: of the processes that were started, and of the servers they use, where this machine lets us see them."""
+"""Count processor seconds of the started processes, and of the servers that they use if this machine shows them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Seconds = dict[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """One line of /proc/PID/stat. `seconds`: its own and those of children it has reaped."""
+    """Hold one line of /proc/PID/stat. `seconds` counts the process and the children that it has reaped."""
 
     pid: int
     name: str
@@ -33,7 +33,7 @@ class Stat:
 
 
 def parse(line: str) -> Stat:
-    """A name may hold spaces and parentheses; the last one closes it."""
+    """Parse a line. A name may hold spaces and parentheses, so the last one closes it."""
     pid, rest = line.split(" (", 1)
     name, rest = rest.rsplit(") ", 1)
     fields = rest.split()
@@ -42,27 +42,27 @@ def parse(line: str) -> Stat:
 
 
 def everything() -> list[Stat]:
-    """Every process this user can see."""
+    """Return every process that this user can see."""
     found = []
     for file in PROC.glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # it ended meanwhile
+        with contextlib.suppress(OSError):  # it ended in the meantime
             found.append(parse(file.read_text()))
     return found
 
 
 def of_group(leader: int, stats: list[Stat]) -> float:
-    """A process that was started in a session of its own, and all it started."""
+    """Return the seconds of a process that was started in a session of its own, with its children."""
     return sum(stat.seconds for stat in stats if stat.session == leader)
 
 
 def of_tree(root: int, stats: list[Stat]) -> float:
-    """A process and its children (PostgreSQL's are sessions of their own)."""
+    """Return the seconds of a process and its children (PostgreSQL's are sessions of their own)."""
     return sum(stat.seconds for stat in stats if root in (stat.pid, stat.parent))
 
 
 @dataclass
 class Meter:
-    """Reads the clocks of processes by the name they go by, several may share one, and of the three servers."""
+    """Read the clocks of processes by their names, which several may share, and of the three servers."""
 
     services: Services
     watched: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
@@ -72,14 +72,14 @@ class Meter:
         self.watched[name].append(process.popen.pid)
 
     def bury(self, process: Process) -> None:
-        """Keep what it spent; to be said right before it is killed."""
+        """Keep the seconds of a process; call this right before it is killed."""
         for name, leaders in self.watched.items():
             if process.popen.pid in leaders:
                 leaders.remove(process.popen.pid)
                 self._of_the_dead[name] += of_group(process.popen.pid, everything())
 
     def bury_postgresql(self) -> None:
-        """Likewise, with all its processes."""
+        """Keep the seconds of PostgreSQL before it is killed, with all its processes."""
         self._of_the_dead["postgresql"] += self._postgresql(everything()) or 0.0
         self.__dict__.pop("_postmaster", None)
 
@@ -105,7 +105,7 @@ class Meter:
 
     @contextlib.contextmanager
     def measure(self) -> Iterator[Seconds]:
-        """Filled when the block ends: what was spent in it, by whom it was spent."""
+        """Fill the result when the block ends: the seconds spent in it, by process."""
         spent: Seconds = {}
         before = self.read()
         yield spent
@@ -115,14 +115,14 @@ class Meter:
 
     @cached_property
     def _postmaster(self) -> int | None:
-        """The parent of the backend that serves us; None where it runs on another machine, or in another container."""
+        """Return the parent of our backend; None if it runs on another machine or in another container."""
         with psycopg.connect(self.services.home) as connection, contextlib.suppress(OSError):
             backend = parse((PROC / str(connection.info.backend_pid) / "stat").read_text())
             return backend.parent if backend.name == "postgres" else None
         return None
 
     def backends(self, stats: list[Stat]) -> list[int]:
-        """PostgreSQL's processes; none where it can't be seen."""
+        """Return PostgreSQL's processes; none if they cannot be seen."""
         return [stat.pid for stat in stats if self._postmaster in (stat.pid, stat.parent)] if self._postmaster else []
 
     def _postgresql(self, stats: list[Stat]) -> float | None:
@@ -135,6 +135,6 @@ class Meter:
 
     @staticmethod
     def _rabbitmq(stats: list[Stat]) -> float | None:
-        """Every Erlang machine here that lives on its own; `rabbitmqctl` is one too, and gone soon."""
+        """Return the seconds of all Erlang servers here. `rabbitmqctl` is one too, but it ends soon."""
         servers = [stat.seconds for stat in stats if stat.name == "beam.smp"]
         return sum(servers) if servers else None

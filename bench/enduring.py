@@ -1,4 +1,7 @@
-"""Orders under faults and at size: a worker is killed, PostgreSQL crashes, ten times as many come; every outcome is right all the same."""
+"""Measure orders under faults and at size: a worker is killed, PostgreSQL crashes, ten times as many come.
+
+All outcomes must be right.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +22,13 @@ from bench.stage import Crew, Stage, stage_on
 
 
 def with_a_worker_killed(stage: Stage, crew: Crew, *, requests: int, places: int) -> Rush:
-    """The one that allocates, half-way; another is started at once."""
+    """Kill the worker that allocates, half-way, and start another at once."""
     killed_at: list[int] = []
 
     def kill_half_way(finished: int) -> None:
         if killed_at or finished < places // 2:
             return
-        busiest = max(crew.workers, key=stage.meter.spent_by)  # the other waits: a line has one consumer
+        busiest = max(crew.workers, key=stage.meter.spent_by)  # the other one waits: a queue has one consumer
         stage.kill(busiest)
         killed_at.append(finished)
         crew.workers[crew.workers.index(busiest)] = stage.worker()
@@ -38,7 +41,10 @@ def with_a_worker_killed(stage: Stage, crew: Crew, *, requests: int, places: int
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Outage:
-    """What was seen while PostgreSQL was away. `accepted`: a second; `slowest`: milliseconds that 99 of 100 answers took at the most."""
+    """Hold what was seen while PostgreSQL was away.
+
+    `accepted` is per second, `slowest` the p99 of answers in milliseconds.
+    """
 
     rush: Rush
     accepted: float
@@ -49,10 +55,13 @@ class Outage:
 def with_postgresql_stopped(
     stage: Stage, postgres: PrivatePostgres, crew: Crew, *, requests: int, places: int, seconds: float
 ) -> Outage:
-    """It crashes when a quarter came, and is away for so long; the orders come evenly, so that places are left all the while."""
-    rate = places / 2 / seconds  # half of them while it is away, and a quarter are left then
-    first: list[float] = []  # when somebody had bought
-    away: list[float] = []  # since, until, and when it answered again
+    """Crash PostgreSQL when a quarter of the orders came, and keep it away.
+
+    Orders come evenly, so places are left all the time.
+    """
+    rate = places / 2 / seconds  # half of them come while it is away, and a quarter of the places are left then
+    first: list[float] = []  # when the first order was bought
+    away: list[float] = []  # start and end of the outage, and when it answered again
 
     def stop_and_start(finished: int) -> None:
         if finished and not first:
@@ -84,7 +93,7 @@ def with_postgresql_stopped(
 
 @contextmanager
 def told_by(apart: Stage, stage: Stage) -> Iterator[None]:
-    """What goes wrong on the one is wrong on the other."""
+    """Report errors of the one stage on the other."""
     apart.wrong = stage.wrong
     try:
         yield
@@ -95,7 +104,7 @@ def told_by(apart: Stage, stage: Stage) -> Iterator[None]:
 
 @contextmanager
 def orders_faults(stage: Stage) -> Iterator[Contest]:
-    """A worker is killed; then PostgreSQL crashes. It is one of our own: that of the machine stays as it is."""
+    """Kill a worker, then crash PostgreSQL: one of our own, so that the machine's stays as it is."""
     with (
         tempfile.TemporaryDirectory(prefix="frontrow-bench-") as folder,
         PrivatePostgres(Path(folder)) as postgres,
@@ -129,20 +138,20 @@ def orders_faults(stage: Stage) -> Iterator[Contest]:
 def with_memory_watched(
     stage: Stage, webs: list[Process], *, requests: int, places: int
 ) -> tuple[Rush, dict[str, list[float]]]:
-    """At the start, in the middle and at the end; the load generator's is the most it ever took."""
+    """Take the memory at the start, in the middle and at the end; of the load generator only its maximum."""
     with memory.watched(stage.meter) as watched:
         found = rush(stage, webs, requests=requests, places=places)
     return found, watched.course() | {"generator": [found.load.report.memory]}
 
 
 def growth(taken: dict[str, list[float]]) -> float:
-    """Of the process that grew most, from the middle to the end, in percent: what leaks grows on."""
+    """Return the growth of the process that grew most, from the middle to the end, in percent. A leak keeps growing."""
     return max(100 * (sizes[-1] / sizes[1] - 1) for name, sizes in taken.items() if len(sizes) == 3 and name != "redis")
 
 
 @contextmanager
 def orders_large(stage: Stage) -> Iterator[Contest]:
-    """Ten times as many, beside as many as ever."""
+    """Measure ten times as many orders, next to the usual number."""
     webs = stage.whole()
     rush(stage, webs, requests=200, places=50)
 

@@ -1,4 +1,4 @@
-"""What was measured: medians of its runs, what the limit and the usual way reached, and what it must reach."""
+"""Hold what was measured: medians of the runs, the values of limit and usual way, and what must be reached."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-Seconds = Mapping[str, float]  # of the processor, by process
+Seconds = Mapping[str, float]  # processor seconds by process
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest value that at least `percent` of them don't exceed. Raises: ValueError without values."""
+    """Return the smallest value that at least `percent` of them do not exceed. Raises: ValueError without values."""
     if not values:
         raise ValueError("no values")
     ordered = sorted(values)
@@ -22,7 +22,10 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A number that a measurement finds. The last four are what must be reached, each where it is set."""
+    """Describe a number that a measurement finds.
+
+    The last four fields are bounds that must be reached if they are set.
+    """
 
     name: str
     unit: str
@@ -44,7 +47,10 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One run: its figures by name, and what it cost. `memory`: megabytes of a process at the start, in the middle and at the end."""
+    """Hold one run: its figures by name, and its cost.
+
+    `memory` is in megabytes of a process at the start, in the middle and at the end.
+    """
 
     values: Mapping[str, float]
     cpu: Seconds
@@ -53,15 +59,15 @@ class Sample:
 
 @dataclass(kw_only=True)
 class Measurement:
-    """A figure's runs, ours and the two it is compared with. `wrong`: outcomes that were not what they must be."""
+    """Hold a figure's runs, ours and the two it is compared with. `wrong` lists outcomes that are not right."""
 
     figure: Figure
     runs: list[float] = field(default_factory=list)
     limits: list[float] = field(default_factory=list)
     usuals: list[float] = field(default_factory=list)
     costs: list[Seconds] = field(default_factory=list)
-    costs_of: dict[str, Seconds] = field(default_factory=dict)  # limit, usual: of their last run
-    memory: Mapping[str, Sequence[float]] = field(default_factory=dict)  # of the last run
+    costs_of: dict[str, Seconds] = field(default_factory=dict)  # limit and usual: the costs of their last run
+    memory: Mapping[str, Sequence[float]] = field(default_factory=dict)  # from the last run
     wrong: list[str] = field(default_factory=list)
 
     @property
@@ -86,7 +92,7 @@ class Measurement:
 
     @property
     def cpu(self) -> Seconds:
-        """Of the run whose value is nearest the median."""
+        """Return the processor seconds of the run whose value is nearest to the median."""
         value = self.value
         if value is None or not self.costs:
             return {}
@@ -99,7 +105,7 @@ class Measurement:
         return "met" if not (short := list(self.shortfalls())) else f"missed by {max(short):.0%}"
 
     def shortfalls(self) -> Iterable[float]:
-        """By which part of it each bound is missed."""
+        """Yield for each missed bound the share by which it is missed."""
         for found, least in (
             (self.value, self.figure.at_least),
             (self.of_limit, self.figure.of_limit),
@@ -138,7 +144,7 @@ def as_json(measurements: Iterable[Measurement], *, machine: Mapping[str, Any], 
 
 
 def rounded(value: Any) -> Any:
-    """Four digits say all that a benchmark knows."""
+    """Round to four digits, which is all that a benchmark knows."""
     match value:
         case float():
             return float(f"{value:.4g}")
@@ -180,7 +186,7 @@ def number(value: float | None) -> str:
 
 
 def as_costs(measurements: Sequence[Measurement]) -> str:
-    """Processor seconds, a line for each way of each measurement; figures of one measurement share their cost."""
+    """Return processor seconds, one line per way of each measurement. Figures of one measurement share their cost."""
     lines: list[str] = []
     told: list[Seconds] = []
     for found in measurements:
@@ -196,7 +202,7 @@ def as_costs(measurements: Sequence[Measurement]) -> str:
 
 
 def as_memory(measurements: Sequence[Measurement]) -> str:
-    """A line for each measurement that was watched; empty if none was."""
+    """Return one line per measurement whose memory was watched; empty if there is none."""
     lines: list[str] = []
     told: Mapping[str, Sequence[float]] = {}
     for found in measurements:

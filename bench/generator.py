@@ -1,10 +1,12 @@
-"""The load generator: `python -m bench.generator PLAN ANSWERS`, a process of its own that knows nothing but HTTP/1.1.
+"""Generate load: `python -m bench.generator PLAN ANSWERS`, a process of its own that knows only HTTP/1.1.
 
-Requests are made beforehand; here they are only sent over connections that stay open, each connection one request at a time, and
-their answers noted. One thread and `epoll`: some 10 µs a request, so that it takes little of the machine it measures. Requests are read
-from a file and answers written to one as they go, so that a million of them need no more memory than a hundred.
+Requests are made beforehand. This process only sends them over connections that stay open, each connection one request
+at a time, and notes the answers. It uses one thread and `epoll`: about 10 µs per request, so that it takes little of
+the machine that it measures. Requests are read from a file and answers are written to one as they go, so that a million
+of them need no more memory than a hundred.
 
-PLAN: a line that says the ports and the rate, then a request a line. ANSWERS: an answer a line, then one about the whole. All JSON.
+PLAN has a line with the ports and the rate, then one request per line. ANSWERS has one answer per line, then a line
+about the whole. Both are JSON.
 """
 
 from __future__ import annotations
@@ -20,13 +22,16 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 LATE = 0.002  # seconds; `epoll` counts in milliseconds
-SILENCE = 30.0  # seconds without any answer until the rest is given up
-NO_ANSWER = 0  # the status of a request whose connection broke, or that was given up
+SILENCE = 30.0  # seconds without any answer until the generator gives up
+NO_ANSWER = 0  # the status of a request whose connection broke or that the generator gave up
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
-    """`ports`: one a connection. With `rate`, so many requests a second whatever the answers do; else as fast as answers come."""
+    """Describe a load.
+
+    `ports` has one entry per connection. `rate` is in requests a second; without it, the next follows each answer.
+    """
 
     ports: list[int]
     requests: Iterable[str]
@@ -35,7 +40,10 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Answer:
-    """Times are seconds since the first request. `began`: when it was sent, or should have been but no connection was free."""
+    """Hold an answer.
+
+    Times are seconds since the first request. `began` is when it was sent, or due if no connection was free.
+    """
 
     index: int
     began: float
@@ -46,7 +54,11 @@ class Answer:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Report:
-    """`started`: the first request, by the clock that all processes of a machine share (`time.monotonic`). `memory`: the most it took, in megabytes."""
+    """Report a load.
+
+    `started` is the first request by the machine's shared clock (`time.monotonic`). `memory` is the maximum in
+    megabytes.
+    """
 
     started: float
     cpu: float
@@ -55,7 +67,7 @@ class Report:
 
 
 class Connection:
-    """One open connection and the answer it waits for."""
+    """Hold one open connection and the answer that it waits for."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=5)
@@ -63,14 +75,14 @@ class Connection:
         self.index = -1
         self.began = 0.0
         self._received = b""
-        self._length = -1  # of the whole answer, once its head is here
+        self._length = -1  # length of the whole answer, once its head is here
 
     def ask(self, index: int, request: bytes, *, began: float) -> None:
         self.index, self.began, self._received, self._length = index, began, b"", -1
         self.socket.sendall(request)
 
     def hear(self) -> tuple[int, str] | None:
-        """Status and body once they are complete. Raises: OSError when the other side hung up."""
+        """Return status and body once they are complete. Raises: OSError when the other side hung up."""
         some = self.socket.recv(65_536)
         if not some:
             raise ConnectionResetError
@@ -87,24 +99,27 @@ class Connection:
 
 
 def most_memory() -> float:
-    """Megabytes that this process ever took; `getrusage` would count what its parent had before it became this program."""
+    """Return the maximum of this process's memory in megabytes.
+
+    `getrusage` would include its parent's from before the exec.
+    """
     said = Path("/proc/self/status").read_text()
     return int(said.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def content_length(head: bytes) -> int:
-    """Raises: ValueError for an answer without one; our servers always know."""
+    """Return the content length. Raises: ValueError for an answer without one; our servers always send it."""
     lines = head.lower()
     start = lines.index(b"content-length:") + len(b"content-length:")
     return int(lines[start:].split(b"\r\n", 1)[0])
 
 
 class Generator:
-    """`note` is told each answer; without it they are in the report."""
+    """Send requests and collect answers. `note` is called with each answer; without it they are in the report."""
 
     def __init__(self, plan: Plan, *, note: Callable[[Answer], object] | None = None) -> None:
         self._requests = iter(plan.requests)
-        self._waiting = next(self._requests, None)  # the one that leaves next
+        self._waiting = next(self._requests, None)  # the next request to send
         self._rate = plan.rate
         self._poll = select.epoll()
         self._idle = deque(Connection(port) for port in plan.ports)
@@ -141,7 +156,7 @@ class Generator:
         return time.monotonic() - self._started
 
     def _due(self) -> float:
-        """When the next request should leave."""
+        """Return when the next request should be sent."""
         return self._next / self._rate if self._rate else 0.0
 
     def _patience(self) -> float:
@@ -155,7 +170,7 @@ class Generator:
             if due > now:
                 return
             connection = self._idle.popleft()
-            # Waiting for a free connection is the server's fault, waking up late is ours.
+            # Waiting for a free connection is the server's delay, waking up late is ours.
             began = due if self._rate and now - due > LATE else now
             self._busy[connection.socket.fileno()] = connection
             index, request = self._take()
@@ -184,7 +199,7 @@ class Generator:
         self._tell(Answer(connection.index, connection.began, self._now(), status, body))
 
     def _lose(self, connection: Connection, error: Exception) -> None:
-        """Its request has no answer; the others go on."""
+        """Record no answer for the connection's request; the others go on."""
         self._note(connection, NO_ANSWER, repr(error))
         del self._busy[connection.socket.fileno()]
         self._poll.unregister(connection.socket)

@@ -1,4 +1,4 @@
-"""The live map: how fast, how many, and what happens when all of them come back at once."""
+"""Measure the live map: how fast, how many sockets, and what happens when all of them reconnect at once."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from realtime import wire
 from reservations.operations import queued
 from sessions_app.queries import compact_map
 
-CHANGES = 500  # of a run, fifty a second
+CHANGES = 500  # changes per run, fifty a second
 A_SECOND = 50
-WINDOW = 4  # messages on their way to everybody, where they are sent as fast as they are taken
+WINDOW = 4  # messages on their way to all sockets, when they are sent as fast as they are received
 
 
 class Crowd:
-    """`bench.watchers`, told what to do."""
+    """Control a `bench.watchers` process."""
 
     def __init__(self, live: Process, room: Room, *, web: Process | None = None) -> None:
         path, snapshot = f"/ws/sessions/{room.id}", f"/api/v1/sessions/{room.id}/seats?format=compact"
@@ -46,7 +46,7 @@ class Crowd:
         )
 
     def __call__(self, what: str, **arguments: Any) -> dict[str, Any]:
-        """Raises: CrowdFailed."""
+        """Send a command and return the answer. Raises: CrowdFailed."""
         assert self._program.stdin is not None
         assert self._program.stdout is not None
         with contextlib.suppress(BrokenPipeError):
@@ -67,14 +67,14 @@ class Crowd:
 
 
 class CrowdFailed(Exception):
-    """The crowd's process ended at this; what it said is above."""
+    """Report the command at which the crowd's process ended; its output is above."""
 
 
 @contextmanager
 def gathered(
     stage: Stage, live: Process, room: Room, sockets: int, *, web: Process | None = None
 ) -> Iterator[tuple[Crowd, float]]:
-    """So many sockets, all greeted, and how many seconds that took."""
+    """Connect the sockets, and yield the crowd and the seconds until all were greeted."""
     crowd = Crowd(live, room, web=web)
     try:
         met = crowd("join", number=sockets)
@@ -86,7 +86,7 @@ def gathered(
 
 
 def change_seats(room: Room, number: int) -> dict[str, float]:
-    """So many holds, evenly, each allocated by itself: when each version of the map was about to be committed."""
+    """Allocate holds evenly, each by itself, and return when each version of the map was about to be committed."""
     requests = holds(room, size=1)[:number]
     began, times = time.monotonic(), {}
     for version, request in enumerate(requests, 1):
@@ -101,7 +101,7 @@ def change_seats(room: Room, number: int) -> dict[str, float]:
 
 @contextmanager
 def live(stage: Stage) -> Iterator[Contest]:
-    """Fifty seats a second change before the eyes of a thousand."""
+    """Measure fifty changes of seats a second with a thousand watchers."""
     ours, usual = stage.live(), stage.usual_live()
     sockets = stage.sized(1_000)
 
@@ -124,7 +124,7 @@ def live(stage: Stage) -> Iterator[Contest]:
         return Sample(values={"live": rate, "live_p99": found["p99_ms"]}, cpu=cpu)
 
     def one_by_one() -> Sample:
-        """It falls behind at once, and a fifth of the changes keeps it busy long enough."""
+        """Send a fifth of the changes: the usual way falls behind at once, and these keep it busy long enough."""
         _found, rate, cpu = watch(usual, stage.sized(CHANGES // 5))
         return Sample(values={"live": rate}, cpu=cpu)
 
@@ -136,12 +136,12 @@ def live(stage: Stage) -> Iterator[Contest]:
 
 @contextmanager
 def live_raw(stage: Stage) -> Iterator[Contest]:
-    """The same message to a thousand sockets, as often as they can take it."""
+    """Measure the same message to a thousand sockets, as often as they can receive it."""
     ours, usual = stage.live(env={"DIFFS_A_SECOND": "0"}), stage.usual_live()
     sockets = stage.sized(1_000)
 
     def send(process: Process, name: str, number: int) -> tuple[float, float, dict[str, float]]:
-        """Deliveries a second, and microseconds of the server's processor for each."""
+        """Return deliveries a second, and microseconds of the server's processor for each."""
         room = stage.room(20)
         with gathered(stage, process, room, sockets) as (crowd, _seconds):
             channel, messages = as_published(room, number)
@@ -166,7 +166,7 @@ def live_raw(stage: Stage) -> Iterator[Contest]:
 
 
 def as_published(room: Room, number: int) -> tuple[str, list[str]]:
-    """The Redis channel of a session, and diffs as `realtime.wire` publishes them, in hexadecimal."""
+    """Return the Redis channel of a session, and diffs as `realtime.wire` publishes them, in hexadecimal."""
     layer = get_channel_layer()
     group = wire.session_group(room.id)
     bodies = [
@@ -174,7 +174,7 @@ def as_published(room: Room, number: int) -> tuple[str, list[str]]:
         for version in range(1, number + 1)
     ]
     messages = [layer.serialize({"type": "wire.message", "group": group, "body": body}).hex() for body in bodies]
-    return f"{settings.CHANNEL_LAYERS['default']['CONFIG']['prefix']}__group__{group}", messages  # type: ignore[index] # django-stubs guesses
+    return f"{settings.CHANNEL_LAYERS['default']['CONFIG']['prefix']}__group__{group}", messages  # type: ignore[index]
 
 
 # --- live_crowd
@@ -182,14 +182,14 @@ def as_published(room: Room, number: int) -> tuple[str, list[str]]:
 
 @contextmanager
 def live_crowd(stage: Stage) -> Iterator[Contest]:
-    """Five thousand sockets on one process."""
+    """Measure five thousand sockets on one process."""
     sockets = stage.sized(5_000)
 
     def watch() -> Sample:
         process = stage.live()
         changes = stage.sized(150)
         room = stage.room(1_000)
-        with gathered(stage, process, stage.room(20), 20):  # it has done it all once
+        with gathered(stage, process, stage.room(20), 20):  # the process has done everything once
             before = memory(process)
         with gathered(stage, process, room, sockets) as (crowd, seconds):
             each = (memory(process) - before) / sockets
@@ -208,7 +208,7 @@ def live_crowd(stage: Stage) -> Iterator[Contest]:
 
 
 def memory(process: Process) -> int:
-    """Bytes that it really has."""
+    """Return the resident memory in bytes."""
     status = Path(f"/proc/{process.popen.pid}/status").read_text()
     return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) * 1024
 
@@ -218,7 +218,7 @@ def memory(process: Process) -> int:
 
 @contextmanager
 def live_storm(stage: Stage) -> Iterator[Contest]:
-    """Two thousand connections break at once, and seats go on changing."""
+    """Break two thousand connections at once while seats keep changing."""
     process, webs = stage.live(), stage.web(processes=2)
     stage.ready(webs)
     sockets = stage.sized(2_000)
@@ -245,7 +245,7 @@ def live_storm(stage: Stage) -> Iterator[Contest]:
 
 
 def snapshots(webs: Sequence[Process]) -> int:
-    """How often they asked PostgreSQL for all seats of a session."""
+    """Return how often the web processes asked PostgreSQL for all seats of a session."""
     total = 0.0
     for web in webs:
         with urllib.request.urlopen(f"{web.url}/metrics", timeout=10) as answer:  # noqa: S310 our own process

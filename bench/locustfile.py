@@ -1,12 +1,14 @@
-"""Buyers for locust: load your own site, from another machine.
+"""Simulate buyers with locust, to load your own site from another machine.
 
     uv tool run locust -f bench/locustfile.py --host https://tickets.example.com
 
-Each of them is a guest who looks at the map of one session, asks for one or two free seats, waits for the outcome, and most often gives
-them up again. FRONTROW_SESSION names the session; without it, the first one on sale. Run the site with RATE_LIMITS=off, which production
-refuses, or use many addresses: a site that answers 429 to one machine that plays a thousand buyers does what it should.
+Each buyer is a guest who looks at the map of one session, asks for one or two free seats, waits for the outcome, and
+most often gives them up again. FRONTROW_SESSION names the session; without it, the first one on sale is used. Run the
+site with RATE_LIMITS=off, which production refuses, or use many addresses. A site that answers 429 to one machine that
+plays a thousand buyers does what it should.
 
-Locust is no dependency of Frontrow and shares no environment with it: beside Django, gevent's patches break it.
+Locust is not a dependency of Frontrow and shares no environment with it, because gevent's patches break it beside
+Django.
 """
 
 import os
@@ -16,12 +18,12 @@ from locust import HttpUser, between, events, task
 from locust.env import Environment
 
 SESSION = os.environ.get("FRONTROW_SESSION", "")
-REFUSALS = {"seats_unavailable", "sold_out", "limit_reached"}  # somebody was faster: no failure of the site
+REFUSALS = {"seats_unavailable", "sold_out", "limit_reached"}  # another buyer was faster; not a failure of the site
 API = "/api/v1"
 
 
 class Buyer(HttpUser):
-    """Waits a moment between two thoughts, as people do; set to nothing for a stampede."""
+    """Pause between two requests, as people do. Set the pause to nothing for a stampede."""
 
     wait_time = between(0.5, 3)
 
@@ -45,7 +47,7 @@ class Buyer(HttpUser):
         self.ask({"seats": seats}, name="hold seats")
 
     def ask(self, wish: dict[str, object], *, name: str) -> None:
-        """Ask, wait for the outcome; a lost race is a success, and two of three winners think better of it."""
+        """Ask, and wait for the outcome. A lost race is a success. Two of three winners give their seats up again."""
         with self.client.post(
             f"{API}/reservations",
             json={"session": self.session, **wish},
@@ -62,4 +64,4 @@ class Buyer(HttpUser):
 @events.test_start.add_listener
 def say_what_is_loaded(environment: Environment, **_facts: object) -> None:
     session = SESSION or "the first session on sale"
-    print(f"Buyers at {environment.host} want {session}.")  # noqa: T201 locust's own log hides its lines without a level
+    print(f"Buyers at {environment.host} want {session}.")  # noqa: T201 locust's log hides plain lines

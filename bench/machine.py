@@ -1,4 +1,4 @@
-"""What the figures were taken on."""
+"""Describe the machine on which the figures were taken."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.processes import ROOT
 
 
 def described(versions: Mapping[str, str]) -> dict[str, Any]:
-    """`load` is what the machine was busy with before we began: above 0.5 or so, expect noise."""
+    """Describe the machine. `load` is from before we began: above about 0.5, expect noise."""
     return {
         "processor": processor(),
         "cores": len(os.sched_getaffinity(0)),
@@ -33,7 +33,7 @@ def processor() -> str:
 
 
 def commit() -> str:
-    """With `+` when something isn't committed; empty outside a clone."""
+    """Return the commit, with `+` if there are uncommitted changes; empty outside a clone."""
     git = shutil.which("git")
     if git is None:
         return ""

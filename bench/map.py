@@ -1,4 +1,4 @@
-"""The seat map in a real browser: how soon a change is seen, and whether ten thousand seats are too many for a slow phone."""
+"""Measure the seat map in a real browser: how soon a change shows, and how a slow phone copes with 10,000 seats."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ PHONE: dict[str, Any] = {
     "is_mobile": True,
     "has_touch": True,
 }
-SLOWER = 4  # times, than this machine
-DIFFS, SEATS = 60, 50  # ten diffs a second, so many seats each
+SLOWER = 4  # times slower than this machine
+DIFFS, SEATS = 60, 50  # ten diffs a second, with this many seats each
 Found = TypeVar("Found")
 
 # A seat counts as painted when the frame after its change is on its way to the screen.
@@ -55,7 +55,7 @@ NOTE_FRAMES = """() => {
   const tick = (now) => { frames_.push(now - last); last = now; requestAnimationFrame(tick); };
   requestAnimationFrame(tick);
 }"""
-# When the page can be used, and a frame has shown it.
+# Note when the page can be used and a frame has shown it.
 NOTE_FIRST_VIEW = """
 const shown = () => setTimeout(() => (window.firstView = performance.now()));
 const ready = () => document.documentElement?.dataset.ready === "true";
@@ -91,7 +91,7 @@ def seat_map(stage: Stage) -> Iterator[Contest]:
 
 
 def watched(stage: Stage, site: Process, browser: Browser) -> list[float]:
-    """Milliseconds from somebody's hold, before it was committed, to its colour on another's screen."""
+    """Return the milliseconds from a hold, before it was committed, to its colour on another buyer's screen."""
     room = aside(stage.room, 400)
     page = browser.new_page(viewport={"width": 1440, "height": 900}, bypass_csp=True)
     open_page(page, site, room.id)
@@ -107,7 +107,7 @@ def watched(stage: Stage, site: Process, browser: Browser) -> list[float]:
 
 
 def on_a_slow_phone(stage: Stage, site: Process, browser: Browser, arena: Room) -> tuple[float, list[float]]:
-    """Milliseconds until the arena can be used, and of its longest frames while it changes."""
+    """Return the milliseconds until the arena can be used, and those of its longest frames while it changes."""
     context = browser.new_context(**PHONE, bypass_csp=True)
     page = context.new_page()
     devtools: CDPSession = context.new_cdp_session(page)
@@ -116,7 +116,7 @@ def on_a_slow_phone(stage: Stage, site: Process, browser: Browser, arena: Room) 
     first: float = page.evaluate("window.firstView")
     page.evaluate(NOTE_FRAMES)
     version: int = page.evaluate("JSON.parse(document.querySelector('#session-data').textContent).version")
-    first_seat, *others = arena.labels  # has the keyboard's place, so that it is an element even from afar
+    first_seat, *others = arena.labels  # has the keyboard's focus, so it is an element even when zoomed out
     dice = random.Random(1)
     start = version
     for start in range(version, version + stage.sized(DIFFS)):
@@ -131,7 +131,7 @@ def on_a_slow_phone(stage: Stage, site: Process, browser: Browser, arena: Room) 
 
 
 def open_page(page: Page, site: Process, session: uuid.UUID) -> None:
-    """Until it can be used, is shown, and hears of changes."""
+    """Open the page, and wait until it can be used, is visible, and receives changes."""
     page.add_init_script(NOTE_FIRST_VIEW)
     page.goto(f"{site.url}/sessions/{session}")
     page.wait_for_function("window.firstView")
@@ -139,7 +139,7 @@ def open_page(page: Page, site: Process, session: uuid.UUID) -> None:
 
 
 def page_size(site: Process, room: Room) -> int:
-    """Bytes of the page's HTML on the wire."""
+    """Return the bytes of the page's HTML on the wire."""
     request = urllib.request.Request(f"{site.url}/sessions/{room.id}", headers={"Accept-Encoding": "gzip"})  # noqa: S310 our own
     with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 see above
         body = answer.read()
@@ -148,7 +148,7 @@ def page_size(site: Process, room: Room) -> int:
 
 
 def aside(work: Callable[..., Found], *arguments: Any) -> Found:
-    """Django refuses to ask the database in Playwright's thread, which has an event loop."""
+    """Run work in another thread: Django refuses database access in Playwright's thread, which has an event loop."""
 
     def then_let_go() -> Found:
         try:
@@ -161,7 +161,7 @@ def aside(work: Callable[..., Found], *arguments: Any) -> Found:
 
 
 def an_arena() -> Room:
-    """The demo's, of 10,000 seats in two curved rings."""
+    """Make the demo's arena of 10,000 seats in two curved rings."""
     house = demo.ON_THE_RIVER.house
     hall = Hall.objects.create(venue=Venue.objects.create(name=house.name, city=house.city), name="Arena")
     furnish(hall=hall, places=demo.ARENA)

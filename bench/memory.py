@@ -1,4 +1,4 @@
-"""What processes take of the machine's memory while something is measured."""
+"""Watch how much of the machine's memory processes use during a measurement."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ Megabytes = dict[str, float]
 
 
 def taken(meter: Meter) -> Megabytes:
-    """Resident, of each process that is watched with all it started, and of Redis; of PostgreSQL what its processes don't share."""
+    """Return the resident memory of each watched process with its children, and of Redis.
+
+    Of PostgreSQL count only unshared memory.
+    """
     stats = everything()
     pids: dict[int, list[int]] = {}
     for stat in stats:
@@ -44,7 +47,7 @@ def shared(pid: int) -> float:
 
 
 def of_statm(pid: int, column: int) -> float:
-    """Nothing if it ended meanwhile."""
+    """Return a column of /proc/PID/statm in megabytes; 0 if the process ended in the meantime."""
     with contextlib.suppress(OSError):
         return int((PROC / str(pid) / "statm").read_text().split()[column]) * PAGE / 2**20
     return 0.0
@@ -52,12 +55,12 @@ def of_statm(pid: int, column: int) -> float:
 
 @dataclass
 class Watched:
-    """Samples of equal distance; the first from before, the last from after."""
+    """Hold samples at equal distances; the first from before, the last from after."""
 
     samples: list[Megabytes] = field(default_factory=list)
 
     def course(self) -> dict[str, list[float]]:
-        """At the start, in the middle, at the end: of whoever lived through all of it."""
+        """Return the memory at the start, in the middle and at the end, of processes that lived all the time."""
         first, middle, last = self.samples[0], self.samples[len(self.samples) // 2], self.samples[-1]
         return {name: [first[name], middle[name], last[name]] for name in first if name in middle and name in last}
 

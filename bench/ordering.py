@@ -1,4 +1,4 @@
-"""Buying in one step: how long until a crowd has its tickets, that exactly as many bought as there was stock, and how soon they know."""
+"""Measure buying in one step: when a crowd has its tickets and knows it, and that exactly the stock is sold."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from sessions_app.operations import create_session
 from ticketing import identity
 
 CONNECTIONS = 200
-LISTENERS = 300  # of the buyers, each with a socket
-TOLD_WITHIN = 10.0  # seconds; what nobody heard of by then counts as lost
+LISTENERS = 300  # buyers with a socket each
+TOLD_WITHIN = 10.0  # seconds; news that comes later counts as lost
 
 
 def on_sale(places: int) -> TicketType:
-    """So many places without a number, in a session of their own."""
+    """Put unnumbered places on sale, in a session of their own."""
     session = create_session(
         show="The rush",
         starts_at=timezone.now() + dt.timedelta(days=1),
@@ -42,12 +42,12 @@ def on_sale(places: int) -> TicketType:
         ticket_types=[NewTicketType(name="Floor", price=2500, capacity=places)],
     )
     kind = TicketType.objects.get(session=session, capacity=places)
-    connection.close()  # back to the pool, which looks whether it still is one
+    connection.close()  # back to the pool, which checks it
     return kind
 
 
 def ordering(kind: TicketType, *, access: str | None = None) -> str:
-    """One place, paid in the same breath; by somebody nobody has been before, unless `access` is somebody's token."""
+    """Return an order of one place with its payment, from a new guest unless `access` is a token."""
     body: dict[str, object] = {
         "ticket_type": str(kind.pk),
         "quantity": 1,
@@ -58,7 +58,7 @@ def ordering(kind: TicketType, *, access: str | None = None) -> str:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Rush:
-    """`seconds`: from the first request until the last order had its end."""
+    """Hold a rush. `seconds` run from the first request until the last order had its end."""
 
     load: Load
     seconds: float
@@ -66,11 +66,11 @@ class Rush:
 
     @property
     def cost(self) -> float:
-        """Processor milliseconds of everybody but the buyers for one order, refused ones too."""
+        """Return the processor milliseconds per order, also a refused one, of all processes but the load generator."""
         return 1000 * sum(spent for name, spent in self.load.cpu.items() if name != "generator") / self.orders
 
     def between(self, began: float, ended: float) -> list[Answer]:
-        """Answers to what was asked then, by the clock of `time.monotonic`."""
+        """Return the answers to requests that were sent in this time, by the clock of `time.monotonic`."""
         start = self.load.report.started
         return [answer for answer in self.load.answers if began <= start + answer.began <= ended]
 
@@ -84,7 +84,7 @@ def rush(
     rate: float | None = None,
     meanwhile: Callable[[int], object] = int,
 ) -> Rush:
-    """`meanwhile` hears again and again how many orders have their end."""
+    """Run a rush. `meanwhile` is called again and again with the number of finished orders."""
     kind = on_sale(places)
     asks = (ordering(kind) for _buyer in range(requests))
     with closing(truth.Ledger(stage, kind.session_id)) as ledger, stage.meter.measure() as cpu:
@@ -111,7 +111,7 @@ def rush(
 
 
 def judge(stage: Stage, load: Load, ledger: truth.Ledger, *, places: int, requests: int) -> None:
-    """Every answer counted: bought, or told that nothing is left, at once or in the end."""
+    """Check that every request was answered: bought, or refused as sold out, at once or in the end."""
     stage.expect(len(load.answers) == requests, f"{len(load.answers):,} of {requests:,} were answered")
     truth.only(stage, load, 202, 409, who="orders")
     refused = {str(body.get("code")) for body in load.bodies(409)}
@@ -133,7 +133,7 @@ def judge(stage: Stage, load: Load, ledger: truth.Ledger, *, places: int, reques
 
 @contextmanager
 def orders(stage: Stage) -> Iterator[Contest]:
-    """Four people want each place."""
+    """Measure a rush in which four buyers want each place."""
     webs = stage.whole()
     rush(stage, webs, requests=200, places=50)
 
@@ -149,7 +149,7 @@ def orders(stage: Stage) -> Iterator[Contest]:
 
 @contextmanager
 def orders_told(stage: Stage) -> Iterator[Contest]:
-    """First as many as it can bear, then half of that, evenly, while some of the buyers listen."""
+    """Measure the maximum first, then half of that, evenly, while some of the buyers listen."""
     webs = stage.whole()
     live = stage.live()
     rush(stage, webs, requests=200, places=200)
@@ -164,7 +164,10 @@ def orders_told(stage: Stage) -> Iterator[Contest]:
 
 
 def evenly(stage: Stage, webs: list[Process], live: Process, *, number: int, rate: float) -> Sample:
-    """So many orders a second, all bought; of some, how long from the end of the order by PostgreSQL until its buyer's socket had it."""
+    """Send orders evenly, and check that all are bought.
+
+    For some, measure the time from the end by PostgreSQL until the buyer's socket had it.
+    """
     kind = on_sale(number)
     guests = {index: identity.new_guest() for index in range(0, number, math.ceil(number / LISTENERS))}
     tokens = {index: identity.issue_tokens(guest)["access"] for index, guest in guests.items()}

@@ -1,4 +1,4 @@
-"""Buyers who pay, all at once: from the first request until the last money is captured, with a gateway that answers at once or late."""
+"""Measure buyers who pay all at once, until the last capture, with a gateway that answers at once or late."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BATCH = 200
 
 
 def held(room: Room) -> list[HoldRequest]:
-    """A hold of each seat, by somebody else each."""
+    """Hold each seat, each for another buyer."""
     now = dt.datetime.now(dt.UTC)
     holds = [
         HoldRequest(id=uuid7(), session=room.id, buyer=uuid.uuid4(), arrival=index, accepted_at=now, seats=(label,))
@@ -47,7 +47,7 @@ def paying_for(hold: HoldRequest) -> str:
 
 
 def pay(stage: Stage, webs: list[Process], number: int) -> tuple[Load, dict[str, float], float]:
-    """What was answered, the processors' seconds, and the seconds by the database's clock."""
+    """Return the answers, the processors' seconds, and the seconds by the database's clock."""
     room = stage.room(number)
     asks = [paying_for(hold) for hold in held(room)]
     with stage.meter.measure() as cpu:
@@ -62,7 +62,7 @@ def pay(stage: Stage, webs: list[Process], number: int) -> tuple[Load, dict[str,
 
 
 def captured(connection: psycopg.Connection, room: Room) -> tuple[int, float]:
-    """How many, and the seconds from the first attempt's beginning to the last capture."""
+    """Return how many payments are captured, and the seconds from the first attempt's start to the last capture."""
     row = connection.execute(
         "SELECT count(*), coalesce(extract(epoch FROM max(payment.changed_at) - min(payment.started_at)), 0)::float"
         " FROM ticketing_payment AS payment JOIN reservations_reservation AS owner ON owner.id = payment.reservation_id"
@@ -78,9 +78,9 @@ def with_gateway(name: str, milliseconds: int) -> Callable[[Stage], AbstractCont
     def open_it(stage: Stage) -> Iterator[Contest]:
         webs = stage.web()
         stage.payments(SANDBOX_LATENCY_MS=str(milliseconds))
-        stage.worker()  # asked for its heartbeat
+        stage.worker()  # the web processes wait for its heartbeat
         stage.ready(webs)
-        pay(stage, webs, stage.sized(400))  # warm
+        pay(stage, webs, stage.sized(400))  # warm-up
 
         def ours() -> Sample:
             number = stage.sized(SALES)
@@ -89,7 +89,7 @@ def with_gateway(name: str, milliseconds: int) -> Callable[[Stage], AbstractCont
             return Sample(values={name: number / seconds, f"{name}_cpu": 1000 * spent / number}, cpu=cpu)
 
         def one_transaction() -> Sample:
-            """No gateway, no queue, no decision: every row of a sale in a transaction of its own, one after the other."""
+            """Write every sale in its own transaction, one after the other, without gateway, queue or decisions."""
             room = stage.room(stage.sized(1_000))
             sales = [raw_pay.Sale(hold) for hold in held(room)]
             with psycopg.connect(stage.database) as connection, stage.meter.measure() as cpu:

@@ -1,4 +1,4 @@
-"""A PostgreSQL of our own on a port of its own, that may crash: nobody else's is ever touched.
+"""Run our own PostgreSQL on its own port, which may crash without touching another one.
 
 with PrivatePostgres(folder) as postgres:
     postgres.crash()
@@ -20,11 +20,11 @@ from bench.processes import until
 from config.run.embedded import DATABASE, Postgres
 from config.run.supervisor import Child
 
-PATIENCE = 60.0  # seconds to start, and to read its log again after a crash
+PATIENCE = 60.0  # seconds to start, and to replay its log after a crash
 
 
 class PrivatePostgres:
-    """The embedded one, durable as an operator's: what it answered it must know after a crash."""
+    """Run the embedded PostgreSQL, as durable as an operator's: after a crash it must know what it answered."""
 
     def __init__(self, folder: Path) -> None:
         self._service = Postgres(folder / "postgres", folder / "postgres.log")
@@ -45,12 +45,12 @@ class PrivatePostgres:
 
     @property
     def home(self) -> str:
-        """A database that is always there."""
+        """Return the URL of a database that always exists."""
         return self._service.url("postgres")
 
     @property
     def url(self) -> str:
-        """An empty one."""
+        """Return the URL of an empty database."""
         return self._service.url()
 
     @property
@@ -58,13 +58,16 @@ class PrivatePostgres:
         return urllib.parse.urlsplit(self.url).path.strip("/")
 
     def start(self) -> None:
-        """Until it answers. It ends with the thread that starts it. Raises: NotInTimeError."""
+        """Start, and wait until it answers. It ends with the thread that starts it. Raises: NotInTimeError."""
         self._child = Child(self._service.program())
         self._child.start()
         until(self._service.ready, seconds=PATIENCE, what="a PostgreSQL of our own")
 
     def crash(self) -> None:
-        """All its processes end at once and write nothing down; it finds what it answered in its log when it starts again."""
+        """End all processes at once without writing anything down.
+
+        The next start finds in the log what was answered.
+        """
         assert self._child
         assert self._child.process
         self._child.process.send_signal(signal.SIGQUIT)

@@ -1,4 +1,4 @@
-"""Frontrow's real processes: started on free ports, paused, killed, and gone when the block ends.
+"""Run Frontrow's real processes on free ports. They can be paused and killed, and they end with the block.
 
     with Processes(folder=logs, environment=os.environ | {"DATABASE_URL": url}) as site:
         site.manage("migrate")
@@ -30,11 +30,11 @@ import psycopg
 from psycopg import sql
 
 ROOT = Path(__file__).resolve().parent.parent
-STARTUP_SECONDS = 60.0  # generous: the machine may be busy with other tests
+STARTUP_SECONDS = 60.0  # generous, because the machine may be busy with other tests
 
 
 class NotInTimeError(AssertionError):
-    """What somebody waited for didn't happen."""
+    """Report that an awaited condition did not come true in time."""
 
 
 def until(
@@ -55,7 +55,7 @@ def free_port() -> int:
 
 
 def healthy(port: int) -> set[str]:
-    """Which of its parts a web process finds well; none while it doesn't answer."""
+    """Return the parts of a web process that are healthy; none while it does not answer."""
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
         try:
             connection.request("GET", "/health/ready")
@@ -73,7 +73,10 @@ def listens(port: int) -> bool:
 
 @contextlib.contextmanager
 def fresh_database(home: str, *, prefix: str, template: str = "template1") -> Iterator[str]:
-    """The URL of a copy of `template`, empty unless named, that lives as long as the block. `home`: any database of that server."""
+    """Yield the URL of a copy of `template` (by default empty) that lives as long as the block.
+
+    `home` is any database of that server.
+    """
     name = f"{prefix}_{uuid.uuid4().hex[:12]}"
     make = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
     with psycopg.connect(home, autocommit=True) as connection:
@@ -87,7 +90,7 @@ def fresh_database(home: str, *, prefix: str, template: str = "template1") -> It
 
 @dataclass(frozen=True, kw_only=True)
 class Process:
-    """One running command, leader of a process group of its own."""
+    """Hold one running command, the leader of its own process group."""
 
     name: str
     popen: subprocess.Popen[bytes]
@@ -103,7 +106,7 @@ class Process:
         return self.popen.poll() is None
 
     def send(self, number: signal.Signals) -> None:
-        """To the whole group: a server's own workers as well."""
+        """Send a signal to the whole group, including a server's own workers."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.popen.pid, number)
 
@@ -114,7 +117,7 @@ class Process:
         self.send(signal.SIGCONT)
 
     def kill(self) -> None:
-        """SIGKILL: no chance to clean up."""
+        """Kill the group with SIGKILL, without a chance to clean up."""
         self.send(signal.SIGKILL)
         self.popen.wait()
 
@@ -124,7 +127,7 @@ class Process:
             self.popen.terminate()
 
     def stop(self, *, seconds: float = 10.0) -> None:
-        """Ask it to end; end it when it doesn't in time (granian is deaf in its first second)."""
+        """Ask it to end, and kill it if it does not in time (granian ignores signals in its first second)."""
         deadline = time.monotonic() + seconds
         while self.alive and time.monotonic() < deadline:
             self.ask_to_stop()
@@ -138,9 +141,9 @@ class Process:
 
 
 class Processes:
-    """Starts commands of `manage.py` that share an environment; ends them all when the block ends.
+    """Start commands of `manage.py` that share an environment, and end them all when the block ends.
 
-    `folder` receives a log a process.
+    `folder` receives one log per process.
     """
 
     def __init__(self, *, folder: Path, environment: Mapping[str, str]) -> None:
@@ -169,12 +172,12 @@ class Processes:
         ).stdout
 
     def start(self, *arguments: str, port: int | None = None, env: Mapping[str, str] | None = None) -> Process:
-        """Start `manage.py <arguments>`, with `--port` when it has one."""
+        """Start `manage.py <arguments>`, with `--port` if there is one."""
         name = "-".join(part.strip("-") for part in arguments[:2])
         return self.run(name, "manage.py", *arguments, port=port, env=env)
 
     def run(self, name: str, *program: str, port: int | None = None, env: Mapping[str, str] | None = None) -> Process:
-        """Start any of Python's programs like that."""
+        """Start any Python program in the same way."""
         name = f"{len(self.started):02d}-{name}"
         log = self.folder / f"{name}.log"
         where = ["--port", str(port)] if port else []
@@ -193,7 +196,7 @@ class Processes:
         return process
 
     def both(self, *, port: int | None = None) -> Process:
-        """Pages, API and sockets on one port."""
+        """Start pages, API and sockets on one port."""
         return self.start("both", port=port or free_port())
 
     def web(self, *, port: int | None = None, workers: int = 1) -> Process:
@@ -203,7 +206,7 @@ class Processes:
         return self.start("live", port=port or free_port())
 
     def worker(self, *kind: str) -> Process:
-        """Allocation; or of the kind `--payments` or `--jobs`."""
+        """Start an allocation worker, or one of the kind `--payments` or `--jobs`."""
         return self.start("worker", *kind)
 
     def beat(self) -> Process:
@@ -213,11 +216,11 @@ class Processes:
         return self.start("relay")
 
     def wait_until_up(self, process: Process, *, seconds: float = STARTUP_SECONDS) -> None:
-        """Until its port accepts connections. Raises: NotInTimeError, with its last words."""
+        """Wait until its port accepts connections. Raises: NotInTimeError, with its last words."""
         self._wait(process, lambda: process.port is None or listens(process.port), seconds=seconds)
 
     def wait_until_ready(self, web: Process, *, seconds: float = STARTUP_SECONDS) -> None:
-        """Until it serves, and hears a worker's heart if one was started. Raises: NotInTimeError."""
+        """Wait until it serves, and hears a worker's heartbeat if one was started. Raises: NotInTimeError."""
         workers = [process for process in self.started if "worker" in process.name.split("-") and process.alive]
         needed = {"database", "worker"} if workers else {"database"}
         self._wait(web, lambda: web.port is not None and needed <= healthy(web.port), seconds=seconds)

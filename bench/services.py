@@ -1,7 +1,7 @@
-"""The PostgreSQL, Redis and RabbitMQ of the environment, under names of the benchmark's own; gone when it ends.
+"""Use the environment's PostgreSQL, Redis and RabbitMQ under names of the benchmark's own, and clean up at the end.
 
-What is measured must not depend on what else the servers keep: databases are made and dropped, keys carry a prefix, and RabbitMQ
-gets a virtual host of its own where this user may administer it.
+Other data on the servers must not influence the results. So databases are made and dropped, keys carry a prefix, and
+RabbitMQ gets a virtual host of its own if this user may administer it.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from amqp.exceptions import AMQPError
 from bench.processes import Processes, fresh_database
 
 POSTGRES = "postgres://postgres@127.0.0.1:5432/postgres"
-REDIS = "redis://127.0.0.1:6379/15"  # the last of Redis' databases: the one that least often is somebody's
+REDIS = "redis://127.0.0.1:6379/15"  # the last of Redis' databases, which is used least often
 RABBITMQ = "amqp://guest:guest@127.0.0.1:5672//"
 PREFIX = "frontrow_bench"
-# What a shell may have exported for a running site, and would change what is measured
+# Variables that a shell may have exported for a running site and that would change the results
 OF_THE_SHELL = (
     "ALLOWED_HOSTS",
     "CELERY_BROKER_URL",
@@ -44,12 +44,15 @@ OF_THE_SHELL = (
 
 
 class NoService(Exception):
-    """PostgreSQL, Redis or RabbitMQ can't be reached."""
+    """Report that PostgreSQL, Redis or RabbitMQ cannot be reached."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
-    """`home`: a database that exists already; `template`: the name of one with Frontrow's tables and no rows."""
+    """Describe the services.
+
+    `home` is a database that exists already, `template` the name of one with Frontrow's tables and no rows.
+    """
 
     home: str
     template: str
@@ -59,7 +62,7 @@ class Services:
     versions: Mapping[str, str]
 
     def environment(self, database: str) -> dict[str, str]:
-        """Of every process that is measured."""
+        """Return the environment of every measured process."""
         return {name: value for name, value in os.environ.items() if name not in OF_THE_SHELL} | {
             "DATABASE_URL": database,
             "REDIS_URL": self.redis_url,
@@ -77,14 +80,14 @@ class Services:
 
     @contextlib.contextmanager
     def database(self, name: str) -> Iterator[str]:
-        """The URL of a fresh one with Frontrow's tables."""
+        """Yield the URL of a fresh database with Frontrow's tables."""
         with fresh_database(self.home, prefix=f"{PREFIX}_{name}", template=self.template) as url:
             yield url
 
 
 @contextlib.contextmanager
 def borrowed(logs: Path) -> Iterator[Services]:
-    """Raises: NoService."""
+    """Borrow the services while the block runs. Raises: NoService."""
     home = os.environ.get("DATABASE_URL") or POSTGRES
     redis_url = os.environ.get("REDIS_URL") or REDIS
     rabbitmq_url = os.environ.get("RABBITMQ_URL") or RABBITMQ
@@ -135,7 +138,10 @@ def rabbitmq_version(url: str) -> str:
 
 @contextlib.contextmanager
 def virtual_host(url: str, name: str) -> Iterator[str]:
-    """One of our own where rabbitmqctl obeys us; else the given one, whose queues of ours we delete."""
+    """Yield a virtual host of our own if rabbitmqctl obeys us.
+
+    Otherwise yield the given one, and delete our queues in it.
+    """
     control = shutil.which("rabbitmqctl", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     user = urllib.parse.urlsplit(url).username or "guest"
     rights = ["set_permissions", "-p", name, user, ".*", ".*", ".*"]
@@ -152,12 +158,12 @@ def virtual_host(url: str, name: str) -> Iterator[str]:
 
 
 def said(control: str, *words: str) -> bool:
-    """Whether rabbitmqctl did it."""
+    """Tell whether rabbitmqctl succeeded."""
     return subprocess.run([control, "-q", *words], check=False, capture_output=True).returncode == 0
 
 
 def delete_queues(url: str, prefix: str) -> None:
-    """Those that the site and the usual way declare."""
+    """Delete the queues that the site and the usual way declare."""
     holds = [f"holds.{shard}" for shard in range(int(os.environ.get("SHARDS") or 1))]
     jobs = [f"{job}{ending}" for job in ("payments", "housekeeping", "mail") for ending in ("", ".given_up")]
     names = [*holds, "holds.dead", "holds.given_up", *jobs, "events.mail", "usual"]

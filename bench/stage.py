@@ -1,4 +1,4 @@
-"""Where one measurement runs: a database of its own, the processes it needs, requests made beforehand, clocks."""
+"""Provide what a measurement needs: its own database, processes, prepared requests and clocks."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ from sessions_app.operations import create_session
 from ticketing import identity
 
 HOLDS_PATH = "/api/v1/reservations"
-LONG_HOLD = 3600  # seconds; nothing expires while it is counted
-QUICK = 20  # a `--quick` run has this part of the requests
+LONG_HOLD = 3600  # seconds, so that nothing expires while it is counted
+QUICK = 20  # a `--quick` run has one in this many requests
 LOOK_AGAIN = 0.05  # seconds between two looks at what is allocated
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Room:
-    """A session on sale and the seats it sells."""
+    """Hold a session on sale and the seats that it sells."""
 
     session: Session
     labels: list[str]
@@ -53,7 +53,10 @@ class Room:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Load:
-    """What came of a load. `allocated_after`: seconds from the first request to the last new outcome seen, where somebody looked."""
+    """Hold the results of a load.
+
+    `allocated_after` is the seconds from the first request to the last new outcome, if it was watched.
+    """
 
     report: Report
     cpu: dict[str, float]
@@ -65,7 +68,7 @@ class Load:
 
     @property
     def seconds(self) -> float:
-        """From the first request to the last answer."""
+        """Return the seconds from the first request to the last answer."""
         return max(answer.ended for answer in self.answers)
 
     @property
@@ -73,18 +76,18 @@ class Load:
         return Counter(answer.status for answer in self.answers)
 
     def seconds_since_start(self) -> float:
-        """From the first request until now."""
+        """Return the seconds from the first request until now."""
         return time.monotonic() - self.report.started
 
     def rate(self, *statuses: int) -> float:
-        """Answers of these statuses a second."""
+        """Return the answers with these statuses per second."""
         return sum(self.statuses[status] for status in statuses) / self.seconds
 
     def bodies(self, *statuses: int) -> list[dict[str, object]]:
         return [json.loads(answer.body) for answer in self.answers if answer.status in statuses]
 
     def summary(self) -> dict[str, Any]:
-        """A line for the logs."""
+        """Return a line for the logs."""
         times = [(answer.ended - answer.began) * 1000 for answer in self.answers]
         return {
             "requests": len(self.answers),
@@ -101,14 +104,14 @@ class Load:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Crew:
-    """The processes of a site that a measurement deals with by itself."""
+    """Hold the processes of a site that a measurement controls itself."""
 
     webs: list[Process]
     workers: list[Process]
 
 
 class Stage:
-    """`wrong` collects outcomes that are not what they must be; a measurement with any has failed."""
+    """Provide what a measurement needs. `wrong` collects wrong outcomes; a measurement with any has failed."""
 
     def __init__(self, *, services: Services, database: str, usual_database: str, folder: Path, quick: bool) -> None:
         self.services = services
@@ -144,19 +147,22 @@ class Stage:
     # --- Processes
 
     def web(self, *, processes: int = 1, threads: int = 64) -> list[Process]:
-        """Frontrow's own web, one port a process."""
+        """Start Frontrow's own web, one port per process."""
         return self._webs("web", processes, {"WEB_THREADS": str(threads)})
 
     def usual_web(self, *, processes: int = 1, threads: int = 64) -> list[Process]:
-        """The same server with `bench.usual` in it."""
+        """Start the same server with `bench.usual` in it."""
         return self._webs("usual web", processes, self._usual() | {"WEB_THREADS": str(threads)})
 
     def plain_web(self, *, processes: int = 1) -> list[Process]:
-        """The same without any middleware: nothing but Django between server and view."""
+        """Start the same server without any middleware: only Django between server and view."""
         return self._webs("plain web", processes, self._usual() | {"USUAL_MIDDLEWARE": "none"})
 
     def _usual(self) -> dict[str, str]:
-        """A pool of sixteen, since its threads all want a connection at once; ours has eight."""
+        """Return the usual way's environment.
+
+        Its pool has sixteen, for threads that all want a connection; ours eight.
+        """
         return {
             "DJANGO_SETTINGS_MODULE": "bench.usual.settings",
             "DATABASE_URL": self.usual_database,
@@ -169,12 +175,12 @@ class Stage:
         return [self._started(name, web) for web in webs]
 
     def ready(self, webs: Sequence[Process]) -> None:
-        """Until Frontrow's webs serve, and hear the worker if there is one."""
+        """Wait until Frontrow's webs serve, and hear the worker if there is one."""
         for web in webs:
             self._site.wait_until_ready(web)
 
     def answering(self, webs: Sequence[Process]) -> None:
-        """Until servers of the usual way serve."""
+        """Wait until servers of the usual way serve."""
         for web in webs:
             self._site.wait_until_up(web)
 
@@ -188,7 +194,7 @@ class Stage:
         return self._started("payments", self._site.start("worker", "--payments", env=environment))
 
     def crew(self) -> Crew:
-        """A site of which one of each may die: two web processes, two workers, two for payments, one for jobs, beat and relay; ready."""
+        """Start a site that survives deaths: two webs, two workers, two for payments, one for jobs, beat and relay."""
         crew = Crew(webs=self.web(processes=2), workers=[self.worker(), self.worker()])
         self.payments()
         self.payments()
@@ -199,18 +205,21 @@ class Stage:
         return crew
 
     def kill(self, process: Process) -> None:
-        """With SIGKILL."""
+        """Kill it with SIGKILL."""
         self.meter.bury(process)
         process.kill()
         self._killed.append(process)
 
     def all_live(self) -> None:
-        """Whoever wasn't killed on purpose is still there: nobody here starts again what ends."""
+        """Check that only processes that were killed on purpose have ended; no supervisor restarts them here."""
         gone = [process.name for process in self._site.started if not process.alive and process not in self._killed]
         self.expect(not gone, f"{', '.join(gone)} ended by themselves")
 
     def whole(self) -> list[Process]:
-        """A site as it is run: two web processes, a worker, one for payments, one for jobs, beat and relay; the webs, ready."""
+        """Start a whole site: two web processes, a worker, one for payments, one for jobs, beat and relay.
+
+        Return the web processes.
+        """
         webs = self.web(processes=2)
         self.worker()
         self.payments()
@@ -221,17 +230,17 @@ class Stage:
         return webs
 
     def live(self, *, env: dict[str, str] | None = None) -> Process:
-        """The sockets, one process, up."""
+        """Start one process for sockets, and wait until it is up."""
         return self._up(self._started("live", self._site.start("live", port=free_port(), env=env)))
 
     def both(self) -> Process:
-        """The whole site's pages and sockets on one port, ready."""
+        """Start pages and sockets of the whole site on one port, and wait until it is ready."""
         process = self._started("both", self._site.both())
         self.ready([process])
         return process
 
     def usual_live(self) -> Process:
-        """The usual consumer on the same server, up."""
+        """Start the usual consumer on the same server, and wait until it is up."""
         program = ("-m", "uvicorn", "bench.usual.live:application", "--lifespan", "off", "--log-level", "warning")
         env = {"DJANGO_SETTINGS_MODULE": "bench.usual.settings"}
         return self._up(self._started("usual live", self._site.run("usual-live", *program, port=free_port(), env=env)))
@@ -245,13 +254,13 @@ class Stage:
         return process
 
     def wait(self, condition: Callable[[], object], *, seconds: float, what: str) -> None:
-        """Looks seldom, so as not to disturb what it waits for. Raises: NotInTimeError."""
+        """Wait with rare looks, so as not to disturb what it waits for. Raises: NotInTimeError."""
         until(condition, seconds=seconds, what=what, every=0.1)
 
     # --- What is on sale
 
     def room(self, seats: int, *, rows: int = 0) -> Room:
-        """A new session on sale, in straight rows; about square unless `rows` says otherwise."""
+        """Put a new session on sale, in straight rows; about square unless `rows` says otherwise."""
         rows = rows or next(rows for rows in range(int(seats**0.5), 0, -1) if seats % rows == 0)
         session = create_session(
             show="The rush",
@@ -267,7 +276,7 @@ class Stage:
         )
 
     def in_usual_database(self, room: Room) -> None:
-        """The same session there, row for row."""
+        """Copy the session row by row to the other database."""
         columns = {
             "sessions_app_show": ("id", room.session.show_id),
             "sessions_app_session": ("id", room.id),
@@ -292,7 +301,10 @@ class Stage:
         rate: float | None = None,
         look: Callable[[], object] | None = None,
     ) -> Load:
-        """Send the requests over so many connections, spread over the webs. `look` is asked again and again for what is allocated."""
+        """Send the requests over this many connections, spread over the webs.
+
+        `look` is asked again and again how many are allocated.
+        """
         ports = [webs[index % len(webs)].port or 0 for index in range(connections)]
         plan = Plan(ports=ports, requests=requests, rate=rate)
         with self.meter.measure() as cpu:
@@ -303,12 +315,12 @@ class Stage:
         return load
 
     def note(self, facts: dict[str, Any]) -> None:
-        """A line for the logs."""
+        """Write a line to the logs."""
         with (self.folder / "loads.jsonl").open("a") as log:
             log.write(json.dumps(facts) + "\n")
 
     def _generated(self, plan: Plan, look: Callable[[], object] | None) -> tuple[Report, float]:
-        """Its report, and when what `look` sees last changed."""
+        """Return the generator's report, and when the result of `look` last changed."""
         name = uuid.uuid4().hex[:8]
         asked, answered = self.folder / f"{name}.plan.json", self.folder / f"{name}.answers.json"
         generator.write_plan(asked, plan)
@@ -321,7 +333,7 @@ class Stage:
                 began = time.monotonic()
                 if look and (now := look()) != seen:
                     seen, changed = now, time.monotonic()
-                pause = min(1.0, max(LOOK_AGAIN, 20 * (time.monotonic() - began)))  # a long look is a rare one
+                pause = min(1.0, max(LOOK_AGAIN, 20 * (time.monotonic() - began)))  # a slow look is repeated rarely
         finally:
             program.kill()
         if program.returncode:
@@ -333,21 +345,21 @@ class Stage:
 
 
 class GeneratorFailed(Exception):
-    """The load generator ended with this code; what it said is above."""
+    """Report the code with which the load generator ended; its output is above."""
 
 
 # --- Requests
 
 
 def token() -> str:
-    """Of a guest nobody has been before."""
+    """Return the token of a new guest."""
     return identity.issue_tokens(identity.new_guest())["access"]
 
 
 def request(
     body: dict[str, object], *, path: str = HOLDS_PATH, wait: int = 0, key: str = "", access: str | None = None
 ) -> str:
-    """As it goes over the wire; from a new guest unless `access` is somebody's token."""
+    """Return a request as it goes over the wire, from a new guest unless `access` is a token."""
     content = json.dumps(body, separators=(",", ":"))
     head = [
         f"POST {path} HTTP/1.1",
@@ -369,14 +381,14 @@ def asking_for(room: Room, seats: Sequence[str], *, path: str = HOLDS_PATH, wait
 
 
 def use_database(where: Mapping[str, Any]) -> None:
-    """From now on Django in this process means that one."""
+    """Make Django in this process use that database from now on."""
     connection.close()
     connection.close_pool()  # type: ignore[attr-defined] # PostgreSQL's has one
     connection.settings_dict.update({name: where[name] for name in ("NAME", "HOST", "PORT", "USER", "PASSWORD")})
 
 
 def copy_rows(here: psycopg.Connection, there: psycopg.Connection, table: str, column: str, value: object) -> None:
-    """Rows of one database into the same table of another."""
+    """Copy rows of one database into the same table of another."""
     chosen = sql.SQL("COPY (SELECT * FROM {} WHERE {} = {}) TO STDOUT").format(
         sql.Identifier(table), sql.Identifier(column), sql.Literal(value)
     )
@@ -388,7 +400,7 @@ def copy_rows(here: psycopg.Connection, there: psycopg.Connection, table: str, c
 
 @contextlib.contextmanager
 def stage_on(postgres: PrivatePostgres, *, services: Services, folder: Path, quick: bool) -> Iterator[Stage]:
-    """One whose PostgreSQL may crash."""
+    """Provide a stage whose PostgreSQL may crash."""
     services = dataclasses.replace(services, home=postgres.home, template=postgres.name)
     folder.mkdir()
     Processes(folder=folder, environment=services.environment(postgres.url)).manage("migrate", "--verbosity", "0")

@@ -1,4 +1,4 @@
-"""Whether what was measured is also right: no request lost, no seat double, the first to come has it."""
+"""Check that the outcomes are also right: no request lost, no seat sold twice, the first request has the seat."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from bench.stage import Load, Room, Stage
 from ticketing.upkeep.auditing import CHECKS
 
 LIVE = ("held", "paying", "confirmed")
-PATIENCE = 180.0  # seconds until what is in the queue still counts as lost
-NEEDS_RELAY = {"events_unpublished"}  # nobody publishes where only some of a site's processes run
+PATIENCE = 180.0  # seconds until requests that are still queued count as lost
+NEEDS_RELAY = {"events_unpublished"}  # no relay publishes when only some of a site's processes run
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Outcome:
 
 
 class Ledger:
-    """What PostgreSQL knows of one session's requests."""
+    """Read what PostgreSQL knows of one session's requests."""
 
     def __init__(self, stage: Stage, session: uuid.UUID) -> None:
         self.session = session
@@ -40,19 +40,19 @@ class Ledger:
         self._connection.close()
 
     def allocated(self) -> int:
-        """How many have their outcome."""
+        """Return how many requests have their outcome."""
         query = "SELECT count(*) FROM reservations_reservation WHERE session_id = %s"
         return self._number(query)
 
     def finished(self) -> int:
-        """How many were bought, or are lost."""
+        """Return how many were bought or are lost."""
         return self._number(
             "SELECT count(*) FROM reservations_reservation"
             " WHERE session_id = %s AND status IN ('confirmed', 'rejected', 'expired', 'cancelled')"
         )
 
     def ended_at(self, names: Collection[str]) -> dict[str, float]:
-        """When each of these was bought, by the database's clock just before that was committed (POSIX seconds)."""
+        """Return when each of these was bought, by the database's clock just before the commit (POSIX seconds)."""
         rows = self._connection.execute(
             "SELECT id::text, extract(epoch FROM changed_at)::float FROM reservations_reservation"
             " WHERE session_id = %s AND status = 'confirmed' AND id = ANY(%s::uuid[])",
@@ -61,7 +61,7 @@ class Ledger:
         return dict(rows.fetchall())
 
     def finished_as_last_seen(self) -> int:
-        """Likewise; while PostgreSQL is away, as many as before."""
+        """Return how many are finished; while PostgreSQL is away, as many as before."""
         try:
             if self._connection.closed:
                 self._connection = psycopg.connect(self._where, autocommit=True, connect_timeout=1)
@@ -73,15 +73,16 @@ class Ledger:
     def open_payments(self) -> int:
         return self._number(
             "SELECT count(*) FROM ticketing_payment AS payment JOIN reservations_reservation AS owner"
-            " ON owner.id = payment.reservation_id WHERE owner.session_id = %s AND payment.status IN ('started', 'authorised')"
+            " ON owner.id = payment.reservation_id WHERE owner.session_id = %s"
+            " AND payment.status IN ('started', 'authorised')"
         )
 
     def left(self) -> int:
-        """Places without a number that are left."""
+        """Return how many unnumbered places are left."""
         return self._number("SELECT sum(available) FROM sessions_app_tickettype WHERE session_id = %s")
 
     def tickets(self) -> int:
-        """That admit somebody, each sold and paid for."""
+        """Return how many valid tickets there are, each sold and paid for."""
         return self._number(
             "SELECT count(*) FROM ticketing_ticket AS ticket JOIN ticketing_sale AS sale ON sale.id = ticket.sale_id"
             " JOIN ticketing_payment AS payment ON payment.id = sale.payment_id JOIN reservations_reservation AS owner"
@@ -90,13 +91,14 @@ class Ledger:
         )
 
     def held(self) -> int:
-        """How many seats."""
+        """Return how many seats are held."""
         return self._number("SELECT count(*) FROM sessions_app_seat WHERE session_id = %s AND status = 'h'")
 
     def outcomes(self) -> list[Outcome]:
-        """By arrival."""
+        """Return the outcomes by arrival."""
         rows = self._connection.execute(
-            "SELECT id::text, status, reason, arrival, seats FROM reservations_reservation WHERE session_id = %s ORDER BY arrival",
+            "SELECT id::text, status, reason, arrival, seats FROM reservations_reservation"
+            " WHERE session_id = %s ORDER BY arrival",
             [self.session],
         )
         return [Outcome(*row) for row in rows]
@@ -108,17 +110,17 @@ class Ledger:
 
 
 def accepted(load: Load) -> list[str]:
-    """The ids that were promised an outcome, or given it."""
+    """Return the ids that were promised or given an outcome."""
     return [str(body["id"]) for body in load.bodies(201, 202)]
 
 
 def allocate_all(stage: Stage, ledger: Ledger, promised: Collection[str]) -> None:
-    """Wait until whoever was accepted has an outcome. Raises: NotInTimeError."""
+    """Wait until each accepted request has an outcome. Raises: NotInTimeError."""
     stage.wait(lambda: ledger.allocated() >= len(set(promised)), seconds=PATIENCE, what="every 202 being allocated")
 
 
 def faults(outcomes: Collection[Outcome], promised: Collection[str]) -> Iterator[str]:
-    """What is wrong with them, in words."""
+    """Yield in words what is wrong with the outcomes."""
     known = {outcome.id: outcome for outcome in outcomes}
     if len(set(promised)) != len(promised):
         yield f"{len(promised) - len(set(promised))} ids were given out twice"
@@ -143,7 +145,7 @@ def double(outcomes: Collection[Outcome]) -> Iterator[str]:
 
 
 def overtaken(outcomes: Collection[Outcome]) -> Iterator[str]:
-    """Seat by seat, whoever arrived first must be the one who has it; requests for several seats have none or all."""
+    """Check each seat: the first request must have it. Requests for several seats must have none or all of them."""
     first: dict[str, Outcome] = {}
     for outcome in sorted(outcomes, key=lambda outcome: outcome.arrival):
         for seat in outcome.seats:
@@ -154,9 +156,12 @@ def overtaken(outcomes: Collection[Outcome]) -> Iterator[str]:
 
 
 def refused_in_vain(labels: Sequence[str], outcomes: Collection[Outcome]) -> Iterator[str]:
-    """Where nobody gives seats back: a pair that is free in the end, or taken after a refusal, was free at that refusal.
+    """Yield wrong refusals of pairs.
 
-    `labels`: all seats, row by row.
+    The check needs a run in which no seat was given back: then a pair that is free in the end, or was taken after a
+    refusal, was free at that refusal.
+
+    `labels` are all seats, row by row.
     """
     refused = [outcome.arrival for outcome in outcomes if outcome.status == "rejected"]
     if not refused:
@@ -176,7 +181,10 @@ def row_of(label: str) -> str:
 
 
 def check(stage: Stage, room: Room, load: Load, *, held: int | None = None) -> None:
-    """Wait for the outcomes of a load, and note whatever is wrong with them. `held`: seats that must be held in the end."""
+    """Wait for the outcomes of a load, and note all that are wrong.
+
+    `held` is the number of seats that must be held in the end.
+    """
     check_all(stage, room, accepted(load), held=held)
 
 
@@ -193,7 +201,7 @@ def check_all(stage: Stage, room: Room, promised: Collection[str], *, held: int 
 
 
 def audit(stage: Stage) -> None:
-    """What `manage.py audit` asks."""
+    """Run the checks of `manage.py audit`."""
     with psycopg.connect(stage.database) as connection:
         for one in CHECKS:
             if one.name in NEEDS_RELAY or one.look:
@@ -203,7 +211,7 @@ def audit(stage: Stage) -> None:
 
 
 def only(stage: Stage, load: Load, *statuses: int, who: str) -> None:
-    """Note answers of any other status."""
+    """Note answers with any other status."""
     others = {status: number for status, number in load.statuses.items() if status not in statuses}
     words = ", ".join(f"{number:,} of {status or 'no status'}" for status, number in others.items())
     example = next((answer.body[:200] for answer in load.answers if answer.status in others), "")

@@ -1,4 +1,4 @@
-"""Buyers who wait for their outcome (`Prefer: wait`): how long, and how many a second."""
+"""Measure buyers who wait for their outcome (`Prefer: wait`): how long, and how many a second."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from bench.processes import Process
 from bench.stage import Load, Room, Stage, asking_for
 from sessions_app.models import MAX_SEATS
 
-WAIT = 10  # seconds, the most a buyer may ask for
-THREADS = 256  # of the web process: half of them may wait, and a hundred do
+WAIT = 10  # seconds, the longest wait that a buyer may ask for
+THREADS = 256  # threads of the web process: half of them may wait, and a hundred do
 
 
 def each_waits(
     stage: Stage, webs: list[Process], *, requests: int, connections: int = 100, rate: float | None = None
 ) -> tuple[Room, Load]:
-    """Everybody asks for a seat of their own and waits."""
+    """Run buyers who each ask for a seat of their own and wait."""
     room = stage.room(requests)
     asks = [asking_for(room, [seat], wait=WAIT) for seat in room.labels]
     load = stage.run(asks, webs=webs, connections=connections, rate=rate)
@@ -34,7 +34,10 @@ def prove(stage: Stage, room: Room, load: Load) -> None:
 
 
 def told_after(load: Load) -> list[float]:
-    """Milliseconds from request to outcome; who wasn't told it counts as having waited to the end."""
+    """Return the milliseconds from request to outcome.
+
+    A buyer without an outcome counts as having waited to the end.
+    """
     return [(answer.ended - answer.began) * 1000 if answer.status == 201 else WAIT * 1000.0 for answer in load.answers]
 
 
@@ -71,7 +74,7 @@ def outcomes(stage: Stage) -> Iterator[Contest]:
 
 @contextmanager
 def latency(stage: Stage) -> Iterator[Contest]:
-    """First as much as it can bear, then half of that, evenly, whatever the answers do."""
+    """Measure the maximum first, then half of that, evenly, whatever the answers do."""
     webs = stage.web(threads=THREADS)
     stage.worker()
     stage.ready(webs)
@@ -95,7 +98,7 @@ def latency(stage: Stage) -> Iterator[Contest]:
 
 @contextmanager
 def lone(stage: Stage) -> Iterator[Contest]:
-    """Ten a second, one after the other, on a whole site that has nothing else to do."""
+    """Measure ten requests a second, one after the other, on a whole site without other work."""
     webs = stage.whole()
     warm(stage, webs)
 

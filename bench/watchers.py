@@ -1,7 +1,7 @@
-"""A crowd of sockets: `python -m bench.watchers PORT PATH`, a process of its own, told what to do by lines of JSON.
+"""Simulate a crowd of sockets: `python -m bench.watchers PORT PATH`, a process of its own that obeys lines of JSON.
 
-It speaks just enough WebSocket (RFC 6455) to listen: one thread, `epoll`, and each frame is parsed once, however many sockets
-receive it, so that it takes little of the machine it measures.
+It speaks just enough WebSocket (RFC 6455) to listen: one thread, `epoll`, and each frame is parsed once, however many
+sockets receive it, so that it takes little of the machine that it measures.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ import redis
 from bench.figures import percentile
 from bench.generator import content_length
 
-SILENCE = 5.0  # seconds without any frame until what is missing counts as missing
+SILENCE = 5.0  # seconds without any frame until missing frames count as lost
 AT_ONCE = 100  # sockets that open at the same time
-PROMPTLY = (0.25, 0.75)  # seconds until a page comes back whose connection broke (static/realtime/socket.js)
-KEY = "AAAAAAAAAAAAAAAAAAAAAA=="  # of the handshake; nobody guards against old proxies here
+PROMPTLY = (0.25, 0.75)  # seconds until a page with a broken connection comes back (static/realtime/socket.js)
+KEY = "AAAAAAAAAAAAAAAAAAAAAA=="  # key of the handshake; it protects against old proxies, which are not used here
 TEXT, CLOSE, PING, PONG = 0x1, 0x8, 0x9, 0xA
 NEVER = float("inf")
 
 
 @dataclasses.dataclass(slots=True)
 class Told:
-    """One message, whoever got it, and when they did."""
+    """Hold one message, the sockets that received it, and when."""
 
     kind: str
     start: int
@@ -45,7 +45,7 @@ class Told:
 
 
 class Watcher:
-    """One page. `seats`: its picture of the hall, where it keeps one."""
+    """Simulate one page. `seats` is its picture of the hall, if it keeps one."""
 
     __slots__ = ("asks", "back_at", "fetching", "greeted", "received", "seats", "socket", "version", "waiting")
 
@@ -62,13 +62,13 @@ class Watcher:
 
 
 class Crowd:
-    """`web`: where pages fetch the seats, if they keep a picture."""
+    """Run all sockets. `web` is where pages fetch the seats, if they keep a picture."""
 
     def __init__(self, port: int, path: str, web: int = 0, snapshot: str = "") -> None:
         self.watchers: list[Watcher] = []
         self.told: dict[bytes, Told] = {}
         self.delivered = self.gaps = self.fetched = self.closed = 0
-        self.last = time.monotonic()  # the latest frame
+        self.last = time.monotonic()  # when the latest frame came
         self._port, self._web = port, web
         self._shake = (
             f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -83,10 +83,10 @@ class Crowd:
         self._places: dict[str, int] = {}
         self._pictures: dict[tuple[str, str], str] = {}
 
-    # --- what it is told to do
+    # --- commands
 
     def join(self, number: int) -> dict[str, Any]:
-        """So many more sockets, until each is greeted."""
+        """Open this many more sockets, and wait until each is greeted."""
         began = time.monotonic()
         coming = deque(Watcher() for _watcher in range(number))
         self.watchers += coming
@@ -102,13 +102,16 @@ class Crowd:
         return {"greeted": sum(watcher.greeted for watcher in self.watchers), "seconds": time.monotonic() - began}
 
     def forget(self) -> dict[str, Any]:
-        """What is counted from now on counts."""
+        """Start counting again from zero."""
         self.told.clear()
         self.delivered = self.gaps = self.closed = self.fetched = 0
         return {}
 
     def listen(self, version: int, times: dict[str, float]) -> dict[str, Any]:
-        """Until all have seen `version`, or nothing comes any more. `times`: when each version was about to be committed."""
+        """Listen until all have seen `version` or no more frames come.
+
+        `times` says when each version was about to be committed.
+        """
         waiting_since = time.monotonic()
         while self._behind(version) and time.monotonic() - max(self.last, waiting_since) < SILENCE:
             self.turn(0.1)
@@ -125,7 +128,7 @@ class Crowd:
         }
 
     def publish(self, url: str, channel: str, messages: list[str], window: int) -> dict[str, Any]:
-        """Send these to the sockets as fast as they take them, so many at once on their way."""
+        """Send these messages as fast as the sockets receive them, with `window` of them on their way at once."""
         began, sent, each = time.monotonic(), 0, len(self.watchers)
         with redis.Redis.from_url(url) as client:
             while self.delivered < len(messages) * each and time.monotonic() - max(self.last, began) < SILENCE:
@@ -136,7 +139,7 @@ class Crowd:
         return {"delivered": self.delivered, "seconds": self.last - began, "behind": self._behind(len(messages))}
 
     def drop(self) -> dict[str, Any]:
-        """Every connection breaks at once; the pages come back as pages do, and fetch what they missed."""
+        """Break every connection at once. The simulated pages reconnect as pages do, and fetch what they missed."""
         now = time.monotonic()
         for watcher in self.watchers:
             self._hang_up(watcher)
@@ -144,7 +147,7 @@ class Crowd:
         return {}
 
     def right(self, version: int, seats: str, seconds: float) -> dict[str, Any]:
-        """Until every picture is that one. `seats`: a letter each."""
+        """Wait until every picture equals `seats`, which has one letter per seat."""
         began = time.monotonic()
 
         def wrong() -> int:
@@ -155,7 +158,7 @@ class Crowd:
         return {"wrong": left, "at": time.monotonic(), "fetched": self.fetched, "closed": self.closed}
 
     def picture(self, labels: list[str], version: int, seats: str) -> dict[str, Any]:
-        """From now on each keeps its own, and this is how it begins."""
+        """Give each page a picture of its own, which starts with these seats."""
         self._places = {label: place for place, label in enumerate(labels)}
         for watcher in self.watchers:
             watcher.version, watcher.seats = version, seats
@@ -164,7 +167,7 @@ class Crowd:
     # --- the sockets
 
     def turn(self, patience: float) -> None:
-        """Whatever has come."""
+        """Handle everything that has come."""
         self._come_back()
         for descriptor, _events in self._poll.poll(patience):
             if descriptor in self._answers:
@@ -178,7 +181,7 @@ class Crowd:
         self._poll.close()
 
     def watch(self, descriptor: int) -> None:
-        """Wake up for this one, too."""
+        """Wake up for this descriptor, too."""
         self._poll.register(descriptor, select.EPOLLIN)
 
     def _open(self, watcher: Watcher) -> None:
@@ -203,7 +206,8 @@ class Crowd:
         if watcher.socket is None:
             return
         self._by_descriptor.pop(watcher.socket.fileno(), None)
-        watcher.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # no farewell
+        # closes without a farewell
+        watcher.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         watcher.socket.close()
         watcher.socket = None
 
@@ -235,7 +239,7 @@ class Crowd:
         watcher.back_at = now + random.uniform(*PROMPTLY)
 
     def _frames(self, watcher: Watcher, received: bytes, now: float) -> bytes:
-        """What is left after the last whole frame."""
+        """Handle all whole frames, and return the rest of the bytes."""
         at = 0
         while len(received) >= at + 2:
             length, start = received[at + 1], at + 2
@@ -269,7 +273,7 @@ class Crowd:
             self._take(watcher, told)
 
     def _take(self, watcher: Watcher, told: Told) -> None:
-        """What comes while the seats are on their way waits for them."""
+        """Apply a diff, or let it wait if the seats are being fetched."""
         if watcher.fetching:
             watcher.waiting.append(told)
         else:
@@ -283,7 +287,7 @@ class Crowd:
             self._ask(watcher)
 
     def _apply(self, watcher: Watcher, told: Told) -> None:
-        """As static/realtime/feed.js."""
+        """Apply a diff as static/realtime/feed.js does."""
         if told.version <= watcher.version:
             return
         if told.start > watcher.version:
@@ -310,7 +314,7 @@ class Crowd:
         return sum(watcher.version < version for watcher in self.watchers)
 
     def _waits(self, began: dict[int, float]) -> Iterator[float]:
-        """Seconds from each change to each who was told of it."""
+        """Yield the seconds from each change to each socket that received it."""
         for told in self.told.values():
             for version in range(told.start + 1, told.version + 1):
                 if version in began:
@@ -349,7 +353,7 @@ class Crowd:
 
 
 class Refused(Exception):
-    """No socket was opened; the head of the answer."""
+    """Report that no socket was opened, with the head of the answer."""
 
 
 def parsed(payload: bytes) -> Told:
@@ -359,7 +363,7 @@ def parsed(payload: bytes) -> Told:
 
 
 def main(port: int, path: str, web: int, snapshot: str) -> None:
-    """Each line is `[what, arguments]`, each answer a line; sockets are read all the time."""
+    """Read commands, each a line `[what, arguments]`, and answer each with a line. Sockets are read all the time."""
     crowd = Crowd(port, path, web, snapshot)
     crowd.watch(sys.stdin.fileno())
     asked = select.poll()

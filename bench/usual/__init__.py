@@ -1,1 +1,4 @@
-"""What Frontrow is measured against, each as somebody competent would write it; nothing of Frontrow imports it."""
+"""Provide what Frontrow is measured against, each as a competent engineer would write it.
+
+It imports nothing of Frontrow.
+"""

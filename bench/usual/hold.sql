@@ -1,4 +1,5 @@
--- One transaction a hold of two seats. Variables: session, kind (its ticket type), first (its first seat's id), each (holds a client), i.
+-- Hold two seats in one transaction. Variables: session, kind (its ticket type), first (its first seat's id), each
+-- (holds per client), i.
 \set i :i + 1
 \set one :first + 2 * (:client_id * :each + :i - 1)
 \set two :one + 1

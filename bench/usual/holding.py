@@ -1,4 +1,4 @@
-"""A hold in a transaction of its own: the seats are locked, judged and taken."""
+"""Hold seats in a transaction of its own: lock, judge and take them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from sessions_app.models import Seat, SeatStatus, Session
 
 
 class Refused(Exception):
-    """Not on sale, too many, or a seat is not free."""
+    """Refuse a hold: the session is not on sale, these are too many seats, or one is not free."""
 
 
 @transaction.atomic
 def hold(*, session_id: UUID, labels: Sequence[str], buyer: UUID, reservation_id: UUID | None = None) -> Reservation:
-    """Raises: Refused."""
+    """Hold the seats. Raises: Refused."""
     session = Session.objects.get(pk=session_id)
     now = timezone.now()
     mine = Reservation.objects.filter(session=session, buyer=buyer, status__in=LIVE).aggregate(places=Sum("quantity"))

@@ -1,4 +1,7 @@
-"""The usual live map: `uvicorn bench.usual.live:application`. Each socket joins the session's group, and each change comes to each by itself."""
+"""Serve the usual live map: `uvicorn bench.usual.live:application`.
+
+Each socket joins the session's group, and each change is sent to each socket by itself.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""What allocating a batch of holds asks of PostgreSQL, sent raw by psycopg: the same statements (the worker's own, to the
-letter), rows and transactions.
+"""Allocate a batch of holds by psycopg alone, with the worker's own statements, rows and transactions.
 
-Nothing is decided and nothing encoded while the clock runs: what is left is PostgreSQL and the driver.
+Nothing is decided and nothing encoded while the clock runs. Only PostgreSQL and the driver remain.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ class Chair:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Parameters, as they travel."""
+    """Hold parameters as they are sent."""
 
     session: uuid.UUID
     ids: str
@@ -42,7 +41,7 @@ class Batch:
 
 
 def allocate(connection: psycopg.Connection, batch: Batch) -> None:
-    """One batch, committed. Answers are fetched, as whoever decides must."""
+    """Commit one batch. Fetch the answers, because a decision would need them."""
     with connection.transaction():
         for statement, parameters in reads(batch):
             connection.execute(statement.encode(), parameters).fetchall()
@@ -66,7 +65,7 @@ def writes(batch: Batch) -> Iterator[tuple[str, list[Any]]]:
 
 
 def batches(*, session: uuid.UUID, kind: uuid.UUID, chairs: Sequence[Chair], size: int) -> Iterator[Batch]:
-    """Holds of two of the chairs each, `size` of them a batch."""
+    """Yield batches of `size` holds, each for two of the chairs."""
     pairs = [chairs[start : start + 2] for start in range(0, len(chairs), 2)]
     for version, start in enumerate(range(0, len(pairs), size), 1):
         yield _batch(session, kind, pairs[start : start + size], version)

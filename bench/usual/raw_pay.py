@@ -1,4 +1,4 @@
-"""The rows of a sale, written by psycopg in one transaction: no gateway, no queue, nothing decided, nobody told."""
+"""Write the rows of a sale by psycopg in one transaction, without gateway, queue, decisions or messages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ STEPS = (
     INSERT INTO ticketing_payment (id, reservation_id, method, token, status, amount, currency, reference, reason, email, language)
     VALUES (%(payment)s, %(reservation)s, 'raw', 'ok', 'captured', 2500, 'BRL', '', '', '', 'en')
     """,
-    "UPDATE reservations_reservation SET status = 'confirmed', sale_id = %(sale)s, changed_at = now() WHERE id = %(reservation)s",
+    (
+        "UPDATE reservations_reservation SET status = 'confirmed', sale_id = %(sale)s, changed_at = now()"
+        " WHERE id = %(reservation)s"
+    ),
     """
     UPDATE sessions_app_seat SET status = 's', held_until = NULL WHERE session_id = %(session)s AND label = %(seat)s
     RETURNING id, ticket_type_id
@@ -49,7 +52,7 @@ WRITES = (
 
 @dataclass
 class Sale:
-    """What is known before the clock runs."""
+    """Hold what is known before the clock runs."""
 
     hold: HoldRequest
     row: dict[str, Any] = field(init=False)

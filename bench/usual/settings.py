@@ -1,11 +1,11 @@
-"""The usual way: what `startproject` gives, with DRF's defaults, on Frontrow's tables and services."""
+"""Configure the usual way: what `startproject` gives, with DRF's defaults, on Frontrow's tables and services."""
 
 import os
 
 from config.settings import *  # noqa: F403 the same tables, services and secret; below is what differs
 
 ROOT_URLCONF = "bench.usual.urls"
-# The measurement of the limit takes them all away: nothing but Django between the server and a view
+# The measurement of the limit removes all middleware, so that only Django is between the server and a view
 MIDDLEWARE = (
     []
     if os.environ.get("USUAL_MIDDLEWARE") == "none"

@@ -1,4 +1,4 @@
-"""The usual Celery application: a durable queue, published to with confirms, one task a request."""
+"""Define the usual Celery application: a durable queue, publishing with confirms, one task per request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same request for seats, three ways: in its own transaction, through Celery, and not at all."""
+"""Serve the same request for seats in three ways: in its own transaction, through Celery, and not at all."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class HoldView(APIView):
 
     @staticmethod
     def asked(request: Request) -> tuple[UUID, list[str], UUID]:
-        """Session, seats and who asks for them."""
+        """Return session, seats and the buyer."""
         fields = HoldFields(data=request.data)
         fields.is_valid(raise_exception=True)
         buyer = asking(request)
