@@ -177,11 +177,12 @@ class PlainAsk(msgspec.Struct, forbid_unknown_fields=True):
     """A body as well-behaved clients send it.
 
     Note [Who judges a body]
-    DRF's serializer is thorough and slow; msgspec takes what is plainly right fifty times as fast. So `AskFields` alone says
-    what is wrong, and why: whatever isn't plainly right is read again by it, and may still be accepted (2.0 places, a label with
-    a space behind it). What must never be is that msgspec takes what `AskFields` refuses, or reads it otherwise;
-    `tests/reservations/api/test_serializers.py` compares the two. msgspec takes the last of two fields of a name: where there are more
-    colons than fields, a name may come twice (or a text has a colon), and `AskFields` judges.
+    DRF's serializer is thorough and slow; msgspec reads a plainly right body fifty times as fast. So `AskFields` alone says
+    what is wrong, and why: it reads each body again that isn't plainly right, and may still accept it (2.0 places, a label
+    with a space behind it). msgspec must never take a body that `AskFields` refuses, nor read it differently:
+    `tests/ticketing/api/test_plain_bodies.py` draws every field and compares the two. msgspec takes the last of two fields
+    of a name: where there are more colons than fields, a name may come twice (or a text has a colon), and `AskFields`
+    judges.
     """
 
     session: IdText

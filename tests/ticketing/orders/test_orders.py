@@ -18,8 +18,6 @@ from django.core.mail import EmailMultiAlternatives
 from django.db import connection
 from django.db.models import F
 from django.utils import timezone
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
 from base.ids import uuid7
@@ -41,7 +39,7 @@ from tests.api import assert_problem, client_of, get, post
 from tests.factories import SessionFactory, StockFactory, UserFactory
 from tests.processes import until
 from tests.race.racing import race
-from ticketing.api.order_fields import OrderFields, plain_wish
+from ticketing.api.order_fields import plain_wish
 from ticketing.letters import mail
 from ticketing.models import Payment, PaymentStatus, Sale, SandboxCharge, Ticket
 from ticketing.orders import orders as paying
@@ -576,36 +574,8 @@ class TestTelling:
         assert (first[0]["status"], first[1]["status"]) == ("confirmed", "COMPLETED")
 
 
-UUIDS = st.sampled_from([str(uuid4()), "0", "", None, 7])
-PAYMENTS = st.fixed_dictionaries(
-    {},
-    optional={
-        "method": st.sampled_from(["fake", "stripe", "x", 1]),
-        "token": st.sampled_from(["ok", " ok", "", "\0", 1, "t" * 121]),
-        "more": st.just(1),
-    },
-)
-BODIES = st.fixed_dictionaries(
-    {},
-    optional={
-        "ticket_type": UUIDS,
-        "quantity": st.sampled_from([1, 2, 0, -1, 2.0, "1", True, None]),
-        "session": UUIDS,
-        "seats": st.lists(st.sampled_from(["A1", " A1", "", "A" * 17, 1]), max_size=3),
-        "payment": st.one_of(PAYMENTS, st.none()),
-    },
-)
-
-
 class TestAPlainBody:
-    @given(body=BODIES)
-    @settings(max_examples=150, deadline=None)
-    def test_is_never_read_otherwise_than_the_fields_read_it(self, body: dict[str, Any]) -> None:
-        plain = plain_wish(json.dumps(body).encode())
-        fields = OrderFields(data=body)
-        if plain is not None:
-            assert fields.is_valid(), fields.errors
-            assert fields.wish() == plain
+    """See also tests/ticketing/api/test_plain_bodies.py."""
 
     @pytest.mark.parametrize(
         "body",
