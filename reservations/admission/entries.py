@@ -1,4 +1,4 @@
-"""A request at the front door, and the answer that it waits for."""
+"""Hold a request at the front door, and the answer that its web request waits for."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ from reservations.claims.claims import Applicant, Limit, Verdict
 from reservations.hold_request import HoldRequest
 from reservations.queueing.queues import QueueDown
 
-LATE_SECONDS = 60  # after signing in, what the guest sent may be on its way
-ANSWER_SECONDS = 15.0  # longer than every deadline on the way; only a wedged process gets here
+LATE_SECONDS = 60  # requests that the guest sent may still be on their way this long after signing in
+ANSWER_SECONDS = 15.0  # longer than every deadline of a batch; only a wedged process takes longer
 
 
 class OutcomeUnknown(QueueDown):
-    """It can't be known now whether the request is stored. The same key, sent again, is never carried out twice."""
+    """It is unknown whether the request is stored. The same key, sent again, is never carried out twice."""
 
 
 class Admission(msgspec.Struct, frozen=True, kw_only=True):
-    """An accepted request. `outcome`: its final body when it came in time; `replay`: the first answer (status, JSON body) of a used key."""
+    """An accepted request.
+
+    `outcome` is its final body, if that came in time. `replay` is the first answer (status, JSON body) of a used key.
+    """
 
     request: HoldRequest
     replayed: bool = False
@@ -39,14 +42,14 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclasses.dataclass(eq=False, slots=True)
 class Entry:
-    """Somebody at the door; `wait`: how many seconds for the outcome."""
+    """A request at the front door; `wait` is how many seconds it waits for the outcome."""
 
     applicant: Applicant
     wait: float = 0
     answer: concurrent.futures.Future[Admission] = dataclasses.field(default_factory=concurrent.futures.Future)
 
-    is_late: bool = False  # by a guest who signed in a while ago
-    stored: bool = False  # then its answer is that, whatever fails afterwards
+    is_late: bool = False  # sent by a guest who signed in a while ago
+    stored: bool = False  # a stored request is answered as accepted, whatever fails afterwards
     unsure: bool = False  # a queue may have it
 
     @property
@@ -54,7 +57,7 @@ class Entry:
         return self.applicant.request
 
     def fail(self, error: QueueDown) -> None:
-        """Answer as is true, unless that is done: accepted if it is stored, not known if it may be; else refused with the error."""
+        """Answer unless that is done: accepted if it is stored, unknown if it may be, else the error."""
         if self.answer.done():
             return
         if self.stored:
@@ -64,44 +67,49 @@ class Entry:
 
 
 def answer_of(entry: Entry) -> Admission:
-    """What the door says. An entry that it hasn't begun with in time is withdrawn, and is certain never to be stored.
+    """Return the front door's answer.
 
-    Raises: what the door refuses with; QueueDown; OutcomeUnknown, when it takes too long to store it.
+    An entry that the front door hasn't begun with in time is withdrawn, and is certain never to be stored.
+
+    Raises: the refusals of admission; QueueDown; OutcomeUnknown, when it takes too long to store it.
     """
     try:
         return entry.answer.result(timeout=ANSWER_SECONDS)
     except TimeoutError:
         if entry.answer.cancel():
             raise QueueDown("the front door did not come to it") from None
-    try:  # it is being stored at this moment
+    try:  # the front door is storing it at this moment
         return entry.answer.result(timeout=ANSWER_SECONDS)
     except TimeoutError:
         raise OutcomeUnknown from None
 
 
 def as_account(entry: Entry, joined: Verdict) -> None:
-    """What the guest asks, the account asks: see Note [One person, two names] in people.py. A while later only what it asked before."""
+    """Make the account the buyer of its guest's request. See Note [One person, two names] in people.py.
+
+    Some time after signing in, only keys that the guest used before are answered.
+    """
     entry.applicant.request = msgspec.structs.replace(entry.request, buyer=joined.id)
     if joined.since > LATE_SECONDS:
-        entry.is_late, entry.applicant.limits = True, [Limit(0)]  # a key that is known is answered before limits count
+        entry.is_late, entry.applicant.limits = True, [Limit(0)]  # a known key is answered before limits count
 
 
 def note(entries: Sequence[Entry], *, stored: Collection[uuid.UUID] = (), unsure: Collection[uuid.UUID] = ()) -> None:
-    """Remember of each entry what a queue said of it."""
+    """Note for each entry whether a queue stored it or may have stored it."""
     for entry in entries:
         entry.stored = entry.stored or entry.request.id in stored
         entry.unsure = entry.unsure or entry.request.id in unsure
 
 
 def verdicts_on(entries: Sequence[Entry]) -> dict[Entry, Verdict]:
-    """Raises: NoClaims."""
+    """Ask Redis to admit the entries; return its verdicts. Raises: NoClaims."""
     if not entries:
         return {}
     return dict(zip(entries, claims.admit([entry.applicant for entry in entries]), strict=True))
 
 
 def draws_of(entries: Sequence[Entry]) -> claims.Draws:
-    """As they were claimed."""
+    """Return what the entries' ticket types draw on, as it was claimed."""
     return {
         entry.request.ticket_type: [level.of for level in entry.applicant.levels[1:]]
         for entry in entries

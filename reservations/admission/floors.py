@@ -1,4 +1,4 @@
-"""Below which arrival numbers a session's counter in Redis is stale, as far as one process knows."""
+"""Remember below which arrival number a session's counter in Redis is stale, as far as one process knows."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ MOST = 10_000  # sessions
 class Floors(Bounded[UUID, int]):
     """The newest epoch that this process took, by session.
 
-    A session that is pushed out stays safe: the highest floor that was pushed out counts for every session without one of its own. That
-    costs such a session one more epoch, when it is asked for next.
+    A session that is pushed out stays safe: the highest floor that was pushed out counts for every session without one
+    of its own. Such a session costs one more epoch, at its next request.
     """
 
     def __init__(self, most: int = MOST) -> None:

@@ -1,21 +1,26 @@
-"""Where a request for seats comes in: judged by Redis in one trip, stored durably in a queue, answered.
+"""Admit requests for seats: Redis judges a batch in one trip, a queue stores it durably, then each request is answered.
 
-One thread a process serves batches: what arrived while the last batch was in flight is the next one, so an idle system adds
-no delay and a crowd shares its trips. Nothing here waits for PostgreSQL while Redis and the broker are there; the one
-exception is a new epoch of arrival numbers.
+One thread in each process serves batches. Requests that arrive while a batch is in flight are the next one, so an idle
+system adds no delay and a crowd shares its trips. While Redis and the broker are there, only a new epoch of arrival
+numbers waits for PostgreSQL.
 
 Note [One epoch, one queue]
-An epoch of a session belongs to one queue. Redis keeps the queue's name beside the counter, and the script that gives numbers gives
-none for another queue than that: then a process opens a new epoch. While nothing changes this costs nothing. Processes needn't
-agree: one has seen RabbitMQ fail and another not yet, then each change between them costs a trip and a new epoch, until their
-breakers agree. Whatever they see:
-- Numbers of a session rise in the order in which Redis admitted, and those of an epoch stand in one queue, which is allocated in order.
-- Back to RabbitMQ: the order to drain the shard's inbox is in the queue, confirmed, before Redis gives a number of the new epoch, so
-  the worker allocates first what stood in the inbox. Whoever dies in between leaves an order too many, never one too few. That is why
-  every epoch on RabbitMQ begins so: a Redis that forgot doesn't know which queue was used before.
-- Away from RabbitMQ: what falls over in the middle of a batch gets an epoch of its own, and Redis counts on from there. It may be
-  allocated before what a RabbitMQ that is cut off still holds: a sale doesn't stop for that. Claims keep apart those who want the same.
-- A message that RabbitMQ took without saying so in time stands in both queues, and is allocated once, by the first that comes.
+An epoch of a session belongs to one queue. Redis keeps the queue's name beside the counter. The script that gives
+numbers refuses any other queue; then the process opens a new epoch. This costs nothing while the queue stays the same.
+Processes needn't agree: if one has seen RabbitMQ fail and another has not yet, each change between them costs a trip
+and a new epoch, until their breakers agree. Whatever they see:
+
+- Numbers of a session rise in the order in which Redis admitted, and all numbers of an epoch are in one queue, which is
+  allocated in order.
+- Back to RabbitMQ: the order to drain the shard's inbox is in the queue, confirmed, before Redis gives a number of the
+  new epoch. So the worker first allocates the requests in the inbox. A process that dies in between leaves one drain
+  order too many, never one too few. Every epoch on RabbitMQ begins so, because a Redis that forgot doesn't know which
+  queue was used before.
+- Away from RabbitMQ: requests that fall over in the middle of a batch get an epoch of their own, and Redis counts on
+  from there. They may be allocated before requests that a RabbitMQ that is cut off still holds: a sale doesn't stop for
+  those. Claims keep apart the requests for the same seats.
+- A message that RabbitMQ took without confirming it in time is in both queues. The first of them that is allocated
+  decides; the other changes nothing.
 """
 
 from __future__ import annotations
@@ -51,10 +56,7 @@ from reservations.admission.entries import (
 )
 from reservations.admission.floors import Floors
 from reservations.admission.judging import judged_by_facts
-from reservations.admission.sale_facts import (
-    SaleFacts,
-    StockFacts,
-)
+from reservations.admission.sale_facts import SaleFacts, StockFacts
 from reservations.claims import claims, standings
 from reservations.claims.claims import Applicant, Limit, NoClaims, Verdict
 from reservations.claims.pace import Gate
@@ -77,7 +79,7 @@ from reservations.refusals import (
 log = structlog.get_logger(__name__)
 
 MAX_BATCH = 500
-EPOCH_TRIES = 5  # another process may open a later epoch between two trips of ours; five times in a row it doesn't
+EPOCH_TRIES = 5  # another process may open a later epoch between two trips of ours, but not five times in a row
 EPOCH = 1 << EPOCH_BITS  # the first arrival of epoch 1
 
 
@@ -91,15 +93,17 @@ Refusal = (
     | SignedInSince
     | Crowded
     | QueueDown
-)  # each counted by its `code`, the one that the API answers with
+)  # each counted by its `code`, which the API answers with
 
 
 def admit(ask: Ask, *, buyer: uuid.UUID, is_guest: bool = False, wait: float = 0, address: str = "") -> Admission:
-    """Let the request in, or say why not. With `wait`, up to that many seconds for the outcome; `keep_answer` must then follow.
+    """Admit the request, or raise why not. With `wait`, wait up to that many seconds for the outcome.
 
-    `address`: where it comes from; empty for the box office's own, which no address answers for.
+    After a wait, `keep_answer` must follow. `address` is the client's; it is empty for the box office's own requests,
+    which count for no address.
 
-    Raises: UnknownSession, FactsUnavailable, QueueDown, every error of this module, and of `pricing` what is known to be wrong.
+    Raises: UnknownSession, FactsUnavailable, QueueDown, every error of this module, and those of `pricing` that are
+    known already.
     """
     facts = judged_by_facts(ask, is_guest=is_guest)
     lane = (facts.lane_of(ask.lane_code) or "") if ask.lane_code else ""
@@ -128,7 +132,7 @@ def admit(ask: Ask, *, buyer: uuid.UUID, is_guest: bool = False, wait: float = 0
 
 
 def keep_answer(admission: Admission, *, status: int, body: str) -> None:
-    """After waiting: the same key will get this answer again. Losing the note costs a replay its waited-for body, nothing else."""
+    """Store the answer after a wait, for a replay of the same key. A lost note costs that replay its outcome only."""
     if not admission.waited:
         return
     with contextlib.suppress(NoClaims):
@@ -140,13 +144,16 @@ def _through_the_door(request: HoldRequest, facts: SaleFacts, *, wait: float) ->
 
 
 def _waits_however_few(request: HoldRequest, facts: SaleFacts, stock: StockFacts) -> bool:
-    """Who isn't turned away by what is left: who may have the turn before those in the queue (lanes), and who may stand by."""
+    """Tell whether the request is admitted however few places are left.
+
+    A session with lanes may serve it before requests in the queue, and a session with standby may let it wait.
+    """
     pays = request.payment is not None or stock.is_free
     return bool(facts.lanes) or (facts.standby and request.is_order and pays)
 
 
 class FrontDoor:
-    """The batching thread of one process."""
+    """Admit requests in batches, with one thread for the process."""
 
     def __init__(self, *, queue: HoldQueue, fallback: HoldQueue | None) -> None:
         self.pid = os.getpid()
@@ -215,7 +222,7 @@ class FrontDoor:
         self._store_and_answer(accepted)
 
     def _judge(self, batch: Sequence[Entry]) -> list[Entry]:
-        """One trip to Redis; further ones for sessions that need a new epoch. Raises: NoClaims."""
+        """Return the admitted entries, after one trip to Redis; a new epoch takes further ones. Raises: NoClaims."""
         queue = self._fallback if self._fallback and self._queue.is_down else self._queue
         for entry in batch:
             entry.applicant.queue = queue.name
@@ -233,7 +240,7 @@ class FrontDoor:
         return [entry for entry in batch if self._hear(entry, verdicts[entry])]
 
     def _open_epoch(self, entries: Sequence[Entry]) -> bool:
-        """Open the epoch on the queue it is for, or on the other if that one is down. See Note [One epoch, one queue]."""
+        """Open the epoch on its queue, or on the other queue if that one is down. See Note [One epoch, one queue]."""
         try:
             if entries[0].applicant.queue == self._queue.name:
                 self._queue.open_epoch(by_shard([entry.request for entry in entries]))
@@ -253,7 +260,7 @@ class FrontDoor:
         return True
 
     def _let_in_without_redis(self, entries: Sequence[Entry]) -> list[Entry]:
-        """Those that their sessions' rates let in; the others have their answer here."""
+        """Return the entries that their sessions' rates admit; answer the others."""
         let_in = []
         for entry in entries:
             if self._gate.lets_in(entry.request.session, entry.applicant.rate, now=time.monotonic()):
@@ -263,7 +270,7 @@ class FrontDoor:
         return let_in
 
     def _count_without_redis(self, entries: Sequence[Entry]) -> None:
-        """Numbers of an epoch that these requests have for themselves, for the queue that PostgreSQL keeps. Raises: QueueDown."""
+        """Number these requests in an epoch of their own, for the queue in PostgreSQL. Raises: QueueDown."""
         try:
             epoch = next_epoch() * EPOCH
         except DatabaseError as error:
@@ -278,7 +285,7 @@ class FrontDoor:
             entry.applicant.request = msgspec.structs.replace(entry.request, arrival=epoch + counts[session])
 
     def _hear(self, entry: Entry, verdict: Verdict) -> bool:
-        """Whether it was admitted; the others have their answer here."""
+        """Tell whether Redis admitted the entry; answer it if not."""
         request = entry.request
         match verdict.kind:
             case "admitted":
@@ -318,7 +325,7 @@ class FrontDoor:
         entry.answer.set_exception(error)
 
     def _store_and_answer(self, entries: Sequence[Entry]) -> None:
-        """Each in the queue of its epoch; where RabbitMQ doesn't take it, in PostgreSQL's, with another number."""
+        """Store each entry in the queue of its epoch; renumber it for PostgreSQL's if RabbitMQ doesn't take it."""
         ours = [entry for entry in entries if entry.applicant.queue == self._queue.name]
         others = [entry for entry in entries if entry.applicant.queue != self._queue.name]
         left = self._store(ours, self._queue)
@@ -327,7 +334,7 @@ class FrontDoor:
         self._turn_away(left, QueueDown("no queue took it"))
 
     def _fall_over(self, entries: Sequence[Entry], queue: HoldQueue) -> Sequence[Entry]:
-        """Those that got their numbers for the other queue. See Note [One epoch, one queue]."""
+        """Renumber the entries that got their numbers for the other queue. See Note [One epoch, one queue]."""
         if not entries:
             return []
         try:
@@ -335,12 +342,13 @@ class FrontDoor:
         except QueueDown as error:
             self._turn_away(entries, error)
             return []
-        with contextlib.suppress(NoClaims):  # nobody can ask for them there, nor count on from a lower number
+        # without Redis, no request can ask for them there or count on from a lower number
+        with contextlib.suppress(NoClaims):
             claims.renumbered([entry.request for entry in entries], queue=queue.name)
         return entries
 
     def _store(self, entries: Sequence[Entry], queue: HoldQueue) -> list[Entry]:
-        """Answer all that the queue took; those that it didn't."""
+        """Store and answer the entries that the queue takes; return the others."""
         if not entries:
             return []
         try:
@@ -348,7 +356,7 @@ class FrontDoor:
         except QueueDown as error:
             log.info("front_door.queue_down", queue=queue.name, error=repr(error.__cause__))
             note(entries, stored=error.stored, unsure=error.unsure)
-        except Exception:  # a fault of ours; the queue may have taken them before it
+        except Exception:  # a bug; the queue may have taken them before it
             log.exception("front_door.queue_failed", queue=queue.name)
             note(entries, unsure={entry.request.id for entry in entries})
         else:
@@ -357,11 +365,11 @@ class FrontDoor:
         return [entry for entry in entries if not entry.answer.done()]
 
     def _accept(self, entries: Sequence[Entry], queue: HoldQueue) -> None:
-        """Answer what is stored; nothing that fails here changes that."""
+        """Answer the stored entries; a failure here changes nothing for them."""
         try:
             claims.answer_given([(entry.request, 0, "") for entry in entries if not entry.wait])
         except NoClaims:
-            pass  # then the same key waits out its lease, and is allocated once all the same
+            pass  # the same key waits out its lease then, and is allocated once all the same
         except Exception:
             log.exception("front_door.answer_not_noted")
         for entry in entries:
@@ -369,10 +377,10 @@ class FrontDoor:
         metrics.admitted.labels("admitted", queue.name).inc(len(entries))
 
     def _turn_away(self, entries: Sequence[Entry], error: QueueDown) -> None:
-        """Nothing of them is stored, as far as is known; what they claimed lapses by itself if Redis is away."""
+        """Refuse entries that aren't stored, as far as is known. If Redis is away, their claims lapse by themselves."""
         refused = [entry for entry in entries if not entry.unsure]
         for entry in entries:
-            if entry.unsure:  # and keeps what it claimed: it may be allocated yet
+            if entry.unsure:  # it keeps its claims: it may be allocated yet
                 self._refuse(entry, OutcomeUnknown())
         if not refused:
             return
@@ -408,6 +416,6 @@ _opening = threading.Lock()
 
 
 def door() -> FrontDoor:
-    """This process's own, also after a fork."""
+    """Return the front door of this process, also after a fork."""
     with _opening:
         return _door_of(os.getpid())

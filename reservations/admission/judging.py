@@ -1,4 +1,4 @@
-"""What the door refuses by what it knows of a sale, before anything is asked of Redis."""
+"""Refuse requests by the facts of a sale, before admission asks Redis."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from reservations.refusals import (
     VoucherRefused,
 )
 
-NEWER_SECONDS = 0.1  # a refusal stands on facts at most this old
+NEWER_SECONDS = 0.1  # a refusal uses facts at most this old
 REJUDGED = (
     AccountRequired,
     PaymentNeeded,
@@ -47,7 +47,10 @@ REJUDGED = (
 
 
 def judged_by_facts(ask: Ask, *, is_guest: bool) -> SaleFacts:
-    """What is refused by an older copy of the facts is judged again by a newer one: a price or seat may be seconds old."""
+    """Return the facts that the ask passes; a refusal by older facts is judged again by newer ones.
+
+    A price or seat may be seconds old.
+    """
     facts = facts_of(ask.session)
     try:
         refuse_nonsense(ask, facts, is_guest=is_guest)
@@ -98,7 +101,10 @@ def _with_facts(refusal: type[Refused], ask: Ask, facts: SaleFacts) -> Refused:
 
 
 def _refuse_voucher(ask: Ask, facts: SaleFacts) -> None:
-    """What is known to be wrong; how often it was used is judged when the request is allocated. While nothing is known, all is."""
+    """Refuse a voucher that is known to be wrong; accept it while the facts are unavailable.
+
+    Its uses are judged when the request is allocated.
+    """
     for max_age in (FRESH_SECONDS, NEWER_SECONDS):
         try:
             voucher = voucher_of(ask.voucher, max_age=max_age)

@@ -1,4 +1,7 @@
-"""What the front door knows of a session without asking PostgreSQL: a copy in each process, two seconds old at the most while PostgreSQL answers."""
+"""Keep a copy of each session's sale facts in this process, so that admission asks PostgreSQL nothing.
+
+A copy is two seconds old at the most while PostgreSQL answers.
+"""
 
 from __future__ import annotations
 
@@ -26,17 +29,20 @@ from sessions_app.models import Concession, Lane, Pool, Seat, Session, TicketTyp
 log = structlog.get_logger(__name__)
 
 FRESH_SECONDS = 2.0
-MOST_SECONDS = 2.0  # that somebody waits for another's question
-STALE_SECONDS = 600.0  # while PostgreSQL is away the door goes by what it last knew
+MOST_SECONDS = 2.0  # that a request waits for another's read
+STALE_SECONDS = 600.0  # while PostgreSQL is away, admission uses facts up to this old
 
 
 class FactsUnavailable(Exception):
-    """PostgreSQL is away and this process never heard of the session."""
+    """PostgreSQL is away and this process has never read the session."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class StockFacts:
-    """A ticket type of unnumbered places and its own rules. `levels`: what is left of it and of each of its pools, as last read."""
+    """The facts of a ticket type of unnumbered places, with its own rules.
+
+    `levels` are the stock levels of the type and of each of its pools, as last read.
+    """
 
     levels: tuple[StockLevel, ...]
     capacity: int = 0  # of the type, or of the smallest pool that it draws on
@@ -62,7 +68,10 @@ class StockFacts:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SaleFacts:
-    """`ahead`: the database's clock minus this machine's, in seconds; `lanes`: their codes and names."""
+    """The facts of a session's sale.
+
+    `ahead` is the database's clock minus this machine's, in seconds; `lanes` are their codes and names.
+    """
 
     session: uuid.UUID
     on_sale_at: dt.datetime | None
@@ -90,7 +99,7 @@ class SaleFacts:
         return not self.is_closed_at(now) and rules.is_window_open(now, self.on_sale_at)
 
     def lane_of(self, code: str) -> str | None:
-        """The name of the code's lane. All are compared, each in constant time."""
+        """Return the name of the code's lane. Compare the code with all lanes, each in constant time."""
         found = [name for known, name in self.lanes if hmac.compare_digest(known.encode(), code.encode())]
         return found[0] if found else None
 
@@ -98,18 +107,18 @@ class SaleFacts:
         return dt.datetime.now(dt.UTC) + dt.timedelta(seconds=self.ahead)
 
     def capacity_of(self, ticket_type: uuid.UUID | None) -> int:
-        """How many places the type has; None: how many seats the session has."""
+        """Return how many places the type has; for None, how many seats the session has."""
         return self.stock[ticket_type].capacity if ticket_type in self.stock else len(self.labels)
 
     def opens_at(self, ticket_type: uuid.UUID | None) -> dt.datetime | None:
-        """When the sale of the type begins, or where it has no time of its own that of the session; None: it has begun."""
+        """Return when the sale of the type begins, or of the session where the type has no time; None: it has begun."""
         own = self.stock[ticket_type].sells_from if ticket_type in self.stock else None
         return max((moment for moment in (self.on_sale_at, own) if moment), default=None)
 
 
 _known: Bounded[uuid.UUID, SaleFacts] = Bounded(2_000)
 _sessions_of_types: Bounded[uuid.UUID, uuid.UUID] = Bounded(20_000)
-_reading: dict[uuid.UUID, threading.Lock] = {}  # those that are read at this moment
+_reading: dict[uuid.UUID, threading.Lock] = {}  # sessions that a thread is reading at this moment
 _guard = threading.Lock()
 _asking_for_types = threading.Lock()
 _vouchers: Bounded[str, tuple[Voucher | None, float]] = Bounded(2_000)
@@ -117,7 +126,10 @@ _asking_for_vouchers = threading.Lock()
 
 
 def facts_of(session: uuid.UUID, *, max_age: float = FRESH_SECONDS) -> SaleFacts:
-    """Read at most `max_age` seconds ago, while PostgreSQL answers. Raises: UnknownSession, FactsUnavailable."""
+    """Return facts read at most `max_age` seconds ago, while PostgreSQL answers.
+
+    Raises: UnknownSession, FactsUnavailable.
+    """
     known = _known.get(session)
     age = time.monotonic() - known.read_at if known else STALE_SECONDS
     if known and age < max_age:
@@ -132,7 +144,7 @@ def facts_of(session: uuid.UUID, *, max_age: float = FRESH_SECONDS) -> SaleFacts
         return _refresh(session, max_age)
     finally:
         lock.release()
-        _reading.pop(session, None)  # who waits for it holds it; at worst two read the same
+        _reading.pop(session, None)  # threads that wait hold the lock; at worst two read the same
 
 
 def _refresh(session: uuid.UUID, max_age: float) -> SaleFacts:
@@ -218,10 +230,10 @@ def _stock(session: Session, types: Sequence[TicketType]) -> dict[uuid.UUID, Sto
 
 
 def session_of(ticket_type: uuid.UUID) -> uuid.UUID | None:
-    """The session that sells the type, asked of PostgreSQL once in each process. Raises: FactsUnavailable."""
+    """Return the session that sells the type; each process asks PostgreSQL once. Raises: FactsUnavailable."""
     if ticket_type in _sessions_of_types:
         return _sessions_of_types[ticket_type]
-    if not _asking_for_types.acquire(timeout=MOST_SECONDS):  # one asks for all who came with it
+    if not _asking_for_types.acquire(timeout=MOST_SECONDS):  # one thread asks for all that came with it
         raise FactsUnavailable(str(ticket_type))
     try:
         if ticket_type not in _sessions_of_types:
@@ -240,15 +252,15 @@ def _session_of(ticket_type: uuid.UUID) -> uuid.UUID | None:
     except DatabaseError as error:
         raise FactsUnavailable from error
     finally:
-        connection.close()  # back to the pool: whoever waits at the door must not keep it from the door
+        connection.close()  # back to the pool: a thread that waits must not keep it from admission
 
 
 def voucher_of(code: str, *, max_age: float = FRESH_SECONDS) -> Voucher | None:
-    """As it was at most `max_age` seconds ago; None: there is none. Raises: FactsUnavailable."""
+    """Return the voucher as it was at most `max_age` seconds ago; None: it doesn't exist. Raises: FactsUnavailable."""
     known = _vouchers.get(code)
     if known and time.monotonic() - known[1] < max_age:
         return known[0]
-    if not _asking_for_vouchers.acquire(timeout=MOST_SECONDS):  # one asks for all who came with it
+    if not _asking_for_vouchers.acquire(timeout=MOST_SECONDS):  # one thread asks for all that came with it
         raise FactsUnavailable(code)
     try:
         known = _vouchers.get(code)

@@ -1,7 +1,7 @@
-"""What one transaction changed: written as events inside it, told to everyone after it.
+"""Collect what one transaction changed: events are written inside it, messages are sent after it.
 
-Telling may fail without harm: claims lapse by themselves, a map's version number shows that a diff is missing, a personal
-state is sent again on connecting, a waiter gets its 202.
+Sending may fail without harm. Claims lapse by themselves, a map's version number shows that a diff is missing, a
+buyer's state is sent again when their socket connects, and a waiting web process answers 202.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ from sessions_app.models import SeatStatus, Session, TicketType
 
 log = structlog.get_logger(__name__)
 
-# By what a seat becomes, how many more are free: only free ones are held or blocked, only held ones sold.
+# How the number of free seats changes when a seat takes a status. Only free seats are held or blocked, only held ones
+# are sold.
 GAINED = {SeatStatus.FREE: 1, SeatStatus.HELD: -1, SeatStatus.BLOCKED: -1, SeatStatus.SOLD: 0}
 COUNTED = ("id", "map_version", "arrival_high", "free_seats")
 COUNT = """
@@ -56,7 +57,10 @@ class _Diff:
 
 
 class Announcements:
-    """Collects, then `record()` in the transaction and `send()` after it. Sessions given to it are locked by the caller."""
+    """Collect the changes of one transaction, to `record()` them inside it and `send()` them after it.
+
+    The caller has locked every session that it passes.
+    """
 
     def __init__(self, *, now: dt.datetime) -> None:
         self.now = now
@@ -65,12 +69,12 @@ class Announcements:
         self._diffs: dict[uuid.UUID, _Diff] = {}
         self._sessions: dict[uuid.UUID, Session] = {}
         self._levels: dict[uuid.UUID, Told] = {}
-        self._left: dict[uuid.UUID, tuple[uuid.UUID, int]] = {}  # by ticket type: its session, and places left
-        self.draws: statements.Draws = {}  # as far as anybody looked; `record` looks up what it needs
+        self._left: dict[uuid.UUID, tuple[uuid.UUID, int]] = {}  # ticket type → its session, and places left
+        self.draws: statements.Draws = {}  # the pools of the types looked up so far; `record` looks up the rest
         self._reservations: list[Reservation] = []
         self._given_up: list[Standing] = []
         self._sales: dict[uuid.UUID, dict[str, Any]] = {}
-        self._outcomes: list[tuple[str, float]] = []  # with the seconds since acceptance
+        self._outcomes: list[tuple[str, float]] = []  # each event with the seconds since the request was accepted
         self._replies: dict[str, list[tuple[uuid.UUID, dict[str, Any]]]] = defaultdict(list)
         self._to_pay: dict[uuid.UUID, str] = {}
 
@@ -83,9 +87,10 @@ class Announcements:
         gained: int | None = None,
         of: Sequence[Reservation] = (),
     ) -> None:
-        """The next version of the session's map. `gained`: how many more seats are free, where `GAINED` doesn't tell.
+        """Record the next version of the session's map.
 
-        `of`: the reservations whose seats they are; what all of these have in common set it off.
+        `gained` is how many more seats are free, where `GAINED` doesn't tell. `of` are the reservations that own the
+        seats: the event takes the cause that all of them share.
         """
         if not changes:
             return
@@ -107,27 +112,30 @@ class Announcements:
         )
 
     def arrived(self, session: Session, arrival: int) -> None:
-        """The session's requests are allocated up to this arrival at least."""
+        """Note that the session's requests are allocated up to this arrival at least."""
         session.arrival_high = max(session.arrival_high, arrival)
         self._sessions[session.pk] = session
 
     def stock_level(self, session: uuid.UUID, of: uuid.UUID, *, version: int, available: int) -> None:
-        """Of a ticket type or a pool, for the door."""
+        """Note the stock level of a ticket type or a pool, for admission."""
         self._levels[of] = Told(session, StockLevel(of, version, available))
 
     def left(self, kind: TicketType, available: int) -> None:
-        """How many of the type's unnumbered places anybody can have, for all who look."""
+        """Note how many of the type's unnumbered places are left, for every open page of the session."""
         self._left[kind.pk] = kind.session_id, available
 
     def reservation(self, reservation: Reservation, event: str = "", **judged_by: Any) -> None:
-        """Tell its buyer; with `event`, also write that down, and by which limits it was judged."""
+        """Notify the reservation's buyer; with `event`, also write an event.
+
+        `judged_by` are the limits that the request was judged by; the event keeps them.
+        """
         self._reservations.append(reservation)
         if event:
             self._outcomes.append((event, (self.now - reservation.accepted_at).total_seconds()))
             self.fact(event, reservation=reservation, facts=reservation.facts() | judged_by)
 
     def priced(self, reservation: Reservation) -> None:
-        """It has other terms, and another total; its buyer is told."""
+        """Record that the reservation has other terms and another total, and notify its buyer."""
         self.reservation(reservation)
         facts = {
             **reservation.facts(),
@@ -139,7 +147,10 @@ class Announcements:
         self.fact("reservation.priced", reservation=reservation, facts=facts)
 
     def moved(self, reservation: Reservation, *, before: Sequence[str], to: Sequence[str]) -> None:
-        """It left the seats `before` for as many others; its buyer is told, and their claims are given up."""
+        """Record that the reservation left the seats `before` for as many others.
+
+        Its buyer is notified, and the claims of the old seats are given up.
+        """
         self._given_up.append(
             dataclasses.replace(
                 _standing(reservation, now=self.now),
@@ -158,7 +169,10 @@ class Announcements:
         )
 
     def gave_back(self, reservation: Reservation, *, seats: Sequence[str]) -> None:
-        """Before it loses them: claims of these seats, and what its buyer counts as having, are given up."""
+        """Give up the claims of seats that a reservation is about to lose, and lower what its buyer counts as having.
+
+        Call it before the reservation changes.
+        """
         self._given_up.append(
             dataclasses.replace(
                 _standing(reservation, now=self.now), seats=list(seats), milliseconds=0, counts=0, in_vain=0
@@ -166,7 +180,7 @@ class Announcements:
         )
 
     def sold(self, reservation: Reservation, *, sale: dict[str, Any]) -> None:
-        """Its buyer is told the whole sale."""
+        """Add the whole sale to the message that its buyer gets."""
         self._sales[reservation.pk] = {"sale": sale}
 
     def fact(self, event: str, *, reservation: Reservation, facts: dict[str, Any]) -> None:
@@ -185,18 +199,18 @@ class Announcements:
             self._replies[address].append((name, outcome))
 
     def to_pay(self, order: Reservation, *, reply_to: str) -> None:
-        """It is held, and its payment can be taken. `reply_to`: who waits for what comes of it."""
+        """Ask for the payment of an order that is held now. `reply_to` is the web process that waits for the result."""
         self._to_pay[order.pk] = reply_to
 
     def record(self) -> None:
-        """Events, and what the sessions count; the last thing before the commit."""
+        """Write the events and the sessions' figures. Call it last before the commit."""
         if self._sessions:
             counted = [{name: getattr(session, name) for name in COUNTED} for session in self._sessions.values()]
             execute(COUNT, as_json(counted))
         self._look_up_draws()
         events.record_many(self._events)
         for reservation in self._reservations:
-            _ = reservation.place_on_standby  # of this moment, and told without another look
+            _ = reservation.place_on_standby  # caches the place at this moment, so that `send` reads nothing
 
     def _look_up_draws(self) -> None:
         types = {row.ticket_type_id for row in self._reservations if row.has_stock}
@@ -206,7 +220,7 @@ class Announcements:
             self.draws |= statements.draws(types=unknown)
 
     def send(self) -> None:
-        """After the commit. Never raises: what was committed stands, and each effect heals by itself."""
+        """Send everything after the commit. Never raises: the commit stands, and each lost effect heals by itself."""
         self._count()
         self._try("replies", lambda: replies.send(self._replies))
         self._try("claims", self._keep_claims)
@@ -219,15 +233,16 @@ class Announcements:
         for reservation in self._reservations:
             message = {**personal_message(reservation), **self._sales.get(reservation.pk, {})}
             wire.send_personal(buyer=reservation.buyer, message=message)
-            if reservation.is_order and reservation.status != Status.PAYING:  # which is PROCESSING, as it was before
+            # PAYING shows as PROCESSING, which the order showed before
+            if reservation.is_order and reservation.status != Status.PAYING:
                 wire.send_personal(buyer=reservation.buyer, message=orders.message(reservation))
-        orders.ring(list(self._to_pay.items()))  # last: nobody shall hear of the payment before the hold
+        orders.ring(list(self._to_pay.items()))  # last: the buyer hears of the hold before the payment
 
     def _count(self) -> None:
         for event, seconds in self._outcomes:
             if event in {"reservation.held", "reservation.rejected"}:
                 metrics.allocated.labels(event.removeprefix("reservation.")).inc()
-                metrics.wait_in_queue.observe(max(0.0, seconds))  # the web machine's clock began it
+                metrics.wait_in_queue.observe(max(0.0, seconds))  # the web machine's clock took the start
             elif event == "reservation.expired":
                 metrics.expired.inc()
 
@@ -246,9 +261,9 @@ class Announcements:
 
 
 class Teller:
-    """Sends from a thread of its own, in order, so that the next batch is allocated while Redis hears of the last one.
+    """Send announcements from a thread, in order: the next batch is allocated while Redis hears of the last one.
 
-    Whoever runs too far ahead waits. What a dying process hasn't told heals as whatever else isn't told.
+    A worker that is four batches ahead waits. What a dying process didn't send heals like any other lost message.
     """
 
     def __init__(self) -> None:
@@ -278,13 +293,16 @@ _teller: Teller | None = None
 
 
 def tell_from_a_thread() -> None:
-    """From now on, in this process: for workers, whose work nobody reads back before it is told."""
+    """Send from a thread from now on, in this process. Workers use it: no caller reads their work before it is sent."""
     global _teller
     _teller = _teller or Teller()
 
 
 def tell(news: Announcements) -> None:
-    """After its commit. Never raises: whoever committed has done what was asked, and must be able to say so."""
+    """Send the announcements after their commit.
+
+    Never raises: the caller's work is committed, and the caller must be able to answer.
+    """
     if _teller is not None:
         _teller.tell(news)
         return

@@ -1,8 +1,8 @@
 """Decide who gets a seat: one transaction for a batch of requests.
 
 Note [A key belongs to one request]
-A buyer's idempotency key names one reservation that wasn't rejected. Redis may forget; then a second request with the key is
-allocated as `rejected`, reason `duplicate`, and `duplicate_of` names the first.
+A buyer's idempotency key names one reservation that wasn't rejected. Redis may forget the key. Then allocation rejects
+a second request with the key: its reason is `duplicate`, and `duplicate_of` names the first request.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ class ByWayOfTheInbox(Exception):
     """New requests of these `sessions` are allocated from the inbox only; nothing of the batch was written.
 
     Note [By way of the inbox]
-    A session has a rate or lanes, or something of it waits in the inbox still: then what RabbitMQ brings is stored behind that, and only what
-    stands there is allocated. So a rule that is set or dropped in the middle of a sale lets nobody overtake.
+    A session has a rate or lanes, or requests of it still wait in the inbox. Then the worker stores requests from
+    RabbitMQ behind those in the inbox, and allocates only from there. So a rule that is set or dropped in the middle of
+    a sale lets no request overtake another.
     """
 
     def __init__(self, sessions: Collection[uuid.UUID]) -> None:
@@ -43,9 +44,12 @@ class ByWayOfTheInbox(Exception):
 
 
 def allocate_batch(requests: Sequence[HoldRequest], *, from_inbox: bool = False) -> Announcements:
-    """Decide all requests in order of arrival, those from the inbox in the order that they are given in, and write the outcome.
+    """Decide all requests and write the outcome.
 
-    Whatever was allocated before is only told again. Runs in the caller's transaction. Raises: ByWayOfTheInbox; pace.NotDue.
+    Requests are decided in order of arrival; those from the inbox in the order that they are given in. Requests that
+    were allocated before only have their outcome sent again. Runs in the caller's transaction.
+
+    Raises: ByWayOfTheInbox; pace.NotDue.
     """
     requests = sorted(
         {request.id: request for request in requests}.values(),
@@ -72,12 +76,12 @@ def allocate_batch(requests: Sequence[HoldRequest], *, from_inbox: bool = False)
 
 
 def as_accounts(requests: Sequence[HoldRequest], joined: Mapping[uuid.UUID, uuid.UUID]) -> list[HoldRequest]:
-    """Those of guests who became accounts meanwhile are the accounts' own."""
+    """Return the requests, with the account as buyer where a guest has become an account meanwhile."""
     return [msgspec.structs.replace(one, buyer=joined[one.buyer]) if one.buyer in joined else one for one in requests]
 
 
 def _require_plain(sessions: Mapping[uuid.UUID, Session], past: Past) -> None:
-    """Raises: ByWayOfTheInbox."""
+    """Require that these sessions need no inbox. Raises: ByWayOfTheInbox."""
     parked = [
         identity
         for identity, session in sessions.items()
@@ -88,7 +92,7 @@ def _require_plain(sessions: Mapping[uuid.UUID, Session], past: Past) -> None:
 
 
 def _tell_the_allocated(requests: Sequence[HoldRequest], past: Past, news: Announcements) -> list[HoldRequest]:
-    """The requests that are new; the others' waiters hear what became of them."""
+    """Return the new requests, and send the outcome of those that were allocated before."""
     if not past.allocated:
         return list(requests)
     allocated = Reservation.objects.select_related("session").in_bulk(past.allocated)
@@ -128,10 +132,14 @@ def _open(
 def _expire_in_the_way(
     session: Session, requests: Sequence[HoldRequest], seats: dict[str, Place], own: set[uuid.UUID], news: Announcements
 ) -> None:
-    """A hold that ran out is no obstacle, swept or not: end those in the way of these requests, and leave the rest to the sweep.
+    """End the expired holds that are in the way of these requests, swept or not; leave the rest to the sweep.
 
-    In the way are a wanted seat's, the buyers' `own` (they count for the limit), of a stock as many as are asked for, all that have
-    seats where the best are asked for, and those that carry a voucher that is asked for.
+    These holds are in the way:
+    - a hold of a wanted seat
+    - a hold of the buyers themselves (`own`), because it counts for their limit
+    - as many holds of a stock as places are asked of it
+    - every hold of seats, where the best seats are asked for
+    - a hold with a voucher that is asked for
     """
     over = endings.ran_out(session, news.now)
     named = Q(pk__in=own | {place.reservation_id for place in seats.values() if place.was_held_until(news.now)})
@@ -149,7 +157,7 @@ def _expire_in_the_way(
 def _expire_in_the_way_of_stock(
     over: QuerySet[Reservation], session: Session, requests: Sequence[HoldRequest], news: Announcements
 ) -> None:
-    """Of each level that places are asked of, as many holds as places: whoever draws on the same pool may have them."""
+    """End as many expired holds of each level as places are asked of it: all types of a pool share its places."""
     draws = statements.draws(session=session.pk) if any(request.asks_stock for request in requests) else {}
     places: Counter[uuid.UUID] = Counter()
     for request in requests:
@@ -164,7 +172,7 @@ def _expire_in_the_way_of_stock(
 def _write(batch: Batch, requests: Sequence[HoldRequest]) -> None:
     statements.write(batch.decided, batch.taken, batch.ends, requests)
     batch.stock.write(batch.news)
-    for request, reservation in batch.standing_by:  # their places are known now
+    for request, reservation in batch.standing_by:  # their place on standby is known now
         decision.reply(request, reservation, batch.news)
     by_session: dict[uuid.UUID, dict[str, SeatStatus]] = defaultdict(dict)
     for seat in batch.taken:
@@ -177,7 +185,7 @@ def _write(batch: Batch, requests: Sequence[HoldRequest]) -> None:
 
 
 def refuse(request: HoldRequest, session: Session, news: Announcements, *, reason: str) -> Reservation:
-    """Write a request down as ended without anything, whatever it asked for. The session is locked."""
+    """Write a request down as ended without any places. The session is locked."""
     reservation = decision.row_of(request, session, news)
     reservation.status = Status.CANCELLED if reason == refusals.Released.reason else Status.REJECTED
     reservation.reason = reason

@@ -1,24 +1,24 @@
-"""The best seats for a party: together, near the focal point of the hall, and nobody left alone.
+"""Choose the best seats for a party: together, near the focal point of the hall, without single seats left over.
 
 Note [What best means]
-Free for a party are ordinary seats. Wheelchair spaces and companion seats are kept for those who ask for them (`accessible`).
-Only a party for which too few seats are free gets nothing. Among all that it could have, in this order:
+Ordinary seats are free for any party. Wheelchair spaces and companion seats are kept for parties that ask for them
+(`accessible`). A party gets nothing only if too few seats are free for it. The choice is ranked in this order:
 
-1. Together: side by side in one row, no aisle between. Where that is impossible, in as few groups as can be and as few people
-   alone as can be (see `_loners`: the two never conflict).
-2. No orphans. A group's orphans are the free seats beside it that it leaves without a free neighbour of their own sort, ordinary
-   or kept.
-3. Near. Seats together: the least sum of squared ways to the focal point. Several groups gather around a heart, one of the free
-   seats: the least sum of squared ways to it, each plus the heart's own to the focal point. The `HEARTS` nearest runs of free
-   seats that could hold a group offer one each. All groups but the last `TRIED` are whole runs, the nearest to the heart that
-   keep to point 1.
+1. Together: side by side in one row, no aisle between. Where that is impossible, the party splits into as few groups as
+   can be, with as few people alone as can be (see `_loners`: the two never conflict).
+2. No orphans. A group's orphans are the free seats beside it that it leaves without a free neighbour of their own sort,
+   ordinary or kept.
+3. Near. For seats together: the least sum of squared distances to the focal point. Several groups gather around a
+   heart, which is one of the free seats: the least sum of squared distances to the heart, each plus the heart's own to
+   the focal point. The `HEARTS` nearest runs of free seats that could hold a group offer one heart each. All groups but
+   the last `TRIED` are whole runs, the nearest to the heart that keep to point 1.
 4. First in plan order.
 
-An accessible party has a wheelchair space among its seats: a single person just that; others side by side with a companion seat
-next to it, or an ordinary one where there is none. It has no more of the kept seats than that if it can help it, which goes
-before points 2 and 3. Where it must split, the group with the wheelchair is as large as leaves the fewest people alone. The others
-gather around it, on ordinary seats unless those are too few or would leave more people alone. Without a free wheelchair space it
-gets nothing.
+An accessible party has a wheelchair space among its seats. A single person gets just that; a larger party sits side by
+side with a companion seat next to the space, or an ordinary seat where there is none. If possible the party takes no
+more of the kept seats than that, which goes before points 2 and 3. Where it must split, the group with the wheelchair
+has the size that leaves the fewest people alone. The others gather around it on ordinary seats, unless those are too
+few or would leave more people alone. Without a free wheelchair space the party gets nothing.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from reservations.allocation.hall_plan import TAKEN, Group, HallPlan, SeatOnPlan
 from sessions_app.models import Seat, SeatStatus
 
 HEARTS = 8
-TRIED = 3  # groups of which every combination is looked at
+TRIED = 3  # the last groups, for which every combination is tried
 ORDINARY_RUNS = re.compile(rb"o+")
 ALL_RUNS = re.compile(rb"[ok]+")
 
 
 class FreeSeats:
-    """What is free of a hall. Read once, it serves one party after another: `choose`, then `take`."""
+    """The free seats of a hall, read once for many parties: `choose` for each, then `take`."""
 
     def __init__(self, plan: HallPlan, free: Iterable[str]) -> None:
         self._plan = plan
@@ -54,7 +54,7 @@ class FreeSeats:
             self._sorts[self._plan.index[label]] = TAKEN
 
     def choose(self, *, quantity: int, accessible: bool = False, ticket_type: uuid.UUID | None = None) -> list[str]:
-        """The labels of the best seats (Note [What best means]) in plan order; empty if too few are free."""
+        """Return the labels of the best seats in plan order; empty if too few are free. See Note [What best means]."""
         free = bytes(self._sorts)
         search = _Search(self._plan, free, self._plan.only(free, ticket_type) if ticket_type else free)
         return self._plan.labels(search.accessible(quantity) if accessible else search.ordinary(quantity))
@@ -63,7 +63,7 @@ class FreeSeats:
 def choose(
     seats: Iterable[Seat], *, quantity: int, accessible: bool = False, ticket_type: uuid.UUID | None = None
 ) -> list[Seat]:
-    """The same for a single party. `seats`: all of the session, taken ones too, in plan order."""
+    """Choose the best seats for a single party. `seats` are all of the session in plan order, taken ones too."""
     by_label = {seat.label: seat for seat in seats}
     plan = HallPlan(
         SeatOnPlan(seat.label, seat.section, seat.row, seat.x, seat.y, seat.kind, seat.ticket_type_id)
@@ -74,7 +74,7 @@ def choose(
 
 
 class _Search:
-    """One party's look at the hall. `free`: the sorts of all free seats; `offered`: of those that this party may have."""
+    """The search for one party. `free` has the sorts of all free seats, `offered` of those that this party may have."""
 
     def __init__(self, plan: HallPlan, free: bytes, offered: bytes) -> None:
         self.plan = plan
@@ -111,7 +111,10 @@ class _Search:
         )
 
     def together(self, party: int) -> Group | None:
-        """The nearest stretches first: once there is a choice without orphans, what lies farther can't be better."""
+        """Return the best group in one run, or None.
+
+        Look at the nearest stretches first: after a choice without orphans, a stretch farther away can't be better.
+        """
         best: tuple[int, int, Group] | None = None
         squares = self.plan.squares
         for nearest, start, end in self.plan.stretches:
@@ -141,14 +144,14 @@ class _Search:
         return [index for index in range(group.start, group.end) if index in self.plan.wheelchairs]
 
     def _without(self, group: Group) -> _Search:
-        """The same look after the group is seated."""
+        """Return the search without the group's seats."""
         taken = bytes(group.size)
         free = self.free[: group.start] + taken + self.free[group.end :]
         offered = self.offered[: group.start] + taken + self.offered[group.end :]
         return _Search(self.plan, free, offered)
 
     def gather(self, party: int, *, among: re.Pattern[bytes], hearts: Sequence[int] = ()) -> list[Group]:
-        """The party in the fewest groups, each from a run of its own; empty if too few seats are free."""
+        """Seat the party in the fewest groups, each from a run of its own; empty if too few seats are free."""
         runs = self.runs(among)
         if sum(run.size for run in runs) < party:
             return []
@@ -165,7 +168,7 @@ class _Search:
         return best[2] if best else []
 
     def _hearts(self, runs: Iterable[Group]) -> list[int]:
-        """Of each run the seat nearest to the focal point; of these the nearest ones, nearest first."""
+        """Return the nearest seat to the focal point of each run: the `HEARTS` nearest of these, in order."""
 
         def way(index: int) -> int:
             return self.plan.way(Group(index, 1))
@@ -174,7 +177,7 @@ class _Search:
 
 
 class _Gathering:
-    """A party's groups around one heart."""
+    """Seat a party's groups around one heart."""
 
     def __init__(self, search: _Search, heart: int, runs: Iterable[Group]) -> None:
         self.search = search
@@ -192,7 +195,7 @@ class _Gathering:
         return groups + self._best(party)
 
     def _whole_run(self, party: int) -> int:
-        """The nearest run after which the rest needs no more groups, and has no more people alone, than it must."""
+        """Return the nearest run that leaves the rest the fewest groups and the fewest people alone."""
         _groups, smallest = _fewest(self.sizes, party)
         alone = _loners(self.sizes, party)
         return next(
@@ -216,7 +219,7 @@ class _Gathering:
         return [option.group for option in min(choices, key=_of_all)]
 
     def _nearest(self, size: int, count: int) -> list[_Option]:
-        """The best windows of `count` runs: nobody needs another, since a choice has no more groups."""
+        """Return the best windows of `count` runs; a choice has that many groups, so it needs no more."""
         best: list[_Option] = []
         for near, run in self.near:
             if len(best) == count and best[-1].orphans == 0 and near * size > best[-1].way:
@@ -231,7 +234,7 @@ class _Gathering:
 
 
 class _Option(NamedTuple):
-    """Where a group could sit. The first is the best."""
+    """A place where a group could sit. Options sort best first."""
 
     orphans: int
     way: int
@@ -250,7 +253,7 @@ def _windows(run: Group, size: int) -> Iterator[Group]:
 
 
 def _shares(party: int, groups: int, largest: int) -> Iterator[tuple[int, ...]]:
-    """All ways to part a party, larger groups first."""
+    """Yield all ways to split a party, larger groups first."""
     if groups == 1:
         if 1 <= party <= largest:
             yield (party,)
@@ -261,7 +264,10 @@ def _shares(party: int, groups: int, largest: int) -> Iterator[tuple[int, ...]]:
 
 
 def _fewest(sizes: Counter[int], party: int) -> tuple[int, int]:
-    """How many groups it takes, and how large the smallest of them is at least: what the largest other runs can't hold."""
+    """Return how many groups the party needs, and the least size of the smallest of them.
+
+    That size is the rest that the largest other runs can't hold.
+    """
     groups = 0
     for size in sorted(sizes, reverse=True):
         needed = -(-party // size)
@@ -273,10 +279,11 @@ def _fewest(sizes: Counter[int], party: int) -> tuple[int, int]:
 
 
 def _loners(sizes: Counter[int], party: int) -> int:
-    """How many must sit alone, in the fewest groups as in any number of them.
+    """Count the people who must sit alone; the number is the same in the fewest groups and in any number of them.
 
-    Runs of two and more seat people in company while they last. Whoever would be left over gets a neighbour out of a group of
-    three or more, which needs no further group; only where all runs are pairs, an odd party has nobody to spare.
+    Runs of two and more seat people in company while they last. A person left over gets a neighbour out of a group of
+    three or more, which needs no further group. Only where all runs are pairs does one person of an odd party sit
+    alone.
     """
     in_company = {size: number for size, number in sizes.items() if size > 1 and number}
     seats = sum(size * number for size, number in in_company.items())

@@ -1,4 +1,4 @@
-"""Change a reservation that stays: more time, the payment's time, the sale, other seats, another price, another buyer."""
+"""Change a reservation that stays: extend, pin, sell, move or reprice it, or change its buyer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,11 @@ from sessions_app.models import Seat, SeatStatus, TicketType
 
 
 class CannotMove(Exception):
-    """`conflicts`: seat → why: held, sold, blocked, price (another one), unknown, not_theirs, uneven (more or fewer than it leaves)."""
+    """The move is impossible: `conflicts` gives the reason for each seat.
+
+    Reasons: held, sold, blocked, price (another price), unknown, not_theirs, uneven (more or fewer seats than it
+    leaves).
+    """
 
     def __init__(self, conflicts: dict[str, str]) -> None:
         super().__init__(str(conflicts))
@@ -32,7 +36,7 @@ class CannotMove(Exception):
 
 
 def prolong(locked: locks.Locked, *, until: dt.datetime) -> None:
-    """A hold goes on until then."""
+    """Extend a hold until then."""
     reservation = locked.reservation
     reservation.expires_at = until
     reservation.extensions += 1
@@ -42,7 +46,7 @@ def prolong(locked: locks.Locked, *, until: dt.datetime) -> None:
 
 
 def pin(several: Sequence[locks.Locked], *, until: dt.datetime) -> None:
-    """While they are being paid nothing expires them before `until`; their holds' own ends stay noted."""
+    """Keep these holds from expiring before `until` while they are being paid; their own ends stay noted."""
     if not several:
         return
     for locked in several:
@@ -53,7 +57,7 @@ def pin(several: Sequence[locks.Locked], *, until: dt.datetime) -> None:
 
 
 def unpin(locked: locks.Locked) -> None:
-    """Paying failed: the hold goes on while it lasts, or ends now."""
+    """Return to the hold after a failed payment, or end it if its time is over."""
     reservation = locked.reservation
     reservation.status, reservation.pinned_until = Status.HELD, None
     if reservation.is_over_at(locked.now):
@@ -67,9 +71,9 @@ def unpin(locked: locks.Locked) -> None:
 def sell(
     sales: Sequence[tuple[locks.Locked, uuid.UUID]], *, due: Collection[uuid.UUID] = ()
 ) -> dict[uuid.UUID, dict[str, int]]:
-    """They are paid for, or those of the sales that are `due` will be at the door: their seats are sold, for good.
+    """Confirm reservations and sell their seats for good. They are paid for; those whose sale is `due` pay at the door.
 
-    The seats' keys, for their tickets, by reservation and label.
+    Return the seats' keys, for their tickets, by reservation and label.
     """
     if not sales:
         return {}
@@ -91,7 +95,10 @@ def sell(
 
 
 def sell_again(lost: locks.Locked, *, sale: uuid.UUID) -> tuple[Reservation, dict[str, int]] | None:
-    """Its money came after it had ended: the same places for the same buyer as a reservation of its own, or nothing at all."""
+    """Sell an ended reservation's places to its buyer again, all or none, because its money came late.
+
+    The sale gets a reservation of its own.
+    """
     session, before, news = lost.session, lost.reservation, lost.news
     if session.is_closed_at(lost.now) or not before.lines:
         return None
@@ -139,7 +146,7 @@ def sell_again(lost: locks.Locked, *, sale: uuid.UUID) -> tuple[Reservation, dic
 
 
 def _has_a_use_left(before: Reservation) -> bool:
-    """Of the voucher that it carried, and that came back when it ended."""
+    """Tell whether the voucher that the reservation carried has a use left; its own use came back when it ended."""
     assert before.voucher is not None
     (voucher,) = locks.lock_vouchers([before.voucher.code]).values()
     try:
@@ -150,7 +157,7 @@ def _has_a_use_left(before: Reservation) -> bool:
 
 
 def _take_stock_again(before: Reservation, news: Announcements) -> bool:
-    """Unless by the type's own rules nobody could have them now."""
+    """Take the places again, unless the type's own rules forbid them to any buyer now."""
     stock = locks.lock_stock([before.session_id])
     kind = stock.of(before.ticket_type_id)
     if kind is None or kind.is_closed_at(news.now):
@@ -160,7 +167,7 @@ def _take_stock_again(before: Reservation, news: Announcements) -> bool:
         if rules.limit_passed(before.quantity, has=_places_of(owned), most=kind.max_per_buyer) is not None:
             return False
     if Wanted.of(standby.waited_for([before.session_id]), stock.draws).has(kind.pk):
-        return False  # what is free is for those who stand by
+        return False  # free places belong to the orders on standby
     if not stock.take(kind, before.quantity):
         return False
     stock.write(news)
@@ -168,7 +175,7 @@ def _take_stock_again(before: Reservation, news: Announcements) -> bool:
 
 
 def _live_of(before: Reservation, news: Announcements) -> QuerySet[Reservation]:
-    """What its buyer has in its session."""
+    """Return the live reservations that its buyer has in its session."""
     return Reservation.objects.live(news.now).filter(session=before.session_id, buyer=before.buyer)
 
 
@@ -178,9 +185,9 @@ def _places_of(reservations: QuerySet[Reservation]) -> int:
 
 
 def move(locked: locks.Locked, seats: Sequence[str], to: Sequence[str]) -> list[tuple[Seat, Seat]]:
-    """Give the reservation other free seats for some of its own, one for one and each for what it cost; each old with its new.
+    """Give the reservation other free seats for some of its own, one for one, each at the price paid for the old one.
 
-    Raises: CannotMove.
+    Return each old seat with its new one. Raises: CannotMove.
     """
     reservation, session = locked.reservation, locked.session
     rows = locks.lock_seats(session.pk, {*seats, *to})
@@ -230,17 +237,18 @@ def _conflicts_of_move(
 
 
 def _for_the_same(line: dict[str, Any], left: dict[str, TicketType]) -> str | None:
-    """A seat of the line item's own type, whatever that costs by now; else one of another type at the price it had, before what came off."""
+    """Return a seat for the line item: one of its own type at any price, else one at its price before discounts."""
     own = (label for label, kind in left.items() if str(kind.pk) == line["ticket_type"])
     alike = (label for label, kind in left.items() if kind.price == pricing.base_of(line))
     return next(itertools.chain(own, alike), None)
 
 
 def reprice(locked: locks.Locked, *, concessions: pricing.Choices | None, voucher: str | None) -> None:
-    """What is held costs what it costs with these, and with the session's fees as they are now.
+    """Price the held places with these terms, and with the session's fees as they are now.
 
-    None leaves what it has: a voucher that it carries is its own, whatever became of it since. No code at all takes it off.
-    Raises: UnknownConcession, NotAmongTheSeats, WrongConcessionCount, VoucherRefused.
+    None leaves a term unchanged: a voucher that the reservation carries is its own, even if the voucher has changed
+    since. An empty code takes the voucher off. Raises: UnknownConcession, NotAmongTheSeats, WrongConcessionCount,
+    VoucherRefused.
     """
     reservation, session = locked.reservation, locked.session
     known = concessions_of([session.pk])[session.pk]
@@ -259,7 +267,7 @@ def reprice(locked: locks.Locked, *, concessions: pricing.Choices | None, vouche
 
 
 def _usable(code: str, locked: locks.Locked) -> Voucher:
-    """Locked, so that who comes next counts this use. Raises: VoucherRefused."""
+    """Return the voucher, locked so that the next request counts this use. Raises: VoucherRefused."""
     reservation = locked.reservation
     voucher = pricing.judge(
         locks.lock_vouchers([code]).get(code), session=locked.session.pk, currency=reservation.currency, now=locked.now
@@ -269,9 +277,10 @@ def _usable(code: str, locked: locks.Locked) -> Voucher:
 
 
 def change_buyer(*, of: uuid.UUID, to: uuid.UUID) -> list[tuple[uuid.UUID, uuid.UUID | None]]:
-    """A guest became an account: what the guest asked for, holds and bought is the account's, and so are the guest's keys.
+    """Give an account everything that its guest asked for, holds and bought, and the guest's keys.
 
-    Of what is live, each session and the type of places without a number. The guest is locked (see people.py).
+    Return the session of each live reservation, with the ticket type of its unnumbered places. The guest is locked (see
+    people.py).
     """
     owned = Reservation.objects.filter(buyer=of).order_by()
     locks.lock_sessions(owned.values_list("session_id", flat=True).distinct())
@@ -279,8 +288,9 @@ def change_buyer(*, of: uuid.UUID, to: uuid.UUID) -> list[tuple[uuid.UUID, uuid.
 
 
 def no_longer_due(locked: locks.Locked) -> None:
-    """Its money was collected at the door: it doesn't count as held any more."""
+    """Note that its money was collected at the door: its places don't count as held any more."""
     locked.reservation.due = False
     locks.save(locked, "due")
     locked.news.reservation(locked.reservation)
-    Reservation.objects.filter(pk=locked.reservation.pk).update(origin="")  # told with it, kept without
+    # the message needs the origin, the row doesn't keep it
+    Reservation.objects.filter(pk=locked.reservation.pk).update(origin="")

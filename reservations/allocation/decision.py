@@ -1,6 +1,7 @@
-"""What each request of a batch gets: judged in memory, one after the other. Nothing is locked here, and nothing written.
+"""Decide what each request of a batch gets, in memory and one after the other; lock and write nothing.
 
-`allocation.allocate_batch` locks and reads what deciding needs, calls `decide` in the order of the requests' turns, and writes what came of it.
+`batch.allocate_batch` locks and reads what deciding needs, calls `decide` in the order of the requests' turns, and
+writes the outcome.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ from reservations.models import Reservation, Status
 from reservations.queries import reservation_body
 from sessions_app.models import Seat, SeatStatus, Session, TicketType
 
-FREE = Means(method="free")  # what an order is paid by that costs nothing: no gateway is asked
+FREE = Means(method="free")  # pays for an order that costs nothing: no gateway is asked
 REASONS = {SeatStatus.HELD: "held", SeatStatus.SOLD: "sold", SeatStatus.BLOCKED: "blocked"}
 
 
 @dataclasses.dataclass(slots=True)
 class Batch:
-    """Requests of some sessions and all that deciding them needs, read under the locks."""
+    """Requests of some sessions, and all that deciding them needs, read under the locks."""
 
     sessions: dict[uuid.UUID, Session]
     news: Announcements
@@ -51,8 +52,10 @@ class Batch:
     decided: list[Reservation] = dataclasses.field(default_factory=list)
     taken: list[Place] = dataclasses.field(default_factory=list)
     standing_by: list[tuple[HoldRequest, Reservation]] = dataclasses.field(default_factory=list)
-    ends: list[dt.datetime] = dataclasses.field(default_factory=list)  # of the taken seats, in their order
-    free: dict[uuid.UUID, FreeSeats] = dataclasses.field(default_factory=dict)  # where the best were asked for
+    # the ends of the taken seats' holds, in their order
+    ends: list[dt.datetime] = dataclasses.field(default_factory=list)
+    # filled where the best seats were asked for
+    free: dict[uuid.UUID, FreeSeats] = dataclasses.field(default_factory=dict)
 
 
 def decide(request: HoldRequest, batch: Batch) -> None:
@@ -90,7 +93,7 @@ def _judged_by(request: HoldRequest, reservation: Reservation, batch: Batch) -> 
 
 
 def reply(request: HoldRequest, reservation: Reservation, news: Announcements) -> None:
-    """An order that carries its payment has its outcome when that is taken."""
+    """Send the outcome to the waiting web process, unless the order's payment must be taken first."""
     if reservation.waits_for_its_payment:
         news.to_pay(reservation, reply_to=request.reply_to)
     elif request.reply_to and not (reservation.payment and reservation.status == Status.PAYING):
@@ -98,7 +101,7 @@ def reply(request: HoldRequest, reservation: Reservation, news: Announcements) -
 
 
 def row_of(request: HoldRequest, session: Session, news: Announcements) -> Reservation:
-    """As it was asked for, not decided yet."""
+    """Return the request's row, not decided yet."""
     reservation = new_row(
         Reservation,
         id=request.id,
@@ -128,7 +131,7 @@ def row_of(request: HoldRequest, session: Session, news: Announcements) -> Reser
 
 
 def _refusal(request: HoldRequest, batch: Batch) -> dict[str, Any]:
-    """Why the request can't have anything, whatever is free; empty if it may."""
+    """Return why the request can't have anything, whatever is free; empty if it may."""
     first = batch.keys.get((request.buyer, request.scope, request.key)) if request.key else None
     if first is not None:
         return _rejected(refusals.Duplicate, duplicate_of=first)
@@ -143,7 +146,7 @@ def _refusal(request: HoldRequest, batch: Batch) -> dict[str, Any]:
 
 
 def _refusal_by_rules(kind: TicketType | None, request: HoldRequest, batch: Batch) -> type[Refused] | None:
-    """By the rules of the session and of the ticket type, in the order in which admission asks them."""
+    """Return the refusal by the rules of the session and the ticket type, in the order of admission."""
     session, now = batch.sessions[request.session], batch.news.now
     if refusal := rules.of_session(request, session, now):
         return refusal
@@ -162,7 +165,7 @@ def _refusal_by_rules(kind: TicketType | None, request: HoldRequest, batch: Batc
 
 
 def _holds_too_much(request: HoldRequest, batch: Batch) -> bool:
-    """See Note [What counts as held] in hold_caps.py."""
+    """Tell whether the buyer or the address would hold too much. See Note [What counts as held] in hold_caps.py."""
     caps = request.caps
     of_buyer = batch.held[request.buyer] + request.places
     of_address = batch.held[request.pot, caps.origin] + request.places
@@ -183,7 +186,7 @@ def _rejected(refusal: type[Refused], **facts: Any) -> dict[str, Any]:
 
 
 def _take(request: HoldRequest, reservation: Reservation, batch: Batch) -> dict[str, Any]:
-    """Give the request what it asks for, all of it, or say why not."""
+    """Give the request what it asks for, all of it, or return why not."""
     session = batch.sessions[request.session]
     if request.seats:
         refusal = _take_seats(
@@ -206,21 +209,21 @@ def _take(request: HoldRequest, reservation: Reservation, batch: Batch) -> dict[
 
 
 def begin_hold(reservation: Reservation, now: dt.datetime) -> dt.datetime:
-    """Its places are its own, and their prices stand in its lines; until when."""
+    """Make the reservation a hold of its places, at the prices in its lines; return when it ends."""
     session = reservation.session
     reservation.status = Status.HELD
     reservation.held_at = now
     reservation.total = pricing.total_of(reservation.lines)
     if reservation.is_order and not reservation.total:
         reservation.payment = _means_of_nothing(reservation)
-    # Nobody hurries over an order that carries its payment: it may stand in the queue once more, for the gateway.
+    # An order with a stored payment gets the longest hold, because it still has to wait for a payment worker.
     seconds = session.max_hold_seconds if reservation.payment else session.hold_seconds
     reservation.expires_at = now + dt.timedelta(seconds=seconds)
     return reservation.expires_at
 
 
 def _means_of(request: HoldRequest, batch: Batch) -> dict[str, str] | None:
-    """Of an order that carries no payment: at the door, where its type allows that."""
+    """Return the means of an order that carries no payment: at the door, where its type allows that."""
     kind = batch.stock.of(request.ticket_type)
     if kind is None or not _is_paid_at_door(kind, request, batch):
         return None
@@ -233,7 +236,7 @@ def _is_paid_at_door(kind: TicketType, request: HoldRequest, batch: Batch) -> bo
 
 
 def _means_of_nothing(order: Reservation) -> dict[str, str]:
-    """What costs nothing needs no payment, nor anybody who takes it at the door."""
+    """Return the means of an order that costs nothing: no payment, and no collecting at the door."""
     means: dict[str, str] | None = order.payment
     if means is None or means["method"] == AT_THE_DOOR:
         return {**FREE.to_json(), **(order.receipt or {}), **(means or {}), "method": FREE.method}
@@ -261,7 +264,10 @@ def _take_seats(
 
 
 def _take_best(request: HoldRequest, reservation: Reservation, batch: Batch) -> dict[str, Any]:
-    """The session's row is locked, so what was read as free stays so, until the chosen seats are locked by being written."""
+    """Take the best seats.
+
+    Seats that were read as free stay free, because the session's row is locked. Writing the chosen seats locks them.
+    """
     session = reservation.session
     if session.pk not in batch.free:
         batch.free[session.pk] = _free_seats(session, batch)
@@ -285,7 +291,7 @@ def _free_seats(session: Session, batch: Batch) -> FreeSeats:
 
 @lru_cache(maxsize=64)
 def _hall_plan(session: uuid.UUID, plan_version: int) -> HallPlan:
-    """Read once: chairs stay where they are until the plan has a new version."""
+    """Read the plan once: chairs stay where they are until the plan has a new version."""
     columns = ("label", "section", "row", "x", "y", "kind", "ticket_type_id", "pk")
     return HallPlan(starmap(SeatOnPlan, Seat.objects.of(session).order_by("position").values_list(*columns)))
 
@@ -304,7 +310,7 @@ def _take_stock(request: HoldRequest, reservation: Reservation, batch: Batch) ->
 
 
 def line_of(kind: TicketType, session: Session, seat: str | None) -> dict[str, Any]:
-    """At the type's own price; what comes on top, or off it, is `pricing`'s."""
+    """Return a line item at the type's own price; `pricing` adds fees and takes off discounts."""
     return {
         "seat": seat,
         "ticket_type": str(kind.pk),

@@ -1,4 +1,4 @@
-"""End reservations and pass on what comes free, to those who stand by first."""
+"""End reservations and pass on the places that come free, to orders on standby first."""
 
 from __future__ import annotations
 
@@ -20,12 +20,18 @@ from sessions_app.models import Seat, SeatStatus, Session, TicketType
 
 
 def expire_in(session: Session, news: Announcements, *, limit: int) -> int:
-    """End the session's holds that ran out, at most `limit` of them, and free all they held; how many. The session is locked."""
+    """End at most `limit` of the session's expired holds, and free all they held; return how many.
+
+    The session is locked.
+    """
     return len(expire(ran_out(session, news.now)[:limit], session, news))
 
 
 def end_holds_in(session: Session, news: Announcements, *, limit: int) -> int:
-    """End the session's holds, whether they ran out or not: it was called off. How many; the session is locked."""
+    """End at most `limit` of a cancelled session's holds, expired or not; return how many.
+
+    The session is locked.
+    """
     holds = Reservation.objects.filter(session=session, status=Status.HELD).order_by("expires_at")[:limit]
     return len(_end_all(holds, Status.CANCELLED, refusals.CalledOff.reason, session, news))
 
@@ -62,7 +68,10 @@ def _end(
     *,
     why: Cause | None = None,
 ) -> list[Reservation]:
-    """`why`: what sets it off, where the caller works for nothing in particular. The end of its time ends a hold, whoever notices."""
+    """End these reservations. `why` is the cause to record, where the caller works for none of its own.
+
+    A hold that ran out ends because of its expiry, whichever process notices it.
+    """
     ended, labels = statements.end(session.pk, over, status=status, reason=reason, at=news.now)
     with causes.working_for(causes.EXPIRY) if status == Status.EXPIRED else nullcontext():
         for reservation in ended:
@@ -83,7 +92,7 @@ def _give_stock_back(session: Session, reservations: Sequence[Reservation], news
 
 
 def _add_to_stock(session: Session, places: Mapping[uuid.UUID, int], news: Announcements) -> None:
-    """So many of each ticket type. The session is locked."""
+    """Give back this many places of each ticket type. The session is locked."""
     if not places:
         return
     stock = locks.lock_stock([session.pk])
@@ -94,7 +103,7 @@ def _add_to_stock(session: Session, places: Mapping[uuid.UUID, int], news: Annou
 
 
 def hold_for(order: Reservation, kind: TicketType, now: dt.datetime) -> None:
-    """It stood by, and its places are taken."""
+    """Hold the places that an order on standby was given."""
     order.lines = [decision.line_of(kind, order.session, None) for _place in range(order.quantity)]
     if pricing.has_charges(order.session):
         order.lines = pricing.priced(order.lines, session=order.session)
@@ -102,7 +111,7 @@ def hold_for(order: Reservation, kind: TicketType, now: dt.datetime) -> None:
 
 
 def leave_standby(locked: locks.Locked, *, reason: str) -> None:
-    """It waits no longer; whoever stood behind it may get what it was too large for."""
+    """End the order's wait, and serve those behind it: the places that were too few for it may be enough for them."""
     standby.end([locked.reservation], locked.session, locked.news, status=Status.CANCELLED, reason=reason)
     stock = locks.lock_stock([locked.session.pk])
     standby.serve(locked.session, stock, locked.news, hold_for)
@@ -110,7 +119,10 @@ def leave_standby(locked: locks.Locked, *, reason: str) -> None:
 
 
 def serve_standby(session: Session, news: Announcements) -> int:
-    """End those whose sale is over, a chunk of them, and pass on what is free; how many were ended. The session is locked."""
+    """End a chunk of the standby orders whose sale is over, and serve the rest; return how many ended.
+
+    The session is locked.
+    """
     ended = standby.end_some(session, news)
     stock = locks.lock_stock([session.pk])
     standby.serve(session, stock, news, hold_for)
@@ -119,7 +131,7 @@ def serve_standby(session: Session, news: Announcements) -> int:
 
 
 def expire_holders(session: Session, seats: Collection[Seat], news: Announcements) -> None:
-    """Holds of these seats that ran out are no obstacle, swept or not."""
+    """End the holds of these seats that ran out, swept or not, so that they are no obstacle."""
     over = [
         seat.reservation_id
         for seat in seats
@@ -133,7 +145,10 @@ def expire_holders(session: Session, seats: Collection[Seat], news: Announcement
 
 
 def lock_places_of(locked: locks.Locked) -> None:
-    """Lock what the reservation has, in the order of the Note above, before its sale and tickets are locked."""
+    """Lock the reservation's places before its sale and tickets are locked.
+
+    This keeps the order of Note [Why the session row is locked first] in locks.py.
+    """
     if locked.reservation.seats:
         locks.lock_seats(locked.session.pk, locked.reservation.seats)
     elif locked.reservation.has_stock:
@@ -141,7 +156,7 @@ def lock_places_of(locked: locks.Locked) -> None:
 
 
 def take_back(locked: locks.Locked, *, seats: Collection[str], kinds: Sequence[pricing.Kind]) -> None:
-    """Somebody gave bought places back: numbered ones by their `seats`, others by what they were. They are on sale again."""
+    """Put places that a buyer gave back on sale again: numbered ones by their `seats`, others by their `kinds`."""
     reservation, session, news = locked.reservation, locked.session, locked.news
     places = len(kinds)
     news.gave_back(reservation, seats=list(seats))

@@ -1,4 +1,4 @@
-"""Where the chairs of a session stand, as counted by whoever looks for the best of them."""
+"""Measure where the chairs of a session stand, for the choice of the best seats."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from typing import NamedTuple
 
 from sessions_app.models import SeatKind
 
-NEXT_TO_EACH_OTHER = 1.6  # seat widths between the middles of neighbours; an aisle is wider
-FOCAL_DEPTH = 2 / 3  # of the way from the first row to the last, where cinemas are tuned
-UNIT = 600  # of a seat width: plans have hundredths, the focal point their halves and thirds, so ways are whole and ties are ties
+NEXT_TO_EACH_OTHER = 1.6  # in seat widths between the middles of neighbours; an aisle is wider
+FOCAL_DEPTH = 2 / 3  # the share of the way from the first row to the last; cinemas tune their sound for it
+# Parts of a seat width. Plans have hundredths, and the focal point has their halves and thirds, so distances are whole
+# numbers and equal distances compare as equal.
+UNIT = 600
 KEPT_KINDS = frozenset({SeatKind.WHEELCHAIR.value, SeatKind.COMPANION.value})
-TAKEN, ORDINARY, KEPT = 0, ord("o"), ord("k")  # the sorts
+TAKEN, ORDINARY, KEPT = 0, ord("o"), ord("k")  # the sorts of seats
 
 
 class SeatOnPlan(NamedTuple):
@@ -30,7 +32,7 @@ class SeatOnPlan(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Neighbours, by their indexes in the hall."""
+    """Neighbouring seats, by their indexes in the hall."""
 
     start: int
     size: int
@@ -41,7 +43,7 @@ class Group(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """All chairs of a row between two aisles or walls. `nearest`: the square of the nearest one's way to the focal point."""
+    """All chairs of a row between two aisles or walls. `nearest` is the least squared distance to the focal point."""
 
     nearest: int
     start: int
@@ -49,8 +51,10 @@ class Stretch(NamedTuple):
 
 
 class HallPlan:
-    """What doesn't change while a session is sold. Seats come in plan order and get an index; between two stretches, and at
-    both ends, stands one of the sort TAKEN, so that whoever looks beside a seat never looks into another row.
+    """The facts of a hall that don't change while a session is sold.
+
+    Seats come in plan order and get an index. Between two stretches, and at both ends, stands a place of the sort
+    TAKEN, so that a look beside a seat never reaches another row.
     """
 
     def __init__(self, seats: Iterable[SeatOnPlan]) -> None:
@@ -68,7 +72,7 @@ class HallPlan:
         self.wheelchairs = self._of_kind(SeatKind.WHEELCHAIR)
         self.companions = self._of_kind(SeatKind.COMPANION)
         self._ways = [self._way(seat) if seat else (0, 0) for seat in self._seats]
-        # Sums of all before an index, so that those of a group are one subtraction.
+        # Running sums: the sum over a group is one subtraction.
         self._xs = list(itertools.accumulate((x for x, _y in self._ways), initial=0))
         self._ys = list(itertools.accumulate((y for _x, y in self._ways), initial=0))
         self.squares = list(itertools.accumulate((x * x + y * y for x, y in self._ways), initial=0))
@@ -84,23 +88,23 @@ class HallPlan:
         return seat
 
     def way(self, group: Group) -> int:
-        """The sum of its seats' squared ways to the focal point."""
+        """Return the sum of the squared distances of its seats to the focal point."""
         return self.squares[group.end] - self.squares[group.start]
 
     def way_around(self, heart: int, group: Group) -> int:
-        """The sum of its seats' squared ways to the heart, each plus the heart's own to the focal point."""
+        """Return the sum of its seats' squared distances to the heart, each plus the heart's own to the focal point."""
         x, y = self._ways[heart]
         xs, ys = self._xs[group.end] - self._xs[group.start], self._ys[group.end] - self._ys[group.start]
         return self.way(group) - 2 * (x * xs + y * ys) + 2 * group.size * (x * x + y * y)
 
     def nearest_to(self, heart: int, group: Group) -> int:
-        """What the seat nearest to the heart adds to `way_around`: no seat of the group adds less."""
+        """Return what the seat nearest to the heart adds to `way_around`: no seat of the group adds less."""
         x, y = self._ways[heart]
         nearest = min((x - other) ** 2 + (y - row) ** 2 for other, row in self._ways[group.start : group.end])
         return nearest + x * x + y * y
 
     def only(self, sorts: bytes, ticket_type: uuid.UUID) -> bytes:
-        """The same sorts, but seats of other ticket types are TAKEN."""
+        """Return the same sorts, but with seats of other ticket types as TAKEN."""
         if ticket_type not in self._masks:
             mask = bytes(255 if seat and seat.ticket_type == ticket_type else 0 for seat in self._seats)
             self._masks[ticket_type] = int.from_bytes(mask)

@@ -1,4 +1,4 @@
-"""Change stock and seats as the house asks: capacities, pools, seats off sale and on sale."""
+"""Change stock and seats for the house: capacities, pools, seats off sale and on sale."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def change_stock(
     capacity: int,
     pools: Collection[uuid.UUID],
 ) -> None:
-    """So many places has a ticket type from now on, and these pools it draws on. The session is locked. Raises: FewerThanTaken."""
+    """Give a ticket type this capacity and these pools. The session is locked. Raises: FewerThanTaken."""
     stock = locks.lock_stock([session.pk], all_pools=True)
     row = stock.types[kind]
     stock.resize(row, capacity)
@@ -30,7 +30,7 @@ def change_stock(
 
 
 def change_pool(session: Session, news: Announcements, *, pool: uuid.UUID, capacity: int) -> None:
-    """The session is locked. Raises: FewerThanTaken."""
+    """Give a pool this capacity. The session is locked. Raises: FewerThanTaken."""
     stock = locks.lock_stock([session.pk], all_pools=True)
     row = stock.pools[pool]
     stock.resize(row, capacity)
@@ -40,7 +40,7 @@ def change_pool(session: Session, news: Announcements, *, pool: uuid.UUID, capac
 
 
 def block(session: Session, labels: Collection[str], news: Announcements) -> list[str]:
-    """Take free seats off sale; the labels of those that were free."""
+    """Take free seats off sale; return the labels of those that were free."""
     free_now = [seat for seat in locks.lock_seats(session.pk, labels).values() if seat.status == SeatStatus.FREE]
     return _mark(session, free_now, SeatStatus.BLOCKED, "seat.blocked", news)
 

@@ -1,13 +1,14 @@
-"""The locks of seats, stock and reservations: only this package takes them, here or by the statements in `statements.py`.
+"""Lock seats, stock and reservations: only this package does, here or by the statements in `statements.py`.
 
-Below this app the session's row is locked too, alone, the first in the order: by `sessions_app.operations.cancel_session` and `note_renaming`, by the
-database's trigger for names that calendars show, and by each save of a session in the admin.
+Code outside this package locks the session's row too, alone, as the first in the order: `cancel_session` and
+`note_renaming` of `sessions_app.operations`, the database's trigger for names that calendars show, and each save of a
+session in the admin.
 
 Note [Why the session row is locked first]
-Every change of a session's seats, stock or reservations locks the session's row first (FOR NO KEY UPDATE, sessions by id),
-then reservations, then seats, then ticket types, then pools, then vouchers, each by id. One
-fixed order, so no deadlock; one holder of the row, so what is read after it is
-true until the commit, and map versions count up without a gap. What writes reservations for a buyer locks that person before the
+Every change of a session's seats, stock or reservations locks the session's row first (FOR NO KEY UPDATE, sessions by
+id), then reservations, then seats, then ticket types, then pools, then vouchers, each by id. One fixed order means no
+deadlock. One transaction holds the row, so the facts it reads after the lock stay true until the commit, and map
+versions count up without a gap. A transaction that writes reservations for a buyer locks that person before the
 session: see Note [The lock of a person] in people.py.
 """
 
@@ -31,7 +32,7 @@ from sessions_app.models import Seat, Session
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Locked:
-    """A reservation nobody else can change until the commit; `now` was read after the lock."""
+    """A reservation that no other transaction can change until the commit; `now` was read after the lock."""
 
     reservation: Reservation
     session: Session
@@ -40,12 +41,18 @@ class Locked:
 
 
 def lock_sessions(sessions: Iterable[uuid.UUID], *, people: Iterable[uuid.UUID] = ()) -> dict[uuid.UUID, Session]:
-    """`people`: those for whom reservations will be written. See Note [The lock of a person] in people.py."""
+    """Lock the sessions' rows, by id. `people` are the buyers for whom reservations will be written.
+
+    See Note [The lock of a person] in people.py.
+    """
     return {row.pk: row for row in statements.lock_sessions(set(sessions), people=people)}
 
 
 def lock_reservation(*, reservation_id: uuid.UUID, buyer: uuid.UUID | None) -> Locked:
-    """`buyer` None: anybody's (staff, sweeps). Raises: Reservation.DoesNotExist."""
+    """Lock one reservation and its session; with `buyer` None (staff, sweeps) it may be any buyer's.
+
+    Raises: Reservation.DoesNotExist.
+    """
     owned = Reservation.objects.filter(pk=reservation_id)
     session_id = (owned.filter(buyer=buyer) if buyer else owned).values_list("session_id", flat=True).get()
     session = lock_sessions([session_id])[session_id]
@@ -56,7 +63,7 @@ def lock_reservation(*, reservation_id: uuid.UUID, buyer: uuid.UUID | None) -> L
 
 
 def lock_reservations(reservation_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, Locked]:
-    """Several at once, of any sessions; they share `news` and `now`. Those that don't exist are left out."""
+    """Lock several reservations of any sessions; they share `news` and `now`. Missing ones are left out."""
     sessions = lock_sessions(
         Reservation.objects.filter(pk__in=reservation_ids).order_by().values_list("session_id", flat=True).distinct()
     )
@@ -75,14 +82,14 @@ def lock_seats(session: uuid.UUID, labels: Collection[str]) -> dict[str, Seat]:
 
 
 def lock_stock(sessions: Collection[uuid.UUID], *, all_pools: bool = False) -> Stock:
-    """The ticket types and pools of sessions that are locked; pools that nobody draws on only if asked for."""
+    """Lock the ticket types and pools of locked sessions; pools that no type draws on only with `all_pools`."""
     types, draws = statements.lock_types(sessions)
     pools = statements.lock_pools(sessions) if all_pools or any(draws.values()) else []
     return Stock(types={row.pk: row for row in types}, pools={row.pk: row for row in pools}, draws=draws)
 
 
 def lock_vouchers(codes: Collection[str]) -> dict[str, Voucher]:
-    """By code, those that there are; the last to be locked, since one may be for all sessions."""
+    """Lock the existing vouchers and return them by code. Take this lock last: a voucher can span sessions."""
     if not codes:
         return {}
     rows = Voucher.objects.filter(code__in=codes).select_for_update(no_key=True).order_by("pk")
@@ -90,13 +97,13 @@ def lock_vouchers(codes: Collection[str]) -> dict[str, Voucher]:
 
 
 def lock_shard(shard: int) -> None:
-    """Until the commit nobody else drains the shard's inbox."""
+    """Keep every other worker from draining the shard's inbox until the commit."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtext('frontrow.shard'), %s)", [shard])
 
 
 def seats_of(reservation: Reservation) -> QuerySet[Seat]:
-    """Those that are its own."""
+    """Return the seats that the reservation owns."""
     named = Seat.objects.of(reservation.session_id).filter(label__in=reservation.seats)
     return named.filter(reservation_id=reservation.pk)
 

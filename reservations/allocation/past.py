@@ -1,4 +1,4 @@
-"""What a batch of requests finds: what its buyers have already, which keys were used, what is marked."""
+"""Read what PostgreSQL knows about a batch of requests and its buyers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from reservations.hold_request import HoldRequest
 from reservations.refusals import UNPAID
 from sessions_app.models import shard_of
 
-# Note [What counts as held] in hold_caps.py: of an address.
+# An address's holds count by Note [What counts as held] in hold_caps.py.
 COUNTS = f"""
 CASE status
     WHEN 'held' THEN expires_at + least(expires_at - held_at, interval '{LONGEST_COUNT_MS} ms') > statement_timestamp()
@@ -79,14 +79,19 @@ SELECT
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Past:
-    """What PostgreSQL knows about requests before they are decided.
+    """The facts that PostgreSQL knows about requests before they are decided.
 
-    `now` is the database's clock once their sessions were locked; `allocated` were decided before; `cancelled` their buyers
-    gave up in the queue, which is forgotten with this; `ran_out` are the sessions with holds whose time is over and that no sweep
-    has ended, `overdue` by session those of them that are these buyers' own; `has` are the places that each buyer holds or bought of a
-    session, and without a number of a ticket type; `held` those that count as held, by buyer, and by what they are of and address; `keys` the
-    reservations that each used idempotency key of a buyer and scope names; `in_inbox` are the sessions of which something waits there, unless
-    these come from there; `lanes` the weights of the sessions' lanes; `joined` the accounts that guests among the buyers have become.
+    - `now` is the database's clock once their sessions were locked.
+    - `allocated` were decided before.
+    - `cancelled` were given up by their buyers in the queue; reading them deletes the marks.
+    - `ran_out` are the sessions with expired holds that no sweep has ended.
+    - `overdue` are, by session, the expired holds of these buyers themselves.
+    - `has` counts the places that each buyer holds or bought, by session and by ticket type without numbers.
+    - `held` counts the places that count as held, by buyer, and by session or ticket type and address.
+    - `keys` has the reservation that each used idempotency key of a buyer and scope names.
+    - `in_inbox` are the sessions with requests in the inbox, unless these requests come from there.
+    - `lanes` has the weights of the sessions' lanes.
+    - `joined` has the accounts that guests among the buyers have become.
     """
 
     now: dt.datetime

@@ -1,15 +1,16 @@
-"""What places cost. Pure: nothing is read or written here, and all amounts are whole minor units.
+"""Compute prices of places. This is pure: it reads and writes nothing, and all amounts are whole minor units.
 
 Note [How a price is put together]
-1. `base` is the price of the place's ticket type, as it was when it was held.
+1. `base` is the price of the place's ticket type when it was held.
 2. A concession takes a share off, or sets a price of its own where that is lower.
-3. A voucher takes a share off what is left of each place; or an amount off the whole reservation, which is spread over its places in
-   proportion to what is left of them, and is never more than that. What doesn't come out even goes to the places that lost most by the
-   rounding down, the first ones first.
+3. A voucher takes a share off what is left of each place; or an amount off the whole reservation, which is spread over
+   its places in proportion to what is left of them, and is never more than that. The units lost by rounding down go to
+   the places that lost most by it, the first ones first.
 4. A place that still costs something bears the session's booking fee: an amount, and a share of what is left.
-5. Of what is left, without the fee, a part is tax. It is contained: at 700 basis points 7/107 of it.
-Shares are rounded half up, each by itself. `price`, which is what the buyer pays for the place, is what is left plus the fee; and the
-total of a reservation is the sum of its lines' prices, always.
+5. Part of what is left, without the fee, is tax. The price contains it: at 700 basis points, 7/107 of the price.
+
+Shares are rounded half up, each by itself. `price`, which the buyer pays for the place, is what is left plus the fee.
+The total of a reservation is always the sum of its lines' prices.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ from reservations.refusals import (
 from sessions_app.models import WHOLE, Concession, Session
 
 Line = dict[str, Any]
-Kind = tuple[int, str]  # what tells unnumbered places of a reservation apart: what was paid, and the concession's name
-Choices = Sequence[tuple[str, str | int]]  # seat → concession; of unnumbered places concession → how many
+Kind = tuple[int, str]  # tells unnumbered places of a reservation apart: the price paid, and the concession's name
+Choices = Sequence[tuple[str, str | int]]  # seat → concession; for unnumbered places: concession → how many
 
 
 VOUCHER_REFUSALS = {kind.reason: kind for kind in VoucherRefused.__subclasses__()}
@@ -44,7 +45,7 @@ VOUCHER_REFUSALS = {kind.reason: kind for kind in VoucherRefused.__subclasses__(
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """Of one place; `base` less `discount` is `left`, and `amount` what the buyer pays."""
+    """The price of one place; `base` less `discount` is `left`, and the buyer pays `amount`."""
 
     base: int
     discount: int
@@ -64,14 +65,14 @@ class Price:
 
 
 def share(amount: int, part: int, *, of: int) -> int:
-    """`part` of `of` parts of the amount, rounded half up."""
+    """Return `part` of `of` parts of the amount, rounded half up."""
     return (2 * amount * part + of) // (2 * of)
 
 
 def prices(
     bases: Sequence[int], *, session: Session, concessions: Sequence[Concession | None], voucher: Voucher | None = None
 ) -> list[Price]:
-    """See Note [How a price is put together]. `concessions`: one for each place, or None."""
+    """Price each place. `concessions` has one for each place, or None. See Note [How a price is put together]."""
     left = [_with_concession(base, concession) for base, concession in zip(bases, concessions, strict=True)]
     left = _with_voucher(left, voucher)
     return [_priced(base, now, session) for base, now in zip(bases, left, strict=True)]
@@ -94,7 +95,7 @@ def _with_voucher(left: Sequence[int], voucher: Voucher | None) -> list[int]:
 
 
 def spread(amount: int, over: Sequence[int]) -> list[int]:
-    """The amount in parts that are to each other as these are, none larger than its own: together the amount, or all there is."""
+    """Split the amount in proportion to `over`, no part larger than its own; cap the amount at their sum."""
     whole = sum(over)
     amount = min(amount, whole)
     if not amount:
@@ -116,25 +117,25 @@ def _priced(base: int, left: int, session: Session) -> Price:
 
 
 def base_of(line: Line) -> int:
-    """What the place cost before anything was taken off or added."""
+    """Return what the place cost before discounts and fees."""
     base: int = (line["base"] if "base" in line else line["price"])["amount"]
     return base
 
 
 def concession_id_of(line: Line) -> str:
-    """Its id, or nothing where the whole price is paid."""
+    """Return the concession's id, or "" where the whole price is paid."""
     found: str = line["concession"]["id"] if "concession" in line else ""
     return found
 
 
 def concession_of(line: Line) -> str:
-    """Its name; empty without one."""
+    """Return the concession's name; empty without one."""
     name: str = line["concession"]["name"] if "concession" in line else ""
     return name
 
 
 def part_of(line: Line, name: str) -> int:
-    """`discount`, `fee` or `tax`; a line has only those that aren't nothing."""
+    """Return the line's `discount`, `fee` or `tax`, 0 where it is absent; a line stores no zero."""
     amount: int = line[name]["amount"] if name in line else 0
     return amount
 
@@ -150,7 +151,7 @@ def priced(
     concessions: Sequence[Concession | None] = (),
     voucher: Voucher | None = None,
 ) -> list[Line]:
-    """The same places at the prices that they have with these concessions (none by default), this voucher and the session's fees."""
+    """Return the same places priced with these concessions (none by default), this voucher and the session's fees."""
     chosen = concessions or [None] * len(lines)
     found = prices([base_of(line) for line in lines], session=session, concessions=chosen, voucher=voucher)
     return [
@@ -175,7 +176,7 @@ def kind_of(line: Line) -> Kind:
 
 
 def without(lines: Sequence[Line], kinds: Sequence[Kind]) -> list[Line]:
-    """Unnumbered places of these kinds were given back; what is left."""
+    """Return the lines that are left after unnumbered places of these kinds were given back."""
     gone = Counter(kinds)
     left = []
     for line in lines:
@@ -187,7 +188,7 @@ def without(lines: Sequence[Line], kinds: Sequence[Kind]) -> list[Line]:
 
 
 def has_charges(session: Session) -> bool:
-    """Whether its places cost other than their ticket types say, or contain a tax."""
+    """Tell whether its places cost other than their ticket types say, or contain a tax."""
     return bool(session.booking_fee or session.booking_fee_basis_points or session.tax_basis_points)
 
 
@@ -195,7 +196,7 @@ def has_charges(session: Session) -> bool:
 
 
 def chosen(seats: Sequence[str | None], choices: Choices, known: Sequence[Concession]) -> list[Concession | None]:
-    """The concession of each place, of which `seats` are the labels (None: unnumbered).
+    """Return the concession of each place; `seats` are the places' labels (None: unnumbered).
 
     Raises: UnknownConcession, NotAmongTheSeats, WrongConcessionCount.
     """
@@ -215,7 +216,7 @@ def chosen(seats: Sequence[str | None], choices: Choices, known: Sequence[Conces
 
 
 def found(names: Sequence[str], known: Sequence[Concession]) -> list[Concession]:
-    """By id or by name, in capitals or not. Raises: UnknownConcession."""
+    """Find concessions by id or by name, in any case of letters. Raises: UnknownConcession."""
     by_name = {str(one.pk): one for one in known} | {one.name.casefold(): one for one in known}
     if strange := [name for name in names if name.casefold() not in by_name]:
         raise UnknownConcession(strange)
@@ -223,7 +224,7 @@ def found(names: Sequence[str], known: Sequence[Concession]) -> list[Concession]
 
 
 def kept(lines: Sequence[Line], known: Sequence[Concession]) -> list[Concession | None]:
-    """The concessions that the lines have already. Raises: UnknownConcession, for one that the session has no more."""
+    """Return the concessions that the lines already have. Raises: UnknownConcession, for one the session dropped."""
     by_id = {str(one.pk): one for one in known}
     chosen = [line.get("concession") for line in lines]
     if gone := sorted({one["name"] for one in chosen if one and one["id"] not in by_id}):
@@ -235,12 +236,12 @@ def kept(lines: Sequence[Line], known: Sequence[Concession]) -> list[Concession 
 
 
 def normal(code: str) -> str:
-    """As codes are kept."""
+    """Return the code in the form in which it is stored."""
     return code.strip().upper()
 
 
 def judge(voucher: Voucher | None, *, session: uuid.UUID, currency: str, now: dt.datetime) -> Voucher:
-    """Whether it may be put on at all; how often it was used is another question. Raises: VoucherRefused."""
+    """Return the voucher if it may be used here and now; its uses are counted elsewhere. Raises: VoucherRefused."""
     if voucher is None or not voucher.is_active:
         raise VoucherUnknown
     if voucher.valid_from is not None and now < voucher.valid_from:

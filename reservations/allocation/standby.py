@@ -1,10 +1,10 @@
-"""Orders that wait for places to come back, where their session lets them: first come, first served, and nobody passes.
+"""Serve orders that wait for places to come back, where their session allows it: first come, first served.
 
 Note [Who stands by]
-An order for places without a number that finds none left waits with its means: its reservation is `queued`, and owns nothing. Whoever gives
-places back does it under the session's lock and passes them on in the same transaction (`serve`), by arrival. One that doesn't fit
-blocks all behind it that draw on the same levels, and no new request gets past those who wait. So nothing is free while somebody who
-fits stands by.
+An order for unnumbered places that finds none left waits with its means of payment: its reservation is `queued`, and
+owns nothing. A transaction that gives places back holds the session's lock, and passes them on by arrival before it
+commits (`serve`). An order that doesn't fit blocks all orders behind it that draw on the same levels, and no new
+request gets past those that wait. So no place is free while an order that fits it stands by.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from reservations.hold_request import AT_THE_DOOR, HoldRequest
 from reservations.models import Reservation, Status
 from sessions_app.models import Session, TicketType
 
-TOGETHER = 500  # of one ticket type that may be looked at in one transaction; a sweep goes on
+TOGETHER = 500  # orders of one ticket type in one transaction; a sweep goes on
 ENDED_TOGETHER = 200
 WAITING_FOR = """
 SELECT kind.id FROM sessions_app_tickettype AS kind WHERE session_id = ANY(%s::uuid[]) AND EXISTS (
@@ -42,7 +42,8 @@ SET status = 'held', lines = new.lines, total = new.total, payment = new.payment
     expires_at = new.expires_at
 FROM jsonb_to_recordset(%s) AS new (id uuid, lines jsonb, total bigint, payment jsonb, expires_at timestamptz) WHERE row.id = new.id
 """
-# Of each type its first one, where the type's own and its pools' places are enough for it and nobody of another type comes before it.
+# The first order of each type, where the type's own and its pools' places are enough for it and no order of another
+# type comes before it.
 NEXT = """
 SELECT head.session_id, head.id, head.quantity, kind.starts_at <= clock_timestamp() OR kind.cancelled_at IS NOT NULL
     OR kind.sells_until <= clock_timestamp() AS is_over,
@@ -69,13 +70,13 @@ Hold = Callable[[Reservation, TicketType, dt.datetime], None]
 
 
 def waited_for(sessions: Collection[uuid.UUID]) -> set[uuid.UUID]:
-    """The ticket types of these sessions that somebody stands by for."""
+    """Return the ticket types of these sessions that have orders on standby."""
     return {kind for (kind,) in execute(WAITING_FOR, as_array(sessions))}
 
 
 @dataclasses.dataclass(slots=True)
 class Wanted:
-    """The levels that those who stand by draw on; nobody else takes from these."""
+    """The levels that orders on standby draw on; new requests take nothing from them."""
 
     draws: Draws
     levels: set[uuid.UUID] = dataclasses.field(default_factory=set)
@@ -98,7 +99,10 @@ class Wanted:
 
 
 def may_stand_by(request: HoldRequest, session: Session, kind: TicketType) -> bool:
-    """Only who need not be asked again when the places come: an order that carries its payment, or costs nothing."""
+    """Tell whether the order can stand by: it must carry its payment or cost nothing.
+
+    So its buyer need not be asked again when places come back.
+    """
     pays = request.payment is not None or kind.is_free
     return session.standby and request.is_order and pays and not request.names_terms
 
@@ -108,7 +112,10 @@ def _pays_at_door(order: Reservation) -> bool:
 
 
 def serve(session: Session, stock: Stock, news: Announcements, hold: Hold) -> None:
-    """Pass on what is free to those who stand by; `hold` makes a hold of one that gets its places. The session and the stock are locked."""
+    """Pass free places on to orders on standby; `hold` makes a hold of an order that gets its places.
+
+    The session and the stock are locked.
+    """
     kinds = [kind for kind in waited_for([session.pk]) if kind in stock.draws]
     if not kinds or session.is_closed_at(news.now):
         return
@@ -149,7 +156,7 @@ def serve(session: Session, stock: Stock, news: Announcements, hold: Hold) -> No
 def _places_of(
     session: Session, buyers: Collection[uuid.UUID], now: dt.datetime
 ) -> Counter[tuple[uuid.UUID | None, uuid.UUID]]:
-    """What these buyers hold or bought, of the session (None) and of each ticket type without numbers."""
+    """Count what these buyers hold or bought, of the session (None) and of each ticket type without numbers."""
     owned = Reservation.objects.live(now).filter(session=session, buyer__in=buyers)
     has = Counter[tuple[uuid.UUID | None, uuid.UUID]]()
     for kind, buyer, seats, places in owned.values_list("ticket_type", "buyer", "seats", "quantity"):
@@ -176,7 +183,7 @@ def _is_over_the_limit(
 
 
 def limits_of(session: Session, kind: TicketType | None) -> dict[str, int | None]:
-    """Return how many places a buyer may have, of the session and of its ticket type."""
+    """Return how many places of the session and of its ticket type a buyer may have."""
     return {"most": session.max_per_buyer, "most_of_type": kind.max_per_buyer if kind else None}
 
 
@@ -200,7 +207,7 @@ def end(
     reason: str,
     status: Status = Status.REJECTED,
 ) -> None:
-    """They wait no longer. Their session is locked."""
+    """End the wait of these orders. Their session is locked."""
     if not orders:
         return
     changed = {"status": status, "reason": reason, "changed_at": news.now, "settled_at": news.now}
@@ -213,7 +220,7 @@ def end(
 
 
 def end_some(session: Session, news: Announcements) -> int:
-    """The sale is over for those who stand by still: a chunk of them; how many. The session is locked."""
+    """End a chunk of the orders on standby whose sale is over; return how many. The session is locked."""
     waiting = Reservation.objects.filter(session=session, status=Status.QUEUED).order_by("arrival")
     if not session.is_closed_at(news.now):
         waiting = waiting.filter(ticket_type__sells_until__lte=news.now)
@@ -223,5 +230,5 @@ def end_some(session: Session, news: Announcements) -> int:
 
 
 def sessions_to_look_after() -> list[uuid.UUID]:
-    """Those whose sale is over while somebody stands by, or where something is free for who is next."""
+    """Return the sessions where a sale is over with orders on standby, or where places are free for the next order."""
     return [session for (session,) in execute(LOOK_AFTER)]

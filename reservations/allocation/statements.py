@@ -1,4 +1,7 @@
-"""Statements of allocation: one a table, whatever the size of the batch. Those that lock are for this package alone. See `base.rows` for why not Django's models."""
+"""Run the statements of allocation: one for each table, whatever the size of the batch.
+
+Only this package uses those that lock. `base.rows` says why they don't go through Django's models.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,8 @@ WHERE seat.id = new.id AND seat.status = 'f'
 """
 
 
-# Labels are given, though the first half knows them: joined with it, PostgreSQL reads all seats of the session.
+# The labels are parameters, though the first half knows them: if it joined the first half, PostgreSQL would read all
+# seats of the session.
 END = """
 WITH ended AS (
     UPDATE reservations_reservation SET status = %(status)s, reason = %(reason)s, changed_at = %(at)s, pinned_until = NULL
@@ -83,7 +87,8 @@ SELL_SEATS = f"""
 UPDATE sessions_app_seat AS seat SET status = 's', held_until = NULL {OWN_SEATS}
 RETURNING seat.reservation_id, seat.label, seat.id
 """  # noqa: S608 our own constant
-# The people's locks come first: a row can't be locked before it passed all conditions, and this one is evaluated once, before any row.
+# The people's locks come first: PostgreSQL locks no row before all conditions hold, and evaluates this one once, before
+# any row.
 LOCK_SESSIONS = f"""
 SELECT {columns(Session)} FROM sessions_app_session WHERE id = ANY(%s::uuid[])
 AND (SELECT count(pg_advisory_xact_lock_shared(person)) FROM unnest(%s::bigint[]) AS person) >= 0
@@ -115,14 +120,12 @@ WITH decided AS ({INSERT}), taken_out AS (DELETE FROM reservations_inboxrequest 
 """  # noqa: S608 our own constants
 
 
-Draws = dict[
-    uuid.UUID, tuple[uuid.UUID, ...]
-]  # by ticket type with a stock: the pools that each of its places takes one from
+Draws = dict[uuid.UUID, tuple[uuid.UUID, ...]]  # ticket type with a stock → the pools that each of its places draws on
 
 
 @dataclasses.dataclass(slots=True)
 class Place:
-    """A locked seat, as much of it as deciding takes."""
+    """The columns of a locked seat that deciding needs."""
 
     pk: int
     session_id: uuid.UUID
@@ -133,12 +136,12 @@ class Place:
     held_until: dt.datetime | None = None
 
     def was_held_until(self, now: dt.datetime) -> bool:
-        """Whether it is still marked for a hold that ran out."""
+        """Tell whether the seat is still marked for a hold that ran out."""
         return self.status == SeatStatus.HELD and self.held_until is not None and self.held_until <= now
 
 
 class SeatTakenUnderLock(Exception):
-    """Somebody wrote a seat without the session's lock."""
+    """A transaction wrote a seat without the session's lock."""
 
 
 def lock_places(session: uuid.UUID, labels: Collection[str]) -> dict[str, Place]:
@@ -147,12 +150,15 @@ def lock_places(session: uuid.UUID, labels: Collection[str]) -> dict[str, Place]
 
 
 def lock_sessions(sessions: Iterable[uuid.UUID], *, people: Iterable[uuid.UUID] = ()) -> list[Session]:
-    """`people`: buyers for whom reservations will be written. See Note [The lock of a person] in people.py."""
+    """Lock the sessions' rows. `people` are buyers for whom reservations will be written.
+
+    See Note [The lock of a person] in people.py.
+    """
     return rows_of(Session, execute(LOCK_SESSIONS, as_array(sessions), lock_numbers(people)))
 
 
 def lock_types(sessions: Iterable[uuid.UUID]) -> tuple[list[TicketType], Draws]:
-    """All of the sessions' types; and what each draws on that has a stock."""
+    """Lock all types of the sessions; return them, and the pools that each type with a stock draws on."""
     rows = execute(LOCK_TYPES, as_array(sessions)).fetchall()
     types = rows_of(TicketType, [row[1:] for row in rows])
     return types, {kind.pk: tuple(row[0]) for kind, row in zip(types, rows, strict=True) if kind.capacity is not None}
@@ -163,7 +169,7 @@ def lock_pools(sessions: Iterable[uuid.UUID]) -> list[Pool]:
 
 
 def draws(*, session: uuid.UUID | None = None, types: Iterable[uuid.UUID] = ()) -> Draws:
-    """Of a session's stocks, or of these types."""
+    """Return what each stock of the session, or each of these types, draws on."""
     return {kind: tuple(pools) for kind, pools in execute(DRAWS, session, as_array(types))}
 
 
@@ -183,7 +189,7 @@ def pin(reservations: Sequence[Reservation], *, until: dt.datetime, at: dt.datet
 
 
 def sell(reservations: Sequence[Reservation], *, at: dt.datetime) -> dict[uuid.UUID, dict[str, int]]:
-    """Their `sale_id` and `due` are set. The sold seats' keys by reservation and label."""
+    """Confirm the reservations with their `sale_id` and `due`; return the sold seats' keys by reservation and label."""
     execute(SELL, at, as_json([{name: getattr(row, name) for name in SOLD} for row in reservations]))
     sold: dict[uuid.UUID, dict[str, int]] = {row.pk: {} for row in reservations}
     for reservation, label, seat in execute(SELL_SEATS, _own_seats(reservations)):
@@ -205,7 +211,10 @@ Weighs = tuple[uuid.UUID, str, int]
 
 
 def change_buyer(*, of: uuid.UUID, to: uuid.UUID) -> list[tuple[uuid.UUID, uuid.UUID | None]]:
-    """Whose reservations they are, those in the inbox too. Of the live ones, each session and the type of places without a number."""
+    """Give the reservations of one buyer to another, those in the inbox too.
+
+    Return the session of each live one, with the ticket type of its unnumbered places.
+    """
     InboxRequest.objects.filter(buyer=of).update(buyer=to)
     moved = execute(CHANGE_BUYER, of=of, to=to)
     return [(session, None if seats else kind) for session, kind, seats, status in moved if status in LIVE]
@@ -217,7 +226,7 @@ def write(
     ends: Sequence[dt.datetime],
     requests: Sequence[HoldRequest],
 ) -> None:
-    """The decided reservations, the seats that they take until those ends, and the requests' rows out of the inbox.
+    """Write the decided reservations, hold their seats until those ends, and delete the requests from the inbox.
 
     A seat that isn't free any more would be a bug of the locks: it stops everything. Raises: SeatTakenUnderLock.
     """
@@ -232,7 +241,7 @@ def write(
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """What is told of a reservation that is over."""
+    """The facts of an ended reservation that are announced."""
 
     id: uuid.UUID
     session_id: uuid.UUID
@@ -261,7 +270,10 @@ class Ended(msgspec.Struct, frozen=True):
 def end(
     session: uuid.UUID, over: Mapping[uuid.UUID, Sequence[str]], *, status: Status, reason: str, at: dt.datetime
 ) -> tuple[list[Reservation], list[str]]:
-    """`over`: reservations of the session and their seats. They as they are over, and the labels of those seats, free now."""
+    """End reservations of the session; `over` has their seats.
+
+    Return the ended reservations, and the labels of the seats that are free now.
+    """
     labels = [label for seats in over.values() for label in seats]
     said = {"status": status.value, "reason": reason, "at": at, "session": session, "labels": labels}
     found = execute(END, **said, ids=as_array(over)).fetchone()

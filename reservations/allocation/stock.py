@@ -1,8 +1,9 @@
-"""Places without a number, of sessions that are locked.
+"""Take and give back unnumbered places of locked sessions.
 
 Note [What a place draws on]
-A place takes one from its ticket type's own stock and one from each of the type's pools, or nothing at all, and gives back to all
-of them. So what is left of a type is the least that any of them has left, and it changes when a neighbour in a pool sells.
+A place takes one from its ticket type's own stock and one from each of the type's pools, or nothing at all. A place
+that comes back goes back to all of them. So the least that any of them has left is what the type has left, and it
+changes when another type of the same pool sells.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from sessions_app.models import Pool, TicketType
 
 @dataclasses.dataclass(eq=False)
 class FewerThanTaken(Exception):
-    """Of `name`, a ticket type or a pool, `taken` places are held or sold: it can't have fewer."""
+    """`taken` places of `name`, a ticket type or a pool, are held or sold: it can't have fewer."""
 
     name: str
     taken: int
@@ -26,15 +27,18 @@ class FewerThanTaken(Exception):
 
 @dataclasses.dataclass(slots=True)
 class Stock:
-    """See Note [What a place draws on]. `types` are all of the sessions', also those that price seats; `draws` knows only stocks."""
+    """The stock of locked sessions. See Note [What a place draws on].
+
+    `types` are all types of the sessions, also those that price seats; `draws` knows only those with a stock.
+    """
 
     types: Mapping[uuid.UUID, TicketType]
     pools: Mapping[uuid.UUID, Pool]
-    draws: Draws  # changed by `redraw` only
+    draws: Draws  # only `redraw` changes it
     _changed: set[uuid.UUID] = dataclasses.field(default_factory=set)
 
     def of(self, kind: uuid.UUID | None) -> TicketType | None:
-        """The type, if it is one of unnumbered places."""
+        """Return the type, if it is one of unnumbered places."""
         return self.types[kind] if kind in self.draws else None
 
     def left(self, kind: TicketType) -> int:
@@ -42,7 +46,7 @@ class Stock:
         return min([kind.available, *(pool.available for pool in self._pools_of(kind))])
 
     def take(self, kind: TicketType, places: int) -> bool:
-        """Whether there were that many; else nothing is taken."""
+        """Take the places if that many are left; return whether they were."""
         if self.left(kind) < places:
             return False
         self._add(kind, -places)
@@ -52,7 +56,7 @@ class Stock:
         self._add(self.types[kind], places)
 
     def resize(self, row: TicketType | Pool, capacity: int) -> None:
-        """Raises: FewerThanTaken."""
+        """Give a ticket type or a pool this capacity. Raises: FewerThanTaken."""
         assert row.capacity is not None
         assert row.available is not None
         taken = row.capacity - row.available
@@ -66,7 +70,7 @@ class Stock:
         self._changed.add(row.pk)
 
     def redraw(self, kind: TicketType, pools: Collection[uuid.UUID]) -> None:
-        """What is taken of the type is taken from these pools from now on. Raises: FewerThanTaken."""
+        """Take the type's sold and held places from these pools from now on. Raises: FewerThanTaken."""
         assert kind.capacity is not None
         assert kind.available is not None
         taken, before = kind.capacity - kind.available, set(self.draws[kind.pk])
@@ -94,7 +98,7 @@ class Stock:
         return [self.pools[pool] for pool in self.draws[kind.pk]]
 
     def write(self, news: Announcements) -> None:
-        """What changed, and whose number of places left that changes."""
+        """Write the stock that changed, and announce each type whose number of places left changes with it."""
         news.draws.update(self.draws)
         if not self._changed:
             return

@@ -1,10 +1,10 @@
-"""What requests name beside their places: concessions and vouchers, and how often those are used.
+"""Judge the terms that requests name besides their places: concessions, vouchers, and the uses of vouchers.
 
 Note [How a use is counted]
-A use of a voucher is a reservation that carries it and is held, being paid for or bought. There is no counter that could drift: whoever
-puts a voucher on locks it first, and counts then. So what is counted stays true until the commit, and a use comes back by itself when
-its reservation ends. A hold that ran out counts until it is swept: until then it may be being paid for by somebody whose transaction
-began in time.
+A use of a voucher is a reservation that carries it and is held, being paid for or bought. There is no counter that
+could drift: a transaction that puts a voucher on locks it first, and then counts. So the count stays true until the
+commit, and a use comes back by itself when its reservation ends. A hold that ran out counts until it is swept: until
+then another transaction, which began in time, may be paying for it.
 """
 
 from __future__ import annotations
@@ -40,20 +40,23 @@ def concessions_of(sessions: Collection[uuid.UUID]) -> dict[uuid.UUID, list[Conc
 
 
 def uses_of(voucher: Voucher) -> int:
-    """To read. Whoever puts it on counts under its lock."""
+    """Count the uses for display. A request that puts the voucher on counts under its lock."""
     return Reservation.objects.filter(voucher=voucher, status__in=LIVE).count()
 
 
 @dataclass(slots=True)
 class Uses:
-    """Of vouchers that are locked. See Note [How a use is counted]."""
+    """The uses of locked vouchers. See Note [How a use is counted]."""
 
     all: Counter[uuid.UUID] = field(default_factory=Counter)
     of_buyer: Counter[tuple[uuid.UUID, uuid.UUID]] = field(default_factory=Counter)
 
     @classmethod
     def of(cls, vouchers: Collection[Voucher], *, buyers: Collection[uuid.UUID], but: uuid.UUID | None = None) -> Uses:
-        """Without those of the reservation `but`. What has no limit isn't counted, nor what other buyers have of their own."""
+        """Count the uses without those of the reservation `but`.
+
+        Uses without a limit aren't counted, and uses per buyer only for these buyers.
+        """
         live = Reservation.objects.filter(status__in=LIVE).order_by()
         if but is not None:
             live = live.exclude(pk=but)
@@ -72,7 +75,7 @@ class Uses:
         self.of_buyer[voucher, buyer] += 1
 
     def require_one_left(self, voucher: Voucher, buyer: uuid.UUID) -> None:
-        """Raises: VoucherUsedUp."""
+        """Require that a use is left, in all and for this buyer. Raises: VoucherUsedUp."""
         if voucher.uses is not None and self.all[voucher.pk] >= voucher.uses:
             raise VoucherUsedUp
         if voucher.uses_per_buyer is not None and self.of_buyer[voucher.pk, buyer] >= voucher.uses_per_buyer:
@@ -81,7 +84,7 @@ class Uses:
 
 @dataclass(slots=True)
 class Terms:
-    """All that pricing a batch of requests takes; `vouchers`, by code, are locked."""
+    """All facts that pricing a batch of requests needs; `vouchers`, by code, are locked."""
 
     concessions: dict[uuid.UUID, list[Concession]]
     vouchers: dict[str, Voucher]
@@ -94,7 +97,7 @@ class Terms:
         return cls(concessions_of(naming), vouchers, Uses.of(vouchers.values(), buyers=buyers))
 
     def judge(self, request: HoldRequest, session: Session, *, now: dt.datetime) -> None:
-        """Raises: REFUSALS."""
+        """Judge the request's concessions and voucher. Raises: REFUSALS."""
         if request.concessions:
             self.chosen(request)
         if request.voucher:
@@ -104,12 +107,12 @@ class Terms:
             self.uses.require_one_left(voucher, request.buyer)
 
     def chosen(self, request: HoldRequest) -> list[Concession | None]:
-        """Raises: UnknownConcession, NotAmongTheSeats, WrongConcessionCount."""
+        """Return the concession of each place. Raises: UnknownConcession, NotAmongTheSeats, WrongConcessionCount."""
         seats = request.seats or [None] * request.quantity
         return pricing.chosen(seats, request.concessions, self.concessions[request.session])
 
     def put_on(self, reservation: Reservation, request: HoldRequest) -> None:
-        """What was judged, and is held now, costs what it costs with these terms."""
+        """Price the held places with the terms that were judged."""
         reservation.voucher = self.vouchers.get(request.voucher)
         if reservation.voucher is not None:
             self.uses.add(reservation.voucher.pk, request.buyer)

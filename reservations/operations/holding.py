@@ -1,4 +1,4 @@
-"""What can be done with a reservation. Each operation is one transaction; whoever loses changes nothing."""
+"""Change reservations for buyers and staff. Each operation is one transaction; one that fails changes nothing."""
 
 from __future__ import annotations
 
@@ -34,9 +34,10 @@ from sessions_app.models import Seat
 
 @transaction.atomic(durable=True)
 def release(*, reservation_id: uuid.UUID, buyer: uuid.UUID | None, reason: str = refusals.Released.reason) -> None:
-    """Give it up: its seats are free at once; one that stands in the queue still, or by, ends as cancelled. Again is harmless.
+    """Give up a reservation: its seats are free at once, and one in the queue or on standby ends as cancelled.
 
-    `reason`: why one that is held, or stands by, ends.
+    Doing it again is harmless. `reason` is why a hold, or an order on standby, ends.
+
     Raises: PaymentInProgress, AlreadyPaid, Reservation.DoesNotExist, queries.NotYetKnown.
     """
     locked = _lock_or_mark(reservation_id, buyer)
@@ -61,11 +62,11 @@ def release(*, reservation_id: uuid.UUID, buyer: uuid.UUID | None, reason: str =
 
 
 def _lock_or_mark(reservation_id: uuid.UUID, buyer: uuid.UUID | None) -> locks.Locked | None:
-    """The reservation, locked; where it still stands in the queue a mark is left that allocating obeys."""
+    """Lock the reservation; if it still waits in the queue, leave a mark that allocation obeys and return None."""
     with contextlib.suppress(Reservation.DoesNotExist):
         return locks.lock_reservation(reservation_id=reservation_id, buyer=buyer)
     if Reservation.objects.filter(pk=reservation_id).exists():
-        raise Reservation.DoesNotExist  # somebody else's
+        raise Reservation.DoesNotExist  # it belongs to another buyer
     request = queries.find_queued(reservation_id, buyer=buyer)
     locks.lock_sessions([request.session])
     if Reservation.objects.filter(pk=reservation_id).exists():
@@ -76,7 +77,7 @@ def _lock_or_mark(reservation_id: uuid.UUID, buyer: uuid.UUID | None) -> locks.L
 
 
 def give_back(request: HoldRequest) -> None:
-    """What it claimed is free for the next one; it may be asked for still. While Redis is away that is decided without claims."""
+    """Give up the request's claims, though it may still wait in the queue. Without Redis, allocation decides alone."""
     with contextlib.suppress(NoClaims):
         standings.upkeep(
             [Standing.of_nothing(request)],
@@ -86,9 +87,10 @@ def give_back(request: HoldRequest) -> None:
 
 @transaction.atomic(durable=True)
 def extend(*, reservation_id: uuid.UUID, buyer: uuid.UUID | None) -> dict[str, Any]:
-    """Give the buyer as much time again, never past the session's longest hold; the reservation's body.
+    """Give the buyer as much time again, up to the session's longest hold; return the reservation's body.
 
-    Raises: ReservationExpired, ExtensionLimit, NotHeld, PaymentInProgress, AlreadyPaid, Reservation.DoesNotExist, queries.NotYetKnown.
+    Raises: ReservationExpired, ExtensionLimit, NotHeld, PaymentInProgress, AlreadyPaid, Reservation.DoesNotExist,
+    queries.NotYetKnown.
     """
     locked = lock_held(reservation_id=reservation_id, buyer=buyer)
     reservation, session = locked.reservation, locked.session
@@ -105,7 +107,10 @@ def extend(*, reservation_id: uuid.UUID, buyer: uuid.UUID | None) -> dict[str, A
 
 @transaction.atomic(durable=True)
 def no_longer_due(*, reservation_id: uuid.UUID) -> None:
-    """Note that nothing of it is to be paid at the door any more. Again is harmless. Raises: Reservation.DoesNotExist."""
+    """Note that nothing is to be paid for it at the door any more. Doing it again is harmless.
+
+    Raises: Reservation.DoesNotExist.
+    """
     locked = locks.lock_reservation(reservation_id=reservation_id, buyer=None)
     if locked.reservation.due:
         changes.no_longer_due(locked)
@@ -114,7 +119,7 @@ def no_longer_due(*, reservation_id: uuid.UUID) -> None:
 
 @transaction.atomic(durable=True)
 def keep(*, reservation_id: uuid.UUID) -> None:
-    """For whoever stands at the counter: the hold goes on for as long as the session lets one go on at all.
+    """Extend a hold for the box office's counter, to the longest hold of its session.
 
     Raises: ReservationExpired, NotHeld, PaymentInProgress, AlreadyPaid, Reservation.DoesNotExist, queries.NotYetKnown.
     """
@@ -142,10 +147,12 @@ def price(
     concessions: pricing.Choices | None = None,
     voucher: str | None = None,
 ) -> dict[str, Any]:
-    """What is held costs what it costs with these concessions and this voucher; None leaves what it has, "" takes a voucher off.
+    """Price a hold with these concessions and this voucher; return its body.
 
-    Raises: ReservationExpired, NotHeld, PaymentInProgress, AlreadyPaid, Reservation.DoesNotExist, queries.NotYetKnown, and what
-    `allocation.reprice` raises.
+    None leaves a term unchanged, and "" takes a voucher off.
+
+    Raises: ReservationExpired, NotHeld, PaymentInProgress, AlreadyPaid, Reservation.DoesNotExist, queries.NotYetKnown,
+    and the errors of `changes.reprice`.
     """
     code = voucher and pricing.normal(voucher)
     work = partial(_price, reservation_id=reservation_id, buyer=buyer, concessions=concessions, voucher=code)
@@ -164,7 +171,7 @@ def price(
 
 
 def lock_held(*, reservation_id: uuid.UUID, buyer: uuid.UUID | None) -> locks.Locked:
-    """The reservation, locked and held, in the caller's transaction.
+    """Lock a hold in the caller's transaction.
 
     Raises: ReservationExpired, NotHeld, PaymentInProgress, AlreadyPaid, Reservation.DoesNotExist, queries.NotYetKnown.
     """
@@ -177,12 +184,15 @@ def lock_held(*, reservation_id: uuid.UUID, buyer: uuid.UUID | None) -> locks.Lo
 
 
 def not_allocated(reservation_id: uuid.UUID, *, buyer: uuid.UUID | None) -> NotHeld:
-    """What to raise for one that isn't in the table. Raises itself: Reservation.DoesNotExist, queries.NotYetKnown, as GET would."""
+    """Return the error to raise for a reservation without a row, with its ending if one is known.
+
+    Raises, as GET would: Reservation.DoesNotExist, queries.NotYetKnown.
+    """
     return NotHeld(refusals.ENDINGS.get(queries.find(reservation_id, buyer=buyer)["reason"]))
 
 
 def require_held(locked: locks.Locked) -> None:
-    """Raises: ReservationExpired, NotHeld, PaymentInProgress, AlreadyPaid."""
+    """Require that the reservation is held. Raises: ReservationExpired, NotHeld, PaymentInProgress, AlreadyPaid."""
     reservation = locked.reservation
     match reservation.status:
         case Status.PAYING:
@@ -206,11 +216,12 @@ def move_seats(
     to: Sequence[str],
     follow: Callable[[locks.Locked, list[tuple[Seat, Seat]]], None],
 ) -> None:
-    """Staff gives a hold or a purchase other free seats for these of its own, at the same price; its time and its total stay.
+    """Give a hold or a purchase other free seats for some of its own, at the same price; its time and total stay.
 
-    `follow` takes along, in the same transaction, what else names the seats: tickets, which this app doesn't know.
+    Staff does this. `follow` changes what else names the seats, in the same transaction: tickets, which this app
+    doesn't know.
 
-    Raises: allocation.CannotMove, ReservationExpired, NotHeld, PaymentInProgress, Reservation.DoesNotExist.
+    Raises: changes.CannotMove, ReservationExpired, NotHeld, PaymentInProgress, Reservation.DoesNotExist.
     """
     session = Reservation.objects.values_list("session_id", flat=True).get(pk=reservation_id)
     queued.with_retries(partial(sweeps.expire_some, session, sweeps.EXPIRE_CHUNK))  # a hold that ran out is no obstacle
@@ -222,7 +233,10 @@ def move_seats(
 
 
 def _require_seats(locked: locks.Locked) -> None:
-    """Held or bought, and nobody is paying just now. Raises: ReservationExpired, NotHeld, PaymentInProgress."""
+    """Require seats that are held or bought, with no payment under way.
+
+    Raises: ReservationExpired, NotHeld, PaymentInProgress.
+    """
     reservation = locked.reservation
     if reservation.status == Status.PAYING:
         raise PaymentInProgress

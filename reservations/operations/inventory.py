@@ -1,4 +1,4 @@
-"""What the house does to seats and stock; each is one transaction."""
+"""Change seats and stock for the house; each operation is one transaction."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from sessions_app.models import Pool, Session, TicketType
 
 @transaction.atomic(durable=True)
 def block_seats(*, session: uuid.UUID, labels: Collection[str]) -> list[str]:
-    """Take free seats off sale; the labels of those that were free. Raises: Session.DoesNotExist."""
+    """Take free seats off sale; return the labels of those that were free. Raises: Session.DoesNotExist."""
     return _staff(session, labels, house.block)
 
 
 @transaction.atomic(durable=True)
 def unblock_seats(*, session: uuid.UUID, labels: Collection[str]) -> list[str]:
-    """Put blocked seats back on sale; the labels of those that were blocked. Raises: Session.DoesNotExist."""
+    """Put blocked seats back on sale; return the labels of those that were blocked. Raises: Session.DoesNotExist."""
     return _staff(session, labels, house.unblock)
 
 
 @transaction.atomic
 def change_stock(*, ticket_type: uuid.UUID, capacity: int, pools: Collection[uuid.UUID]) -> None:
-    """How many unnumbered places a type has, and which pools of its session it draws on; never fewer than are taken.
+    """Set how many unnumbered places a type has, never fewer than are taken, and which pools it draws on.
 
     Raises: stock.FewerThanTaken, TicketType.DoesNotExist.
     """
@@ -44,7 +44,7 @@ def change_stock(*, ticket_type: uuid.UUID, capacity: int, pools: Collection[uui
 
 @transaction.atomic
 def change_pool(*, pool: uuid.UUID, capacity: int) -> None:
-    """How many places a pool has; never fewer than are taken. Raises: stock.FewerThanTaken, Pool.DoesNotExist."""
+    """Set how many places a pool has, never fewer than are taken. Raises: stock.FewerThanTaken, Pool.DoesNotExist."""
     owner = Pool.objects.values_list("session_id", flat=True).get(pk=pool)
     session = locks.lock_sessions([owner])[owner]
     news = Announcements(now=db_now())

@@ -1,10 +1,11 @@
-"""A guest signs in or registers: all that the guest asked for, holds and bought is the account's from then on.
+"""Join a guest with an account when the guest signs in or registers.
 
-See the notes in people.py.
+From then on the account owns all that the guest asked for, holds and bought. See the notes in people.py.
 
 Note [No way around a limit]
-Joining may bring an account over a limit with what its guests hold and bought, each within the limit for itself. What is bought stays. What is
-held is paid for only as far as the limit goes: the session's of today or, where that was lowered since, the one by which it was held.
+Joining may bring an account over a limit with the places that its guests hold and bought, each within the limit for
+itself. Bought places stay. Held places are paid for only as far as the limit goes: the session's limit of today or,
+where that was lowered since, the limit by which they were held.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ log = structlog.get_logger(__name__)
 
 @transaction.atomic
 def join(*, guest: UUID, account: UUID) -> bool:
-    """Give the account what the guest has, and all that will come of the guest's requests. Again is harmless.
+    """Give the account all that the guest has, and all that will come of the guest's requests.
 
-    False where the guest became another account before: then nothing changes.
+    Doing it again is harmless. Return False where the guest became another account before: then nothing changes.
     """
     people.lock_alone(guest)
     known, _is_new = JoinedGuest.objects.get_or_create(guest=guest, defaults={"account": account})
@@ -45,14 +46,14 @@ def join(*, guest: UUID, account: UUID) -> bool:
 
 
 def were_guests(people: Collection[UUID]) -> set[UUID]:
-    """Those of them that a guest became."""
+    """Return those of the people that a guest became."""
     return set(JoinedGuest.objects.filter(account__in=people).values_list("account", flat=True))
 
 
 def require_room(reservation: Reservation, *, besides: Iterable[Reservation]) -> None:
-    """Its account may pay for it; `besides`: what is about to be paid for. See Note [No way around a limit]. Its session is locked.
+    """Require that the account may pay for the reservation. Its session is locked. See Note [No way around a limit].
 
-    Raises: LimitReached.
+    `besides` are the reservations that are about to be paid for too. Raises: LimitReached.
     """
     has_stock = not reservation.seats
     kind = TicketType.objects.get(pk=reservation.ticket_type_id) if has_stock and reservation.ticket_type_id else None
@@ -76,7 +77,7 @@ def _require(
 
 
 def _held_by(reservation: Reservation, told: str) -> int | None:
-    """The limit of the moment in which it was held."""
+    """Return the limit at the moment in which it was held."""
     events = Event.objects.filter(session=reservation.session_id, name="reservation.held")
     event = events.filter(facts__reservation=str(reservation.pk)).first()
     return event.facts.get(told) if event else None

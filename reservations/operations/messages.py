@@ -1,4 +1,4 @@
-"""Messages of the queue: the requests in them are allocated, and one that is poison is set aside as a dead letter."""
+"""Allocate the requests in a message of the queue, and set poison aside as dead letters."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from reservations.queueing import queues
 from reservations.queueing.letters import REASON, SINCE, TRIES
 from reservations.queueing.queues import PUBLISH_ERRORS, QueueDown
 
-TASK = "reservations.tasks.settle"  # what a message asks for; the task stands above, and messages of older versions carry the name
+TASK = "reservations.tasks.settle"  # the task stands above, and messages of older versions carry the name
 
 
 def allocate_message(said: Sequence[Any]) -> None:
-    """Allocate the requests of a message; each that is poison, or can't be read, becomes a dead letter. Raises: QueueDown."""
+    """Allocate the requests of a message; write a dead letter for poison and unreadable ones. Raises: QueueDown."""
     requests, unreadable = read(said)
     try:
         queued.allocate_however_long(requests)

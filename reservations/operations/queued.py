@@ -1,4 +1,4 @@
-"""Allocate the requests that wait in the queue, in batches; a batch that fails is halved until the request to blame is found."""
+"""Allocate the requests that wait in the queue, in batches; halve a failing batch until the bad request is found."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ Done = TypeVar("Done")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Failure:
-    """A request that failed alone, `tries` times, in the end with `error`."""
+    """A request that failed alone, `tries` times, the last time with `error`."""
 
     request: HoldRequest
     error: Exception
@@ -66,13 +66,14 @@ class Poison(Exception):
 
 
 def allocate(requests: Sequence[HoldRequest], *, shard: int | None = None) -> None:
-    """Bring every request to its outcome; again is harmless. With `shard`, under that shard's lock: they stand in the inbox.
+    """Bring every request to its outcome; doing it again is harmless.
 
-    A batch that fails is split until those to blame stand alone. They are tried again together, after each of the usual pauses:
-    however many they are, their neighbours in the queue wait less than a second for them.
+    With `shard`, the requests are in that shard's inbox, and its lock is taken. A batch that fails is split until the
+    requests to blame stand alone. These are tried again together, after each of the usual pauses. So their neighbours
+    in the queue wait less than a second for them, however many they are.
 
-    Raises: Poison, when all the others are allocated; DatabaseError or ConnectionError when no request is to blame (see `_is_to_blame`);
-    ByWayOfTheInbox, NotDue.
+    Raises: Poison, when all the others are allocated; DatabaseError or ConnectionError, when no request is to blame
+    (see `_is_to_blame`); ByWayOfTheInbox, NotDue.
     """
     failed = _allocate_or_split(requests, shard)
     for tries, pause in enumerate(_pauses(), start=2):
@@ -96,7 +97,7 @@ def allocate(requests: Sequence[HoldRequest], *, shard: int | None = None) -> No
 
 
 def receive(requests: Sequence[HoldRequest]) -> None:
-    """Allocate what comes out of the queue; what has to goes by way of the inbox.
+    """Allocate requests that come out of the queue, by way of the inbox where they must.
 
     Raises: as `allocate`.
     """
@@ -122,7 +123,10 @@ def _park(requests: Sequence[HoldRequest]) -> None:
 
 
 def allocate_however_long(requests: Sequence[HoldRequest]) -> None:
-    """Allocate, and while PostgreSQL is away wait for it: the requests keep their place in the queue. Raises: Poison."""
+    """Allocate, and wait for PostgreSQL while it is away: the requests keep their place in the queue.
+
+    Raises: Poison.
+    """
     while True:
         try:
             receive(requests)
@@ -135,7 +139,7 @@ def allocate_however_long(requests: Sequence[HoldRequest]) -> None:
 
 
 def _allocate_or_split(requests: Sequence[HoldRequest], shard: int | None) -> list[Failure]:
-    """Those that failed alone; the others are allocated."""
+    """Allocate the requests; return those that failed alone."""
     if not requests:
         return []
     try:
@@ -150,13 +154,14 @@ def _allocate_or_split(requests: Sequence[HoldRequest], shard: int | None) -> li
     return []
 
 
-# Classes of SQLSTATE that no request brings about: connection, authorisation, a database that only reads, rollbacks such as
-# deadlocks, tables that aren't migrated yet, resources, locks, an operator's say, the system. https://www.postgresql.org/docs/current/errcodes-appendix.html
+# Classes of SQLSTATE that no request causes: connection, authorisation, a read-only database, rollbacks such as
+# deadlocks, tables that aren't migrated yet, resources, locks, an operator's intervention, the system.
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
 NOBODYS_FAULT = frozenset({"08", "25", "28", "3D", "40", "42", "53", "55", "57", "58"})
 
 
 def _is_to_blame(error: Exception) -> bool:
-    """Whether it is the request's own fault, so that the others need not wait for it."""
+    """Tell whether the request itself caused the error, so that the others need not wait for it."""
     if isinstance(error, ConnectionError | NotDue | ByWayOfTheInbox):
         return False
     if isinstance(error, DatabaseError):
@@ -185,13 +190,13 @@ def _allocate_once(requests: Sequence[HoldRequest], shard: int | None) -> None:
 
 
 def announce(news: Announcements) -> None:
-    """Write it down now, tell it after the commit."""
+    """Write the announcements now, send them after the commit."""
     news.record()
     transaction.on_commit(partial(tell, news))
 
 
 def with_retries(work: Callable[[], Done]) -> Done:
-    """Again after a lock timeout, a deadlock, a lost connection or a key that somebody else just wrote."""
+    """Run the work again after a lock timeout, a deadlock, a lost connection or a key that was written meanwhile."""
     for attempt, pause in enumerate(_pauses(), start=1):
         try:
             return work()
@@ -205,21 +210,22 @@ def with_retries(work: Callable[[], Done]) -> Done:
 
 
 def _in_a_line(error: Exception) -> str:
-    """Without the details that PostgreSQL adds: they quote the row."""
+    """Return the error without the details that PostgreSQL adds: they quote the row."""
     return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def _pauses() -> Iterator[float]:
-    """Seconds between the attempts: they double, with jitter."""
+    """Yield the seconds between the attempts: they double, with jitter."""
     for attempt in range(ATTEMPTS - 1):
         pause = FIRST_PAUSE * 2**attempt
         yield random.uniform(pause / 2, pause)  # noqa: S311 jitter, not a secret
 
 
 def drain_inbox(*, shard: int) -> int:
-    """Allocate what waits in PostgreSQL's inbox for the shard, in order of arrival, and of sessions with turns what is due; how many.
+    """Allocate the requests in the shard's inbox in order of arrival; return how many.
 
-    A session that has nothing due any more is left to the next call, so that nobody waits here for its time to pass.
+    Of sessions with turns, allocate the requests that are due. A session with nothing due any more is left to the next
+    call, so that no request waits here for that session's time to pass.
     """
     drained, at_rest = 0, set[str]()
     while True:
@@ -237,7 +243,7 @@ def drain_inbox(*, shard: int) -> int:
 
 
 def _drain_plain(shard: int, *, of: Collection[str] | None) -> int:
-    """A chunk of what waits, of these sessions; how many."""
+    """Allocate a chunk of the waiting requests of these sessions; return how many."""
     waiting = inbox.waiting(shard, limit=DRAIN_CHUNK, of=of)
     _allocate_waiting(waiting, shard)
     return len(waiting)
@@ -254,7 +260,7 @@ def _allocate_waiting(waiting: Sequence[inbox.Waiting], shard: int) -> None:
 
 
 def _drain_turn(session: uuid.UUID, shard: int) -> int:
-    """As many of the session's requests as are due now, at most a chunk; how many."""
+    """Allocate the session's requests that are due now, at most a chunk; return how many."""
     row = Session.objects.get(pk=session)
     due = pace.due(row, db_now())
     most = DRAIN_CHUNK if due is None else min(due, DRAIN_CHUNK)
@@ -263,13 +269,13 @@ def _drain_turn(session: uuid.UUID, shard: int) -> int:
         metrics.put_off.labels("allocation").inc()
     try:
         _allocate_waiting(waiting[:most], shard)
-    except NotDue:  # somebody else drained meanwhile
+    except NotDue:  # another process drained meanwhile
         return 0
     return min(len(waiting), most)
 
 
 def _in_turn(session: Session, shard: int, *, limit: int) -> list[inbox.Waiting]:
-    """The session's next ones: in order of arrival, or with lanes as their weights have it."""
+    """Return the session's next requests: in order of arrival, or by the weights of its lanes."""
     weights = dict(Lane.objects.filter(session=session).values_list("name", "weight"))
     if not weights:
         return inbox.waiting(shard, limit=limit, of=[str(session.pk)])
@@ -278,7 +284,7 @@ def _in_turn(session: Session, shard: int, *, limit: int) -> list[inbox.Waiting]
 
 
 def drain_however_long(*, shard: int) -> None:
-    """Drain, and while PostgreSQL is away wait for it: what stands behind this in the shard's queue came later."""
+    """Drain, and wait for PostgreSQL while it is away: the requests behind this one in the shard's queue came later."""
     while True:
         try:
             drain_inbox(shard=shard)
@@ -299,7 +305,7 @@ def _allocate_from_inbox(requests: Sequence[HoldRequest], shard: int) -> None:
 
 
 def _allocate_suspect(request: HoldRequest, shard: int) -> None:
-    """Alone, and counted before it is tried: should it take this process down with it, that doesn't go on for ever."""
+    """Allocate a suspect alone, and count it before the try: a request that kills its process is not tried for ever."""
     inbox.note_failure(request.id, error="its process did not live to tell")
     try:
         _allocate_from_inbox([request], shard)
@@ -310,9 +316,10 @@ def _allocate_suspect(request: HoldRequest, shard: int) -> None:
 
 
 def refuse(request: HoldRequest, *, reason: str) -> Reservation | None:
-    """Allocate a request that can't be allocated otherwise as rejected; its buyer is told. One that was allocated before stays as it was.
+    """Write down a request that can't be allocated as rejected, and notify its buyer.
 
-    What of it the table can't hold is left out. Without its session there can be no row: then None.
+    A request that was allocated before stays as it was. The row leaves out what the table can't hold. Without its
+    session there can be no row: then return None.
     """
     try:
         return _refuse(request, request, reason)
@@ -321,7 +328,7 @@ def refuse(request: HoldRequest, *, reason: str) -> Reservation | None:
 
 
 def _bare(request: HoldRequest) -> HoldRequest:
-    """Who asked in which session; nothing that a constraint could object to."""
+    """Return the request with its buyer and session only, so that no constraint can object."""
     return HoldRequest(
         id=request.id,
         session=request.session,
@@ -337,7 +344,7 @@ def _bare(request: HoldRequest) -> HoldRequest:
 
 @transaction.atomic(durable=True)
 def _refuse(request: HoldRequest, known: HoldRequest, reason: str) -> Reservation | None:
-    """`known`: what is written down of the request."""
+    """Refuse the request; `known` is the part of it that is written down."""
     session = locks.lock_sessions([request.session], people=[request.buyer]).get(request.session)
     buyer = people.account_of(request.buyer)
     request, known = (msgspec.structs.replace(one, buyer=buyer) for one in (request, known))
@@ -356,7 +363,7 @@ def _refuse(request: HoldRequest, known: HoldRequest, reason: str) -> Reservatio
 
 
 def _forget(request: HoldRequest, reason: str) -> None:
-    """Its session is gone: nothing is kept of it, but its buyer is told."""
+    """Give up the claims of a request whose session is gone, and notify its buyer; nothing is stored."""
     with contextlib.suppress(NoClaims):
         standings.give_back([request])
     message = {"type": "reservation:update", "id": str(request.id), "status": Status.REJECTED.value, "reason": reason}

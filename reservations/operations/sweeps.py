@@ -1,4 +1,4 @@
-"""What is done every so often: holds that ran out end, those who stand by are served, old keys are forgotten."""
+"""Sweep what is due from time to time: end expired holds, serve orders on standby, clear old keys."""
 
 from __future__ import annotations
 
@@ -20,14 +20,17 @@ from reservations.models import FINAL, Reservation, Status
 from reservations.operations import queued
 from sessions_app.models import Session
 
-EXPIRE_CHUNK = 200  # holds of a session ended at once: whoever asks for its seats meanwhile waits for these
+EXPIRE_CHUNK = 200  # holds of a session ended at once; requests for its seats wait meanwhile
 SWEEPERS = 2  # sessions swept at a time: one waits for PostgreSQL while the other doesn't
 KEYS_KEPT = dt.timedelta(hours=24)
 DUE_LOOKED_AFTER = dt.timedelta(days=7)  # from the session's end on
 
 
 def expire_holds(*, limit: int = 50_000) -> int:
-    """End holds that ran out, in short transactions, at most about `limit` of them, as many in each session; how many."""
+    """End holds that ran out, in short transactions; return how many.
+
+    `limit` is about the most of them, with an equal share for each session.
+    """
     sessions = sessions_with_expired_holds()
     if not sessions:
         return 0
@@ -46,7 +49,7 @@ def _sweep(session: uuid.UUID, *, limit: int) -> int:
 
 
 def look_after_standby() -> int:
-    """End orders that stand by when their sale is over, and pass on what is free by other ways than somebody's giving it back."""
+    """End orders on standby whose sale is over, and pass on places that came free without a give-back."""
     ended = 0
     for session in standby.sessions_to_look_after():
         while some := queued.with_retries(partial(_serve_standby, session)):
@@ -65,10 +68,10 @@ def _serve_standby(session_id: uuid.UUID) -> int:
 
 
 def forget_keys() -> int:
-    """Idempotency keys are kept for a day, and addresses that count no more; how many keys were cleared."""
+    """Clear idempotency keys after a day, and addresses that no longer count; return how many keys were cleared."""
     old = Reservation.objects.filter(accepted_at__lt=Now() - KEYS_KEPT)
     over = Session.objects.filter(ends_at__range=(Now() - DUE_LOOKED_AFTER, Now()))
-    Reservation.objects.filter(session__in=over, due=True).update(due=False)  # no one comes for them any more
+    Reservation.objects.filter(session__in=over, due=True).update(due=False)  # their buyers don't come any more
     free = Q(status=Status.CONFIRMED, total=0, quantity__gt=0, session__ends_at__gt=Now())
     old.exclude(origin="").filter(status__in=FINAL, due=False).exclude(free).update(origin="")
     return Reservation.objects.filter(accepted_at__lt=Now() - KEYS_KEPT).exclude(key="").update(key="")
@@ -80,7 +83,7 @@ def sessions_with_expired_holds() -> list[uuid.UUID]:
 
 
 def count_expired_holds(*, grace_seconds: float = 0) -> int:
-    """Holds that ran out at least `grace_seconds` ago and that nobody swept."""
+    """Count the holds that ran out at least `grace_seconds` ago and were not swept."""
     return Reservation.objects.ran_out(Now() - dt.timedelta(seconds=grace_seconds)).count()
 
 

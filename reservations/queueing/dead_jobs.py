@@ -1,7 +1,7 @@
-"""Messages of jobs that were given up: payments to take, housekeeping, mail, and events that mail goes out for.
+"""Show and retry messages of jobs that were given up: payments, housekeeping, mail, and events for mail.
 
-A worker refused them, or died with them too often, or mail failed for good. They lie as they were in a queue behind their own.
-Most are doorbells, and the sweeps have done their work already; but a person should know.
+A worker refused them, or died with them too often, or mail failed for good. They lie unchanged in a queue behind their
+own. Most only wake a worker, and the sweeps have done their work already; but a person should know.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ OF_THE_BROKER = (
     "x-last-death",
     "x-delivery-count",
     "frontrow-",
-)  # headers that tell of the death
+)  # headers that describe the death
 PROPERTIES = ("correlation_id", "message_id", "reply_to", "type")
 
 
 def take(channel: Any, job: str, *, limit: int) -> tuple[list[DeadLetter], int]:
-    """Take the letters of a queue of jobs; and count those that are left. Raises: OutOfReach."""
+    """Take the letters of a queue of jobs; return them, and count those that are left. Raises: OutOfReach."""
     box = Box(channel, queues.dead_jobs(job))
     return [_letter(message, job) for message in box.take(limit)], len(box)
 
 
 def count(channel: Any) -> dict[str, int]:
-    """Raises: OutOfReach."""
+    """Count the letters of each queue of jobs. Raises: OutOfReach."""
     return {job: len(Box(channel, queues.dead_jobs(job))) for job in queues.JOBS}
 
 
 def retry(letter: DeadLetter) -> None:
-    """Put the message back where it came from, as new. Raises: OutOfReach."""
+    """Put the message back into the queue that it came from, as new. Raises: OutOfReach."""
     message = letter.message
     assert message is not None
     headers = {name: value for name, value in message.headers.items() if not name.startswith(OF_THE_BROKER)}
@@ -47,7 +47,7 @@ def retry(letter: DeadLetter) -> None:
         queues.jobs_queue(letter.queue)(message.channel).declare()
         kombu.Producer(message.channel, auto_declare=False).publish(
             message.body,
-            exchange="",  # straight into the queue that it names
+            exchange="",  # straight into the queue of this name
             routing_key=_came_from(message, letter.queue),
             content_type=message.content_type,
             content_encoding=message.content_encoding or "utf-8",
@@ -73,7 +73,7 @@ def _letter(message: Message, job: str) -> DeadLetter:
 
 
 def _name(message: Message, said: Any) -> str:
-    """A task's or an event's id."""
+    """Return the id of a task or an event."""
     event = said.get("id") if isinstance(said, dict) else None
     properties = message.properties
     found = message.headers.get("id") or event or properties.get("message_id") or properties.get("correlation_id")
@@ -81,7 +81,7 @@ def _name(message: Message, said: Any) -> str:
 
 
 def _death(message: Message) -> dict[str, Any]:
-    """Return what RabbitMQ wrote about the last death in a queue of ours: Celery's retries die in queues of its own."""
+    """Return RabbitMQ's record of the last death in a queue of ours: Celery's retries die in queues of its own."""
     deaths: list[dict[str, Any]] = message.headers.get("x-death") or []
     return next((death for death in deaths if _is_ours(death.get("queue"))), {})
 

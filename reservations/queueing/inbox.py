@@ -1,4 +1,4 @@
-"""PostgreSQL's own queue: accepted requests as rows, until the transaction that allocates them deletes them."""
+"""Store accepted requests in PostgreSQL's own queue, until the transaction that allocates them deletes them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WITH RECURSIVE found AS (
 )
 SELECT session FROM found WHERE session IS NOT NULL
 """
-# The first ones of each lane of these sessions.
+# The first requests of each lane of these sessions.
 HEADS = """
 WITH RECURSIVE found AS (
     SELECT session, (
@@ -53,21 +53,27 @@ IN_TURNS = """
 SELECT id FROM sessions_app_session AS session WHERE id = ANY(%s::uuid[])
 AND (settle_rate IS NOT NULL OR EXISTS (SELECT FROM sessions_app_lane WHERE session_id = session.id))
 """
-NAME = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # of a session, where a request can be read
-UNSTORABLE = (DataError, IntegrityError, TypeError, ValueError)  # what a row raises that can't hold what a request says
+NAME = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # a session's id, in a request that can be read
+UNSTORABLE = (DataError, IntegrityError, TypeError, ValueError)  # raised when a row can't hold a value of the request
 MAX_ATTEMPTS = 5  # a request that fails this often alone is left for a person: `manage.py dead_letters`
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Waiting:
-    """`suspected`: it failed before, or a worker died with it; it is tried apart from the others."""
+    """A request in the inbox.
+
+    `suspected`: it failed before, or a worker died with it; it is tried apart from the others.
+    """
 
     request: HoldRequest
     suspected: bool
 
 
 def store(requests: Sequence[HoldRequest], *, shard_for: Callable[[HoldRequest], int], suspicion: str = "") -> None:
-    """One INSERT for the batch; a request already stored stays as it was. `suspicion`: what already happened to them."""
+    """Store the batch with one INSERT; a request already stored stays as it was.
+
+    `suspicion` says what already happened to them.
+    """
     InboxRequest.objects.bulk_create(
         [
             InboxRequest(
@@ -86,9 +92,9 @@ def store(requests: Sequence[HoldRequest], *, shard_for: Callable[[HoldRequest],
 
 
 def waiting(shard: int, *, limit: int, of: Collection[str] | None = None) -> list[Waiting]:
-    """The next requests of the shard, in order of arrival; with `of`, of these sessions as their requests name them.
+    """Return the next requests of the shard, in order of arrival; with `of`, only those that name these sessions.
 
-    One that can't be read is left for a person.
+    A request that can't be read is left for a person.
     """
     if of is None:
         return _readable(_waiting(shard).order_by("arrival")[:limit])
@@ -96,7 +102,7 @@ def waiting(shard: int, *, limit: int, of: Collection[str] | None = None) -> lis
 
 
 def in_lanes(session: uuid.UUID, *, shard: int, limit: int) -> dict[str, list[Waiting]]:
-    """The session's next ones in each lane, in order of arrival."""
+    """Return the session's next requests in each lane, in order of arrival."""
     lanes: dict[str, list[Waiting]] = defaultdict(list)
     for one in _readable(_heads_of([str(session)], shard, limit)):
         lanes[one.request.lane].append(one)
@@ -118,17 +124,20 @@ def _waiting(shard: int) -> QuerySet[InboxRequest]:
 
 
 def _heads_of(sessions: Collection[str], shard: int, limit: int) -> Iterable[InboxRequest]:
-    """Whatever else stands before them in the shard isn't read."""
+    """Read the first requests of these sessions, and none of the requests before them in the shard."""
     return InboxRequest.objects.raw(HEADS, {"sessions": list(sessions), "shard": shard, "limit": limit})
 
 
 def sessions_waiting(shard: int) -> list[str]:
-    """Whose requests wait, as these name them; each is found by one step in the index, however many wait."""
+    """Return the sessions, as requests name them, that have requests waiting.
+
+    Each takes one step in the index, however many requests wait.
+    """
     return [session for (session,) in execute(SESSIONS_WAITING, shard=shard)]
 
 
 def in_turns(sessions: Collection[str]) -> set[str]:
-    """Those of the sessions whose requests are allocated in turns of their own."""
+    """Return those of the sessions whose requests are allocated in turns of their own."""
     named = [session for session in sessions if NAME.fullmatch(session)]
     return {str(found) for (found,) in execute(IN_TURNS, named)}
 
@@ -138,7 +147,7 @@ def note_failure(request: uuid.UUID, *, error: str, tries: int = 1) -> None:
 
 
 def take_back_a_try(request: uuid.UUID) -> None:
-    """It wasn't the request that failed."""
+    """Lower the count of tries: the request wasn't the one that failed."""
     InboxRequest.objects.filter(pk=request, attempts__gt=0).update(attempts=F("attempts") - 1)
 
 
@@ -147,12 +156,12 @@ def left_for_a_person() -> QuerySet[InboxRequest]:
 
 
 def put_back(requests: Collection[uuid.UUID]) -> int:
-    """They are tried anew, each apart from the others; how many."""
+    """Try these requests anew, each apart from the others; return how many."""
     return InboxRequest.objects.filter(pk__in=requests).update(attempts=0)
 
 
 def forget(request: uuid.UUID) -> None:
-    """One that a person looked at and that can't be allocated in any way."""
+    """Delete a request that a person looked at and that can't be allocated in any way."""
     InboxRequest.objects.filter(pk=request, attempts__gte=MAX_ATTEMPTS).delete()
 
 

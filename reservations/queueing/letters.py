@@ -1,4 +1,4 @@
-"""A dead letter, and the queue at the broker that it lies in."""
+"""Read dead letters from the queues at the broker that they lie in."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from realtime import relay
 from reservations.hold_request import HoldRequest
 from reservations.queueing.queues import PUBLISH_ERRORS
 
-# Headers of a letter that this site wrote itself
+# headers of a letter that this site writes
 REASON, TRIES, SINCE, CAME_FROM = "frontrow-reason", "frontrow-tries", "frontrow-since", "frontrow-queue"
 
 
@@ -24,10 +24,13 @@ class OutOfReach(Exception):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
-    """`queue`: where it waited while it lived: `holds`, `inbox`, or a queue of jobs. `said`: the message as it was published.
+    """A message or a request that was given up.
 
-    `name`: its request's id, or its task's or its event's; its message's where none can be read. `request`: of `holds` and `inbox`.
-    `since`: when it was given up; in the inbox, when it was accepted.
+    - `name` is the id of its request, task or event; the message's own id where none can be read.
+    - `queue` is where it waited before: `holds`, `inbox`, or a queue of jobs.
+    - `said` is the message as it was published.
+    - `since` is when it was given up; in the inbox, when it was accepted.
+    - `request` is set for `holds` and `inbox`.
     """
 
     name: str
@@ -37,10 +40,10 @@ class DeadLetter:
     tries: int
     since: str
     request: HoldRequest | None = None
-    message: Message | None = None  # it is out of its queue until it is acknowledged or the pile is closed
+    message: Message | None = None  # out of its queue until it is acknowledged or the pile is closed
 
     def take_out(self) -> None:
-        """Remove it from the broker for good; from the inbox allocation takes it. Raises: OutOfReach."""
+        """Remove it from the broker for good; allocation takes it from the inbox. Raises: OutOfReach."""
         if self.message is not None:
             with reaching():
                 self.message.ack()
@@ -48,7 +51,7 @@ class DeadLetter:
 
 @contextmanager
 def reaching() -> Iterator[None]:
-    """Raises: OutOfReach."""
+    """Turn the broker's errors into OutOfReach."""
     try:
         yield
     except PUBLISH_ERRORS as error:
@@ -57,7 +60,10 @@ def reaching() -> Iterator[None]:
 
 @contextmanager
 def channel_to(url: str) -> Iterator[Any]:
-    """Lend a channel. A message that is taken through it and not acknowledged is back in its queue afterwards. Raises: OutOfReach."""
+    """Lend a channel. Raises: OutOfReach.
+
+    A message that is taken through it and not acknowledged is back in its queue afterwards.
+    """
     connection = relay.connect(url, confirm=True)
     try:
         with reaching():
@@ -71,7 +77,7 @@ def channel_to(url: str) -> Iterator[Any]:
 
 
 def content(message: Message) -> Any:
-    """Return what the message says; its bare text where it isn't JSON."""
+    """Return the message's content, or its bare text where it isn't JSON."""
     try:
         return message.payload
     except (KombuError, ValueError):

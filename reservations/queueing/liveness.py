@@ -1,6 +1,6 @@
-"""Which workers consume, and when beat and relay last did their job: each says so in Redis, and its word lapses by itself.
+"""Report in Redis which workers consume, and when beat and relay last did their job; each report lapses by itself.
 
-A word comes from the loop that does the work, never from a thread beside it:
+A report comes from the loop that does the work, never from a thread beside it:
 
     consumes(["holds.0", "mail"])   a worker, for each queue (by its alias), from its loop, while it has a live consumer
     worked("beat")                  beat, after each job that it handed over
@@ -8,16 +8,17 @@ A word comes from the loop that does the work, never from a thread beside it:
 
 Both may be called as often as the loop turns: they write at most twice a second, and swallow an outage of Redis.
 
-Reading needs one trip to Redis; each call takes a client of the reader's own, or the one of the claims behind its breaker:
+Reading needs one trip to Redis; each call takes a client of the reader's own, or the one of the claims behind its
+breaker:
 
-    ages()      {"worker": 0.4, "payments": 0.1, "jobs": None, "beat": 0.9, "relay": 0.3}: seconds since the last word of each
-                part of `PARTS`; None if there was none for an hour. A kind of worker is as old as the oldest of its queues.
+    ages()      {"worker": 0.4, "payments": 0.1, "jobs": None, "beat": 0.9, "relay": 0.3}: seconds since the last report
+                of each part of `PARTS`; None if there was none for an hour. The oldest queue of a kind of worker counts.
     queue_ages()  the same for each queue, by its alias
-    silent()    the parts whose age is beyond `SILENT_AFTER`, so that nobody consumes, ticks or publishes
+    silent()    the parts whose age is beyond `SILENT_AFTER`: they don't consume, tick or publish
     is_alive(part)  for the hot path: remembered for 0.2 s, and False when Redis can't be asked
 
-For this process alone, `watchdog.py` asks `seconds_without_word` and `seconds_without_progress`; what waits in a legal way, such
-as for PostgreSQL to come back, calls `note_progress` at each try.
+For this process alone, `watchdog.py` reads `seconds_without_word` and `seconds_without_progress`. A loop that waits for
+a good reason, such as for PostgreSQL to come back, calls `note_progress` at each try.
 
 Without Redis nothing is known: `ages`, `queue_ages` and `silent` raise NoClaims, which callers report as gone.
 """
@@ -43,7 +44,7 @@ SILENT_AFTER: dict[Part, float] = {"worker": 2.0, "payments": 2.0, "jobs": 2.0, 
 PARTS = tuple(SILENT_AFTER)
 JOBS = ("housekeeping", "mail")  # queues of `worker --jobs`
 WRITE_EVERY = 0.5
-KEPT_MS = 3_600_000  # a word's key lives so long; what is left of that tells its age by Redis's own clock
+KEPT_MS = 3_600_000  # the lifetime of a report's key; the rest of it tells the report's age by Redis's own clock
 REMEMBER = 0.2
 
 _spoke = _progressed = time.monotonic()
@@ -52,7 +53,7 @@ _seen: tuple[float, Collection[Part]] = (float("-inf"), ())
 
 
 def queues_of(part: Part) -> list[str]:
-    """The queues, by alias, that a kind of worker consumes; none for beat and relay."""
+    """Return the queues, by alias, that a kind of worker consumes; none for beat and relay."""
     match part:
         case "worker":
             return [f"holds.{shard}" for shard in range(settings.SHARDS)]
@@ -72,12 +73,12 @@ def queues() -> list[str]:
 
 
 def consumes(names: Iterable[str]) -> None:
-    """Say that the calling loop has a live consumer of each of these queues."""
+    """Report that the calling loop has a live consumer of each of these queues."""
     _say([f"consumes:{name}" for name in names])
 
 
 def worked(part: Literal["beat", "relay"]) -> None:
-    """Say that the calling loop has just done its job."""
+    """Report that the calling loop has just done its job."""
     _say([f"worked:{part}"])
 
 
@@ -97,7 +98,7 @@ def seconds_without_progress() -> float:
 
 
 def forget() -> None:
-    """Say the next word at once, and ask anew: for tests, which empty Redis."""
+    """Write the next report at once, and read anew: for tests, which empty Redis."""
     global _seen
     _written.clear()
     _seen = (float("-inf"), ())
@@ -129,7 +130,7 @@ def _key(word: str) -> str:
 
 
 def ages(client: redis.Redis | None = None) -> dict[Part, float | None]:
-    """Return the seconds since the last word of each part. Raises: NoClaims."""
+    """Return the seconds since the last report of each part. Raises: NoClaims."""
     words = [f"consumes:{name}" for name in queues()] + ["worked:beat", "worked:relay"]
     found = _ages(words, client)
     of_queues = {part: [found[f"consumes:{name}"] for name in queues_of(part)] for part in PARTS}
@@ -137,7 +138,7 @@ def ages(client: redis.Redis | None = None) -> dict[Part, float | None]:
 
 
 def queue_ages(client: redis.Redis | None = None) -> dict[str, float | None]:
-    """Return the seconds since a live consumer of each queue, by alias, gave word. Raises: NoClaims."""
+    """Return the seconds since a live consumer of each queue, by alias, reported. Raises: NoClaims."""
     found = _ages([f"consumes:{name}" for name in queues()], client)
     return {word.removeprefix("consumes:"): age for word, age in found.items()}
 

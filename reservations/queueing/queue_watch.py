@@ -1,8 +1,8 @@
-"""Notice a queue that no worker drains: no consumer is registered at the broker, or none of those gives word.
+"""Notice a queue that no worker drains: the broker has no consumer registered, or none of those reports.
 
-`relay` looks, since it needs no worker. RabbitMQ tells how many consumers a queue has. One that is registered and held up
-gives no word (`reservations.queueing.liveness`); without Redis that is unknown, and RabbitMQ's count alone decides. Valkey and Redis
-as broker know no consumers, so there the word alone decides.
+`relay` looks, since it needs no worker. RabbitMQ tells how many consumers a queue has. A consumer that is registered
+but held up doesn't report (`reservations.queueing.liveness`). Without Redis that is unknown, and RabbitMQ's count alone
+decides. Valkey and Redis as broker know no consumers, so there the reports alone decide.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from reservations.queueing.letters import OutOfReach
 from reservations.queueing.queues import PUBLISH_ERRORS
 
 PATIENCE = 2.0  # seconds that a queue may be without a consumer, as while its only worker reconnects
-EVENTS_FOR_MAIL = "events.mail"  # the worker of `mail` makes letters of these
+EVENTS_FOR_MAIL = "events.mail"  # the worker of `mail` turns these into letters
 
 MESSAGES = Gauge("frontrow_queue_messages", "Messages that wait in a queue.", ["queue"], multiprocess_mode="max")
 AGE = Gauge(
@@ -50,14 +50,14 @@ log = structlog.get_logger(__name__)
 
 
 class Count(NamedTuple):
-    """`consumers`: None where the broker can't tell."""
+    """The messages and consumers of a queue; `consumers` is None where the broker can't tell."""
 
     messages: int
     consumers: int | None
 
 
 class QueueWatch:
-    """Remembers since when nothing consumes from a queue, and keeps a connection to look through. For one thread."""
+    """Remember since when nothing consumes from a queue, and keep a connection to look through. For one thread."""
 
     def __init__(self) -> None:
         self._since: dict[str, float] = {}
@@ -66,7 +66,7 @@ class QueueWatch:
         self._connection: kombu.Connection | None = None
 
     def look(self) -> bool:
-        """Count, and tell of each queue that became undrained or is drained again. Raises: OutOfReach."""
+        """Count, and log each queue that became undrained or is drained again. Raises: OutOfReach."""
         counted, ages = self._count(), _ages()
         for name, found in counted.items():
             consumed = is_consumed(found, age=ages.get(_gives_word(name)), known=bool(ages))
@@ -77,7 +77,7 @@ class QueueWatch:
         return False
 
     def _age(self, name: str, found: Count) -> float:
-        """RabbitMQ doesn't tell how old a message is; how long the queue has not been empty is a bound."""
+        """Return how long the queue has not been empty: a bound on its messages' age, which RabbitMQ doesn't tell."""
         if not found.messages:
             self._filled.pop(name, None)
             return 0.0
@@ -102,14 +102,17 @@ class QueueWatch:
         else:
             since = self._since.setdefault(name, time.monotonic())
             if time.monotonic() - since >= PATIENCE and name not in self._told:
-                tell = log.error if found.messages else log.warning  # nobody waits: workers may be about to start
+                tell = log.error if found.messages else log.warning  # no message waits: workers may be about to start
                 tell("queue.undrained", queue=name, messages=found.messages, consumers=found.consumers)
                 self._told.add(name)
         UNDRAINED.labels(name).set(name in self._told)
 
 
 def is_consumed(found: Count, *, age: float | None, known: bool) -> bool:
-    """Tell whether a worker consumes from a queue. `age`: of the last word; `known`: whether words could be read at all."""
+    """Tell whether a worker consumes from a queue.
+
+    `age` is that of the last report; `known` tells whether reports could be read at all.
+    """
     if found.consumers == 0:
         return False
     if not known:
@@ -118,12 +121,15 @@ def is_consumed(found: Count, *, age: float | None, known: bool) -> bool:
 
 
 def undrained() -> Mapping[str, int]:
-    """Return the queues in which messages wait and from which nothing consumes now, with their number. Raises: OutOfReach."""
+    """Return the queues with waiting messages from which nothing consumes now, with their number.
+
+    Raises: OutOfReach.
+    """
     ages, connection = _ages(), relay.connect(settings.CELERY_BROKER_URL)
     try:
         counted = count(connection)
     finally:
-        connection.collect()  # without the broker's goodbye, which may never come
+        connection.collect()  # skips the broker's goodbye, which may never come
     return {
         name: found.messages
         for name, found in counted.items()
@@ -132,7 +138,10 @@ def undrained() -> Mapping[str, int]:
 
 
 def count(connection: kombu.Connection) -> Mapping[str, Count]:
-    """Return the messages and consumers of every queue that has workers, without changing anything. Raises: OutOfReach."""
+    """Count the messages and consumers of every queue that has workers, without changing anything.
+
+    Raises: OutOfReach.
+    """
     try:
         tells = connection.transport.driver_type == "amqp"
         return {name: _count(connection, name, tells=tells) for name in (*liveness.queues(), EVENTS_FOR_MAIL)}
@@ -141,7 +150,7 @@ def count(connection: kombu.Connection) -> Mapping[str, Count]:
 
 
 def _count(connection: kombu.Connection, name: str, *, tells: bool) -> Count:
-    """A queue that doesn't exist yet has neither messages nor consumers; asking for it closes the channel."""
+    """Count one queue; a queue that doesn't exist yet has neither messages nor consumers, and closes the channel."""
     connection.ensure_connection(max_retries=1, timeout=relay.DEADLINE, interval_start=0)
     channel = connection.channel()
     try:
@@ -154,7 +163,7 @@ def _count(connection: kombu.Connection, name: str, *, tells: bool) -> Count:
 
 
 def _ages() -> Mapping[str, float | None]:
-    """By queue, the age of its workers' last word; empty when Redis can't be asked."""
+    """Return the age of the last report of each queue's workers; empty when Redis can't be asked."""
     try:
         return liveness.queue_ages()
     except NoClaims:

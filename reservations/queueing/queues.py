@@ -1,4 +1,7 @@
-"""Where accepted requests wait: RabbitMQ, PostgreSQL's inbox with a doorbell, or nowhere (in-process, for tests and tiny set-ups)."""
+"""Store accepted requests in RabbitMQ, in PostgreSQL's inbox with a doorbell, or allocate them at once in-process.
+
+The last is for tests and tiny set-ups.
+"""
 
 from __future__ import annotations
 
@@ -31,18 +34,20 @@ from sessions_app.models import shard_of
 
 log = structlog.get_logger(__name__)
 
-DECLARED_SECONDS = 5.0  # a broker that forgot its queues (a flushed Redis) is told again this soon
+DECLARED_SECONDS = 5.0  # a broker that forgot its queues (a flushed Redis) gets them declared again this soon
 DELIVERY_LIMIT = 20
-LOOKED_AT = (
-    1_000_000  # how often what waits there may be looked at: RabbitMQ 4 drops it after 20 times unless told otherwise
-)
+# How often a waiting message may be looked at: RabbitMQ 4 drops it after 20 times unless told otherwise.
+LOOKED_AT = 1_000_000
 JOBS = ("payments", *liveness.JOBS)
 UNREACHABLE = (OSError, KombuError, AMQPError, redis.RedisError)
 PUBLISH_ERRORS = (*UNREACHABLE, BreakerOpen)
 
 
 class QueueDown(Exception):
-    """The queue could not store the requests, except those that are `stored`. Of the `unsure` it may have some all the same."""
+    """The queue could not store the requests, except those that are `stored`.
+
+    It may have the `unsure` ones all the same.
+    """
 
     code = "unavailable"
 
@@ -53,19 +58,22 @@ class QueueDown(Exception):
 
 
 class HoldQueue(Protocol):
-    """Stores requests durably, in order, before it returns."""
+    """A queue that stores requests durably, in order, before it returns."""
 
     name: str
 
     @property
     def is_down(self) -> bool:
-        """It failed a moment ago; no use trying."""
+        """Tell whether the queue failed a moment ago, so that a try is useless."""
 
     def open_epoch(self, shards: Collection[int]) -> None:
-        """What is published from now on is allocated after what waits in the inbox for these shards. Raises: QueueDown."""
+        """Have all that is published from now on allocated after the requests in these shards' inbox.
+
+        Raises: QueueDown.
+        """
 
     def publish(self, requests: Sequence[HoldRequest]) -> None:
-        """Raises: QueueDown."""
+        """Store the requests. Raises: QueueDown."""
 
 
 def by_shard(requests: Sequence[HoldRequest]) -> dict[int, list[HoldRequest]]:
@@ -78,7 +86,8 @@ def by_shard(requests: Sequence[HoldRequest]) -> dict[int, list[HoldRequest]]:
 class WorkQueue(Queue):
     """A queue with another one behind it, for messages that the broker gives up delivering.
 
-    Every process that declares the one declares the other before: a dead-letter exchange that leads nowhere loses messages.
+    Every process that declares the one declares the other before: a dead-letter exchange that leads nowhere loses
+    messages.
     """
 
     attrs = (*Queue.attrs, ("behind", None))
@@ -94,17 +103,20 @@ class WorkQueue(Queue):
 
 
 def dead_letters() -> Queue:
-    """Requests that fail alone, one a message, put there by allocation. They wait for a person."""
+    """Return the queue of requests that fail alone. Allocation puts them there, one a message, for a person."""
     return _dead("holds.dead", routing_key="letters")
 
 
 def given_up() -> Queue:
-    """Messages that RabbitMQ gave up delivering: a worker died with them too often, or refused them. `relay` sweeps them."""
+    """Return the queue of messages that RabbitMQ gave up delivering; `relay` sweeps it.
+
+    A worker died with them too often, or refused them.
+    """
     return _dead("holds.given_up", routing_key="holds.#")
 
 
 def dead_jobs(name: str) -> Queue:
-    """Messages of a queue of jobs that were given up, as they were. They wait for a person."""
+    """Return the queue of given up messages of a queue of jobs; they wait there unchanged for a person."""
     return _dead(f"{name}.given_up", routing_key=name)
 
 
@@ -118,7 +130,7 @@ def _dead(name: str, *, routing_key: str) -> Queue:
 
 
 def holds_queue(shard: int) -> Queue:
-    """One consumer at a time allocates a shard: that is what keeps first come, first served."""
+    """Return a shard's queue. One consumer at a time allocates a shard: that keeps first come, first served."""
     name = f"{settings.KEY_PREFIX}.holds.{shard}"
     return WorkQueue(
         name,
@@ -132,13 +144,13 @@ def holds_queue(shard: int) -> Queue:
             "x-dead-letter-exchange": given_up().exchange.name,
             "x-dead-letter-routing-key": f"holds.{shard}",
             "x-dead-letter-strategy": "at-least-once",  # by default a message may be lost on its way to `given_up`
-            "x-overflow": "reject-publish",  # at-least-once wants it; no length is set
+            "x-overflow": "reject-publish",  # at-least-once requires it; no length is set
         },
     )
 
 
 def jobs_queue(name: str) -> Queue:
-    """Tasks say `queue="mail"`; on the broker it carries the installation's prefix."""
+    """Return a queue of jobs. Tasks say `queue="mail"`; on the broker it has the installation's prefix."""
     return WorkQueue(
         f"{settings.KEY_PREFIX}.{name}",
         Exchange(f"{settings.KEY_PREFIX}.work", type="topic"),
@@ -149,7 +161,7 @@ def jobs_queue(name: str) -> Queue:
 
 
 def what_becomes_of_the_dead(job: str) -> dict[str, Any]:
-    """Options of a `WorkQueue` whose messages wait among the given up ones of a queue of jobs."""
+    """Return the options of a `WorkQueue` whose dead messages wait among the given up ones of a queue of jobs."""
     return {
         "behind": dead_jobs(job),
         "queue_arguments": {
@@ -162,9 +174,9 @@ def what_becomes_of_the_dead(job: str) -> dict[str, Any]:
 
 
 class Courier:
-    """Publishes Celery messages, confirmed, from one thread at a time, with deadlines on every socket operation.
+    """Publish Celery messages, confirmed, from one thread at a time, with deadlines on every socket operation.
 
-    Everything in this process that publishes a message shares its breaker. See Note [Who asks whether a dependency is back].
+    Every publisher in this process shares its breaker. See Note [Who asks whether a dependency is back].
     """
 
     def __init__(self, url: str) -> None:
@@ -178,11 +190,13 @@ class Courier:
         self.breaker = Breaker("broker", errors=UNREACHABLE, probe=self._probe)
 
     def send(self, task: str, queue: Queue, *, headers: Mapping[str, Any] | None = None, **arguments: Any) -> None:
-        """`headers`: beside Celery's own; `arguments`: what msgspec can write as JSON.
+        """Publish a task message.
 
-        Raises: what PUBLISH_ERRORS lists; the message may then still have arrived, unless it is BreakerOpen.
+        `headers` are beside Celery's own; `arguments` are values that msgspec writes as JSON.
+
+        Raises: PUBLISH_ERRORS; the message may then still have arrived, unless it is BreakerOpen.
         """
-        if self.breaker.is_open:  # nobody waits for the lock, which a send that still fails may have
+        if self.breaker.is_open:  # don't wait for the lock: a failing send may hold it
             raise BreakerOpen(self.breaker.name)
         with self._lock, self.breaker:
             try:
@@ -192,9 +206,10 @@ class Courier:
                 raise
 
     def _probe(self) -> None:
-        """Connect anew, and have RabbitMQ confirm a message that goes nowhere: under a disk alarm it lets in connections, but no message.
+        """Connect anew, and have RabbitMQ confirm a message that goes nowhere.
 
-        The connection stays, for the next message; nobody who sends waits meanwhile.
+        Under a disk alarm it accepts connections, but no message. The connection stays, for the next message; no sender
+        waits meanwhile.
         """
         connection = self._connect()
         try:
@@ -246,12 +261,12 @@ class Courier:
         )
 
     def close(self) -> None:
-        """The next message opens a connection anew."""
+        """Hang up; the next message opens a new connection."""
         with self._lock:
             self._hang_up()
 
     def _hang_up(self) -> None:
-        """Without the broker's goodbye, which may never come."""
+        """Hang up without the broker's goodbye, which may never come."""
         self._producer = None
         self._declared.clear()
         self._connection.collect(socket_timeout=self._seconds)
@@ -262,7 +277,7 @@ def _producer_on(connection: kombu.Connection) -> kombu.Producer:
 
 
 def _as_json(message: Any) -> bytes:
-    """What msgspec refuses is half a surrogate pair, which somebody else's dead letter may carry: that is escaped."""
+    """Encode the message; escape half a surrogate pair, which msgspec refuses and a foreign dead letter may carry."""
     try:
         return msgspec.json.encode(message)
     except UnicodeEncodeError:
@@ -275,7 +290,7 @@ def _courier_of(_pid: int) -> Courier:
 
 
 def courier() -> Courier:
-    """This process's own, also after a fork."""
+    """Return the courier of this process, also after a fork."""
     return _courier_of(os.getpid())
 
 
@@ -291,7 +306,7 @@ class RabbitQueue:
         return courier().breaker.is_open
 
     def open_epoch(self, shards: Collection[int]) -> None:
-        """A shard has one consumer, which takes its messages in order: the order to drain goes ahead."""
+        """Put the order to drain ahead in each shard's queue: its one consumer takes messages in order."""
         try:
             for shard in shards:
                 _ring(shard)
@@ -310,10 +325,10 @@ class RabbitQueue:
 
 
 class Doorbell:
-    """Tells the workers, from a thread of its own, that a shard's inbox has something for them.
+    """Tell the workers, from a thread of its own, that a shard's inbox has requests for them.
 
-    A request that was stored must not wait for that. Several rings for a shard that are not told yet are one. While the broker is away
-    nothing is told: `relay` looks into the inbox by itself.
+    The request that was stored doesn't wait for that. Several rings for a shard become one until it is told. While the
+    broker is away nothing is told: `relay` looks into the inbox by itself.
     """
 
     def __init__(self) -> None:
@@ -335,7 +350,7 @@ class Doorbell:
                 try:
                     _ring(shard)
                 except BreakerOpen:
-                    pass  # the breaker has said so
+                    pass  # the breaker has logged it
                 except PUBLISH_ERRORS as error:
                     log.info("doorbell.silent", shard=shard, error=repr(error))
                 except Exception:
@@ -343,7 +358,7 @@ class Doorbell:
 
 
 class InboxQueue:
-    """Durable in PostgreSQL; the broker only rings. A doorbell that nobody hears is made up for by `relay`."""
+    """A durable queue in PostgreSQL; the broker only rings. `relay` makes up for a doorbell that no worker hears."""
 
     name = "inbox"
     is_down = False
@@ -352,10 +367,13 @@ class InboxQueue:
         self._bell = Doorbell()
 
     def open_epoch(self, shards: Collection[int]) -> None:
-        """It allocates in order of arrival as it is."""
+        """Do nothing: the inbox is allocated in order of arrival as it is."""
 
     def publish(self, requests: Sequence[HoldRequest]) -> None:
-        """A connection that breaks in the middle leaves open whether they are stored. Storing them again is harmless, and tells."""
+        """Store the requests.
+
+        If the connection breaks in between, store them again: that is harmless, and tells whether it worked.
+        """
         try:
             connection.ensure_connection()
         except DatabaseError as error:
@@ -363,7 +381,7 @@ class InboxQueue:
         try:
             self._store(requests)
         except DatabaseError as error:
-            if connection.is_usable():  # PostgreSQL said no
+            if connection.is_usable():  # PostgreSQL refused
                 raise QueueDown from error
             self._store_again(requests)
         for shard in by_shard(requests):
@@ -384,7 +402,7 @@ class InboxQueue:
 
 
 class InProcessQueue:
-    """Allocates at once, in the caller. For tests and set-ups without workers."""
+    """Allocate at once, in the caller. For tests and set-ups without workers."""
 
     name = "in_process"
     is_down = False
@@ -393,7 +411,7 @@ class InProcessQueue:
         self._allocate = allocate
 
     def open_epoch(self, shards: Collection[int]) -> None:
-        """Nobody waits."""
+        """Do nothing: no request waits."""
 
     def publish(self, requests: Sequence[HoldRequest]) -> None:
         self._allocate(requests)

@@ -1,4 +1,4 @@
-"""Answers for those who wait (`Prefer: wait`): one channel a web process, one message a process and batch."""
+"""Send outcomes to waiting web processes (`Prefer: wait`): one channel a process, one message a process and batch."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from reservations.queueing import liveness
 
 log = structlog.get_logger(__name__)
 
-SIGN_WITHIN = 5.0  # seconds in which Redis must say something when it is asked
+SIGN_WITHIN = 5.0  # seconds in which Redis must answer when it is asked
 
 Outcome = dict[str, Any]
 
 
 class ReplyDesk:
-    """Where one web process waits. Its listener starts with the first waiter and dies with the process."""
+    """The place where one web process waits. Its listener starts with the first waiter and dies with the process."""
 
     def __init__(self) -> None:
         self.pid = os.getpid()
@@ -40,9 +40,9 @@ class ReplyDesk:
         keep_running(self._listen, name="replies")
 
     def _listen(self) -> None:
-        """Take answers until Redis is lost. Silence is no proof of life, so Redis is asked for a sign in between.
+        """Take answers until Redis is lost. Silence is no proof of life, so ping Redis in between.
 
-        A subscription needs a connection that nobody else uses, and longer deadlines than a request has.
+        A subscription needs a connection of its own, and longer deadlines than a request has.
         """
         connection = redis.Redis.from_url(
             settings.REDIS_URL, decode_responses=True, socket_timeout=SIGN_WITHIN, socket_connect_timeout=1
@@ -66,7 +66,7 @@ class ReplyDesk:
             self._listening.clear()
 
     def _is_listening(self) -> bool:
-        """Whether answers can reach this desk; one that was just made gets a moment."""
+        """Tell whether answers can reach this desk; a new desk gets a moment."""
         return self._listening.wait(max(0.0, self._ready_by - time.monotonic()))
 
     def _take(self, message: dict[str, Any]) -> None:
@@ -83,8 +83,11 @@ class ReplyDesk:
     def expect(
         self, name: uuid.UUID, *, of: Literal["worker", "payments"]
     ) -> Iterator[concurrent.futures.Future[Outcome] | None]:
-        """A future of the outcome, or None where waiting is no use now: half of the threads wait already, or no such worker consumes."""
-        # The liveness first: it is remembered, and says no at once while Redis is away
+        """Yield a future of the outcome, or None where waiting is useless.
+
+        That is where half of the threads wait already, or no such worker consumes.
+        """
+        # the liveness first: it is remembered, and says no at once while Redis is away
         if not liveness.is_alive(of) or not self._is_listening() or not self._places.acquire(blocking=False):
             yield None
             return
@@ -102,7 +105,7 @@ _desk_lock = threading.Lock()
 
 
 def desk() -> ReplyDesk:
-    """This process's own, also after a fork."""
+    """Return the desk of this process, also after a fork."""
     global _desk
     with _desk_lock:
         if _desk is None or _desk.pid != os.getpid():
@@ -111,7 +114,7 @@ def desk() -> ReplyDesk:
 
 
 def send(outcomes: Mapping[str, Sequence[tuple[uuid.UUID, Outcome]]]) -> None:
-    """Tell each web process (by address) the outcomes it waits for. Raises: claims.NoClaims."""
+    """Send each web process (by address) the outcomes it waits for. Raises: claims.NoClaims."""
     if not outcomes:
         return
     try:

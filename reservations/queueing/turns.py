@@ -1,10 +1,12 @@
-"""In which order the lanes of a session take their turns.
+"""Order the turns of a session's lanes.
 
 Note [Turns by weight]
-Each request takes a stretch of its lane that is the shorter the heavier the lane; it starts where the one before it in its lane ended, but
-never before the last one that had its turn. Whoever starts earliest is next, and of two the heavier lane (start-time fair queueing: Goyal,
-Vin, Cheng 1996). So lanes that wait share by weight, a lane alone has every turn, and none saves up turns while it is empty. The session's
-row keeps how far each lane's end is ahead; it is moved under that row's lock, with what was allocated.
+Each request takes a stretch of its lane; the heavier the lane, the shorter the stretch. It starts where the request
+before it in its lane ended, but never before the last one that had its turn. The request that starts earliest is next;
+of two that start together, the one in the heavier lane (start-time fair queueing: Goyal, Vin, Cheng 1996). So lanes
+with waiting requests share by weight, a lane alone has every turn, and none saves up turns while it is empty. The
+session's row keeps how far each lane's end is ahead; it is moved under that row's lock, with the requests that were
+allocated.
 """
 
 from __future__ import annotations
@@ -27,11 +29,11 @@ FROM jsonb_to_recordset(%s) AS new (id uuid, lanes_ahead text) WHERE session.id 
 """
 
 Waiting = TypeVar("Waiting")
-Weights = Mapping[str, int]  # by lane; the one that isn't named is everybody's, and weighs 1
+Weights = Mapping[str, int]  # by lane; a lane that isn't named is open to all, and weighs 1
 
 
 class Turns:
-    """`noted`: as the session's row keeps it."""
+    """The turns of a session's lanes. `noted` is how far their ends are ahead, as the session's row keeps it."""
 
     def __init__(self, weights: Weights, noted: str) -> None:
         self._weights = weights
@@ -57,7 +59,7 @@ class Turns:
 
 
 def interleave(lanes: Mapping[str, Sequence[Waiting]], turns: Turns) -> Iterator[Waiting]:
-    """Each lane's in their own order."""
+    """Yield the requests of all lanes in the order of their turns, each lane's in their own order."""
     heads = {lane: iter(waiting) for lane, waiting in lanes.items()}
     following = {lane: next(head) for lane, head in heads.items() if lanes[lane]}
     while following:
@@ -74,7 +76,10 @@ def note(
     sessions: Mapping[uuid.UUID, Session],
     weights: Mapping[uuid.UUID, Weights],
 ) -> None:
-    """That they had their turns, in this order. Their sessions are locked; those without lanes have no turns to note."""
+    """Note that these requests had their turns, in this order.
+
+    Their sessions are locked; those without lanes have no turns to note.
+    """
     by_session: dict[uuid.UUID, list[str]] = defaultdict(list)
     for request in allocated:
         if request.session in weights:

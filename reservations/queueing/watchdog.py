@@ -1,8 +1,9 @@
-"""A thread that ends this process when its work hangs, so that the supervisor or the container runtime starts it again.
+"""End this process from a thread when its work hangs, so that the supervisor or the container runtime restarts it.
 
-Note [What counts as hanging]: nothing gave word or noted progress for `STALL_SECONDS` (`reservations.queueing.liveness`). A worker that waits
-for RabbitMQ, for PostgreSQL or for a lock notes progress at each try, so it may wait for as long as it takes. A process that was
-stopped as a whole, with its watchdog, is given its time anew.
+Note [What counts as hanging]
+The process hangs if no loop in it reported or noted progress for `STALL_SECONDS` (`reservations.queueing.liveness`). A
+worker that waits for RabbitMQ, for PostgreSQL or for a lock notes progress at each try, so it may wait for as long as
+it takes. A process that was stopped as a whole, with its watchdog, gets its time anew.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ from reservations.queueing import liveness
 
 LOOK_EVERY = 0.5
 WAS_STOPPED = 5.0  # seconds that a look came late: the whole process stood still
-HELD_UP = 3.0  # seconds without a word, after which another worker may take over
+HELD_UP = 3.0  # seconds without a report, after which another worker may take over
 HANGS = 70  # the exit code: EX_SOFTWARE
-AT_WORK, WAITING = "at work", "waiting"  # what a pulse file says
+AT_WORK, WAITING = "at work", "waiting"  # the words of a pulse file
 
 log = structlog.get_logger(__name__)
 
 
 class Watchdog:
-    """`let_go` is called once whenever the loop gave no word for `HELD_UP` seconds."""
+    """Watch the loop; call `let_go` once whenever it gave no report for `HELD_UP` seconds."""
 
     def __init__(self, *, let_go: Callable[[], None] | None = None) -> None:
         self._let_go = let_go
@@ -49,7 +50,7 @@ class Watchdog:
             try:
                 self.look()
             except Exception:
-                log.exception("watchdog.failed")  # it goes on: nothing watches the watchdog but the pulse
+                log.exception("watchdog.failed")  # it goes on: only the pulse watches the watchdog
 
     def look(self) -> None:
         if liveness.seconds_without_progress() > settings.STALL_SECONDS:
@@ -66,11 +67,11 @@ class Watchdog:
 
 
 def show_pulse(*, at_work: bool) -> None:
-    """Write down that this process doesn't hang, and whether its loop does its work."""
+    """Write to the pulse file that this process doesn't hang, and whether its loop does its work."""
     if settings.PULSE_FILE:
         try:
             Path(settings.PULSE_FILE).write_text(AT_WORK if at_work else WAITING)
-        except OSError as error:  # a full disk, say
+        except OSError as error:  # for example a full disk
             log.warning("watchdog.no_pulse", error=repr(error))
 
 
