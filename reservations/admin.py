@@ -1,4 +1,4 @@
-"""Who holds what, to read; and seats, which the house may take off sale."""
+"""Show reservations and the inbox to staff, and let the house take seats off sale."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from sessions_app.templatetags.frontrow import money
 
 
 class StockAdmin(CatalogueDesk):
-    """How many places there are is changed under the locks, and never to fewer than are taken."""
+    """Change numbers of places under the locks, and never to fewer than are taken."""
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         form.keep()
 
     def save_related(self, request: HttpRequest, form: Any, formsets: list[Any], change: bool) -> None:
-        """`keep` saw to them."""
+        """Do nothing: `keep` has saved them."""
 
     def changeform_view(
         self,
@@ -57,7 +57,7 @@ class StockAdmin(CatalogueDesk):
 
 @admin.register(TicketType)
 class StockTypeAdmin(StockAdmin, TicketTypeAdmin):
-    """Prices of seats, and places without a number with their rules."""
+    """Edit prices of seats, and unnumbered places with their rules."""
 
     autocomplete_fields = ["session"]
     rules = [
@@ -92,7 +92,7 @@ class StockTypeAdmin(StockAdmin, TicketTypeAdmin):
             super(StockAdmin, self).save_model(request, obj, form, change)
 
     def is_stock(self, obj: TicketType | None) -> bool:
-        """Whether it is of unnumbered places, as all are that are added here."""
+        """Tell whether it is of unnumbered places, as all are that are added here."""
         return obj is None or obj.capacity is not None
 
 
@@ -138,7 +138,7 @@ class SeatAdmin(Desk):
         return False
 
     def get_readonly_fields(self, request: HttpRequest, obj: Seat | None = None) -> list[str]:
-        """A seat changes hands by reservations, never by a form; `block` and `unblock` are the house's only say."""
+        """Return every field: reservations change seats, never a form; the house only has `block` and `unblock`."""
         return [field.name for field in self.model._meta.fields]
 
     @display(
@@ -162,7 +162,7 @@ class SeatAdmin(Desk):
         self.report(request, text % {"number": changed}, left=seats.count() - changed)
 
     def report(self, request: HttpRequest, done: str, *, left: int) -> None:
-        """`left`: how many of the chosen were in no state for it."""
+        """Show a message of what was done; `left` is how many of the chosen seats were not in a state for it."""
         self.message_user(request, done, messages.WARNING if left else messages.SUCCESS)
         if left:
             text = ngettext("%(number)d seat was not changed.", "%(number)d seats were not changed.", left)
@@ -170,7 +170,7 @@ class SeatAdmin(Desk):
 
 
 def for_each_session(seats: QuerySet[Seat], change: Callable[..., list[str]]) -> int:
-    """How many seats changed."""
+    """Change the seats, session by session; return how many changed."""
     labels = defaultdict[UUID, list[str]](list)
     for session, label in seats.order_by().values_list("session", "label"):
         labels[session].append(label)
@@ -213,7 +213,7 @@ class ReservationAdmin(ReadOnly, ModelAdmin):
 
 @admin.register(Voucher)
 class VoucherAdmin(Desk):
-    """What was used is taken out of use, not deleted."""
+    """Edit vouchers. A used voucher is taken out of use, not deleted."""
 
     form = VoucherForm
     list_display = ["code", "off", "session", "used", "valid_from", "valid_until", "is_active"]

@@ -1,4 +1,4 @@
-"""What must never be true of seats, stock and reservations; `manage.py audit` asks."""
+"""Check what must never be true of seats, stock and reservations, for `manage.py audit`."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from reservations.queueing import letters, queue_watch
 from reservations.refusals import SeatsUnavailable, SoldOut
 from reservations.staff import dead_letters
 
-GRACE = "interval '10 seconds'"  # a sweep runs each second; ten is a broken one
-PATIENCE = "interval '1 minute'"  # what stands in the queue longer is forgotten
+GRACE = "interval '10 seconds'"  # a sweep runs each second; ten seconds mean a broken one
+PATIENCE = "interval '1 minute'"  # a request that waits longer in the queue is forgotten
 
-# Whoever takes the best available names no seat, and is compared with nobody. The table doesn't tell them apart, but the
-# request's fingerprint does, where it names no terms: see `Ask.fingerprint`. With terms the event of the hold says so.
+# A request for the best available names no seat, and overtakes no other. The table doesn't tell it apart, but the
+# request's fingerprint does, where it names no terms: see `Ask.fingerprint`. With terms, the event of the hold says so.
 NAMED_ITS_SEATS = """
     {row}.fingerprint NOT IN (
         SELECT left(encode(sha256(convert_to(
-            '["' || replace({row}.session_id::text, '-', '') || '", [], "' || coalesce({row}.ticket_type_id::text, 'None') || '", '
+            '["' || replace({row}.session_id::text, '-', '') || '", [], "'
+                || coalesce({row}.ticket_type_id::text, 'None') || '", '
             || {row}.quantity || ', true, ' || accessible || ']', 'UTF8')), 'hex'), 32)
         FROM unnest(ARRAY['true', 'false']) AS accessible
     ) AND NOT EXISTS (
@@ -31,20 +32,23 @@ NAMED_ITS_SEATS = """
     )
 """
 
-# A reservation is judged by the limit that its event says it was judged by, with what its buyer had then and has still. What a guest
-# got before becoming an account counts for what the account got a while after that.
+# A reservation is judged by the limit in its event, with the places that its buyer had then and still has. Places that
+# a guest got before becoming an account count for the account's requests a while after that.
 OVER_THE_LIMIT = """
     WITH live AS (
         SELECT owner.id, owner.session_id, owner.ticket_type_id, owner.seats, owner.quantity, owner.held_at, told.buyer,
             (told.facts ->> '{limit}')::int AS most
         FROM reservations_reservation AS owner JOIN realtime_event AS told
-            ON told.session = owner.session_id AND told.name = 'reservation.held' AND told.facts ->> 'reservation' = owner.id::text
+            ON told.session = owner.session_id AND told.name = 'reservation.held'
+                AND told.facts ->> 'reservation' = owner.id::text
         WHERE owner.status IN ('held', 'paying', 'confirmed')
     )
     SELECT late.buyer, late.session_id AS session, late.id AS reservation, sum(early.quantity) AS places, late.most
-    FROM live AS late JOIN live AS early ON early.session_id = late.session_id AND early.held_at <= late.held_at AND {same} AND (
+    FROM live AS late JOIN live AS early ON early.session_id = late.session_id AND early.held_at <= late.held_at
+        AND {same} AND (
         early.buyer = late.buyer OR EXISTS (
-            SELECT FROM reservations_joinedguest AS joined WHERE joined.guest = early.buyer AND joined.account = late.buyer
+            SELECT FROM reservations_joinedguest AS joined WHERE joined.guest = early.buyer
+                AND joined.account = late.buyer
                 AND joined.joined_at < late.held_at - interval '1 minute'
         )
     )
@@ -94,7 +98,8 @@ CHECKS = [
         name="pool_differs_from_capacity",
         says="the free places of a pool and the places taken by all its ticket types do not add up to its capacity",
         sql="""
-            SELECT pool.id AS pool, pool.capacity, pool.available, coalesce(taken.places, 0) AS taken FROM sessions_app_pool AS pool
+            SELECT pool.id AS pool, pool.capacity, pool.available, coalesce(taken.places, 0) AS taken
+            FROM sessions_app_pool AS pool
             LEFT JOIN (
                 SELECT draw.pool_id, sum(owner.quantity) AS places FROM sessions_app_tickettype_pools AS draw
                 JOIN reservations_reservation AS owner ON owner.ticket_type_id = draw.tickettype_id
@@ -109,7 +114,8 @@ CHECKS = [
         sql="""
             SELECT kind.id AS ticket_type, kind.session_id AS session, pool.id AS pool, pool.session_id AS its_session
             FROM sessions_app_tickettype_pools AS draw
-            JOIN sessions_app_tickettype AS kind ON kind.id = draw.tickettype_id JOIN sessions_app_pool AS pool ON pool.id = draw.pool_id
+            JOIN sessions_app_tickettype AS kind ON kind.id = draw.tickettype_id JOIN sessions_app_pool AS pool
+                ON pool.id = draw.pool_id
             WHERE kind.session_id <> pool.session_id OR kind.capacity IS NULL
         """,
     ),
@@ -117,10 +123,12 @@ CHECKS = [
         name="counts_differ_from_capacity",
         says="the seats in live and confirmed reservations are not the seats that are held or sold",
         sql="""
-            SELECT session.id AS session, coalesce(seats.places, 0) AS held_or_sold, coalesce(taken.places, 0) AS reserved
+            SELECT session.id AS session, coalesce(seats.places, 0) AS held_or_sold,
+                coalesce(taken.places, 0) AS reserved
             FROM sessions_app_session AS session
             LEFT JOIN (
-                SELECT session_id, count(*) AS places FROM sessions_app_seat WHERE status IN ('h', 's') GROUP BY session_id
+                SELECT session_id, count(*) AS places FROM sessions_app_seat WHERE status IN ('h', 's')
+                GROUP BY session_id
             ) AS seats ON seats.session_id = session.id
             LEFT JOIN (
                 SELECT session_id, sum(cardinality(seats)) AS places FROM reservations_reservation
@@ -153,12 +161,14 @@ CHECKS = [
         name="seat_of_no_live_reservation",
         says="a seat is held or sold for a reservation that does not own it",
         sql="""
-            SELECT seat.id AS seat, seat.session_id AS session, seat.label, seat.reservation_id AS reservation, owner.status
+            SELECT seat.id AS seat, seat.session_id AS session, seat.label, seat.reservation_id AS reservation,
+                owner.status
             FROM sessions_app_seat AS seat
             LEFT JOIN reservations_reservation AS owner ON owner.id = seat.reservation_id
             WHERE seat.reservation_id IS NOT NULL AND (
                 owner.id IS NULL OR owner.session_id <> seat.session_id OR NOT seat.label = ANY (owner.seats)
-                OR (seat.status = 'h') <> (owner.status IN ('held', 'paying')) OR (seat.status = 's') <> (owner.status = 'confirmed')
+                OR (seat.status = 'h') <> (owner.status IN ('held', 'paying'))
+                    OR (seat.status = 's') <> (owner.status = 'confirmed')
             )
         """,
     ),
@@ -166,7 +176,8 @@ CHECKS = [
         name="reservation_without_its_seats",
         says="a live reservation names a seat that it does not own",
         sql="""
-            SELECT owner.id AS reservation, owner.session_id AS session, wanted.label FROM reservations_reservation AS owner
+            SELECT owner.id AS reservation, owner.session_id AS session, wanted.label
+            FROM reservations_reservation AS owner
             CROSS JOIN unnest(owner.seats) AS wanted (label)
             LEFT JOIN sessions_app_seat AS seat
                 ON seat.session_id = owner.session_id AND seat.label = wanted.label AND seat.reservation_id = owner.id
@@ -180,10 +191,13 @@ CHECKS = [
             "fail each time?"
         ),
         sql=f"""
-            SELECT waiting.id AS reservation, shard, attempts, error, accepted_at FROM reservations_inboxrequest AS waiting
-            LEFT JOIN sessions_app_session AS session ON session.id::text = waiting.session AND session.settle_rate IS NOT NULL
+            SELECT waiting.id AS reservation, shard, attempts, error, accepted_at
+            FROM reservations_inboxrequest AS waiting
+            LEFT JOIN sessions_app_session AS session ON session.id::text = waiting.session
+                AND session.settle_rate IS NOT NULL
             WHERE attempts >= 5 OR accepted_at < clock_timestamp() - {PATIENCE} AND (
-                session.id IS NULL OR session.settle_full_at IS NULL OR session.settle_full_at < clock_timestamp() - {PATIENCE}
+                session.id IS NULL OR session.settle_full_at IS NULL
+                    OR session.settle_full_at < clock_timestamp() - {PATIENCE}
             ) ORDER BY accepted_at
         """,  # noqa: S608 our own constant
     ),
@@ -199,12 +213,14 @@ CHECKS = [
         name="outcome_not_told_once",
         says="a reservation's outcome is not in the event log exactly once",
         sql="""
-            SELECT done.id AS reservation, done.status, coalesce(told.times, 0) AS times FROM reservations_reservation AS done
+            SELECT done.id AS reservation, done.status, coalesce(told.times, 0) AS times
+            FROM reservations_reservation AS done
             LEFT JOIN (
                 SELECT facts ->> 'reservation' AS reservation, name, session, count(*) AS times FROM realtime_event
                 WHERE starts_with(name, 'reservation.') GROUP BY 1, 2, 3
             ) AS told
-                ON told.reservation = done.id::text AND told.name = 'reservation.' || done.status AND told.session = done.session_id
+                ON told.reservation = done.id::text AND told.name = 'reservation.' || done.status
+                    AND told.session = done.session_id
             WHERE done.status IN ('confirmed', 'rejected', 'expired', 'cancelled') AND coalesce(told.times, 0) <> 1
         """,
     ),
@@ -250,7 +266,8 @@ CHECKS = [
         sql="""
             SELECT owner.id AS reservation, owner.total, said.sum AS lines FROM reservations_reservation AS owner
             CROSS JOIN LATERAL (
-                SELECT coalesce(sum((line #>> '{price,amount}')::bigint), 0) AS sum FROM jsonb_array_elements(owner.lines) AS line
+                SELECT coalesce(sum((line #>> '{price,amount}')::bigint), 0) AS sum
+                FROM jsonb_array_elements(owner.lines) AS line
             ) AS said
             WHERE owner.status IN ('held', 'paying') AND owner.total <> said.sum
         """,
@@ -264,7 +281,8 @@ CHECKS = [
                     (array_agg((told.facts ->> 'voucher_uses')::int ORDER BY told.id))[1] AS uses
                 FROM reservations_reservation AS owner JOIN realtime_event AS told
                     ON told.session = owner.session_id AND told.name IN ('reservation.held', 'reservation.priced')
-                    AND told.facts ->> 'reservation' = owner.id::text AND told.facts ->> 'voucher' = owner.voucher_id::text
+                    AND told.facts ->> 'reservation' = owner.id::text
+                        AND told.facts ->> 'voucher' = owner.voucher_id::text
                 WHERE owner.status IN ('held', 'paying', 'confirmed') GROUP BY owner.id, owner.voucher_id
             )
             SELECT late.voucher_id AS voucher, late.id AS reservation, late.uses, count(*) AS used
@@ -278,16 +296,19 @@ CHECKS = [
         says="of two requests in the same lane for the same seat, the later arrival was allocated first",
         sql=f"""
             WITH moved AS (
-                SELECT (facts ->> 'reservation')::uuid AS id, ARRAY(SELECT jsonb_array_elements_text(facts -> 'seats')) AS asked
+                SELECT (facts ->> 'reservation')::uuid AS id,
+                    ARRAY(SELECT jsonb_array_elements_text(facts -> 'seats')) AS asked
                 FROM realtime_event WHERE name = 'reservation.held' AND facts ->> 'reservation' IN (
                     SELECT facts ->> 'reservation' FROM realtime_event WHERE name = 'reservation.moved'
                 )
             ), wanted AS (
-                SELECT id, session_id, arrival, settled_at, true AS won, seat, lane, fingerprint, ticket_type_id, quantity
+                SELECT id, session_id, arrival, settled_at, true AS won, seat, lane, fingerprint, ticket_type_id,
+                    quantity
                 FROM reservations_reservation LEFT JOIN moved USING (id)
                 CROSS JOIN unnest(coalesce(asked, seats)) AS seat WHERE held_at IS NOT NULL
                 UNION ALL
-                SELECT id, session_id, arrival, settled_at, false, conflict ->> 'seat', lane, fingerprint, ticket_type_id, quantity
+                SELECT id, session_id, arrival, settled_at, false, conflict ->> 'seat', lane, fingerprint,
+                    ticket_type_id, quantity
                 FROM reservations_reservation CROSS JOIN jsonb_array_elements(conflicts) AS conflict
                 WHERE reason = '{SeatsUnavailable.reason}'
             ), as_allocated AS (
@@ -301,9 +322,11 @@ CHECKS = [
             FROM as_allocated AS early JOIN wanted AS late
                 ON late.session_id = early.session_id AND late.seat = early.seat AND late.lane = early.lane
                 AND late.arrival >> {EPOCH_BITS} = early.arrival >> {EPOCH_BITS} AND late.arrival > early.arrival
-                AND (late.settled_at < early.settled_at OR (late.settled_at = early.settled_at AND late.won AND NOT early.won))
-            WHERE early.furthest > early.arrival AND {NAMED_ITS_SEATS.format(row="early")} AND {NAMED_ITS_SEATS.format(row="late")}
-        """,  # noqa: S608 our own constants; an epoch is the arrival's upper bits, and across epochs nothing is promised
+                AND (late.settled_at < early.settled_at
+                    OR (late.settled_at = early.settled_at AND late.won AND NOT early.won))
+        WHERE early.furthest > early.arrival AND {NAMED_ITS_SEATS.format(row="early")}
+                AND {NAMED_ITS_SEATS.format(row="late")}
+        """,  # noqa: S608 our own constants; an epoch is the arrival's upper bits, across epochs nothing is promised
     ),
     Check(
         name="overtaken_for_stock",
@@ -334,13 +357,16 @@ CHECKS = [
                 AND late.arrival >> {EPOCH_BITS} = early.arrival >> {EPOCH_BITS} AND late.arrival > early.arrival
                 AND late.settled_at <= early.settled_at AND late.quantity >= early.quantity
             WHERE NOT early.won AND early.furthest > early.arrival
-        """,  # noqa: S608 our own constant; one who wanted more than the other may have found too few
+        """,  # noqa: S608 our own constant; a request for more places than the other may have found too few
     ),
     Check(
         name="standing_by_in_vain",
-        says="an order is on standby although its sale is over or enough places are free: are beat and `relay` running?",
+        says=(
+            "an order is on standby although its sale is over or enough places are free: are beat and `relay` running?"
+        ),
         sql=f"""
-            SELECT next.id AS reservation, next.session_id AS session, next.quantity, is_over FROM ({standby.NEXT}) AS next
+            SELECT next.id AS reservation, next.session_id AS session, next.quantity, is_over
+            FROM ({standby.NEXT}) AS next
             JOIN reservations_reservation AS order_ ON order_.id = next.id
             WHERE (is_over OR fits) AND order_.changed_at < clock_timestamp() - {GRACE}
         """,  # noqa: S608 our own constants

@@ -1,4 +1,4 @@
-"""What an installation needs in order to sell, each looked at by itself: for `/health`, and for the metrics of every process.
+"""Check each thing that an installation needs in order to sell, for `/health` and for the metrics of every process.
 
 A check returns facts, or raises. Each uses a connection of its own: a busy pool is not a dead database.
 """
@@ -51,7 +51,7 @@ class NotMigrated(Exception):
 
 @contextmanager
 def own_connection(*, seconds: float = DATABASE_SECONDS) -> Iterator[psycopg.Connection[Any]]:
-    """Connect to PostgreSQL outside of the pool; a statement may take so many seconds."""
+    """Connect to PostgreSQL outside of the pool; a statement may take this many seconds."""
     parameters = {
         name: value
         for name, value in connection.get_connection_params().items()
@@ -70,7 +70,7 @@ def database() -> Facts:
 
 @cache
 def client(url: str) -> redis.Redis:
-    """Return a client with deadlines and a connection of its own: what ails the pool that requests share isn't Redis being away."""
+    """Return a client with deadlines and its own connection: the requests' pool may ail while Redis works."""
     return redis.Redis.from_url(url, socket_timeout=0.8, socket_connect_timeout=0.8)
 
 
@@ -103,7 +103,7 @@ def memory() -> Facts:
 
 
 def _available_memory() -> int | None:
-    """None where the system does not tell (macOS)."""
+    """Return the memory that is left, or None where the system does not tell (macOS)."""
     meminfo = Path("/proc/meminfo")
     if not meminfo.exists():
         return None
@@ -122,9 +122,9 @@ _migrated_until = float("-inf")
 
 
 def migrations() -> Facts:
-    """Tell whether the database has all that this code knows of; one that is ahead is no obstacle, during a deploy it has to be.
+    """Require that the database has every migration of this code; one that is ahead is fine, as during a deploy.
 
-    What it has, it keeps: that is looked at again after half a minute only.
+    A migrated database stays so: it is checked again after half a minute only. Raises: NotMigrated.
     """
     global _migrated_until
     if time.monotonic() < _migrated_until:

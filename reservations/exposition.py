@@ -1,4 +1,4 @@
-"""How a process tells Prometheus about itself: its counters, and whether it reaches what it needs."""
+"""Export a process's counters to Prometheus, and whether it reaches its dependencies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Figures = dict[tuple[str, ...], float]  # by the values of a metric's labels
 
 
 class Looked(Collector):
-    """A collector that asks when Prometheus does. It never hangs or fails: what has no answer is left out, and said to be gone."""
+    """A collector that looks when Prometheus asks. It never hangs or fails: it leaves out figures without an answer."""
 
     def describe(self) -> Iterable[Metric]:
         """Name nothing at registration: finding the names out would mean asking."""
@@ -24,7 +24,7 @@ class Looked(Collector):
 
 
 class Checks(Looked):
-    """Whether this process reaches what it needs."""
+    """Report whether this process reaches its dependencies."""
 
     def __init__(self, looked_at: Mapping[str, Check]) -> None:
         self.examination = Examination(looked_at)
@@ -53,7 +53,7 @@ class Checks(Looked):
 
 
 def _available(found: Found) -> Figures:
-    """What is known of it; a shortage tells how much is left as well."""
+    """Return the bytes that are left, if known; a shortage carries them as well."""
     left = found.error.args[0] if found.error and found.error.args else (found.value or {}).get("available_bytes")
     return {(): float(left)} if isinstance(left, int) else {}
 
@@ -74,7 +74,7 @@ def serve(port: int, *collectors: Collector) -> None:
 
 
 def registry(*collectors: Collector) -> CollectorRegistry:
-    """Return what a web process exports: of all its siblings where it has any, and what these collectors tell."""
+    """Return the registry of a web process: the figures of all its siblings, if any, and of these collectors."""
     found = CollectorRegistry(auto_describe=False)
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         MultiProcessCollector(found)  # type: ignore[no-untyped-call] # registers itself
@@ -86,7 +86,7 @@ def registry(*collectors: Collector) -> CollectorRegistry:
 
 
 class Everything(Looked):
-    """What this process has counted."""
+    """Export everything that this process has counted."""
 
     def collect(self) -> Iterable[Metric]:
         return REGISTRY.collect()

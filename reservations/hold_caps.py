@@ -1,18 +1,23 @@
-"""How much may be held at once and not paid for: by one buyer, and by the guests of one address.
+"""Cap how many places one buyer, and the guests of one address, may hold without paying.
 
 Note [What counts as held]
-Places count from admission until they are paid for, given back or run out, and those that are paid at the door until the money is collected there.
-Those that cost nothing, and are therefore bought at once, count for their address until they are given back or the session is over; for the buyer
-the session's own limit is enough. A buyer's count in all sessions together, whoever asks; those of an address in each session (numbered seats) and each ticket type (places without
-a number), for guests and for accounts that are younger than a week, since accounts are made as quickly as guests are.
-What an address let go unpaid goes on counting for as long as it was held, so that holding again and again keeps half of the limit at the most;
-and longer with every `LAPSES_A_STEP` places that came to nothing since the address last paid for something. A buyer who let `HOLDS_LAPSES` holds in a row
-end unpaid waits before the next one, twice as long each time. Giving a hold back counts like letting it run out: otherwise a program would give back
-and hold again for ever. A purchase clears both.
+Places count from admission until they are paid for, given back or run out. Places that are paid at the door count until
+the money is collected there. Free places, which are bought at once, count for their address until they are given back
+or the session is over; for the buyer the session's own limit is enough. A buyer's places count in all sessions
+together, whatever address they come from. An address's places count in each session (numbered seats) and each ticket
+type (unnumbered places), for guests and for accounts that are younger than a week, since accounts are made as quickly
+as guests are.
 
-PostgreSQL counts the places under the session's lock when a request is allocated; Redis turns away at the door what would be refused there, and alone
-keeps the waits. They are forgotten an hour after the last such hold. A flushed Redis knows again of each hold when that changes; until then PostgreSQL refuses. An address is kept as a keyed hash,
-for as long as it counts. Over `RATE_LIMITS=off` nothing is counted at all.
+Places that an address let go unpaid go on counting for as long as they were held, so that holding again and again keeps
+half of the limit at the most. They count longer with every `LAPSES_A_STEP` places that came to nothing since the
+address last paid for something. A buyer who let `HOLDS_LAPSES` holds in a row end unpaid waits before the next one,
+twice as long each time. Giving a hold back counts like letting it run out: otherwise a program would give back and hold
+again for ever. A purchase clears both.
+
+PostgreSQL counts the places under the session's lock when a request is allocated. Redis turns requests away at
+admission that would be refused there, and alone keeps the waits, which it forgets an hour after the last such hold. A
+flushed Redis learns of each hold again when the hold changes; until then PostgreSQL refuses. An address is kept as a
+keyed hash, for as long as it counts. With `RATE_LIMITS=off` nothing is counted at all.
 """
 
 from __future__ import annotations
@@ -29,14 +34,18 @@ from base.addresses import is_in, network_of
 
 NEW_ACCOUNT_SECONDS = 7 * 86_400  # after an hour, an address could let two hundred of them ripen before a sale
 FIRST_WAIT_MS = 15_000
-LONGEST_COUNT_MS = 600_000  # that what was let go unpaid counts, at first
+LONGEST_COUNT_MS = 600_000  # how long places that were let go unpaid count, at first
 LAPSES_A_STEP = 50
 MOST_STEPS = 10
 FORGET_MS = 3_600_000  # after the last lapse
 
 
 class Caps(msgspec.Struct, frozen=True):
-    """`buyer`: places that the buyer may hold in all; `address`: that guests of `origin`, the address as a hash, may hold. 0: any number."""
+    """The caps of a request; 0 means any number.
+
+    `buyer` is how many places the buyer may hold in all. `address` is how many the guests of `origin` may hold, which
+    is the hash of their address.
+    """
 
     buyer: int = 0
     origin: str = ""
@@ -47,7 +56,7 @@ NONE = Caps()
 
 
 def caps_of(*, buyer: UUID, is_guest: bool, address: str, max_per_buyer: int, capacity: int) -> Caps:
-    """Return the caps of a request: `capacity` is that of the session's seats, or of the ticket type without numbers."""
+    """Return the caps of a request; `capacity` is in seats of the session, or places of the ticket type."""
     if not settings.RATE_LIMITS:
         return NONE
     of_buyer = max(settings.HOLDS_BUYER, max_per_buyer)

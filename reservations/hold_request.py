@@ -1,4 +1,4 @@
-"""What a buyer asks for, and the same once it stands in the queue."""
+"""Represent a buyer's request, before and after it has its place in the queue."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from base import causes
 from base.causes import Cause
 from reservations.hold_caps import NONE, Caps
 
-# An arrival is epoch * 2²⁴ + count: 16 million requests of a session in an epoch, and half a billion epochs until it reaches 2⁵³, where
-# Lua and JavaScript begin to round. Each session takes an epoch, each change of queue, and while Redis is away each batch.
+# An arrival is epoch * 2²⁴ + count: 16 million requests of a session in an epoch, and half a billion epochs until it
+# reaches 2⁵³, where Lua and JavaScript begin to round. Each session takes an epoch, so does each change of queue and,
+# while Redis is away, each batch.
 EPOCH_BITS = 24
 HOLD_SCOPE = "POST /api/v1/reservations"
 ORDER_SCOPE = "POST /api/v1/orders"
-Concessions = tuple[tuple[str, str | int], ...]  # seat → concession; of unnumbered places concession → how many
-COUNTER_SCOPE = "the counter"  # somebody stands there and pays in a moment
-AT_THE_DOOR = "door"  # the method of what is sold now and paid when it is scanned
-UNREADABLE = msgspec.ValidationError  # what `HoldRequest.from_json` raises for anything else
+Concessions = tuple[tuple[str, str | int], ...]  # seat → concession; for unnumbered places: concession → how many
+COUNTER_SCOPE = "the counter"  # a buyer stands at the counter and pays in a moment
+AT_THE_DOOR = "door"  # the method of places that are sold now and paid when their tickets are scanned
+UNREADABLE = msgspec.ValidationError  # raised by `HoldRequest.from_json` for anything else
 
 
 class Means(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How an order is to be paid for once its places are held; `language` is its receipt's."""
+    """The means by which an order is paid once its places are held; `language` is its receipt's."""
 
     method: str
     token: str = ""
@@ -38,7 +39,7 @@ class Means(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the receipt goes, and in which language it is."""
+    """The address that the receipt goes to, and its language."""
 
     email: str = ""
     language: str = "en"
@@ -48,7 +49,11 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
-    """One of: `seats`; `ticket_type` with `quantity`; `best_available` with `quantity` (and perhaps a `ticket_type`)."""
+    """A buyer's request for places of a session.
+
+    It has one of: `seats`; `ticket_type` with `quantity`; `best_available` with `quantity` (and perhaps a
+    `ticket_type`).
+    """
 
     session: uuid.UUID
     seats: tuple[str, ...] = ()
@@ -59,14 +64,14 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     key: str = ""
     scope: str = HOLD_SCOPE
     payment: Means | None = None
-    receipt: Receipt | None = None  # of an order that carries no payment
+    receipt: Receipt | None = None  # set for an order that carries no payment
     concessions: Concessions = ()
     voucher: str = ""
     lane_code: str = ""
 
     @property
     def asks_stock(self) -> bool:
-        """Whether it is for places without a number."""
+        """Tell whether it is for unnumbered places."""
         return self.ticket_type is not None and not self.best_available
 
     @property
@@ -75,11 +80,11 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def counted_by(self) -> str:
-        """The field that says how many places."""
+        """Return the field that says how many places."""
         return "seats" if self.seats else "best_available.quantity" if self.best_available else "quantity"
 
     def fingerprint(self) -> str:
-        """The same for the same request, whatever order its seats came in and whichever lane it stands in."""
+        """Return a hash that is the same for the same request, in any order of its seats and in any lane."""
         said: list[Any] = [
             self.session.hex,
             sorted(self.seats),
@@ -112,15 +117,15 @@ class HoldRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     accessible: bool = False
     key: str = ""
     scope: str = HOLD_SCOPE
-    fingerprint: str = ""  # what must not change under a key; the audit knows by it what was asked for
+    fingerprint: str = ""  # must not change under a key; the audit tells by it what the request asked for
     reply_to: str = ""  # the web process that waits for the outcome, if one does
     payment: Means | None = None
     concessions: Concessions = ()
     voucher: str = ""
-    lane: str = ""  # by name; its code stays at the door
+    lane: str = ""  # by name; its code stays in admission
     caps: Caps = NONE
     cause: str = ""  # the id of the request that brought it
-    actor: uuid.UUID | None = None  # who asked, where that isn't the buyer
+    actor: uuid.UUID | None = None  # the person who asked, where that isn't the buyer
     receipt: Receipt | None = None
 
     @classmethod
@@ -136,7 +141,7 @@ class HoldRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         lane: str = "",
         caps: Caps = NONE,
     ) -> HoldRequest:
-        """Return the ask with its place in the queue, and with what set it off: what this thread works for."""
+        """Return the ask with its place in the queue, and with the cause that this thread works for."""
         why = causes.current()
         return cls(
             id=reservation,
@@ -173,17 +178,17 @@ class HoldRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     @property
     def names_terms(self) -> bool:
-        """Whether it asks for another price than its places have."""
+        """Tell whether it asks for another price than its places have."""
         return bool(self.concessions or self.voucher)
 
     @property
     def asks_stock(self) -> bool:
-        """Whether it is for places without a number."""
+        """Tell whether it is for unnumbered places."""
         return self.ticket_type is not None and not self.best_available
 
     @property
     def pot(self) -> uuid.UUID:
-        """What its address's places are counted in: the ticket type without numbers, or the session."""
+        """Return the ticket type without numbers, or the session, in which its address's places are counted."""
         return self.ticket_type if self.ticket_type and self.asks_stock else self.session
 
     @property
@@ -195,10 +200,10 @@ class HoldRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         return said
 
     def encoded(self) -> bytes:
-        """`to_json` as text."""
+        """Return `to_json` as text."""
         return msgspec.json.encode(self)
 
     @classmethod
     def from_json(cls, said: dict[str, Any]) -> HoldRequest:
-        """Raises: msgspec.ValidationError."""
+        """Read a request. Raises: msgspec.ValidationError."""
         return msgspec.convert(said, cls)

@@ -1,4 +1,4 @@
-"""What operators watch of holding; names are what the dashboard in `deploy/` draws."""
+"""Define the metrics of holding; the dashboard in `deploy/` draws them by these names."""
 
 from prometheus_client import Counter, Gauge, Histogram
 

@@ -1,4 +1,7 @@
-"""Orders: reservations that may carry their payment. Same row, same id; here is how they are told, and who is rung to pay them."""
+"""Show reservations as orders, which may carry their payment, and wake the payment workers.
+
+An order is the reservation's row, with the same id.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from reservations.hold_request import HoldRequest
 from reservations.models import Reservation, Status
 from reservations.queueing.queues import courier, jobs_queue
 
-TOGETHER = 100  # orders a message: what one payment worker takes at once, and the next one needn't wait for
+TOGETHER = 100  # orders in a message: one payment worker takes them at once, and the next one gets its own
 
 STANDINGS = {
     Status.QUEUED: "PENDING",
@@ -42,7 +45,7 @@ REASONS = tuple(refusals.ENDINGS)
 FAILED_OTHERWISE = _("The order could not be fulfilled; nothing was charged.")
 
 OrderBell = Callable[[Sequence[tuple[uuid.UUID, str]]], object]
-pay_in_process: OrderBell | None = None  # whoever takes payments sets it; for QUEUE=in_process, where no worker is
+pay_in_process: OrderBell | None = None  # set by the app that takes payments; for QUEUE=in_process, which has no worker
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +55,7 @@ def standing(status: str) -> str:
 
 
 def said_of(status: str, reason: str | None, *, standby: int | None = None) -> str:
-    """A sentence for the buyer, in the language of whoever asks. `standby`: its place among those who stand by."""
+    """Return a sentence for the buyer, in the current language; `standby` is the order's place on standby."""
     if standby is not None:
         return str(STANDS_BY) % {"number": standby}
     if standing(status) == FAILED:
@@ -61,7 +64,7 @@ def said_of(status: str, reason: str | None, *, standby: int | None = None) -> s
 
 
 def body(reservation: dict[str, Any]) -> dict[str, Any]:
-    """A reservation's body, told as an order; `sale` is the sale's id here."""
+    """Return a reservation's body in the shape of an order; `sale` is the sale's id here."""
     status, reason = reservation["status"], reservation["reason"]
     kept = (
         "session",
@@ -89,7 +92,7 @@ def body(reservation: dict[str, Any]) -> dict[str, Any]:
 
 
 def message(reservation: Reservation) -> dict[str, Any]:
-    """For the buyer's sockets. Its `session` is loaded."""
+    """Return the message for the buyer's sockets. Its `session` is loaded."""
     language = (reservation.payment or reservation.receipt or {}).get("language") or settings.LANGUAGE_CODE
     told = _update(
         reservation.pk, reservation.status, reservation.reason, language, standby=reservation.place_on_standby
@@ -119,7 +122,10 @@ def _update(order: uuid.UUID, status: str, reason: str, language: str, *, standb
 
 
 def ring(orders: Sequence[tuple[uuid.UUID, str]]) -> None:
-    """Tell the payment workers which orders are held, each with whom to tell the outcome. Never raises: a sweep finds what nobody heard."""
+    """Tell the payment workers which orders are held, with the addresses that wait for their outcomes.
+
+    Never raises: a sweep finds orders that no worker heard of.
+    """
     for start in range(0, len(orders), TOGETHER):
         _ring(orders[start : start + TOGETHER])
 
@@ -131,5 +137,5 @@ def _ring(some: Sequence[tuple[uuid.UUID, str]]) -> None:
         return
     try:
         courier().send("ticketing.tasks.pay_orders", jobs_queue("payments"), orders=some)
-    except Exception as error:  # noqa: BLE001 whatever it is, they are held
+    except Exception as error:  # noqa: BLE001 whatever the error is, the orders are held
         log.warning("orders.left_to_the_sweep", orders=len(some), error=repr(error))

@@ -1,4 +1,4 @@
-"""Reading reservations: in PostgreSQL, else in its inbox, else as Redis remembers the accepted request."""
+"""Read reservations: from PostgreSQL, else from its inbox, else from the accepted request in Redis."""
 
 from __future__ import annotations
 
@@ -26,17 +26,18 @@ from sessions_app.models import Session
 
 YOUNG_SECONDS = 600  # an id this young that is found nowhere may still be on its way
 CLOCKS_APART = 600  # seconds that the machines' clocks may differ: one ahead by five minutes, one behind
-TOLD_AGAIN_FOR = dt.timedelta(minutes=10)  # an outcome, to whoever was away when it came
+# an outcome is sent again for this long, to a buyer who was away when it came
+TOLD_AGAIN_FOR = dt.timedelta(minutes=10)
 ENDED_AMONG = 50  # of the buyer's newest reservations
 TELL_THE_END = frozenset({Status.HELD, Status.PAYING, Status.EXPIRED})
 
 
 class NotYetKnown(Exception):
-    """The id is young and found nowhere, and Redis is away or began anew since. Ask again soon; it is not gone."""
+    """The id is young and found nowhere, and Redis is away or was emptied since. Ask again soon; it is not gone."""
 
 
 def reservation_body(reservation: Reservation) -> dict[str, Any]:
-    """JSON-ready, as GET answers it; `sale` is the sale's id here."""
+    """Return the body as GET answers it, ready for JSON; `sale` is the sale's id here."""
     return {
         "id": str(reservation.id),
         "status": reservation.status,
@@ -61,7 +62,7 @@ def reservation_body(reservation: Reservation) -> dict[str, Any]:
 
 
 def queued_body(request: HoldRequest) -> dict[str, Any]:
-    """The same shape for a request that still stands in the queue; the same for the same request, whenever it is asked for."""
+    """Return the same shape for a request in the queue; it is the same for the same request at any time."""
     return {
         "id": str(request.id),
         "status": Status.QUEUED.value,
@@ -85,7 +86,7 @@ def queued_body(request: HoldRequest) -> dict[str, Any]:
 
 
 def extensions_left(reservation: Reservation) -> int:
-    """How often more time may be asked for still; the last time may add less than the others. Nothing but a hold can be extended."""
+    """Return how often the hold can still be extended; the last extension may add less time than the others."""
     if reservation.status != Status.HELD or reservation.held_at is None or reservation.expires_at is None:
         return 0
     session = reservation.session
@@ -102,7 +103,7 @@ def _utc(moment: dt.datetime | None) -> str | None:
 
 
 def find(reservation_id: uuid.UUID, *, buyer: uuid.UUID | None) -> dict[str, Any]:
-    """The reservation's body; `buyer` None finds anybody's (staff).
+    """Return the reservation's body; `buyer` None finds any buyer's (staff).
 
     Raises: Reservation.DoesNotExist, NotYetKnown.
     """
@@ -115,9 +116,9 @@ def find(reservation_id: uuid.UUID, *, buyer: uuid.UUID | None) -> dict[str, Any
 
 
 def find_queued(reservation_id: uuid.UUID, *, buyer: uuid.UUID | None) -> HoldRequest:
-    """The request that waits, with the account as its buyer where a guest became one; `buyer` None: anybody's.
+    """Return the request that waits, with the account as its buyer where a guest became one.
 
-    Raises: Reservation.DoesNotExist, NotYetKnown.
+    `buyer` None finds any buyer's. Raises: Reservation.DoesNotExist, NotYetKnown.
     """
     request = _queued(reservation_id)
     request = msgspec.structs.replace(request, buyer=people.account_of(request.buyer))
@@ -127,7 +128,7 @@ def find_queued(reservation_id: uuid.UUID, *, buyer: uuid.UUID | None) -> HoldRe
 
 
 def _queued(reservation_id: uuid.UUID) -> HoldRequest:
-    """Raises: Reservation.DoesNotExist, NotYetKnown."""
+    """Return the request from the inbox or from Redis. Raises: Reservation.DoesNotExist, NotYetKnown."""
     request = inbox.find(reservation_id)
     try:
         request = request or claims.asked(reservation_id)
@@ -141,7 +142,7 @@ def _queued(reservation_id: uuid.UUID) -> HoldRequest:
 
 
 def _may_be_on_its_way(reservation_id: uuid.UUID) -> bool:
-    """Whether Redis may have forgotten it, or it was allocated this instant."""
+    """Tell whether Redis may have forgotten it, or it was allocated this instant."""
     try:
         forgotten = _made_at(reservation_id) < claims.remembers_since() + CLOCKS_APART
     except NoClaims:
@@ -150,37 +151,44 @@ def _may_be_on_its_way(reservation_id: uuid.UUID) -> bool:
 
 
 def is_young(identity: uuid.UUID) -> bool:
-    """Whether a UUIDv7 was made in the last ten minutes."""
+    """Tell whether a UUIDv7 was made in the last ten minutes."""
     return identity.version == 7 and -CLOCKS_APART < time.time() - _made_at(identity) < YOUNG_SECONDS
 
 
 def _made_at(identity: uuid.UUID) -> float:
-    """POSIX seconds, by a UUIDv7's own timestamp (RFC 9562, 5.7: 48 bits of milliseconds)."""
+    """Return the POSIX seconds of a UUIDv7's own timestamp (RFC 9562, 5.7: 48 bits of milliseconds)."""
     return (identity.int >> 80) / 1000
 
 
 def place_in_queue(*, session: uuid.UUID, arrival: int) -> int | None:
-    """How many of its session's requests are to be allocated until this one is, itself included; None where that can't be told."""
+    """Return how many of its session's requests are left until this one is allocated, itself included.
+
+    Return None where that can't be told.
+    """
     in_one_queue = Session.objects.filter(pk=session, lanes=None)
     allocated = in_one_queue.values_list("arrival_high", flat=True).first()
     if allocated is None or allocated >> EPOCH_BITS != arrival >> EPOCH_BITS:
-        return None  # lanes take turns; or nothing of its epoch is allocated, and of older ones some may wait still
+        # lanes take turns; or no request of its epoch is allocated, and some of older epochs may still wait
+        return None
     return max(1, arrival - allocated)
 
 
 def of_buyer(buyer: uuid.UUID | None = None) -> QuerySet[Reservation]:
-    """Newest first; None: everybody's (staff)."""
+    """Return the buyer's reservations, newest first; None: those of all buyers (staff)."""
     rows = Reservation.objects.select_related("session", "voucher").order_by("-id")
     return rows.filter(buyer=buyer) if buyer else rows
 
 
 def orders_of(buyer: uuid.UUID | None = None) -> QuerySet[Reservation]:
-    """Those that were asked for as orders, newest first; None: everybody's (staff)."""
+    """Return the buyer's orders, newest first; None: those of all buyers (staff)."""
     return of_buyer(buyer).filter(scope=ORDER_SCOPE)
 
 
 def in_queue(buyer: uuid.UUID) -> list[HoldRequest]:
-    """The buyer's requests that nobody allocated yet, newest first. While Redis is away those in RabbitMQ are known by their ids only."""
+    """Return the buyer's requests that aren't allocated yet, newest first.
+
+    While Redis is away, the requests in RabbitMQ can't be listed.
+    """
     names = people.names_of(buyer)
     waiting = {request.id: request for request in inbox.of_buyers(names)}
     with contextlib.suppress(NoClaims):
@@ -193,9 +201,10 @@ def in_queue(buyer: uuid.UUID) -> list[HoldRequest]:
 
 
 def first_messages(buyer: uuid.UUID) -> list[dict[str, Any]]:
-    """What a buyer's socket sends first: each reservation and order that isn't final, and those that became it a moment ago.
+    """Return the first messages of a buyer's socket: all that is open, and all that ended a moment ago.
 
-    Oldest first. Those in the queue are read before the others, so that none is missed that is allocated meanwhile.
+    They come oldest first. The requests in the queue are read before the others, so that none is missed that is
+    allocated meanwhile.
     """
     queued = in_queue(buyer)
     rows = {row.pk: row for row in [*_ended_just_now(buyer), *_unfinished(buyer)]}
@@ -214,7 +223,7 @@ def _unfinished(buyer: uuid.UUID) -> QuerySet[Reservation]:
 
 
 def _ended_just_now(buyer: uuid.UUID) -> QuerySet[Reservation]:
-    """Among the buyer's newest, by that index; however much somebody has bought, no more is looked at."""
+    """Return those that ended just now among the buyer's newest, by that index: a large history costs no more."""
     newest = Reservation.objects.filter(buyer=buyer).order_by("-id").values("pk")[:ENDED_AMONG]
     ended = Reservation.objects.filter(pk__in=newest, status__in=FINAL, changed_at__gt=Now() - TOLD_AGAIN_FOR)
     return ended.select_related("session")

@@ -1,7 +1,7 @@
-"""The rules of a sale: what a request may have, before anybody looks at what is left.
+"""Decide what a request may have by the rules of a sale, before any look at what is left.
 
-Pure functions over the few facts that each needs. Admission judges by a cached copy of the facts, allocation and standby by locked rows;
-all of them ask these, so the same request has the same answer.
+These are pure functions over the few facts that each needs. Admission judges by a cached copy of the facts, allocation
+and standby by locked rows. All of them call these functions, so the same request gets the same answer.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from reservations.refusals import PaymentNeeded, SaleClosed, SaleNotOpen, SoldAt
 
 
 class Window(Protocol):
-    """What is sold for a time: a session or a ticket type, or what admission knows of it."""
+    """A session or a ticket type that is sold for a time, or the facts that admission has of it."""
 
     def is_closed_at(self, now: dt.datetime) -> bool: ...
     def sells_at(self, now: dt.datetime) -> bool: ...
 
 
 class OnSale(Window, Protocol):
-    """A session."""
+    """A session on sale."""
 
     @property
     def max_per_buyer(self) -> int: ...
@@ -42,7 +42,7 @@ class Kind(Window, Protocol):
 
 
 class Asked(Protocol):
-    """What a buyer asks for, before or after it has its place in the queue."""
+    """A buyer's request, before or after it has its place in the queue."""
 
     @property
     def places(self) -> int: ...
@@ -53,20 +53,20 @@ class Asked(Protocol):
 
 
 def not_on_sale(sale: Window, now: dt.datetime) -> type[SaleClosed] | type[SaleNotOpen] | None:
-    """By the window of a session, or the own one of a ticket type."""
+    """Return why the window of a session, or of a ticket type, is not open; None if it is."""
     if sale.is_closed_at(now):
         return SaleClosed
     return None if sale.sells_at(now) else SaleNotOpen
 
 
 def most_in_one_order(sale: OnSale, kind: Kind | None) -> int:
-    """How many places one request may ask for."""
+    """Return how many places one request may ask for."""
     own = (kind.max_per_order, kind.max_per_buyer) if kind else ()
     return min([sale.max_per_buyer, *(most for most in own if most)])
 
 
 def wrong_way(asked: Asked, kind: Kind, *, is_paid_at_door: bool) -> type[Refused] | None:
-    """Whether places of this type are sold like this: some can't be held, only ordered with their payment."""
+    """Return why places of this type aren't sold this way: some can't be held, only ordered with their payment."""
     if not kind.holds and asked.scope == HOLD_SCOPE:
         return SoldAtOnce
     costs_now = not kind.is_free and not is_paid_at_door
@@ -78,14 +78,14 @@ def wrong_way(asked: Asked, kind: Kind, *, is_paid_at_door: bool) -> type[Refuse
 
 
 def of_session(asked: Asked, sale: OnSale, now: dt.datetime) -> type[Refused] | None:
-    """Why the session's rules refuse the request, whatever its buyer has already."""
+    """Return why the session's rules refuse the request, whatever its buyer already has."""
     if closed := not_on_sale(sale, now):
         return closed
     return TooManySeats if asked.places > sale.max_per_buyer else None
 
 
 def of_kind(asked: Asked, sale: OnSale, kind: Kind, now: dt.datetime, *, is_paid_at_door: bool) -> type[Refused] | None:
-    """Why the ticket type's own rules refuse it, which may be narrower than the session's."""
+    """Return why the ticket type's own rules refuse it; they may be narrower than the session's."""
     if closed := not_on_sale(kind, now):
         return closed
     if asked.places > most_in_one_order(sale, kind):
@@ -96,9 +96,9 @@ def of_kind(asked: Asked, sale: OnSale, kind: Kind, now: dt.datetime, *, is_paid
 def limit_passed(
     places: int, *, has: int, most: int, has_of_kind: int = 0, most_of_kind: int | None = None
 ) -> int | None:
-    """Return the limit that a buyer would pass with so many places more; None: none.
+    """Return the limit that a buyer would exceed with this many places more; None: none.
 
-    `has`: what the buyer holds or bought of the session, `has_of_kind`: of the ticket type.
+    `has` is how many places of the session the buyer holds or bought, `has_of_kind` how many of the ticket type.
     """
     if has + places > most:
         return most
@@ -108,5 +108,5 @@ def limit_passed(
 
 
 def has_run_out(expires_at: dt.datetime | None, now: dt.datetime) -> bool:
-    """Whether a hold is over at that instant, swept or not."""
+    """Tell whether a hold is over at that instant, swept or not."""
     return expires_at is not None and expires_at <= now

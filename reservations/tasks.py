@@ -1,4 +1,4 @@
-"""Doorbells: what Celery rings; the work is in `operations/`."""
+"""Define the tasks that Celery runs; `operations/` does the work."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def allocate(self: Task[Any, Any], *, requests: list[dict[str, Any]], **_newer: 
         return
     try:
         messages.allocate_message(requests)
-    except QueueDown as error:  # no dead letter could be written, so the message must come again
+    except QueueDown as error:  # the dead letter could not be written, so the message must come again
         raise Reject(str(error), requeue=True) from error
 
 
 def allocated_together(came: deque[Message]) -> list[Message]:
-    """Take from the left the messages that can be allocated in one transaction, allocate them, and hand them out for their tasks' own turn.
+    """Take messages from the left that fit in one transaction, and allocate them; return them for their tasks' turn.
 
-    A slow line has few requests a message and several messages waiting. Nothing overtakes: what isn't allocation, such as an
-    order to drain the inbox, is handed out alone.
+    A slow queue has few requests in a message and several messages waiting. The order is kept: a message of another
+    task, such as an order to drain the inbox, is returned alone.
     """
     _allocated.clear()
     some = [came.popleft()]
@@ -47,7 +47,7 @@ def allocated_together(came: deque[Message]) -> list[Message]:
     if len(some) > 1:
         try:
             messages.allocate_message(asked)
-        except Exception as error:  # noqa: BLE001 each is tried alone now, and says itself what is wrong
+        except Exception as error:  # noqa: BLE001 each is tried alone now, and reports its own error
             log.warning("allocate.not_together", messages=len(some), error=repr(error))
             return some
         _allocated.update(message.headers["id"] for message in some)
@@ -55,7 +55,7 @@ def allocated_together(came: deque[Message]) -> list[Message]:
 
 
 def _requests_of(message: Message) -> list[Any]:
-    """Empty if it is another task's, or can't be read: then the task says so."""
+    """Return the message's requests; empty for another task or an unreadable message, which its task reports."""
     if (message.headers or {}).get("task") != allocate.name:
         return []
     try:

@@ -5,7 +5,7 @@ from reservations.api.views import SalesOf
 
 
 def api_urlpatterns(sales_of: SalesOf) -> list[URLPattern]:
-    """Under /api/v1/. `sales_of` knows the sales, which are above this app."""
+    """Return the patterns under /api/v1/. `sales_of` reads sales, which are above this app."""
     one = "reservations/<uuid:reservation>"
     return [
         path("reservations", views.ReservationsView.as_view(sales_of=sales_of), name="api-reservations"),

@@ -52,20 +52,23 @@ SELECT
     ) AS had),
     (SELECT coalesce(json_agg(json_build_array(buyer, places)), '[]')::text FROM (
         SELECT buyer, sum(quantity) AS places FROM reservations_reservation
-        WHERE buyer = ANY(%(capped)s::uuid[]) AND status IN ('held', 'paying', 'confirmed') AND (status <> 'confirmed' OR due)
+        WHERE buyer = ANY(%(capped)s::uuid[]) AND status IN ('held', 'paying', 'confirmed')
+            AND (status <> 'confirmed' OR due)
             AND NOT (status = 'held' AND expires_at <= statement_timestamp())
         GROUP BY buyer
     ) AS held),
     (SELECT coalesce(json_agg(json_build_array(pot, origin, places)), '[]')::text FROM (
         SELECT CASE WHEN seats = '{}' THEN ticket_type_id ELSE session_id END AS pot, origin, sum(quantity) AS places
         FROM reservations_reservation
-        WHERE origin <> '' AND (session_id, origin) IN (SELECT * FROM unnest(%(pots)s::uuid[], %(origins)s::text[])) AND {COUNTS}
+        WHERE origin <> '' AND (session_id, origin) IN (SELECT * FROM unnest(%(pots)s::uuid[], %(origins)s::text[]))
+            AND {COUNTS}
         GROUP BY pot, origin
     ) AS held),
     (SELECT coalesce(json_agg(json_build_array(buyer, scope, key, id)), '[]')::text FROM reservations_reservation
         WHERE buyer = ANY(%(keyed)s::uuid[]) AND key = ANY(%(keys)s) AND key <> '' AND status <> 'rejected'),
     ARRAY(
-        SELECT asked.session FROM unnest(%(waited_for)s::uuid[], %(shards)s::int[]) AS asked (session, shard) WHERE EXISTS (
+        SELECT asked.session FROM unnest(%(waited_for)s::uuid[], %(shards)s::int[]) AS asked (session, shard)
+        WHERE EXISTS (
             SELECT FROM reservations_inboxrequest AS waiting
             WHERE waiting.shard = asked.shard AND waiting.session = asked.session::text AND waiting.attempts < 5
         )

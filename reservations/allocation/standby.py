@@ -33,14 +33,17 @@ SELECT kind.id FROM sessions_app_tickettype AS kind WHERE session_id = ANY(%s::u
 """
 HEADS = """
 SELECT head.id FROM unnest(%s::uuid[], %s::int[]) AS asked (kind, most) CROSS JOIN LATERAL (
-    SELECT id FROM reservations_reservation WHERE ticket_type_id = asked.kind AND status = 'queued' ORDER BY arrival LIMIT asked.most
+    SELECT id FROM reservations_reservation WHERE ticket_type_id = asked.kind AND status = 'queued' ORDER BY arrival
+    LIMIT asked.most
 ) AS head
 """
 HOLD = """
 UPDATE reservations_reservation AS row
-SET status = 'held', lines = new.lines, total = new.total, payment = new.payment, held_at = %s, settled_at = %s, changed_at = %s,
+SET status = 'held', lines = new.lines, total = new.total, payment = new.payment, held_at = %s, settled_at = %s,
+    changed_at = %s,
     expires_at = new.expires_at
-FROM jsonb_to_recordset(%s) AS new (id uuid, lines jsonb, total bigint, payment jsonb, expires_at timestamptz) WHERE row.id = new.id
+FROM jsonb_to_recordset(%s) AS new (id uuid, lines jsonb, total bigint, payment jsonb, expires_at timestamptz)
+WHERE row.id = new.id
 """
 # The first order of each type, where the type's own and its pools' places are enough for it and no order of another
 # type comes before it.

@@ -20,7 +20,8 @@ from sessions_app.models import Pool, SeatStatus, Session, TicketType
 
 INSERT = """
 INSERT INTO reservations_reservation (
-    id, session_id, buyer, status, arrival, seats, ticket_type_id, quantity, lines, total, held_at, expires_at, extensions,
+    id, session_id, buyer, status, arrival, seats, ticket_type_id, quantity, lines, total, held_at, expires_at,
+    extensions,
     reason, conflicts, duplicate_of, payment, receipt, voucher_id, scope, key, fingerprint, lane, origin, cause,
     accepted_at, settled_at, changed_at
 )
@@ -30,15 +31,17 @@ SELECT
     CASE WHEN status IN ('held', 'queued') THEN origin ELSE '' END, cause, accepted_at, settled_at, settled_at
 FROM jsonb_to_recordset(%s) AS new (
     id uuid, session_id uuid, buyer uuid, status text, arrival bigint, seats text[], ticket_type_id uuid, quantity int,
-    lines jsonb, total bigint, held_at timestamptz, expires_at timestamptz, reason text, conflicts jsonb, duplicate_of uuid,
-    payment jsonb, receipt jsonb, voucher_id uuid, scope text, key text, fingerprint text, lane text, origin text, cause text,
+    lines jsonb, total bigint, held_at timestamptz, expires_at timestamptz, reason text, conflicts jsonb,
+    duplicate_of uuid,
+    payment jsonb, receipt jsonb, voucher_id uuid, scope text, key text, fingerprint text, lane text, origin text,
+    cause text,
     accepted_at timestamptz, settled_at timestamptz
 )
 """
 COLUMNS = (
-    "id", "session_id", "buyer", "status", "arrival", "seats", "ticket_type_id", "quantity", "lines", "total", "held_at",
-    "expires_at", "reason", "conflicts", "duplicate_of", "payment", "receipt", "voucher_id", "scope", "key", "fingerprint",
-    "lane", "origin", "cause", "accepted_at", "settled_at",
+    "id", "session_id", "buyer", "status", "arrival", "seats", "ticket_type_id", "quantity", "lines", "total",
+    "held_at", "expires_at", "reason", "conflicts", "duplicate_of", "payment", "receipt", "voucher_id", "scope",
+    "key", "fingerprint", "lane", "origin", "cause", "accepted_at", "settled_at",
 )  # fmt: skip
 
 LOCK_SEATS = """
@@ -57,9 +60,11 @@ WHERE seat.id = new.id AND seat.status = 'f'
 # seats of the session.
 END = """
 WITH ended AS (
-    UPDATE reservations_reservation SET status = %(status)s, reason = %(reason)s, changed_at = %(at)s, pinned_until = NULL
+    UPDATE reservations_reservation SET status = %(status)s, reason = %(reason)s, changed_at = %(at)s,
+        pinned_until = NULL
     WHERE id = ANY(%(ids)s::uuid[])
-    RETURNING id, session_id, buyer, status, arrival, seats, ticket_type_id, quantity, total, expires_at, reason, conflicts,
+    RETURNING id, session_id, buyer, status, arrival, seats, ticket_type_id, quantity, total, expires_at, reason,
+        conflicts,
         sale_id, payment, scope, lane, cause, accepted_at, changed_at, pinned_until, origin, due, held_at
 ), freed AS (
     UPDATE sessions_app_seat SET status = 'f', reservation_id = NULL, held_until = NULL

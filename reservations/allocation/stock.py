@@ -19,7 +19,7 @@ from sessions_app.models import Pool, TicketType
 
 @dataclasses.dataclass(eq=False)
 class FewerThanTaken(Exception):
-    """`taken` places of `name`, a ticket type or a pool, are held or sold: it can't have fewer."""
+    """A ticket type or pool, `name`, can't have fewer places than are held or sold (`taken`)."""
 
     name: str
     taken: int

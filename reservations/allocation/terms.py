@@ -84,7 +84,7 @@ class Uses:
 
 @dataclass(slots=True)
 class Terms:
-    """All facts that pricing a batch of requests needs; `vouchers`, by code, are locked."""
+    """The facts for pricing a batch of requests; `vouchers`, by code, are locked."""
 
     concessions: dict[uuid.UUID, list[Concession]]
     vouchers: dict[str, Voucher]

@@ -1,4 +1,4 @@
-"""Reservations on the wire: what a request must look like, and the shapes of the answers for the schema."""
+"""Define the bodies of requests for reservations, and the shapes of the answers for the schema."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SESSION = "019337a4-91d0-7c11-b2d1-7b5f0f8f2a10"
 TICKET_TYPE = "019337a4-91d4-7a02-8a3c-51c9b5b6f3aa"
 
 
-LONGEST_CODE = 100  # of a voucher or a lane, as it is typed: longer than any there is
+LONGEST_CODE = 100  # of a voucher or a lane, as it is typed: longer than any code
 
 CONCESSIONS_EXAMPLE = {"A2": "Estudante"}
 
@@ -50,7 +50,7 @@ CONCESSIONS_EXAMPLE = {"A2": "Estudante"}
     }
 )
 class ConcessionsField(serializers.Field[Concessions, Any, Any, Any]):
-    """What stands there of each is judged by whoever knows the session."""
+    """Read the choices of concessions; code that knows the session judges them."""
 
     def to_internal_value(self, data: Any) -> Concessions:
         if not isinstance(data, dict) or len(data) > MOST_SEATS:
@@ -75,13 +75,13 @@ def _choice(value: Any) -> str | int:
     ]
 )
 class TermsFields(Body):
-    """What isn't sent stays as it is."""
+    """A field that isn't sent stays as it is."""
 
     concessions = ConcessionsField(required=False)
     voucher = Text(required=False, allow_null=True, max_length=LONGEST_CODE, help_text="null removes the voucher.")
 
     def terms(self) -> dict[str, Any]:
-        """As `holding.price` takes them."""
+        """Return the terms in the form that `holding.price` takes."""
         said = self.validated_data
         return {
             "concessions": said.get("concessions"),
@@ -144,7 +144,7 @@ class AskFields(Body):
         )
 
     def ask(self) -> Ask:
-        """What was validated, as the front door takes it."""
+        """Return the validated body as an `Ask`."""
         fields: Mapping[str, Any] = self.validated_data
         best = fields.get("best_available")
         return Ask(
@@ -158,7 +158,7 @@ class AskFields(Body):
         )
 
 
-# --- The same for the many: see Note [Who judges a body]
+# --- The same, for most bodies: see Note [Who judges a body]
 
 IdText = Annotated[str, Meta(pattern=f"^{UUID_TEXT}", max_length=36)]
 Label = Annotated[str, Meta(pattern=r"^[^\s\0]([^\0]*[^\s\0])?\Z", max_length=LONGEST_LABEL)]
@@ -174,15 +174,15 @@ class PlainBest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class PlainAsk(msgspec.Struct, forbid_unknown_fields=True):
-    """A body as well-behaved clients send it.
+    """The body of a well-behaved client.
 
     Note [Who judges a body]
-    DRF's serializer is thorough and slow; msgspec reads a plainly right body fifty times as fast. So `AskFields` alone says
-    what is wrong, and why: it reads each body again that isn't plainly right, and may still accept it (2.0 places, a label
-    with a space behind it). msgspec must never take a body that `AskFields` refuses, nor read it differently:
-    `tests/ticketing/api/test_plain_bodies.py` draws every field and compares the two. msgspec takes the last of two fields
-    of a name: where there are more colons than fields, a name may come twice (or a text has a colon), and `AskFields`
-    judges.
+    DRF's serializer is thorough and slow; msgspec reads a plainly right body fifty times as fast. So `AskFields` alone
+    says what is wrong, and why: it reads each body again that isn't plainly right, and may still accept it (2.0 places,
+    a label with a space behind it). msgspec must never accept a body that `AskFields` refuses, nor read it differently:
+    `tests/ticketing/api/test_plain_bodies.py` draws every field and compares the two. Of two fields with the same name,
+    msgspec takes the last: where a body has more colons than fields, a name may come twice (or a text has a colon), and
+    `AskFields` judges.
     """
 
     session: IdText
@@ -197,7 +197,7 @@ _plain = msgspec.json.Decoder(PlainAsk)
 
 
 def plain_ask(body: bytes) -> Ask | None:
-    """The ask, if it is plainly right; None leaves it to `AskFields`."""
+    """Return the ask, if it is plainly right; None leaves it to `AskFields`."""
     try:
         said = _plain.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -237,7 +237,7 @@ class ConcessionRef(serializers.Serializer[Any]):
 
 
 class Line(serializers.Serializer[Any]):
-    """One place. Its parts stand there where they are not nothing: `price` is `base` less `discount` plus `fee`."""
+    """One place. Parts that are 0 are left out. `price` is `base` less `discount` plus `fee`."""
 
     seat = serializers.CharField(allow_null=True)
     ticket_type = serializers.UUIDField()

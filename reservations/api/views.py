@@ -1,4 +1,4 @@
-"""Reservations over HTTP: decode, one domain call, encode."""
+"""Serve reservations over HTTP: decode, one domain call, encode."""
 
 from __future__ import annotations
 
@@ -92,12 +92,12 @@ OF_SESSION = OpenApiParameter(
 
 
 def no_sales(_sales: Collection[UUID], _reader: Buyer) -> dict[str, Body]:
-    """Sales are above this app; `config.urls` passes in who knows them."""
+    """Return no sales: they are above this app, and `config.urls` passes in the function that reads them."""
     return {}
 
 
 class DoorView(BusyAPIView):
-    """Whoever asks through the front door is answered alike; what of it is told differs."""
+    """Answer requests that go through the front door; subclasses differ in the body of the answer."""
 
     sales_of: SalesOf = staticmethod(no_sales)
     pagination_class = CursorPagination
@@ -105,7 +105,10 @@ class DoorView(BusyAPIView):
     queued: str = Status.QUEUED
 
     def asked_plainly(self, sent: HttpRequest) -> Ask | None:
-        """See Note [Who judges a body]; None: it must be read with care. Raises: what is wrong with it beside its body."""
+        """Return the ask, or None if its body must be read with care. See Note [Who judges a body].
+
+        Raises: the errors of its headers.
+        """
         raise NotImplementedError
 
     def let_in(self, sent: HttpRequest, ask: Ask) -> HttpResponseBase:
@@ -131,7 +134,7 @@ class DoorView(BusyAPIView):
         return written(self.told(queries.queued_body(admission.request)), status=202, headers=headers)
 
     def plainly_accepted(self, sent: HttpRequest, admission: Admission) -> HttpResponse:
-        """What stands: it was stored. Never raises."""
+        """Answer that the request was stored. Never raises."""
         try:
             return self.accepted(sent, admission)
         except Exception:
@@ -140,12 +143,12 @@ class DoorView(BusyAPIView):
         return written({"id": str(admission.id), "status": self.queued}, status=202, headers=headers)
 
     def first_of(self, outcome: Body) -> Body:
-        """The outcome, or of a duplicate (Redis forgot the key) the one that the key's first request came to."""
+        """Return the outcome, or for a duplicate (Redis forgot the key) the outcome of the key's first request."""
         first = outcome["duplicate_of"]
-        return queries.find(UUID(first), buyer=None) if first else outcome  # a key is its person's alone
+        return queries.find(UUID(first), buyer=None) if first else outcome  # a key belongs to one person
 
     def allocated(self, outcome: Body) -> HttpResponse:
-        """201 for the winner; the loser's reason is raised, as if the door had known it."""
+        """Return 201 if the request won; raise its refusal if not, as admission would have."""
         if outcome["standby"] is not None:
             headers = {"Location": location(self.request.path, outcome["id"]), "Retry-After": POLL_SECONDS}
             return written(self.told(outcome), status=202, headers=headers)
@@ -155,19 +158,19 @@ class DoorView(BusyAPIView):
         raise self.refusal(outcome)
 
     def told(self, reservation: Body) -> Body:
-        """How the answer tells it."""
+        """Return the body of the answer."""
         return reservation
 
     def refusal(self, outcome: Body) -> Exception:
         return refusal(outcome)
 
     def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
-        """Whatever was answered after waiting, a refusal too, is the answer of that key from now on."""
+        """Store the answer after a wait, a refusal too: it is the answer of that key from now on."""
         answer = super().finalize_response(request, response, *args, **kwargs)
         if self.admission is not None and self.admission.waited:
             if isinstance(answer, Response):
                 answer.render()
-            failed = answer.status_code >= 500  # then the request alone stands
+            failed = answer.status_code >= 500  # then only the acceptance stands
             status, body = (0, "") if failed else (answer.status_code, answer.content.decode())
             front_door.keep_answer(self.admission, status=status, body=body)
         return answer
@@ -178,7 +181,7 @@ class DoorView(BusyAPIView):
 
 
 class ReservationsView(DoorView):
-    """Asking for seats, and the buyer's own requests."""
+    """Ask for seats, and list the buyer's own requests."""
 
     query_fields = ("buyer", "session")
 
@@ -231,7 +234,7 @@ class ReservationsView(DoorView):
 
 
 def asked_session(request: Request) -> UUID | None:
-    """The session whose reservations are looked for; None: those of all. Raises: ValidationError."""
+    """Return the session whose reservations are listed; None: those of all. Raises: ValidationError."""
     asked = request.query_params.get("session")
     if asked is not None and not re.fullmatch(UUID_TEXT, asked):
         raise exceptions.ValidationError({"session": [_("Must be the id of a session.")]})
@@ -239,13 +242,13 @@ def asked_session(request: Request) -> UUID | None:
 
 
 def waiting(buyer: UUID, *, session: UUID | None) -> list[Body]:
-    """The buyer's requests that stand in the queue still; with `session`, those for its places."""
+    """Return the buyer's requests in the queue; with `session`, only those for its places."""
     asked = [request for request in queries.in_queue(buyer) if session in {None, request.session}]
     return [queries.queued_body(request) for request in asked]
 
 
 class ReservationView(BuyerAPIView):
-    """One reservation."""
+    """Read or give up one reservation."""
 
     sales_of: SalesOf = staticmethod(no_sales)
 
@@ -340,7 +343,7 @@ class PriceView(BuyerAPIView):
 
 
 def carefully_asked(request: Request) -> Ask:
-    """Raises: ValidationError."""
+    """Read the body with care. Raises: ValidationError."""
     fields = AskFields(data=request.data)
     fields.is_valid(raise_exception=True)
     return with_key(fields.ask(), request)
@@ -362,7 +365,7 @@ def written(body: Body, *, status: int, headers: dict[str, str]) -> HttpResponse
 
 
 def replayed(request: HttpRequest, admission: Admission) -> HttpResponse:
-    """The first answer of the key again, as it was."""
+    """Send the first answer of the key again, unchanged."""
     assert admission.replay is not None
     status, body = admission.replay
     headers = {"Idempotent-Replayed": "true"}
@@ -375,7 +378,7 @@ def replayed(request: HttpRequest, admission: Admission) -> HttpResponse:
 
 
 def refusal(outcome: Body) -> Refused:
-    """The error that a reservation ended with, with the facts that error has at the door."""
+    """Return the refusal that a reservation ended with, with the facts that it has at admission."""
     entry = refusals.ENDINGS.get(outcome["reason"] or "", NotHeld)
     return entry(**FACTS[entry](outcome)) if entry in FACTS else entry()
 
@@ -386,7 +389,7 @@ def _opens_at(outcome: Body) -> dt.datetime | None:
 
 
 def _limit_of(outcome: Body) -> int:
-    """The narrowest that was in its way: which of them it was, nobody wrote down."""
+    """Return the narrowest limit that applies; the row doesn't say which one refused."""
     facts = facts_of(UUID(outcome["session"]))
     stock = facts.stock.get(UUID(outcome["ticket_type"])) if outcome["ticket_type"] else None
     own = (stock.max_per_order, stock.max_per_buyer) if stock else ()

@@ -1,20 +1,27 @@
--- Admit one request, or say why not; all of it or nothing.
--- KEYS  1 arrivals of the session: the last one given, and the queue its epoch belongs to   2 the idempotency record   3 the request as asked
---       4 what its buyer asked for, newest last   5 who the buyer is: the account that a guest became, or the guests who became the account
+-- Admit one request with all it asks for, or say why not and change nothing.
+-- KEYS  1 arrivals of the session: the last one given, and the queue that its epoch belongs to
+--       2 the idempotency record
+--       3 the request as asked
+--       4 the buyer's requests, newest last
+--       5 who the buyer is: the account that a guest became, or the guests who became the account
 --       6… what the buyer has, a key for each limit (of the session, of the ticket type)
---       then for each cap (of the buyer, of the address) two: what is held unpaid, and how much that is, with the history of what lapsed
---       then for each level that the request draws on (its ticket type, that type's pools) three: as PostgreSQL last told, since when, and
---       the places in the queue for it; who is in the queue for it; who holds some of it, and until when   then one claim a seat, sorted
--- ARGV  1 reservation id   2 claim ms   3 places   4 fingerprint   5 lease ms ('' = no key)   6 first arrival of a new epoch ('' = none)
---       7 lowest arrival allowed   8 the request, JSON   9 the queue it is to stand in   10 how many limits   11 how many levels
---       12 how many caps   13… places a buyer may have by each limit   then places that may be held by each cap
---       then for each level what was left as the door last read it, and the version of that
---       last: requests let in a second ('' = all): see Note [At a rate] in pace.py
+--       then two for each cap (of the buyer, of the address): the places held unpaid; and their number, with the
+--       history of lapsed holds
+--       then three for each level that the request draws on (its ticket type, that type's pools): the level as
+--       PostgreSQL last told it, since when, and the places in the queue for it; the requests in the queue for it; the
+--       holders of its places, and until when
+--       then one claim a seat, sorted
+-- ARGV  1 reservation id   2 claim ms   3 places   4 fingerprint   5 lease ms ('' = no key)
+--       6 first arrival of a new epoch ('' = none)   7 lowest arrival allowed   8 the request, JSON
+--       9 the queue that it will join   10 how many limits   11 how many levels   12 how many caps
+--       13… places a buyer may have by each limit   then places that may be held by each cap
+--       then for each level the places left as admission last read them, and the version of that
+--       last: requests admitted a second ('' = all): see Note [At a rate] in pace.py
 -- Note [Stock in the queue]
--- What is left for the next one is what PostgreSQL has left, by the newest version told, less what those in the queue ask for, and more
--- what holders have whose time is over. Whoever is allocated leaves the queue in the same step as the new number comes (upkeep.lua). What
--- the door reads itself counts only where nothing is known, or where nothing newer was told for five seconds: a number that is ahead of
--- those in the queue would count them twice.
+-- The places left for the next request are those that PostgreSQL has left, by the newest version told, less those that
+-- requests in the queue ask for, plus those of holders whose time is over. An allocated request leaves the queue in the
+-- same step in which the new number comes (upkeep.lua). Admission's own read counts only where nothing is known, or
+-- where no newer version was told for five seconds: a number that is ahead of the queue would count its requests twice.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local id, places = ARGV[1], tonumber(ARGV[3])
@@ -33,7 +40,7 @@ local function known_by(record)
   return redis.call('HMGET', record, 'id', 'fingerprint', 'answered', 'arrival', 'lease', 'status', 'body')
 end
 
--- Note [A guest's keys]: they stay where they are, under the guest's name, and the account finds them there.
+-- Note [A guest's keys]: they stay under the guest's name, and the account finds them there.
 local person = redis.call('HGETALL', KEYS[5])
 if person[1] == 'account' then return {'joined', person[2], redis.call('TTL', KEYS[5])} end
 

@@ -1,6 +1,7 @@
-"""The Redis side of holding: it sequences arrivals and turns losers away before they cost anything.
+"""Sequence arrivals in Redis, and turn away requests that would lose before they cost anything.
 
-A claim filters; it never decides. Flush Redis and sales stay right (PostgreSQL decides in `reservations/allocation/`), only slower.
+A claim filters; it never decides. If Redis is flushed, sales stay right, only slower: PostgreSQL decides in
+`reservations/allocation/`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from reservations.claims.keys import (
 from reservations.hold_request import HoldRequest
 
 LEASE_MS = 10_000  # how long a key's request may go without an answer before the same key may send it again
-SOLD_MS = 6 * 3600 * 1000  # a sold seat's claim spares the queue; when it lapses PostgreSQL still says no
+SOLD_MS = 6 * 3600 * 1000  # a sold seat's claim spares the queue; when it lapses PostgreSQL still refuses
 PERSON_SECONDS = 86_400  # as long as keys are kept
 LOST = (redis.RedisError, ConnectionInterrupted)  # one that is full or reads only is as good as away
 FAILURES = (*LOST, BreakerOpen)
@@ -47,7 +48,7 @@ class NoClaims(Exception):
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What Redis said of one request; which fields are set depends on `kind`."""
+    """Redis's answer to one request; `kind` determines which fields are set."""
 
     kind: Literal[
         "admitted",
@@ -62,25 +63,25 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         "lacking",
         "epoch",
     ]
-    id: uuid.UUID | None = None  # the reservation's; where a guest joined an account, the account's
+    id: uuid.UUID | None = None  # the reservation's id; where a guest joined an account, the account's
     since: int = 0  # seconds since a guest joined
     arrival: int = 0
     conflicts: dict[str, str] = {}
-    limit: int = 0  # the one that it would exceed
+    limit: int = 0  # the one that the request would exceed
     retry_ms: int = 0
     status: int = 0
     body: str = ""
 
 
 class Limit(NamedTuple):
-    """How many places a buyer may have: of one ticket type (`of`), or of the session altogether."""
+    """The limit of places for a buyer: of one ticket type (`of`), or of the whole session."""
 
     most: int
     of: uuid.UUID | None = None
 
 
 class StockLevel(NamedTuple):
-    """How many unnumbered places of a ticket type or a pool were left after a commit, and the version of that."""
+    """The number of unnumbered places of a ticket type or a pool left after a commit, and the version of that."""
 
     of: uuid.UUID
     version: int
@@ -88,28 +89,31 @@ class StockLevel(NamedTuple):
 
 
 class Applicant(msgspec.Struct, kw_only=True):
-    """One request at the door, before it has an arrival number. `levels`: what it draws on, its ticket type's own first."""
+    """One request at admission, before it has an arrival number.
+
+    `levels` are the stock levels that it draws on, its ticket type's own first.
+    """
 
     request: HoldRequest
     claim_ms: int
     limits: Sequence[Limit]
     levels: Sequence[StockLevel] = ()
-    rate: int | None = None  # requests of its session that are let in a second
+    rate: int | None = None  # requests of its session that are admitted in a second
     lease_ms: int = LEASE_MS
-    queue: str = ""  # the one it is to stand in
+    queue: str = ""  # the queue that it will join
     epoch: int = 0  # first arrival of a new epoch, when the counter was missing or belonged to another queue
     floor: int = 0  # arrivals below this one belong to an older epoch
 
 
 @functools.cache
 def client() -> redis.Redis:
-    """Return the connection of Django's cache `claims`. It is kept: getting it anew costs 15 µs each time."""
+    """Return the connection of Django's cache `claims`. It is kept, because getting it anew costs 15 µs each time."""
     held: redis.Redis = get_redis_connection("claims")
     return held
 
 
 def _probe() -> None:
-    """See that Redis takes what is written, on a new connection: those of before the failure may hang."""
+    """Check that Redis accepts writes, on a new connection: older ones may hang after the failure."""
     client().connection_pool.disconnect(inuse_connections=False)
     client().set(key("probe"), 1, px=1_000)
 
@@ -123,10 +127,7 @@ def script(name: str) -> Any:
 
 
 def admit(applicants: Sequence[Applicant]) -> list[Verdict]:
-    """One pipelined trip for the batch; verdicts in the order of the applicants.
-
-    Raises: NoClaims.
-    """
+    """Ask for the batch in one pipelined trip; return verdicts in the order of the applicants. Raises: NoClaims."""
     try:
         with breaker:
             return _admit(applicants)
@@ -220,7 +221,7 @@ def _verdict(applicant: Applicant, answer: list[Any]) -> Verdict:
 
 
 def renumbered(requests: Sequence[HoldRequest], *, queue: str) -> None:
-    """Admitted requests got other numbers, of a new epoch, and stand in `queue`: remember them so, and count on from there.
+    """Store the new numbers, of a new epoch, of admitted requests that moved to `queue`, and count on from there.
 
     Raises: NoClaims.
     """
@@ -248,7 +249,7 @@ def renumbered(requests: Sequence[HoldRequest], *, queue: str) -> None:
 
 
 def answer_given(requests: Iterable[tuple[HoldRequest, int, str]]) -> None:
-    """Note for each keyed request (with status and body) that it has its answer: the same key now gets that again.
+    """Store the answer (status and body) of each keyed request, so that the same key gets it again.
 
     Raises: NoClaims.
     """
@@ -277,9 +278,9 @@ def answer_given(requests: Iterable[tuple[HoldRequest, int, str]]) -> None:
 
 
 def remembers_since() -> float:
-    """From when on (POSIX seconds, by Redis's clock) nothing was forgotten: a flushed or new Redis begins with the first call.
+    """Return since when (POSIX seconds, by Redis's clock) Redis has forgotten nothing.
 
-    Raises: NoClaims.
+    A flushed or new Redis begins with the first call. Raises: NoClaims.
     """
     try:
         with breaker:
@@ -293,7 +294,7 @@ def remembers_since() -> float:
 
 
 def asked(reservation: uuid.UUID) -> HoldRequest | None:
-    """The request as it was accepted, while nobody allocated it. Raises: NoClaims."""
+    """Return the request as it was accepted, until it is allocated. Raises: NoClaims."""
     try:
         with breaker:
             found = client().get(key("asked", reservation))
@@ -303,7 +304,7 @@ def asked(reservation: uuid.UUID) -> HoldRequest | None:
 
 
 def asked_by(buyer: uuid.UUID) -> list[HoldRequest]:
-    """What the buyer asked for in the last ten minutes, at most fifty of it, allocated or not. Raises: NoClaims."""
+    """Return the buyer's requests of the last ten minutes, at most fifty, allocated or not. Raises: NoClaims."""
     try:
         with breaker:
             return _asked_by(buyer)
@@ -324,4 +325,4 @@ def _as_asked(found: str) -> HoldRequest:
 
 # --- People
 
-Counted = Collection[tuple[uuid.UUID, uuid.UUID | None]]  # sessions, and the types of places without a number
+Counted = Collection[tuple[uuid.UUID, uuid.UUID | None]]  # sessions, and the types of unnumbered places

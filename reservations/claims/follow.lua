@@ -1,5 +1,6 @@
--- A guest became a user: what counts as held is the user's, and so is the history of what lapsed; the guest keeps that too.
--- KEYS  1 the guest's held   2 its tally   3 the user's held   4 its tally: see Note [What counts as held] in hold_caps.py
+-- Give an account what counts as held for its guest, and the history of lapsed holds; the guest keeps the history too.
+-- KEYS  1 the guest's held   2 its tally   3 the user's held   4 its tally
+-- See Note [What counts as held] in hold_caps.py.
 local held = redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')
 for i = 1, #held, 2 do
   if redis.call('ZADD', KEYS[3], held[i + 1], held[i]) == 1 then

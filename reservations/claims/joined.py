@@ -1,4 +1,4 @@
-"""A guest becomes an account: what Redis keeps for the one goes along to the other."""
+"""Move what Redis keeps for a guest to the account that the guest became."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reservations.claims.keys import asked_by_key, cap_keys, mine_key, person_ke
 
 
 def join(*, guest: uuid.UUID, account: uuid.UUID, counted: Counted) -> None:
-    """The guest is the account from now on; `counted`: where PostgreSQL has something of it that counts for limits.
+    """Make the guest's name stand for the account; `counted` has its sessions and types that count for limits.
 
     Raises: NoClaims.
     """
@@ -28,7 +28,7 @@ def _join(guest: uuid.UUID, account: uuid.UUID, counted: Counted) -> None:
     for name in (guest, account):
         pipe.expire(person_key(name), PERSON_SECONDS)
     pipe.execute()
-    # From here on the door lets nothing in under the guest's name, so what is read now is all there is.
+    # From here on no request is admitted under the guest's name, so this read finds all of them.
     asked = {(request.session, request.ticket_type if request.asks_stock else None) for request in _asked_by(guest)}
     pipe = client().pipeline()
     for session, kind in {*counted, *asked}:
@@ -46,9 +46,9 @@ def _move_set(pipe: Any, source: str, target: str, *, seconds: int) -> None:
 
 
 def names_of(buyer: uuid.UUID) -> list[uuid.UUID]:
-    """The account that the buyer is, then the guests who became it, for as long as keys are kept; of anybody else the one name.
+    """Return the account that the buyer is, and the guests who became it, for as long as keys are kept.
 
-    Raises: NoClaims.
+    Return any other buyer alone. Raises: NoClaims.
     """
     try:
         with breaker:

@@ -1,4 +1,4 @@
-"""The names of all that is kept in Redis for admission. Those of one session share a slot of a cluster."""
+"""Name the keys that admission keeps in Redis. Those of one session share a slot of a cluster."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PREFIX = settings.KEY_PREFIX
 
 
 def key(kind: str, *parts: object) -> str:
-    """Keys of one session share a hash tag, for Redis Cluster."""
+    """Return a key's name. Keys of one session share a hash tag, for Redis Cluster."""
     return f"{PREFIX}:{kind}:" + ":".join(map(str, parts))
 
 
@@ -25,12 +25,15 @@ def arrivals_key(session: uuid.UUID) -> str:
 
 
 def mine_key(session: uuid.UUID, buyer: uuid.UUID, of: uuid.UUID | None = None) -> str:
-    """Of what the buyer has in the session; or of one ticket type."""
+    """Return the key of the places that the buyer has in the session, or of one ticket type."""
     return f"{PREFIX}:mine:{{{session}}}:{buyer}{f':{of}' if of else ''}"
 
 
 def person_key(buyer: uuid.UUID) -> str:
-    """Of a guest who became an account: `account`. Of an account: a field for each guest who became it."""
+    """Return the key of a person.
+
+    A guest who became an account has the field `account`; an account has a field for each guest who became it.
+    """
     return key("person", buyer)
 
 
@@ -43,11 +46,14 @@ def idem_key(request: HoldRequest) -> str:
 
 
 def cap_keys(buyer: uuid.UUID, origin: str, pot: uuid.UUID) -> list[str]:
-    """What is held unpaid and its tally: the buyer's, and of the address if it counts. See Note [What counts as held]."""
+    """Return the keys of held places and their tally, for the buyer, and for the address if it counts.
+
+    See Note [What counts as held] in hold_caps.py.
+    """
     of = [str(buyer), *([f"{{{pot}}}:{origin}"] if origin else [])]
     return [f"{PREFIX}:{kind}:{name}" for name in of for kind in ("held", "held-tally")]
 
 
 def stock_keys(session: uuid.UUID, level: uuid.UUID) -> list[str]:
-    """Of a ticket type's or a pool's places, of those in the queue for them, and of those who hold some."""
+    """Return the keys of a level's stock, of the requests in the queue for it, and of its holders."""
     return [f"{PREFIX}:{kind}:{{{session}}}:{level}" for kind in ("stock", "in-line", "holders")]

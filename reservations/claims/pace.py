@@ -1,10 +1,11 @@
-"""How fast a sale goes, where its house set a rate: requests let in, allocated, payments of orders begun, each a second.
+"""Limit how fast a sale goes: requests admitted, requests allocated and payments begun in a second.
 
 Note [At a rate]
-A moment says until when there was let through in advance (GCRA: https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm). In no stretch of
-time more pass than the rate for each second of it, and one second's worth that a pause left over. For allocating and paying the moment stands
-on the session's row, read and moved under its lock in the transaction that does the work, so it is exact over any number of processes. For
-letting in it stands in Redis, moved by the script that gives the arrival number (admit.lua).
+A moment says until when requests were let through in advance (GCRA:
+https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm). In no stretch of time more pass than the rate allows, plus
+one second's worth that a pause left over. For allocating and paying, the moment is on the session's row. The
+transaction that does the work reads and moves it under the row's lock, so it is exact over any number of processes. For
+admission it is in Redis, moved by the script that gives the arrival number (admit.lua).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from sessions_app.models import Session
 MICROSECOND = dt.timedelta(microseconds=1)
 MICROSECONDS = 1_000_000  # of the second's worth that may be left over
 FULL_AT = {"settle_rate": "settle_full_at", "payment_rate": "payments_full_at"}
-MOST_AT_THE_GATE = 1_000  # sessions, before those that have nothing in advance are forgotten
+MOST_AT_THE_GATE = 1_000  # sessions, before those without an advance are forgotten
 RATES = {
     "admission_rate": "admission",
     "settle_rate": "allocation",
@@ -33,7 +34,7 @@ RATES = {
 
 
 class NotDue(Exception):
-    """More requests of these `sessions` than their rates let be allocated now. None of the batch was."""
+    """The batch has more requests of these `sessions` than their rates allow now. None of the batch was allocated."""
 
     def __init__(self, sessions: Collection[uuid.UUID]) -> None:
         super().__init__(", ".join(map(str, sessions)))
@@ -41,7 +42,7 @@ class NotDue(Exception):
 
 
 def due(session: Session, now: dt.datetime, rate: str = "settle_rate") -> int | None:
-    """How many may pass now; None: any number."""
+    """Return how many may pass now; None: any number."""
     a_second: int | None = getattr(session, rate)
     if a_second is None:
         return None
@@ -50,7 +51,7 @@ def due(session: Session, now: dt.datetime, rate: str = "settle_rate") -> int | 
 
 
 def pass_on(session: Session, number: int, now: dt.datetime, rate: str = "settle_rate") -> None:
-    """Note that so many passed, were they due or not. The session is locked."""
+    """Note that this many passed, due or not. The session is locked."""
     a_second: int | None = getattr(session, rate)
     if a_second is None:
         return
@@ -77,9 +78,10 @@ def spend(sessions: Mapping[uuid.UUID, Session], allocated: Iterable[uuid.UUID])
 
 
 class Gate:
-    """Lets requests in at their sessions' rates while Redis is away: this process's own, so that several let in as many times more.
+    """Admit requests at their sessions' rates while Redis is away.
 
-    For one thread. `now`: seconds, of any clock that only goes on.
+    Each process has its own gate, so several processes admit that many times more. For one thread. `now` is seconds of
+    any monotonic clock.
     """
 
     def __init__(self) -> None:
@@ -97,10 +99,10 @@ class Gate:
         return True
 
 
-# --- For those who watch
+# --- Metrics
 
 _told: set[tuple[str, str]] = set()
-_over: set[tuple[str, str]] = set()  # which were told as 0 the last time
+_over: set[tuple[str, str]] = set()  # told as 0 the last time
 
 
 def tell_the_rates() -> None:
@@ -125,6 +127,6 @@ def tell_the_rates() -> None:
 
 
 def _drop(label: tuple[str, str]) -> None:
-    """Several processes with one set of metrics can't drop a label: there it stays, at 0."""
+    """Drop a label. Several processes with one set of metrics can't drop it: there it stays, at 0."""
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         metrics.rates.remove(*label)

@@ -1,4 +1,4 @@
-"""What became of requests, told to Redis: claims are renewed, given back or kept for sold seats."""
+"""Tell Redis the outcomes of requests: claims are renewed, given back or kept for sold seats."""
 
 from __future__ import annotations
 
@@ -25,9 +25,11 @@ from reservations.hold_request import HoldRequest
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What a reservation owns after a commit. `milliseconds`: how long still; 0: nothing any more; None: for good, sold.
+    """The seats or stock that a reservation owns after a commit.
 
-    `counts`: how long it counts as held still, for its address at least; `in_vain`: for how long it was held and not paid for, -1: it was paid for.
+    - `milliseconds` is how much longer it owns that; 0: it owns nothing any more; None: it is sold, for good.
+    - `counts` is how much longer it counts as held, for its address at least.
+    - `in_vain` is how long it was held and not paid for; -1: it was paid for.
     """
 
     reservation: uuid.UUID
@@ -44,12 +46,12 @@ class Standing:
 
     @property
     def caps(self) -> list[str]:
-        """The keys of Note [What counts as held]."""
+        """Return the keys of Note [What counts as held]."""
         pot = self.ticket_type if self.ticket_type and not self.seats else self.session
         return cap_keys(self.buyer, self.origin, pot) if settings.RATE_LIMITS else []
 
     def levels(self, draws: Draws) -> list[uuid.UUID]:
-        """What its unnumbered places draw on: its ticket type's own stock first, then the pools."""
+        """Return what its unnumbered places draw on: its ticket type's own stock first, then the pools."""
         if self.ticket_type is None or self.seats:
             return []
         return [self.ticket_type, *draws.get(self.ticket_type, ())]
@@ -69,16 +71,16 @@ class Standing:
 
 
 class Told(NamedTuple):
-    """A level of a session that changed."""
+    """A stock level of a session that changed."""
 
     session: uuid.UUID
     level: StockLevel
 
 
 def upkeep(standings: Sequence[Standing], told: Collection[Told] = (), *, draws: Draws = NOTHING) -> None:
-    """Bring Redis to what PostgreSQL committed; a flushed Redis heals here by itself. `draws`: by ticket type, which pools.
+    """Bring Redis to what PostgreSQL committed; a flushed Redis heals here.
 
-    Raises: NoClaims.
+    `draws` has the pools of each ticket type. Raises: NoClaims.
     """
     if not standings and not told:
         return
@@ -114,7 +116,7 @@ def _upkeep(standings: Sequence[Standing], told: Collection[Told], draws: Draws)
 
 
 def give_back(requests: Sequence[HoldRequest], *, draws: Draws = NOTHING) -> None:
-    """Nothing was accepted: free what these requests claimed, and let their buyers send the same keys anew.
+    """Free the claims of requests that weren't accepted, and let their buyers send the same keys anew.
 
     Raises: NoClaims.
     """

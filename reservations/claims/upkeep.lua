@@ -1,10 +1,13 @@
--- Bring claims to what was committed, own values only.
--- KEYS  of each reservation its claims, then what its buyer has, a key for each limit, then for each cap (of the buyer, of the address) what is
---       held unpaid and its tally, and if it stood in the queue for unnumbered places three for each level it draws on: the level, the queue
---       for it, its holders; in the end the levels that changed
--- ARGV  1 JSON: for each reservation [id, how many claims, member, value, ms, how many limits, how many levels, how many caps, [ms that
---       it counts as held for its buyer, for its address], ms that it was held in vain (0: it wasn't; -1: it was paid for)]; ms 0: it owns nothing any more
---       2 JSON: for each level that changed [version, places left]   3 JSON: the rules of waiting, see Note [What counts as held] in hold_caps.py
+-- Bring claims to what was committed; change only keys with the reservation's own value.
+-- KEYS  for each reservation: its claims; then what its buyer has, a key for each limit; then for each cap (of the
+--       buyer, of the address) the places held unpaid and their tally; and if it was in the queue for unnumbered places, three
+--       for each level that it draws on: the level, the queue for it, its holders
+--       in the end the levels that changed
+-- ARGV  1 JSON: for each reservation [id, how many claims, member, value, ms, how many limits, how many levels, how
+--       many caps, [ms that it counts as held for its buyer, for its address], ms that it was held in vain (0: it wasn't;
+--       -1: it was paid for)]; ms 0: it owns nothing any more
+--       2 JSON: for each level that changed [version, places left]
+--       3 JSON: the rules of waiting, see Note [What counts as held] in hold_caps.py
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local free, first_wait, longest_wait, longest_count, a_step, most_steps, forget_after = unpack(cjson.decode(ARGV[3]))
@@ -53,7 +56,7 @@ for _, r in ipairs(cjson.decode(ARGV[1])) do
     redis.call('PEXPIRE', tally, 86400000)
   end
   at = at + 2 * caps
-  for i = at + 1, at + 3 * levels, 3 do -- it is allocated: what is left is without what it took
+  for i = at + 1, at + 3 * levels, 3 do -- it is allocated: the places left no longer include its own
     local stock, queued, holders = KEYS[i], KEYS[i + 1], KEYS[i + 2]
     if redis.call('ZREM', queued, member) == 1 then
       redis.call('HINCRBY', stock, 'waiting', -places)

@@ -1,4 +1,4 @@
-"""What the database keeps of requests for places."""
+"""Define the tables of requests for places."""
 
 from reservations.models.reservations import FINAL, LIVE, Instant, Reservation, ReservationQuerySet, Status
 from reservations.models.vouchers import CODE, Voucher

@@ -33,11 +33,14 @@ class Status(models.TextChoices):
 
 FINAL = frozenset({Status.CONFIRMED, Status.REJECTED, Status.EXPIRED, Status.CANCELLED})
 Instant = dt.datetime | Combinable
-LIVE = frozenset({Status.HELD, Status.PAYING, Status.CONFIRMED})  # what owns its seats or stock
+LIVE = frozenset({Status.HELD, Status.PAYING, Status.CONFIRMED})  # these own their seats or stock
 
 
 class ReservationQuerySet(models.QuerySet["Reservation"]):
-    """`now`: an instant, or the database's own (`Now()`). A hold is over at its end, swept or not."""
+    """Reservations by their state at an instant; `now` may be the database's own (`Now()`).
+
+    A hold is over at its end, swept or not.
+    """
 
     def held(self, now: Instant) -> Self:
         return self.filter(status=Status.HELD, expires_at__gt=now)
@@ -46,12 +49,12 @@ class ReservationQuerySet(models.QuerySet["Reservation"]):
         return self.filter(status=Status.HELD, expires_at__lte=now)
 
     def live(self, now: Instant) -> Self:
-        """Those that own their seats or stock at that instant."""
+        """Return those that own their seats or stock at that instant."""
         return self.filter(status__in=LIVE).exclude(status=Status.HELD, expires_at__lte=now)
 
 
 class Reservation(models.Model):
-    """A request for seats and what became of it. Written first when it is allocated; before that the queue holds it."""
+    """A request for seats and its outcome. Allocation writes the row first; before that the queue holds the request."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     session = models.ForeignKey(
@@ -136,7 +139,7 @@ class Reservation(models.Model):
     accepted_at = models.DateTimeField(_("accepted at"))
     settled_at = models.DateTimeField(_("allocated at"), null=True, blank=True)
     changed_at = models.DateTimeField(_("changed at"), db_default=Now())
-    changed_for: Cause | None = None  # what sets off the change at hand, where that isn't what asked for it
+    changed_for: Cause | None = None  # the cause of the change at hand, where that isn't the request's own
 
     objects = ReservationQuerySet.as_manager()
 
@@ -157,7 +160,7 @@ class Reservation(models.Model):
             models.CheckConstraint(
                 condition=~Q(status="confirmed") | Q(sale_id__isnull=False), name="reservation_confirmed_has_a_sale"
             ),
-            # Bought and given back altogether it has nothing left.
+            # A purchase that was given back altogether has no places left.
             models.CheckConstraint(
                 condition=Q(quantity__gte=1) | Q(status="confirmed"), name="reservation_asks_for_something"
             ),
@@ -171,7 +174,7 @@ class Reservation(models.Model):
             ),  # Limits.
             models.Index(
                 fields=["session", "expires_at"], name="reservation_held", condition=Q(status="held")
-            ),  # The sweep, and what allocation finds run out.
+            ),  # The sweep, and the expired holds that allocation finds.
             models.Index(
                 fields=["ticket_type"], name="reservation_of_stock", condition=Q(ticket_type__isnull=False)
             ),  # The audit's stock; deleting a type.
@@ -182,15 +185,15 @@ class Reservation(models.Model):
             ),  # How often a voucher is used, by all and by one buyer.
             models.Index(
                 fields=["ticket_type", "arrival"], name="reservation_standing_by", condition=Q(status="queued")
-            ),  # Who is next, and whether anybody is.
+            ),  # The next order on standby, and whether there is one.
             models.Index(
                 fields=["session", "origin"], name="reservation_of_origin", condition=~Q(origin="")
-            ),  # What an address holds of a session.
+            ),  # The places that an address holds of a session.
             models.Index(fields=["accepted_at"], name="reservation_keyed", condition=~Q(key="")),  # Clearing old keys.
             models.Index(fields=["session", "arrival"], name="reservation_arrivals"),  # The audit's order.
             models.Index(
                 fields=["changed_at"], name="reservation_to_pay", condition=Q(status="held", payment__isnull=False)
-            ),  # The sweep: orders that nobody began to take the money for.
+            ),  # The sweep: orders whose payment wasn't begun.
         ]
 
     def __str__(self) -> str:
@@ -198,7 +201,7 @@ class Reservation(models.Model):
 
     @property
     def why(self) -> Cause:
-        """What sets off the change at hand."""
+        """Return the cause of the change at hand."""
         return self.changed_for or Cause(self.cause, self.buyer)
 
     @property
@@ -207,17 +210,20 @@ class Reservation(models.Model):
 
     @property
     def is_order(self) -> bool:
-        """Whether it was asked for as an order."""
+        """Tell whether it was asked for as an order."""
         return self.scope == ORDER_SCOPE
 
     @property
     def waits_for_its_payment(self) -> bool:
-        """Whether it is held and carries the payment that somebody must take now."""
+        """Tell whether it is held and carries a payment that a worker must take now."""
         return self.status == Status.HELD and self.payment is not None
 
     @cached_property
     def place_on_standby(self) -> int | None:
-        """Its place among those who stand by for the same places, from 1; None of one that doesn't. See reservations/allocation/standby.py."""
+        """Return its place among the orders on standby for the same places, from 1; None if it isn't on standby.
+
+        See reservations/allocation/standby.py.
+        """
         if self.status != Status.QUEUED:
             return None
         same = Q(pk=self.ticket_type_id) | Q(pools__ticket_types=self.ticket_type_id)
@@ -226,20 +232,20 @@ class Reservation(models.Model):
 
     @property
     def has_stock(self) -> bool:
-        """Whether it holds unnumbered places rather than seats."""
+        """Tell whether it holds unnumbered places rather than seats."""
         return self.ticket_type_id is not None and not self.seats
 
     @property
     def claimed_until(self) -> dt.datetime | None:
-        """When its seats come free if nothing happens: its hold's end, or while it is being paid the end of that pin."""
+        """Return when its seats come free: at the end of its hold or, while it is being paid, of its pin."""
         return self.pinned_until or self.expires_at
 
     def is_over_at(self, now: dt.datetime) -> bool:
-        """Whether its hold has run out, swept or not."""
+        """Tell whether its hold has run out, swept or not."""
         return self.status == Status.HELD and rules.has_run_out(self.expires_at, now)
 
     def facts(self) -> dict[str, Any]:
-        """What an event tells of it; nothing personal."""
+        """Return the facts that an event tells of it; nothing personal."""
         return {
             "reservation": str(self.id),
             "seats": list(self.seats),

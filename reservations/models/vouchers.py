@@ -1,4 +1,4 @@
-"""Vouchers."""
+"""Define vouchers."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from uuid6 import uuid7
 
 from sessions_app.models import Session, currency_code
 
-CODE = r"^[A-Z0-9][A-Z0-9-]{2,31}$"  # of a voucher, as it is kept
+CODE = r"^[A-Z0-9][A-Z0-9-]{2,31}$"  # of a voucher, as it is stored
 
 
 class Voucher(models.Model):
     """A code that takes something off: a share of each place, or an amount off the whole reservation.
 
-    A use is a reservation that carries it and is held, being paid for or bought; nothing counts them but the reservations themselves.
+    A use is a reservation that carries it and is held, being paid for or bought. Only the reservations themselves are
+    counted.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)

@@ -1,4 +1,4 @@
-"""What waits to be decided, and what has to be remembered of those who ask."""
+"""Define the tables of waiting requests, and of marks about their buyers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class InboxRequest(models.Model):
-    """An accepted request in PostgreSQL's own queue, for when no broker holds it. Allocation deletes it in its transaction."""
+    """An accepted request in PostgreSQL's own queue, for when no broker holds it. Allocation deletes it."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     shard = models.PositiveIntegerField(_("shard"))
@@ -44,7 +44,7 @@ class InboxRequest(models.Model):
             models.Index(fields=["shard", "arrival"], name="inbox_in_order"),  # The drain.
             models.Index(
                 fields=["shard", "session", "lane", "arrival"], name="inbox_in_lanes", condition=Q(attempts__lt=5)
-            ),  # Which sessions wait, in which lanes; and the turn of each.
+            ),  # The sessions with waiting requests, their lanes, and the turn of each.
             models.Index(fields=["buyer"], name="inbox_of_buyer"),  # A buyer's own list.
         ]
 
@@ -53,7 +53,7 @@ class InboxRequest(models.Model):
 
 
 class CancelMark(models.Model):
-    """A buyer gave the request up while it was queued; allocating obeys."""
+    """A mark that the buyer gave the request up while it was queued; allocation obeys it."""
 
     id = models.UUIDField(primary_key=True, editable=False)
     buyer = models.UUIDField(_("buyer"))
@@ -68,7 +68,7 @@ class CancelMark(models.Model):
 
 
 class JoinedGuest(models.Model):
-    """A guest became this account, for good: see reservations/people.py."""
+    """A guest who became this account, for good: see reservations/people.py."""
 
     guest = models.UUIDField(_("guest"), primary_key=True, editable=False)
     account = models.UUIDField(_("account"), editable=False)
@@ -81,7 +81,7 @@ class JoinedGuest(models.Model):
         indexes = [
             models.Index(
                 fields=["account", "joined_at"], name="joined_guests_of_account"
-            ),  # Who an account was before.
+            ),  # The guests that an account was before.
         ]
         constraints = [
             models.CheckConstraint(condition=~Q(guest=F("account")), name="joined_guest_is_not_its_own_account"),

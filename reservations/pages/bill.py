@@ -1,4 +1,4 @@
-"""What places cost, as people read it: each place at its own price, then what comes off and what comes on top."""
+"""Show prices to people: each place at its own price, then discounts, then fees."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reservations.allocation import pricing
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A numbered place, or `places` of a kind; `amount` before anything comes off."""
+    """A numbered place, or `places` of a kind; `amount` is the price before discounts."""
 
     what: str
     concession: str
@@ -31,12 +31,12 @@ class Bill:
 
     @property
     def has_parts(self) -> bool:
-        """Whether there is more to say than the total."""
+        """Tell whether there is more to show than the total."""
         return bool(self.discount or self.fee or self.tax or any(entry.concession for entry in self.entries))
 
 
 def of(lines: Sequence[pricing.Line], *, names: Mapping[str, str] | None = None) -> Bill | None:
-    """`names`: of the seats, by their labels. None: there is nothing to pay for."""
+    """Return the bill of these lines; None if there are none. `names` maps labels of seats to their names."""
     if not lines:
         return None
     parts = {name: sum(pricing.part_of(line, name) for line in lines) for name in ("discount", "fee", "tax")}
@@ -65,7 +65,10 @@ def _entries(lines: Sequence[pricing.Line], names: Mapping[str, str]) -> list[En
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """A field of the form that names concessions: of a seat which one; of unnumbered places how many have `concession`."""
+    """A field of the form for concessions.
+
+    For a seat, it has the chosen concession; for unnumbered places, how many of them have `concession`.
+    """
 
     field: str
     label: str
@@ -77,7 +80,7 @@ class Choice:
 def choices(
     body: Mapping[str, Any], offered: Sequence[Mapping[str, str]], *, names: Mapping[str, str] | None = None
 ) -> list[Choice]:
-    """`body`: a reservation's; `offered`: the session's concessions, by `id` and `label`."""
+    """Return the fields; `body` is a reservation's, `offered` the session's concessions by `id` and `label`."""
     if not offered:
         return []
     names = names or {}

@@ -1,4 +1,4 @@
-"""A reservation by its own address."""
+"""Show a reservation at its own address."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from sessions_app.pages.visitors import Visitor
 @never_cache
 @ensure_csrf_cookie
 def reservation(request: Visitor, reservation_id: UUID) -> HttpResponse:
-    """The countdown and the way to pay; what became of it afterwards. The state is the server's, so a reload loses nothing."""
+    """Show the countdown and the way to pay, or the outcome. The server has the state, so a reload loses nothing."""
     is_staff = staff_may(request.user, "reservations.view_reservation")
     if request.buyer is None and not is_staff:
         raise Http404
@@ -64,14 +64,14 @@ def reservation(request: Visitor, reservation_id: UUID) -> HttpResponse:
 
 
 def seat_names(session_id: UUID, labels: list[str]) -> dict[str, str]:
-    """Label → “Row C seat 7”, in plan order."""
+    """Map each label to its name, like “Row C seat 7”, in plan order."""
     words = Words.of_the_page()
     seats = Seat.objects.of(session_id).filter(label__in=labels).order_by("position")
     return {seat["label"]: words.name_of(seat) for seat in seats.values("label", "section", "row", "number")}
 
 
 def story(status: str, reason: str | None) -> str:
-    """What it means, and what to do. The same words stand in _words.html for hold-panel.js."""
+    """Return what the status means, and what to do. `_words.html` has the same words for hold-panel.js."""
     if reason in refusals.ENDINGS:
         return refusals.ENDINGS[reason].story()
     return {
@@ -82,7 +82,7 @@ def story(status: str, reason: str | None) -> str:
 
 
 def title(status: str, reason: str | None) -> str:
-    """As hold-panel.js has it from _words.html."""
+    """Return the heading, as hold-panel.js has it from _words.html."""
     heading = str(refusals.ENDINGS[reason].heading) if reason in refusals.ENDINGS else ""
     return (
         heading

@@ -12,7 +12,8 @@ Reading needs one trip to Redis; each call takes a client of the reader's own, o
 breaker:
 
     ages()      {"worker": 0.4, "payments": 0.1, "jobs": None, "beat": 0.9, "relay": 0.3}: seconds since the last report
-                of each part of `PARTS`; None if there was none for an hour. The oldest queue of a kind of worker counts.
+                of each part of `PARTS`; None if there was none for an hour. A kind of worker is as old as the oldest of
+                its queues.
     queue_ages()  the same for each queue, by its alias
     silent()    the parts whose age is beyond `SILENT_AFTER`: they don't consume, tick or publish
     is_alive(part)  for the hot path: remembered for 0.2 s, and False when Redis can't be asked

@@ -1,7 +1,8 @@
-"""Every reason for which a request gets no places, and all that is said of it.
+"""List every reason for which a request gets no places, with all that is said about it.
 
-An entry is an error: admission, allocation and the operations raise it, or store its `reason` in the reservation's row. What tells
-of it reads the entry: the API its `code`, `status`, `title`, `sentence` and facts; orders, pages and letters its `ended` and `advice`.
+An entry is an error: admission, allocation and the operations raise it, or store its `reason` in the reservation's row.
+The API reads its `code`, `status`, `title`, `sentence` and facts; orders, pages and letters read its `ended` and
+`advice`.
 """
 
 from __future__ import annotations
@@ -59,14 +60,14 @@ ENTRIES: tuple[type[Refused], ...] = tuple(
     for entry in globals().values()
     if isinstance(entry, type) and issubclass(entry, Refused) and hasattr(entry, "reason")
 )
-ENDINGS = {entry.reason: entry for entry in ENTRIES if entry.ended}  # by what a reservation's row stores
+ENDINGS = {entry.reason: entry for entry in ENTRIES if entry.ended}  # by the reason that a reservation's row stores
 UNPAID = (ReservationExpired.reason, Released.reason, PaymentDeclined.reason)  # the buyer has to answer for these
 TERMS = (
     UnknownConcession,
     WrongConcessionCount,
     *(entry for entry in ENTRIES if issubclass(entry, VoucherRefused)),
 )
-ADMISSION = (  # what each kind of request for places may be refused with
+ADMISSION = (  # the possible refusals of each kind of request for places
     *(UnknownSession, UnknownSeat, DuplicateSeat, TooManySeats, UnknownTicketType, SoldAtOnce, UnknownLane),
     *(AccountRequired, SeatsUnavailable, SoldOut, SaleNotOpen, SaleClosed, LimitReached, TooManyHolds),
     *(NotHeld, ReservationExpired),

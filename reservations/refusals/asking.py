@@ -1,4 +1,4 @@
-"""What a request for places may be refused with before, and when, it is decided."""
+"""Define the refusals of a request for places, before and when it is decided."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ OTHER_SESSION = _("Choose another session.")
 OTHER_VOUCHER = _("Order again without the voucher, or with another one.")
 
 
-# --- What is asked for is taken, or too much
+# --- The places are taken, or too many
 
 
 @dataclasses.dataclass(eq=False)
 class SeatsUnavailable(Refused, reason="seats_unavailable", status=409, title="Seats unavailable"):
-    """`conflicts`: seat → held, sold or blocked."""
+    """Some of the seats are taken; `conflicts` maps each of them to held, sold or blocked."""
 
     sentence = _("Some of the seats are taken, so no seat was held. Choose other seats.")
     to_staff = _("Another buyer has these seats. Choose other seats.")
@@ -45,7 +45,7 @@ class SoldOut(Refused, reason="sold_out", status=409, title="Sold out"):
 
 @dataclasses.dataclass(eq=False)
 class LimitReached(Refused, reason="limit_reached", status=409, title="Limit reached"):
-    """With what the buyer already holds or bought it would be more than the session or the ticket type allows."""
+    """The request and the places that the buyer already has exceed the limit of the session or the ticket type."""
 
     sentence = _(
         "This would exceed the limit of places per buyer for this session, including what you already hold or bought."
@@ -70,7 +70,7 @@ class LimitReached(Refused, reason="limit_reached", status=409, title="Limit rea
 
 @dataclasses.dataclass(eq=False)
 class TooManyHolds(Refused, reason="too_many_holds", status=429, title="Too many holds"):
-    """The buyer, or all guests of the address, hold as much unpaid or for nothing as they may, or let too many holds end unpaid."""
+    """The buyer, or the address's guests, hold too many unpaid or free places, or let too many holds end unpaid."""
 
     sentence = _(
         "You, or other buyers on your network, have too many unpaid or free places. Pay for the held places or "
@@ -84,7 +84,7 @@ class TooManyHolds(Refused, reason="too_many_holds", status=429, title="Too many
 
 @dataclasses.dataclass(eq=False)
 class TooManySeats(Refused, reason="too_many_seats", status=400, title="Too many seats"):
-    """One request for more than the session or the ticket type allows. `field` is what asked for them."""
+    """One request asks for more than the session or the ticket type allows; `field` is the one that asked."""
 
     sentence = _("This request asks for more places than a buyer may have in this session. Ask for fewer places.")
     ended = _("The order has more places than one order may have.")
@@ -99,7 +99,7 @@ class TooManySeats(Refused, reason="too_many_seats", status=400, title="Too many
         return {"limit": self.limit, **super().facts()}
 
 
-# --- It is not on sale, or not like this
+# --- The places are not on sale, or not this way
 
 
 @dataclasses.dataclass(eq=False)
@@ -134,7 +134,7 @@ class SoldAtOnce(Refused, reason="sold_at_once", status=400, title="Sold at once
 
 
 class PaymentNeeded(Refused, reason="payment_needed", status=400, title="The payment is missing"):
-    """The same, asked by an order without its payment."""
+    """The ticket type needs an order with its payment, and the order carries none."""
 
     sentence = _("This ticket cannot be held: the order must carry its payment.")
     ended = sentence
@@ -144,26 +144,26 @@ class PaymentNeeded(Refused, reason="payment_needed", status=400, title="The pay
 
 
 class AccountRequired(Refused, reason="account_required", status=403, title="An account is needed"):
-    """The session is for people with an account, and this is a guest."""
+    """The session is for buyers with an account, and this buyer is a guest."""
 
     sentence = _("This session is only for buyers with an account. Sign in to buy.")
 
 
 @dataclasses.dataclass(eq=False)
 class Crowded(Refused, reason="rate_limited", status=429, title="Too many requests"):
-    """More come than the session lets in."""
+    """More requests come than the session admits."""
 
     sentence = _("The session receives more requests than it admits per second. Try again in a moment.")
 
     retry_after: float
 
 
-# --- The request says something that isn't so
+# --- The request has wrong values
 
 
 @dataclasses.dataclass(eq=False)
 class WrongSeats(Refused):
-    """`seats`: the names of those that are wrong."""
+    """The request names wrong seats: `seats`."""
 
     field = "seats"
     shape = {"seats": NAMES}
@@ -191,7 +191,7 @@ class DuplicateSeat(WrongSeats, reason="duplicate_seat", status=400, title="Seat
 
 
 class UnknownTicketType(Refused, reason="unknown_ticket_type", status=400, title="Unknown ticket type"):
-    """The session has no such ticket type, or it has no stock of unnumbered places."""
+    """The session has no such ticket type, or the type has no stock of unnumbered places."""
 
     sentence = _("The session does not sell this type of unnumbered place.")
     field = "ticket_type"
@@ -199,7 +199,7 @@ class UnknownTicketType(Refused, reason="unknown_ticket_type", status=400, title
 
 
 class UnknownLane(Refused, reason="unknown_lane", status=400, title="Unknown lane"):
-    """The session has no lane of that code."""
+    """The session has no lane with that code."""
 
     sentence = _("The session has no lane with this code. A request without a code uses the general lane.")
     field = "lane_code"
@@ -207,7 +207,7 @@ class UnknownLane(Refused, reason="unknown_lane", status=400, title="Unknown lan
 
 
 class NothingAsked(Refused, reason="invalid", status=400, title="The request is not valid"):
-    """Neither seats nor a quantity."""
+    """The request has neither seats nor a quantity."""
 
     sentence = _("The request asks for no places.")
     field = "body"
@@ -218,7 +218,7 @@ class NothingAsked(Refused, reason="invalid", status=400, title="The request is 
 
 @dataclasses.dataclass(eq=False)
 class UnknownConcession(Refused, reason="unknown_concession", status=400, title="Unknown concession"):
-    """The session has none of these names and ids."""
+    """The session has no concessions with these names or ids."""
 
     sentence = _("The session has no such concession.")
     ended = _("The session no longer has this concession. Nothing was charged.")
@@ -244,7 +244,7 @@ class NotAmongTheSeats(
 class WrongConcessionCount(
     Refused, reason=UnknownConcession.reason, code="concession_count", status=400, title="Not that many places"
 ):
-    """Of unnumbered places a concession takes a number, and together no more than there are: `places`."""
+    """The numbers of unnumbered places for each concession are wrong, or together exceed `places`."""
 
     sentence = _(
         "Give the number of places for each concession. Together they must not exceed the places of this reservation."
@@ -259,14 +259,14 @@ class WrongConcessionCount(
 
 
 class VoucherRefused(Refused):
-    """Why a voucher can't be put on."""
+    """The voucher can't be used."""
 
     advice = OTHER_VOUCHER
     field = "voucher"
 
 
 class VoucherUnknown(VoucherRefused, reason="voucher_unknown", status=400, title="Unknown voucher"):
-    """There never was such a code, or it was taken back."""
+    """No voucher has this code, or it was taken back."""
 
     sentence = _("There is no such voucher.")
     ended = _("There is no such voucher. Nothing was charged.")
@@ -283,14 +283,14 @@ class VoucherExpired(VoucherRefused, reason="voucher_expired", status=409, title
 
 
 class VoucherUsedUp(VoucherRefused, reason="voucher_used_up", status=409, title="Voucher used up"):
-    """All buyers together, or this one, used it as often as it may be."""
+    """All buyers together, or this one, have no use of the voucher left."""
 
     sentence = _("This voucher is used up.")
     ended = _("The voucher was used up. Nothing was charged.")
 
 
 class VoucherNotForThis(VoucherRefused, reason="voucher_not_for_this", status=409, title="Voucher for something else"):
-    """It is for another session, or takes off an amount of another currency."""
+    """The voucher is for another session, or takes off an amount of another currency."""
 
     sentence = _("This voucher is not valid for this session.")
     ended = _("The voucher is not valid for this session. Nothing was charged.")

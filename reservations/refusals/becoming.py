@@ -1,4 +1,4 @@
-"""What became of a request or a reservation, and what it doesn't allow any more."""
+"""Define the refusals by the outcome of a request or the state of a reservation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ORDER_AGAIN = _("You can order again.")
 GATEWAYS_SAY = ["card_declined", "gateway_timeout", "gateway_silent", "authentication_required", "too_late"]
 
 
-# --- The key, and who asks
+# --- The key, and the buyer
 
 
 class IdempotencyMismatch(
@@ -38,23 +38,23 @@ class RequestInFlight(Refused, reason="request_in_flight", status=409, title="Th
 
 
 class Duplicate(Refused, reason="duplicate", code="not_held", status=409, title="Not held"):
-    """Allocation found the key's first request; the second one gets nothing."""
+    """Allocation found the key's first request, so the second one gets nothing."""
 
     sentence = ended = _("You already placed this order with the same key.")
     advice = _("“My orders” shows the first order.")
 
 
 class SignedInSince(Refused, reason="bad_token", status=401, title="Credentials are not valid"):
-    """The guest signed in or registered a while ago: what it asks for now, it asks with the account's credentials."""
+    """The guest signed in or registered a while ago, so its requests need the account's credentials now."""
 
     sentence = _("You have signed in or registered since then. Use the credentials of your account.")
 
 
-# --- What became of a reservation
+# --- The outcome of a reservation
 
 
 class NotHeld(Refused, reason="not_held", status=409, title="Not held"):
-    """It is queued still, or ended without its seats: `because` of that."""
+    """The reservation is still queued, or ended without its seats; `because` is the reason of that."""
 
     sentence = _("The reservation is still in the queue, or it ended without its seats.")
     to_staff = _("This reservation has ended.")
@@ -70,7 +70,7 @@ class NotHeld(Refused, reason="not_held", status=409, title="Not held"):
 class ReservationExpired(
     Refused, reason="expired", code="reservation_expired", status=410, title="Reservation expired"
 ):
-    """Its hold ran out."""
+    """The hold ran out."""
 
     sentence = _("The time to pay is over. Nothing was charged.")
     to_staff = _("The time of this hold is over. Choose the places again.")
@@ -79,7 +79,7 @@ class ReservationExpired(
 
 
 class Released(NotHeld, reason="released", code=NotHeld.code):
-    """Its buyer gave it up."""
+    """The buyer gave it up."""
 
     ended = _("You cancelled the order. Nothing was charged.")
     advice = ORDER_AGAIN
@@ -100,14 +100,14 @@ class BoxOffice(NotHeld, reason="box_office", code=NotHeld.code):
 
 
 class Failed(NotHeld, reason="failed", code=NotHeld.code):
-    """It was set aside for a person, who then gave it up."""
+    """The request was set aside for a person, who then gave it up."""
 
     sentence = ended = _("Something went wrong on our side, and we are sorry. Nothing was charged.")
     advice = ORDER_AGAIN
 
 
 class PaymentDeclined(Refused, reason="payment_declined", status=402, title="Payment declined"):
-    """The gateway said no, or nothing in time. `why`: the gateway's reason."""
+    """The gateway declined, or gave no answer in time; `why` is the gateway's reason."""
 
     sentence = _("The payment was declined. Nothing was charged.")
     ended = _("The payment was declined. Nothing was charged, and other buyers can have the places again.")
@@ -123,13 +123,13 @@ class PaymentDeclined(Refused, reason="payment_declined", status=402, title="Pay
 
 
 class ExtensionLimit(Refused, reason="extension_limit", status=409, title="No more time"):
-    """Extended as often, or as long, as the session allows."""
+    """The reservation was extended as often, or as long, as the session allows."""
 
     sentence = _("The hold has reached the longest time that this session allows. Pay before it ends.")
 
 
 class PaymentInProgress(Refused, reason="payment_in_progress", status=409, title="Payment in progress"):
-    """A payment for it is under way."""
+    """A payment for the reservation is under way."""
 
     sentence = _("A payment for this reservation is under way. Wait for its result.")
     to_staff = _("The buyer is paying at this moment. Try again in a moment.")
@@ -137,7 +137,7 @@ class PaymentInProgress(Refused, reason="payment_in_progress", status=409, title
 
 @dataclasses.dataclass(eq=False)
 class AlreadyPaid(Refused, reason="already_paid", status=409, title="Already paid"):
-    """`sale`: what it became."""
+    """The reservation is paid; `sale` is its sale."""
 
     sentence = _("This reservation is already paid.")
     to_staff = _(

@@ -1,9 +1,10 @@
-"""What could not be done: requests, in RabbitMQ's dead-letter queue or in PostgreSQL's inbox, and the messages of `dead_jobs`.
+"""Retry or discard what could not be done: requests in RabbitMQ's dead-letter queue or the inbox, and dead jobs.
 
-Note [Two queues behind the line]
-What allocation finds to be poison goes to `dead_letters()`, one request a message, with the reason (`allocation/messages.py`): that waits
-for a person. What RabbitMQ gives up delivering goes to `given_up()`: whole messages, mostly of innocent neighbours, which
-`relay` sweeps into the inbox. In one queue the sweep would have to take out and put back a person's letters each time.
+Note [Two dead-letter queues]
+Allocation sends a poison request to `dead_letters()`, one a message, with the reason (`operations/messages.py`), where
+it waits for a person. RabbitMQ sends messages that it gives up delivering to `given_up()`: whole messages, mostly of
+innocent neighbours, which `relay` sweeps into the inbox. If both shared one queue, each sweep would have to take out
+the person's letters and put them back.
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ DROPPED = refusals.Failed.reason  # the reason that a buyer reads
 
 @dataclasses.dataclass(slots=True)
 class Pile:
-    """The dead letters at hand. `missing`: why those at the broker aren't; `more`: how many lie there beside these."""
+    """The dead letters at hand.
+
+    `missing` says why those at the broker are absent; `more` is how many lie there beside these.
+    """
 
     letters: list[DeadLetter]
     missing: str = ""
@@ -54,7 +58,10 @@ class Pile:
 
 @contextmanager
 def pile(queue: str | None = None) -> Iterator[Pile]:
-    """Gather all that wait for a person, or those of one queue; of each at most `MOST`, out of their queue until this closes."""
+    """Gather the letters that wait for a person, at most `MOST` of each queue.
+
+    They are out of their queue until this closes.
+    """
     here = Pile([_from_inbox(row) for row in inbox.left_for_a_person()] if queue in {None, "inbox"} else [])
     if queue == "inbox":
         yield here
@@ -80,9 +87,11 @@ def _broker() -> str:
 
 
 def retry(letter: DeadLetter) -> bool:
-    """Put a request back in line, through the inbox, and a job into its queue; false where a request can't be read.
+    """Put a request back into the queue, through the inbox, or a job into its queue.
 
-    Again is harmless. Raises: OutOfReach.
+    Return False for a request that can't be read.
+
+    Doing it again is harmless. Raises: OutOfReach.
     """
     if letter.queue in queues.JOBS:
         dead_jobs.retry(letter)
@@ -98,7 +107,10 @@ def retry(letter: DeadLetter) -> bool:
 
 
 def discard(letter: DeadLetter) -> Reservation | None:
-    """Allocate its request as rejected, so that its buyer is told; where there is none, None. Raises: OutOfReach."""
+    """Reject its request, so that its buyer is notified; return the reservation, None if there is none.
+
+    Raises: OutOfReach.
+    """
     refused = queued.refuse(letter.request, reason=DROPPED) if letter.request else None
     if letter.request is None and letter.queue == "inbox":
         inbox.forget(uuid.UUID(letter.name))
@@ -108,14 +120,17 @@ def discard(letter: DeadLetter) -> Reservation | None:
 
 
 def count_waiting() -> dict[str, int]:
-    """Count the letters that wait for a person, by queue, and those for the sweep. Raises: OutOfReach, once the inbox is counted."""
+    """Count the letters that wait for a person, by queue, and those for the sweep.
+
+    Raises: OutOfReach, once the inbox is counted.
+    """
     waiting = {"inbox": inbox.left_for_a_person().count()}
     metrics.dead_letters.labels("inbox").set(waiting["inbox"])
     return waiting | count_at_the_broker()
 
 
 def count_at_the_broker() -> dict[str, int]:
-    """Count them by queue; those for the sweep as `holds.given_up`. Raises: OutOfReach."""
+    """Count the letters at the broker by queue; those for the sweep as `holds.given_up`. Raises: OutOfReach."""
     with letters.channel_to(_broker()) as channel:
         waiting = dead_jobs.count(channel)
         if settings.RABBITMQ_URL:
@@ -164,9 +179,9 @@ def _shard_of(request: HoldRequest) -> int:
 
 
 def sweep(*, limit: int = SWEEP) -> int:
-    """Put the requests of messages that RabbitMQ gave up into the inbox, each a row of its own; how many messages.
+    """Move the requests of messages that RabbitMQ gave up into the inbox, one row each; return how many messages.
 
-    Raises: OutOfReach, QueueDown, DatabaseError. What isn't safe elsewhere by then is back in its queue.
+    Raises: OutOfReach, QueueDown, DatabaseError. Messages that aren't stored elsewhere by then are back in their queue.
     """
     swept = 0
     if settings.RABBITMQ_URL:
@@ -181,7 +196,7 @@ def sweep(*, limit: int = SWEEP) -> int:
 
 def _sweep_message(message: Message) -> None:
     if message.headers.get("task") == DRAIN:
-        return  # a doorbell; the inbox is looked after without it
+        return  # it only wakes a worker; the inbox is looked after without it
     requests, unreadable = read(_said(message))
     suspicion = f"RabbitMQ gave up delivering it: {_why(message)}"
     log.warning("dead_letters.swept", requests=len(requests), unreadable=len(unreadable), why=suspicion)
@@ -194,7 +209,7 @@ def _sweep_message(message: Message) -> None:
 
 
 def _store_one_by_one(requests: Sequence[HoldRequest], suspicion: str) -> list[tuple[Any, str]]:
-    """Those that the inbox can't hold, with the reason."""
+    """Store the requests one by one; return those that the inbox can't hold, with the reason."""
     refused: list[tuple[Any, str]] = []
     for request in requests:
         try:
@@ -205,7 +220,7 @@ def _store_one_by_one(requests: Sequence[HoldRequest], suspicion: str) -> list[t
 
 
 def _why(message: Message) -> str:
-    """As RabbitMQ says it: `delivery_limit`, `rejected`. https://www.rabbitmq.com/docs/dlx#effects"""
+    """Return RabbitMQ's reason: `delivery_limit`, `rejected`. https://www.rabbitmq.com/docs/dlx#effects"""
     deaths = message.headers.get("x-death") or [{}]
     return str(deaths[0].get("reason", "unknown"))
 
@@ -214,7 +229,7 @@ def _why(message: Message) -> str:
 
 
 def _said(message: Message) -> list[Any]:
-    """The requests of a message as they were published; the whole body where it holds none."""
+    """Return the requests of a message as they were published; the whole body where it holds none."""
     body = letters.content(message)
     match body:
         case [_arguments, {"requests": [*requests]}, *_embedded] if requests:

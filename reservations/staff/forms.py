@@ -1,4 +1,4 @@
-"""The desk's forms: what takes something off."""
+"""Define the forms for vouchers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sessions_app.templatetags.frontrow import minor_digits
 
 
 class VoucherForm(WholeRowForm):
-    """A voucher as people write it: its code in capitals or not, its amount like 10.00."""
+    """A voucher as people write it: its code in any case of letters, its amount like 10.00."""
 
     sentences = SENTENCES
     amount = Price(label=_("Amount"), help_text=_("Taken off the whole order. Give either this or a percentage."))

@@ -1,4 +1,4 @@
-"""What staff fills in about places without a number. Numbers of places are changed by operations, under the locks."""
+"""Define the forms for unnumbered places. Operations change the numbers of places, under the locks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ RULES = ["sells_from", "sells_until", "max_per_order", "max_per_buyer", "holds",
 
 
 class Total(forms.IntegerField):
-    """A capacity; no field of the model, which would be judged by what is available while somebody reads the form."""
+    """A capacity.
+
+    It is no field of the model, which would compare it with stock that changes while the form is open.
+    """
 
     def __init__(self) -> None:
         super().__init__(min_value=0, max_value=MAX_PLACES, label=_("Capacity"), widget=UnfoldAdminIntegerFieldWidget())
@@ -85,7 +88,7 @@ class StockForm(TicketTypeForm):
         return cleaned
 
     def keep(self) -> None:
-        """Raises: FewerThanTaken."""
+        """Save the ticket type. Raises: FewerThanTaken."""
         kind, total, shared = self.instance, self.cleaned_data["total"], self.cleaned_data["shared"]
         if kind._state.adding:  # noqa: SLF001 Django's own way to say that there is no row yet
             kind.capacity = kind.available = total
@@ -114,7 +117,7 @@ class PoolForm(CatalogueForm):
             self.initial["total"] = self.instance.capacity
 
     def keep(self) -> None:
-        """Raises: FewerThanTaken."""
+        """Save the pool. Raises: FewerThanTaken."""
         pool, total = self.instance, self.cleaned_data["total"]
         if pool._state.adding:  # noqa: SLF001 as above
             pool.capacity = pool.available = total

@@ -1,4 +1,4 @@
-"""The catalogue of refusals, for templates."""
+"""Give templates the catalogue of refusals."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ register = template.Library()
 
 @register.simple_tag
 def endings() -> dict[str, type[Refused]]:
-    """By the reason that a reservation's row stores. Use it as `{% endings as endings %}`."""
+    """Return the endings by the reason that a reservation's row stores. Use it as `{% endings as endings %}`."""
     return ENDINGS

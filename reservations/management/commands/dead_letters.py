@@ -1,4 +1,4 @@
-"""`manage.py dead_letters`: requests, payments, jobs and mail that failed for good, and what a person decides about them."""
+"""`manage.py dead_letters`: list, retry or discard requests, payments, jobs and mail that failed for good."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ Act = Callable[[DeadLetter], bool]
 
 @dataclass(frozen=True, kw_only=True)
 class Which:
-    """The letters that a person names: some of them, or everything that waits, perhaps of one queue."""
+    """The letters that a person names: some of them, or all that wait, perhaps of one queue."""
 
     names: list[str]
     everything: bool = False
     queue: str | None = None
 
     def require_some(self) -> None:
-        """Raises: CommandError."""
+        """Require names or --all. Raises: CommandError."""
         if self.everything == bool(self.names) or (self.queue and not self.everything):
             raise CommandError("Name some dead letters, or give --all, with --queue if you like.")
 
@@ -81,7 +81,8 @@ class Command(BaseCommand):
                     self.decide(act, which)
         except OutOfReach as error:
             raise CommandError(
-                f"The connection to the broker was lost: {error}. The dead letters are back at the broker. Run the command again."
+                f"The connection to the broker was lost: {error}. The dead letters are back at the broker. "
+                "Run the command again."
             ) from error
         finally:
             wire.flush()
@@ -103,7 +104,7 @@ class Command(BaseCommand):
                 self.stdout.write(json.dumps(facts | said, indent=2, default=str))
 
     def require_yes(self, which: Which, *, yes: bool) -> None:
-        """Raises: CommandError."""
+        """Ask the person to confirm. Raises: CommandError."""
         with dead_letters.pile(which.queue) as pile:
             chosen = self.chosen(pile, which)
         requests = sum(1 for letter in chosen if letter.request)
@@ -139,7 +140,8 @@ class Command(BaseCommand):
             self.require_all(pile)
         if stayed:
             raise CommandError(
-                f"{len(stayed)} dead letters cannot be tried again, because they cannot be read or stored. Discard them."
+                f"{len(stayed)} dead letters cannot be tried again, because they cannot be read or stored. "
+                "Discard them."
             )
 
     def retry(self, letter: DeadLetter) -> bool:
@@ -165,7 +167,7 @@ class Command(BaseCommand):
         return letters
 
     def require_all(self, pile: Pile) -> None:
-        """Raises: CommandError, when there are more than were at hand."""
+        """Require that every letter was at hand. Raises: CommandError."""
         if pile.missing:
             raise CommandError(
                 f"The broker cannot be reached: {pile.missing}. These dead letters are only those of the inbox."
