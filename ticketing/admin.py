@@ -1,4 +1,4 @@
-"""People, and what was sold, to read."""
+"""Show people, sales and tickets in the admin."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class GroupAdmin(DjangoGroupAdmin, Desk):
 
 
 def void_since(ticket: Ticket) -> str:
-    """Why it is void and since when; a dash for one that is not."""
+    """Return why the ticket is void and since when; a dash for one that is not."""
     if ticket.void is None:
         return "\N{EN DASH}"
     return f"{ticket.void.reason.label} {full_day(ticket.void.at)}, {clock(ticket.void.at)}"
@@ -139,7 +139,7 @@ class AddressForm(WholeRowForm):
 
 @admin.register(Sale)
 class SaleAdmin(ReadOnly, Desk):
-    """What was sold, to read; its address can be corrected."""
+    """Show sales, read-only except for the address, which can be corrected."""
 
     form = AddressForm
     readonly_fields = [
@@ -187,7 +187,7 @@ class SaleAdmin(ReadOnly, Desk):
             return ask(request, unanswered.question, back=request.get_full_path(), opts=self.opts)
 
     def save_model(self, request: HttpRequest, obj: Sale, form: Any, change: bool) -> None:
-        """Raises: Unanswered."""
+        """Save a corrected address. Raises: Unanswered."""
         if "email" not in form.changed_data:
             return
         before = correcting.correct_address(sale_id=obj.pk, email=obj.email)
@@ -259,7 +259,7 @@ def about_correcting(sale: Sale, *, before: str) -> Question:
 
 
 def give_back(desk: ModelAdmin, request: HttpRequest, chosen: QuerySet[Ticket]) -> HttpResponse | None:
-    """Ask first; then give back what was asked about, and nothing else."""
+    """Ask first, then refund exactly the tickets in the question."""
     giving = GivingBack.of(chosen)
     if not giving.tickets:
         desk.message_user(request, gettext("There is nothing left to give back for these."), messages.WARNING)
@@ -284,7 +284,7 @@ def give_back(desk: ModelAdmin, request: HttpRequest, chosen: QuerySet[Ticket]) 
 
 
 def refunded(request: HttpRequest, sale: UUID, tickets: list[UUID]) -> Refund | None:
-    """None where one of the tickets was given back in this instant, or nothing was taken yet."""
+    """Refund these tickets. Return None if one was refunded at this moment, or nothing was captured yet."""
     by = request.user.pk
     try:
         refund = refunds.ask_refund(sale_id=sale, buyer=None, tickets=tickets, reason=refunds.BOX_OFFICE, asked_by=by)
@@ -322,7 +322,7 @@ class TicketAdmin(ReadOnly, ModelAdmin):
     list_filter = ["status", "session__starts_at", "session__hall"]
     search_fields = ["=code", "=id", "=sale__number", "seat__label", "session__show__title"]
     list_select_related = ["sale__payment", "refund", "session__show", "seat", "ticket_type"]
-    exclude = ["code"]  # whoever reads it could walk in with it
+    exclude = ["code"]  # a reader could enter with it
     list_per_page = 50
     actions = ["refund"]
 

@@ -1,4 +1,4 @@
-"""What production refuses to run with."""
+"""Refuse to run in production with public passwords."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from ticketing import demo
 from ticketing.models import User
 from ticketing.people.hashing import HashingBusy
 
-AGAIN_SECONDS = 1.0  # between two tries to look for accounts of the demo
+AGAIN_SECONDS = 1.0  # between two attempts to look for accounts of the demo
 
 log = structlog.get_logger(__name__)
 
 
 def no_demo_accounts(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """An error for each account that still has the password everybody knows; in production only."""
+    """Report an error for each account with the demo's public password; in production only."""
     if not settings.PRODUCTION:
         return []
     try:
@@ -45,23 +45,24 @@ def no_demo_accounts(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 
 def _demo_people() -> list[tuple[str, str]]:
-    """Return name and password of the open accounts that are called as the demo's. Uses no pool: a server forks from here.
+    """Return name and password hash of active accounts named like the demo's, without the pool: servers fork here.
 
     Raises: psycopg.Error.
     """
     wanted = [person.username.upper() for person in demo.PEOPLE]
     with own_connection() as own:
         return own.execute(
-            f"SELECT username, password FROM {User._meta.db_table} WHERE is_active AND upper(username) = ANY(%s)",  # noqa: S608 a name of ours
+            f"SELECT username, password FROM {User._meta.db_table} WHERE is_active AND upper(username) = ANY(%s)",  # noqa: S608
             [wanted],
         ).fetchall()
 
 
 @contextmanager
 def refuse_demo_accounts() -> Iterator[None]:
-    """Let no process serve production with accounts of the demo.
+    """Stop a process that would serve production with accounts of the demo.
 
-    A database that is away is no reason not to start. The process then looks again until it can tell, and ends if it finds one.
+    A missing database does not prevent the start. The process then looks again until it knows, and ends if it finds
+    one.
 
     Raises: CommandError.
     """
@@ -78,7 +79,7 @@ def refuse_demo_accounts() -> Iterator[None]:
 
 
 def _look_again(later: list[CheckMessage]) -> None:
-    """Look until the database answers. Tell what was found in `later`, and end this process if it is an account of the demo."""
+    """Look until the database answers. Put findings into `later`, and end this process if one is serious."""
     pause = threading.Event()
     found = no_demo_accounts(None)
     while any(not message.is_serious() for message in found):
@@ -88,12 +89,12 @@ def _look_again(later: list[CheckMessage]) -> None:
     if found:
         later.extend(found)
         log.critical("start.refused", problems=[message.msg for message in found])
-        while True:  # a server that only just starts may be deaf yet
+        while True:  # a server that is only starting may still ignore the signal
             os.kill(os.getpid(), signal.SIGTERM)
             pause.wait(AGAIN_SECONDS)
 
 
 def _raise_if_refused(found: list[CheckMessage]) -> None:
-    """Raises: CommandError."""
+    """Raise the first serious findings. Raises: CommandError."""
     if errors := [message for message in found if message.is_serious()]:
         raise CommandError("\n".join(f"{error.msg} {error.hint}" for error in errors))

@@ -1,11 +1,11 @@
-"""What is printed on a ticket: a short code that nobody guesses, and signed, so that a gate without a connection can judge it.
+"""Make the code on a ticket: a short code that cannot be guessed, and a signature for gates without a connection.
 
     K7QM2X9DR4TV.H3J0ZZ81M5Q2WXYK.5N…
-    short code   key, session     Ed25519 over what stands before the second dot
+    short code   key, session     Ed25519 over the text before the second dot
 
-All of it is Crockford's base 32, which a QR code packs tightly and a person can type. The short code names the ticket; when the
-ticket changes hands it gets another, so the signature on the old one proves nothing any more. The session's part are the last
-bytes of its id, the random ones of a UUIDv7. A key is named by the first bytes of its hash.
+All of it is Crockford's base 32, which a QR code packs tightly and a person can type. The short code names the ticket.
+A transferred ticket gets another one, so the signature on the old code proves nothing any more. The session's part is
+the last bytes of its id, the random ones of a UUIDv7. The first bytes of a key's hash name the key.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ from django.utils.crypto import salted_hmac
 
 from ticketing.refusals import ForgedCode, UnknownCode
 
-PURPOSE = b"frontrow ticket:"  # so that a signature made for anything else is none on a ticket
+PURPOSE = b"frontrow ticket:"  # prevents that a signature for something else passes on a ticket
 KEY_ID_BYTES, SESSION_BYTES, SEED_BYTES = 4, 6, 32
-SHORT = r"[0-9A-HJKMNP-TV-Z]{12,26}"  # tickets sold long ago have 26
+SHORT = r"[0-9A-HJKMNP-TV-Z]{12,26}"  # older tickets have 26
 SIGNED = re.compile(
     rf"(?P<short>{SHORT})\.(?P<facts>[0-9A-HJKMNP-TV-Z]{{16}})\.(?P<signature>[0-9A-HJKMNP-TV-Z]{{103}})"
 )
 TO_CROCKFORD = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", "0123456789ABCDEFGHJKMNPQRSTVWXYZ")
 FROM_CROCKFORD = str.maketrans("0123456789ABCDEFGHJKMNPQRSTVWXYZ", "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")
-AS_READ = str.maketrans("OIL", "011", " \t\r\n-")  # what people take for what, and what they put between
+AS_READ = str.maketrans("OIL", "011", " \t\r\n-")  # letters that people confuse, and separators that they type
 
 
 @dataclass(frozen=True)
 class Keys:
     signing: Ed25519PrivateKey
-    public: dict[str, Ed25519PublicKey]  # by key id; the signing key's own first
+    public: dict[str, Ed25519PublicKey]  # by key id; the signing key's own comes first
 
 
 def sign(short: str, *, session: uuid.UUID) -> str:
-    """The code to scan. The same ticket and key give the same code each time."""
+    """Return the code to scan. The same ticket and key give the same code each time."""
     keys = our_keys()
     facts = _base32(bytes.fromhex(next(iter(keys.public))) + session.bytes[-SESSION_BYTES:])
     return f"{short}.{facts}.{_base32(keys.signing.sign(PURPOSE + f'{short}.{facts}'.encode()))}"
 
 
 def read(text: str) -> str:
-    """The short code of what was scanned or typed; what is signed must be signed by us. Raises: UnknownCode, ForgedCode."""
+    """Return the short code of scanned or typed text; a signature must be ours. Raises: UnknownCode, ForgedCode."""
     plain = text.upper().translate(AS_READ)
     if re.fullmatch(SHORT, plain):
         return plain
@@ -61,7 +61,7 @@ def read(text: str) -> str:
         raise ForgedCode
     key = our_keys().public.get(_bytes(found["facts"])[:KEY_ID_BYTES].hex())
     signature = _bytes(found["signature"])
-    if key is None or _base32(signature) != found["signature"]:  # its last letter has bits to spare
+    if key is None or _base32(signature) != found["signature"]:  # its last letter has spare bits
         raise ForgedCode
     try:
         key.verify(signature, PURPOSE + f"{found['short']}.{found['facts']}".encode())
@@ -71,12 +71,12 @@ def read(text: str) -> str:
 
 
 def digest(short: str) -> str:
-    """By what a gate's list names a code: whoever finds the list can't walk in with it."""
+    """Return the name of a code in a gate's list, so that a stolen list opens no door."""
     return hashlib.sha256(PURPOSE + short.encode()).hexdigest()[:24]
 
 
 def published() -> dict[str, Any]:
-    """The public keys as a JSON Web Key set; `signing` names the one that new codes are signed with."""
+    """Return the public keys as a JSON Web Key set; `signing` names the key for new codes."""
     keys = our_keys().public
     return {
         "signing": next(iter(keys)),

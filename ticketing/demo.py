@@ -1,4 +1,4 @@
-"""The demo's cinemas, films and people: all invented. What `manage.py seed` makes."""
+"""Define the demo's invented cinemas, films and people, for `manage.py seed`."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from sessions_app.new_prices import NewConcession, NewTicketType
 from sessions_app.plans import Block, Place, grid, joined
 
 PASSWORD = "frontrow-demo"  # noqa: S105 known to all, and refused in production
-DAYS = 7  # ahead of now there is always something to buy
+DAYS = 7  # of programme ahead, so that there is always something to buy
 
 
 @dataclass(frozen=True, kw_only=True)
 class Person:
     username: str
     first_name: str
-    group: str = ""  # staff belong to one
+    group: str = ""  # members of staff have one
     is_superuser: bool = False
 
 
@@ -34,7 +34,7 @@ PEOPLE = [
 
 @dataclass(frozen=True, kw_only=True)
 class Title:
-    """A film or a concert."""
+    """Describe a film or a concert."""
 
     title: str
     minutes: int
@@ -52,14 +52,14 @@ class House:
 
 @dataclass(frozen=True, kw_only=True)
 class Room:
-    """A hall and what it plays: `titles` in turn, every day at `times`."""
+    """Describe a hall and its programme: `titles` in turn, every day at `times`."""
 
     house: House
     name: str
     places: Sequence[Place] = ()
     titles: Sequence[Title]
     times: Sequence[dt.time]
-    price: int | None = None  # minor units of a seat; matinées cost two thirds
+    price: int | None = None  # minor units per seat; matinées cost two thirds
     ticket_types: Sequence[NewTicketType] = ()
     every: int = 1  # days between showings
     presale: dt.timedelta | None = None  # the last showing of a day goes on sale only this long before
@@ -158,7 +158,7 @@ def accessible(*, wheelchairs: Sequence[str], companions: Sequence[str], love: S
     }
 
 
-POCKET = grid(rows=4, seats_per_row=4)  # 16: where the last two seats are worth a fight
+POCKET = grid(rows=4, seats_per_row=4)  # 16, for a contest about the last two seats
 ART_HOUSE = joined(  # 98
     Block(
         rows=[8, 9, 10, 10, 10, 10, 10, 10, 11, 10],
@@ -276,7 +276,7 @@ DEMO = [
             NewTicketType(name="Balcão Superior", price=8000),
         ],
     ),
-    replace(ON_THE_RIVER, times=()),  # the hall alone; the profile `arena` puts it on sale
+    replace(ON_THE_RIVER, times=()),  # only the hall; the profile `arena` puts it on sale
 ]
 CINEMA = [
     *DEMO,
@@ -304,11 +304,11 @@ CONCESSIONS = (
     NewConcession(name="Meia-entrada", percent_off=50, note="documento de estudante ou de idoso"),
     NewConcession(name="Infantil", percent_off=60, note="documento da criança"),
 )
-VOUCHER = "BEMVINDO"  # 10 % off, once a buyer
+VOUCHER = "BEMVINDO"  # 10 % off, once per buyer
 
 
 def showings(rooms: Sequence[Room], *, now: dt.datetime, zone: ZoneInfo) -> Iterator[Showing]:
-    """The programme of the next days; asked again within them, the same showings and then more."""
+    """Yield the programme of the next days. A later call yields the same showings, and then more."""
     today = now.astimezone(zone).date()
     for number, room in enumerate(rooms):
         for day in (today + dt.timedelta(days=ahead) for ahead in range(DAYS + 1)):

@@ -1,4 +1,4 @@
-"""Named points at which a test lets this process die, as if the machine had: see tests/faults."""
+"""Name points at which a test kills this process, as if the machine had died: see tests/faults."""
 
 from __future__ import annotations
 

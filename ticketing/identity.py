@@ -1,4 +1,4 @@
-"""Who is asking: a JWT, or the signed cookie `buyer` beside Django's session. Neither costs a query.
+"""Identify the sender of a request by a JWT or by the signed cookie `buyer`. Neither costs a query.
 
 A buyer is a UUID. A guest's is only ever in a token or a cookie; a user's is the account's primary key.
 """
@@ -55,23 +55,23 @@ COOKIE = "buyer"
 ALGORITHM = "HS256"
 ISSUER = "frontrow"
 AUDIENCE = "frontrow-api"
-MEANT = "HTTP_FRONTROW_BUYER"  # a header by which pages say whose intention they send
+MEANT = "HTTP_FRONTROW_BUYER"  # a header in which pages name the buyer that they act for
 CHALLENGE = 'Bearer realm="frontrow"'
 ACCESS, REFRESH = "access", "refresh"
-COOKIE_RENEWAL_SECONDS = 24 * 3600  # an older cookie is written anew, so that a guest who returns stays the same buyer
+COOKIE_RENEWAL_SECONDS = 24 * 3600  # an older cookie is renewed, so that a guest who returns stays the same buyer
 
 
 class InvalidToken(Exception):
-    """The token is malformed, forged, expired, or of the other kind."""
+    """Report that the token is malformed, forged, expired, or of the other kind."""
 
 
 def new_guest() -> Buyer:
-    """A buyer nobody has been before; no row is written."""
+    """Return a new buyer; no row is written."""
     return Buyer(id=uuid7(), is_guest=True)
 
 
 def as_buyer(user: User) -> Buyer:
-    """With the stamp that its new cookie and refresh token shall carry."""
+    """Return the user as a buyer, with the stamp for a new cookie and refresh token."""
     return Buyer(id=user.pk, is_guest=False, stamp=user.stamp)
 
 
@@ -80,7 +80,7 @@ def as_buyer(user: User) -> Buyer:
 
 @cache
 def token_key() -> bytes:
-    """A key of the tokens' own: what signs cookies never signs tokens."""
+    """Return the tokens' own key; the key of cookies never signs tokens."""
     return salted_hmac("ticketing.identity.tokens", settings.SECRET_KEY, algorithm="sha512").digest()
 
 
@@ -100,7 +100,7 @@ def _token(buyer: Buyer, *, kind: str, seconds: int) -> str:
 
 
 def issue_tokens(buyer: Buyer) -> dict[str, str]:
-    """API.md's `{access, refresh, buyer}`."""
+    """Return the API's `{access, refresh, buyer}`."""
     return {
         "access": _token(buyer, kind=ACCESS, seconds=settings.JWT_ACCESS_SECONDS),
         "refresh": _token(buyer, kind=REFRESH, seconds=settings.JWT_REFRESH_SECONDS),
@@ -109,7 +109,7 @@ def issue_tokens(buyer: Buyer) -> dict[str, str]:
 
 
 def read_token(token: str, *, kind: str = ACCESS) -> Buyer:
-    """Raises: InvalidToken."""
+    """Return the buyer of a token. Raises: InvalidToken."""
     try:
         claims = jwt.decode(
             token,
@@ -117,7 +117,8 @@ def read_token(token: str, *, kind: str = ACCESS) -> Buyer:
             algorithms=[ALGORITHM],
             audience=AUDIENCE,
             issuer=ISSUER,
-            # When it was issued is for people to read. When it ends is judged below, by the database's clock: this process's may be ahead.
+            # The time of issue is only informative. The end is judged below by the database's clock, because this
+            # process's clock may be ahead.
             options={"require": ["exp", "iat", "sub", "aud", "iss"], "verify_iat": False, "verify_exp": False},
         )
         is_over = int(claims["exp"]) <= reckoned_now().timestamp()
@@ -134,7 +135,7 @@ def read_token(token: str, *, kind: str = ACCESS) -> Buyer:
 
 
 def buyer_of_token(token: str) -> UUID:
-    """Raises: InvalidToken."""
+    """Return the buyer's id of an access token. Raises: InvalidToken."""
     return read_token(token).id
 
 
@@ -144,9 +145,9 @@ _signer = signing.TimestampSigner(salt="ticketing.identity.cookie")
 
 
 def read_cookie(value: str | None) -> Buyer | None:
-    """None for a cookie that is absent, forged, too old or ended: whoever sends it is nobody yet, which is no error.
+    """Return the buyer of a cookie; None for one that is missing, forged, too old or ended, which is not an error.
 
-    An account's costs a trip to Redis. Raises: DatabaseError, where nobody knows whether it ended.
+    An account's cookie costs a trip to Redis. Raises: DatabaseError, if its end cannot be checked.
     """
     try:
         kind, name, *stamp = _signer.unsign(value or "", max_age=settings.BUYER_COOKIE_SECONDS).split(".")
@@ -188,7 +189,7 @@ def write_cookie(response: HttpResponse, buyer: Buyer | None) -> None:
 
 @dataclass
 class Visit:
-    """Who the browser of one request is, and whether its cookie has to be written."""
+    """Hold the buyer of one request's browser, and whether its cookie has to be written."""
 
     buyer: Buyer | None
     rewrite: bool = False
@@ -210,7 +211,7 @@ def _actor(request: HttpRequest) -> UUID | None:
 
 
 def ensure_buyer(request: HttpRequest) -> UUID:
-    """The buyer of this browser, from now on a guest if it was nobody."""
+    """Return the buyer of this browser; make it a new guest if there is none."""
     visit = _visit(request)
     if visit.buyer is None:
         visit.become(new_guest())
@@ -219,19 +220,19 @@ def ensure_buyer(request: HttpRequest) -> UUID:
 
 
 def is_guest(request: HttpRequest) -> bool:
-    """Whether whoever browses has no account, or isn't signed in."""
+    """Tell whether the visitor has no account or is not signed in."""
     buyer = _visit(request).buyer
     return buyer is None or buyer.is_guest
 
 
 def sign_in(request: HttpRequest, user: User) -> None:
-    """Hand over what the guest asked for, held and bought; then open Django's session for `user` and write a new cookie."""
+    """Give the guest's requests, holds and purchases to `user`, open a session of Django, and write a new cookie."""
     _become_user(request, user)
     auth.login(request, user, backend=settings.AUTHENTICATION_BACKENDS[-1])
 
 
 def sign_out(request: HttpRequest) -> None:
-    """Close the session, and end all that the account signed in with before; whoever uses this browser next is somebody else."""
+    """Close the session and end the account's other credentials. The next user of this browser is another buyer."""
     auth.logout(request)
     _end_credentials(request)
     request.buyer = None  # type: ignore[attr-defined] # see BuyerMiddleware
@@ -239,11 +240,11 @@ def sign_out(request: HttpRequest) -> None:
 
 @receiver(auth.user_logged_out)
 def _signed_out(user: object, request: HttpRequest, **_told: Any) -> None:
-    """By the admin's own button too, and in a browser that lost the cookie `buyer`."""
+    """Follow a sign-out by the admin's own button, and one in a browser that lost the cookie `buyer`."""
     if isinstance(user, User):
         accounts.end_credentials(user.pk)
         visit: Visit | None = getattr(request, "visit", None)
-        if visit and visit.buyer and visit.buyer.id == user.pk:  # ended with the session: once is enough
+        if visit and visit.buyer and visit.buyer.id == user.pk:  # the cookie already ended with the session
             visit.become(None)
             rotate_token(request)
 
@@ -265,15 +266,15 @@ def _become_user(request: HttpRequest, user: User) -> None:
 
 
 def adopt(*, guest: Buyer, user: User) -> None:
-    """See `accounts.adopt_guest`."""
+    """Give the guest's things to the user. See `accounts.adopt_guest`."""
     accounts.adopt_guest(guest=guest.id, user=user)
 
 
 class BuyerMiddleware:
-    """`request.buyer` (UUID or None), `.ensure_buyer()`, `.sign_in(user)` and `.sign_out()` for pages; writes the cookie.
+    """Give pages `request.buyer` (UUID or None), `.ensure_buyer()`, `.sign_in(user)` and `.sign_out()`.
 
-    It stands inside Django's session middleware, and follows a session that was opened or closed elsewhere
-    (the admin's own sign-in page): the cookie never outlives the session it was made for.
+    It writes the cookie, stands inside Django's session middleware, and follows a session that was opened or closed
+    elsewhere (the admin's own sign-in page). So the cookie never outlives its session.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -312,7 +313,7 @@ def _follow_session(request: HttpRequest) -> None:
 
 
 def _take_up_session(request: HttpRequest) -> None:
-    """The cookie doesn't count any more; Django's session may: whoever changes a password stays signed in where that was done."""
+    """Make a cookie from a valid session: after a change of password, only the browser that made it stays signed in."""
     user = auth.get_user(request)
     if isinstance(user, User):
         _visit(request).become(as_buyer(user))
@@ -322,7 +323,7 @@ def _take_up_session(request: HttpRequest) -> None:
 
 
 class BuyerAuthentication(authentication.BaseAuthentication):
-    """`Authorization: Bearer <JWT>`, or the cookie, which on unsafe methods takes the CSRF token too."""
+    """Accept `Authorization: Bearer <JWT>`, or the cookie, which needs the CSRF token for unsafe methods."""
 
     def authenticate(self, request: Request) -> tuple[Buyer, None] | None:
         buyer = buyer_of_request(request._request)  # noqa: SLF001 DRF offers Django's request under no other name
@@ -333,7 +334,7 @@ class BuyerAuthentication(authentication.BaseAuthentication):
 
 
 def buyer_of_request(request: HttpRequest) -> Buyer | None:
-    """Who sent it, None if nobody says so. A cookie that is forged or too old is nobody; a token that is, is an error.
+    """Return the sender, or None. A forged or expired cookie counts as no sender; such a token is an error.
 
     Raises: AuthenticationFailed, CSRFFailed, OtherBuyer.
     """
@@ -353,7 +354,7 @@ def buyer_of_request(request: HttpRequest) -> Buyer | None:
 
 
 def require_the_same(buyer: UUID, meant: str) -> None:
-    """The page was made for this person; `meant`: whom it was made for. Costs no query while it is the same id.
+    """Check that the page was made for this buyer; `meant` names its buyer. The same id costs no query.
 
     Raises: OtherBuyer.
     """
@@ -378,7 +379,7 @@ def _buyer_of_bearer(scheme: str, token: str) -> Buyer:
 
 class _CSRFCheck(CsrfViewMiddleware):
     def _reject(self, request: HttpRequest, reason: str) -> Any:
-        """The reason instead of a page: it becomes a problem."""
+        """Return the reason instead of a page; it becomes a problem of the API."""
         return reason
 
 

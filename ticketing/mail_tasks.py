@@ -1,4 +1,4 @@
-"""From the event exchange to the mail server: a queue of events, a task for each with retries, and a queue for what can't be sent."""
+"""Carry events to the mail server: a queue of events, a task for each with retries, and dead letters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 
 def events_queue() -> Queue:
-    """The events that mail goes out for."""
+    """Return the queue with all events that cause letters."""
     exchange = relay.exchange()
     return queues.WorkQueue(
         f"{settings.KEY_PREFIX}.events.mail",
@@ -33,12 +33,12 @@ def events_queue() -> Queue:
 
 
 class MailTask(Task):
-    """Tries again by itself; what still fails goes to the dead letters, on any broker."""
+    """Retry by itself. A task that still fails goes to the dead letters, on any broker."""
 
     abstract = True
     autoretry_for = (OSError, OperationalError)  # SMTPException is an OSError
     max_retries = 5
-    retry_backoff = 30  # seconds, doubled each time
+    retry_backoff = 30  # seconds, doubled at each retry
     retry_backoff_max = 600
     retry_jitter = True
 
@@ -50,7 +50,7 @@ class MailTask(Task):
 
 
 def give_up(producer: Producer, said: Any, *, reason: str, tries: int, **how: Any) -> None:
-    """Set an event aside for a person, on any broker."""
+    """Put an event into the dead letters for a person, on any broker."""
     queue = queues.dead_jobs("mail")
     headers = {REASON: reason, TRIES: tries, SINCE: timezone.now().isoformat(), CAME_FROM: events_queue().name}
     producer.publish(
@@ -64,7 +64,7 @@ def send_mail(*, event: dict[str, Any], **_newer: Any) -> None:
 
 
 class MailEvents(bootsteps.ConsumerStep):
-    """Part of a worker that serves the queue `mail`: makes a task of every event."""
+    """Extend a worker of the queue `mail`: make a task of every event."""
 
     requires = ("celery.worker.consumer:Tasks",)
 
@@ -96,7 +96,7 @@ class MailEvents(bootsteps.ConsumerStep):
             message.ack()
 
     def refuse(self, message: Any, *_error: Any) -> None:
-        """Set aside here, because only RabbitMQ has dead letters of its own."""
+        """Put it into the dead letters here, because only RabbitMQ does so itself."""
         log.error("mail.not_an_event", bytes=len(message.body))
         encoded = {"content_type": message.content_type, "content_encoding": message.content_encoding or "utf-8"}
         try:

@@ -1,4 +1,4 @@
-"""Reading sales, tickets and payments."""
+"""Read sales, tickets and payments."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ticketing.voiding import Void, VoidReason
 
 
 def sales_of(buyer: uuid.UUID | None = None) -> QuerySet[Sale]:
-    """Newest first, with all that `sale_body` reads; None: everybody's (staff)."""
+    """Return sales, newest first, with all that `sale_body` reads; without a buyer those of all buyers (staff)."""
     rows = Sale.objects.select_related(
         "payment", "reservation", "session__show", "session__hall__venue"
     ).prefetch_related("tickets__seat", "tickets__ticket_type", "tickets__refund", "tickets__session")
@@ -28,22 +28,22 @@ def sales_of(buyer: uuid.UUID | None = None) -> QuerySet[Sale]:
 
 
 def find_sale(sale_id: uuid.UUID, *, buyer: uuid.UUID | None) -> Sale:
-    """Raises: Sale.DoesNotExist."""
+    """Return the sale. Raises: Sale.DoesNotExist."""
     return sales_of(buyer).get(pk=sale_id)
 
 
 def collect_until(tickets: Iterable[Ticket]) -> dt.datetime | None:
-    """Return the first instant by which any of these has to be paid for at the door; None: nothing is due, or there is no deadline."""
+    """Return the earliest deadline for payment at the door; None if nothing is due or there is no deadline."""
     return min((until for ticket in tickets if (until := ticket.collect_until) is not None), default=None)
 
 
 def find_ticket(ticket_id: uuid.UUID, *, buyer: uuid.UUID | None) -> Ticket:
-    """Raises: Ticket.DoesNotExist."""
+    """Return the ticket. Raises: Ticket.DoesNotExist."""
     return tickets_of(buyer).get(pk=ticket_id)
 
 
 def tickets_of(buyer: uuid.UUID | None) -> QuerySet[Ticket]:
-    """Newest first: those the buyer bought and kept, or was passed; None: everybody's (staff)."""
+    """Return tickets, newest first: bought and kept by the buyer, or received; None: those of all buyers (staff)."""
     rows = Ticket.objects.select_related(
         "sale__payment", "refund", "seat", "ticket_type", "session__show", "session__hall__venue"
     )
@@ -52,7 +52,7 @@ def tickets_of(buyer: uuid.UUID | None) -> QuerySet[Ticket]:
 
 
 def sale_body(sale: Sale, *, tickets: Sequence[Ticket] | None = None) -> dict[str, Any]:
-    """JSON-ready, as `GET /sales/{id}` answers it. `tickets`: those of a sale that is just being made, in the order of its lines."""
+    """Return the JSON body of `GET /sales/{id}`. `tickets` are those of a new sale, in the order of its lines."""
     made = list(sale.tickets.all()) if tickets is None else tickets
     if tickets is None:
         told = [ticket_body(ticket, passed_on=ticket.holder is not None) for ticket in made]
@@ -77,7 +77,7 @@ def sale_body(sale: Sale, *, tickets: Sequence[Ticket] | None = None) -> dict[st
 
 
 def refund_body(refund: Refund) -> dict[str, Any]:
-    """JSON-ready."""
+    """Return the refund as a JSON body."""
     return {
         "id": str(refund.id),
         "status": refund.status,
@@ -88,7 +88,7 @@ def refund_body(refund: Refund) -> dict[str, Any]:
 
 
 def ticket_body(ticket: Ticket, *, passed_on: bool = False) -> dict[str, Any]:
-    """JSON-ready, as a sale tells it; without the codes if it is void, or was passed on, since they are its holder's alone."""
+    """Return a ticket's JSON body in its sale. A void or transferred one has no codes: they are its holder's alone."""
     seat = ticket.seat.label if ticket.seat else None
     return _ticket_body(ticket, seat, ticket.ticket_type.name, void=ticket.void, passed_on=passed_on)
 
@@ -113,7 +113,7 @@ def _ticket_body(
 
 
 def one_ticket_body(ticket: Ticket) -> dict[str, Any]:
-    """JSON-ready, as `GET /tickets/{id}` answers whoever has it."""
+    """Return the JSON body of `GET /tickets/{id}` for its holder."""
     return {
         **ticket_body(ticket),
         "passed_on": ticket.holder is not None,
@@ -125,14 +125,14 @@ def one_ticket_body(ticket: Ticket) -> dict[str, Any]:
 
 
 def came(session_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, dict[str, int]]:
-    """Of each session's tickets, how many are used and how many there are, `used` and `sold`."""
+    """Count each session's tickets: `used` and `sold`."""
     live = Ticket.objects.filter(session__in=session_ids).exclude(status=TicketStatus.VOID).order_by()
     counted = live.values("session").annotate(sold=Count("*"), used=Count("used_at"))
     return {row["session"]: {"sold": row["sold"], "used": row["used"]} for row in counted}
 
 
 def door_list(session: Session) -> Iterator[dict[str, Any]]:
-    """Every code of the session, those of old too, by its digest; JSON-ready."""
+    """Yield every code of the session by its digest, also earlier codes, ready for JSON."""
     off = voiding.of_session(session)
     columns = (
         "code",
@@ -191,7 +191,7 @@ def _listed(
 
 
 def place_of(order: dict[str, Any]) -> int | None:
-    """Of an order that waits, where in the queue it stands, if that can be told."""
+    """Return the place of a waiting order in the queue; None if it is unknown."""
     if order["status"] != "PENDING":
         return None
     if order["standby"] is not None:
@@ -200,7 +200,7 @@ def place_of(order: dict[str, Any]) -> int | None:
 
 
 def sale_body_of(sale_id: uuid.UUID | str | None) -> dict[str, Any] | None:
-    """The body of a sale that is known to be the asker's; None for None."""
+    """Return the body of a sale that belongs to the buyer; None for None."""
     return sale_body(sales_of().get(pk=sale_id)) if sale_id else None
 
 
@@ -211,9 +211,9 @@ def holders(
     reservation: uuid.UUID | None = None,
     limit: int,
 ) -> list[dict[str, Any]]:
-    """Who holds or bought what, JSON-ready and newest first: all of it, or these seats, or this reservation.
+    """List buyers with their seats for JSON, newest first: all, or those of these seats or this reservation.
 
-    Of a person no more than the buyer's id, and the name of an account.
+    Of a person it shows only the buyer's id and the name of an account.
     """
     if reservation is not None:
         owners = {reservation}
@@ -229,7 +229,7 @@ def holders(
 
 
 def _owners(session_id: uuid.UUID, limit: int) -> set[uuid.UUID]:
-    """The newest reservations that have something, without a look at the many that have nothing: each way has its index."""
+    """Return the newest reservations with seats by three indexes, without reading the many that have none."""
     held = Reservation.objects.held(Now()).filter(session=session_id).order_by("-id")
     bought = Sale.objects.filter(session=session_id).order_by("-id")
     paying = Payment.objects.filter(status__in=OPEN, reservation__session=session_id).order_by("-id")

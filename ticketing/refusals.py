@@ -1,4 +1,4 @@
-"""Every refusal about payments, sales and tickets, and all that is said of it. As in `reservations/refusals`, an entry is an error."""
+"""Define every refusal about payments, sales and tickets. As in `reservations/refusals`, each entry is an error."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 VOID = {"reason": {"$ref": "#/components/schemas/VoidReasonEnum"}, "voided_at": TIME}
 
 
-# --- Paying and giving back
+# --- Payments and refunds
 
 
 class UnknownMethod(Refused, reason="unknown_method", status=400, title="Unknown payment method"):
@@ -28,7 +28,7 @@ class UnknownMethod(Refused, reason="unknown_method", status=400, title="Unknown
 
 
 class UnknownToken(Refused, reason="unknown_token", status=400, title="Unknown payment token"):
-    """`known`: those that the gateway takes, where they are few."""
+    """Refuse an unknown token. `known` lists those that the gateway accepts, if they are few."""
 
     sentence = _("The gateway does not accept this token.")
     field = "payment.token"
@@ -44,7 +44,7 @@ class UnsignedWebhook(Refused, reason="bad_signature", status=400, title="Bad si
 
 
 class RefundClosed(Refused, reason="refund_closed", status=409, title="Too late to give tickets back"):
-    """Buyers may not give back tickets of this session (any more). `until`: when they might have, last."""
+    """Refuse refunds of this session, or late ones. `until` is the end of the time for refunds."""
 
     sentence = _("Tickets of this session can no longer be given back.")
     shape = {"until": TIME_OR_NULL}
@@ -58,7 +58,7 @@ class RefundClosed(Refused, reason="refund_closed", status=409, title="Too late 
 
 
 class NothingToRefund(Refused, reason="nothing_to_refund", status=409, title="Nothing to give back"):
-    """`tickets`: those to blame; none: all of the sale."""
+    """Refuse an empty refund. `tickets` are the obstacles; none means the whole sale."""
 
     sentence = _("The tickets are used, were already given back, or belong to another sale.")
     to_staff = _("The whole amount was already given back.")
@@ -72,7 +72,7 @@ class NothingToRefund(Refused, reason="nothing_to_refund", status=409, title="No
         return {"tickets": [str(ticket) for ticket in self.tickets]}
 
 
-# --- Passing on
+# --- Transfers
 
 
 class UnknownReceiver(Refused, reason="unknown_receiver", status=400, title="Unknown receiver"):
@@ -81,7 +81,7 @@ class UnknownReceiver(Refused, reason="unknown_receiver", status=400, title="Unk
 
 
 class CannotPassOn(Refused, reason="cannot_pass_on", status=409, title="Cannot be passed on"):
-    """`why`: used, void, called_off, over (the session has ended) or own (it is that buyer's already)."""
+    """Refuse a transfer. `why`: used, void, called_off, over (the session ended) or own (it is that buyer's)."""
 
     sentence = _(
         "The ticket cannot be passed on: it is used or void, its session is over or was called off, or this buyer "
@@ -106,14 +106,14 @@ class UnknownCode(Refused, reason="unknown_code", status=404, title="Unknown cod
 
 
 class ForgedCode(Refused, reason="bad_signature", status=400, title="Not signed by us"):
-    """It looks like a ticket's code, and isn't signed by a key of ours."""
+    """Refuse a code that looks like a ticket's but is not signed by one of our keys."""
 
     sentence = _("The code is damaged or forged.")
     field = "code"
 
 
 class TicketVoid(Refused, reason="ticket_void", status=409, title="The ticket is void"):
-    """`void`: why and since when the code opens no door: the ticket's own reason, or that it was passed on."""
+    """Refuse a void ticket. `void` says why and since when: the ticket's own reason, or a transfer."""
 
     sentence = _("This ticket is void. It no longer opens any door.")
     shape = VOID
@@ -127,13 +127,13 @@ class TicketVoid(Refused, reason="ticket_void", status=409, title="The ticket is
 
 
 class NoCodeAnyMore(TicketVoid, reason=TicketVoid.reason, status=410):
-    """Of the picture of a void ticket's code."""
+    """Refuse the picture of a void ticket's code."""
 
     sentence = _("The ticket is void and no longer has a code.")
 
 
 class OtherSession(Refused, reason="other_session", status=409, title="For another session"):
-    """`session`: the one it is for."""
+    """Refuse a ticket of another session, which `session` names."""
 
     sentence = _("The ticket is for another session.")
     shape = {"session": ID}
@@ -182,7 +182,7 @@ class SessionCancelled(Refused, reason="session_cancelled", status=409, title="T
 
 @dataclasses.dataclass(eq=False)
 class PaymentDue(Refused, reason="payment_due", status=409, title="To be paid first"):
-    """`amount`: in minor units of `currency`."""
+    """Refuse an unpaid ticket. `amount` is in minor units of `currency`."""
 
     sentence = _("The ticket must be paid at the door. Take the money, then send the ticket again with `paid`.")
     shape = {"due": {"$ref": "#/components/schemas/Money"}}
@@ -195,7 +195,7 @@ class PaymentDue(Refused, reason="payment_due", status=409, title="To be paid fi
 
 
 class AlreadyUsed(Refused, reason="already_used", status=409, title="Already used"):
-    """`used_at`, `gate`: when and where somebody came in with it."""
+    """Refuse a used ticket. `used_at` and `gate` say when and where it was used."""
 
     sentence = _("This ticket was already used.")
     shape = {"used_at": TIME, "gate": TEXT}

@@ -1,9 +1,9 @@
-"""The stamp of an account: what its cookies and refresh tokens must carry to count.
+"""Check the stamp of an account: its cookies and refresh tokens must carry it to be valid.
 
-It changes with the password, with each sign-out and when the account is closed (by a trigger); one that is closed or deleted has none. PostgreSQL is
-the truth. Redis keeps a copy for `KEPT_SECONDS`, which each change writes anew after its commit, so that a cookie costs no query. While Redis is away
-a process asks PostgreSQL, at most once a second for each account; what changed meanwhile, the process that changed it goes on trying to write down
-until Redis is back.
+It changes with the password, with each sign-out and when the account is closed (by a trigger). A closed or deleted
+account has none. PostgreSQL has the true value. Redis keeps a copy for `KEPT_SECONDS`, which each change writes after
+its commit, so that a cookie costs no query. While Redis is away, a process asks PostgreSQL at most once a second per
+account. The process that changed a stamp meanwhile tries to write it until Redis is back.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ KEPT_SECONDS = 60
 LATELY_SECONDS = 1.0
 LATE_SECONDS = 0.2
 MOST_REMEMBERED = 10_000
-NONE = "-"  # of an account that is closed or deleted: no cookie carries it
+NONE = "-"  # stamp of a closed or deleted account; no cookie carries it
 
 log = structlog.get_logger(__name__)
 
 
 def is_current(account: UUID, stamp: str) -> bool:
-    """Whether a cookie or token with this stamp still counts. Raises: DatabaseError, where nobody knows."""
+    """Tell whether a cookie or token with this stamp is valid. Raises: DatabaseError, if that cannot be checked."""
     return stamp not in {"", NONE} and stamp == _stamp_of(account)
 
 
@@ -56,7 +56,7 @@ def _stamp_of(account: UUID) -> str:
 
 
 def publish(accounts: Collection[UUID]) -> None:
-    """After the commit: write down the stamps of accounts that changed, and close the sockets of those whose stamp is another."""
+    """Write the stamps of changed accounts after the commit, and close the sockets of accounts with another stamp."""
     if accounts:
         transaction.on_commit(partial(_publish, list(accounts)))
 
@@ -76,7 +76,7 @@ def _publish(accounts: Collection[UUID]) -> None:
 
 
 def _write(stamps: Mapping[UUID, str]) -> list[Any]:
-    """What Redis had before. Raises: what FAILURES lists."""
+    """Write the stamps, and return what Redis had before. Raises: the errors in FAILURES."""
     with claims.breaker:
         pipe = claims.client().pipeline(transaction=False)
         for account, stamp in stamps.items():
@@ -94,7 +94,7 @@ def _key(account: UUID) -> str:
 
 
 class _Lately:
-    """What this process asked PostgreSQL within the last second, for while Redis is away."""
+    """Keep what this process read from PostgreSQL within the last second, while Redis is away."""
 
     def __init__(self) -> None:
         self._known: dict[UUID, tuple[float, str]] = {}
@@ -122,7 +122,7 @@ _lately = _Lately()
 
 
 class _Late:
-    """Accounts whose stamps changed while Redis was away: written down by a thread as soon as it is back, before an old copy may count again."""
+    """Write stamps that changed while Redis was away in a thread, as soon as it is back, before an old copy is used."""
 
     def __init__(self) -> None:
         self._accounts: set[UUID] = set()

@@ -1,4 +1,4 @@
-"""Doorbells: what Celery rings; the work is in `payments/` and `orders/`."""
+"""Define the tasks that Celery runs; the work is in `payments/` and `orders/`."""
 
 from __future__ import annotations
 

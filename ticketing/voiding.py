@@ -1,4 +1,4 @@
-"""Why a ticket is void, and since when: read from the refund or the payment that ended it."""
+"""Tell why a ticket is void and since when, from the refund or payment that ended it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sessions_app.models import Session
     from ticketing.models import Ticket
 
-SESSION_CANCELLED = "session_cancelled"  # the reason of a refund that calling off began
+SESSION_CANCELLED = "session_cancelled"  # reason of a refund for a session that was called off
 
 
 class VoidReason(TextChoices):
@@ -23,7 +23,7 @@ class VoidReason(TextChoices):
     NOT_COLLECTED = "not_collected", _("It was not paid for at the door in time.")
     BOX_OFFICE = "box_office", _("The box office took it back.")
     PAYMENT_FAILED = "payment_failed", _("The payment could not be taken.")
-    PASSED_ON = "passed_on", _("It was passed on and has another code now.")  # of a code, while the ticket is good
+    PASSED_ON = "passed_on", _("It was passed on and has another code now.")  # for an old code of a valid ticket
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Void:
 
 
 def of_ticket(ticket: Ticket) -> Void:
-    """Return what ended a void ticket."""
+    """Return what made the ticket void."""
     refund = ticket.refund
     if refund is None:
         return Void(VoidReason.PAYMENT_FAILED, ticket.sale.payment.changed_at)
@@ -41,12 +41,12 @@ def of_ticket(ticket: Ticket) -> Void:
 
 
 def of_session(session: Session) -> Void | None:
-    """Return what ends every ticket of a session that was called off, before its refund is promised too; None: it is on."""
+    """Return what makes all tickets of a called-off session void, even before their refunds; None if it is on."""
     return Void(VoidReason.CALLED_OFF, session.cancelled_at) if session.cancelled_at else None
 
 
 def reason_of(refund_reason: str | None, *, asked_by: UUID | None, buyer: UUID) -> VoidReason:
-    """Return why the tickets of a refund are void, from its reason and who asked for it; None: there was no refund."""
+    """Return why a refund's tickets are void, by its reason and the buyer who asked; None as reason: no refund."""
     if refund_reason is None:
         return VoidReason.PAYMENT_FAILED
     if refund_reason == SESSION_CANCELLED:

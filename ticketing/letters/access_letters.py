@@ -1,4 +1,4 @@
-"""Letters about opening tickets: the code that was asked for, and new links."""
+"""Write letters about access to tickets: a code that was asked for, and new links."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ticketing.tickets import links
 
 
 def code_asked(event: dict[str, Any]) -> Letter | None:
-    """To the buyer, while the code counts."""
+    """Write the code to the buyer while it is valid."""
     rows = MailedCode.objects.select_related("sale__session__show")
     row = rows.filter(pk=event["facts"]["mailed_code"]).first()
     if row is None or row.used_at is not None or mailed_codes.ends_at(row) <= db_now():
@@ -38,13 +38,13 @@ def code_asked(event: dict[str, Any]) -> Letter | None:
 
 
 def sale_links_renewed(event: dict[str, Any]) -> Letter | None:
-    """To the buyer."""
+    """Write the new link of a sale to the buyer."""
     sale = Sale.objects.select_related("session__show", "session__hall__venue").get(pk=event["facts"]["sale"])
     return _new_link(sale, to=address_of_sale(sale), language=sale.language)
 
 
 def ticket_links_renewed(event: dict[str, Any]) -> Letter | None:
-    """To the holder of a ticket that was passed on, if it is theirs still."""
+    """Write the new link to the holder of a transferred ticket, if that person still holds it."""
     holder = people.account_of(UUID(event["buyer"]))
     rows = Ticket.objects.select_related("sale", "session__show", "session__hall__venue")
     ticket = rows.get(pk=event["facts"]["ticket"])

@@ -1,4 +1,4 @@
-"""Letters about a session that was moved or called off: to each buyer, and to each receiver of tickets that were passed on."""
+"""Write letters about a session that was moved or called off, to each buyer and each receiver of tickets."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ MOVED = "session_moved"
 
 
 def of_sale(event: dict[str, Any]) -> Letter | None:
-    """To the buyer, also of tickets that were passed on: the money is the buyer's.
+    """Write to the buyer, also about transferred tickets, because the money is the buyer's.
 
-    The letter names what the buyer has still, and counts what was passed on.
+    The letter names the tickets that the buyer still has, and counts the transferred ones.
     """
     sale = queries.find_sale(UUID(event["facts"]["sale"]), buyer=None)
     address = address_of_sale(sale)
@@ -60,7 +60,7 @@ def of_sale(event: dict[str, Any]) -> Letter | None:
 
 
 def _ended_with(session: Session, tickets: Iterable[Ticket]) -> list[Ticket]:
-    """Return those that calling the session off ended; not those that were given back before."""
+    """Return the tickets that ended when the session was called off, without those that were refunded before."""
     off = session.cancelled_at
     return [ticket for ticket in tickets if off and ticket.void and ticket.void.at >= off]
 
@@ -71,7 +71,7 @@ def _paid_for(tickets: Iterable[Ticket]) -> int:
 
 
 def of_receiver(event: dict[str, Any]) -> Letter | None:
-    """To whoever has tickets that somebody else bought, about those that they have still."""
+    """Write to the receiver of transferred tickets about those that this person still has."""
     holder = people.account_of(UUID(event["buyer"]))
     rows = queries.tickets_of(None).filter(pk__in=event["facts"]["tickets"], holder=holder).order_by("pk")
     tickets = list(rows.exclude(status=TicketStatus.VOID) if _is_about_moving(event) else rows)
@@ -95,7 +95,7 @@ def of_receiver(event: dict[str, Any]) -> Letter | None:
 
 
 def of_order(event: dict[str, Any]) -> Letter | None:
-    """To who stands by for places, while they do: nothing was sold to them yet."""
+    """Write to the buyer of an order on standby, while it waits: nothing was sold to this buyer yet."""
     rows = Reservation.objects.select_related("session__show", "session__hall__venue")
     order = rows.get(pk=event["facts"]["reservation"])
     session, means = order.session, order.payment or {}
@@ -116,7 +116,7 @@ def of_order(event: dict[str, Any]) -> Letter | None:
 
 
 def was_told_of_calling_off(ticket: Ticket) -> bool:
-    """Whether the holder of a void ticket gets the letter that the session is off, which says that the ticket is void."""
+    """Tell whether the holder of a void ticket gets the letter that calls the session off and says so."""
     if ticket.refund is None or ticket.refund.reason != SESSION_CANCELLED:
         return False
     told = Event.objects.filter(session=ticket.session_id, name="ticket.session_called_off")
@@ -124,7 +124,7 @@ def was_told_of_calling_off(ticket: Ticket) -> bool:
 
 
 def _is_outdated(event: dict[str, Any], session: Session, tickets: Sequence[Ticket]) -> bool:
-    """Whether that a session was moved is no news: it was called off since, or nobody comes with these tickets."""
+    """Tell whether news of a move is outdated: the session was called off since, or all these tickets are void."""
     if not _is_about_moving(event):
         return False
     return session.cancelled_at is not None or all(ticket.status == TicketStatus.VOID for ticket in tickets)
@@ -158,7 +158,7 @@ def _letter(
 
 
 def _old_and_new(event: dict[str, Any]) -> dict[str, Any]:
-    """As they were at that change, also if there was another one since."""
+    """Return time and place before and after that change, even if there was another change since."""
     return {
         name: {"starts_at": dt.datetime.fromisoformat(said["starts_at"]), "place": said["place"]}
         for name, said in (("old", event["facts"]["from"]), ("new", event["facts"]["to"]))

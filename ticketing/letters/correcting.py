@@ -1,4 +1,4 @@
-"""The address of a sale is corrected: what went to the wrong one opens nothing any more, and the tickets go to the right one."""
+"""Correct the address of a sale: links that went to the wrong address end, and the tickets go to the right one."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from ticketing.models import MailedCode, Payment, Ticket
 
 @transaction.atomic
 def correct_address(*, sale_id: UUID, email: str) -> str:
-    """Write to this address from now on, and send the tickets there; return the one until now.
+    """Change the sale's address, send the tickets there, and return the address until now.
 
-    Links and mailed codes that went to the old one are over. Tickets that were passed on are their holders', who have links of their own.
+    Links and mailed codes that went to the old address end. Transferred tickets stay with their holders, who have links
+    of their own.
     Raises: Sale.DoesNotExist.
     """
     Payment.objects.filter(sale=sale_id).update(
         email=email
-    )  # before the sale is locked; money that comes back is told there
+    )  # before the sale is locked; letters about refunds go there
     sale = sale_locks.lock_sale(sale_id)
     before, sale.email = sale.email, email
     sale.links += 1

@@ -1,4 +1,4 @@
-"""A letter, and where and in which language it goes."""
+"""Describe a letter, its address and its language."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ticketing.models import Sale, User
 
 @dataclass(frozen=True, kw_only=True)
 class Letter:
-    """`template`: two files of templates/ticketing/mail, .txt and .html, that read `facts`."""
+    """Describe a letter. `template` names two files of templates/ticketing/mail, .txt and .html, which read `facts`."""
 
     to: str
     language: str
@@ -25,17 +25,17 @@ class Letter:
 
 
 def address_of(buyer: UUID) -> str:
-    """Return the account's address; for a guest who became an account since, that one's. Empty: there is none."""
+    """Return the account's address, also for a guest who became an account since; empty if there is none."""
     found = User.objects.filter(pk=people.account_of(buyer), is_active=True)
     return found.values_list("email", flat=True).first() or ""
 
 
 def address_of_sale(sale: Sale) -> str:
-    """Return the one that was given with the payment, or else the account's."""
+    """Return the address that was given with the payment, or else the account's."""
     return sale.email or address_of(sale.buyer)
 
 
 def language_of(buyer: UUID) -> str:
-    """Return the language in which the buyer last bought."""
+    """Return the language of the buyer's last purchase."""
     sales = Sale.objects.filter(buyer=people.account_of(buyer)).order_by("-id")
     return sales.values_list("language", flat=True).first() or settings.LANGUAGE_CODE

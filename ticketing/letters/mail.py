@@ -1,4 +1,4 @@
-"""What people are written: their tickets, and that a hold ran out. Each event sends one letter, however often it comes."""
+"""Write people their tickets, or that a hold expired. Each event sends one letter, however often it comes."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ log = structlog.get_logger(__name__)
 
 
 def send_for(event: dict[str, Any]) -> None:
-    """Send what `event` (realtime.relay.message) calls for, once.
+    """Send the letter for `event` (realtime.relay.message), once.
 
-    Raises: OSError when the mail server is away or refuses.
+    Raises: OSError if the mail server is away or refuses.
     """
     with causes.working_for(Cause(event.get("cause") or "")):
         _send_for(event)
@@ -45,7 +45,7 @@ def send_for(event: dict[str, Any]) -> None:
 def _send_for(event: dict[str, Any]) -> None:
     kind, event_id = event["event"], UUID(event["id"])
     letter = LETTERS[kind](event)
-    if letter is None:  # of a rush's sales most: they take no lock
+    if letter is None:  # most sales of a rush: they take no lock
         log.debug("mail.no_address", event_id=event["id"], kind=kind)
         return
     with _alone_with(event_id) as alone:
@@ -59,9 +59,9 @@ def _send_for(event: dict[str, Any]) -> None:
 
 @contextmanager
 def _alone_with(event_id: UUID) -> Iterator[bool]:
-    """Whether nobody else is at work on the event.
+    """Tell whether no other process works on the event.
 
-    A lock of the connection, not of a transaction: none is open while the mail server answers.
+    This lock belongs to the connection: no transaction is open while the mail server answers.
     """
     key = int.from_bytes(event_id.bytes[-8:], signed=True)
     with connection.cursor() as cursor:
@@ -75,7 +75,7 @@ def _alone_with(event_id: UUID) -> Iterator[bool]:
 
 
 def _post(letter: Letter, *, event_id: UUID, cause: str | None) -> None:
-    """`cause`: the id of the request that the letter answers, by which its log lines are found."""
+    """Send a letter. `cause` is the id of the request that it answers, by which its log lines are found."""
     known = {"X-Request-ID": cause} if cause else {}
     with translation.override(letter.language):
         facts = letter.facts | {"language": letter.language, "site": settings.SITE_URL}
@@ -92,7 +92,7 @@ def _post(letter: Letter, *, event_id: UUID, cause: str | None) -> None:
 
 
 def _confirmed(event: dict[str, Any]) -> Letter | None:
-    """To the address given with the payment, or else the account's."""
+    """Write to the address that was given with the payment, or else to the account's."""
     sale = Sale.objects.select_related("session__show", "session__hall__venue").get(pk=event["facts"]["sale"])
     address = address_of_sale(sale)
     if not address:
@@ -124,14 +124,14 @@ def _confirmed(event: dict[str, Any]) -> Letter | None:
 
 
 def _address_corrected(event: dict[str, Any]) -> Letter | None:
-    """The tickets once more, to where they should have gone; of a sale that admits nobody any more its link alone."""
+    """Send the tickets again to the right address. Without a valid ticket, send only the sale's link."""
     sale = Sale.objects.select_related("session").get(pk=event["facts"]["sale"])
     is_off = sale.session.cancelled_at is not None
     return access_letters.sale_links_renewed(event) if is_off or not sale.live_tickets else _confirmed(event)
 
 
 def _expired(event: dict[str, Any]) -> Letter | None:
-    """To accounts with an address; guests left none before they paid."""
+    """Write to accounts with an address. Guests give none before they pay."""
     address = address_of(UUID(event["buyer"]))
     if not address:
         return None
@@ -154,7 +154,7 @@ def _expired(event: dict[str, Any]) -> Letter | None:
 
 
 def _passed_on(event: dict[str, Any]) -> Letter | None:
-    """To accounts with an address: to the one that gave the ticket away, and to the one that has it now."""
+    """Write to accounts with an address: to the giver of a ticket and to its receiver."""
     buyer, received = UUID(event["buyer"]), event["event"] == "ticket.received"
     address = address_of(buyer)
     if not address:
@@ -164,7 +164,7 @@ def _passed_on(event: dict[str, Any]) -> Letter | None:
     )
     ticket = rows.get(pk=event["facts"]["ticket"])
     if received and (ticket.void or ticket.owner != people.account_of(buyer)):
-        return None  # it was given back, or they passed it on themselves, meanwhile
+        return None  # the receiver transferred it or it was refunded in the meantime
     language = language_of(buyer)
     with translation.override(language):
         subject = _("A ticket for you: %(show)s") if received else _("Your ticket for %(show)s was passed on")
@@ -186,7 +186,7 @@ def _passed_on(event: dict[str, Any]) -> Letter | None:
 
 
 def _voided(event: dict[str, Any]) -> Letter | None:
-    """To the account that a ticket was passed on to, when the house took the ticket back."""
+    """Write to the receiver of a transferred ticket when the house takes the ticket back."""
     holder = UUID(event["buyer"])
     address = address_of(holder)
     if not address:
@@ -213,7 +213,7 @@ def _voided(event: dict[str, Any]) -> Letter | None:
 
 
 def _refunded(event: dict[str, Any]) -> Letter | None:
-    """Of tickets that were given back, or that the house took back."""
+    """Write about tickets that the buyer or the house gave back."""
     sale = Sale.objects.select_related("session__show").get(pk=event["facts"]["sale"])
     with translation.override(sale.language):
         reasons = {
@@ -235,10 +235,10 @@ def _refunded(event: dict[str, Any]) -> Letter | None:
 
 
 def _refund_now(event: dict[str, Any]) -> Letter | None:
-    """Of a refund that went another way than its buyer was told: refused, to be collected, handed out, sent after all."""
+    """Write about a refund that changed since the last letter: refused, to collect, handed out, or sent after all."""
     name, facts = event["event"], event["facts"]
     if (name == "refund.refused" and facts.get("again")) or (name == "refund.paid_back" and not facts.get("again")):
-        return None  # nothing is new to the buyer
+        return None  # the buyer knows this already
     sale = Sale.objects.select_related("session__show").get(pk=facts["sale"])
     address = address_of_sale(sale)
     if not address:
@@ -262,7 +262,7 @@ def _refund_now(event: dict[str, Any]) -> Letter | None:
 
 
 def _returned(event: dict[str, Any]) -> Letter | None:
-    """Of money that came when the places were gone, or that couldn't be taken in the end."""
+    """Write about money that came after the places were gone, or that could not be captured in the end."""
     payment = Payment.objects.select_related("reservation__session__show").get(pk=event["facts"]["payment"])
     session = payment.reservation.session
     with translation.override(payment.language):
@@ -287,7 +287,7 @@ def _money_back(
     link: str,
     collect: str = "",
 ) -> Letter | None:
-    """Of nothing at all, where it cost nothing or was to be paid at the door. `collect`: the number to say at the counter."""
+    """Write about a refund, even of nothing (free, or unpaid at the door). `collect` is the number for the counter."""
     if not address:
         return None
     with translation.override(language):

@@ -1,9 +1,10 @@
-"""A code that is mailed to a sale's buyer, who opened it by a letter's link and wants to do more than read.
+"""Mail a code to a sale's buyer who opened it by a letter's link and wants to do more than read.
 
 Note [Mailed codes]
-Nothing that could be used is stored: the code is computed from the id of its row and the site's secret key, by the worker that mails it and
-by the request that is told it. The newest counts, for ten minutes and five tries; there are five an hour for a sale, so that nobody can guess
-one, nor fill a mailbox. Who knows the code may act for the sale's buyer in that browser for a quarter of an hour (`views`).
+No usable code is stored. The worker that mails it and the request that receives it compute it from the id of its row
+and the site's secret key. The newest code is valid for ten minutes and five attempts. A sale gets five codes an hour,
+so that a code cannot be guessed and a mailbox cannot be flooded. A visitor who knows the code may act for the sale's
+buyer in that browser for a quarter of an hour (`views`).
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ DIGITS = 6
 
 
 class TooManyCodes(Exception):
-    """As many codes as one sale gets were mailed within the last hour."""
+    """Report that the sale already got its codes of this hour."""
 
 
 class WrongCode(Exception):
-    """`left`: how many more tries the newest code has; 0: a new one is needed."""
+    """Refuse a code. `left` is how many attempts the newest code has; with 0 the buyer needs a new one."""
 
     def __init__(self, left: int) -> None:
         super().__init__(left)
@@ -49,7 +50,7 @@ def ends_at(row: MailedCode) -> dt.datetime:
 
 @transaction.atomic(durable=True)
 def ask(*, sale_id: UUID) -> None:
-    """Have a code mailed to the sale's buyer. Raises: Sale.DoesNotExist, TooManyCodes."""
+    """Mail a code to the sale's buyer. Raises: Sale.DoesNotExist, TooManyCodes."""
     sale = sale_locks.lock_sale(sale_id)
     now = db_now()
     lately = MailedCode.objects.filter(sale=sale, made_at__gt=now - dt.timedelta(hours=1))
@@ -70,7 +71,7 @@ def redeem(*, sale_id: UUID, code: str) -> None:
 
 @transaction.atomic(durable=True)
 def _redeem(sale_id: UUID, code: str) -> int | None:
-    """Return None if this is the code, else how many tries are left; the try is counted either way."""
+    """Count the attempt. Return None if the code is right, otherwise how many attempts are left."""
     rows = MailedCode.objects.select_for_update(no_key=True).filter(sale=sale_id)
     row = rows.order_by("-made_at").first()
     if row is None or row.used_at is not None or row.tries >= TRIES or ends_at(row) <= db_now():

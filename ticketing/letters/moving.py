@@ -1,11 +1,11 @@
-"""A session gets another time or place: everybody who has a ticket is told, and may give it back.
+"""Move a session to another time or place. Each ticket holder gets a letter and may give the ticket back.
 
 Note [Moved to an earlier time]
-Deadlines are so many minutes before the start, so an earlier start may end them at once: places to be paid at the door would go back, and
-tickets could not be given back any more, before their holders have read that anything changed. So who had asked before keeps what they
-had: for MOVED_NOTICE_HOURS the deadline of before counts (`Session.deadline`). Whoever asks afterwards has the new one. Another
-change of time or place takes nothing from a notice that runs. Orders that stand by are charged for the new time when places come back,
-and end with the new start, so they are written to as well.
+Deadlines lie some minutes before the start, so an earlier start may end them at once. Places to be paid at the door
+would be freed, and refunds would close, before the holders have read about the change. So requests from before the
+change keep their deadlines: for MOVED_NOTICE_HOURS the old deadline counts (`Session.deadline`). Later requests have
+the new one. Another change of time or place does not shorten a running notice. Orders on standby are charged for the
+new time when places come back, and end with the new start, so their buyers get a letter too.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sessions_app import operations as catalogue
 from sessions_app.models import Session
 from ticketing.people import holders
 
-SHOWN = frozenset({"starts_at", "ends_at", "hall", "room"})  # what calendars say of a session
+SHOWN = frozenset({"starts_at", "ends_at", "hall", "room"})  # what calendars show of a session
 NOTED = (
     "sequence",
     "changed_at",
@@ -39,7 +39,7 @@ NOTED = (
 
 @transaction.atomic
 def move(*, session_id: UUID, changes: Mapping[str, Any]) -> int:
-    """Change some of `SHOWN`; return how many letters go out. Nobody hears of a session that is over or called off.
+    """Change some of `SHOWN`, and return how many letters go out. No letter is sent for a past or called-off session.
 
     Raises: HallBusy, Session.DoesNotExist.
     """
@@ -70,7 +70,7 @@ def move(*, session_id: UUID, changes: Mapping[str, Any]) -> int:
 
 
 def _give_notice(session: Session, *, starts_at: dt.datetime, now: dt.datetime) -> None:
-    """Let what was open before stay open for a while. `starts_at`: the start until now."""
+    """Keep deadlines open for a while that were open before the move. `starts_at` is the start until now."""
     running = session.notice_until(session.moved_earlier_at)
     if session.moved_earlier_from is not None and running is not None and running > now:
         starts_at = max(starts_at, session.moved_earlier_from)
@@ -82,7 +82,7 @@ def _facts(starts_at: Any, place: str) -> dict[str, str]:
 
 
 def _save(session: Session, changes: Mapping[str, Any]) -> None:
-    """Raises: HallBusy."""
+    """Save the changes. Raises: HallBusy."""
     try:
         with transaction.atomic():
             session.save(update_fields=[*changes, *NOTED])

@@ -1,4 +1,4 @@
-"""People, orders, payments, sales, tickets and what goes with them."""
+"""Define people, orders, payments, sales, tickets and what belongs to them."""
 
 from ticketing.models.money import (
     Account,

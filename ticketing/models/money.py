@@ -1,4 +1,4 @@
-"""Refunds, the ledger, and what gateways and letters leave behind."""
+"""Define refunds, the ledger, and records of gateways and letters."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class HandedOutBy(models.TextChoices):
 
 
 class Refund(models.Model):
-    """Money that goes back, through the gateway or over the counter."""
+    """Store money that goes back, through the gateway or over the counter."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     sale = models.ForeignKey(Sale, models.PROTECT, related_name="refunds", verbose_name=_("sale"))
@@ -63,10 +63,10 @@ class Refund(models.Model):
         verbose_name_plural = _("refunds")
         ordering = ["-id"]
         indexes = [
-            models.Index(fields=["changed_at"], name="refund_asked", condition=Q(status="asked")),  # The sweep.
+            models.Index(fields=["changed_at"], name="refund_asked", condition=Q(status="asked")),  # Used by the sweep.
             models.Index(
                 fields=["asked_at"], name="refund_for_a_person", condition=Q(status__in=["to_hand_out", "refused"])
-            ),  # The cashier's list.
+            ),  # Used by the cashier's list.
         ]
         constraints = [
             models.CheckConstraint(
@@ -81,24 +81,24 @@ class Refund(models.Model):
 
     @property
     def key(self) -> uuid.UUID:
-        """The gateway's idempotency key: a new one after each refusal, which a gateway would only repeat."""
+        """Return the gateway's idempotency key: a new one after each refusal, which a gateway would only repeat."""
         return uuid.uuid5(self.id, str(self.refusals)) if self.refusals else self.id
 
 
 class Account(models.TextChoices):
     GATEWAY = "gateway", _("gateway clearing")  # what the gateways owe the house
-    CASH = "cash", _("cash")  # what lies in the house's tills
+    CASH = "cash", _("cash")  # what is in the house's tills
     REVENUE = "revenue", _("revenue")
     BOOKING = "booking", _("booking fees")  # what buyers pay for booking
-    TAXES = "taxes", _("taxes")  # contained in what buyers pay, and owed to the state
+    TAXES = "taxes", _("taxes")  # contained in the price, and owed to the state
     FEES = "fees", _("gateways' fees")
     REFUNDS = "refunds", _("refunds")
     DUE = "due", _("due at the door")  # sold, and not collected yet
-    OWED = "owed", _("owed to buyers")  # promised back and not yet paid, or taken for nothing
+    OWED = "owed", _("owed to buyers")  # promised and not yet refunded, or captured without a sale
 
 
 class LedgerEntry(models.Model):
-    """Half of a posting. Debits are above zero, credits below; a posting's entries sum to zero, and none is ever changed."""
+    """Store half of a posting. Debits are above zero, credits below; a posting sums to zero and never changes."""
 
     id = models.BigAutoField(primary_key=True)
     posting = models.UUIDField(_("posting"))
@@ -116,8 +116,9 @@ class LedgerEntry(models.Model):
         verbose_name_plural = _("ledger entries")
         ordering = ["-id"]
         indexes = [
-            models.Index(fields=["posting"], name="ledger_of_posting"),  # Its balance, at the commit.
-            models.Index(fields=["posted_at"], name="ledger_by_time"),  # Reports.
+            # Used by the check of its balance at the commit.
+            models.Index(fields=["posting"], name="ledger_of_posting"),
+            models.Index(fields=["posted_at"], name="ledger_by_time"),  # Used by reports.
         ]
         constraints = [models.CheckConstraint(condition=~Q(amount=0), name="ledger_entry_moves_something")]
 
@@ -126,7 +127,7 @@ class LedgerEntry(models.Model):
 
 
 class WebhookEvent(models.Model):
-    """Something a gateway told us; written with its effect, so that it has none the second time."""
+    """Store a gateway's message with its effect, so that a repetition has none."""
 
     gateway = models.CharField(_("gateway"), max_length=20)
     event = models.CharField(_("event"), max_length=120)
@@ -144,7 +145,7 @@ class WebhookEvent(models.Model):
 
 
 class SandboxCharge(models.Model):
-    """The sandbox gateway's own record of an attempt, apart from ours so that the two can be compared."""
+    """Store the sandbox gateway's own record of an attempt, apart from ours so that the two can be compared."""
 
     attempt = models.UUIDField(primary_key=True, editable=False)
     amount = models.PositiveBigIntegerField(_("amount"))
@@ -162,7 +163,7 @@ class SandboxCharge(models.Model):
 
 
 class SandboxRefund(models.Model):
-    """The sandbox's own record of money it paid back."""
+    """Store the sandbox's own record of money that it paid back."""
 
     id = models.UUIDField(primary_key=True, editable=False)
     charge = models.ForeignKey(SandboxCharge, models.PROTECT, related_name="refunds", verbose_name=_("sandbox charge"))
@@ -177,7 +178,7 @@ class SandboxRefund(models.Model):
 
 
 class SandboxEvent(models.Model):
-    """A webhook that the sandbox has still to send, `times` over."""
+    """Store a webhook that the sandbox still has to send, `times` times."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     attempt = models.UUIDField(_("attempt"))
@@ -195,7 +196,7 @@ class SandboxEvent(models.Model):
 
 
 class Notification(models.Model):
-    """An e-mail that was sent, so that a repeated event sends no second one."""
+    """Store that an e-mail was sent, so that a repeated event sends no second one."""
 
     event = models.UUIDField(primary_key=True, editable=False)
     kind = models.CharField(_("kind"), max_length=40)

@@ -1,4 +1,4 @@
-"""Orders, and attempts to pay."""
+"""Define orders, and attempts to pay."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reservations.models import Reservation
 
 
 class Order(Reservation):
-    """A reservation that was asked for as an order, for the box office to look at."""
+    """Show a reservation that was placed as an order to the box office."""
 
     class Meta:
         proxy = True
@@ -34,14 +34,14 @@ class PaymentStatus(models.TextChoices):
     RETURNED = "returned", _("given back")
 
 
-OPEN = (PaymentStatus.STARTED, PaymentStatus.AUTHORISED)  # attempts on their way
+OPEN = (PaymentStatus.STARTED, PaymentStatus.AUTHORISED)  # attempts that are not finished
 
 
-UNFINISHED = (*OPEN, PaymentStatus.RETURNING)  # what the sweep takes up
+UNFINISHED = (*OPEN, PaymentStatus.RETURNING)  # attempts that the sweep continues
 
 
 class Payment(models.Model):
-    """One attempt to pay for a reservation; its id is the gateway's idempotency key."""
+    """Store one attempt to pay for a reservation; its id is the gateway's idempotency key."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     reservation = models.ForeignKey(Reservation, models.PROTECT, related_name="payments", verbose_name=_("reservation"))
@@ -79,10 +79,10 @@ class Payment(models.Model):
                 fields=["changed_at"],
                 name="payment_unsettled",
                 condition=Q(status__in=["started", "authorised", "returning"]),
-            ),  # The sweep.
+            ),  # Used by the sweep.
             models.Index(
                 fields=["changed_at"], name="payment_silent", condition=Q(reason="gateway_silent", status="failed")
-            ),  # The sweep: attempts that were given up without the gateway's word.
+            ),  # Used by the sweep: attempts that were given up without the gateway's answer.
         ]
 
     def __str__(self) -> str:
@@ -90,5 +90,5 @@ class Payment(models.Model):
 
     @property
     def is_untouched(self) -> bool:
-        """Begun, and nobody noted to have asked the gateway in vain."""
+        """Tell whether the attempt has begun and no unanswered question to the gateway is recorded."""
         return self.status == PaymentStatus.STARTED and self.changed_at == self.started_at

@@ -1,4 +1,4 @@
-"""Accounts."""
+"""Define accounts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ticketing.models.sales import Sale, Ticket
 
 
 class Users(models.QuerySet["User"]):
-    """Changes that end credentials are told at once; see stamps.py."""
+    """Publish changes that end credentials at once; see stamps.py."""
 
     def update(self, **changes: Any) -> int:
         changed = list(self.values_list("pk", flat=True)) if (STAMPED | REACHED) & changes.keys() else []
@@ -39,7 +39,7 @@ class Users(models.QuerySet["User"]):
 
 
 class Accounts(UserManager["User"]):
-    """Names are compared without case and outer spaces."""
+    """Compare names without case and outer spaces."""
 
     use_in_migrations = False
 
@@ -50,21 +50,21 @@ class Accounts(UserManager["User"]):
         return self.get(username__iexact=User.normalize_username(username or ""))
 
 
-STAMPED = frozenset({"password", "is_active", "generation"})  # what a stamp is made of
+STAMPED = frozenset({"password", "is_active", "generation"})  # fields that determine a stamp
 
 
-REACHED = frozenset({"email", "is_active"})  # whose mailbox an account's letters lie in
+REACHED = frozenset({"email", "is_active"})  # fields that determine the mailbox of an account's letters
 
 
 def end_links(accounts: Iterable[uuid.UUID]) -> None:
-    """Let no letter that went to these accounts open anything any more; see links.py."""
+    """End all links in letters that went to these accounts; see links.py."""
     some = list(accounts)
     Sale.objects.filter(buyer__in=some).update(links=F("links") + 1)
     Ticket.objects.filter(holder__in=some).update(links=F("links") + 1)
 
 
 class User(AbstractUser):
-    """A person with an account; the id is the buyer of what that person holds and buys."""
+    """Store a person with an account; its id is the buyer of all that this person holds and buys."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     generation = models.PositiveIntegerField(
@@ -97,7 +97,7 @@ class User(AbstractUser):
             stamps.publish([self.pk])
 
     def _is_reached_otherwise(self) -> bool:
-        """Whether the row, if there is one, has another address, or was closed or opened since."""
+        """Tell whether the stored row, if any, has another address, or was closed or opened since."""
         known = type(self).objects.filter(pk=self.pk).values_list("email", "is_active").first()
         return known is not None and known != (self.email, self.is_active)
 
@@ -109,16 +109,16 @@ class User(AbstractUser):
 
     @classmethod
     def normalize_username(cls, username: str) -> str:
-        """As it is kept: without outer spaces, and with one spelling for what looks the same (NFKC)."""
+        """Return the name as stored: without outer spaces, with one spelling for what looks the same (NFKC)."""
         return super().normalize_username(username).strip() if username else ""
 
     @property
     def stamp(self) -> str:
-        """See stamps.py."""
+        """Return the stamp of the account's credentials. See stamps.py."""
         return salted_hmac("ticketing.stamp", f"{self.password} {self.generation}", algorithm="sha256").hexdigest()[:20]
 
     def _get_session_auth_hash(self, secret: str | None = None) -> str:
-        """Django's sessions end with the other credentials. An account that never ended any keeps those it has."""
+        """End Django's sessions with the other credentials. An account that never ended any keeps its sessions."""
         salt = "django.contrib.auth.models.AbstractBaseUser.get_session_auth_hash"
         said = f"{self.password}{self.generation or ''}"
         return salted_hmac(salt, said, secret=secret, algorithm="sha256").hexdigest()

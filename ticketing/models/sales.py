@@ -1,4 +1,4 @@
-"""Sales and tickets, and what happens to them: codes that are mailed, transfers, collections, check-ins."""
+"""Define sales, tickets and their history: mailed codes, transfers, collections, check-ins."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from ticketing.models.payments import Payment, PaymentStatus
 
 class SaleQuerySet(models.QuerySet["Sale"]):
     def note_change(self) -> None:
-        """Tell calendars that something of these sales is otherwise. They are locked, or being changed, by the caller."""
+        """Tell calendars that something about these sales changed. The caller has locked them or is changing them."""
         self.update(sequence=F("sequence") + 1, changed_at=Now())
 
     def with_status(self, status: str) -> SaleQuerySet:
-        """Those whose `status` is this one."""
+        """Return those whose `status` is this one."""
         tickets = Ticket.objects.filter(sale=OuterRef("pk"))
         off = Q(session__cancelled_at__isnull=False)
         void = off | Exists(tickets.filter(status=TicketStatus.VOID))
@@ -43,7 +43,7 @@ class SaleQuerySet(models.QuerySet["Sale"]):
 
 
 class Sale(models.Model):
-    """A paid reservation."""
+    """Store a paid reservation."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     number = models.BigIntegerField(_("number"), unique=True, editable=False)
@@ -87,9 +87,10 @@ class Sale(models.Model):
             ),
         ]
         indexes = [
-            models.Index(fields=["buyer", "-id"], name="sale_of_buyer"),  # Purchase history.
-            models.Index(fields=["session"], name="sale_of_session"),  # Sales at a glance: what a session took.
-            models.Index(fields=["sold_at"], name="sale_by_time"),  # Sales at a glance: by day and hour.
+            models.Index(fields=["buyer", "-id"], name="sale_of_buyer"),  # Used by the purchase history.
+            # Used by sales at a glance: takings of a session.
+            models.Index(fields=["session"], name="sale_of_session"),
+            models.Index(fields=["sold_at"], name="sale_by_time"),  # Used by sales at a glance: by day and hour.
         ]
 
     def __str__(self) -> str:
@@ -104,7 +105,7 @@ class Sale(models.Model):
         return [ticket for ticket in self.tickets.all() if ticket.status != TicketStatus.VOID]
 
     def status_by(self, tickets: Iterable[Ticket]) -> str:
-        """Follow the sale's tickets, not its amounts: what cost nothing can be given back too. Of a session that is off all are void."""
+        """Return the status by the tickets, not by amounts: free ones can be refunded too. Called off, all are void."""
         is_off = self.session.cancelled_at is not None
         void = {is_off or ticket.status == TicketStatus.VOID for ticket in tickets}
         if True in void:
@@ -119,13 +120,13 @@ class TicketStatus(models.TextChoices):
 
 
 def new_code() -> str:
-    """Unguessable: 60 random bits, as 12 letters and digits that survive being typed."""
+    """Return a code of 60 random bits, as 12 letters and digits that are easy to type."""
     alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: no I, L, O, U
     return "".join(secrets.choice(alphabet) for _index in range(12))
 
 
 class Ticket(models.Model):
-    """Admits one."""
+    """Store the right of one person to enter once."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     sale = models.ForeignKey(Sale, models.PROTECT, related_name="tickets", verbose_name=_("sale"))
@@ -195,7 +196,8 @@ class Ticket(models.Model):
         verbose_name_plural = _("tickets")
         ordering = ["id"]
         indexes = [
-            models.Index(fields=["holder"], name="ticket_of_holder", condition=Q(holder__isnull=False)),  # My tickets.
+            # Used by the list of one's own tickets.
+            models.Index(fields=["holder"], name="ticket_of_holder", condition=Q(holder__isnull=False)),
         ]
         constraints = [
             models.UniqueConstraint(
@@ -217,36 +219,36 @@ class Ticket(models.Model):
 
     @property
     def kind(self) -> str:
-        """“Standard · Child”."""
+        """Return the kind, such as “Standard · Child”."""
         return " · ".join(filter(None, (self.ticket_type.name, self.concession)))
 
     @property
     def owner(self) -> uuid.UUID:
-        """The buyer who has it."""
+        """Return the buyer who has the ticket now."""
         return self.holder or self.sale.buyer
 
     @property
     def void(self) -> voiding.Void | None:
-        """Why it admits nobody any more, and since when; None: it does, or did."""
+        """Return why the ticket is not valid any more, and since when; None if it is valid or was used."""
         if self.status == TicketStatus.VOID:
             return voiding.of_ticket(self)
         return voiding.of_session(self.session)
 
     @property
     def collect_until(self) -> dt.datetime | None:
-        """Until when it has to be paid for at the door; None: nothing is due for it, or there is no deadline."""
+        """Return the deadline for payment at the door; None if nothing is due or there is no deadline."""
         if not self.due:
             return None
         return self.ticket_type.collect_until(self.session, asked_at=self.sale.reservation.accepted_at)
 
     @property
     def signed_code(self) -> str:
-        """What is scanned."""
+        """Return the text of the QR code."""
         return codes.sign(self.code, session=self.session_id)
 
 
 class MailedCode(models.Model):
-    """A code that was mailed to a sale's buyer, computed from the id of its row; see mailed_codes.py."""
+    """Store a code that was mailed to a sale's buyer. It is computed from this row's id; see mailed_codes.py."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     sale = models.ForeignKey(Sale, models.CASCADE, related_name="+", verbose_name=_("sale"))
@@ -263,7 +265,7 @@ class MailedCode(models.Model):
 
 
 class Transfer(models.Model):
-    """A ticket changed hands: its code until then is void."""
+    """Store that a ticket was transferred: its earlier code is void."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     ticket = models.ForeignKey(Ticket, models.PROTECT, related_name="transfers", verbose_name=_("ticket"))
@@ -282,7 +284,7 @@ class Transfer(models.Model):
 
 
 class Collection(models.Model):
-    """What was due for a ticket was paid at the door, into somebody's hand."""
+    """Store that the amount due for a ticket was collected at the door."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     ticket = models.OneToOneField(Ticket, models.PROTECT, related_name="collection", verbose_name=_("ticket"))
@@ -320,7 +322,7 @@ class CheckInOutcome(models.TextChoices):
 
 
 class CheckIn(models.Model):
-    """A ticket was held up at a gate, and what became of that."""
+    """Store a scan at a gate and its outcome."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     ticket = models.ForeignKey(Ticket, models.PROTECT, related_name="check_ins", verbose_name=_("ticket"))

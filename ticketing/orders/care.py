@@ -1,10 +1,11 @@
-"""What the box office does for an order that went wrong. Each goes through the operation that everybody goes through.
+"""Repair orders that went wrong, for the box office. Each repair uses the same operation as a buyer's request.
 
 Note [Placing an order again]
-Only where nothing but the gateway failed, and it is known that its money cannot come any more: the attempt is closed, and not as
-declined (that was the buyer's bank) nor as silent (money may still come, and then buys the places; ask the gateway first, by taking the
-order up). And only while the same places cost the same, by the means that the buyer gave for just this, within an hour. The new order's
-key is the old one's id: again is the same new order.
+An order can be placed again only if nothing but the gateway failed and its money surely cannot come any more. So the
+attempt must be closed, neither as declined (that was the buyer's bank) nor as silent. After silence, money may still
+come and then buys the places; take the order up first, which asks the gateway. Also, the same places must cost the
+same, by the means that the buyer gave for this order, within an hour. The new order's key is the old one's id, so a
+repetition gives the same new order.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ PLACED_AGAIN_FOR = dt.timedelta(hours=1)  # much less than keys are kept
 
 
 class NothingToTakeUp(Exception):
-    """Nobody has anything left to do for this order."""
+    """Report that nothing is left to do for this order."""
 
 
 class CannotPlaceAgain(Exception):
-    """See Note [Placing an order again]."""
+    """Refuse to place an order again. See Note [Placing an order again]."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -42,7 +43,7 @@ class CannotPlaceAgain(Exception):
 
 
 class NothingToCancel(Exception):
-    """It ended without its places."""
+    """Report that the order ended without its places."""
 
 
 def last_payment(order: Reservation) -> Payment | None:
@@ -50,16 +51,16 @@ def last_payment(order: Reservation) -> Payment | None:
 
 
 def is_left_open(order: Reservation, payment: Payment | None) -> bool:
-    """Whether taking it up may change something."""
+    """Tell whether taking the order up may change something."""
     if order.waits_for_its_payment:
         return True
     return payment is not None and (payment.status in UNFINISHED or _is_silent(payment))
 
 
 def take_up(*, order_id: uuid.UUID) -> None:
-    """Now what the sweeps would do later: begin to take its money, bring its payment to an end, or ask the gateway once more.
+    """Do now what the sweeps would do later: start or finish its payment, or ask the gateway once more.
 
-    Again is harmless. Raises: NothingToTakeUp, Reservation.DoesNotExist.
+    It is safe to repeat. Raises: NothingToTakeUp, Reservation.DoesNotExist.
     """
     order = Reservation.objects.get(pk=order_id)
     payment = last_payment(order)
@@ -72,7 +73,7 @@ def take_up(*, order_id: uuid.UUID) -> None:
 
 
 def obstacle_to_placing_again(order: Reservation, payment: Payment | None) -> str:
-    """Why it can't be; empty: it can."""
+    """Return why the order cannot be placed again; empty if it can."""
     if order.status != Status.CANCELLED or payment is None or order.payment is None:
         return "not_failed"
     if payment.status != PaymentStatus.FAILED or _is_silent(payment):
@@ -83,9 +84,9 @@ def obstacle_to_placing_again(order: Reservation, payment: Payment | None) -> st
 
 
 def place_again(*, order_id: uuid.UUID) -> uuid.UUID:
-    """The id of the new order, for the same buyer and paid by the same means.
+    """Place the order again for the same buyer and means of payment, and return the id of the new one.
 
-    Raises: CannotPlaceAgain, Reservation.DoesNotExist, and what the front door says to anybody.
+    Raises: CannotPlaceAgain, Reservation.DoesNotExist, and every refusal of the front door.
     """
     order = Reservation.objects.select_related("session").get(pk=order_id)
     if obstacle := obstacle_to_placing_again(order, last_payment(order)):
@@ -104,7 +105,7 @@ def place_again(*, order_id: uuid.UUID) -> uuid.UUID:
 
 
 def _price_now(order: Reservation) -> int:
-    """What its places cost somebody who has neither a concession nor a voucher."""
+    """Return the present price of its places without concession or voucher."""
     kinds = TicketType.objects.in_bulk([uuid.UUID(line["ticket_type"]) for line in order.lines])
     bases = [kinds[uuid.UUID(line["ticket_type"])].price for line in order.lines]
     found = pricing.prices(bases, session=order.session, concessions=[None] * len(bases))
@@ -112,9 +113,10 @@ def _price_now(order: Reservation) -> int:
 
 
 def cancel(*, order_id: uuid.UUID, reason: str, by: uuid.UUID) -> Refund | None:
-    """Give up what is held or stands by; give back everything that is left of what was paid for, and return its refund.
+    """Cancel a held or waiting order. For a sale, refund all that is left, and return the refund.
 
-    Raises: NothingToCancel, PaymentInProgress, AlreadyPaid (just now: once more), NothingToRefund, Reservation.DoesNotExist.
+    Raises: NothingToCancel, PaymentInProgress, AlreadyPaid (paid at this moment: repeat), NothingToRefund,
+    Reservation.DoesNotExist.
     """
     order = Reservation.objects.get(pk=order_id)
     match order.status:

@@ -1,4 +1,4 @@
-"""What happened to an order, one after the other: from its rows, the event log and what the box office noted."""
+"""Show the history of an order in sequence: from its rows, the event log and notes of the box office."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ class Moment:
     at: dt.datetime
     what: str
     note: str = ""
-    rank: int = 1  # of what happened at the same instant
+    rank: int = 1  # sorts what happened at the same time
 
 
 def timeline(order: Reservation, payments: list[Payment], refunds: list[Refund]) -> list[Moment]:
-    """In order of time; what can't be told apart by it, as it happened."""
+    """Return the history by time; at equal times, in the order in which it must have happened."""
     moments = [
         Moment(at=order.accepted_at, what=str(_("Accepted, in the queue")), rank=0),
         *(_started(payment) for payment in payments),
@@ -68,7 +68,7 @@ def _started(payment: Payment) -> Moment:
 
 
 def _from_the_log(order: Reservation, payments: list[Payment], refunds: list[Refund]) -> Iterator[Moment]:
-    """By the index of a session's history: the log is read from the order's beginning until its last known change."""
+    """Read the session's log by its index, from the order's start until its last known change."""
     last = max([order.changed_at, *(row.changed_at for row in payments), *(row.changed_at for row in refunds)])
     about = Q(facts__reservation=str(order.pk))
     for name, rows in (("payment", payments), ("refund", refunds)):
@@ -92,7 +92,7 @@ def _note(facts: dict[str, Any]) -> str:
 
 
 def _by_the_box_office(order: Reservation) -> Iterator[Moment]:
-    """About the order, and about the sale that it became."""
+    """Return staff's notes about the order and about the sale that it became."""
     kind = ContentType.objects.get_for_model(Order, for_concrete_model=False)
     about = Q(content_type=kind, object_id=str(order.pk))
     for sale in Sale.objects.filter(reservation=order.pk):

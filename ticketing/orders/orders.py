@@ -1,9 +1,10 @@
-"""Orders that carry their payment: once their places are held the money is taken, without anybody asking again.
+"""Take the money of orders that carry their payment, as soon as their places are held and without another request.
 
 Note [Who takes the payment of an order]
-Allocation writes the means with the hold, in its transaction, and rings the payment workers after it. Should nobody hear that, the
-order is a hold with means and without an attempt: `sweep` finds it, in the relay and by beat. Two who find it are harmless: the
-attempt is begun under the reservation's lock, and then the hold is none any more.
+Allocation writes the means of payment with the hold, in its transaction, and then sends a message to the payment
+workers. If the message is lost, the order stays a hold with means and without an attempt. `sweep` finds it, in the
+relay and by beat. If two processes find it, no harm is done: the attempt starts under the reservation's lock, and then
+the order is no longer a hold.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ from sessions_app.models import Session
 from ticketing.models import Payment
 from ticketing.payments import starting, steps
 
-SWEPT = 100  # of one sweep
-LEFT_AFTER = dt.timedelta(seconds=3)  # longer than a doorbell takes to be heard
+SWEPT = 100  # orders per sweep
+LEFT_AFTER = dt.timedelta(seconds=3)  # longer than a message to the workers takes
 
 log = structlog.get_logger(__name__)
 
 
 def pay(orders: Sequence[tuple[uuid.UUID, str]]) -> int:
-    """Take what these held orders carry, each with whom to tell the outcome; how many were begun. Again is harmless."""
+    """Start the payments of these held orders, each with its reply address. Return how many. Safe to repeat."""
     waiters = dict(orders)
     begun = starting.start_orders(list(_waiting().filter(pk__in=waiters).order_by("changed_at", "arrival")))
     order_of = {payment.pk: payment.reservation_id for payment in begun}
@@ -47,7 +48,7 @@ def pay(orders: Sequence[tuple[uuid.UUID, str]]) -> int:
 
 
 def sweep(*, limit: int = SWEPT) -> int:
-    """Orders that nobody began to take the money for; how many were begun. See Note [Who takes the payment of an order]."""
+    """Pay orders whose payment no worker started, and return how many. See Note [Who takes the payment of an order]."""
     left = _waiting().held(Now()).filter(changed_at__lt=Now() - LEFT_AFTER).order_by("changed_at")
     found = list(left.filter(session__payment_rate__isnull=True).values_list("pk", flat=True)[:limit])
     if found:
@@ -59,7 +60,7 @@ def sweep(*, limit: int = SWEPT) -> int:
 
 
 def _due() -> list[uuid.UUID]:
-    """Of each session with a rate as many as may be begun now, first come first; nobody else is rung for those that were put off."""
+    """Return which orders of sessions with a rate may start now. Delayed orders get no other message."""
     paced = Session.objects.filter(payment_rate__isnull=False).filter(Exists(_waiting().filter(session=OuterRef("pk"))))
     now, found = db_now(), list[uuid.UUID]()
     for session in paced:
@@ -73,7 +74,7 @@ def _waiting() -> ReservationQuerySet:
 
 
 def _reply(waiters: Mapping[uuid.UUID, str]) -> None:
-    """Tell each who waits for its order, and has one that came to its end."""
+    """Reply to each request that waits for an order with a final state."""
     waited_for = [order for order, address in waiters.items() if address]
     if not waited_for:
         return
@@ -87,6 +88,6 @@ def _reply(waiters: Mapping[uuid.UUID, str]) -> None:
 
 
 def why_declined(order: uuid.UUID) -> str:
-    """What the gateway said of the order's payment."""
+    """Return what the gateway said about the order's payment."""
     said = Payment.objects.filter(reservation=order).order_by("-id").values_list("reason", flat=True).first()
     return said or ""

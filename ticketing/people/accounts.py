@@ -1,4 +1,4 @@
-"""Accounts, and the guests who become them."""
+"""Handle accounts, and guests who become accounts."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ticketing.models import Refund, Sale, Ticket, User
 
 
 def adopt_guest(*, guest: uuid.UUID, user: User) -> None:
-    """The guest is the user from now on, with all that the guest asked for, holds and bought. Again is harmless.
+    """Make the guest this user from now on, with all its requests, holds and purchases. It is safe to repeat.
 
-    A guest who became another account before stays that one. So does an id that is an account's own.
+    A guest who became another account before stays that one, and so does an id that belongs to an account.
     """
     if not User.objects.filter(pk=guest).exists():
         with_retries(partial(_adopt_guest, guest, user.pk))
@@ -30,16 +30,16 @@ def _adopt_guest(guest: uuid.UUID, account: uuid.UUID) -> None:
     Sale.objects.filter(buyer=guest).update(buyer=account)
     Refund.objects.filter(asked_by=guest, sale__buyer=account).update(asked_by=account)
     Ticket.objects.filter(holder=guest).update(holder=account)
-    # What was passed on to the person who bought it, under either name, is simply the buyer's.
+    # A ticket that was transferred to its own buyer, under either name, is simply the buyer's.
     Sale.objects.filter(buyer=account, tickets__holder=account).note_change()
     Ticket.objects.filter(holder=account, sale__buyer=account).update(holder=None)
 
 
 def is_over(guest: uuid.UUID) -> bool:
-    """Whether the guest became an account, so that the guest's own credentials end."""
+    """Tell whether the guest became an account, which ends the guest's own credentials."""
     return people.account_of(guest) != guest or User.objects.filter(pk=guest).exists()
 
 
 def end_credentials(account: uuid.UUID) -> None:
-    """From now on no cookie, refresh token or session of before counts."""
+    """End all cookies, refresh tokens and sessions of the account."""
     User.objects.filter(pk=account).update(generation=F("generation") + 1)

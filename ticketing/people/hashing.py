@@ -1,11 +1,11 @@
-"""Password hashing that can't starve the site, and of which no address can keep the others.
+"""Hash passwords so that they cannot starve the site, and one address cannot block the others.
 
 Note [Hashing in turns]
-A hash takes a fraction of a second of processor time, on purpose, and everybody may ask for one by trying to sign in. So a process hashes one
-password at a time, in a thread of its own with a lower priority than those that serve. A few requests wait for their turn, and a few of one
-address; the next one is told to come again in a moment, and so is one that waits too long. Of each address one request stands in the queue, and its
-others wait behind that one: a flood from one address costs the others the hash that is under way. A request that waits keeps no connection to
-the database.
+A hash deliberately takes a fraction of a second of processor time, and each attempt to sign in asks for one. So a
+process hashes one password at a time, in a thread with a lower priority than those that serve. A few requests wait for
+their turn, and a few of each address. The next one is refused with a time to try again, and so is one that waits too
+long. One request per address is in the queue, and its others wait behind that one: a flood from one address costs the
+others only the hash that is running. A waiting request keeps no connection to the database.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from prometheus_client import Counter
 
 from base.addresses import current_network
 
-WAITING = 12  # of a process's 64 threads, the one whose turn it is included
-OF_AN_ADDRESS = 3  # of these
-NICENESS = 4  # of the hashing thread: Linux keeps one for each; with 10 nobody could sign in while the cores were busy
-LONGEST_WAIT = 10.0  # seconds for the turn to come
+WAITING = 12  # waiting requests, the current one included, of a process with 64 threads
+OF_AN_ADDRESS = 3  # waiting requests of one address
+# of the hashing thread: Linux keeps one per thread. With 10, no sign-in would succeed while the cores are busy
+NICENESS = 4
+LONGEST_WAIT = 10.0  # seconds until its turn
 
 turned_away = Counter(
     "frontrow_hashing_turned_away_total", "Passwords that were not hashed because too many were waiting."
@@ -35,11 +36,11 @@ turned_away = Counter(
 
 
 class HashingBusy(Exception):
-    """Too many passwords wait to be hashed, or this one waited too long; none of this request was."""
+    """Refuse a hash: too many passwords wait, or this one waited too long. Nothing was hashed for this request."""
 
 
 class Queue:
-    """The requests of this process that wait for a hash, by address."""
+    """Hold the requests of this process that wait for a hash, by address."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -51,7 +52,7 @@ class Queue:
 
     @contextmanager
     def place(self, address: str) -> Iterator[threading.Lock]:
-        """Take a place, and yield the lock that lets one request of an address be in turn. Raises: HashingBusy."""
+        """Take a place, and yield the lock that gives one request per address a turn. Raises: HashingBusy."""
         with self._lock:
             waiting = self._waiting.get(address, 0)
             if len(self) >= WAITING or waiting >= OF_AN_ADDRESS:
@@ -71,10 +72,10 @@ queue = Queue()
 
 
 class TurnsHasher(PBKDF2PasswordHasher):
-    """Django's own, in turns: see Note [Hashing in turns]."""
+    """Hash as Django does, in turns: see Note [Hashing in turns]."""
 
     def encode(self, password: str, salt: str, iterations: int | None = None) -> str:
-        """Raises: HashingBusy."""
+        """Hash the password when its turn comes. Raises: HashingBusy."""
         try:
             return _in_turn(partial(super().encode, password, salt, iterations))
         except HashingBusy:
@@ -83,7 +84,7 @@ class TurnsHasher(PBKDF2PasswordHasher):
 
 
 def _in_turn(encode: Callable[[], str]) -> str:
-    """Raises: HashingBusy."""
+    """Wait for the turn, then hash. Raises: HashingBusy."""
     deadline = time.monotonic() + LONGEST_WAIT
     with queue.place(current_network()) as first:
         if not connection.in_atomic_block:
@@ -97,7 +98,7 @@ def _in_turn(encode: Callable[[], str]) -> str:
 
 
 def _hashed(encode: Callable[[], str], *, seconds: float) -> str:
-    """Raises: HashingBusy."""
+    """Hash in the hashing thread. Raises: HashingBusy."""
     hashed = _hasher(os.getpid()).submit(encode)
     try:
         return hashed.result(timeout=max(0.0, seconds))

@@ -1,4 +1,4 @@
-"""Everybody who has tickets of a session: the buyers, and those whom tickets were passed on to; and who stands by for some."""
+"""Tell all people with tickets of a session, buyers and receivers, and the buyers of orders on standby."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ticketing.models import Sale
 
 
 def tell(session: Session, what: str, facts: dict[str, Any] | None = None) -> int:
-    """Write down, in the transaction of the change, that each holder is to get a letter; return how many.
+    """Record, in the transaction of the change, that each holder gets a letter, and return how many.
 
-    One event for each sale (`sale.<what>`) and for each receiver with all their tickets (`ticket.<what>`), so that the relay publishes each
-    once, and each letter is sent once, whatever dies on the way.
+    It records one event per sale (`sale.<what>`), and one per receiver with all their tickets (`ticket.<what>`). So the
+    relay publishes each event once, and each letter is sent once, whichever process dies on the way.
     """
     live = sale_locks.lock_live_tickets(session.pk)
     bought = Sale.objects.filter(pk__in={ticket.sale_id for ticket in live}).order_by("pk")
@@ -38,7 +38,7 @@ def tell(session: Session, what: str, facts: dict[str, Any] | None = None) -> in
 
 
 def tell_who_stands_by(session: Session, what: str, facts: dict[str, Any]) -> int:
-    """Write down that each order that waits for places is to get a letter (`order.<what>`); return how many. The session is locked."""
+    """Record a letter for each waiting order of a locked session (`order.<what>`), and return how many."""
     waiting = Reservation.objects.filter(session=session, status=Status.QUEUED).order_by("pk")
     told = [
         NewEvent(event=f"order.{what}", session=session.pk, buyer=buyer, facts={**facts, "reservation": str(order)})

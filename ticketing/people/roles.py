@@ -1,4 +1,4 @@
-"""What the people of a house may do in the admin: the owner all, the box office its work, the gate a look."""
+"""Define the permissions of staff in the admin: all for owners, sales for the box office, reading for the gate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LOOK = ["view"]
 RUN = ["view", "add", "change"]
 SEES_CODES = "ticketing.view_ticket"  # sales and tickets of any buyer, with the codes that open doors
 
-# Group → app label → model → what it may do with it. An owner may do everything.
+# Group → app label → model → permissions. An owner has all permissions.
 GROUPS: dict[str, dict[str, dict[str, list[str]]]] = {
     "boxoffice": {
         "sessions_app": {
@@ -26,11 +26,11 @@ GROUPS: dict[str, dict[str, dict[str, list[str]]]] = {
             "seat": ["view", "change"],
         },
         "reservations": {
-            "reservation": ["view", "change"],  # releasing and moving, on the live map
+            "reservation": ["view", "change"],  # release and move, on the live map
             "voucher": RUN,
         },
         "ticketing": {
-            "sale": RUN,  # selling at the counter, correcting an address
+            "sale": RUN,  # sell at the counter, correct an address
             "ticket": LOOK,
             "payment": LOOK,
             "refund": ["view", "add", "change"],
@@ -43,16 +43,15 @@ GROUPS: dict[str, dict[str, dict[str, list[str]]]] = {
     },
     "gate": {
         "sessions_app": {"session": LOOK, "show": LOOK, "hall": LOOK, "venue": LOOK},
-        "ticketing": {"checkin": ["view", "add"]},  # letting people in; it checks codes and lists none
+        "ticketing": {"checkin": ["view", "add"]},  # check codes without a list of them
     },
 }
 
-NOT_FOR_THE_GATE = {"ticketing": {"ticket": LOOK, "sale": LOOK}}  # an earlier version gave it these
+NOT_FOR_THE_GATE = {"ticketing": {"ticket": LOOK, "sale": LOOK}}  # permissions that an earlier version gave
 
 
 def ensure_groups() -> dict[str, Group]:
-    """Make owner, boxoffice and gate, and give each its permissions; what an operator added beside them stays,
-    but for lists of tickets at the gate."""
+    """Make the groups and give them permissions. Keep what an operator added, except a gate's ticket lists."""
     groups = {name: Group.objects.get_or_create(name=name)[0] for name in ["owner", *GROUPS]}
     groups["owner"].permissions.add(*Permission.objects.filter(content_type__app_label__in=OURS))
     for name, apps in GROUPS.items():

@@ -1,4 +1,4 @@
-"""Column charts as SVG, measured here and drawn by templates/ticketing/desk/_chart.html: no script, no library."""
+"""Draw column charts as SVG, with templates/ticketing/desk/_chart.html and without script or library."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-WIDTH, HEIGHT = 480, 210  # units of the drawing; small enough for its text to be read on a phone
+WIDTH, HEIGHT = 480, 210  # units of the drawing; small enough for readable text on a phone
 TOP, FLOOR = 18, 182
-GAP = 0.28  # of a column's width
+GAP = 0.28  # share of a column's width
 HALF_A_LABEL = 30
-LINES = 4  # at the most, above the floor
+LINES = 4  # at most, above the floor
 
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """`parts`: name (its colour in desk.css) and value, from the floor up; `says`: what a pointer reads."""
+    """Describe a column. `parts` are name (a colour in desk.css) and value, from the floor up; `says` is a tooltip."""
 
     parts: Sequence[tuple[str, int]]
     says: str
-    label: str = ""  # below it
+    label: str = ""  # text below the column
 
 
 class Bar(NamedTuple):
@@ -50,7 +50,7 @@ class Chart:
 
 
 def draw(title: str, columns: Sequence[Column], *, name: Callable[[int], str]) -> Chart:
-    """`name` writes a value beside its line."""
+    """Draw the columns; `name` formats a value for the label of a line."""
     step, top = scale(max((sum(value for _part, value in column.parts) for column in columns), default=0))
     wide = WIDTH / max(len(columns), 1)
     return Chart(
@@ -76,7 +76,7 @@ def _labels(columns: Sequence[Column], wide: float) -> list[Text]:
 
 
 def scale(most: int) -> tuple[int, int]:
-    """The step between lines (1, 2 or 5 with noughts) and the value of the highest."""
+    """Return the step between lines (1, 2 or 5 with zeros) and the value of the highest line."""
     power = 1
     while True:
         for step in (power, 2 * power, 5 * power):

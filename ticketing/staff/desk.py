@@ -1,4 +1,4 @@
-"""The box office's live map of a session: who holds what, seats off and on sale, releasing and moving a buyer.
+"""Show the box office's live map of a session: buyers of seats, taking seats off sale, releasing and moving.
 
 Every action works as a plain form; `desk.js` sends the same form without leaving the page.
 """
@@ -47,16 +47,16 @@ NEEDED = {
     "release": CHANGE_RESERVATIONS,
     "move": CHANGE_RESERVATIONS,
 }
-LISTED = 100  # reservations that the page lists; the admin's list of reservations has all
+LISTED = 100  # reservations that the page lists; the admin's list of reservations shows all
 
 
 class NotDone(Exception):
-    """Nothing was changed; the sentence says why."""
+    """Report that nothing was changed, with the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What somebody at the desk asks for. `reservation`: the one they saw; what holds the seats by now may be another."""
+    """Hold a request of staff. `reservation` is the one on the page; by now another may hold the seats."""
 
     action: str
     seats: list[str]
@@ -76,7 +76,7 @@ class Order:
 
 
 def labels(text: str) -> list[str]:
-    """“A1, A2” as people write it, each once."""
+    """Read “A1, A2” as people write it, each label once."""
     return list(dict.fromkeys(re.findall(r"[^\s,;\0]+", text)))[:MAX_SEATS]
 
 
@@ -101,7 +101,7 @@ def _find(session_id: UUID) -> Session:
         raise Http404 from None
 
 
-# --- Looking
+# --- Pages
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -140,7 +140,7 @@ def seat_desk(request: HttpRequest, session_id: UUID) -> HttpResponse:
 
 
 def framed(request: HttpRequest, session: Session) -> dict[str, Any]:
-    """What the admin's own frame around a page of this session needs."""
+    """Return what the admin's frame needs around a page of this session."""
     return {
         **admin.site.each_context(request),
         "title": _("Live map"),
@@ -152,7 +152,7 @@ def framed(request: HttpRequest, session: Session) -> dict[str, Any]:
 
 @require_safe
 def seat_holders(request: HttpRequest, session_id: UUID) -> JsonResponse:
-    """The newest reservations that hold or bought something; with `?seats=A1,A2` those of these seats."""
+    """List the newest reservations that hold or bought something; with `?seats=A1,A2`, those of these seats."""
     _require(request, LOOK_AT_HOLDERS)
     seats = labels(request.GET["seats"]) if "seats" in request.GET else None
     found = queries.holders(session_id, seats=seats, limit=LISTED)
@@ -164,7 +164,7 @@ def linked(holder: dict[str, Any]) -> dict[str, Any]:
     return {**holder, "link": link, "name": holder["username"] or _("Guest …%s") % holder["buyer"][-6:]}
 
 
-# --- Doing
+# --- Actions
 
 
 def act(request: HttpRequest, session: Session, order: Order) -> HttpResponse:
@@ -181,7 +181,10 @@ def act(request: HttpRequest, session: Session, order: Order) -> HttpResponse:
         return refused(request, session, refusal.told_to_staff())
     except tuple(REFUSALS) as error:
         return refused(request, session, REFUSALS[type(error)](error))
-    note = f"{order.action}: {', '.join(order.seats)} {'→ ' + ', '.join(order.to) if order.to else ''} {order.reservation or ''}"
+    note = (
+        f"{order.action}: {', '.join(order.seats)} {'→ ' + ', '.join(order.to) if order.to else ''} "
+        f"{order.reservation or ''}"
+    )
     LogEntry.objects.log_actions(user.pk, [session], CHANGE, " ".join(note.split()), single_object=True)
     return told(request, session, done, messages.SUCCESS)
 
@@ -199,7 +202,7 @@ def unblock(session: Session, order: Order) -> str:
 
 
 def _with_the_rest(text: str, changed: Sequence[str], chosen: Sequence[str]) -> str:
-    """Raises: NotDone, where none of the chosen changed."""
+    """Add how many seats were not changed. Raises: NotDone, if none of the chosen ones changed."""
     left = len(chosen) - len(changed)
     rest = ngettext("%(number)d seat was not changed.", "%(number)d seats were not changed.", left)
     rest = rest % {"number": left} if left else ""
@@ -231,14 +234,14 @@ CONFIRMED_FIRST = frozenset({"release", "move"})
 
 
 def _chosen(order: Order) -> list[str]:
-    """Raises: NotDone."""
+    """Return the chosen seats. Raises: NotDone."""
     if not order.seats:
         raise NotDone(_("Choose seats first."))
     return order.seats
 
 
 def _reservation(session: Session, order: Order) -> UUID:
-    """The reservation that is meant: named, or the one of all the chosen seats. Raises: NotDone."""
+    """Return the reservation that was named, or that of all the chosen seats. Raises: NotDone."""
     if order.reservation:
         named = Reservation.objects.filter(session=session, pk=order.reservation)
         owners: list[UUID | None] = list(named.values_list("pk", flat=True))
@@ -251,7 +254,7 @@ def _reservation(session: Session, order: Order) -> UUID:
 
 
 def confirmation(request: HttpRequest, session: Session, order: Order) -> HttpResponse:
-    """Ask once more, with the name of whom it concerns. Raises: NotDone."""
+    """Ask for confirmation, with the name of the buyer. Raises: NotDone."""
     reservation_id = _reservation(session, order)
     found = queries.holders(session.pk, reservation=reservation_id, limit=1)
     if not found:
@@ -261,7 +264,7 @@ def confirmation(request: HttpRequest, session: Session, order: Order) -> HttpRe
     return render(request, "ticketing/desk/confirm.html", {**framed(request, session), **context})
 
 
-# --- Answering
+# --- Answers
 
 
 def refused(request: HttpRequest, session: Session, text: str) -> HttpResponse:
@@ -269,7 +272,7 @@ def refused(request: HttpRequest, session: Session, text: str) -> HttpResponse:
 
 
 def told(request: HttpRequest, session: Session, text: str, level: int) -> HttpResponse:
-    """To a script in JSON; to a form on the page it came from."""
+    """Answer a script in JSON, and a form with a message on its page."""
     done = level == messages.SUCCESS
     if request.headers.get("Accept") == "application/json":
         return JsonResponse({"done": done, "text": text}, status=200 if done else 409)

@@ -1,4 +1,4 @@
-"""Sales at a glance: what plays and how full it is, what was sold by day and by hour."""
+"""Show sales at a glance: the programme with its occupancy, and sales by day and by hour."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def glance(request: HttpRequest) -> HttpResponse:
 
 
 def asked_day(request: HttpRequest, name: str, otherwise: dt.date) -> dt.date:
-    """A day a year around now; what can't be read is not asked for."""
+    """Return the day in the address, at most ten years away; the default if it is unreadable or too far."""
     try:
         day = parse_date(request.GET.get(name, ""))
     except ValueError:
@@ -63,11 +63,11 @@ def number(value: int) -> str:
     return formats.number_format(value, use_l10n=True, force_grouping=True)
 
 
-# --- What plays
+# --- Programme
 
 
 def programme(showings: Sequence[Showing], first: dt.date) -> dict[str, Any]:
-    """Each of the days ahead, and the first one's sessions."""
+    """Return the coming days, and the first day's sessions."""
     dates = [first + dt.timedelta(days=ahead) for ahead in range(AHEAD)]
     by_day: dict[dt.date, list[Showing]] = {date: [] for date in dates}
     for showing in showings:
@@ -93,22 +93,22 @@ def parts_of(places: Places) -> list[tuple[str, int]]:
 
 
 def spelled(places: Places) -> str:
-    """“12 sold, 3 held, 81 free”."""
+    """Write places as “12 sold, 3 held, 81 free”."""
     return _("%(sold)s sold, %(held)s held, %(free)s free") % {part: number(value) for part, value in parts_of(places)}
 
 
 def share(places: Places) -> list[tuple[str, str, str]]:
-    """Each part of a bar a hundred wide: name, start, width."""
+    """Return each part of a bar with a width of a hundred: name, start, width."""
     widths = [(part, 100 * value / max(places.all, 1)) for part, value in parts_of(places)]
     starts = itertools.accumulate([0.0, *(width for _part, width in widths)])
     return [(part, f"{start:.4g}", f"{width:.4g}") for (part, width), start in zip(widths, starts, strict=False)]
 
 
-# --- What was sold
+# --- Sales
 
 
 def sales(hours: Sequence[Hour], last: dt.date) -> dict[str, Any]:
-    """The days that end with `last`, and that one's hours."""
+    """Return the days that end with `last`, and the hours of that day."""
     dates = [last - dt.timedelta(days=behind) for behind in reversed(range(BEHIND))]
     currencies = sorted({hour.currency for hour in hours})
     days = [(date, [hour for hour in hours if hour.day == date]) for date in dates]
@@ -132,7 +132,7 @@ def tickets_of(hours: Sequence[Hour]) -> int:
 
 
 def hours_of(hours: Sequence[Hour]) -> list[tuple[dt.datetime, int, takings.Revenue]]:
-    """One row an hour that sold something."""
+    """Return one row per hour with sales."""
     return [
         (start, tickets_of(some), takings.revenue_of(some))
         for start, some in (
@@ -171,10 +171,10 @@ def revenue_by_day(days: Sequence[tuple[dt.date, Sequence[Hour]]], currency: str
 
 
 def by_hour(hours: Sequence[Hour], date: dt.date) -> Chart:
-    """All hours of the day, empty ones too."""
+    """Draw all hours of the day, also empty ones."""
     start, end = takings.between(date, 1)
     tickets = {at: sold for at, sold, _revenue in hours_of(hours)}
-    length = round((end - start) / dt.timedelta(hours=1))  # 23 or 25 where clocks change
+    length = round((end - start) / dt.timedelta(hours=1))  # 23 or 25 when clocks change
     columns = []
     for ahead in range(length):
         at = timezone.localtime(start.astimezone(dt.UTC) + dt.timedelta(hours=ahead))

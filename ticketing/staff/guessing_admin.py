@@ -1,4 +1,4 @@
-"""Who guessed at passwords, and whom that locks out: django-axes' rows, to read, and to delete where a person is locked out."""
+"""List failed sign-ins and lockouts from django-axes' rows. Staff may delete a row that locks a person out."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Tries(PatientLists, ModelAdmin):
 
 @admin.register(AccessAttempt)
 class AttemptAdmin(Tries):
-    """Deleting a row lets its account or address try again at once."""
+    """List attempts. Deleting a row lets its account or address try again at once."""
 
     list_display = ["attempt_time", "username", "ip_address", "failures_since_start", "path_info"]
     list_filter = ["attempt_time", "path_info"]

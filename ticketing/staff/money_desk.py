@@ -1,4 +1,4 @@
-"""What was earned, given back and is owed, day by day and as CSV: read from the ledger, and held against the sales."""
+"""Show what was earned, refunded and is owed, by day and as CSV, from the ledger and compared with the sales."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Sums = dict[str, int]  # by account, debits above zero
 
 
 class _Echo:
-    """What csv wants to write to: gives each line back."""
+    """Give each line back to csv, which writes to it."""
 
     def write(self, line: str) -> str:
         return line
@@ -64,7 +64,7 @@ def money_desk(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def money_csv(request: HttpRequest) -> StreamingHttpResponse:
-    """Every entry of these days. Amounts are in minor units, debits above zero."""
+    """Export every entry of these days. Amounts are in minor units, debits above zero."""
     last = _last_day(request)
     writer = csv.writer(_Echo())
     head = ["entry", "posting", "posted_at", "account", "amount", "currency", "payment", "sale", "refund"]
@@ -102,9 +102,9 @@ def _entries(last: dt.date) -> QuerySet[LedgerEntry]:
 
 
 def _line(sums: Sums) -> Sums:
-    """As people read it: what was earned, given back, kept by gateways, is left; and how the clearing moved.
+    """Sum a day as people read it: earned, refunded, fees of gateways, remainder, and movements of the clearing.
 
-    Booking fees and taxes are what of them wasn't given back; taxes are the state's, and not left.
+    Booking fees and taxes exclude refunds. Taxes belong to the state, so the remainder excludes them.
     """
     earned, refunds, fees = -sums.get(Account.REVENUE, 0), sums.get(Account.REFUNDS, 0), sums.get(Account.FEES, 0)
     booking = -sums.get(Account.BOOKING, 0)
@@ -123,7 +123,7 @@ def _line(sums: Sums) -> Sums:
 
 
 def _totals() -> list[dict[str, Any]]:
-    """Of all time, by currency, beside what the sales say; `apart` is zero in a sound house."""
+    """Sum all days by currency, next to the sum of the sales. `apart` is zero if both agree."""
     sums: dict[str, Sums] = {}
     entries = LedgerEntry.objects.order_by("currency").values_list("currency", "account")
     for currency, account, amount in entries.annotate(sum=Sum("amount")):

@@ -1,4 +1,4 @@
-"""The box office's list of orders. It stays quick with hundreds of thousands of rows: nothing is sorted or counted to its end."""
+"""List orders for the box office. It stays fast with hundreds of thousands: it never sorts or counts all rows."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from sessions_app.templatetags.frontrow import money
 from ticketing.models import Order, Sale
 from ticketing.staff import order_desk
 
-COUNTED = 5_000  # orders that the list's pages reach; older ones by filter and search
-OFFERED = 30  # sessions to filter by
+COUNTED = 5_000  # orders that the list's pages reach; find older ones with filter and search
+OFFERED = 30  # sessions in the filter
 STATES = {
     "PENDING": [Status.QUEUED],
     "PROCESSING": [Status.HELD, Status.PAYING],
@@ -37,7 +37,7 @@ STATES = {
 
 
 class CappedPaginator(Paginator):  # type: ignore[type-arg] # generic for type checkers only
-    """Counts no further than `COUNTED`."""
+    """Count no further than `COUNTED`."""
 
     @cached_property
     def count(self) -> int:
@@ -69,7 +69,7 @@ class ReasonFilter(admin.SimpleListFilter):
 
 
 class SessionFilter(admin.SimpleListFilter):
-    """The next sessions; any other by its id in the address, as its own page links here."""
+    """Offer the next sessions; any other is chosen by its id in the address, as its own page links here."""
 
     title = _("session")
     parameter_name = "of"
@@ -111,7 +111,7 @@ class OrderAdmin(ReadOnly, ModelAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Order], search_term: str
     ) -> tuple[QuerySet[Order], bool]:
-        """Whole ids and numbers only, each by its index."""
+        """Search only whole ids and numbers, each by its index."""
         term = search_term.strip().lstrip("#")
         if not term:
             return queryset, False
@@ -141,7 +141,7 @@ class OrderAdmin(ReadOnly, ModelAdmin):
 
     @display(description=_("order"))
     def name(self, order: Order) -> str:
-        """Its id is long, and alike at its beginning."""
+        """Show the end of the id, because long ids begin alike."""
         return f"…{str(order.pk)[-12:]}"
 
     @display(description=_("buyer"))

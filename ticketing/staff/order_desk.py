@@ -1,4 +1,4 @@
-"""An order as the box office sees it: what happened, its money, and what can be done about it. Plain forms."""
+"""Show an order to the box office: its history, its money, and what staff can do about it. Plain forms."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ LONGEST_REASON = 120
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """What somebody at the desk asks for."""
+    """Hold the request of a member of staff."""
 
     action: str
     reason: str
-    confirmed: str  # the stamp of what the question said; see sessions_app/staff/questions.py
+    confirmed: str  # the stamp of the question that was answered; see sessions_app/staff/questions.py
 
     @classmethod
     def of(cls, request: HttpRequest) -> Self:
@@ -57,11 +57,11 @@ class Wish:
 
 
 class NotDone(Exception):
-    """Nothing was changed; the sentence says why."""
+    """Report that nothing was changed, with the reason."""
 
 
 def order(request: HttpRequest, order_id: UUID | None) -> HttpResponse:
-    """Raises: PermissionDenied, Http404."""
+    """Show an order or act on it. Raises: PermissionDenied, Http404."""
     if not request.user.has_perm(LOOK):
         raise PermissionDenied
     rows = Order._default_manager.select_related("session__show", "ticket_type").filter(scope=ORDER_SCOPE)
@@ -71,7 +71,7 @@ def order(request: HttpRequest, order_id: UUID | None) -> HttpResponse:
     return act(request, found, Wish.of(request)) if request.method == "POST" else shown(request, found)
 
 
-# --- Looking
+# --- Pages
 
 
 def shown(request: HttpRequest, order: Order) -> HttpResponse:
@@ -101,7 +101,7 @@ def shown(request: HttpRequest, order: Order) -> HttpResponse:
 
 
 def framed(request: HttpRequest, order: Order) -> dict[str, Any]:
-    """What the admin's own frame around the page of an order needs."""
+    """Return what the admin's frame needs around the page of an order."""
     return {
         **admin.site.each_context(request),
         "title": _("Order"),
@@ -116,12 +116,12 @@ def is_cancellable(order: Order, sale: Sale | None) -> bool:
 
 
 def is_allowed_to_cancel(request: HttpRequest, order: Order) -> bool:
-    """Whoever runs reservations; where money goes back, also whoever gives it back."""
+    """Tell whether the user may run reservations and, if money goes back, also refunds."""
     needed = {RUN} | ({GIVE_BACK} if order.status == Status.CONFIRMED else set())
     return request.user.has_perms(needed)
 
 
-# --- Doing
+# --- Actions
 
 
 def act(request: HttpRequest, order: Order, wish: Wish) -> HttpResponse:
@@ -150,7 +150,7 @@ def act(request: HttpRequest, order: Order, wish: Wish) -> HttpResponse:
 
 
 def question_about(order: Order, action: str) -> Question | None:
-    """What is asked before a buyer may be charged; None where the action is going to be refused, and for cancelling."""
+    """Return the question before a buyer may be charged; None for a refused action and for cancelling."""
     last = care.last_payment(order)
     possible = {
         "retry": care.is_left_open(order, last),
@@ -190,7 +190,7 @@ def page_of(order_id: UUID) -> str:
     return reverse("admin:ticketing_order_change", args=[order_id])
 
 
-Done = tuple[str, UUID | None]  # what is said, and the order whose page to look at then, if it is another
+Done = tuple[str, UUID | None]  # the message, and the order whose page to show, if it is another one
 
 
 def retry(order: Order, _wish: Wish, _user: User) -> Done:
@@ -225,7 +225,7 @@ ACTIONS: dict[str, Callable[[Order, Wish, User], Done]] = {"retry": retry, "agai
 
 @dataclass(frozen=True)
 class Cancelling:
-    """What cancelling an order comes to now."""
+    """Describe the present effects of cancelling an order."""
 
     order: Order
     sale: Sale | None
@@ -237,7 +237,7 @@ class Cancelling:
 
 
 def cancelling(order: Order) -> Cancelling:
-    """Raises: PaymentInProgress, NothingToCancel."""
+    """Return the effects of cancelling. Raises: PaymentInProgress, NothingToCancel."""
     sale = Sale.objects.filter(pk=order.sale_id).first() if order.sale_id else None
     if not is_cancellable(order, sale):
         if order.status == Status.PAYING:

@@ -1,4 +1,4 @@
-"""Payments, refunds, the ledger and what gateways told, to read."""
+"""Show payments, refunds, the ledger and webhooks of gateways in the admin, read-only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What persons have to give back: refunds to hand out at the counter, and those that a gateway refused. Plain forms."""
+"""List refunds that need a person: those to hand out at the counter, and those that a gateway refused."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def refund_desk(request: HttpRequest) -> HttpResponse:
 
 
 def listed(status: RefundStatus, number: str) -> QuerySet[Refund]:
-    """The oldest first; with `number`, those of that sale."""
+    """List refunds, the oldest first; with `number`, those of that sale."""
     rows = Refund.objects.filter(status=status).select_related("sale__session__show", "sale__payment")
     if number:
         rows = rows.filter(sale__number=number) if number.isdecimal() and len(number) < 19 else rows.none()
@@ -95,7 +95,7 @@ def act(request: HttpRequest) -> HttpResponse:
 
 
 def question_about(action: str, means: str, refund_id: UUID) -> Question | None:
-    """What a person is asked before money leaves the till or goes back; None where the action is going to be refused.
+    """Return the question before money is handed out or sent back; None for an action that will be refused.
 
     Raises: Refund.DoesNotExist.
     """
@@ -169,7 +169,7 @@ ACTIONS: dict[str, Callable[[HttpRequest, UUID, User], HttpResponse]] = {
 
 @require_safe
 def refund_receipt(request: HttpRequest, refund_id: UUID) -> HttpResponse:
-    """To print, for the till and for the buyer."""
+    """Print a receipt for the till and for the buyer."""
     if not request.user.has_perm(LOOK):
         raise PermissionDenied
     rows = Refund.objects.select_related("sale__session__show", "sale__session__hall__venue", "handed_out_by")
@@ -180,7 +180,7 @@ def refund_receipt(request: HttpRequest, refund_id: UUID) -> HttpResponse:
 
 
 def framed(request: HttpRequest, refund: Refund) -> dict[str, Any]:
-    """What the admin's own frame around the page of a refund needs."""
+    """Return what the admin's frame needs around the page of a refund."""
     return {
         **admin.site.each_context(request),
         "title": _("Receipt"),

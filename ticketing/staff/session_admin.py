@@ -1,4 +1,4 @@
-"""Sessions in the admin, with what their buyers have: moving and calling off ask first."""
+"""Show sessions with their buyers in the admin. Moving and calling off ask first."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ admin.site.unregister(Session)
 
 @admin.register(Session)
 class SessionWithBuyersAdmin(SessionAdmin):
-    """The catalogue's desk, and what it can't do: call a session off that somebody paid for."""
+    """Add to the catalogue's admin what it cannot do: call a session off that has sales."""
 
     actions = [*(SessionAdmin.actions or []), "call_off_and_refund"]
     readonly_fields = [*SessionAdmin.readonly_fields, "paid_back"]
@@ -57,7 +57,7 @@ class SessionWithBuyersAdmin(SessionAdmin):
             return ask(request, unanswered.question, back=request.get_full_path(), opts=self.opts)
 
     def save_model(self, request: HttpRequest, obj: Session, form: Any, change: bool) -> None:
-        """What tickets say is changed by `moving`, which has everybody told who has one.
+        """Change what tickets show through `moving`, which sends letters to all holders.
 
         Raises: Unanswered.
         """
@@ -91,7 +91,7 @@ class SessionWithBuyersAdmin(SessionAdmin):
     def call_off_and_refund(self, request: HttpRequest, sessions: QuerySet[Session]) -> HttpResponse | None:
         chosen = list(sessions)
         with transaction.atomic():
-            locks.lock_sessions([session.pk for session in chosen])  # until it is called off, nothing is sold
+            locks.lock_sessions([session.pk for session in chosen])  # nothing is sold until it is called off
             question = calling_off(chosen)
             if not is_confirmed(request, question):
                 return ask(request, question, back=request.get_full_path(), opts=self.opts)

@@ -1,4 +1,4 @@
-"""What was sold, is held and is left, added up by session, day and hour: a handful of queries, however many sessions."""
+"""Sum sold, held and free places by session, day and hour, in a few queries for any number of sessions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Revenue = Counter[str]  # minor units by currency
 
 @dataclass(kw_only=True)
 class Places:
-    """Numbered or not. What is off sale is none of them."""
+    """Count places, numbered or not. Places off sale are not included."""
 
     sold: int = 0
     held: int = 0
@@ -57,7 +57,7 @@ class Showing:
 
 @dataclass(frozen=True, kw_only=True)
 class Hour:
-    """What one hour sold, in one currency."""
+    """Hold the sales of one hour in one currency."""
 
     start: dt.datetime
     currency: str
@@ -71,14 +71,14 @@ class Hour:
 
 
 def between(first: dt.date, days: int) -> tuple[dt.datetime, dt.datetime]:
-    """These days' begin and end on the clock of the house."""
+    """Return the start and end of these days in the time zone of the house."""
     zone = timezone.get_current_timezone()
     start, end = (dt.datetime.combine(day, dt.time.min, zone) for day in (first, first + dt.timedelta(days=days)))
     return start, end
 
 
 def showings(first: dt.date, *, days: int) -> list[Showing]:
-    """The sessions that start in these days, as they stand now; without those that were called off."""
+    """Return the present state of the sessions that start in these days, without those that were called off."""
     start, end = between(first, days)
     sessions = Session.objects.filter(starts_at__gte=start, starts_at__lt=end, cancelled_at__isnull=True)
     found = list(sessions.select_related("show", "hall__venue").order_by("starts_at", "id"))
@@ -98,7 +98,7 @@ def showings(first: dt.date, *, days: int) -> list[Showing]:
 
 
 def _holds(sessions: QuerySet[Session]) -> defaultdict[UUID, Places]:
-    """Places that are held; free are those of a hold that ran out, swept or not."""
+    """Count held places; places of an expired hold are free, swept or not."""
     over = Q(expires_at__lte=Now())
     holds = Reservation.objects.filter(session__in=sessions.order_by(), status=Status.HELD).order_by()
     rows = holds.values_list("session").annotate(
@@ -108,19 +108,19 @@ def _holds(sessions: QuerySet[Session]) -> defaultdict[UUID, Places]:
 
 
 def _paying(sessions: QuerySet[Session]) -> Counter[UUID]:
-    """Places of reservations that are being paid for: found by their few open attempts."""
+    """Count places of reservations in payment, which are found by their few open attempts."""
     attempts = Payment.objects.filter(status__in=OPEN, reservation__session__in=sessions.order_by())
     rows = attempts.filter(reservation__status=Status.PAYING).order_by().values_list("reservation__session")
     return Counter(dict(rows.annotate(places=Sum("reservation__quantity"))))
 
 
 def _stock(sessions: QuerySet[Session]) -> Counter[UUID]:
-    """Places without a number that are left."""
+    """Count the unnumbered places that are left."""
     return Counter(dict(sessions.order_by().annotate(left=unnumbered("available")).values_list("pk", "left")))
 
 
 def _sold(sessions: QuerySet[Session]) -> defaultdict[UUID, Places]:
-    """Places that were sold, and what was paid for them and not paid back."""
+    """Count sold places, with the money paid for them minus refunds."""
     sales = Sale.objects.filter(session__in=sessions.order_by()).order_by().values_list("session", "currency")
     found = defaultdict[UUID, Places](Places)
     for session, currency, places, kept in sales.annotate(
@@ -132,7 +132,7 @@ def _sold(sessions: QuerySet[Session]) -> defaultdict[UUID, Places]:
 
 
 def sold_by_hour(last: dt.date, *, days: int) -> list[Hour]:
-    """The hours of the days that end with `last` in which something was sold, in order."""
+    """Return the hours with sales in the days that end with `last`, in order."""
     start, end = between(last - dt.timedelta(days=days - 1), days)
     rows = (
         Sale.objects.filter(sold_at__gte=start, sold_at__lt=end)

@@ -1,4 +1,4 @@
-"""Pages of the admin that belong to no list: before the admin's own addresses, and for whoever may enter it."""
+"""Route admin pages without a list of their own. They come before the admin's own addresses, and need its access."""
 
 from django.contrib import admin
 from django.urls import path

@@ -1,4 +1,4 @@
-"""What a payment form offers: the means that the house takes."""
+"""Offer the house's means of payment to a payment form."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ register = template.Library()
 
 @register.simple_tag
 def payment_methods() -> list[str]:
-    """In the house's order; the first is the one that is chosen."""
+    """Return the means in the house's order; the first is preselected."""
     return list(settings.PAYMENT_METHODS)
 
 
 @register.simple_tag
 def stripe_key() -> str:
-    """The public one, for the browser."""
+    """Return the public key for the browser."""
     return str(settings.STRIPE_PUBLISHABLE_KEY)

@@ -1,10 +1,11 @@
-"""A sale, or one ticket, as an entry of a calendar (iCalendar, RFC 5545).
+"""Write a sale, or one ticket, as an entry of a calendar (iCalendar, RFC 5545).
 
 Note [One entry, many versions]
-The UID is the sale's or the ticket's own, so that two sales of one session are two entries. SEQUENCE is the sum of counts that only rise:
-changes of the session (time, place, called off; the names of its show, venue and ticket types), of the sale (given back, moved to other
-seats, joined), and transfers. So whoever opens the file again replaces the entry by the newer one. Its link has no proof (links.py):
-calendars are shared, and whoever sees the entry would have the tickets.
+The UID belongs to the sale or the ticket, so two sales of one session are two entries. SEQUENCE is the sum of counts
+that only rise: changes of the session (time, place, called off; the names of its show, venue and ticket types), changes
+of the sale (refunded, moved to other seats, joined), and transfers. So opening the file again replaces the entry by the
+newer one. Its link has no proof (links.py), because calendars are shared: each reader of the entry would have the
+tickets.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from ticketing.models import Sale, Ticket, TicketStatus, Transfer
 
 
 def of_sale(sale: Sale) -> bytes:
-    """What its buyer has still."""
+    """Write an entry for the tickets that the buyer still has."""
     kept = [ticket for ticket in sale.live_tickets if ticket.holder is None]
     passed = Transfer.objects.filter(ticket__sale=sale)
     return _entry(f"sale-{sale.pk}", sale, kept, passed=passed, link=reverse("sale", args=[sale.pk]))
@@ -36,8 +37,8 @@ def of_ticket(ticket: Ticket) -> bytes:
 
 
 def _entry(name: str, sale: Sale, tickets: Sequence[Ticket], *, passed: Any, link: str) -> bytes:
-    """`tickets`: those that admit somebody; none: the entry is cancelled."""
-    from icalendar import STATUS, Calendar, Event  # takes a while
+    """Write an entry for these valid tickets; without any, the entry is cancelled."""
+    from icalendar import STATUS, Calendar, Event  # slow to import
 
     session, link = sale.session, settings.SITE_URL + link
     transfers = passed.aggregate(count=Count("pk"), last=Max("passed_at"))

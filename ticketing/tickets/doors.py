@@ -1,15 +1,18 @@
-"""The doors: a ticket lets one person in, once; the first scan wins, whenever the server hears of it.
+"""Check tickets in at the doors: a ticket admits one person, once.
+
+The first scan wins, whenever the server learns of it.
 
 Note [Scans that come late]
-A gate without a connection judges codes by itself and tells of its scans later, each with how long ago it was: both times are
-read from the gate's own clock, so that it may be wrong. Every scan is judged by what was true when it was made. A scan from before the
-one that is known takes its place; the later one becomes the second, and that two came in is in the log as `ticket.let_in_twice`. A
-ticket that was given back since was good then: its bearer came in, and that is recorded. The ticket stays void, the log has
-`ticket.let_in_and_refunded`, and `manage.py audit` names it (`let_in_and_paid_back`), since the house lost the money.
+A gate without a connection judges codes itself and reports its scans later, each with its age. Both times are from the
+gate's own clock, so that clock may be wrong. Every scan is judged by what was true when it was made. If a scan was made
+before the known one, it takes the known one's place. The later one becomes the second, and the log has
+`ticket.let_in_twice`. A ticket that was refunded since then was valid at the scan: its bearer came in, and that is
+recorded. The ticket stays void, the log has `ticket.let_in_and_refunded`, and `manage.py audit` names it
+(`let_in_and_paid_back`), because the house lost the money.
 
 Note [When doors are open]
-A ticket is let in from DOORS_OPEN_MINUTES before its session's start to its end; `anyway` lets it in at another time, and the log says
-that it was so. Nothing opens the gate of a session that was called off.
+A ticket is accepted from DOORS_OPEN_MINUTES before its session's start until its end. `anyway` accepts it at another
+time, and the log says so. No option opens the gate of a session that was called off.
 """
 
 from __future__ import annotations
@@ -57,7 +60,7 @@ collected = Counter("frontrow_collected_at_the_door_total", "Money taken at the 
 check_ins = Counter("frontrow_check_ins_total", "Codes scanned at a gate, by outcome.", ["outcome"])
 
 CLOSED = frozenset({CheckInOutcome.NOT_YET, CheckInOutcome.TOO_LATE})
-LATEST = 31 * 24 * 3600  # seconds after which a gate's scan is told no more: a phone may lie in a drawer for weeks
+LATEST = 31 * 24 * 3600  # seconds; older scans are refused, but a phone may lie in a drawer for weeks
 
 
 def check_in(
@@ -71,11 +74,12 @@ def check_in(
     paid: bool = False,
     anyway: bool = False,
 ) -> CheckIn:
-    """Let in whoever holds up the ticket. `session`: the gate's, if it serves one; `scan`: told twice, it counts once.
+    """Check in the bearer of the ticket. `session` is the gate's, if it serves one. A repeated `scan` counts once.
 
-    `paid`: what is due for it was taken into the hand. `anyway`: although its doors aren't open, see Note [When doors are open].
-    Raises: UnknownCode, ForgedCode, UnknownCode, TicketVoid, OtherSession, SessionCancelled, NotYet, TooLate,
-    PaymentDue, AlreadyUsed.
+    `paid` says that the gate has collected the amount due. `anyway` ignores that doors are closed, see Note [When doors
+    are open].
+    Raises: UnknownCode, ForgedCode, TicketVoid, OtherSession, SessionCancelled, NotYet, TooLate, PaymentDue,
+    AlreadyUsed.
     """
     ago = dt.timedelta(seconds=seconds_ago)
     try:
@@ -114,12 +118,12 @@ def _refusal(ticket: Ticket, made: CheckIn, short: str) -> Exception:
 
 
 def opens_at(session: Session) -> dt.datetime:
-    """Return from when on tickets of this session are let in."""
+    """Return when the doors open for tickets of this session."""
     return session.starts_at - dt.timedelta(minutes=settings.DOORS_OPEN_MINUTES)
 
 
 def displaced_by(made: CheckIn) -> CheckIn | None:
-    """Return the scan that counted until this earlier one was told: two people came in with one ticket."""
+    """Return the scan that counted until this earlier one was reported: two people came in with one ticket."""
     told_before = made.ticket.check_ins.filter(outcome=CheckInOutcome.ALREADY_USED, recorded_at__lt=made.recorded_at)
     return told_before.order_by("scanned_at").first()
 
@@ -136,7 +140,7 @@ def _record(
     paid: bool,
     anyway: bool,
 ) -> tuple[Ticket, CheckIn]:
-    """Raises: UnknownCode, PaymentDue."""
+    """Record a scan of this code, once. Raises: UnknownCode, PaymentDue."""
     ticket = _lock(short)
     told_before = ticket.check_ins.filter(pk=scan).first() if scan else None
     if told_before:
@@ -164,7 +168,7 @@ def _record(
 
 
 def _collect(made: CheckIn, *, paid: bool) -> None:
-    """What is due for the ticket is in somebody's hand now. Raises: PaymentDue, if it isn't."""
+    """Record that the gate collected the amount due. Raises: PaymentDue, if it was not paid."""
     ticket = made.ticket
     sale, amount = ticket.sale, ticket.due
     if not paid:
@@ -183,7 +187,7 @@ def _collect(made: CheckIn, *, paid: bool) -> None:
 
 
 def _lock(short: str) -> Ticket:
-    """By the code it has, or had before it was passed on; if it is to be paid for, its sale first, as a refund does.
+    """Lock the ticket by its present or earlier code; if it has to be paid, lock its sale first, as a refund does.
 
     Raises: UnknownCode.
     """
@@ -200,7 +204,7 @@ def _lock(short: str) -> Ticket:
 
 
 def _judge(made: CheckIn, *, short: str, session: uuid.UUID | None, first: CheckIn | None) -> CheckInOutcome:
-    """See the Notes above: a code that was passed on later, or given back later, was good when it was scanned."""
+    """Judge a scan by its time: a code that was transferred or refunded later was valid. See the Notes above."""
     ticket, at = made.ticket, made.scanned_at
     if session and session != ticket.session_id:
         return CheckInOutcome.OTHER_SESSION
@@ -237,7 +241,7 @@ def _tell(made: CheckIn, *, first: CheckIn | None, late: bool, more: dict[str, A
 
 
 def _was_given_back_after(made: CheckIn) -> bool:
-    """Whether the ticket was good when a gate without a connection scanned it, and void when it told."""
+    """Tell whether the ticket was valid when an offline gate scanned it, and void when the gate reported it."""
     refund = made.ticket.refund
     return refund is not None and refund.asked_at > made.scanned_at
 

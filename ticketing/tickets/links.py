@@ -1,10 +1,11 @@
-"""Links in letters: a proof in the address opens a sale, or one ticket, on any device, to read it and nothing else.
+"""Sign links in letters: a proof in the address opens a sale or one ticket on any device, only for reading.
 
 Note [What a proof says]
-A proof is a signature over the sale's id and its number `links`; a ticket's is over its short code too, which changes when the ticket is
-passed on. So nobody's data is in an address, nothing is stored, and a proof ends when the number rises: after the account's address
-changed, or the account was closed or deleted (`User`), and when staff sends new links (`renew`). A sale's proof opens those of its tickets
-that its buyer still has. Giving back and passing on take more than a proof: see mailed_codes.py.
+A proof is a signature over the sale's id and its number `links`. A ticket's proof also signs its short code, which
+changes at a transfer. So an address holds no personal data and nothing is stored. A proof ends when the number rises:
+after the account's address changed, or the account was closed or deleted (`User`), or staff sent new links (`renew`). A
+sale's proof opens those of its tickets that its buyer still has. Refunds and transfers need more than a proof: see
+mailed_codes.py.
 """
 
 from __future__ import annotations
@@ -41,21 +42,21 @@ def opens_sale(proof: str, sale: Sale) -> bool:
 
 
 def opens_ticket(proof: str, ticket: Ticket) -> bool:
-    """Accept the ticket's own proof, and its sale's while the buyer has the ticket."""
+    """Accept the ticket's own proof, and its sale's proof while the buyer has the ticket."""
     if _signs(proof, _claim_of_ticket(ticket)):
         return True
     return ticket.holder is None and opens_sale(proof, ticket.sale)
 
 
 def to(name: str, row: Sale | Ticket) -> str:
-    """Return the whole address of a page of this sale or ticket, with its proof."""
+    """Return the full address of a page of this sale or ticket, with its proof."""
     proof = of_sale(row) if isinstance(row, Sale) else of_ticket(row)
     return f"{settings.SITE_URL}{reverse(name, args=[row.pk])}?{urlencode({PARAMETER: proof})}"
 
 
 @transaction.atomic(durable=True)
 def renew(*, sale_id: UUID) -> None:
-    """End the links of a sale and of its tickets, and have new ones sent to its buyer and to each holder. Raises: Sale.DoesNotExist."""
+    """End the links of a sale and its tickets, and send new ones to buyer and holders. Raises: Sale.DoesNotExist."""
     sale = sale_locks.lock_sale(sale_id)
     Sale.objects.filter(pk=sale_id).update(links=F("links") + 1)
     Ticket.objects.filter(sale=sale).update(links=F("links") + 1)
@@ -86,7 +87,7 @@ def _claim_of_ticket(ticket: Ticket) -> str:
 
 
 def _signs(proof: str, claim: str) -> bool:
-    """Compare in constant time, with SECRET_KEY_FALLBACKS too."""
+    """Verify a proof in constant time, also with SECRET_KEY_FALLBACKS."""
     try:
         return _signer.unsign(f"{claim}:{proof}") == claim
     except signing.BadSignature:

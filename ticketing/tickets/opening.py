@@ -1,7 +1,8 @@
-"""Who may open the page of a sale or a ticket, and who may do something with it.
+"""Decide which visitors may open the page of a sale or a ticket, and which may act on it.
 
-Its buyer, its holder and staff may by who they are; everybody else by the proof of a letter's link (links.py), which opens and does no more.
-Who was mailed a code and typed it in (mailed_codes.py) has a cookie for a quarter of an hour, with which this browser acts for the buyer.
+Its buyer, its holder and staff may open it by their identity. Other visitors need the proof of a letter's link
+(links.py), which allows nothing else. A visitor who types in the code that was mailed to the buyer (mailed_codes.py)
+gets a cookie for a quarter of an hour. With it this browser acts for the buyer.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from ticketing.models import Sale, Ticket
 from ticketing.people import roles
 from ticketing.tickets import links
 
-GRANT = "acting"  # a cookie
+GRANT = "acting"  # name of the cookie
 GRANT_SALT = "ticketing.tickets.opening"
 GRANT_SECONDS = 15 * 60
 
@@ -30,15 +31,16 @@ Arguments = ParamSpec("Arguments")
 
 
 class LinkOver(Http404):
-    """The address opens nothing for this browser: it has no proof, or one that is forged, or was ended."""
+    """Report that the address opens nothing for this browser: its proof is missing, forged or ended."""
 
 
 def by_letter(
     view: Callable[Concatenate[Visitor, Arguments], HttpResponse],
 ) -> Callable[Concatenate[Visitor, Arguments], HttpResponse]:
-    """Answer a link that is over with a page that says what to do, and keep addresses with a proof to this browser alone.
+    """Answer an ended link with a page that says what to do, and keep addresses with a proof in this browser.
 
-    `strict-origin`: no address is told to anybody, but forms still say which site they come from, as Django's CSRF check asks.
+    `strict-origin` hides the address from other sites, but forms still say which site they come from, as Django's CSRF
+    check needs.
     """
 
     @functools.wraps(view)
@@ -57,7 +59,7 @@ def by_letter(
 
 
 def owner(request: Visitor) -> UUID | None:
-    """Whose things this visitor may open: only its own, and staff with the permission everybody's (None)."""
+    """Return the buyer whose things this visitor may open; None means all, for staff with the permission."""
     if request.user.is_staff and request.user.has_perm(roles.SEES_CODES):
         return None
     if request.buyer is None:
@@ -66,7 +68,7 @@ def owner(request: Visitor) -> UUID | None:
 
 
 def open_sale(request: Visitor, sale_id: UUID) -> Sale:
-    """Raises: LinkOver."""
+    """Return the sale if this visitor may open it. Raises: LinkOver."""
     proof = proof_of(request)
     if not proof:
         try:
@@ -80,7 +82,7 @@ def open_sale(request: Visitor, sale_id: UUID) -> Sale:
 
 
 def open_ticket(request: Visitor, ticket_id: UUID) -> Ticket:
-    """Raises: LinkOver."""
+    """Return the ticket if this visitor may open it. Raises: LinkOver."""
     proof = proof_of(request)
     if not proof:
         try:
@@ -98,13 +100,13 @@ def proof_of(request: Visitor) -> str:
 
 
 def query_of(request: Visitor) -> str:
-    """Return what to append to addresses of the same sale, so that they open too."""
+    """Return the query that makes addresses of the same sale open too."""
     proof = proof_of(request)
     return f"?{urlencode({links.PARAMETER: proof})}" if proof else ""
 
 
 def may_act_for(request: Visitor, sale: Sale) -> bool:
-    """Whether this browser is the buyer's, or was told the code that was mailed to the buyer."""
+    """Tell whether this browser belongs to the buyer, or knows the code that was mailed to the buyer."""
     if request.buyer == sale.buyer:
         return True
     granted = request.get_signed_cookie(GRANT, default="", salt=GRANT_SALT, max_age=GRANT_SECONDS)
@@ -112,7 +114,7 @@ def may_act_for(request: Visitor, sale: Sale) -> bool:
 
 
 def may_pass_on(request: Visitor, ticket: Ticket) -> bool:
-    """Whether this browser is the holder's, or may act for the buyer who has the ticket still."""
+    """Tell whether this browser belongs to the holder, or may act for a buyer who still has the ticket."""
     return ticket.owner == request.buyer or (ticket.holder is None and may_act_for(request, ticket.sale))
 
 

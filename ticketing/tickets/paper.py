@@ -1,4 +1,4 @@
-"""Tickets to show and to print: the code as a picture, a sale or one ticket as PDF."""
+"""Show and print tickets: the code as a picture, a sale or one ticket as PDF."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def qr(code: str, *, kind: Literal["svg", "png"]) -> bytes:
 
 
 def tickets_pdf(sale: Sale) -> bytes:
-    """A page for each ticket that the buyer has, void ones crossed out, in the sale's language."""
+    """Make a PDF with a page for each ticket that the buyer has, void ones crossed out, in the sale's language."""
     printed = [ticket for ticket in sale.tickets.all() if ticket.holder is None or ticket.void]
     with override(sale.language):
         setter = typesetter_for(sale, sale.language)
@@ -46,7 +46,7 @@ def tickets_pdf(sale: Sale) -> bytes:
 
 
 def ticket_pdf(ticket: Ticket, *, language: str) -> bytes:
-    """The page of one ticket, for who has it."""
+    """Make a PDF of one ticket for its holder."""
     with override(language):
         setter = typesetter_for(None if ticket.holder else ticket.sale, language)
         print_ticket(setter, ticket.sale, ticket.session, ticket)
@@ -58,7 +58,7 @@ def typesetter_for(sale: Sale | None, language: str) -> Typesetter:
 
 
 def print_ticket(setter: Typesetter, sale: Sale, session: Session, ticket: Ticket) -> None:
-    """Add its page, in the language that is active."""
+    """Add the ticket's page, in the active language."""
     setter.pdf.add_page()
     if ticket.void:
         _cross_out(setter.pdf)
@@ -70,7 +70,8 @@ def print_ticket(setter: Typesetter, sale: Sale, session: Session, ticket: Ticke
         setter.pdf.set_font("Courier", size=11)
         setter.pdf.set_xy(CODE.x, CODE.y + CODE.height + 1)
         setter.pdf.cell(CODE.width, 5, spelled(ticket.code), align="C")
-    # The number of the order is what the box office asks a buyer for: who was passed a ticket doesn't learn it, nor what it cost.
+    # The box office asks a buyer for the sale's number. The receiver of a transferred ticket must not learn it, nor the
+    # price.
     foot = [] if ticket.holder else [Paragraph(gettext("Sale %s") % sale.number, 8)]
     if ticket.due:
         foot.append(Paragraph(f"{gettext('To pay at the door')}: {money(ticket.due, sale.currency)}", 8))
@@ -98,7 +99,7 @@ def _of_place(ticket: Ticket, currency: str) -> list[Paragraph]:
 
 
 def _cross_out(pdf: FPDF) -> None:
-    """Draw a grey cross over the whole page, below what is written on it."""
+    """Draw a grey cross over the whole page, below the text."""
     pdf.set_draw_color(170)
     pdf.set_line_width(1)
     pdf.line(0, 0, *PAGE)
@@ -122,7 +123,7 @@ def _print_all_passed_on(setter: Typesetter, sale: Sale) -> None:
 
 
 def zone(moment: dt.datetime) -> str:
-    """Name what the clocks of the house show at that moment, as “local time, UTC+1”."""
+    """Name the time zone of the house at that time, as in “local time, UTC+1”."""
     offset = timezone.localtime(moment).utcoffset() or dt.timedelta()
     hours, minutes = divmod(abs(offset) // dt.timedelta(minutes=1), 60)
     sign = MINUS if offset < dt.timedelta() else "+"

@@ -1,4 +1,4 @@
-"""A ticket changes hands: it gets a new code, and the old one opens no door any more."""
+"""Transfer a ticket to another person: it gets a new code, and the old code opens no door."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ticketing.refusals import CannotPassOn, UnknownReceiver
 
 
 def account(name: str) -> uuid.UUID:
-    """The buyer of that name. Raises: UnknownReceiver."""
+    """Return the buyer with that account name. Raises: UnknownReceiver."""
     try:
         found = User.objects.get_by_natural_key(name)
     except User.DoesNotExist:
@@ -30,7 +30,7 @@ def account(name: str) -> uuid.UUID:
 
 
 def obstacle(ticket: Ticket, *, now: dt.datetime) -> str:
-    """Say why the ticket can't be passed on: used, void, called_off, over; empty if its owner can."""
+    """Return why the ticket cannot be transferred (used, void, called_off, over); empty if its owner may do it."""
     if ticket.status != TicketStatus.VALID:
         return ticket.status
     if ticket.session.cancelled_at is not None:
@@ -39,16 +39,16 @@ def obstacle(ticket: Ticket, *, now: dt.datetime) -> str:
 
 
 def _may_go_back(ticket: Ticket, *, now: dt.datetime) -> bool:
-    """Whether who bought it could still give it back, if they had it."""
+    """Tell whether its buyer, with the ticket in hand, could still get a refund."""
     until = refunds.refundable_until(ticket.session, asked_at=ticket.sale.reservation.accepted_at)
     return until is not None and now <= until
 
 
 @transaction.atomic(durable=True)
 def pass_on(*, ticket_id: uuid.UUID, giver: uuid.UUID, receiver: uuid.UUID) -> Ticket:
-    """Raises: Ticket.DoesNotExist, CannotPassOn."""
+    """Transfer the ticket. Raises: Ticket.DoesNotExist, CannotPassOn."""
     bought_by = tickets_of(giver).filter(pk=ticket_id).values_list("sale__buyer", flat=True)
-    people.lock_shared([receiver, *bought_by])  # so that a buyer who signs in meanwhile isn't another holder
+    people.lock_shared([receiver, *bought_by])  # so that a buyer who signs in meanwhile is not taken for another holder
     receiver = people.account_of(receiver)
     ticket = sale_locks.lock_ticket(tickets_of(giver), ticket_id)
     reason = obstacle(ticket, now=db_now()) or ("own" if receiver == giver else "")

@@ -1,8 +1,8 @@
-"""Text of any script on the pages of a PDF: shaped, in its own direction, wrapped, and small enough for its box.
+"""Set text of any script on the pages of a PDF: shaped, in its own direction, wrapped, and small enough for its box.
 
 Note [Lines are broken here]
-fpdf2 puts a paragraph into visual order before it breaks it, so the first line of a long Hebrew title would hold its last words. Lines
-are broken here, in the order in which they are read, and each is handed to fpdf2 with the direction of its paragraph.
+fpdf2 puts a paragraph into visual order before it breaks it, so the first line of a long Hebrew title would hold its
+last words. This module breaks lines in reading order, and gives each line to fpdf2 with the direction of its paragraph.
 """
 
 from __future__ import annotations
@@ -24,27 +24,28 @@ log = structlog.get_logger(__name__)
 
 FONTS = Path(__file__).parent / "fonts"
 SANS, EAST_ASIAN = "sans", "east"
-POINT = 0.3528  # millimetres
+POINT = 0.3528  # millimetres per point
 LEADING = 1.25
-SMALLER = 0.92  # from one try to the next
-MISSING = "\N{WHITE SQUARE}"  # stands for a character that no font of ours has
+SMALLER = 0.92  # factor from one attempt to the next
+MISSING = "\N{WHITE SQUARE}"  # replaces a character that is in none of our fonts
 STEERING = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}\N{LEFT-TO-RIGHT MARK}\N{RIGHT-TO-LEFT MARK}"
 UNSEEN = {"Cc", "Cf", "Cn", "Co", "Cs"}  # categories of characters that print nothing
-IDEOGRAPH = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # kana and Han: lines break between any two
-OPENING = "\u300c\u300e\uff08\u3010\u300a"  # brackets that end no line
-CLOSING = "\u3001\u3002\uff0c\uff0e\uff01\uff1f\uff1a\uff1b\u30fb\u30fc\u3005\uff09\u300d\u300f\u3011\u300b\u2026"  # begin none
+IDEOGRAPH = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # kana and Han: a line may break between any two
+OPENING = "\u300c\u300e\uff08\u3010\u300a"  # brackets that may not end a line
+# characters that may not begin a line
+CLOSING = "\u3001\u3002\uff0c\uff0e\uff01\uff1f\uff1a\uff1b\u30fb\u30fc\u3005\uff09\u300d\u300f\u3011\u300b\u2026"
 PIECES = re.compile(rf"[{OPENING}]*[{IDEOGRAPH}][{CLOSING}]*\s*|[^\s{IDEOGRAPH}{OPENING}]+\s*|\S\s*")
 
 
 @dataclass(frozen=True)
 class Paragraph:
     text: str
-    size: float  # points, where there is room
+    size: float  # points, if there is enough room
     bold: bool = False
 
 
 class Box(NamedTuple):
-    """Millimetres from the upper left corner."""
+    """Describe a box in millimetres from the upper left corner."""
 
     x: float
     y: float
@@ -53,7 +54,7 @@ class Box(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """What stays on one line. `width`: without the space after it; `advance`: with it; both for a font of one point."""
+    """Hold text that stays on one line. `width` excludes the next space, `advance` includes it; for one point."""
 
     text: str
     width: float
@@ -72,10 +73,10 @@ class Line(NamedTuple):
 
 
 class Typesetter:
-    """Makes a PDF and writes on its pages."""
+    """Make a PDF, and write on its pages."""
 
     def __init__(self, *, page: tuple[float, float], title: str, language: str) -> None:
-        from fpdf import FPDF  # takes a quarter of a second, which only who prints should wait for
+        from fpdf import FPDF  # takes a quarter of a second, so only printing should wait for it
 
         self.pdf = FPDF(unit="mm", format=page)
         self.pdf.set_auto_page_break(auto=False)
@@ -89,7 +90,7 @@ class Typesetter:
         self._widths: dict[tuple[str, bool], float] = {}
 
     def write(self, paragraphs: Sequence[Paragraph], box: Box, *, align: Literal["start", "center"] = "start") -> None:
-        """Write the paragraphs into the box, all of them as much smaller as that needs."""
+        """Write the paragraphs into the box, and shrink all of them as much as necessary."""
         measured = [_Measured(self, one, self._printable(one.text)) for one in paragraphs]
         scale = 1.0
         lines = [line for one in measured for line in one.lines(scale, box.width)]
@@ -117,7 +118,7 @@ class Typesetter:
         self.pdf.cell(box.width, box.height, line.text, align=side)
 
     def _printable(self, text: str) -> str:
-        """The text in composed characters and single spaces; what no font has shows as a square."""
+        """Compose the characters of a text and join its spaces; characters that no font has become squares."""
         composed = " ".join(unicodedata.normalize("NFC", text).split())
         seen = [char for char in composed if char in STEERING or not _is_unseen(char)]
         if any(self._lacks(char) and "\u1100" <= char < "\U00010000" for char in seen):
@@ -131,7 +132,7 @@ class Typesetter:
         return ord(char) not in self._glyphs and not char.isspace() and char not in STEERING
 
     def _add_east_asian(self) -> None:
-        """Load the large font; it takes a third of a second, so only for a text that needs it."""
+        """Load the large font if a text needs it; that takes a third of a second."""
         if EAST_ASIAN not in self.pdf.fonts:
             self.pdf.add_font(EAST_ASIAN, "", FONTS / "DroidSansFallback.ttf")
             self.pdf.set_fallback_fonts([SANS, EAST_ASIAN], exact_match=False)
@@ -142,7 +143,7 @@ class Typesetter:
 
 
 class _Measured:
-    """A paragraph whose pieces are measured once, whatever size they are tried at. See Note [Lines are broken here]."""
+    """Measure a paragraph's pieces once for all sizes. See Note [Lines are broken here]."""
 
     def __init__(self, typesetter: Typesetter, paragraph: Paragraph, text: str) -> None:
         self._typesetter, self._paragraph, self._text = typesetter, paragraph, text
@@ -174,7 +175,7 @@ class _Measured:
         for piece in self._pieces:
             if piece.width <= width:
                 yield piece
-            else:  # a word longer than a line
+            else:  # a word that is longer than a line
                 yield from map(self._measure, clusters(piece.text))
 
     def _measure(self, text: str) -> Piece:
@@ -185,7 +186,7 @@ class _Measured:
 
 
 def clusters(text: str) -> list[str]:
-    """Split a text between letters, each with the marks that belong to it."""
+    """Split a text into letters, each with its marks."""
     found: list[str] = []
     for char in text:
         joins = unicodedata.category(char).startswith("M") or char in STEERING or char.isspace()
@@ -197,5 +198,5 @@ def clusters(text: str) -> list[str]:
 
 
 def _is_unseen(char: str) -> bool:
-    is_selector = "\ufe00" <= char <= "\ufe0f"  # picks the look of an emoji
+    is_selector = "\ufe00" <= char <= "\ufe0f"  # selects the look of an emoji
     return is_selector or unicodedata.category(char) in UNSEEN

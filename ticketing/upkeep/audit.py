@@ -1,4 +1,4 @@
-"""What must never be true of money and tickets; `manage.py audit` asks."""
+"""Define what must never be true of money and tickets; `manage.py audit` checks it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The audit by itself, every so often, in the relay that publishes: what it finds is a metric, and so is when it last ended."""
+"""Run the audit periodically in the relay that publishes. Metrics show its findings and when it last ended."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import ticketing.upkeep.audit
 from realtime.audit import Check
 
 CHECKS = [*reservations.audit.CHECKS, *ticketing.upkeep.audit.CHECKS, *realtime.audit.CHECKS]
-STATEMENT_SECONDS = 60  # a check that takes longer is given up: nobody waits for it, and the sale needs the database
+STATEMENT_SECONDS = 60  # a longer check is given up: no person waits for it, and sales need the database
 
 findings = Gauge(
     "frontrow_audit_findings",
@@ -31,11 +31,11 @@ log = structlog.get_logger(__name__)
 
 
 class Unfinished(Exception):
-    """Some checks had no answer; the others told theirs."""
+    """Report that some checks had no answer; the others have reported theirs."""
 
 
 def audit() -> None:
-    """Run every check and tell how much it found. Raises: Unfinished."""
+    """Run every check, and report how much it found. Raises: Unfinished."""
     started, without_answer = time.monotonic(), []
     for check in CHECKS:
         try:
@@ -54,13 +54,13 @@ def audit() -> None:
 
 
 def forget() -> None:
-    """Tell nothing more: another process audits now."""
+    """Report nothing from now on: another process audits now."""
     findings.clear()
     finished.set(0)
 
 
 def _count(check: Check) -> int:
-    if check.look is not None:  # it asks others than the database as well, and no transaction waits for these
+    if check.look is not None:  # it also calls other services, and no transaction may wait for these
         return len(list(realtime.audit.run([check])))
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(f"SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'")

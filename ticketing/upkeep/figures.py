@@ -1,8 +1,8 @@
-"""How the installation stands, read from its database: what waits, for how long, and what is left to sell.
+"""Read figures of the installation from its database: what waits, for how long, and what is left to sell.
 
 Note [Figures that several processes tell]
-Every web process and every relay exports these, so that they are known as long as one of these processes is. They are the same
-whichever process is asked, so an alert or a panel takes the maximum, never the sum.
+Every web process and every relay exports these figures, so that they are known as long as one of these processes runs.
+Each process gives the same values, so an alert or a panel takes the maximum, never the sum.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from reservations.exposition import Figures, Looked, gauge
 from reservations.queueing import liveness
 from reservations.queueing.inbox import MAX_ATTEMPTS
 
-SESSIONS_SHOWN = 10  # by name; the others are one sum
+SESSIONS_SHOWN = 10  # shown by name; the others are summed up
 REMEMBERED_SECONDS = 2.0
-OVERDUE_SECONDS = 5  # beat ends a hold within a second, and the relay three later
+OVERDUE_SECONDS = 5  # beat ends a hold within a second, and the relay three seconds later
 
-# Requests of sessions that are slowed down on purpose may wait as long as their rate has it.
+# Requests of sessions that are slowed down on purpose may wait as long as their rate requires.
 INBOX = """
 SELECT count(*) FILTER (WHERE attempts < %(most)s),
     extract(epoch FROM clock_timestamp() - min(accepted_at) FILTER (WHERE attempts < %(most)s AND NOT EXISTS (
@@ -70,7 +70,7 @@ SELECT CASE WHEN place <= %(shown)s THEN name ELSE 'others' END, sum(held), sum(
 
 
 class Installation(Looked):
-    """The figures of the whole installation. See Note [Figures that several processes tell]."""
+    """Export the figures of the whole installation. See Note [Figures that several processes tell]."""
 
     def __init__(self) -> None:
         self.examination = Examination(
@@ -90,7 +90,7 @@ class Installation(Looked):
 
 
 def read_consumers() -> list[Metric]:
-    """Read how long each queue has had no word of a consumer, and beat and relay of their work."""
+    """Read how long ago each queue had a sign of a consumer, and the last work of beat and relay."""
     client = checks.client(settings.REDIS_URL)
     never = liveness.KEPT_MS / 1000
     queues: Figures = {(name,): never if age is None else age for name, age in liveness.queue_ages(client).items()}

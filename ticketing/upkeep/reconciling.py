@@ -1,9 +1,10 @@
-"""Our ledger beside the gateways' own books: what they took and gave back is what we posted.
+"""Compare our ledger with the gateways' own books: what they took and gave back must be what we posted.
 
 Note [Bounded reconciliation]
-A gateway answers over the network, a page at a time. So its newest charges of a week are read, at most `MOST`, and of our payments the
-`MOST` that changed last; those of ours that its list doesn't have are asked for one by one. What moved within a minute is left out: its
-note may still be on its way. A gateway that doesn't answer is a finding: what isn't compared isn't known.
+A gateway answers over the network, a page at a time. So the comparison reads its newest charges of a week, at most
+`MOST`, and the `MOST` of our payments that changed last. It asks for our payments that are missing in its list one by
+one. Changes within the last minute are left out, because their notice may still be on its way. A gateway that does not
+answer is a finding, because what is not compared is not known.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ ON_ITS_WAY = dt.timedelta(minutes=1)
 
 
 def differences() -> Iterator[dict[str, Any]]:
-    """What our ledger and the gateways' books say differently, for each payment or charge."""
+    """Yield the differences between our ledger and the gateways' books, for each payment or charge."""
     for method in METHODS:
         if method in settings.PAYMENT_METHODS or Payment.objects.filter(method=method).exists():
             yield from _differences(method)
@@ -55,7 +56,7 @@ def _differences(method: str) -> Iterator[dict[str, Any]]:
 def _of_ours(
     method: str, books: KeepsBooks, recent: dict[str, Record], *, now: dt.datetime
 ) -> Iterator[dict[str, Any]]:
-    """Payments of ours that the gateway knows otherwise, or not at all."""
+    """Yield our payments that the gateway has otherwise or not at all."""
     moved = Greatest(F("changed_at"), Coalesce(Max("sale__refunds__changed_at"), F("changed_at")))
     rows = Payment.objects.filter(method=method).exclude(reference="").annotate(moved=moved)
     finished = rows.filter(moved__lt=now - ON_ITS_WAY).order_by("-moved")[:MOST]
@@ -73,7 +74,7 @@ def _of_ours(
 
 
 def _of_theirs(method: str, recent: dict[str, Record], *, now: dt.datetime) -> Iterator[dict[str, Any]]:
-    """Charges that the gateway took for an attempt of ours that we have no payment for, or none that names them."""
+    """Yield charges of the gateway for our attempts that match none of our payments."""
     charged = {record.attempt: record for record in recent.values() if record.attempt and record.kept}
     known = Payment.objects.filter(pk__in=charged, method=method)
     ours = set(known.filter(~Q(reference="") | Q(changed_at__gte=now - ON_ITS_WAY)).values_list("pk", flat=True))
@@ -83,7 +84,7 @@ def _of_theirs(method: str, recent: dict[str, Record], *, now: dt.datetime) -> I
 
 
 def _posted(payments: QuerySet[Payment]) -> dict[UUID, int]:
-    """What of each lies with the gateway, its fee included. What was handed out by another means never passed it."""
+    """Return how much of each payment is at the gateway, fee included. A refund by other means never passed it."""
     handed_out = Q(entries__refund__status=RefundStatus.HANDED_OUT)
     with_gateway = Q(entries__account__in=[Account.GATEWAY, Account.FEES]) & ~(
         handed_out & Q(entries__refund__isnull=False)

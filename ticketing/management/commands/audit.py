@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandParser
 import realtime.audit
 from ticketing.upkeep.auditing import CHECKS
 
-MOST_LINES = 5  # of one check; --json has all
+MOST_LINES = 5  # lines per check; --json shows all
 
 
 class Command(BaseCommand):

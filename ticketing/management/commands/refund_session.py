@@ -1,4 +1,4 @@
-"""`manage.py refund_session`: everybody's money back, with a bar that shows how far it is; begun again, it goes on."""
+"""Define `manage.py refund_session`: refund all tickets and show the progress. A repeated call continues."""
 
 import sys
 import time
@@ -18,7 +18,7 @@ from ticketing.payments import bells, refunds
 from ticketing.payments.giving_back import calling_off
 
 LOOK_AGAIN = 1.0  # seconds
-PATIENCE = 60.0  # seconds without any progress: workers and sweeps go on, with or without somebody who watches
+PATIENCE = 60.0  # seconds without any progress; workers and sweeps continue even if no terminal watches
 
 
 class Command(BaseCommand):
@@ -51,18 +51,18 @@ class Command(BaseCommand):
         with tqdm(unit="sale", disable=not sys.stderr.isatty()) as bar:
             how_far = self._follow(session, bar)
         self.stdout.write(
-            f"{how_far.paid_back} of {how_far.sales} sales paid back, {how_far.to_hand_out} to hand out at the counter, "
-            f"{how_far.refused} refused by a gateway."
+            f"{how_far.paid_back} of {how_far.sales} sales paid back, {how_far.to_hand_out} to hand out "
+            f"at the counter, {how_far.refused} refused by a gateway."
         )
         if not how_far.is_over:
             raise CommandError("Workers and sweeps will pay back the rest. Repeat the command to watch.")
 
     def _call_off(self, session: Session, *, yes: bool) -> None:
-        """Ask, and again where it comes to something else by the time of the answer."""
+        """Ask, and ask again if the facts change before the answer."""
         asked: Question | None = None
         while True:
             with transaction.atomic():
-                locks.lock_sessions([session.pk])  # until it is called off, nothing is sold
+                locks.lock_sessions([session.pk])  # nothing is sold until it is called off
                 question = calling_off([session])
                 if asked is not None and (yes or question.stamp == asked.stamp):
                     refunds.call_off(session_id=session.pk)

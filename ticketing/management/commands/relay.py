@@ -1,4 +1,4 @@
-"""`manage.py relay`: what must go on even when everything but PostgreSQL is gone."""
+"""Define `manage.py relay`, which does what must go on even if only PostgreSQL is left."""
 
 import signal
 import threading
@@ -30,13 +30,13 @@ from ticketing.payments import collecting, refunds, sweeping, webhooks
 from ticketing.upkeep import auditing
 from ticketing.upkeep.figures import Installation
 
-BEAT_IS_SILENT = 3.0  # seconds that a hold may be over before somebody else than beat ends it
+BEAT_IS_SILENT = 3.0  # seconds after its expiry until a hold is ended here instead of by beat
 PAUSE_AFTER_FAILURE = 1.0
 LONGEST_ROUND = (
-    300.0  # seconds of one round of a duty, after which it hangs; a called-off hall's refunds take their time
+    300.0  # seconds of one round of a duty, after which it hangs; refunds of a called-off hall take their time
 )
 FIRST_AUDIT = 30.0
-LAST_ROUND = 3.0  # seconds the duties get to finish what they are at
+LAST_ROUND = 3.0  # seconds in which the duties may finish their work
 
 FAILURES = Counter("frontrow_relay_failures", "Failed rounds of the relay", ["duty"])
 
@@ -45,17 +45,17 @@ log = structlog.get_logger(__name__)
 
 @dataclass
 class Duty:
-    """Something to look after every so many seconds. `do` is true when more waits, and is called again at once."""
+    """Describe a periodic duty. `do` returns true if more work waits, and is then called again at once."""
 
     name: str
     do: Callable[[], bool]
     every: float
     failing: bool = False
-    began: float | None = None  # its round, while one is under way
+    began: float | None = None  # start of the current round
     first_after: float = 0.0  # seconds
 
     def perform(self) -> bool:
-        """One round. An outage is logged when it begins and when it ends."""
+        """Perform one round. An outage is logged when it begins and when it ends."""
         self.began = time.monotonic()
         try:
             return self._perform()
@@ -93,9 +93,10 @@ class Duty:
 
 
 def duties(publisher: relay.Publisher, lead: Leadership) -> list[Duty]:
-    """Only the active relay publishes, for the sake of order. The others run in every relay, beside workers and beat that do the same:
+    """Return the duties of a relay. Only the active relay publishes, to keep the order of events.
 
-    each takes locks of its own, or does what is harmless to do twice. So a relay that hangs holds none of them up.
+    The others run in every relay, beside workers and beat that do the same. Each takes locks of its own or is safe to
+    repeat. So a relay that hangs delays none of them.
     """
     return [
         Duty("publish", lambda: publish(publisher, lead), every=0.2),
@@ -110,7 +111,7 @@ def duties(publisher: relay.Publisher, lead: Leadership) -> list[Duty]:
 
 
 def publish(publisher: relay.Publisher, lead: Leadership) -> bool:
-    """One batch; the active relay then gives its word that it works."""
+    """Publish one batch. The active relay then reports that it works."""
     published = relay.publish_batch(publisher, lead)
     if lead.is_active:
         liveness.worked("relay")
@@ -118,7 +119,7 @@ def publish(publisher: relay.Publisher, lead: Leadership) -> bool:
 
 
 def audits(lead: Leadership) -> list[Duty]:
-    """Its first round comes once the other duties have had a few of theirs."""
+    """Return the audit's duty; its first round comes after a few rounds of the other duties."""
     every = 60.0 * settings.AUDIT_EVERY_MINUTES
     return [Duty("audit", lambda: audit_if_active(lead), every=every, first_after=FIRST_AUDIT)] if every else []
 
@@ -141,7 +142,7 @@ def sweep_payments() -> bool:
     sweeping.sweep_payments()
     refunds.sweep_refunds()
     collecting.give_uncollected_back()
-    return False  # an attempt that stays open is for the next round
+    return False  # the next round takes an attempt that stays open
 
 
 def sweep_dead_letters() -> bool:
@@ -156,7 +157,7 @@ def tell_the_rates() -> bool:
 
 
 def audit_if_active(lead: Leadership) -> bool:
-    """One relay is enough: what the audit reads is much."""
+    """Audit in one relay only, because the audit reads much."""
     if lead.is_active:
         auditing.audit()
     else:
@@ -188,7 +189,7 @@ class Command(BaseCommand):
 
 
 def perform_until_stopped(duties: list[Duty]) -> None:
-    """A thread a duty: a broker that hangs keeps nobody from the inbox, a slow gateway nobody from the events."""
+    """Run each duty in its own thread: a broker that hangs does not stop the inbox, nor a slow gateway the events."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_signal: stop.set())
@@ -205,7 +206,7 @@ def perform_until_stopped(duties: list[Duty]) -> None:
 
 
 def look_after(duties: list[Duty], threads: list[threading.Thread]) -> None:
-    """End this process when one of its duties hangs, or its thread is gone, so that it is started again."""
+    """End this process if a duty hangs or its thread is gone, so that it is started again."""
     for duty, thread in zip(duties, threads, strict=True):
         began = duty.began
         seconds = time.monotonic() - began if began is not None else 0.0

@@ -66,7 +66,7 @@ class Command(BaseCommand):
             self.stdout.write(", ".join(person.username for person in demo.PEOPLE))
 
     def make_sessions(self, rooms: list[demo.Room], *, quiet: bool) -> int:
-        """How many were new."""
+        """Make the missing sessions, and return how many."""
         halls = {id(room): make_hall(room) for room in rooms}
         shows = {title.title: make_show(title) for room in rooms for title in room.titles}
         taken = set(Session.objects.filter(hall__in=halls.values()).values_list("hall", "starts_at"))
@@ -80,11 +80,11 @@ class Command(BaseCommand):
 
 @transaction.atomic
 def make_accounts() -> int:
-    """How many were new."""
+    """Make the missing accounts, and return how many."""
     groups = ensure_groups()
     known = {name.casefold() for name in User.objects.values_list("username", flat=True)}
     missing = [person for person in demo.PEOPLE if person.username.casefold() not in known]
-    password = make_password(demo.PASSWORD) if missing else ""  # one slow hash for all of them
+    password = make_password(demo.PASSWORD) if missing else ""  # one slow hash for all
     for person in missing:
         user = User.objects.create(
             username=person.username,
@@ -125,7 +125,7 @@ def make_show(title: demo.Title) -> Show:
 
 
 def make_session(showing: demo.Showing, *, hall: Hall, show: Show) -> bool:
-    """False: somebody put another session there."""
+    """Make a session. Return False if another session has the hall at that time."""
     try:
         create_session(
             show=show.pk,
@@ -162,7 +162,7 @@ def about_deleting() -> Question:
 
 @transaction.atomic
 def delete_everything() -> None:
-    """All but people. TRUNCATE, because the event log refuses to be deleted row by row; the ledger refuses that too."""
+    """Delete everything but people. TRUNCATE is needed, because event log and ledger refuse to delete single rows."""
     everything = [model for app in OURS for model in apps.get_app_config(app).get_models(include_auto_created=True)]
     models = [model for model in everything if User not in {model, model._meta.auto_created}]
     tables = ", ".join(connection.ops.quote_name(model._meta.db_table) for model in models)
