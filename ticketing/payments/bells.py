@@ -1,4 +1,7 @@
-"""Tell a worker what to take up, with deadlines on every step. While the broker is away, the sweeps find it."""
+"""Send messages to payment workers, with a deadline on every step.
+
+While the broker is away, the sweeps find the work.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ def ring_payment(payment: uuid.UUID, *, reply_to: str = "") -> None:
         return
     try:
         _ring_together((str(payment), reply_to))
-    except (NotBegun, Unfinished) as error:  # the payment is begun, and that is what counts
+    except (NotBegun, Unfinished) as error:  # the payment has begun, which is enough
         log.warning("bell.left_to_the_sweep", task="settle_payments", error=repr(error))
 
 
@@ -44,7 +47,7 @@ def ring_called_off(session: uuid.UUID) -> None:
 
 
 def _ring_all(payments: Sequence[tuple[str, str]]) -> list[Exception | None]:
-    """One message, and one confirmation to wait for, for all that are started at once."""
+    """Send one message for all payments that start at once, and wait for one confirmation."""
     if not _ring("settle_payments", payments=payments):
         sweeping.leave_to_the_sweep([uuid.UUID(payment) for payment, _reply_to in payments])
     return [None] * len(payments)
@@ -54,10 +57,10 @@ _ring_together = Together(_ring_all)
 
 
 def _ring(task: str, **arguments: Any) -> bool:
-    """Tell whether the broker has the message; if not, it may have it all the same."""
+    """Tell whether the broker confirmed the message. Without a confirmation it may still have it."""
     try:
         courier().send(f"ticketing.tasks.{task}", jobs_queue("payments"), **arguments)
-    except Exception as error:  # noqa: BLE001 what is rung for is done; py-amqp has raised an AttributeError for a lost connection
+    except Exception as error:  # noqa: BLE001 py-amqp has raised AttributeError
         log.warning("bell.left_to_the_sweep", task=task, error=repr(error))
         return False
     return True

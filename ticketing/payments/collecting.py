@@ -1,8 +1,9 @@
-"""Places that are paid at the door and that nobody pays for in time: they go back on sale at the deadline of their ticket type.
+"""Put places back on sale that were not paid at the door by the deadline of their ticket type.
 
 Note [Collected or given back]
-The gate that takes the money and this sweep lock the sale, then the ticket. The sweep judges what is due, and the deadline by the database's
-clock, under these locks: of a ticket that is paid for in the same instant the first decides, and the other finds it so.
+The gate that collects the money and this sweep both lock the sale, then the ticket. Under these locks the sweep judges
+the amount due, and the deadline by the database's clock. If a ticket is paid at the same moment, the first of the two
+decides, and the other finds its result.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ given_back = Counter(
     "Places that went back on sale because they were not paid for at the door in time.",
 )
 
-AT_ONCE = 200  # sales of one sweep
+AT_ONCE = 200  # sales per sweep
 NOT_COLLECTED = VoidReason.NOT_COLLECTED.value  # the reason of these refunds
 
 _sweeping = threading.Lock()
@@ -36,9 +37,10 @@ _sweeping = threading.Lock()
 
 @causes.working_for(causes.job("give_uncollected_back"))
 def give_uncollected_back(*, limit: int = AT_ONCE) -> int:
-    """Give back the places whose deadline has passed, sale by sale; return of how many sales.
+    """Free the places whose deadline has passed, sale by sale, and return of how many sales.
 
-    It may stop at any instant: the next sweep reads from the tables what is left. None while this process still sweeps.
+    It may stop at any moment: the next sweep reads from the tables what is left. It does nothing while this process
+    still sweeps.
     """
     if not _sweeping.acquire(blocking=False):
         return 0
@@ -49,7 +51,10 @@ def give_uncollected_back(*, limit: int = AT_ONCE) -> int:
 
 
 def _overdue(limit: int) -> list[Sale]:
-    """Return sales with tickets that are overdue. Of a session that is over nothing is sold any more: its tickets stay as they are."""
+    """Return sales with overdue tickets.
+
+    Skip past sessions: nothing of them is sold any more, so their tickets stay.
+    """
     now = db_now()
     with_deadline = TicketType.objects.filter(
         collect_minutes__isnull=False, session__ends_at__gt=now, session__cancelled_at=None
@@ -74,7 +79,7 @@ def _end(sale: Sale) -> bool:
     refund = _give_back(sale)
     if refund is None:
         return False
-    refunds.pay_back(refund_id=refund.pk)  # of nothing: no gateway is asked
+    refunds.pay_back(refund_id=refund.pk)  # the amount is zero, so it asks no gateway
     places = refund.tickets.count()
     given_back.inc(places)
     log.info("places.not_collected", sale=str(sale.pk), places=places)
@@ -83,7 +88,7 @@ def _end(sale: Sale) -> bool:
 
 @transaction.atomic(durable=True)
 def _give_back(found: Sale) -> Refund | None:
-    """Give back what of the sale is overdue under the locks; None: nothing any more."""
+    """Free the overdue places of the sale under its locks. Return None if none are left."""
     locked, sale, tickets = refunds.lock_all_of(found)
     now = db_now()
     kinds = TicketType.objects.in_bulk({ticket.ticket_type_id for ticket in tickets})

@@ -1,4 +1,4 @@
-"""What giving tickets back comes to, before it is done: how many, how much, by which way, and who is told."""
+"""Show the effects of a refund before it is made: how many tickets, how much money, which way, and which letters."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from sessions_app.templatetags.frontrow import money
 from ticketing.models import PaymentStatus, Ticket, TicketStatus, User
 from ticketing.payments import gateways
 
-SETTLED = [PaymentStatus.CAPTURED, PaymentStatus.DUE]  # what can be given back; see refunds.ask_refund
+SETTLED = [PaymentStatus.CAPTURED, PaymentStatus.DUE]  # payments whose tickets can be refunded; see refunds.ask_refund
 Fact = tuple[str, str]
 
 
 @dataclass(frozen=True)
 class GivingBack:
-    """Live tickets, each with its sale and payment."""
+    """Hold valid tickets, each with its sale and payment."""
 
     tickets: Sequence[Ticket]
 
@@ -41,7 +41,7 @@ class GivingBack:
 
     @property
     def about(self) -> list[object]:
-        """What it is about, to be compared with what it is when it is done."""
+        """Return the facts of the question, to compare them when it is answered."""
         return [(ticket.pk, ticket.price, ticket.due, ticket.holder) for ticket in self.tickets]
 
     def facts(self) -> list[Fact]:
@@ -60,7 +60,7 @@ class GivingBack:
         return [*facts, (gettext("People who get a letter"), self.told())]
 
     def told(self) -> str:
-        """Count the letters: one to the buyer of each sale, one to each receiver of tickets that were passed on."""
+        """Count the letters: one to the buyer of each sale, one to each receiver of transferred tickets."""
         sales = {ticket.sale_id: ticket.sale for ticket in self.tickets}
         accounts = User.objects.filter(pk__in={sale.buyer for sale in sales.values() if not sale.email})
         known = set(accounts.exclude(email="").values_list("pk", flat=True))
@@ -81,7 +81,7 @@ class GivingBack:
 
 
 def calling_off(sessions: Sequence[Session]) -> Question:
-    """Ask what calling these sessions off comes to."""
+    """Ask for confirmation with the effects of calling these sessions off."""
     giving = GivingBack.of(Ticket.objects.filter(session__in=sessions))
     held = Reservation.objects.filter(
         session__in=sessions, status__in=[Status.QUEUED, Status.HELD, Status.PAYING]
@@ -103,7 +103,7 @@ def calling_off(sessions: Sequence[Session]) -> Question:
 
 
 def amounts(tickets: Sequence[Ticket]) -> str:
-    """In each currency."""
+    """Write the sums of the tickets, one per currency."""
     sums: Counter[str] = Counter()
     for ticket in tickets:
         sums[ticket.sale.currency] += ticket.price

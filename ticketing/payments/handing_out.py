@@ -1,9 +1,10 @@
-"""Refunds that a person hands out at the counter.
+"""Hand out refunds at the counter.
 
 Note [Money that no gateway sends back]
-What was paid in cash, on the house's own card terminal or at the door never passed a gateway, so its refund waits `to_hand_out` from the
-start. A refund that a gateway refused joins them when staff decide so. Each is handed out once: under the refund's lock, with who did it,
-when, and by which means; that says which account of the ledger it leaves.
+Payments in cash, on the house's own card terminal or at the door never passed a gateway. So their refunds start in the
+state `to_hand_out`. A refund that a gateway refused joins them when staff decide so. Each is handed out once: the
+operation locks the refund and records the person, the time and the means. The means says which account of the ledger
+the money leaves.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 
 class AlreadyHandedOut(Exception):
-    """`at`, `by`: when, and by whom; None: an account that is gone."""
+    """Refuse a second time. `at` and `by` say when and by whom; None as person means a deleted account."""
 
     def __init__(self, *, at: dt.datetime, by: User | None) -> None:
         super().__init__(f"{at:%Y-%m-%d %H:%M}")
@@ -31,7 +32,7 @@ class AlreadyHandedOut(Exception):
 
 
 class NotToHandOut(Exception):
-    """The refund is on its way through the gateway, or was paid back by it. `status`: how it stands."""
+    """Refuse: the refund is with the gateway, or the gateway has paid it back. `status` is the refund's."""
 
     def __init__(self, status: str) -> None:
         super().__init__(status)
@@ -40,7 +41,7 @@ class NotToHandOut(Exception):
 
 @transaction.atomic(durable=True)
 def hand_out(*, refund_id: UUID, by: User, means: HandedOutBy = HandedOutBy.CASH) -> Refund:
-    """Note that the money is in the buyer's hand now.
+    """Record that the buyer has received the money.
 
     Raises: AlreadyHandedOut, NotToHandOut, Refund.DoesNotExist.
     """
@@ -63,7 +64,7 @@ def hand_out(*, refund_id: UUID, by: User, means: HandedOutBy = HandedOutBy.CASH
 
 @transaction.atomic(durable=True)
 def hand_out_instead(*, refund_id: UUID) -> Refund:
-    """Let the buyer collect at the counter what the gateway refused to send back. Again is harmless.
+    """Let the buyer collect at the counter what the gateway refused to send back. It is safe to repeat.
 
     Raises: NotToHandOut, Refund.DoesNotExist.
     """

@@ -1,8 +1,9 @@
-"""Money that goes back, or comes late.
+"""Return money, or use money that comes late.
 
 Note [Money that comes late]
-A gateway may charge after it was given up: it was silent, or told us only later, by a webhook. Then the buyer gets the same places if
-they are free still, as a new reservation; never others in silence. Else the money goes back, and the buyer is told.
+A gateway may charge after we gave it up, because it was silent or told us only later by a webhook. Then the buyer gets
+the same places as a new reservation, if they are still free; never others without being asked. Otherwise the money goes
+back, and the buyer gets a letter.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ log = structlog.get_logger(__name__)
 ASKED_AGAIN_AFTER = dt.timedelta(minutes=1)
 
 
-ASKED_AGAIN_FOR = dt.timedelta(days=1)  # after that its webhook must do
+ASKED_AGAIN_FOR = dt.timedelta(days=1)  # after that we rely on its webhook
 
 
 def give_back(payment: Payment) -> None:
-    """Let go of it, or pay it back if it was taken already."""
+    """Void an authorisation, or refund the money if it was captured."""
     standing = (
         steps.ask_gateway(payment, lambda gateway, attempt: gateway.find(attempt))
         if payment.amount
@@ -87,9 +88,10 @@ def facts_of_return(payment: Payment) -> dict[str, Any]:
 
 
 def ask_after_all(payment: Payment) -> None:
-    """It was given up without the gateway's word; what does the gateway say now?
+    """Ask the gateway again about an attempt that was given up without its answer.
 
-    What is reserved only is let go: the buyer was told that nothing is charged, and asking may be what reserved it (Stripe).
+    A mere authorisation is voided: the buyer was told that nothing is charged, and this question may have caused it
+    (Stripe).
     """
     steps.touch(payment.pk)
     standing = steps.ask_gateway(payment, lambda gateway, attempt: gateway.find(attempt))
@@ -100,15 +102,15 @@ def ask_after_all(payment: Payment) -> None:
 
 
 def standing_of(payment: Payment) -> Standing:
-    """As the gateway says now. Raises: GatewayTimeout, GatewayUnavailable, BreakerOpen."""
+    """Return the gateway's present state. Raises: GatewayTimeout, GatewayUnavailable, BreakerOpen."""
     return steps.ask_gateway(payment, lambda gateway, attempt: gateway.find(attempt))
 
 
 @transaction.atomic(durable=True)
 def take_notice(*, payment_id: uuid.UUID, standing: Standing, unless: Callable[[], bool] = lambda: False) -> None:
-    """What the gateway says of an attempt takes effect, in the transaction in which `unless` says that it hasn't yet.
+    """Apply what the gateway says about an attempt, in the transaction in which `unless` says that this is still new.
 
-    Whatever is left to do then is `finish_payment`'s. Again, late and out of order are harmless.
+    `finish_payment` does the rest. Repeated, late and reordered calls are safe.
     """
     for locked, payment in selling.lock_all([payment_id]):
         if unless():
@@ -123,7 +125,7 @@ def take_notice(*, payment_id: uuid.UUID, standing: Standing, unless: Callable[[
 
 
 def _take_late(locked: locks.Locked, payment: Payment, standing: Standing) -> None:
-    """See Note [Money that comes late]."""
+    """Use or return late money. See Note [Money that comes late]."""
     payment.reference = standing.reference or payment.reference
     reservation = locked.reservation
     log.warning("payment.late", payment=str(payment.pk), reservation=reservation.status)
@@ -136,7 +138,7 @@ def _take_late(locked: locks.Locked, payment: Payment, standing: Standing) -> No
 
 
 def _sell_again(lost: locks.Locked, payment: Payment) -> bool:
-    if lost.reservation.status == Status.HELD:  # it ran out, and nobody swept it
+    if lost.reservation.status == Status.HELD:  # it expired, and no sweep has run since
         endings.free(lost, status=Status.EXPIRED, reason=refusals.ReservationExpired.reason)
     sale = selling.sale_of(lost.reservation, payment)
     found = changes.sell_again(lost, sale=sale.pk)

@@ -1,14 +1,14 @@
-"""Double entry, in minor units: what moved, out of which account into which. Nothing is ever changed, only added.
+"""Keep double entry in minor units: how much moved from which account into which. Entries are added, never changed.
 
 | what happened | debit | credit |
 |---|---|---|
 | money was captured for a sale | gateway | revenue, without the next two |
-| of it, what its tickets say is booking fee | gateway | booking |
-| of it, what its tickets say is tax | gateway | taxes |
+| of it, the tickets' booking fee | gateway | booking |
+| of it, the tickets' tax | gateway | taxes |
 | the gateway kept a fee of it | fees | gateway |
 | a refund was promised | refunds, without the next two | owed |
-| of it, what its tickets say is booking fee | booking | owed |
-| of it, what its tickets say is tax | taxes | owed |
+| of it, the tickets' booking fee | booking | owed |
+| of it, the tickets' tax | taxes | owed |
 | a refund was paid back | owed | gateway |
 | or handed out at the counter | owed | cash, or gateway on the card terminal |
 | a sale is to be paid at the door | due | revenue, booking and taxes, as above |
@@ -17,8 +17,9 @@
 | money was captured for nothing | gateway | owed |
 | and given back | owed | gateway |
 
-What was paid in cash is in `cash` where the table says gateway. So revenue less refunds, plus booking fees and taxes, is what was sold and not given back; `taxes` is owed to the state, `gateway` what the gateways owe the house, `owed` what the house owes
-its buyers. PostgreSQL refuses a posting that doesn't sum to zero.
+Payments in cash use `cash` where the table says gateway. So revenue less refunds, plus booking fees and taxes, is the
+amount of all sales that were not refunded. `taxes` is owed to the state, `gateway` is what the gateways owe the house,
+and `owed` is what the house owes its buyers. PostgreSQL refuses a posting that does not sum to zero.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ FROM jsonb_to_recordset(%s) AS new (posting uuid, account text, amount bigint, c
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Posting:
-    """`amount` moves out of `credit` into `debit`."""
+    """Move `amount` out of `credit` into `debit`."""
 
     debit: Account
     credit: Account
@@ -65,19 +66,19 @@ class Posting:
 
 
 def post(postings: Sequence[Posting]) -> None:
-    """In the caller's transaction, with what they tell of. Those of nothing at all are left out."""
+    """Write the postings in the transaction of the change that they describe. Skip those with amount zero."""
     entries = [entry for posting in postings if posting.amount for entry in posting.entries()]
     if entries:
         execute(INSERT, as_json(entries))
 
 
 def purse_of(method: str) -> Account:
-    """Where money that was taken by this means lies."""
+    """Return the account that holds money of this means."""
     return Account.CASH if method in INTO_THE_TILL else Account.GATEWAY
 
 
 def parts_of(tickets: Iterable[Ticket]) -> dict[Account, int]:
-    """What tickets cost, by where it belongs."""
+    """Split the price of tickets by account."""
     sold = list(tickets)
     fees, taxes = sum(ticket.fee for ticket in sold), sum(ticket.tax for ticket in sold)
     whole = sum(ticket.price for ticket in sold)
@@ -85,5 +86,5 @@ def parts_of(tickets: Iterable[Ticket]) -> dict[Account, int]:
 
 
 def split(whole: int, *, fees: int, taxes: int) -> dict[Account, int]:
-    """What was paid, by where it belongs."""
+    """Split an amount by account."""
     return {Account.REVENUE: whole - fees - taxes, Account.BOOKING: fees, Account.TAXES: taxes}

@@ -1,4 +1,4 @@
-"""Pay for a hold, from the start of the payment to its outcome: the one way of the API, the pages' forms and the counter."""
+"""Pay for a hold, from the start of the payment to its outcome. API, the pages' forms and the counter all use this."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ticketing.payments.starting import start_payment
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """A payment that began. `sale`: the body of what it bought; None while it is under way."""
+    """Describe a payment that began. `sale` is the body of its sale; None while the payment is under way."""
 
     payment: Payment
     sale: dict[str, Any] | None
@@ -35,7 +35,7 @@ def pay(
     wait: float = 0.0,
     at_the_counter: bool = False,
 ) -> Progress:
-    """Start a payment, hand it to a worker and wait up to `wait` seconds for its outcome; at the counter, finish it here.
+    """Start a payment, let a worker finish it, and wait up to `wait` seconds for that; at the counter, finish it here.
 
     `on_start` is called once the payment is stored. Raises: PaymentDeclined, and what `start_payment` raises.
     """

@@ -1,8 +1,8 @@
-"""Money back. Promised in one transaction with the places that come free; paid back outside of it; noted with its posting.
+"""Refund money: promise it in the transaction that frees the places, pay it back outside, then post it.
 
 Note [Called off]
-A session that is called off gives everybody's money back. What is left to do is read from the tables: live holds, live tickets,
-refunds that were asked for. So it may be stopped at any instant and begun again, and beginning twice is harmless.
+When a session is called off, every buyer gets the money back. The remaining work is read from the tables: live holds,
+valid tickets, open refunds. So it may stop at any moment and start again, and starting twice is safe.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ from ticketing.voiding import SESSION_CANCELLED
 log = structlog.get_logger(__name__)
 
 HOLDS_AT_ONCE = 500
-BOX_OFFICE = "box office"  # the reason where staff gives none
+BOX_OFFICE = "box office"  # the default reason of staff's refunds
 ended = Counter("frontrow_refunds_total", "Refunds that ended, by outcome.", ["outcome"])
 
 _sweeping = threading.Lock()
 
 
-# --- Promising
+# --- Promises
 
 
 @transaction.atomic(durable=True)
@@ -70,9 +70,9 @@ def ask_refund(
     reason: str = "",
     asked_by: uuid.UUID | None = None,
 ) -> Refund:
-    """These tickets, or all that are left, admit nobody any more, and their money is on its way; `pay_back` must follow.
+    """Make these tickets, or all that are left, void, and promise their money. `pay_back` must follow.
 
-    `buyer` None: staff, at any time, and used tickets too.
+    Without a buyer, staff act, at any time and for used tickets too.
     Raises: Sale.DoesNotExist, PaymentInProgress (not captured yet), RefundClosed, NothingToRefund.
     """
     owned = Sale.objects.filter(pk=sale_id)
@@ -87,7 +87,7 @@ def ask_refund(
 
 
 def lock_all_of(sale: Sale) -> tuple[locks.Locked, Sale, list[Ticket]]:
-    """Lock what a refund of a sale may change, in the order of the Notes; return its reservation, it and its tickets as they are now."""
+    """Lock all that a refund may change, in the order of the Notes, and return reservation, sale and tickets."""
     locked = locks.lock_reservation(reservation_id=sale.reservation_id, buyer=None)
     endings.lock_places_of(locked)
     again = sale_locks.lock_sale(sale.pk)
@@ -97,7 +97,7 @@ def lock_all_of(sale: Sale) -> tuple[locks.Locked, Sale, list[Ticket]]:
 def promise(
     locked: locks.Locked, sale: Sale, chosen: Sequence[Ticket], *, reason: str, asked_by: uuid.UUID | None = None
 ) -> Refund:
-    """Take back these live tickets of a locked sale and promise what was paid for them. In the caller's transaction."""
+    """Make these valid tickets of a locked sale void and promise their price, in the caller's transaction."""
     unpaid = [ticket for ticket in chosen if ticket.due]
     amount = sum(ticket.price for ticket in chosen if not ticket.due)
     why = causes.current()
@@ -126,10 +126,11 @@ def promise(
 
 
 def refundable_until(session: Session, *, asked_at: dt.datetime) -> dt.datetime | None:
-    """Until when buyers may give back what they asked for then; None: never.
+    """Return the deadline for refunds of what buyers asked for at that time; None: no refunds.
 
-    Who had asked for it before the session was moved may do so for a while after that, whenever it was paid for: at most until it starts,
-    or until there was fair notice of an earlier start. See Note [Moved to an earlier time] in moving.py.
+    Buyers who asked before the session was moved may get refunds for a while after the move, whenever they paid: at
+    most until it starts, or until there was fair notice of an earlier start. See Note [Moved to an earlier time] in
+    moving.py.
     """
     until = None
     if session.refund_minutes is not None:
@@ -152,7 +153,8 @@ def _choose(locked: Sequence[Ticket], tickets: Collection[uuid.UUID] | None, *, 
     live = {
         ticket.pk: ticket
         for ticket in locked
-        if ticket.status in given and (used_too or ticket.holder is None)  # what was passed on is somebody else's
+        # a transferred ticket belongs to its receiver
+        if ticket.status in given and (used_too or ticket.holder is None)
     }
     wanted = set(live if tickets is None else tickets)
     if not wanted or wanted - live.keys():
@@ -161,14 +163,14 @@ def _choose(locked: Sequence[Ticket], tickets: Collection[uuid.UUID] | None, *, 
 
 
 def _promised(refund: Refund, tickets: Sequence[Ticket]) -> list[Posting]:
-    """In the parts in which it was taken."""
+    """Post the promised refund in the same parts as the payment."""
     parts = ledger.parts_of(tickets)
-    parts[Account.REFUNDS] = parts.pop(Account.REVENUE)  # what was earned stays written down as that
+    parts[Account.REFUNDS] = parts.pop(Account.REVENUE)  # the ledger keeps what was earned
     return [posting(refund, amount=amount, debit=account, credit=Account.OWED) for account, amount in parts.items()]
 
 
 def _waived(sale: Sale, tickets: Sequence[Ticket]) -> list[Posting]:
-    """They were to be paid at the door, and never will be."""
+    """Post that these tickets will never be paid at the door."""
     parts = ledger.parts_of(tickets)
     parts[Account.REFUNDS] = parts.pop(Account.REVENUE)
     return [
@@ -198,11 +200,11 @@ def _facts(refund: Refund) -> dict[str, object]:
     }
 
 
-# --- Paying back
+# --- Payments to buyers
 
 
 def pay_back(*, refund_id: uuid.UUID) -> None:
-    """Again is harmless. While the gateway can't be reached it stays asked for, for the sweep."""
+    """Pay a refund back. It is safe to repeat. Without an answer of the gateway it stays open for the sweep."""
     refund = Refund.objects.select_related("sale__payment").get(pk=refund_id)
     if refund.status == RefundStatus.ASKED:
         with causes.working_for(causes.or_else(Cause(refund.cause, refund.asked_by))):
@@ -244,13 +246,13 @@ def _note(refund_id: uuid.UUID, status: RefundStatus) -> None:
 
 
 def lock(refund_id: uuid.UUID) -> Refund:
-    """Raises: Refund.DoesNotExist."""
+    """Lock the refund. Raises: Refund.DoesNotExist."""
     rows = Refund.objects.select_related("sale__session__show", "handed_out_by")
     return rows.select_for_update(no_key=True, of=("self",)).get(pk=refund_id)
 
 
 def tell(refund: Refund, **more: object) -> None:
-    """Write how it stands now into the log, in the caller's transaction."""
+    """Record the refund's present state as an event, in the caller's transaction."""
     events.record(
         event=f"refund.{refund.status}",
         session=refund.sale.session_id,
@@ -260,18 +262,18 @@ def tell(refund: Refund, **more: object) -> None:
 
 
 def try_again(*, refund_id: uuid.UUID) -> bool:
-    """Ask the gateway anew for a refund that it refused; return whether it was one. `pay_back` must follow."""
+    """Reopen a refund that the gateway refused, and tell whether it was refused. `pay_back` must follow."""
     refused = Refund.objects.filter(pk=refund_id, status=RefundStatus.REFUSED)
     return bool(refused.update(status=RefundStatus.ASKED, changed_at=Now()))
 
 
 def leave_to_the_sweep(refund: uuid.UUID) -> None:
-    """Let the next sweep take it up: no worker was told of it."""
+    """Let the next sweep pay it back, because no worker got a message about it."""
     Refund.objects.filter(pk=refund, status=RefundStatus.ASKED).update(changed_at=Now() - sweeping.SWEEP_AFTER)
 
 
 def sweep_refunds(*, limit: int = 200) -> int:
-    """Pay back what nobody works on any more; how many. None while this process still sweeps."""
+    """Pay back refunds that no process works on, and return how many. Skip this while the process still sweeps."""
     if not _sweeping.acquire(blocking=False):
         return 0
     try:
@@ -289,12 +291,12 @@ def _sweep_refunds(limit: int) -> int:
     return len(swept)
 
 
-# --- A session that is called off
+# --- Called-off sessions
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Of the sales of a session that was called off. `to_hand_out`: what buyers collect at the counter."""
+    """Count the sales of a called-off session. `to_hand_out` are those that buyers collect at the counter."""
 
     sales: int
     paid_back: int
@@ -303,7 +305,7 @@ class Progress:
 
     @property
     def is_over(self) -> bool:
-        """Whether only persons have something left to do."""
+        """Tell whether only people have something left to do."""
         return self.done == self.sales
 
     @property
@@ -313,7 +315,9 @@ class Progress:
 
 @transaction.atomic
 def call_off(*, session_id: uuid.UUID) -> Session:
-    """Nothing of the session is sold from now on, and who has tickets is told; `refund_everybody` must follow. See Note [Called off].
+    """Stop all sales of the session and write to its ticket holders; `refund_everybody` must follow.
+
+    See Note [Called off].
 
     Raises: Session.DoesNotExist.
     """
@@ -325,9 +329,9 @@ def call_off(*, session_id: uuid.UUID) -> Session:
 
 
 def refund_everybody(*, session_id: uuid.UUID, each: Callable[[Refund], None]) -> int:
-    """Ends the holds and promises every buyer of a session that was called off the money back; `each` sees to its being paid.
+    """End the holds of a called-off session, promise every buyer the money back, and return how many were promised now.
 
-    How many were promised just now.
+    `each` makes sure that a refund is paid.
     """
     while _end_some_holds(session_id):
         pass
@@ -336,7 +340,7 @@ def refund_everybody(*, session_id: uuid.UUID, each: Callable[[Refund], None]) -
         try:
             refund = ask_refund(sale_id=sale_id, buyer=None, reason=SESSION_CANCELLED)
         except (PaymentInProgress, NothingToRefund):
-            continue  # not captured yet: the next round; or somebody else was faster
+            continue  # not captured yet, so the next round does it; or another process was faster
         each(refund)
         promised += 1
     return promised
@@ -357,13 +361,13 @@ def _end_some_holds(session_id: uuid.UUID) -> int:
 
 
 def left_to_refund() -> list[uuid.UUID]:
-    """Sessions that were called off while somebody still has a ticket, or a hold."""
+    """Return called-off sessions that still have valid tickets."""
     live = Ticket.objects.filter(session=OuterRef("pk")).exclude(status=TicketStatus.VOID)
     return list(Session.objects.filter(Exists(live), cancelled_at__isnull=False).values_list("pk", flat=True))
 
 
 def progress(session_id: uuid.UUID) -> Progress:
-    """A sale counts as paid back when all that it promised is."""
+    """Count how far refunds are. A sale counts as paid back when all its promised refunds are."""
     sales = Sale.objects.filter(session=session_id)
     left = [
         Count("refunds", filter=Q(refunds__status=status))

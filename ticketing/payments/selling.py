@@ -1,4 +1,4 @@
-"""Write the sale and its tickets, or put the hold back; give places back."""
+"""Write the sale and its tickets, or restore the hold; put places back on sale."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class Authorised:
 
 @transaction.atomic(durable=True)
 def _sell_all(asks: Sequence[Authorised]) -> list[str | Exception]:
-    """Seats sold, sales and tickets written; what came too late goes back. How each stands then. See Note [Together]."""
+    """Sell the seats, write sales and tickets, return late money, and return each outcome. See Note [Together]."""
     found = lock_all([ask.payment for ask in asks])
     references = {ask.payment: ask.reference for ask in asks}
     sold, lost = [], []
     for locked, payment in found:
         if payment.status != PaymentStatus.STARTED:
-            continue  # somebody else took this step
+            continue  # another process took this step
         payment.reference = references[payment.pk] or payment.reference
         if locked.reservation.status == Status.PAYING and locked.session.cancelled_at is None:
             sold.append((locked, payment))
@@ -74,7 +74,7 @@ def lock_all(payment_ids: Sequence[uuid.UUID]) -> list[tuple[locks.Locked, Payme
 
 
 def write_sales(sold: Sequence[tuple[locks.Locked, Payment]]) -> None:
-    """All of a batch, which share their `news`."""
+    """Write all sales of a batch, which share their `news`."""
     if not sold:
         return
     sales = [sale_of(locked.reservation, payment) for locked, payment in sold]
@@ -97,12 +97,12 @@ def write_sales(sold: Sequence[tuple[locks.Locked, Payment]]) -> None:
 
 
 def is_due(payment: Payment) -> bool:
-    """Whether its money is taken at the door."""
+    """Tell whether the payment is collected at the door."""
     return payment.method == AT_THE_DOOR
 
 
 def _dues_of(sales: Sequence[Sale], tickets: Mapping[uuid.UUID, Sequence[Ticket]]) -> list[Posting]:
-    """What of these is to be paid at the door is earned already, and nobody has it yet."""
+    """Post payments at the door: they are earned now, but not collected yet."""
     return [
         Posting(debit=Account.DUE, credit=account, amount=amount, currency=sale.currency, payment=sale.payment_id)
         for sale in sales
@@ -126,7 +126,7 @@ def sale_of(reservation: Reservation, payment: Payment) -> Sale:
 
 
 def notes_of(sales: Sequence[Sale]) -> dict[str, str]:
-    """By concession's id, what entitles to it: a ticket keeps it as it is now."""
+    """Return the condition of each concession by its id. A ticket keeps it as it is now."""
     chosen = {pricing.concession_id_of(line) for sale in sales for line in sale.lines} - {""}
     rows = Concession.objects.filter(pk__in=chosen).values_list("pk", "note") if chosen else ()
     return {str(concession): note for concession, note in rows}
@@ -155,10 +155,8 @@ def next_numbers(count: int) -> list[int]:
 
 
 def lose(locked: locks.Locked, payment: Payment) -> None:
-    """Reserved or taken, and nothing can be sold for it: it goes back."""
-    keeps_the_seats = (
-        payment.status == PaymentStatus.STARTED
-    )  # what comes late must not let go of what another attempt keeps
+    """Start to return money that can buy nothing any more, authorised or captured."""
+    keeps_the_seats = payment.status == PaymentStatus.STARTED  # late money must not release seats of another attempt
     payment.status = PaymentStatus.RETURNING
     payment.reason = payment.reason or "too_late"
     steps.write([payment])
@@ -171,12 +169,12 @@ def lose(locked: locks.Locked, payment: Payment) -> None:
 
 @transaction.atomic(durable=True)
 def put_back(*, payment_id: uuid.UUID, standing: Standing) -> None:
-    """It was declined, or nothing came of it: the hold goes on while it lasts."""
+    """Restore the hold while it lasts, after a declined or failed payment."""
     for locked, payment in lock_all([payment_id]):
         if payment.status != PaymentStatus.STARTED:
             return
         declined = standing.state == "declined"
-        # What may still come without our leave is asked about again.
+        # The sweep asks again about money that may still come.
         payment.reason = standing.reason or standing.state
         if standing.state in {"unknown", "pending"}:
             payment.reason = steps.SILENT
@@ -195,7 +193,10 @@ def put_back(*, payment_id: uuid.UUID, standing: Standing) -> None:
 
 
 def _let_go(locked: locks.Locked, *, reason: str) -> None:
-    """The hold goes on while it lasts; an order that brought its payment is over: nobody is there to try another card."""
+    """Restore the hold while it lasts.
+
+    End an order with a stored payment, because its buyer cannot try another card.
+    """
     if locked.reservation.payment is None:
         changes.unpin(locked)
     else:
@@ -204,7 +205,7 @@ def _let_go(locked: locks.Locked, *, reason: str) -> None:
 
 @transaction.atomic(durable=True)
 def unsell(*, payment_id: uuid.UUID) -> None:
-    """What was reserved for the sale is gone at the gateway: there is no money, so there is no sale."""
+    """Undo a sale whose authorisation is gone at the gateway: without money there is no sale."""
     for locked, payment in lock_all([payment_id]):
         if payment.status != PaymentStatus.AUTHORISED:
             return
@@ -221,9 +222,9 @@ def unsell(*, payment_id: uuid.UUID) -> None:
 
 
 def give_places_back(locked: locks.Locked, sale: Sale, tickets: Sequence[Ticket]) -> None:
-    """These locked tickets admit nobody any more, and what they were for is on sale again. In the caller's transaction.
+    """Make these locked tickets void, and put their places back on sale, in the caller's transaction.
 
-    A void ticket with `used_at` was given back by staff after it had been used. A holder who isn't the buyer is told.
+    A void ticket with `used_at` was given back by staff after its use. A holder who is not the buyer gets a letter.
     """
     used = {ticket.pk for ticket in tickets if ticket.status == TicketStatus.USED}
     unused = {ticket.pk for ticket in tickets} - used
@@ -251,7 +252,7 @@ def give_places_back(locked: locks.Locked, sale: Sale, tickets: Sequence[Ticket]
 
 
 def close_if_paid(sale: Sale) -> None:
-    """When nothing of a sale is to be paid at the door any more: it is paid, or all of it was given back unpaid. The sale is locked."""
+    """Close the payment of a locked sale if nothing is due at the door: all was paid, or all given back unpaid."""
     if Ticket.objects.filter(sale=sale, due__gt=0).exists():
         return
     is_over = (
@@ -259,12 +260,12 @@ def close_if_paid(sale: Sale) -> None:
     )
     status = PaymentStatus.VOIDED if is_over else PaymentStatus.CAPTURED
     Payment.objects.filter(pk=sale.payment_id).update(status=status, changed_at=Now())
-    # In a transaction of its own: it locks the session first, as all that change reservations do.
+    # A separate transaction, because it locks the session first, as all changes of reservations do.
     transaction.on_commit(functools.partial(holding.no_longer_due, reservation_id=sale.reservation_id))
 
 
 def move_seats(*, reservation_id: uuid.UUID, seats: Sequence[str], to: Sequence[str]) -> None:
-    """Staff gives a hold or a purchase other free seats at the same price. Tickets go along: same code, still valid.
+    """Move a hold or sale to other free seats at the same price, for staff. Tickets keep their codes and stay valid.
 
     Raises: allocation.CannotMove, ReservationExpired, NotHeld, PaymentInProgress, Reservation.DoesNotExist.
     """
@@ -273,7 +274,7 @@ def move_seats(*, reservation_id: uuid.UUID, seats: Sequence[str], to: Sequence[
 
 def _take_tickets_along(locked: locks.Locked, moved: list[tuple[Seat, Seat]]) -> None:
     if locked.reservation.sale_id is None:
-        return  # not paid for yet
+        return  # not paid yet
     sale = sale_locks.lock_sale(locked.reservation.sale_id)
     now_at = {line["seat"]: line for line in locked.reservation.lines}
     new_labels = {old.label: new.label for old, new in moved}

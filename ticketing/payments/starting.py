@@ -1,4 +1,7 @@
-"""Begin to pay: the reservation is `paying` and its places are pinned. See Note [The steps of a payment] in `steps.py`."""
+"""Start to pay: the reservation is `paying` and its places are pinned.
+
+See Note [The steps of a payment] in `steps.py`.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ from ticketing.payments.together import Together
 
 log = structlog.get_logger(__name__)
 
-PIN = dt.timedelta(minutes=10)  # how long a payment may keep seats beyond their hold; the sweep finish it long before
+PIN = dt.timedelta(minutes=10)  # how long a payment may keep seats beyond their hold; the sweep finishes it long before
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,16 +40,16 @@ class _Start:
     token: str
     email: str
     language: str
-    may_wait: bool = False  # for the session's rate: an order, which nobody pays by hand
+    may_wait: bool = False  # waits for the session's rate: an order, which no person pays by hand
     why: Cause = dataclasses.field(default_factory=causes.current)
 
 
 class _NotDue(Exception):
-    """As many payments of the session's orders as its rate allows are begun."""
+    """Report that the session's rate allows no further payment of its orders now."""
 
 
 class NotFree(Exception):
-    """Nothing was named to pay by, and there is something to pay."""
+    """Refuse to start without a means of payment, because there is something to pay."""
 
 
 def start_payment(
@@ -59,9 +62,10 @@ def start_payment(
     language: str = "en",
     at_the_counter: bool = False,
 ) -> Payment:
-    """Pin the hold and open an attempt; `finish_payment` must follow. What costs nothing needs no method.
+    """Pin the hold and open an attempt; `finish_payment` must follow. A free reservation needs no method.
 
-    Raises: NotFree, UnknownMethod, UnknownToken, LimitPassed, ReservationExpired, NotHeld, PaymentInProgress, AlreadyPaid, Reservation.DoesNotExist, NotYetKnown.
+    Raises: NotFree, UnknownMethod, UnknownToken, LimitPassed, ReservationExpired, NotHeld, PaymentInProgress,
+    AlreadyPaid, Reservation.DoesNotExist, NotYetKnown.
     """
     if method != FREE.method:
         (gateways.at_the_counter if at_the_counter else gateways.chosen)(method).check(token)
@@ -73,7 +77,7 @@ def start_payment(
 
 
 def start_orders(orders: Sequence[Reservation]) -> list[Payment]:
-    """An attempt for each of these orders that nobody began to pay yet, by the means it carries, as many as their sessions' rates allow."""
+    """Start payments of orders that have none, by the means they carry, as many as their sessions' rates allow."""
     asks = [
         _Start(reservation=order.pk, buyer=None, may_wait=True, why=order.why, **order.payment)
         for order in orders
@@ -88,7 +92,7 @@ def start_orders(orders: Sequence[Reservation]) -> list[Payment]:
 
 @transaction.atomic(durable=True)
 def _start_all(asks: Sequence[_Start]) -> list[Payment | Exception]:
-    """See Note [Together]."""
+    """Start a batch of payments. See Note [Together]."""
     found = locks.lock_reservations([ask.reservation for ask in asks])
     were_guests = joining.were_guests({locked.reservation.buyer for locked in found.values()})
     pinned: dict[uuid.UUID, locks.Locked] = {}
@@ -127,7 +131,7 @@ def _require_payable(locked: locks.Locked | None, ask: _Start, pinned: dict[uuid
 
 
 def _require_due(locked: locks.Locked, ask: _Start) -> None:
-    """By the session's rate, which this moves on. Raises: _NotDue."""
+    """Take a turn of the session's rate, which this advances. Raises: _NotDue."""
     if ask.may_wait and pace.due(locked.session, locked.now, "payment_rate") == 0:
         metrics.put_off.labels("payment").inc()
         raise _NotDue

@@ -1,18 +1,18 @@
-"""Take a payment through its steps: authorise, sell, capture, in that order, so that nothing is charged for a seat that is gone.
+"""Take a payment through its steps: authorise, sell, capture. This order charges nothing for a seat that is gone.
 
 Note [The steps of a payment]
 1. `start_payment` (`starting.py`), one transaction: the reservation is `paying` and its seats are pinned, once.
 2. The gateway authorises, outside of any transaction.
-3. One transaction sells the seats and writes sale and tickets (`selling.py`), or puts the hold back. If something else came first, the money goes
-   back.
-4. The gateway captures, and that is noted with its posting.
-Whatever dies in between, `sweep_payments` takes the attempt up again: each step may be repeated.
+3. One transaction sells the seats and writes sale and tickets (`selling.py`), or restores the hold. If the seats went
+   another way, the money goes back.
+4. The gateway captures, and that is recorded with its posting.
+If a process dies in between, `sweep_payments` takes the attempt up again: each step may be repeated.
 
 Note [Together]
-What many threads start, sell or note at once is one transaction: sessions, reservations and payments are locked in the order of
-their ids, first all of the one kind and then of the next. Whoever waits for the others keeps no connection meanwhile: of those there are few,
-and a batch would be no larger than their number. What is rung for at once stays together, where the gateway answers several at once: no
-thread for each, and one question for all.
+Payments that many threads start, sell or record at once share one transaction. It locks sessions, reservations and
+payments in the order of their ids, first all of one kind and then of the next. A thread that waits for the others keeps
+no connection: there are few connections, and a batch would be no larger than their number. Payments of one message stay
+together if the gateway answers several at once: one question instead of many threads.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ from ticketing.queries import sale_body, sales_of
 log = structlog.get_logger(__name__)
 
 
-AT_ONCE = 128  # payments that a process finish side by side; most of them wait for a gateway
-SILENT = "gateway_silent"  # given up without the gateway's word
+AT_ONCE = 128  # payments that a process finishes side by side; most of them wait for a gateway
+SILENT = "gateway_silent"  # given up without the gateway's answer
 UNREACHABLE = (GatewayTimeout, GatewayUnavailable, BreakerOpen)
 
 
@@ -81,13 +81,13 @@ RETURNING row.id, row.method, row.amount, row.currency, owner.session_id, owner.
 
 
 class NotFinished(Exception):
-    """The reservation isn't in the table, or is somebody else's."""
+    """Report that the reservation is not in the table, or belongs to another buyer."""
 
 
 def finish_payment(*, payment_id: uuid.UUID, reply_to: str = "") -> None:
-    """Bring an attempt to its end: a sale, or the hold goes on, or the money goes back. Again is harmless.
+    """Finish an attempt: a sale, a restored hold, or returned money. It is safe to repeat.
 
-    While the gateway can't be reached it stays open, for the sweep.
+    If the gateway cannot be reached, the attempt stays open for the sweep.
     """
     payment = Payment.objects.get(pk=payment_id)
     with causes.working_for(causes.or_else(Cause(payment.cause))):
@@ -112,7 +112,7 @@ def _finish(payment: Payment) -> None:
 
 
 def finish_payments(payments: Sequence[tuple[uuid.UUID, str]]) -> None:
-    """Several at once, each with whom to tell. One that fails is left to the sweep."""
+    """Finish several payments at once, each with its reply address. The sweep gets those that fail."""
     waiters = dict(payments)
     found = Payment.objects.in_bulk(list(waiters))
     done = finish_together([payment for payment in found.values() if payment.is_untouched])
@@ -123,8 +123,8 @@ def finish_payments(payments: Sequence[tuple[uuid.UUID, str]]) -> None:
 
 
 def finish_side_by_side(payments: Sequence[uuid.UUID], *, then: Callable[[uuid.UUID], None]) -> None:
-    """Each by itself, and they wait for the gateway at the same time; `then` when it is finished. One that fails is left to the sweep."""
-    connection.close()  # back to the pool: those who finish need what there is of it
+    """Finish payments in parallel threads, and call `then` after each. The sweep gets those that fail."""
+    connection.close()  # back to the pool, because the threads need it
     work = functools.partial(_finish_alone, then=then)
     list(_threads(os.getpid()).map(work, payments) if len(payments) > 1 else map(work, payments))
 
@@ -145,17 +145,21 @@ def _finish_alone(payment_id: uuid.UUID, *, then: Callable[[uuid.UUID], None]) -
 
 
 def ask_gateway(payment: Payment, question: Callable[[Gateway, Attempt], Answer]) -> Answer:
-    """No transaction and no connection waits for the gateway with us. Raises: GatewayTimeout, GatewayUnavailable, BreakerOpen."""
-    if payment.method != "fake":  # the sandbox, which is in the database itself, gives it back where it waits
+    """Ask the gateway without an open transaction or connection.
+
+    Raises: GatewayTimeout, GatewayUnavailable, BreakerOpen.
+    """
+    if payment.method != "fake":  # the sandbox is in the database itself, and returns the connection when it waits
         connection.close()
     with gateways.breaker_of(payment.method):
         return question(gateways.of(payment.method), _attempt_at_gateway(payment))
 
 
 def finish_together(some: Sequence[Payment]) -> set[uuid.UUID]:
-    """Attempts that nobody asked the gateway about yet, as far as it answers several at once: those that came to their end.
+    """Finish untouched attempts of gateways that answer several at once, and return those that are finished.
 
-    Each step is one for all of them. Whoever isn't plain, or falls out on the way, is left to `finish_payment`, which takes it up where it stands.
+    Each step is one for all of them. Other attempts, and those that fail on the way, are left to `finish_payment`,
+    which continues them.
     """
     plain = [payment for payment in some if _is_plain(payment)]
     try:
@@ -173,7 +177,7 @@ def _is_plain(payment: Payment) -> bool:
 
 
 def _finish_plain(some: Sequence[Payment]) -> set[uuid.UUID]:
-    """See Note [The steps of a payment]. Raises: UNREACHABLE, and what PostgreSQL raises."""
+    """Take plain payments through Note [The steps of a payment]. Raises: UNREACHABLE, and PostgreSQL's errors."""
     reach("payment.started")
     standings = _ask_together(some, lambda gateway, attempts: gateway.authorise_all(attempts), free="authorised")
     reach("payment.authorised")
@@ -199,7 +203,7 @@ def _ask_together(
     *,
     free: gateways.State,
 ) -> dict[uuid.UUID, Standing]:
-    """How each stands; `free`: what costs nothing. Raises: UNREACHABLE."""
+    """Return the state of each attempt; `free` is that of payments without an amount. Raises: UNREACHABLE."""
     standings = {payment.pk: Standing(free) for payment in some if not payment.amount}
     by_method: dict[str, list[Attempt]] = defaultdict(list)
     for payment in some:
@@ -249,9 +253,10 @@ def _authorise_and_sell(payment: Payment) -> None:
 
 
 def _authorise(payment: Payment) -> Standing:
-    """Ask the gateway; after a time-out ask how it stands, and make sure that what it never heard of can't come later.
+    """Authorise. After a time-out, ask for the state, and make sure that an unknown attempt cannot come later.
 
-    Raises: GatewayTimeout, when it says nothing at all; GatewayUnavailable, BreakerOpen, when nothing is known of an earlier try.
+    Raises: GatewayTimeout, if it says nothing at all; GatewayUnavailable, BreakerOpen, if nothing is known of an
+    earlier try.
     """
     if not payment.amount:
         return Standing("authorised")
@@ -272,24 +277,24 @@ def _authorise(payment: Payment) -> Standing:
 
 
 def touch(*payments: uuid.UUID) -> None:
-    """Noted before they are asked about again: from now on the gateway may have heard of them."""
+    """Record that the gateway is asked again: from now on it may know these attempts."""
     Payment.objects.filter(pk__in=payments).update(changed_at=Now())
 
 
 def _is_given_up(payment: Payment) -> bool:
-    """Whether its seats were kept for it as long as they may be."""
+    """Tell whether the payment has kept its seats as long as it may."""
     pinned = Reservation.objects.filter(pk=payment.reservation_id).values_list("pinned_until", flat=True).get()
     return pinned is None or pinned <= db_now()
 
 
 def write(some: Sequence[Payment]) -> None:
-    """Their standing, with one statement."""
+    """Write the state of payments with one statement."""
     columns = ("id", "status", "reason", "reference", "reservation_id")
     execute(WRITE, as_json([{name: getattr(row, name) for name in columns} for row in some]))
 
 
 def _capture(payment: Payment) -> None:
-    """Take the money for what was sold. If it is gone, so is the sale."""
+    """Capture the money of a sale. If the money is gone, undo the sale."""
     standing = (
         ask_gateway(payment, lambda gateway, attempt: gateway.capture(attempt))
         if payment.amount
@@ -337,7 +342,7 @@ _note_capture = Together(_note_captures)
 def of_capture(
     payment: uuid.UUID, parts: dict[Account, int], currency: str, *, into: Account, fee: int
 ) -> list[Posting]:
-    """`parts`: the parts of what was captured, by where they belong; `fee`: the gateway's."""
+    """Return the postings of a capture. `parts` are its parts by account, `fee` is the gateway's fee."""
     taken = [
         Posting(debit=into, credit=credit, amount=amount, currency=currency, payment=payment)
         for credit, amount in parts.items()
@@ -358,7 +363,7 @@ def _reply(payment_id: uuid.UUID, address: str) -> None:
 
 
 def payment_outcome(payment_id: uuid.UUID) -> dict[str, Any]:
-    """`{"status", "reason", "sale": body or None}`."""
+    """Return `{"status", "reason", "sale": body or None}`."""
     payment = Payment.objects.get(pk=payment_id)
     sale = sales_of().filter(payment=payment).first()
     return {"status": payment.status, "reason": payment.reason, "sale": sale_body(sale) if sale else None}

@@ -1,4 +1,4 @@
-"""Take up payments that nobody works on."""
+"""Continue payments that no process works on."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from ticketing.payments import late, steps
 
 log = structlog.get_logger(__name__)
 
-SWEEP_AFTER = dt.timedelta(seconds=15)  # longer than the gateway's deadlines: nobody works on it any more
+SWEEP_AFTER = dt.timedelta(seconds=15)  # longer than the gateway's deadlines, so no process works on it any more
 
 
-SWEPT_AT_ONCE = 4  # fewer than the silences that open a gateway's breaker: each may be asked about after it
+SWEPT_AT_ONCE = 4  # fewer than the silences that open a gateway's breaker: each may end in one
 _sweeping = threading.Lock()
 
 
 def sweep_payments(*, limit: int = 200) -> int:
-    """Take up attempts that nobody works on any more, and ask after those that the gateway never spoke of; how many.
+    """Continue attempts that no process works on, ask about unanswered ones, and return how many.
 
-    None while this process still sweeps: it is rung every few seconds, and a gateway that hangs would have thread after thread wait.
+    It does nothing while this process still sweeps. It is called every few seconds, and a gateway that hangs would
+    otherwise hold thread after thread.
     """
     if not _sweeping.acquire(blocking=False):
         return 0
@@ -37,7 +38,7 @@ def sweep_payments(*, limit: int = 200) -> int:
 
 
 def leave_to_the_sweep(payments: Collection[uuid.UUID]) -> None:
-    """Let the next sweep take these up: no worker was told of them, so none is at work on one that has only been started."""
+    """Let the next sweep continue started attempts whose workers got no message, so none works on them."""
     Payment.objects.filter(pk__in=payments, status=PaymentStatus.STARTED).update(changed_at=Now() - SWEEP_AFTER)
 
 

@@ -1,12 +1,13 @@
-"""Calls that many threads make at once are done together: what arrived while the last batch was in flight is the next one.
+"""Combine calls that many threads make at once: calls that arrive during a batch form the next one.
 
-So an idle system adds no delay, and a crowd shares its transactions. The first caller does the work of all who wait; there is no
-thread of its own, so forks and tests need to know nothing. No caller waits with a connection in hand: a process has few, and the
-thread that works for the others would be without one.
+So an idle system adds no delay, and a crowd shares its transactions. The first caller does the work of all that wait.
+There is no separate thread, so forks and tests need no care. No caller keeps a connection while it waits: a process has
+few, and the working thread needs one.
 
 Note [Nobody waits for ever]
-The thread that works may be held up: by a lock, by a PostgreSQL that doesn't answer. The others wait `MOST_SECONDS` for it. Then they
-take back what is not begun, and what is begun is unknown to them. Each use of a `Together` may be repeated without harm.
+A lock or a silent PostgreSQL may hold up the working thread. The others wait `MOST_SECONDS` for it. Then they take back
+the calls that have not begun, and do not learn the outcome of those that have. Each use of a `Together` may be repeated
+without harm.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from django.db import InterfaceError, OperationalError, connection
 
 from base import causes
 
-MOST = 200  # of one batch
-MOST_SECONDS = 15.0  # longer than every deadline on the way but that of a silent PostgreSQL
-ALONE_SECONDS = 4.0  # for doing a spoilt batch one by one: where each waits for the same lock, it would take minutes
-UNANSWERED = (OperationalError, InterfaceError, psycopg.OperationalError)  # the last one is the pool's
+MOST = 200  # calls per batch
+MOST_SECONDS = 15.0  # longer than every deadline on the way, except that of a silent PostgreSQL
+ALONE_SECONDS = 4.0  # for repeating a failed batch one by one: if each waits for the same lock, it would take minutes
+UNANSWERED = (OperationalError, InterfaceError, psycopg.OperationalError)  # the last one comes from the pool
 
 log = structlog.get_logger(__name__)
 
@@ -35,11 +36,11 @@ Answer = TypeVar("Answer")
 
 
 class NotBegun(Exception):
-    """Nothing was done; it may be tried again."""
+    """Report that nothing was done; the caller may try again."""
 
 
 class Unfinished(Exception):
-    """It may be done all the same; doing it again is harmless."""
+    """Report that the work may be done all the same; the caller may safely repeat it."""
 
 
 class _Entry(Generic[Ask, Answer]):
@@ -53,10 +54,10 @@ class _Entry(Generic[Ask, Answer]):
 
 
 class Together(Generic[Ask, Answer]):
-    """`work` answers each ask of a batch, in their order, in one transaction; an error it returns is raised to the one that asked.
+    """Let `work` answer each call of a batch in order, in one transaction. A returned error is raised to its caller.
 
-    An error that `work` raises spoils the batch. Then each ask is done alone, and has its own outcome; where the connection is lost
-    or time runs out, the error is the outcome of all that are left.
+    An error that `work` raises breaks the batch. Then each call is done alone and has its own outcome. If the
+    connection is lost or time runs out, the error is the outcome of all that are left.
     """
 
     def __init__(self, work: Callable[[Sequence[Ask]], Sequence[Answer | Exception]]) -> None:
@@ -65,14 +66,17 @@ class Together(Generic[Ask, Answer]):
         self._working = threading.Lock()
 
     def __call__(self, ask: Ask) -> Answer:
-        """Raises: NotBegun and Unfinished, see Note [Nobody waits for ever]; what `work` returns or raises."""
+        """Return or raise the outcome of `work`.
+
+        Raises also: NotBegun and Unfinished, see Note [Nobody waits for ever].
+        """
         (outcome,) = self.all([ask])
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
     def all(self, asks: Sequence[Ask]) -> list[Answer | Exception]:
-        """Return the outcome of each of several asks of one caller."""
+        """Return the outcome of each of several calls of one caller."""
         entries = [_Entry[Ask, Answer](ask) for ask in asks]
         until = time.monotonic() + MOST_SECONDS
         self._waiting.extend(entries)
@@ -90,7 +94,7 @@ class Together(Generic[Ask, Answer]):
         if not entry.done:
             try:
                 self._waiting.remove(entry)
-            except ValueError:  # the thread that works has it
+            except ValueError:  # the working thread has it
                 log.warning("together.unfinished")
                 return Unfinished()
             log.warning("together.not_begun")
@@ -117,7 +121,7 @@ class Together(Generic[Ask, Answer]):
                     entry.end(Unfinished())
 
     def _serve_one_by_one(self, batch: Sequence[_Entry[Ask, Answer]], error: Exception) -> None:
-        """What spoilt the batch is the outcome of each that can't be tried alone."""
+        """Repeat the calls one by one. The error of the batch is the outcome of each that cannot be repeated."""
         until = time.monotonic() + ALONE_SECONDS
         if len(batch) > 1 and not _is_away(error):
             log.warning("together.one_by_one", asks=len(batch), error=type(error).__name__)
@@ -142,5 +146,5 @@ class Together(Generic[Ask, Answer]):
 
 
 def _is_away(error: Exception) -> bool:
-    """Whether PostgreSQL didn't say this: there is no connection to it any more."""
+    """Tell whether the error is a lost connection and not PostgreSQL's answer."""
     return isinstance(error, UNANSWERED) and (connection.connection is None or not connection.is_usable())

@@ -1,7 +1,7 @@
-"""What gateways tell us by themselves. A webhook is a doorbell: its effect is what the gateway answers when it is asked.
+"""Handle webhooks of gateways. A webhook only triggers a question; the gateway's answer has the effect.
 
-So the order in which they come says nothing, and what one claims is never believed without asking. Each has its effect once: its
-id is written in the same transaction.
+So the order of webhooks does not matter, and no claim is believed without a question. Each webhook has its effect once,
+because its id is written in the same transaction.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ log = structlog.get_logger(__name__)
 
 
 def receive(method: str, *, body: bytes, headers: Mapping[str, str]) -> Payment | None:
-    """Take note of what a gateway says; the attempt that `finish_payment` has something to do for now, if any.
+    """Apply a webhook, and return the attempt that `finish_payment` should continue, if any.
 
-    Raises: UnknownMethod, BadSignature, GatewayTimeout, GatewayUnavailable, BreakerOpen; the gateway then sends it again.
+    Raises: UnknownMethod, BadSignature, GatewayTimeout, GatewayUnavailable, BreakerOpen; the gateway then sends it
+    again.
     """
     notice = gateways.of(method).read_notice(body, headers)
     payment = Payment.objects.filter(pk=notice.attempt, method=method).first() if notice.attempt else None
@@ -46,7 +47,7 @@ def _heard_before(method: str, notice: Notice) -> bool:
 
 
 def deliver_sandbox() -> None:
-    """What the sandbox has to tell, as its own server would: signed bytes, and again until they are taken."""
+    """Deliver the sandbox's webhooks as its own server would: signed, and repeated until they are accepted."""
     for event, body, headers in fake.due_events():
         payment = receive("fake", body=body, headers=headers)
         fake.heard(event)

@@ -1,6 +1,6 @@
-"""Ways to take money. Authorise first; capture only what was sold; void what wasn't.
+"""Define ways to take money. Authorise first, capture only what was sold, void the rest.
 
-Each attempt has an id, the gateway's idempotency key: asking twice charges once. A refund has its own.
+Each attempt has an id, which is the gateway's idempotency key: two requests charge once. A refund has its own.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from base.breaker import Breaker
 from ticketing.refusals import UnknownMethod
 
 State = Literal["unknown", "pending", "declined", "authorised", "captured", "voided"]
-DEADLINE_SECONDS = 5.0  # of one question
+DEADLINE_SECONDS = 5.0  # for one request
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """Everything a gateway needs to know of one; `reference` is its own name for it, once it told us."""
+    """Describe an attempt to the gateway; `reference` is the gateway's own name for it, once it is known."""
 
     id: uuid.UUID
     amount: int  # minor units
@@ -35,7 +35,10 @@ class Attempt:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Standing:
-    """How an attempt stands at the gateway. `reason`: why it was declined; `fee`: what the gateway keeps of a capture."""
+    """Describe the state of an attempt at the gateway.
+
+    `reason` explains a decline; `fee` is what it keeps of a capture.
+    """
 
     state: State
     reason: str = ""
@@ -49,7 +52,7 @@ class Standing:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Notice:
-    """A webhook that is really the gateway's. `attempt`: None where it concerns no attempt of ours."""
+    """Hold a genuine webhook of the gateway. `attempt` is None if it concerns none of ours."""
 
     event: str
     kind: str
@@ -57,46 +60,49 @@ class Notice:
 
 
 class GatewayTimeout(Exception):
-    """No answer in time; the attempt may or may not stand. Ask with `find`."""
+    """Report that no answer came in time. The attempt may be valid or not; ask with `find`."""
 
 
 class GatewayUnavailable(Exception):
-    """It turned us away before it did anything."""
+    """Report that the gateway refused before it did anything."""
 
 
 class RefundRefused(Exception):
-    """The gateway can't pay this back; a person must."""
+    """Report that the gateway cannot pay this back; a person must."""
 
 
 class Gateway(Protocol):
     def check(self, token: str) -> None:
-        """Raises: UnknownToken, for what can't be one."""
+        """Check the form of a token. Raises: UnknownToken."""
 
     def authorise(self, attempt: Attempt) -> Standing:
         """Reserve the money. Raises: GatewayTimeout, GatewayUnavailable."""
 
     def find(self, attempt: Attempt) -> Standing:
-        """How it stands; `unknown` if the gateway never heard of it. Raises: GatewayTimeout, GatewayUnavailable."""
+        """Return its state; `unknown` if the gateway does not know it. Raises: GatewayTimeout, GatewayUnavailable."""
 
     def capture(self, attempt: Attempt) -> Standing:
-        """Take what was authorised. Raises: GatewayTimeout, GatewayUnavailable."""
+        """Capture what was authorised. Raises: GatewayTimeout, GatewayUnavailable."""
 
     def void(self, attempt: Attempt) -> Standing:
-        """Let go of what was authorised; an attempt that comes later is refused too.
+        """Void an authorisation; the gateway then also refuses an attempt that comes later.
 
         Raises: GatewayTimeout, GatewayUnavailable.
         """
 
     def refund(self, attempt: Attempt, *, refund: uuid.UUID, amount: int) -> None:
-        """Pay back some of what was captured. Raises: RefundRefused, GatewayTimeout, GatewayUnavailable."""
+        """Refund some of what was captured. Raises: RefundRefused, GatewayTimeout, GatewayUnavailable."""
 
     def read_notice(self, body: bytes, headers: Mapping[str, str]) -> Notice:
-        """What a webhook says. Raises: UnsignedWebhook."""
+        """Read a webhook. Raises: UnsignedWebhook."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What a gateway's own books say of one charge. `attempt`: None where it is none of ours; `kept`: taken and not paid back."""
+    """Hold a gateway's own record of one charge.
+
+    `attempt` is None if it is not ours; `kept` is captured minus refunded.
+    """
 
     reference: str
     attempt: uuid.UUID | None
@@ -104,43 +110,43 @@ class Record:
 
 
 class KeepsBooks(Protocol):
-    """What a gateway may offer besides: its own record, to hold ours against."""
+    """Give access to a gateway's own records, to compare ours with. This is optional."""
 
     def recent_records(self, *, since: dt.datetime, most: int) -> Iterator[Record]:
-        """The newest charges since then. Raises: GatewayTimeout, GatewayUnavailable."""
+        """Yield the newest charges since then. Raises: GatewayTimeout, GatewayUnavailable."""
 
     def record_of(self, reference: str) -> Record | None:
-        """None where the gateway knows of no such charge. Raises: GatewayTimeout, GatewayUnavailable."""
+        """Return the record of a charge; None if there is none. Raises: GatewayTimeout, GatewayUnavailable."""
 
 
 class SeveralAtOnce(Protocol):
-    """What a gateway may offer besides: the plain attempts of a crowd in one question, answered in their order."""
+    """Answer the plain attempts of a crowd in one request, in their order. This is optional."""
 
     def is_plain(self, attempt: Attempt) -> bool:
-        """It can be asked with others."""
+        """Tell whether the attempt can be asked about together with others."""
 
     def authorise_all(self, attempts: Sequence[Attempt]) -> list[Standing]:
-        """`authorise` for each of them. Raises: GatewayTimeout, GatewayUnavailable."""
+        """Authorise each of them. Raises: GatewayTimeout, GatewayUnavailable."""
 
     def capture_all(self, attempts: Sequence[Attempt]) -> list[Standing]:
-        """`capture` for each of them. Raises: GatewayTimeout, GatewayUnavailable."""
+        """Capture each of them. Raises: GatewayTimeout, GatewayUnavailable."""
 
 
 METHODS = ("fake", "stripe", "cash", "card", "door")
-AT_THE_COUNTER = ("cash", "card")  # what only staff may say was paid
-BY_HAND = (*AT_THE_COUNTER, "door")  # what a person gives back
+AT_THE_COUNTER = ("cash", "card")  # payments that only staff may record
+BY_HAND = (*AT_THE_COUNTER, "door")  # refunds that a person hands out
 INTO_THE_TILL = ("cash", "door")
 
 
 def chosen(method: str) -> Gateway:
-    """One that the house takes new payments by. Raises: UnknownMethod."""
+    """Return a gateway that the house offers for new payments. Raises: UnknownMethod."""
     if method not in settings.PAYMENT_METHODS:
         raise UnknownMethod(method)
     return of(method)
 
 
 def at_the_counter(method: str) -> Gateway:
-    """Raises: UnknownMethod."""
+    """Return a gateway of the counter. Raises: UnknownMethod."""
     if method not in AT_THE_COUNTER:
         raise UnknownMethod(method)
     return of(method)
@@ -148,9 +154,9 @@ def at_the_counter(method: str) -> Gateway:
 
 @functools.cache
 def of(method: str) -> Gateway:
-    """Each is a module that speaks the protocol, imported when first asked for: SDKs are extras, and big.
+    """Return the module of a gateway. It is imported on first use, because SDKs are extras, and big.
 
-    Raises: UnknownMethod; also where its SDK isn't installed.
+    Raises: UnknownMethod, also if its SDK is not installed.
     """
     if method not in METHODS:
         raise UnknownMethod(method)
@@ -163,12 +169,15 @@ def of(method: str) -> Gateway:
 
 
 def several_at_once(method: str) -> SeveralAtOnce | None:
-    """None where each attempt is a question of its own. Raises: UnknownMethod."""
+    """Return the gateway if it answers several attempts at once, otherwise None. Raises: UnknownMethod."""
     gateway: object = of(method)
     return cast(SeveralAtOnce, gateway) if hasattr(gateway, "authorise_all") else None
 
 
 @functools.cache
 def breaker_of(method: str) -> Breaker:
-    """One slow card says nothing; five silences in a row say that nobody is there."""
+    """Return the gateway's breaker.
+
+    One slow card means nothing; five silences in a row mean that the gateway is away.
+    """
     return Breaker(f"gateway.{method}", errors=(GatewayTimeout, GatewayUnavailable), failures=5)

@@ -1,4 +1,4 @@
-"""A card that was charged by the counter's own terminal; the token is the transaction's id, as its slip says it."""
+"""Record a card payment on the counter's own terminal. The token is the id of the transaction on its slip."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ CARD_NUMBER = re.compile(r"[0-9]{13,19}")
 
 
 def check(token: str) -> None:
-    """Never takes what may be a card's number."""
+    """Check the token, and refuse what may be a card's number."""
     if not TRANSACTION.fullmatch(token) or (CARD_NUMBER.fullmatch(token) and _passes_luhn(token)):
         raise UnknownToken(token)
 
 
 def _passes_luhn(digits: str) -> bool:
-    """ISO/IEC 7812: the check digit of every payment card."""
+    """Check the digit of ISO/IEC 7812, which every payment card has."""
     doubled = (int(digit) * (1 + place % 2) for place, digit in enumerate(reversed(digits)))
     return sum(number // 10 + number % 10 for number in doubled) % 10 == 0

@@ -1,6 +1,6 @@
-"""Money that somebody at the counter took into their hand. Nobody else knows of it: what is to be known, we wrote down ourselves.
+"""Record cash that staff received at the counter. No other system knows of it, so our own records are all there is.
 
-A refund is handed out by a person too (`handing_out.py`).
+A person hands out its refunds too (`handing_out.py`).
 """
 
 from __future__ import annotations

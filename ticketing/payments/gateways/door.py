@@ -1,6 +1,6 @@
-"""Money that is due at the door: nothing is taken when it is sold, and whoever lets the ticket in takes it into their hand.
+"""Sell now and collect at the door: nothing is captured at the sale, and the gate's staff collect the money.
 
-What was taken is written down with the ticket (`doors.py`). A refund of it is handed out by a person (`handing_out.py`).
+The collected money is recorded with the ticket (`doors.py`). A person hands out its refunds (`handing_out.py`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The sandbox: no money moves. It keeps its own record of every attempt, so that the audit can compare.
+"""Simulate a gateway: no money moves. The sandbox keeps its own record of every attempt for the audit to compare.
 
 | token | what happens |
 |---|---|
@@ -6,12 +6,12 @@
 | `declined` | the card is refused |
 | `slow` | paid, after 3 seconds |
 | `timeout` | no answer within the deadline, and nothing is charged |
-| `timeout_charged` | no answer within the deadline, but the money is reserved: found when asked again |
+| `timeout_charged` | no answer within the deadline, but the money is authorised: found when asked again |
 | `webhook_twice` | paid, and the webhook that says so comes twice |
 | `webhook_out_of_order` | paid, and the webhooks come last one first |
-| `webhook_late` | no answer, and it has never heard of the attempt; 45 seconds later the money is there and a webhook says so |
+| `webhook_late` | no answer and no record of the attempt; 45 seconds later the money is there and a webhook says so |
 
-`SANDBOX_LATENCY_MS` delays every answer. Each question is one statement, for one attempt or for a crowd's, and none holds a
+`SANDBOX_LATENCY_MS` delays every answer. Each question is one statement, for one attempt or for a crowd's. It holds no
 connection while it waits.
 """
 
@@ -56,7 +56,7 @@ TOKENS = (
 SLOW_SECONDS = 3.0
 LATE = dt.timedelta(seconds=45)
 SIGNATURE_HEADER = "Frontrow-Signature"
-LATE_STATUS = "late"  # it doesn't know of it yet
+LATE_STATUS = "late"  # the sandbox does not know the attempt yet
 
 AUTHORISE = """
 INSERT INTO ticketing_sandboxcharge (attempt, amount, currency, status, refunded, changed_at)
@@ -136,7 +136,7 @@ def capture_all(attempts: Sequence[Attempt]) -> list[Standing]:
 
 
 def void(attempt: Attempt) -> Standing:
-    """What it never heard of is refused when it comes; what comes `late` it can't refuse."""
+    """Void an attempt. One that comes later is refused; one of the token `webhook_late` cannot be refused."""
     if execute(AUTHORISE, attempt.id, 0, "", "voided").rowcount:
         standing = Standing("voided")
     else:
@@ -157,7 +157,7 @@ def refund(attempt: Attempt, *, refund: uuid.UUID, amount: int) -> None:
 
 
 def _moved(attempt: uuid.UUID, status: str) -> Standing:
-    """From authorised, if it is; then it is so."""
+    """Change an authorised attempt to this status; otherwise return its state."""
     if execute(MOVE, status, attempt, "authorised").rowcount:
         return Standing("captured" if status == "captured" else "voided")
     return _standing(attempt)
@@ -173,7 +173,7 @@ def _standings(attempts: Sequence[Attempt]) -> list[Standing]:
 
 
 def _as_said(status: str | None) -> Standing:
-    """`status`: of a charge; None: there is none."""
+    """Translate the status of a charge; None means that there is none."""
     match status or LATE_STATUS:
         case "authorised" | "captured" | "voided" as state:
             return Standing(state)
@@ -198,7 +198,7 @@ def _be_silent() -> None:
     raise GatewayTimeout(f"no answer in {DEADLINE_SECONDS:g} s")
 
 
-# --- Its webhooks
+# --- Webhooks
 
 
 def _plan_events(attempt: Attempt) -> None:
@@ -216,7 +216,7 @@ def _plan_events(attempt: Attempt) -> None:
 
 
 def due_events(*, limit: int = 100) -> Iterator[tuple[SandboxEvent, bytes, dict[str, str]]]:
-    """What it sends now, with the headers: each again and again until it is `heard`."""
+    """Yield the webhooks that are due, with their headers, again and again until they are `heard`."""
     for event in SandboxEvent.objects.filter(due_at__lte=Now(), times__gt=0)[:limit]:
         execute(MOVE, "captured", event.attempt, LATE_STATUS)
         yield event, *signed(event)

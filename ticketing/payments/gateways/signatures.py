@@ -1,4 +1,4 @@
-"""Webhooks signed as Stripe signs them: `t=<seconds>,v1=<hex>`, HMAC-SHA256 over `<seconds>.<body>`."""
+"""Sign webhooks as Stripe does: `t=<seconds>,v1=<hex>`, HMAC-SHA256 over `<seconds>.<body>`."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ WELL_FORMED = re.compile(r"t=(\d{1,12}),v1=([0-9a-f]{64})")
 
 
 def require_secret(secret: bytes) -> None:
-    """Anyone can sign with an empty secret, so it verifies nothing. Raises: UnsignedWebhook."""
+    """Refuse an empty secret, because anyone can sign with it. Raises: UnsignedWebhook."""
     if not secret.strip():
         raise UnsignedWebhook("no secret is set")
 
 
 def sign(body: bytes, *, secret: bytes, at: float) -> str:
-    """Raises: UnsignedWebhook, with an empty secret."""
+    """Sign a body. Raises: UnsignedWebhook, with an empty secret."""
     require_secret(secret)
     return f"t={int(at)},v1={_digest(body, secret, int(at))}"
 
 
 def verify(body: bytes, header: str, *, secret: bytes) -> None:
-    """Over the bytes as they came. Raises: UnsignedWebhook; always with an empty secret."""
+    """Verify the signature over the bytes as they came. Raises: UnsignedWebhook; always with an empty secret."""
     require_secret(secret)
     found = WELL_FORMED.fullmatch(header)
     if found is None:
@@ -38,13 +38,13 @@ def verify(body: bytes, header: str, *, secret: bytes) -> None:
 
 
 def require_recent(at: int) -> None:
-    """Judge when it was signed by the database's clock: this process's may be off. Raises: UnsignedWebhook."""
+    """Refuse an old signature by the database's clock: this process's may be off. Raises: UnsignedWebhook."""
     if abs(db_now().timestamp() - at) > WINDOW_SECONDS:
         raise UnsignedWebhook("too old")
 
 
 def signed_at(header: str) -> int:
-    """Return the time that a well-formed header names: the one that its signature covers."""
+    """Return the time in a well-formed header, which the signature covers."""
     items = (item.partition("=") for item in header.split(","))
     return int(next(value for name, _sep, value in items if name == "t"))
 

@@ -1,6 +1,7 @@
-"""Stripe, by its official SDK: PaymentIntents, captured by hand. The token is the id of a payment method (`pm_…`).
+"""Use Stripe by its official SDK: PaymentIntents with manual capture. The token is a payment method's id (`pm_…`).
 
-The attempt's id is the idempotency key of the intent: asking again for what never answered finds what came of it, or begins it.
+The attempt's id is the idempotency key of the intent. So a repetition finds the outcome of a request that was not
+answered, or starts it.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ STATES: dict[str, State] = {
     "processing": "pending",
     "requires_payment_method": "declined",
     "requires_confirmation": "declined",
-    "requires_action": "declined",  # the buyer's bank wants to ask the buyer, and nobody is there to be asked
+    "requires_action": "declined",  # the bank wants to ask the buyer, who is not present
 }
 
 ATTEMPT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -52,7 +53,7 @@ log = structlog.get_logger(__name__)
 
 @functools.cache
 def _client(key: str, url: str) -> stripe.StripeClient:
-    """Tries once: whoever asks knows how to ask again."""
+    """Make a client that tries once, because its callers know how to repeat."""
     return stripe.StripeClient(
         key,
         base_addresses={"api": url},
@@ -93,11 +94,11 @@ def authorise(attempt: Attempt) -> Standing:
 
 
 def find(attempt: Attempt) -> Standing:
-    """Never `unknown`: what Stripe never heard of it hears of now, and once."""
+    """Return the state, never `unknown`: an intent that Stripe does not know is made now, once."""
     if attempt.reference:
         with _deadlines():
             return _standing(client().v1.payment_intents.retrieve(attempt.reference, {"expand": WITH_ITS_FEE}))
-    first = authorise(attempt)  # its first answer, which may be old by now
+    first = authorise(attempt)  # its first answer, which may be outdated
     if not first.reference or first.state == "declined":
         return first
     with _deadlines():
@@ -154,7 +155,7 @@ def record_of(reference: str) -> Record | None:
 def _record(intent: stripe.PaymentIntent) -> Record:
     charge = intent.latest_charge
     given_back = charge.amount_refunded if isinstance(charge, stripe.Charge) else 0
-    metadata: Any = intent.metadata  # an object of the SDK, not the dict it is said to be
+    metadata: Any = intent.metadata  # an object of the SDK, not the dict that its type says
     named = str(metadata.to_dict().get("attempt", "")) if metadata else ""
     return Record(
         reference=intent.id,
@@ -168,7 +169,7 @@ def read_notice(body: bytes, headers: Mapping[str, str]) -> Notice:
     signature = headers.get("Stripe-Signature", "")
     try:
         said = body.decode()
-        stripe.WebhookSignature.verify_header(said, signature, settings.STRIPE_WEBHOOK_SECRET)  # whenever it was made
+        stripe.WebhookSignature.verify_header(said, signature, settings.STRIPE_WEBHOOK_SECRET)  # of any age
         require_recent(signed_at(signature))
         event = json.loads(said)
         named = (event["data"]["object"].get("metadata") or {}).get("attempt")
@@ -178,7 +179,7 @@ def read_notice(body: bytes, headers: Mapping[str, str]) -> Notice:
 
 
 def _moved(attempt: Attempt, step: Callable[[str], stripe.PaymentIntent]) -> Standing:
-    """One step on; where it can't be taken, how it stands."""
+    """Take the intent one step further; if that is impossible, return its state."""
     intent = attempt.reference or find(attempt).reference
     try:
         with _deadlines():
@@ -198,7 +199,7 @@ def _standing(intent: stripe.PaymentIntent) -> Standing:
 
 
 def _fee(intent: stripe.PaymentIntent) -> int:
-    """What Stripe keeps, where its answer says so; its own reports say it in any case."""
+    """Return Stripe's fee if its answer has it; Stripe's own reports always do."""
     charge = intent.latest_charge
     balance = charge.balance_transaction if isinstance(charge, stripe.Charge) else None
     return balance.fee if isinstance(balance, stripe.BalanceTransaction) else 0
@@ -216,7 +217,7 @@ def _intent_of(refused: stripe.CardError) -> str:
 
 @contextmanager
 def _deadlines() -> Iterator[None]:
-    """Raises: GatewayTimeout, GatewayUnavailable."""
+    """Translate Stripe's errors. Raises: GatewayTimeout, GatewayUnavailable."""
     try:
         yield
     except (stripe.RateLimitError, stripe.AuthenticationError, stripe.PermissionError) as error:
