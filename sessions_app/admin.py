@@ -1,4 +1,4 @@
-"""The catalogue's desk: where a house keeps its halls and shows, and puts sessions on sale."""
+"""Give the house its admin pages for halls, shows and sessions on sale."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from sessions_app.templatetags.frontrow import money
 
 
 class TicketTypeInline(InlineDesk):
-    """Prices may change; who holds a seat keeps the price it was held for."""
+    """Edit prices. A buyer who holds a seat keeps the price of the time of the hold."""
 
     model = TicketType
     form = TicketTypeForm
@@ -62,7 +62,7 @@ class TicketTypeInline(InlineDesk):
 
 
 class ConcessionInline(InlineDesk):
-    """Who pays less. What was sold keeps the name and the price it had."""
+    """Edit concessions. Sold tickets keep the name and the price they had."""
 
     model = Concession
     form = ConcessionForm
@@ -71,7 +71,10 @@ class ConcessionInline(InlineDesk):
 
 
 class LaneInline(InlineDesk):
-    """New codes and weights hold at the door within two seconds, and in the line from the next batch on."""
+    """Edit lanes.
+
+    New codes and weights apply at admission within two seconds, and in the queue from the next batch on.
+    """
 
     model = Lane
     form = CatalogueForm
@@ -162,7 +165,7 @@ class SessionAdmin(Undeletable, CatalogueDesk):
     ) -> HttpResponse:
         try:
             response: HttpResponse = super().changeform_view(request, object_id, form_url, extra_context)
-        except operations.HallBusy as busy:  # between the form's look and the writing
+        except operations.HallBusy as busy:  # between the form's check and the write
             text = gettext("The hall is taken at that time: %(session)s.") % {"session": busy.clash or ""}
             self.message_user(request, text, messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
@@ -170,7 +173,7 @@ class SessionAdmin(Undeletable, CatalogueDesk):
 
     def save_model(self, request: HttpRequest, obj: Session, form: Any, change: bool) -> None:
         if change:
-            # Only what was edited: seats may be sold while somebody reads the form.
+            # Save only edited fields: seats may be sold while a person reads the form.
             obj.save(update_fields=[name for name in form.changed_data if name in form.fields])
             return
         made = operations.create_session(**form.asked())
@@ -264,7 +267,7 @@ class SessionAdmin(Undeletable, CatalogueDesk):
 
 
 class TicketTypeAdmin(Undeletable, CatalogueDesk):
-    """`reservations.admin` registers it: what changes stock needs its locks."""
+    """Edit ticket types. `reservations.admin` registers it, because a change of stock needs the locks there."""
 
     form = TicketTypeForm
     list_display = ["name", "session", "price_tag", "places", "places_left"]

@@ -1,4 +1,4 @@
-"""Ticket types, concessions and pools of a new session, as they were asked for."""
+"""Check and build the ticket types, concessions and pools of a new session."""
 
 from __future__ import annotations
 
@@ -38,9 +38,10 @@ class NewPool:
 
 @dataclass(frozen=True, kw_only=True)
 class NewTicketType:
-    """With `capacity` a stock of places without a number, which may draw on `pools` too, by their names, and have rules of its own.
+    """A ticket type to create.
 
-    Without, the price of the section of that name.
+    With `capacity`, it is a stock of unnumbered places, which may also draw on `pools`, by their names, and have rules
+    of its own. Without, it is the price of the section of that name.
     """
 
     name: str
@@ -58,17 +59,17 @@ class NewTicketType:
 
 @dataclass(frozen=True, kw_only=True)
 class NewConcession:
-    """A share off a place's own price, or a price of its own: one of the two."""
+    """A concession to create: either a share off a place's own price, or a price of its own."""
 
     name: str
     percent_off: int | None = None
     price: int | None = None  # minor units
-    note: str = ""  # what to show at the door
+    note: str = ""  # the proof to show at the door
 
 
 @dataclass(frozen=True)
 class Tiers:
-    """The ticket types of a new session, and which of them prices a seat."""
+    """The ticket types of a new session, with the type that prices each seat."""
 
     standard: TicketType | None = None  # of seats whose section has none of its own
     of_section: Mapping[str, TicketType] = field(default_factory=dict)
@@ -81,7 +82,7 @@ class Tiers:
 
 
 def section_prices(places: Sequence[plans.Place], prices: Mapping[str, int], price: int | None) -> list[NewTicketType]:
-    """A ticket type for each section that has a price of its own. Raises: ValidationError."""
+    """Return a ticket type for each section that has a price of its own. Raises: ValidationError."""
     if not prices:
         return []
     sections = sorted({place.section for place in places})
@@ -93,7 +94,7 @@ def section_prices(places: Sequence[plans.Place], prices: Mapping[str, int], pri
 
 
 def require_sections(field: str, names: Iterable[str], sections: Sequence[str]) -> None:
-    """Raises: ValidationError, for the first name that is no section of the hall."""
+    """Require sections of the hall. Raises: ValidationError, for the first name that is none."""
     for name in names:
         if name not in sections:
             known = ", ".join(f"“{section}”" for section in sections if section)
@@ -102,7 +103,7 @@ def require_sections(field: str, names: Iterable[str], sections: Sequence[str]) 
 
 
 def require_few(field: str, types: int) -> None:
-    """Raises: ValidationError, where a session would have more prices than the map can tell apart (`tier_looks`)."""
+    """Require no more prices than the map can tell apart (`tier_looks`). Raises: ValidationError."""
     if types > MAX_TICKET_TYPES:
         too_many = _(
             "There can be at most %(most)d ticket types, not %(types)d. Each section with its own price counts as one."
@@ -113,7 +114,7 @@ def require_few(field: str, types: int) -> None:
 def price_tiers(
     *, session: Session, places: Sequence[plans.Place], price: int | None, asked: Sequence[NewTicketType]
 ) -> Tiers:
-    """The session's ticket types: what was asked for, and the standard price of its seats.
+    """Return the session's ticket types: those that were asked for, and the standard price of its seats.
 
     Raises: ValidationError.
     """
@@ -129,9 +130,7 @@ def price_tiers(
             )
         return Tiers(all=made)
     of_section = {tier.name: tier for tier in unstocked}
-    priced = (
-        unstocked if price is not None else unstocked[1:]
-    )  # without `price`, the first one is that of all other seats
+    priced = unstocked if price is not None else unstocked[1:]  # without `price`, the first one prices all other seats
     require_sections("ticket_types", [tier.name for tier in priced], sorted({place.section for place in places}))
     if price is None:
         if not unstocked:
@@ -171,7 +170,7 @@ def ticket_type(*, session: Session, new: NewTicketType, price: int | None, posi
 
 
 def concessions_of(session: Session, asked: Sequence[NewConcession]) -> list[Concession]:
-    """Raises: ValidationError."""
+    """Return the concessions to create. Raises: ValidationError."""
     if len(asked) > MAX_CONCESSIONS:
         too_many = _("At most %(number)d concessions.") % {"number": MAX_CONCESSIONS}
         raise ValidationError({"concessions": too_many})
@@ -197,7 +196,7 @@ def concessions_of(session: Session, asked: Sequence[NewConcession]) -> list[Con
 
 
 def check_rules(new: NewTicketType) -> None:
-    """Raises: ValidationError."""
+    """Check the rules of a ticket type. Raises: ValidationError."""
     own = (
         new.pools,
         new.sells_from,
@@ -228,7 +227,7 @@ def check_rules(new: NewTicketType) -> None:
 
 
 def new_pools(*, session: Session, asked: Sequence[NewPool]) -> dict[str, Pool]:
-    """By name. Raises: ValidationError."""
+    """Return the pools to create, by name. Raises: ValidationError."""
     if len(asked) > MAX_TICKET_TYPES:
         raise ValidationError({"pools": _("At most %(pools)d pools.") % {"pools": MAX_TICKET_TYPES}})
     pools = {}
@@ -243,7 +242,7 @@ def new_pools(*, session: Session, asked: Sequence[NewPool]) -> dict[str, Pool]:
 
 
 def new_draws(tiers: Tiers, pools: Mapping[str, Pool], asked: Sequence[NewTicketType]) -> list[tuple[TicketType, Pool]]:
-    """Which type draws on which pool. Raises: ValidationError."""
+    """Return which type draws on which pool. Raises: ValidationError."""
     kinds = {kind.name: kind for kind in tiers.all}
     for new in asked:
         for unknown in set(new.pools) - pools.keys():
@@ -253,7 +252,7 @@ def new_draws(tiers: Tiers, pools: Mapping[str, Pool], asked: Sequence[NewTicket
 
 
 def clean(row: Show | TicketType | Concession | Pool, field: str) -> None:
-    """Raises: ValidationError of `field`, which is how the caller names the whole row."""
+    """Validate the row's fields. Raises: ValidationError of `field`, the caller's name for the whole row."""
     try:
         row.clean_fields(exclude=["session"])
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""What changes the catalogue: a session is put on sale, a session is called off."""
+"""Change the catalogue: put sessions on sale, call them off, and keep the chairs of halls."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ HOLD_BY_DEFAULT = 600  # of `max_hold_seconds`
 
 
 class HallBusy(Refused, reason="hall_busy", status=409, title="The hall is busy"):
-    """`clash`: the other session."""
+    """Another session, `clash`, uses the hall."""
 
     sentence = gettext_lazy("Another session uses that hall at that time.")
 
@@ -69,7 +69,7 @@ class HallBusy(Refused, reason="hall_busy", status=409, title="The hall is busy"
 
 
 class HasBuyers(Refused, reason="session_has_buyers", status=409, title="The session has buyers"):
-    """Calling it off would leave those without who hold or bought its places."""
+    """Buyers hold or bought places of the session, and would be left without them if it was called off."""
 
     sentence = gettext_lazy("This seat is held or sold.")
 
@@ -78,9 +78,9 @@ REFUSALS: tuple[type[Refused], ...] = (HallBusy, HasBuyers)
 
 
 class NewSession(TypedDict, total=False):
-    """What a session is made of. Without hall and rows only places without a number are sold."""
+    """The facts of a session to create. Without hall and rows, it sells unnumbered places only."""
 
-    show: Required[UUID | str]  # an id, or a title: the show of that title, made if there is none
+    show: Required[UUID | str]  # an id, or a title: the show of that title, created if there is none
     starts_at: Required[dt.datetime]
     price: int | None  # of a seat, in minor units
     prices: Mapping[str, int]  # likewise, by section of the hall
@@ -92,7 +92,7 @@ class NewSession(TypedDict, total=False):
     duration_minutes: int | None  # the show's own unless given
     hold_seconds: int
     max_hold_seconds: int
-    refund_minutes: int | None  # before the start, until which buyers may give tickets back; None: never
+    refund_minutes: int | None  # minutes before the start, until which buyers may give tickets back; None: never
     max_per_buyer: int
     on_sale_at: dt.datetime | None
     ticket_types: Sequence[NewTicketType]
@@ -106,7 +106,7 @@ class NewSession(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Draft:
-    """A session that may be made: everything about it was checked but whether its hall is free."""
+    """A session that may be created: everything about it is checked, except that its hall is free."""
 
     session: Session
     places: Sequence[plans.Place]
@@ -146,7 +146,7 @@ def create_session(**asked: Unpack[NewSession]) -> Session:
 
 
 def draft(**asked: Unpack[NewSession]) -> Draft:
-    """Check what is asked for; writes nothing. Raises: ValidationError by field."""
+    """Check the facts of a new session; write nothing. Raises: ValidationError by field."""
     hold = asked.get("hold_seconds", 30)
     longest = asked.get("max_hold_seconds", max(hold, HOLD_BY_DEFAULT))
     check_numbers(
@@ -198,7 +198,7 @@ def draft(**asked: Unpack[NewSession]) -> Draft:
 
 
 def check_numbers(**bounds: tuple[int | None, int, int]) -> None:
-    """Raises: ValidationError for each name whose value is outside its lowest and highest."""
+    """Check each value against its lowest and highest. Raises: ValidationError for each name outside of them."""
     wrong = {
         name: _("Must be from %(lowest)d to %(highest)d.") % {"lowest": lowest, "highest": highest}
         for name, (value, lowest, highest) in bounds.items()
@@ -238,7 +238,7 @@ def known_hall(hall: UUID | None) -> Hall | None:
 
 
 def plan(*, hall: Hall | None, rows: int | None, seats_per_row: int | None) -> list[plans.Place]:
-    """The chairs to sell; none where nothing is numbered."""
+    """Return the chairs to sell; none where no place is numbered."""
     if hall is not None:
         if rows or seats_per_row:
             raise ValidationError({"rows": _("A hall has its own seats. Give either a hall or rows.")})
@@ -254,7 +254,7 @@ def plan(*, hall: Hall | None, rows: int | None, seats_per_row: int | None) -> l
 
 
 def insert_session(session: Session) -> None:
-    """The exclusion constraint decides whether the hall is free. Raises: HallBusy."""
+    """Insert the session; the exclusion constraint decides whether the hall is free. Raises: HallBusy."""
     try:
         with transaction.atomic():
             session.save(force_insert=True)
@@ -265,7 +265,7 @@ def insert_session(session: Session) -> None:
 
 
 def clash(session: Session) -> Session | None:
-    """Who else is in its hall at that time."""
+    """Return another session in its hall at that time, if there is one."""
     if session.hall_id is None:
         return None
     return (
@@ -306,12 +306,11 @@ def insert_seats(new: Draft) -> None:
 
 @transaction.atomic
 def cancel_session(*, session_id: UUID, though_it_has_buyers: bool = False) -> Session:
-    """Call a session off that nobody holds or bought a place of; its hall is free again.
+    """Call a session off that has no buyers; its hall is free again.
 
-    `though_it_has_buyers`: then the caller sees to their money.
-    Raises: HasBuyers, Session.DoesNotExist.
+    With `though_it_has_buyers`, the caller looks after their money. Raises: HasBuyers, Session.DoesNotExist.
     """
-    # The session's row is what everybody who takes seats locks first, so nobody can while we look.
+    # Each transaction that takes seats locks the session's row first, so none can take one during this check.
     session = Session.objects.select_for_update(no_key=True).get(pk=session_id)
     if session.cancelled_at is not None:
         return session
@@ -327,9 +326,9 @@ def cancel_session(*, session_id: UUID, though_it_has_buyers: bool = False) -> S
 
 
 def note_renaming(*, session_id: UUID) -> None:
-    """Tell calendars that what they say of a session is otherwise: a ticket type has another name. Before that is saved, since this locks.
+    """Tell calendars that a ticket type of the session has another name. Call it before the name is saved: this locks.
 
-    Of the show's and the venue's names a trigger takes care (0016_renaming_is_a_change).
+    A trigger does the same for the show's and the venue's names (0016_renaming_is_a_change).
     """
     Session.objects.filter(pk=session_id).update(sequence=F("sequence") + 1, changed_at=Now())
 
@@ -354,18 +353,16 @@ def furnish(*, hall: Hall, places: Sequence[plans.Place]) -> None:
 
 @transaction.atomic
 def refurnish(*, hall_id: UUID, places: Sequence[plans.Place]) -> None:
-    """Put other chairs into a hall. Sessions made before keep the seats they were made with.
-
-    Raises: Hall.DoesNotExist.
-    """
-    hall = Hall.objects.select_for_update(no_key=True).get(pk=hall_id)  # another plan waits, or both sets would stay
+    """Put other chairs into a hall. Sessions created before keep their seats. Raises: Hall.DoesNotExist."""
+    # another plan waits, or both sets of chairs would stay
+    hall = Hall.objects.select_for_update(no_key=True).get(pk=hall_id)
     hall.seats.all().delete()
     furnish(hall=hall, places=places)
 
 
 @transaction.atomic
 def open_hall(*, venue: Venue, name: str, places: Sequence[plans.Place]) -> Hall:
-    """A new hall with its chairs."""
+    """Create a hall with its chairs."""
     hall = Hall.objects.create(venue=venue, name=name)
     furnish(hall=hall, places=places)
     return hall

@@ -1,6 +1,6 @@
-"""Plans of chairs: where each stands, what it is called, in which order it is drawn.
+"""Build plans of chairs: where each stands, its name, and its place in the order of drawing.
 
-Distances are seat widths; the stage, or the screen, is the line y = 0 and x = 0 its middle.
+Distances are seat widths. The line y = 0 is the stage, or the screen, and x = 0 is its middle.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """Rows of chairs side by side. `aisles`: after which chairs of a row people walk; `kinds`: label → kind."""
+    """Rows of chairs side by side.
+
+    `aisles` are the chairs of a row after which people walk; `kinds` maps label to kind.
+    """
 
     rows: Sequence[int]  # chairs of each row, front to back
     section: str = ""
@@ -45,13 +48,15 @@ class Block:
     front: float = FRONT
     curve: float = 0.0  # how far the ends of a row come forward
     turn: float | None = (
-        None  # degrees to the right; rows are then arcs around the middle of the stage, `front` the first one's radius
+        # degrees to the right; rows are then arcs around the middle of the stage, and `front` is the radius of the
+        # first
+        None
     )
     kinds: Mapping[str, str] = field(default_factory=dict)
 
 
 def row_name(index: int) -> str:
-    """A, B … Z, AA, AB …"""
+    """Return the row's name: A, B … Z, AA, AB …"""
     name = ""
     index += 1
     while index:
@@ -61,7 +66,7 @@ def row_name(index: int) -> str:
 
 
 def label_of(row: str, number: int) -> str:
-    """A7, or 3-7 where the row has a number itself: 37 would say nothing."""
+    """Return the seat's label: A7, or 3-7 where the row's name ends in a digit, because 37 would be unclear."""
     return f"{row}-{number}" if row[-1:].isdigit() else f"{row}{number}"
 
 
@@ -87,7 +92,7 @@ def block(plan: Block) -> Iterator[Place]:
 
 
 def spot(plan: Block, *, depth: float, along: float, widest: int) -> tuple[float, float]:
-    """Where a chair stands that is so far behind its block's first row and so far along its own from the middle."""
+    """Return where a chair stands, `depth` behind its block's first row and `along` its own row from the middle."""
     radius = plan.front + depth
     if plan.turn is None:
         return plan.left + along, radius - plan.curve * (2 * along / widest) ** 2
@@ -96,7 +101,7 @@ def spot(plan: Block, *, depth: float, along: float, widest: int) -> tuple[float
 
 
 def grid(*, rows: int, seats_per_row: int) -> list[Place]:
-    """A plain room: A1 … in straight rows."""
+    """Return a plain room: A1 … in straight rows."""
     return list(block(Block(rows=[seats_per_row] * rows)))
 
 
@@ -105,7 +110,7 @@ def joined(*blocks: Block) -> list[Place]:
 
 
 def of_chairs(chairs: Sequence[Chair]) -> list[Place]:
-    """The plan that stored chairs make."""
+    """Return the plan of stored chairs."""
     return [
         Place(
             label=chair.label,
@@ -121,7 +126,7 @@ def of_chairs(chairs: Sequence[Chair]) -> list[Place]:
 
 
 class SectionSize(NamedTuple):
-    """What a section of a plan consists of."""
+    """The size of a section of a plan."""
 
     name: str
     rows: int
@@ -133,7 +138,7 @@ class SectionSize(NamedTuple):
 
 
 def sizes(places: Sequence[Place]) -> list[SectionSize]:
-    """Of each section, in plan order."""
+    """Return the size of each section, in plan order."""
     sections: dict[str, list[Place]] = {}
     for place in places:
         sections.setdefault(place.section, []).append(place)

@@ -1,4 +1,7 @@
-"""What is on sale, and how much of it is left. A hold past its end counts as free at that instant, swept or not."""
+"""Read what is on sale, and how much of it is left.
+
+A hold past its end counts as free at that instant, swept or not.
+"""
 
 from __future__ import annotations
 
@@ -50,13 +53,13 @@ def shows() -> QuerySet[Show]:
 
 
 def number_of(rows: QuerySet[Any], total: Count | Sum | Min, *, of: str) -> Coalesce:
-    """One number a row of the outer query: `total` over the `rows` whose `of` is its key; 0 without rows."""
+    """Return one number a row of the outer query: `total` over the `rows` whose `of` is its key, or 0."""
     one = rows.filter(**{of: OuterRef("pk")}).order_by().values(of).annotate(total=total).values("total")
     return Coalesce(Subquery(one), Value(0), output_field=IntegerField())
 
 
 def with_places(sessions: QuerySet[Session]) -> QuerySet[Session]:
-    """Each with `available`, `capacity` and `from_price` (minor units, None where nothing is for sale)."""
+    """Annotate sessions with `available`, `capacity` and `from_price` (minor units, None where nothing is for sale)."""
     seated = Seat.objects.filter(ticket_type=OuterRef("pk"))
     sellable = TicketType.objects.filter(Q(capacity__isnull=False) | Exists(seated))
     cheapest = sellable.filter(session=OuterRef("pk")).order_by("price").values("price")[:1]
@@ -68,13 +71,19 @@ def with_places(sessions: QuerySet[Session]) -> QuerySet[Session]:
 
 
 def least(number: str) -> Least:
-    """Of a ticket type's stock and its pools, which has the least of `number` (capacity, available): PostgreSQL leaves out what is NULL."""
+    """Return the least `number` (capacity, available) of a ticket type's stock and its pools.
+
+    PostgreSQL leaves out NULL.
+    """
     scarcest = Pool.objects.filter(ticket_types=OuterRef("pk")).order_by(number).values(number)[:1]
     return Least(number, Subquery(scarcest))
 
 
 def unnumbered(number: str) -> CombinedExpression:
-    """A session's places without a number: of types that share pools no more together than the pools have."""
+    """Return the number of a session's unnumbered places.
+
+    Types that share pools have no more places together than the pools have.
+    """
     draws = TicketType.pools.through.objects
     stock = TicketType.objects.filter(capacity__isnull=False).annotate(least=least(number))
     shares = Exists(draws.filter(tickettype=OuterRef("pk")))
@@ -86,12 +95,12 @@ def unnumbered(number: str) -> CombinedExpression:
 
 
 def on_sale() -> QuerySet[Session]:
-    """What buyers can still get to see, soonest first, with its places."""
+    """Return the sessions that buyers can still visit, soonest first, with their places."""
     return with_places(Session.objects.upcoming()).order_by("starts_at", "id")
 
 
 def matching(sessions: QuerySet[Session], text: str) -> QuerySet[Session]:
-    """Those where each word is part of the show's title, the venue, its city or the room."""
+    """Return sessions where each word is part of the show's title, the venue, its city or the room."""
     for word in text.split():
         sessions = sessions.filter(
             Q(show__title__icontains=word)
@@ -103,12 +112,12 @@ def matching(sessions: QuerySet[Session], text: str) -> QuerySet[Session]:
 
 
 def find(session_id: UUID) -> Session:
-    """One session with its places, past and cancelled ones too. Raises: Session.DoesNotExist."""
+    """Return one session with its places, also a past or cancelled one. Raises: Session.DoesNotExist."""
     return with_places(Session.objects.all()).get(pk=session_id)
 
 
 def ticket_types() -> QuerySet[TicketType]:
-    """Each with `places` and `places_left`: its stock, or the seats it prices."""
+    """Return ticket types with `places` and `places_left`: of their stock, or of the seats they price."""
     return (
         TicketType.objects.select_related("session")
         .annotate(
@@ -121,7 +130,7 @@ def ticket_types() -> QuerySet[TicketType]:
 
 
 def ticket_types_to_come() -> QuerySet[TicketType]:
-    """Those of sessions that are on sale or will be."""
+    """Return the ticket types of sessions that are on sale or will be."""
     return ticket_types().filter(session__in=Session.objects.upcoming())
 
 
@@ -134,7 +143,7 @@ COUNTS = {
 
 
 def counts(session_ids: Iterable[UUID]) -> dict[UUID, dict[str, int]]:
-    """Seats by status, for each of the sessions."""
+    """Count the seats by status, for each of the sessions."""
     sessions = list(session_ids)
     rows = Seat.objects.filter(session__in=sessions).order_by().values("session").annotate(**COUNTS)
     found = {session: dict.fromkeys(COUNTS, 0) for session in sessions}
@@ -144,7 +153,7 @@ def counts(session_ids: Iterable[UUID]) -> dict[UUID, dict[str, int]]:
 
 
 def current_version(session_id: UUID) -> tuple[int, int] | None:
-    """The map's version and its free seats, of one instant. None: no such session."""
+    """Return the map's version and its free seats at one instant; None: no such session."""
     free = number_of(Seat.objects.claimable(), Count("*"), of="session")
     return cast(
         tuple[int, int] | None,
@@ -153,7 +162,7 @@ def current_version(session_id: UUID) -> tuple[int, int] | None:
 
 
 def version_now(session_id: UUID) -> tuple[int, dt.datetime]:
-    """The map's version, and the database's clock. Raises: Session.DoesNotExist."""
+    """Return the map's version, and the database's clock. Raises: Session.DoesNotExist."""
     query = Session.objects.filter(pk=session_id).values_list("map_version", ClockTimestamp())
     if (found := query.first()) is None:
         raise Session.DoesNotExist
@@ -161,7 +170,7 @@ def version_now(session_id: UUID) -> tuple[int, dt.datetime]:
 
 
 class ClockTimestamp(Func):
-    """Of this instant, not of the transaction's beginning."""
+    """The time of this instant, not of the transaction's beginning."""
 
     function = "CLOCK_TIMESTAMP"
     output_field = DateTimeField()
@@ -181,7 +190,7 @@ ORDER BY seat.position
 
 
 def seat_map(session_id: UUID) -> dict[str, Any]:
-    """API.md's body of a session's seats, in plan order. Raises: Session.DoesNotExist."""
+    """Return API.md's body of a session's seats, in plan order. Raises: Session.DoesNotExist."""
     with connection.cursor() as cursor:
         cursor.execute(SEAT_MAP, [session_id])
         rows = cursor.fetchall()
@@ -229,13 +238,13 @@ GROUP BY session.id
 
 
 def compact_map(session_id: UUID) -> dict[str, Any]:
-    """Version and one status letter a seat, in plan order. Raises: Session.DoesNotExist."""
+    """Return the version and one status letter a seat, in plan order. Raises: Session.DoesNotExist."""
     body, _until = compact_map_until(session_id)
     return body
 
 
 def compact_map_until(session_id: UUID) -> tuple[dict[str, Any], dt.datetime | None]:
-    """And when the first of its holds runs out. Raises: Session.DoesNotExist."""
+    """Return the compact map, and when the first of its holds runs out. Raises: Session.DoesNotExist."""
     with connection.cursor() as cursor:
         cursor.execute(COMPACT_MAP, [session_id])
         row = cursor.fetchone()
@@ -246,17 +255,17 @@ def compact_map_until(session_id: UUID) -> tuple[dict[str, Any], dt.datetime | N
 
 
 def compacted(body: dict[str, Any]) -> dict[str, Any]:
-    """The compact form of a seat map."""
+    """Return the compact form of a seat map."""
     return {"version": body["version"], "seats": "".join(seat["status"] for seat in body["seats"])}
 
 
 def spelled_out(body: dict[str, Any]) -> dict[str, Any]:
-    """The form that programs read: each seat's status as a word, the one its count has."""
+    """Return the form for programs: each seat's status is the word that its count has."""
     return {**body, "seats": [{**seat, "status": COUNT_NAMES[seat["status"]]} for seat in body["seats"]]}
 
 
 def seat_map_at(session_id: UUID, at: dt.datetime) -> dict[str, Any]:
-    """The map as it stood at a time: all seats free, then every change the log tells of until then.
+    """Return the map at a past time: all seats free, then every change in the log until then.
 
     Raises: Session.DoesNotExist.
     """
@@ -273,7 +282,7 @@ def seat_map_at(session_id: UUID, at: dt.datetime) -> dict[str, Any]:
 
 
 def lane_of(session: Session, code: str) -> Lane | None:
-    """All codes are compared, each in constant time."""
+    """Return the lane of the code. Compare it with all codes, each in constant time."""
     if not code:
         return None
     found = [lane for lane in session.lanes.all() if hmac.compare_digest(lane.code.encode(), code.encode())]

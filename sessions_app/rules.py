@@ -1,4 +1,7 @@
-"""When something is on sale, over the few facts that this needs. Rows judge by these, and so do the copies that admission keeps."""
+"""Tell when something is on sale, from the few facts that this needs.
+
+Rows judge by these functions, and so do the copies that admission keeps.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import datetime as dt
 
 
 def is_session_closed(now: dt.datetime, *, starts_at: dt.datetime, is_called_off: bool) -> bool:
-    """Nothing of a session is sold once it has started, or was called off."""
+    """Tell whether nothing of a session is sold any more: it has started, or was called off."""
     return is_called_off or starts_at <= now
 
 
@@ -19,5 +22,5 @@ def is_window_open(now: dt.datetime, since: dt.datetime | None) -> bool:
 
 
 def is_paid_at_door(now: dt.datetime, *, pay_at_door: bool, collect_until: dt.datetime | None) -> bool:
-    """A ticket that is paid at the door is sold until it would have to be collected."""
+    """Tell whether a ticket may be sold for payment at the door: until the moment by which it must be collected."""
     return pay_at_door and (collect_until is None or now < collect_until)

@@ -1,6 +1,7 @@
-"""A session's seats as they go over the wire: read, encoded and compressed once for each version of the map.
+"""Read, encode and compress a session's seats once for each version of the map.
 
-After a deploy or a broken network every page asks for the same seats at the same moment; the first reads them, the others wait for it.
+After a deploy or a broken network every page asks for the same seats at the same moment. The first request reads them,
+the others wait for it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from prometheus_client import Counter
 from sessions_app import queries
 
 MOST_KEPT = 64  # of a process; the full form of 10,000 seats takes 2 MB
-LONGEST_KEPT = dt.timedelta(seconds=30)  # what changes without a version (a seat's kind) is seen by then
+LONGEST_KEPT = dt.timedelta(seconds=30)  # a change without a version (a seat's kind) is seen by then
 EFFORT = 6  # of gzip: 10,000 seats in 20 ms
 
 READ = Counter("frontrow_snapshots", "How often all seats of a session were read for the API")
@@ -29,7 +30,7 @@ Key = tuple[UUID, bool]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """`until`: when it stops being true by itself, since a hold runs out."""
+    """A session's seats, encoded. At `until` they stop being true by themselves, because a hold runs out."""
 
     version: int
     plain: bytes
@@ -41,12 +42,12 @@ class Snapshot:
 
 
 class Kept:
-    """Those that were asked for last."""
+    """Keep the snapshots that were asked for last."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[Key, Snapshot] = OrderedDict()
         self._changing = threading.Lock()
-        self._reading = [threading.Lock() for _lock in range(64)]  # one reader a session, as good as always
+        self._reading = [threading.Lock() for _lock in range(64)]  # one reader a session, in almost all cases
 
     def get(self, key: Key) -> Snapshot | None:
         with self._changing:
@@ -73,7 +74,7 @@ kept = Kept()
 
 
 def of(session_id: UUID, *, version: int, now: dt.datetime, compact: bool) -> Snapshot:
-    """Of `version` or a newer one. `now` is the database's. Raises: Session.DoesNotExist."""
+    """Return a snapshot of `version` or a newer one; `now` is the database's. Raises: Session.DoesNotExist."""
     key = (session_id, compact)
     found = kept.get(key)
     if found and found.is_good(version, now):

@@ -1,4 +1,4 @@
-"""What staff sends to put a session on sale."""
+"""Read what staff sends to put a session on sale."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from sessions_app.operations import LONGEST_HOLD
     }
 )
 class ShowField(serializers.Field[UUID | str, Any, Any, Any]):
-    """A show's id, or `{"title"}`: the show of that title, made if there is none."""
+    """Takes a show's id, or `{"title"}`: the show of that title, created if there is none."""
 
     def to_internal_value(self, data: Any) -> UUID | str:
         if isinstance(data, dict):
@@ -117,7 +117,7 @@ class PoolIn(Body):
 
 
 class ConcessionIn(Body):
-    """`percent_off` or `price`."""
+    """Has either `percent_off` or `price`."""
 
     name = Text(max_length=60)
     percent_off = WholeNumber(min_value=0, max_value=100, required=False, allow_null=True)

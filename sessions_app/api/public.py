@@ -1,4 +1,4 @@
-"""Answers that are the same for all: caches may keep them for a second."""
+"""Serve answers that are the same for all buyers: caches may keep them for a second."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 
 if TYPE_CHECKING:
     AnyView = APIView
-else:  # it stands beside DRF's views, which are of one of its classes each
+else:  # a mixin for DRF's views, each of which has one of DRF's classes
     AnyView = object
 
 CACHEABLE = "public, max-age=1"  # API.md, Conventions
@@ -32,4 +32,5 @@ class PublicCatalogue(AnyView):
 def _cacheable(request: Request, rendered: HttpResponse) -> HttpResponseBase | None:
     rendered["Cache-Control"] = CACHEABLE
     set_response_etag(rendered)
-    return get_conditional_response(request._request, etag=rendered["ETag"], response=rendered)  # noqa: SLF001 DRF has no other name for Django's request
+    # DRF has no other name for Django's request.
+    return get_conditional_response(request._request, etag=rendered["ETag"], response=rendered)  # noqa: SLF001

@@ -1,4 +1,4 @@
-"""The catalogue on the wire."""
+"""Define the catalogue's bodies."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def money(amount: int | None, currency: str) -> dict[str, Any] | None:
 
 
 class Time(serializers.DateTimeField):
-    """RFC 3339: told in UTC, whatever the time zone of the pages, and taken with any offset, but never without one."""
+    """A time by RFC 3339: written in UTC in any time zone of the pages, and read with any offset, but not without."""
 
     default_error_messages = {
         "invalid": gettext_lazy(
@@ -43,7 +43,7 @@ class Time(serializers.DateTimeField):
         super().__init__(default_timezone=dt.UTC, **options)
 
     def enforce_timezone(self, value: dt.datetime) -> dt.datetime:
-        """Raises: ValidationError."""
+        """Require an offset. Raises: ValidationError."""
         if timezone.is_naive(value):
             self.fail("invalid")
         moment: dt.datetime = super().enforce_timezone(value)
@@ -129,14 +129,18 @@ class TicketTypeOut(serializers.ModelSerializer[TicketType]):
     max_per_order = serializers.IntegerField(allow_null=True)
     max_per_buyer = serializers.IntegerField(allow_null=True)
     holds = serializers.BooleanField(
-        help_text="Whether buyers may hold it and pay later. If not, they can only buy it by `POST /orders` with a payment."
+        help_text=(
+            "Whether buyers may hold it and pay later. If not, they can only buy it by `POST /orders` with a payment."
+        )
     )
     pay_at_door = serializers.BooleanField(
         help_text="Whether an order without a `payment` buys it at once, to be paid at the door."
     )
     collect_minutes = serializers.IntegerField(
         allow_null=True,
-        help_text="Minutes before the start. Places that are not paid for at the door by then go back on sale. null: never.",
+        help_text=(
+            "Minutes before the start. Places that are not paid for at the door by then go back on sale. null: never."
+        ),
     )
 
     class Meta:

@@ -1,4 +1,4 @@
-"""The catalogue of the public API: what is on, and, for staff, putting something on."""
+"""Serve the catalogue of the public API, and let staff put sessions on sale."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ class ShowList(PublicCatalogue, generics.ListAPIView[Show]):
 
 @extend_schema(tags=TAG, summary="Ticket types", responses={200: TicketTypeOut(many=True), **problems_of(400)})
 class TicketTypeList(PublicCatalogue, generics.ListAPIView[TicketType]):
-    """General admission and the prices of seats; without `session`, of all that is still to come."""
+    """Lists general admission and the prices of seats; without `session`, those of all upcoming sessions."""
 
     serializer_class = TicketTypeOut
     pagination_class = ByAge
@@ -182,7 +182,10 @@ class TicketTypeList(PublicCatalogue, generics.ListAPIView[TicketType]):
 
 
 class MayAddSessions(IsStaff):
-    """Staff; of those who have groups, whom a group lets. The gate is staff too, and puts nothing on sale."""
+    """Permit staff to add sessions; staff with groups needs one that allows it.
+
+    The gate's accounts are staff too, and put nothing on sale.
+    """
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         buyer = asking(request)
@@ -204,7 +207,7 @@ class SessionList(PublicCatalogue, generics.ListAPIView[Session]):
 
     @extend_schema(tags=TAG, summary="List the sessions", responses={200: SessionOut(many=True), **problems_of(400)})
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """On sale and upcoming, soonest first."""
+        """Lists sessions that are on sale or will be, soonest first."""
         return super().get(request, *args, **kwargs)
 
     @extend_schema(
@@ -217,8 +220,10 @@ class SessionList(PublicCatalogue, generics.ListAPIView[Session]):
         examples=[SMALL_ROOM, CONCERT, FESTIVAL],
     )
     def post(self, request: Request) -> Response:
-        """Makes its seats, labelled `A1` …: those of the hall, or of `rows` by `seats_per_row`; with neither, it is
-        general admission only."""
+        """Creates the session's seats, labelled `A1` …: those of the hall, or of `rows` by `seats_per_row`.
+
+        With neither, the session has general admission only.
+        """
         asked = SessionIn(data=request.data)
         asked.is_valid(raise_exception=True)
         session = operations.create_session(**asked.validated_data)
@@ -265,7 +270,7 @@ class SessionSeats(APIView):
         },
     )
     def get(self, request: Request, pk: UUID) -> HttpResponseBase:
-        """The map and its version, which is the `ETag`. `at` is for staff."""
+        """Returns the map and its version, which is the `ETag`. Only staff may use `at`."""
         asked = SeatMapQuery(data=request.query_params)
         asked.is_valid(raise_exception=True)
         if "at" in asked.validated_data:
@@ -286,14 +291,14 @@ class SessionSeats(APIView):
 
 
 def as_accepted(found: Snapshot, accepted: str) -> HttpResponse:
-    """Compressed for whoever understands it, and that is nearly everybody."""
+    """Send the compressed form to every client that accepts it, which nearly all do."""
     packed = re.search(r"\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))", accepted)
     headers = {"Content-Encoding": "gzip"} if packed else {}
     return HttpResponse(found.packed if packed else found.plain, content_type="application/json", headers=headers)
 
 
 def fresh(response: HttpResponseBase, version: int) -> HttpResponseBase:
-    """Let caches keep it for a second, and ask by its version then."""
+    """Let caches keep the answer for a second, and then ask by its version."""
     response["ETag"] = f'"{version}"'
     response["Cache-Control"] = CACHEABLE
     patch_vary_headers(response, ["Accept-Encoding"])

@@ -1,4 +1,4 @@
-"""What is on sale: venues and their halls, shows, sessions with their seats and ticket types."""
+"""Define the tables of the catalogue: venues and their halls, shows, sessions with their seats and ticket types."""
 
 from sessions_app.models.halls import MAX_SEATS, Chair, Hall, HallSeat, SeatKind, Venue
 from sessions_app.models.prices import Concession, Pool, TicketType

@@ -1,4 +1,4 @@
-"""Venues, halls and their chairs."""
+"""Define venues, halls and their chairs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class SeatKind(models.TextChoices):
 
 
 class Chair(models.Model):
-    """Where a chair stands, for hall and session alike. `x`, `y`: its place on the plan, in seat widths, stage at y = 0."""
+    """A chair's place, for hall and session: `x`, `y` on the plan, in seat widths, with the stage at y = 0."""
 
     label = models.CharField(_("label"), max_length=16)
     section = models.CharField(_("section"), max_length=40, blank=True)

@@ -1,4 +1,4 @@
-"""Ticket types, the stock that several share, and who pays less."""
+"""Define ticket types, the pools that several of them share, and concessions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from sessions_app.models.sessions import Session
 
 
 class Pool(models.Model):
-    """Places that several ticket types of a session draw on beside their own: of Saturday, say, for day tickets and weekend passes."""
+    """Places that several ticket types of a session draw on beside their own.
+
+    For example, day tickets and weekend passes share the places of Saturday.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     session = models.ForeignKey(Session, models.CASCADE, related_name="pools", verbose_name=_("session"))
@@ -44,8 +47,8 @@ class Pool(models.Model):
 class TicketType(models.Model):
     """A price. With `capacity`, also a stock of unnumbered places; without, the price of the seats that point to it.
 
-    A place of a stock takes one from the stock and one from each of its `pools`; when it is sold, and how many of it one order or
-    one buyer may have, may be narrower than the session's own rules.
+    A place of a stock takes one from the stock and one from each of its `pools`. A stock's own rules may be narrower
+    than the session's: when it is sold, and how many places one order or one buyer may have.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -151,7 +154,7 @@ class TicketType(models.Model):
         return self.name
 
     def is_closed_at(self, now: dt.datetime) -> bool:
-        """By its own window; the session has one too."""
+        """Tell whether its own window is over; the session has one too."""
         return rules.is_window_over(now, self.sells_until)
 
     def sells_at(self, now: dt.datetime) -> bool:
@@ -162,19 +165,19 @@ class TicketType(models.Model):
         return not self.price
 
     def collect_until(self, session: Session, *, asked_at: dt.datetime | None = None) -> dt.datetime | None:
-        """Return until when its places, asked for then, have to be paid for at the door of its session; None: no deadline."""
+        """Return the deadline for paying its places at the door, for a request of `asked_at`; None: no deadline."""
         if self.collect_minutes is None:
             return None
         return session.deadline(minutes=self.collect_minutes, asked_at=asked_at)
 
     def is_paid_at_door(self, session: Session, *, now: dt.datetime, asked_at: dt.datetime | None = None) -> bool:
-        """Return whether it may still be sold without a payment to who asked for it then."""
+        """Tell whether it may still be sold without a payment, for a request of `asked_at`."""
         until = self.collect_until(session, asked_at=asked_at)
         return rules.is_paid_at_door(now, pay_at_door=self.pay_at_door, collect_until=until)
 
 
 class Concession(models.Model):
-    """Who pays less for a place of the session: a share off the place's own price, or a price of its own where that is lower."""
+    """A lower price for some people: a share off the place's own price, or a price of its own where that is lower."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     session = models.ForeignKey(Session, models.CASCADE, related_name="concessions", verbose_name=_("session"))

@@ -1,4 +1,4 @@
-"""The seats of a session."""
+"""Define the seats of a session."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sessions_app.models.sessions import Session
 
 
 class SeatStatus(models.TextChoices):
-    """Stored, and sent, as one letter."""
+    """A seat's status, stored and sent as one letter."""
 
     FREE = "f", _("free")
     HELD = "h", _("held")
@@ -28,15 +28,15 @@ class SeatQuerySet(models.QuerySet["Seat"]):
         return self.filter(session_id=session)
 
     def claimable(self) -> SeatQuerySet:
-        """Free, or held past its end: at that instant it is free, swept or not."""
+        """Return seats that are free, or held past their end: at that instant they are free, swept or not."""
         return self.filter(Q(status=SeatStatus.FREE) | Q(status=SeatStatus.HELD, held_until__lte=Now()))
 
 
 class Seat(Chair):
-    """One chair in one session: what a reservation can take."""
+    """One chair in one session, which a reservation can take."""
 
-    # Found by session and label: no index holds what a hold or a sale changes, so that PostgreSQL updates the row in its
-    # page (HOT) and touches none.
+    # A seat is found by session and label. No index holds a column that a hold or a sale changes, so that PostgreSQL
+    # updates the row in its page (HOT) and touches no index.
     session = models.ForeignKey(
         Session, models.CASCADE, related_name="seats", verbose_name=_("session"), db_index=False
     )

@@ -1,4 +1,4 @@
-"""Shows, and sessions of them."""
+"""Define shows, and their sessions."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ class TsTzRange(Func):
 
 class SessionQuerySet(models.QuerySet["Session"]):
     def upcoming(self) -> SessionQuerySet:
-        """On sale or soon to be: not started, not cancelled."""
+        """Return sessions that are on sale or will be: not started, not cancelled."""
         return self.filter(starts_at__gt=Now(), cancelled_at__isnull=True)
 
 
 class Session(models.Model):
-    """One showing: what can be sold, and by which rules."""
+    """One showing, with the rules of its sale."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     show = models.ForeignKey(Show, models.PROTECT, related_name="sessions", verbose_name=_("show"))
@@ -166,8 +166,9 @@ class Session(models.Model):
     free_seats = models.PositiveIntegerField(_("free seats"), default=0, editable=False)  # so that a diff needn't count
     arrival_high = models.BigIntegerField(_("last arrival allocated"), default=0, editable=False)
     created_at = models.DateTimeField(_("created at"), db_default=Now())
-    # What calendars and tickets say of it, and what they said before it was last moved; see ticketing/letters/moving.py. `sequence` rises too when
-    # its show, venue or a ticket type is renamed: by the trigger of 0016_renaming_is_a_change, and by `operations.note_renaming`.
+    # Calendars and tickets show these facts, and the facts from before the session was last moved; see
+    # ticketing/letters/moving.py. `sequence` also rises when its show, venue or a ticket type is renamed: by the
+    # trigger of 0016_renaming_is_a_change, and by `operations.note_renaming`.
     sequence = models.PositiveIntegerField(
         _("changes of time, place or state"), default=0, db_default=0, editable=False
     )
@@ -232,12 +233,13 @@ class Session(models.Model):
         return " · ".join(filter(None, (self.hall.venue.name if self.hall else "", self.room)))
 
     def fee_of(self, left: int) -> int:
-        """The booking fee of a place that costs so much without it, in minor units; none where it costs nothing."""
+        """Return the booking fee, in minor units, of a place that costs `left` without it; a free place has none."""
         return self.booking_fee + (2 * left * self.booking_fee_basis_points + WHOLE) // (2 * WHOLE) if left else 0
 
     def deadline(self, *, minutes: int, asked_at: dt.datetime | None = None) -> dt.datetime:
-        """Return the instant so many minutes before the start; for who had asked then, after fair notice of an earlier start.
+        """Return the instant this many minutes before the start.
 
+        If the session was moved to an earlier time after `asked_at`, the deadline leaves the buyer fair notice.
         See Note [Moved to an earlier time] in ticketing/letters/moving.py.
         """
         before = dt.timedelta(minutes=minutes)
@@ -247,7 +249,7 @@ class Session(models.Model):
         return max(usual, min(self.moved_earlier_from - before, notice))
 
     def notice_until(self, asked_at: dt.datetime | None) -> dt.datetime | None:
-        """Return until when who had asked then has notice of an earlier start; None: it was moved to none since."""
+        """Return until when a request of `asked_at` has notice of an earlier start; None: no such move since."""
         if self.moved_earlier_at is None or asked_at is None or asked_at > self.moved_earlier_at:
             return None
         return self.moved_earlier_at + dt.timedelta(hours=settings.MOVED_NOTICE_HOURS)
@@ -264,7 +266,10 @@ def new_lane_code() -> str:
 
 
 class Lane(models.Model):
-    """A part of a session's line, for whoever knows its code. Without any the line is one, strictly first come."""
+    """A part of a session's queue, for buyers who know its code.
+
+    A session without lanes serves first come, first served.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     session = models.ForeignKey(Session, models.CASCADE, related_name="lanes", verbose_name=_("session"))
@@ -306,5 +311,5 @@ class Lane(models.Model):
 
 
 def shard_of(session: uuid.UUID, shards: int) -> int:
-    """The queue a session always goes to: a stable hash, the same in every process."""
+    """Return the queue that a session always uses, by a stable hash that is the same in every process."""
     return zlib.crc32(session.bytes) % shards

@@ -1,4 +1,4 @@
-"""What's on, arranged as a moviegoer looks for it: days, on each the shows, for each its times by venue."""
+"""Arrange sessions for moviegoers: by day, then by show, then the show's times by venue."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DAYS = 14  # the strip of days
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What somebody looks for."""
+    """The visitor's search."""
 
     search: str = ""
     venue: uuid.UUID | None = None
@@ -52,19 +52,19 @@ def matching(sessions: QuerySet[Session], wanted: Wanted) -> QuerySet[Session]:
     if wanted.venue:
         sessions = sessions.filter(hall__venue=wanted.venue)
     if wanted.day:
-        sessions = sessions.filter(starts_at__date=wanted.day)  # by the clock where the house is
+        sessions = sessions.filter(starts_at__date=wanted.day)  # by the house's own clock
     return sessions
 
 
 def days(wanted: Wanted) -> list[dt.date]:
-    """The next days on which there is something of what is wanted."""
+    """Return the next days that have a session matching the search."""
     upcoming = matching(Session.objects.upcoming(), Wanted(search=wanted.search, venue=wanted.venue))
     found = upcoming.annotate(day=TruncDate("starts_at")).order_by("day").values_list("day", flat=True).distinct()
     return list(found[:DAYS])
 
 
 def programme(wanted: Wanted) -> list[Day]:
-    """Soonest first; within a day, shows by title."""
+    """Return the days, soonest first; within a day, shows by title."""
     sessions = list(matching(queries.on_sale(), wanted)[:LONGEST])
     by_day = itertools.groupby(sessions, key=lambda session: timezone.localtime(session.starts_at).date())
     return [Day(date, _shows(of_day)) for date, of_day in by_day]

@@ -1,4 +1,4 @@
-"""A session's seats as a drawing. `static/sessions_app/seat-map.js` brings it to life and keeps it true."""
+"""Draw a session's seats. `static/sessions_app/seat-map.js` makes the drawing interactive and keeps it current."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ CELL = 24  # units of the drawing a seat width takes; the seat itself is 20
 SEAT = 20
 MARGIN = 1.4  # seat widths left free around, for row names
 LARGE = 450  # seats from which on a room has a stage rather than a screen
-HUGE = 3_000  # seats from which on they travel packed, and static/sessions_app/far-seats.js makes elements of those in sight
-NAME = 4  # seat widths that a section's name takes, or so
+# Seats from which on they travel packed, and static/sessions_app/far-seats.js creates elements for those in sight.
+HUGE = 3_000
+NAME = 4  # about how many seat widths a section's name takes
 AISLE = 1.3  # seat widths from chair to chair beyond which people walk between
 
 Chair = Mapping[str, Any]  # one of the `seats` of API.md's seat map
@@ -39,7 +40,10 @@ USE = (
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What the template frames. `wide` and `tall`: seat widths, from which the style sheet makes a size on screen."""
+    """The parts of the drawing that the template frames.
+
+    `wide` and `tall` are seat widths, from which the style sheet makes a size on screen.
+    """
 
     view_box: str
     wide: float
@@ -57,7 +61,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Words:
-    """The words for seats in one language, looked up once for ten thousand of them. The same stand in _words.html for seat-map.js."""
+    """The words for seats in one language, looked up once for ten thousand of them.
+
+    _words.html has the same words for seat-map.js.
+    """
 
     name: str
     statuses: Mapping[str, str]
@@ -72,12 +79,12 @@ class Words:
         )
 
     def name_of(self, chair: Chair) -> str:
-        """“Balcony, row C seat 7”."""
+        """Return the seat's name, like “Balcony, row C seat 7”."""
         name = self.name.format(row=chair["row"], number=chair["number"])
         return f"{chair['section']}, {name}" if chair["section"] else name
 
     def describe(self, chair: Chair, price: str) -> str:
-        """“Row C seat 7, free, R$ 30,00”."""
+        """Return the seat's description, like “Row C seat 7, free, R$ 30,00”."""
         kind = self.kinds.get(chair["kind"])
         free = chair["status"] == "f"
         parts = [self.name_of(chair), kind, self.statuses[chair["status"]], price if free else None]
@@ -85,11 +92,10 @@ class Words:
 
 
 def draw(seats: Sequence[Chair], *, prices: Mapping[str, str], still: bool = False) -> Plan:
-    """`seats` as `queries.seat_map` lists them, in plan order, one at least; `prices`: ticket type → what a reader sees.
+    """Draw the seats, which are listed as `queries.seat_map` does, in plan order, at least one.
 
-    Prices look as `tier_looks` says.
-
-    A `still` plan is a picture: nothing in it has a role or takes the focus.
+    `prices` maps each ticket type to the text that a reader sees; prices look as `tier_looks` says. A `still` plan is a
+    picture: no part of it has a role or takes the focus.
     """
     left = min(seat["x"] for seat in seats) - MARGIN
     right = max(seat["x"] for seat in seats) + 1 + MARGIN
@@ -118,7 +124,7 @@ def draw(seats: Sequence[Chair], *, prices: Mapping[str, str], still: bool = Fal
 
 
 def draw_chairs(places: Sequence[Place]) -> Plan:
-    """A hall that sells nothing yet, one chair at least: all chairs free, each section with a look of its own."""
+    """Draw a hall without a session, with at least one chair: all chairs free, each section with a look of its own."""
     chairs = [{**asdict(place), "ticket_type": place.section, "status": "f"} for place in places]
     return draw(chairs, prices=dict.fromkeys((place.section for place in places), ""), still=True)
 
@@ -136,7 +142,7 @@ class PlainSeat(NamedTuple):
 
 
 class PlainSection(NamedTuple):
-    """A section as a list of rows; no rows where only its name is shown, to be asked for."""
+    """A section as a list of rows. Without rows, only its name is shown, as a link to them."""
 
     name: str
     free: int
@@ -144,7 +150,7 @@ class PlainSection(NamedTuple):
 
 
 def sections(seats: Sequence[Chair], *, prices: Mapping[str, str], shown: str | None) -> list[PlainSection]:
-    """For browsers without scripts. Of a large hall in sections, only the seats of the one called `shown`."""
+    """Return the sections for browsers without scripts. A large hall with sections lists only the seats of `shown`."""
     rows = _rows(seats)
     words = Words.of_the_page()
     looks = looks_of(prices, seats)
@@ -183,7 +189,7 @@ def _plain_row(
 
 
 def _shape(chair: Chair, look: int) -> str:
-    """A free seat's shape has its price's mark."""
+    """Return the id of the seat's shape; a free seat's shape has its price's mark."""
     status, kind = chair["status"], chair["kind"]
     return f"{kind if kind != 'standard' else 'free'}-{look}" if status == "f" else SHAPES[status]
 
@@ -213,7 +219,7 @@ def _drawn(
 
 
 def _packed(rows: Sequence[Sequence[Chair]], types: Sequence[str]) -> dict[str, Any]:
-    """All that the page needs to draw and name them, in a few bytes a seat once it is compressed."""
+    """Return all that the page needs to draw and name the seats, in a few bytes a seat once it is compressed."""
     looks = "".join(chair["status"] for chair in itertools.chain.from_iterable(rows))
     return {"rows": [_packed_row(row, types) for row in rows], "looks": looks}
 
@@ -237,7 +243,7 @@ def _packed_row(row: Sequence[Chair], types: Sequence[str]) -> list[Any]:
 
 
 def _steps(places: Sequence[float]) -> list[int]:
-    """From seat to seat, the first from zero, in whole units of the drawing."""
+    """Return the steps from seat to seat, the first from zero, in whole units of the drawing."""
     units = [0, *(round(place * CELL) for place in places)]
     return [after - before for before, after in itertools.pairwise(units)]
 
@@ -258,7 +264,7 @@ def _use(chair: Chair, words: Words, type_: int, look: int, price: str) -> tuple
 
 
 def _names(rows: Sequence[Sequence[Chair]]) -> SafeString:
-    """Row names before each row's first seat, section names over each section."""
+    """Draw row names before each row's first seat, and section names over each section."""
     beside = [
         (f"{(row[0]['x'] - 0.2) * CELL:g}", f"{row[0]['y'] * CELL + 13:g}", "row-text", row[0]["row"]) for row in rows
     ]
@@ -271,7 +277,7 @@ def _names(rows: Sequence[Sequence[Chair]]) -> SafeString:
 
 
 def _head(rows: Sequence[Sequence[Chair]]) -> tuple[float, float]:
-    """Over which spot a section's name is read: its middle, or its first row where nothing is in the middle."""
+    """Return the spot of a section's name: over its middle, or over its first row where the middle is empty."""
     chairs = list(itertools.chain.from_iterable(rows))
     centre = _middle(chairs)
     around = [chair for chair in chairs if abs(chair["x"] - centre) <= NAME / 2]

@@ -1,9 +1,10 @@
-"""What seats of one price look like: the one source of the map, its legend, the seats as boxes, and the picture of a huge hall.
+"""Define the looks of seats by price, for the map, its legend, the seats as boxes, and the picture of a huge hall.
 
 Note [Told apart by more than colour]
-Each look has marks of its own beside its colour (WCAG 1.4.1): one on the seat's back and, from the thirteenth look on, one under it. Colour and
-marks stand out from what lies under them (1.4.11). The prices of a session that have seats take the looks in their order, and there
-are more looks than a session may have prices. A hall may have more sections than that: those begin again with the first look.
+Each look has marks of its own beside its colour (WCAG 1.4.1): one on the seat's back and, from the thirteenth look on,
+one under it. Colour and marks stand out from their background (1.4.11). The prices of a session that have seats take
+the looks in their order, and there are more looks than a session may have prices. A hall may have more sections than
+that: those begin again with the first look.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 
 
 class Theme(NamedTuple):
-    """`strong`: outline and marks; `soft`: what lies under them."""
+    """The colours of a look: `strong` for outline and marks, `soft` for their background."""
 
     strong: str
     soft: str
@@ -27,7 +28,7 @@ class Mark(NamedTuple):
 
 
 class Look(NamedTuple):
-    """`under`: the mark between the seat's back and its edge."""
+    """The look of a price; `under` is the mark between the seat's back and its edge."""
 
     back: Mark
     under: Mark
@@ -92,11 +93,11 @@ def look_of(place: int) -> int:
 
 
 def looks_of(prices: Iterable[str], seats: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """Give each price that has seats its look. `prices`: ids of ticket types, in the order in which the page names them."""
+    """Give each price that has seats its look; `prices` are ids of ticket types, in the order of the page."""
     with_seats = {seat["ticket_type"] for seat in seats}
     return {price: look_of(place) for place, price in enumerate(price for price in prices if price in with_seats)}
 
 
 def legend(prices: Mapping[str, Any], looks: Mapping[str, int]) -> list[LegendEntry]:
-    """Name each look's price. `prices`: by ticket type's id, with what the legend says of it."""
+    """Pair each look with its price; `prices` maps ticket types' ids to the legend's text."""
     return [LegendEntry(look, prices[price]) for price, look in looks.items()]

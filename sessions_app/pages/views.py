@@ -1,4 +1,4 @@
-"""Pages of the catalogue: what's on, and one session with its seats."""
+"""Show the catalogue's pages: the programme, and one session with its seats."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def whats_on(request: HttpRequest) -> HttpResponse:
 
 
 def wanted(asked: Mapping[str, str]) -> Wanted:
-    """What cannot be read is not asked for."""
+    """Read the visitor's search; ignore values that can't be read."""
     return Wanted(
         search=asked.get("q", "").replace("\0", "").strip()[:100],
         venue=_uuid(asked.get("venue", "")),
@@ -76,9 +76,10 @@ def _day(text: str) -> dt.date | None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Shelf:
-    """Places without a number, as they are offered: `most` is what one may ask for now, `limit` what an order may have at all.
+    """Unnumbered places on offer.
 
-    `standby`: an order for more than is left waits.
+    `most` is how many a buyer may ask for now, `limit` how many one order may have at all. With `standby`, an order for
+    more than is left waits.
     """
 
     pk: UUID
@@ -97,7 +98,7 @@ class Shelf:
 
     @classmethod
     def of(cls, kind: Any, session: Session, *, now: dt.datetime) -> Self:
-        """`kind` with its `places_left`."""
+        """Return the offer of a ticket type with its `places_left`."""
         limits = [kind.max_per_order, kind.max_per_buyer, session.max_per_buyer]
         opens, closes = kind.sells_from, kind.sells_until
         return cls(
@@ -177,7 +178,10 @@ def session(request: Visitor, session_id: UUID) -> HttpResponse:
 
 
 def price_words(found: Session, types: Mapping[str, TicketType], looks: Mapping[str, int]) -> dict[str, str]:
-    """Say what a seat of each type costs, with the type's name where seats have several prices; seat-map.js says the same."""
+    """Return the price of a seat of each type in words, as seat-map.js does.
+
+    The type's name goes with it where seats have several prices.
+    """
     named = len(set(looks.values())) > 1
     return {
         key: f"{kind.name} {money(kind.price, found.currency)}" if named else money(kind.price, found.currency)
@@ -186,7 +190,7 @@ def price_words(found: Session, types: Mapping[str, TicketType], looks: Mapping[
 
 
 def session_data(found: Session, types: list[TicketType], looks: Mapping[str, int], *, version: int) -> dict[str, Any]:
-    """What the page's script starts from. `looks`: of the prices that have seats."""
+    """Return the data that the page's script starts from; `looks` are those of the prices that have seats."""
     return {
         "id": str(found.pk),
         "version": version,
@@ -208,7 +212,7 @@ def session_data(found: Session, types: list[TicketType], looks: Mapping[str, in
 
 
 def concession_choices(found: Session) -> list[dict[str, str]]:
-    """Who pays less, and how much less, in words; what a page offers and its script starts from."""
+    """Return the concessions and their prices in words, for the page and its script."""
     return [
         {"id": str(one.pk), "name": one.name, "note": one.note, "label": f"{one.name} ({_off(one, found.currency)})"}
         for one in found.concessions.all()
@@ -222,7 +226,7 @@ def _off(concession: Concession, currency: str) -> str:
 
 
 def fee_in_words(found: Session) -> str:
-    """“R$1.50 + 7.5%”; empty without one."""
+    """Return the fee, like “R$1.50 + 7.5%”; empty without one."""
     share = formats.number_format(found.booking_fee_basis_points / 100, use_l10n=True)
     parts = [
         money(found.booking_fee, found.currency) if found.booking_fee else "",

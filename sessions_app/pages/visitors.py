@@ -1,4 +1,4 @@
-"""What a page knows of whoever looks at it."""
+"""Describe the visitor of a page."""
 
 import functools
 from collections.abc import Callable
@@ -13,8 +13,8 @@ from django.utils.cache import patch_cache_control
 class Visitor(HttpRequest):
     """A page's request as the identity middleware leaves it.
 
-    `buyer` is None for a browser that has never chosen anything; `ensure_buyer()` makes it a guest from now on. `sign_in(user)` and
-    `sign_out()` change who it is.
+    `buyer` is None for a browser that has never chosen anything; `ensure_buyer()` makes it a guest from now on.
+    `sign_in(user)` and `sign_out()` change the visitor's identity.
     """
 
     buyer: UUID | None
@@ -24,7 +24,10 @@ class Visitor(HttpRequest):
 
 
 def asked_anew(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """A browser may keep the page, and asks before it shows it again; where it names a person, it keeps nothing, as of all that is a buyer's."""
+    """Let a browser keep the page, but ask before it shows the page again.
+
+    For a visitor who is signed in, the browser keeps nothing, as with all pages of a buyer.
+    """
 
     @functools.wraps(view)
     def answered(request: HttpRequest, *arguments: Any, **named: Any) -> HttpResponse:

@@ -1,4 +1,4 @@
-"""A hall's plan as a file that people write: a JSON document or a drawing. docs/plans.md describes both."""
+"""Read a hall's plan from a file that people write: a JSON document or a drawing. docs/plans.md describes both."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_BYTES = 2_000_000  # the largest hall takes about a third of it
 
 
 def read(data: bytes) -> list[Place]:
-    """The chairs of a document, which begins with a brace, or of a drawing. Raises: PlanRefused."""
+    """Return the chairs of a document, which begins with a brace, or of a drawing. Raises: PlanRefused."""
     if len(data) > MAX_BYTES:
         raise PlanRefused([Wrong("", _("A plan has at most %(bytes)d bytes.") % {"bytes": MAX_BYTES})])
     try:

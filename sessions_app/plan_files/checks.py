@@ -1,4 +1,4 @@
-"""What any plan must be, however it was written. All that is wrong is told at once, each with its place in the file."""
+"""Check a plan, however it was written. All errors are shown at once, each with its place in the file."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from django.utils.translation import gettext as _
 from sessions_app.plans import Place
 
 MOST_CHAIRS = 10_000
-MOST_ERRORS = 20  # that anybody is shown
+MOST_ERRORS = 20  # that are shown
 LABEL, SECTION, ROW, NUMBER = 16, 40, 8, 9999  # characters, as many as the tables keep; and the highest number
 SIDE, DEPTH = 200, 200  # seat widths to either side of the middle, and from the stage to the back
 ELBOW_ROOM = 0.7  # seat widths between the middles of two chairs
 
 
 class Wrong(NamedTuple):
-    """`path`: where it is wrong, as `sections[0].rows[2]` or “line 3”; empty for the file."""
+    """An error in a plan; `path` is its place, as `sections[0].rows[2]` or “line 3”, or empty for the file."""
 
     path: str
     message: str
@@ -37,21 +37,21 @@ class PlanRefused(Exception):
         self.wrong = wrong
 
     def lines(self) -> list[str]:
-        """The first of its errors, and how many more there are."""
+        """Return the first errors, and how many more there are."""
         more = len(self.wrong) - MOST_ERRORS
         shown = [str(wrong) for wrong in self.wrong[:MOST_ERRORS]]
         return [*shown, _("… and %(number)d more.") % {"number": more}] if more > 0 else shown
 
 
 class Chair(NamedTuple):
-    """A place, and where the file says so."""
+    """A place, and its position in the file."""
 
     path: str
     place: Place
 
 
 def checked(chairs: Sequence[Chair], wrong: Sequence[Wrong]) -> list[Place]:
-    """The plan, if nothing is wrong with it as a whole and nothing was with its parts. Raises: PlanRefused."""
+    """Return the plan, if neither the whole nor a part has an error. Raises: PlanRefused."""
     found = [*wrong, *_in_number(chairs, wrong), *_labelled_twice(chairs), *_too_close(chairs)]
     if found:
         raise PlanRefused(found)
@@ -59,7 +59,7 @@ def checked(chairs: Sequence[Chair], wrong: Sequence[Wrong]) -> list[Place]:
 
 
 def is_name(text: str, longest: int) -> bool:
-    """Whether it can be read aloud and stored: something, printable, no space around it."""
+    """Tell whether the name can be read aloud and stored: not empty, printable, no space around it."""
     return 0 < len(text) <= longest and text.isprintable() and text == text.strip()
 
 
@@ -81,7 +81,10 @@ def _labelled_twice(chairs: Sequence[Chair]) -> Iterator[Wrong]:
 
 
 def _too_close(chairs: Sequence[Chair]) -> Iterator[Wrong]:
-    """Looks only at those in the same or a neighbouring square, each as wide as chairs need."""
+    """Yield chairs that are too close to another.
+
+    Only chairs in the same or a neighbouring square are compared; a square is as wide as chairs need.
+    """
     squares: dict[tuple[int, int], list[Place]] = defaultdict(list)
     for path, place in chairs:
         column, row = math.floor(place.x / ELBOW_ROOM), math.floor(place.y / ELBOW_ROOM)

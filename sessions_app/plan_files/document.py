@@ -1,4 +1,4 @@
-"""A plan as a JSON document: sections, their rows, their seats."""
+"""Read and write a plan as a JSON document: sections, their rows, their seats."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MISSING = object()
 
 @dataclass(frozen=True)
 class Spot:
-    """A value, where it stands in the document, and the list that its errors go to. What is wrong reads as its default."""
+    """A value, its position in the document, and the list that its errors go to. A wrong value reads as its default."""
 
     value: Any
     path: str = ""
@@ -40,7 +40,7 @@ class Spot:
         self.wrong.append(Wrong(self.path, _("This field is missing.") if self.value is MISSING else message))
 
     def has_only(self, *names: str) -> bool:
-        """Whether this is an object; a member of another name is an error, because somebody mistyped it."""
+        """Tell whether this is an object; a member of another name is an error, because it is probably mistyped."""
         if not isinstance(self.value, dict):
             self.refuse(_("Must be an object in braces."))
             return False
@@ -69,7 +69,7 @@ class Spot:
         return ""
 
     def number(self, lowest: int, highest: int) -> float:
-        """With hundredths, as plans have them."""
+        """Return a number with hundredths, as plans have them."""
         if type(self.value) in {int, float} and lowest <= self.value <= highest:
             return round(float(self.value), 2) + 0.0  # no minus before zero
         bounds = {"lowest": lowest, "highest": highest}
@@ -90,7 +90,7 @@ class Spot:
         return SeatKind.STANDARD.value
 
     def refuse_if_in(self, others: set[str]) -> None:
-        """A name that may not come again."""
+        """Refuse a name that another member already has."""
         if not isinstance(self.value, str):
             return
         if self.value in others:
@@ -99,7 +99,7 @@ class Spot:
 
 
 def read(text: str) -> list[Place]:
-    """Raises: PlanRefused."""
+    """Read a document. Raises: PlanRefused."""
     plan = Spot(_decoded(text))
     return checked(list(_chairs(plan)), plan.wrong)
 
@@ -153,7 +153,7 @@ def _row(row: Spot, *, section: str) -> Iterator[Chair]:
 
 
 def write(places: Sequence[Place]) -> str:
-    """The document of a plan, a line for each seat."""
+    """Return the document of a plan, with a line for each seat."""
     sections: dict[str, dict[str, list[Place]]] = {}
     for place in places:
         sections.setdefault(place.section, {}).setdefault(place.row, []).append(place)
@@ -172,7 +172,7 @@ def _seats(seats: Sequence[Place]) -> str:
 
 
 def _seat(seat: Place) -> dict[str, Any]:
-    """Without what may be left out."""
+    """Return the members of a seat, without those that may be left out."""
     members = {"number": seat.number, "x": seat.x, "y": seat.y}
     if seat.label != label_of(seat.row, seat.number):
         members |= cast(dict[str, Any], {"label": seat.label})

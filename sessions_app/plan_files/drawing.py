@@ -1,4 +1,4 @@
-"""A plan as a drawing in letters: a line for each row, from the stage to the back, a letter for each seat width."""
+"""Read a plan drawn in letters: a line for each row, from the stage to the back, a letter for each seat width."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DEEPEST = int((DEPTH - FRONT) / ROW_DEPTH)  # rows and gaps
 
 @dataclass
 class Reading:
-    """How far the drawing was read."""
+    """The state of the reading."""
 
     section: str = ""
     sections: set[str] = field(default_factory=set)
@@ -39,7 +39,7 @@ class Reading:
 
 
 def read(text: str) -> list[Place]:
-    """Raises: PlanRefused."""
+    """Read a drawing. Raises: PlanRefused."""
     reading = Reading()
     return checked(list(_chairs(text, reading)), reading.wrong)
 
@@ -99,7 +99,7 @@ def _wrong_with(name: str, drawn: str, where: str, line: int, reading: Reading) 
 
 
 def _seats(drawn: str, row: str, y: float, where: str, section: str) -> Iterator[Chair]:
-    """Numbered from the left; the row, its aisles included, stands in the middle."""
+    """Yield the row's seats, numbered from the left; the row, with its aisles, is centred."""
     number = 0
     for index, letter in enumerate(drawn):
         if letter == AISLE:

@@ -1,4 +1,4 @@
-"""The admin's forms: what a cinema manager fills in."""
+"""Define the admin's forms for cinema managers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class CatalogueForm(WholeRowForm):
 
 
 class Price(forms.DecimalField):
-    """An amount as people write it, 25.00."""
+    """An amount as people write it, like 25.00."""
 
     def __init__(self, *, required: bool = False, **options: Any) -> None:
         super().__init__(
@@ -57,7 +57,7 @@ class Number(forms.IntegerField):
 
 
 class Points(forms.IntegerField):
-    """Hundredths of a percent; empty is none."""
+    """Hundredths of a percent; empty means 0."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(
@@ -69,7 +69,7 @@ class Points(forms.IntegerField):
 
 
 def minor_units(amount: Decimal | None, currency: str) -> int | None:
-    """Raises: ValidationError, for more digits than the currency has."""
+    """Convert an amount to minor units. Raises: ValidationError, for more decimal places than the currency has."""
     if amount is None:
         return None
     units = amount.scaleb(minor_digits(currency))
@@ -79,7 +79,7 @@ def minor_units(amount: Decimal | None, currency: str) -> int | None:
 
 
 class CreateSessionForm(CatalogueForm):
-    """Puts a session on sale: in a hall, in a room of rows, or without seats."""
+    """Put a session on sale: in a hall, in a room of rows, or without seats."""
 
     duration_minutes = Number(highest=MAX_MINUTES, label=_("Minutes"), help_text=_("Empty: the length of the show."))
     rows = Number(highest=MAX_SEATS, label=_("Rows"), help_text=_("Only for a session without a hall."))
@@ -174,7 +174,7 @@ class CreateSessionForm(CatalogueForm):
         )
 
     def concession(self, line: str) -> NewConcession:
-        """Of “Student; 50%; student card”. Raises: ValidationError."""
+        """Read a line like “Student; 50%; student card”. Raises: ValidationError."""
         name, value, note, *_more = [*(part.strip() for part in line.split(";", 2)), "", ""]
         try:
             if value.endswith("%"):
@@ -201,7 +201,7 @@ class CreateSessionForm(CatalogueForm):
 
 
 class TicketTypeForm(CatalogueForm):
-    """Name and price of a ticket type; its stock is being sold and has no form."""
+    """Edit the name and price of a ticket type; its stock is being sold and has no form."""
 
     price = Price(required=True, label=_("Price"))
 
@@ -222,7 +222,7 @@ class TicketTypeForm(CatalogueForm):
 
 
 class ConcessionForm(CatalogueForm):
-    """A concession's price as people write it."""
+    """Edit a concession, with its price as people write it."""
 
     price = Price(
         label=_("Price"),
@@ -250,7 +250,7 @@ class ConcessionForm(CatalogueForm):
 
 
 class SessionRulesForm(CatalogueForm):
-    """A session that is on sale; its booking fee as people write it."""
+    """Edit a session that is on sale, with its booking fee as people write it."""
 
     booking_fee = Price(label=_("Booking fee"), help_text=_("Added to the price of each ticket that is not free."))
     booking_fee_basis_points = Points(
@@ -268,7 +268,7 @@ class SessionRulesForm(CatalogueForm):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        if "booking_fee" in self.fields:  # not for whoever only looks
+        if "booking_fee" in self.fields:  # absent for readers without the right to change
             digits = minor_digits(self.instance.currency)
             self.initial["booking_fee"] = Decimal(self.instance.booking_fee).scaleb(-digits)
 
@@ -287,7 +287,7 @@ class SessionRulesForm(CatalogueForm):
 
 
 class HallForm(CatalogueForm):
-    """A hall; its chairs as a plain room of rows, while it has none."""
+    """Edit a hall; while it has no chairs, also create them as a plain room of rows."""
 
     rows = Number(highest=MAX_SEATS, label=_("Rows"))
     seats_per_row = Number(highest=MAX_SEATS, label=_("Seats per row"))
@@ -312,7 +312,7 @@ class HallForm(CatalogueForm):
 
 
 class PlanForm(forms.Form):
-    """The chairs of a hall, from a file or as text; without a hall, also where the new one is."""
+    """Read the chairs of a hall from a file or as text; for a new hall, also its venue and name."""
 
     venue = forms.ModelChoiceField(Venue.objects.all(), label=_("Venue"), widget=UnfoldAdminSelectWidget())
     name = forms.CharField(max_length=80, label=_("Name"), widget=UnfoldAdminTextInputWidget())
@@ -340,7 +340,7 @@ class PlanForm(forms.Form):
             }
         ),
     )
-    seen = forms.CharField(required=False, widget=forms.HiddenInput())  # which plan a preview has shown
+    seen = forms.CharField(required=False, widget=forms.HiddenInput())  # the plan that a preview has shown
 
     def __init__(self, *arguments: Any, hall: Hall | None, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -359,7 +359,7 @@ class PlanForm(forms.Form):
         return cleaned
 
     def given(self) -> bytes:
-        """The file, or else the text."""
+        """Return the file, or else the text."""
         file = self.cleaned_data["file"]
         if file is None:
             return str(self.cleaned_data["text"]).encode()
@@ -376,21 +376,21 @@ class PlanForm(forms.Form):
             self.show_again(text=text, seen=self.digest())
 
     def show_again(self, **values: str) -> None:
-        """To be mended, or kept as it was shown."""
+        """Show the values again, to be corrected or kept."""
         data = cast(QueryDict, self.data).copy()
         for name, value in values.items():
             data[name] = value
         self.data = data
 
     def digest(self) -> str:
-        """Of the chairs, so that what is kept is what was seen."""
+        """Return a digest of the chairs, so that the kept plan is the one that was shown."""
         return hashlib.sha256(plan_files.document.write(self.places).encode()).hexdigest()
 
     def was_seen(self) -> bool:
         return bool(self.cleaned_data["seen"] == self.digest())
 
     def keep(self) -> Hall:
-        """The hall, with its chairs."""
+        """Save the chairs and return the hall."""
         if self.hall is None:
             cleaned = self.cleaned_data
             return operations.open_hall(venue=cleaned["venue"], name=cleaned["name"], places=self.places)

@@ -1,4 +1,4 @@
-"""Venues, halls, their seats and shows in the admin."""
+"""Edit venues, halls, their seats and shows in the admin."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class CatalogueDesk(Desk):
 
 
 class Undeletable:
-    """What sales may point to is called off or renamed, not deleted."""
+    """Rows that sales may point to are called off or renamed, not deleted."""
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -106,7 +106,7 @@ class HallAdmin(CatalogueDesk):
         return hall
 
     def plan_page(self, request: HttpRequest, *, hall: Hall | None) -> HttpResponse:
-        """Shows a plan before it is kept; keeps it once it was shown."""
+        """Show a plan before it is kept; keep it once it was shown."""
         form = PlanForm(request.POST or None, request.FILES or None, hall=hall)
         valid = form.is_valid()
         if valid and "keep" in request.POST and form.was_seen():

@@ -1,6 +1,7 @@
-"""What staff is asked before something is done that can't be taken back: what it comes to, and who is told.
+"""Ask staff before an action that can't be undone: what it changes, and who is notified.
 
-A question has a stamp of what it was about. The answer carries the stamp; where by then it comes to something else, it is asked again.
+A question has a stamp of its subject, which the answer carries. If the subject has changed by then, the question is
+asked again.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ NOT_SENT_AGAIN = {"csrfmiddlewaretoken", ANSWER}
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """`facts`: what it comes to, as people read it. `about`: what exactly, for the stamp."""
+    """A question to staff: `facts` say what the action changes; `about` is its exact subject, for the stamp."""
 
     title: str
     facts: Sequence[tuple[str, str]]
@@ -34,7 +35,7 @@ class Question:
 
 
 class Unanswered(Exception):
-    """What was begun is undone: somebody has to be asked before it. Only its transaction knew what it comes to."""
+    """The action was rolled back, because a person must confirm it first: only its transaction knew the facts."""
 
     def __init__(self, question: Question) -> None:
         super().__init__(question.title)

@@ -1,4 +1,4 @@
-"""What is wrong with a row of the catalogue, by the constraint that it violates: the field to say it beside, and the sentence."""
+"""Map each constraint of the catalogue to the form's field and the sentence for a violation."""
 
 from __future__ import annotations
 

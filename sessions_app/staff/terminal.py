@@ -1,4 +1,4 @@
-"""Questions on a terminal: what a command asks before it does something that can't be taken back."""
+"""Ask on a terminal before a command does something that can't be undone."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from sessions_app.staff.questions import Question
 
 
 def add_yes(parser: CommandParser, *aliases: str) -> None:
-    """Let scripts answer beforehand."""
+    """Add --yes, by which scripts answer beforehand."""
     parser.add_argument("--yes", *aliases, dest="yes", action="store_true", help="do not ask (for scripts)")
 
 
 def require_yes(command: BaseCommand, question: Question, *, yes: bool) -> None:
-    """Print what it comes to, and go on only after a yes: typed on a terminal, or said with --yes.
+    """Print what the command changes, and go on only after a yes: typed on a terminal, or given by --yes.
 
     Raises: CommandError.
     """

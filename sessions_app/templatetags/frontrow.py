@@ -1,4 +1,4 @@
-"""Money, dates and pictures in templates."""
+"""Show money, dates and pictures in templates."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ THREE_DIGITS = frozenset({"BHD", "JOD", "KWD", "OMR", "TND"})
 
 
 def minor_digits(currency: str) -> int:
-    """Digits after the point, by ISO 4217."""
+    """Return the number of digits after the point, by ISO 4217."""
     if currency in WITHOUT_MINOR_UNITS:
         return 0
     return 3 if currency in THREE_DIGITS else 2
@@ -40,7 +40,7 @@ def version() -> str:
 
 @register.simple_tag
 def tier_looks(plan: Plan | None) -> Sequence[tier_looks_.Look]:
-    """Return what the seats of a plan look like, by the number of the look."""
+    """Return the looks of the seats of a plan, by the number of the look."""
     return tier_looks_.LOOKS[: plan.looks] if plan else ()
 
 
@@ -52,7 +52,7 @@ def tier_look(place: int) -> int:
 
 @register.filter
 def money(amount: int | None, currency: str) -> str:
-    """Minor units as a reader of the page's language writes them: R$30.00, R$ 30,00."""
+    """Write minor units as readers of the page's language do: R$30.00, R$ 30,00."""
     if amount is None:
         return ""
     digits = minor_digits(currency)
@@ -65,7 +65,7 @@ def money(amount: int | None, currency: str) -> str:
 
 @register.filter
 def amounts(by_currency: Mapping[str, int]) -> str:
-    """“R$30.00 · €25.00”; a dash for nothing."""
+    """Write amounts of several currencies, like “R$30.00 · €25.00”; a dash for none."""
     return " · ".join(money(amount, currency) for currency, amount in sorted(by_currency.items())) or "\N{EN DASH}"
 
 
@@ -81,13 +81,13 @@ def clock_seconds(moment: dt.datetime) -> str:
 
 @register.filter
 def day(moment: dt.date) -> str:
-    """“Friday, May 3”, in the language's own order and case; with its year when that is not the present one."""
+    """Write a day like “Friday, May 3”, in the language's own order and case, with any year but this one."""
     return _long(moment, pgettext("day", "l, F j")) if _is_this_year(moment) else full_day(moment)
 
 
 @register.filter
 def full_day(moment: dt.date) -> str:
-    """“Friday, May 3, 2030”: for letters and papers, which are still read in another year."""
+    """Write a day like “Friday, May 3, 2030”: for letters and papers, which are still read in another year."""
     return _long(moment, pgettext("day", "l, F j, Y"))
 
 
@@ -104,7 +104,7 @@ def within(day: str) -> str:
 
 @register.filter
 def short_day(moment: dt.date) -> str:
-    """“May 3”; with its year when that is not the present one."""
+    """Write a day like “May 3”, with any year but this one."""
     form = pgettext("short day", "M j") if _is_this_year(moment) else pgettext("short day", "M j, Y")
     return formats.date_format(_local(moment), form)
 
@@ -115,7 +115,7 @@ def _is_this_year(moment: dt.date) -> bool:
 
 @register.filter
 def weekday(moment: dt.date) -> str:
-    """Today, tomorrow, or the weekday's short name."""
+    """Return today, tomorrow, or the weekday's short name."""
     ahead = (_local(moment) - timezone.localdate()).days
     near = {0: gettext("Today"), 1: gettext("Tomorrow")}
     return near.get(ahead) or formats.date_format(_local(moment), "D")
@@ -134,13 +134,13 @@ def duration(minutes: int) -> str:
 
 @register.filter
 def grouped(code: str) -> SafeString:
-    """A long code in groups that an eye can follow; copied, it is still one word."""
+    """Show a long code in groups that an eye can follow; copied, it is still one word."""
     return format_html_join("", "<span>{}</span>", ((code[start : start + 4],) for start in range(0, len(code), 4)))
 
 
 @register.filter
 def spelled(code: str) -> str:
-    """The same where there are no styles: K7QM-2X9D-R4TV."""
+    """Write a code in groups without styles: K7QM-2X9D-R4TV."""
     return "-".join(code[start : start + 4] for start in range(0, len(code), 4))
 
 
@@ -151,13 +151,13 @@ def poster(title: str) -> SafeString:
 
 @register.simple_tag
 def live_url() -> str:
-    """Where sockets live, when not at the page's own address."""
+    """Return the address of the sockets, if it isn't the page's own."""
     return str(settings.LIVE_URL)
 
 
 @register.simple_tag
 def languages() -> list[tuple[str, str, str]]:
-    """Code, short name and own name of each language of the pages."""
+    """Return the code, short name and own name of each language of the pages."""
     return [
         (code, code[:2].upper(), str(translation.get_language_info(code)["name_local"]))
         for code, _name in settings.LANGUAGES

@@ -70,7 +70,7 @@ def plan_in(file: str) -> list[Place]:
 
 
 def open_hall(places: list[Place], *, venue: str, name: str) -> str:
-    """What was done."""
+    """Create the hall; return a sentence that says so."""
     house, _new = Venue.objects.get_or_create(name=venue)
     operations.open_hall(venue=house, name=name, places=places)
     return f"{venue} has a new hall, {name}, with {len(places)} seats."
