@@ -1,4 +1,4 @@
-"""The event log, to read."""
+"""Show the event log to staff."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from realtime.models import Event
 
 
 class ReadOnly(PatientLists):
-    """Rows that only the house's own operations write: as a list of the admin, and inside another row's page."""
+    """Show rows that only the house's own operations write, as a list of the admin or inside another row's page."""
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

@@ -1,4 +1,4 @@
-"""What must never be true of the event log; `manage.py audit` asks. Each check finds nothing in a sound installation."""
+"""Check what must never be true of the event log, for `manage.py audit`. A sound installation has no findings."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ MOST_FINDINGS = 100  # of one check; a broken installation is known to be broken
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """`sql` answers a row a fault, its first column the subject; `says` is what such a row means.
+    """A check: `sql` returns one row for each fault, with its subject in the first column; `says` explains such a row.
 
-    What isn't in the tables has no `sql` and `look`s for itself: facts for each fault.
+    A check of facts outside the tables has no `sql`; its `look` yields the facts of each fault.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Finding:
 
 
 def run(checks: Sequence[Check]) -> Iterator[Finding]:
-    """All of the checks, one snapshot each; at most `MOST_FINDINGS` of each."""
+    """Run all of the checks, each on its own snapshot; yield at most `MOST_FINDINGS` of each."""
     for check in checks:
         look = check.look or partial(_rows, check)
         for facts in islice(look(), MOST_FINDINGS):
@@ -44,7 +44,8 @@ def run(checks: Sequence[Check]) -> Iterator[Finding]:
 
 def _rows(check: Check) -> Iterator[dict[str, Any]]:
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT * FROM ({check.sql}) AS faults LIMIT {MOST_FINDINGS}", check.parameters)  # noqa: S608 our own constant
+        query = f"SELECT * FROM ({check.sql}) AS faults LIMIT {MOST_FINDINGS}"  # noqa: S608 our own constant
+        cursor.execute(query, check.parameters)
         names = [column.name for column in cursor.description or ()]
         for row in cursor.fetchall():
             yield dict(zip(names, map(_plain, row), strict=True))
@@ -81,8 +82,8 @@ CHECKS = [
         says="a connection keeps an advisory lock and has been idle for long",
         sql="SELECT held.pid, held.classid, held.objid, owner.application_name AS program, owner.state_change AS since"
         " FROM pg_locks AS held JOIN pg_stat_activity AS owner ON owner.pid = held.pid"
-        " WHERE held.locktype = 'advisory' AND held.granted AND owner.datname = current_database() AND owner.state = 'idle'"
-        " AND owner.state_change < clock_timestamp() - %s::interval",
-        parameters=["1 minute"],  # longer than any mail server is waited for, under the lock of its letter
+        " WHERE held.locktype = 'advisory' AND held.granted AND owner.datname = current_database()"
+        " AND owner.state = 'idle' AND owner.state_change < clock_timestamp() - %s::interval",
+        parameters=["1 minute"],  # longer than any wait for a mail server under the lock of its letter
     ),
 ]

@@ -1,4 +1,4 @@
-"""The sockets. They forward: no database, no decisions; whatever a client wants done is an HTTP request."""
+"""Serve the sockets. They forward, with no database and no decisions; a client sends each wish as an HTTP request."""
 
 import asyncio
 from collections.abc import Callable
@@ -22,7 +22,7 @@ TRY_AGAIN_LATER = 1013
 BEARER = "bearer"  # the subprotocol of programs: offered together with a token, answered alone
 
 Authenticate = Callable[[origins.Scope], UUID | None]
-Unfinished = Callable[[UUID], list[dict[str, Any]]]  # the messages a buyer's page begins with
+Unfinished = Callable[[UUID], list[dict[str, Any]]]  # the messages that a buyer's page begins with
 
 SOCKETS = Gauge("frontrow_sockets", "Open WebSockets", ["feed"], multiprocess_mode="livesum")
 
@@ -30,13 +30,13 @@ log = structlog.get_logger(__name__)
 
 
 class Listening(AsyncWebsocketConsumer):
-    """A socket that only speaks. The process listens to the channel layer once; no socket has a channel of its own."""
+    """A socket that only sends. The process listens to the channel layer once; no socket has a channel of its own."""
 
     channel_layer_alias = "none"
     feed_name = ""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """However the connection ends, nothing of it stays."""
+        """Serve the connection, and clean up however it ends."""
         self.outbox = Outbox(send)
         try:
             await super().__call__(scope, receive, send)
@@ -48,11 +48,11 @@ class Listening(AsyncWebsocketConsumer):
         raise NotImplementedError
 
     async def websocket_receive(self, message: Body) -> None:
-        """Clients have nothing to say here."""
+        """Ignore the message: clients send nothing here."""
 
 
 class SessionFeed(Listening):
-    """/ws/sessions/{id}: the live map, for everybody."""
+    """/ws/sessions/{id}: the live map, for every visitor."""
 
     def __init__(self, *, current_version: CurrentVersion) -> None:
         super().__init__()
@@ -81,20 +81,20 @@ class SessionFeed(Listening):
 
 
 class BuyerFeed(Listening):
-    """/ws/me: what happens to one buyer's reservations and orders."""
+    """/ws/me: the changes of one buyer's reservations and orders."""
 
     def __init__(self, *, authenticate: Authenticate, unfinished: Unfinished) -> None:
         super().__init__()
         self.authenticate = authenticate
         self.unfinished = unfinished
         self.group = ""
-        self.early: list[Body] | None = []  # what came before the first states were sent
+        self.early: list[Body] | None = []  # messages that came before the first states were sent
 
     async def connect(self) -> None:
         try:
             buyer = await database_sync_to_async(self.authenticate, thread_sensitive=False)(self.scope)
         except (OperationalError, InterfaceError):
-            buyer = None  # nobody knows whose cookie it is; the page comes back
+            buyer = None  # the cookie's owner is unknown now; the page comes back
         if buyer is None:
             await self.close()
             return
@@ -111,7 +111,7 @@ class BuyerFeed(Listening):
         self.begin(states)
 
     def begin(self, states: list[Body]) -> None:
-        """The states as they were read, then what happened since listening began."""
+        """Send the states that were read, then the messages since listening began."""
         early, self.early = self.early or [], None
         for body in [*states, *early]:
             self.outbox.put(message(body))
@@ -123,12 +123,11 @@ class BuyerFeed(Listening):
             self.end(TRY_AGAIN_LATER)
         elif self.early is not None:
             self.early.append(body)
-            if len(self.early) > LONGEST:  # PostgreSQL is slow: it shall come back
+            if len(self.early) > LONGEST:  # PostgreSQL is slow: the client must come back
                 self.end(TRY_AGAIN_LATER)
         elif not self.outbox.offer(message(body)):
-            self.end(
-                TRY_AGAIN_LATER
-            )  # too far behind, and nothing may be left out: it shall come back and read the states again
+            # The client is too far behind, and no message may be left out: it must come back and read the states again.
+            self.end(TRY_AGAIN_LATER)
 
     def end(self, code: int) -> None:
         self.outbox.close()
@@ -141,7 +140,7 @@ class BuyerFeed(Listening):
 
 
 class Nothing(AsyncWebsocketConsumer):
-    """Any other path: refused."""
+    """Refuse any other path."""
 
     channel_layer_alias = "none"
 

@@ -1,4 +1,4 @@
-"""Writing the event log: in the caller's transaction, so that what happened and its record are one."""
+"""Write the event log in the caller's transaction, so that a change and its record are one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ from realtime.models import Event
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NewEvent:
-    """Something that happened. `facts` is JSON as it stands and never personal; `map_version` only on `seat.*`.
+    """A new event. `facts` is stored as JSON and never personal; only `seat.*` events have a `map_version`.
 
-    `why`: what set it off; by default what the writing thread works for.
+    `why` is its cause; by default the cause that the writing thread works for.
     """
 
     event: str
@@ -28,7 +28,7 @@ class NewEvent:
     why: Cause | None = None
 
 
-# Ids are made here, one after the other, so that within a batch they rise in the order given. Times are the
+# Ids are created here, one after the other, so that within a batch they rise in the order given. Times are the
 # database's clock at the write: a transaction may have waited long for its locks.
 INSERT = """
 INSERT INTO realtime_event (id, name, session, buyer, map_version, facts, cause, actor, occurred_at)
@@ -56,7 +56,7 @@ def record(
 
 
 def record_many(rows: Sequence[NewEvent]) -> list[UUID]:
-    """Write all of them with one statement; they keep their order. Their ids."""
+    """Write all events with one statement, in their order; return their ids."""
     if not rows:
         return []
     ids: list[UUID] = [uuid7() for _row in rows]

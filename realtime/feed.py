@@ -1,4 +1,4 @@
-"""The live map of one session in one process: subscribed once, encoded once, written to each local socket."""
+"""Send the live map of one session from one process: subscribed once, encoded once, written to each local socket."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from realtime.switchboard import Body, switchboard
 
 REPEAT_SECONDS = 15.0
 SHORTEST_WAIT = 0.001
-ON_ITS_WAY = 0.5  # seconds in which a diff that was committed comes over the wire, or counts as lost
+ON_ITS_WAY = 0.5  # seconds in which a committed diff comes over the wire, or counts as lost
 
 CurrentVersion = Callable[[UUID], tuple[int, int] | None]  # (map version, available), None for no such session
 
@@ -26,20 +26,21 @@ log = structlog.get_logger(__name__)
 
 
 class UnknownSession(Exception):
-    """Nothing is shown under this id."""
+    """No session has this id."""
 
 
 def message(body: Body) -> Message:
-    """As it goes to every socket."""
+    """Encode a message for every socket."""
     return text(json.dumps(body, separators=(",", ":"), ensure_ascii=False))
 
 
 class Feed:
-    """Tells what it hears: the first change at once, then all that came within a tenth of a second as one.
+    """Send what it hears: the first change at once, then all that came within a tenth of a second as one.
 
-    Note [The repeated version]: a socket that lost its last diff would wait for the next one, perhaps for ever. So
-    every 15 s each feed reads the map's version from the database and sends an empty diff with it. One small query
-    a watched session and process, and it needs neither Redis nor the relay to have been well.
+    Note [The repeated version]
+    A socket that lost its last diff would wait for the next one, perhaps for ever. So every 15 s each feed reads the
+    map's version from the database and sends an empty diff with it. This costs one small query a watched session and
+    process, and works even if Redis or the relay failed.
     """
 
     def __init__(self, session: UUID, current_version: CurrentVersion) -> None:
@@ -48,7 +49,7 @@ class Feed:
         self._current_version = current_version
         self._outboxes: set[Outbox] = set()
         self._heard = Heard()
-        self._told = self._available = 0  # the version that watchers were told last, and how many seats are free then
+        self._told = self._available = 0  # the version last sent to watchers, and the free seats at that version
         self._next = 0.0  # by the loop's clock: when the watchers may be told again
         self._pause = 1 / settings.DIFFS_A_SECOND if settings.DIFFS_A_SECOND else 0.0
         self._telling: asyncio.TimerHandle | None = None
@@ -68,7 +69,7 @@ class Feed:
 
     @property
     def failed(self) -> bool:
-        """It never opened. Whoever comes now deserves another try."""
+        """Tell whether it never opened, so that the next socket needs a new one."""
         return self._opened.done() and (self._opened.cancelled() or self._opened.exception() is not None)
 
     async def close(self) -> None:
@@ -81,7 +82,7 @@ class Feed:
         await switchboard().leave(self._group, self._take)
 
     async def _open(self) -> None:
-        """Listen first, read second: what changes in between is heard."""
+        """Listen first, read second: a change in between is heard."""
         await switchboard().join(self._group, self._take)
         found = await self._read_version()
         if found is None:
@@ -109,7 +110,7 @@ class Feed:
             self._tell_at(self._next, now)
 
     def _tell_at(self, due: float, now: float) -> None:
-        """Tell at once what is due, else when it is; an earlier date beats a later one."""
+        """Tell now if it is due, else when it is; an earlier time replaces a later one."""
         if due <= now:
             self._tell()
         elif self._telling is None or due < self._telling.when():
@@ -122,7 +123,10 @@ class Feed:
             self._telling = None
 
     def _tell(self) -> None:
-        """Everything that can be told by now. Told late, watchers are told less often: a crowd never piles up a backlog."""
+        """Send everything that can be sent by now.
+
+        If this is late, the next is later too: a crowd piles up no backlog.
+        """
         self._forget_to_tell()
         now = asyncio.get_running_loop().time()
         told = self._heard.taken(after=self._told, now=now)
@@ -143,19 +147,19 @@ class Feed:
                 box.skip()
 
     async def _repeat(self) -> None:
-        """See Note [The repeated version]."""
+        """Send the version again and again. See Note [The repeated version]."""
         while True:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._missed.wait(), REPEAT_SECONDS)
             self._missed.clear()
             try:
                 found = await self._read_version()
-            except Exception as error:  # noqa: BLE001 whatever it is, watchers must go on being told of what they missed
+            except Exception as error:  # noqa: BLE001 whatever the error is, watchers must hear of what they missed
                 log.warning("feed.version_unread", error=type(error).__name__)
                 found = None
             if found and found[0] > self._told:
                 await asyncio.sleep(ON_ITS_WAY)
-            self._tell()  # what was heard comes first
+            self._tell()  # the diffs that were heard come first
             if found and found[0] > self._told:
                 GAPS.inc()
                 self._learn(*found)
@@ -167,7 +171,7 @@ _feeds: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[UUID, Feed]] = WeakKey
 
 
 def open_feed(session: UUID, current_version: CurrentVersion) -> Feed:
-    """The one of this process, made when the first socket wants it. Every call is paid back with `release`."""
+    """Return this process's feed of the session; the first socket opens it. Each call needs a `release`."""
     feeds = _feeds.setdefault(asyncio.get_running_loop(), {})
     if session not in feeds or feeds[session].failed:
         feeds[session] = Feed(session, current_version)
@@ -176,7 +180,7 @@ def open_feed(session: UUID, current_version: CurrentVersion) -> Feed:
 
 
 async def release(feed: Feed) -> None:
-    """The last one out closes it."""
+    """Give the feed back; the last socket closes it."""
     feed.users -= 1
     if feed.users == 0:
         feeds = _feeds[asyncio.get_running_loop()]

@@ -1,8 +1,9 @@
-"""The messages of one session that came over the wire and were not told yet.
+"""Keep the messages of one session that came over the wire and were not sent to watchers yet.
 
-Note [Diffs overtake each other]: workers and web processes all change the map, and each sends its diffs by itself, so version 42
-may come before 41. A diff that is ahead therefore waits `WAIT_SECONDS` for the one before it. Only if that does not come is the
-diff told without it: watchers then see the gap and read the whole map, the whole crowd at once.
+Note [Diffs overtake each other]
+Workers and web processes all change the map, and each sends its own diffs, so version 42 may come before 41. A diff
+that is ahead therefore waits `WAIT_SECONDS` for the one before it. If that one does not come, the diff is sent without
+it: watchers then see the gap and read the whole map, the whole crowd at once.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ GAPS = Counter("frontrow_feed_gaps", "Lost seat diffs: gaps in the map's version
 
 
 class Heard:
-    """Times are of any clock that only goes on."""
+    """The messages of a session that wait. Times are of any monotonic clock."""
 
     def __init__(self) -> None:
         self._diffs: list[tuple[float, Body]] = []  # each with the time it came
@@ -39,9 +40,10 @@ class Heard:
             self._stock[kind] = number
 
     def taken(self, *, after: int, now: float) -> list[Body]:
-        """Take out all that can be told now to those who know version `after`.
+        """Take out all that can be sent now to watchers at version `after`.
 
-        Diffs that follow each other become one. One that is ahead stays until its time is over; then it is told by itself.
+        Diffs that follow each other become one. A diff that is ahead stays until its time is over, and is then sent by
+        itself.
         """
         told: list[Body] = []
         version, waiting = after, list[tuple[float, Body]]()
@@ -65,5 +67,5 @@ class Heard:
 
     @property
     def waits_until(self) -> float | None:
-        """The time at which the first diff that is ahead is told all the same; None where none waits."""
+        """Return when the first diff that is ahead is sent all the same; None where none waits."""
         return min((came for came, _body in self._diffs), default=float("inf")) + WAIT_SECONDS if self._diffs else None

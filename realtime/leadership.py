@@ -1,16 +1,16 @@
-"""Which relay is the active one, where several run: the one whose connection to PostgreSQL holds an advisory lock.
+"""Choose the active relay where several run: its connection to PostgreSQL holds an advisory lock.
 
 Note [How the lock is lost]
-PostgreSQL gives the lock back when its connection ends, so the relay that holds it has a connection for nothing else. A killed
-process closes it at once. One that is stopped, or whose machine or network is gone, closes nothing: PostgreSQL itself ends a
-connection that asked nothing for `SILENCE_SECONDS`, and the holder asks something several times in that time. The holder in
-turn counts its lock as lost `SURE_SECONDS` after the last question that was answered, which is sooner, and as soon as its
-connection says anything unasked: PostgreSQL does that only to end it.
+PostgreSQL gives the lock back when its connection ends, so the relay that holds it has a connection for nothing else. A
+killed process closes it at once. A process that is stopped, or whose machine or network is gone, closes nothing:
+PostgreSQL itself ends a connection that sent no query for `SILENCE_SECONDS`, and the holder sends several in that time.
+The holder in turn counts its lock as lost `SURE_SECONDS` after the last query that was answered, which is sooner, and
+as soon as its connection has unasked data: PostgreSQL sends that only to end it.
 
 Note [Why no message overtakes when the relay changes]
-A stopped relay may wake between its last look at the lock and the write to the broker. That does no harm: both relays publish
-what is not marked, in the same order and from the same row on, so what one sends late, the other has sent before or sends next.
-A consumer gets such an event twice, and its first copy in order.
+A stopped relay may wake between its last look at the lock and the write to the broker. That does no harm: both relays
+publish unmarked events, in the same order and from the same row on. So an event that one sends late, the other has sent
+before or sends next. A consumer gets such an event twice, and its first copy in order.
 """
 
 from __future__ import annotations
@@ -50,7 +50,10 @@ class Leadership:
         self._gave_up = False
 
     def renew(self) -> bool:
-        """Keep the lock, or try to get it; whether this relay is the active one now. Raises: Django's database errors."""
+        """Keep the lock, or try to get it; return whether this relay is active now.
+
+        Raises: Django's database errors.
+        """
         if self._active and not self._is_answered():
             self._hang_up()
             log.warning("relay.not_active_any_more")
@@ -67,7 +70,10 @@ class Leadership:
         return self._active
 
     def require(self) -> None:
-        """Raise NotActive unless the lock is surely ours. It costs no query, so that it can precede each message."""
+        """Require that the lock is surely ours, without a query, so that each message can be preceded by this.
+
+        Raises: NotActive.
+        """
         if not self._active or time.monotonic() >= self._sure_until or self._speaks_unasked():
             raise NotActive
 
@@ -121,7 +127,10 @@ class Leadership:
 
 
 def _connect() -> psycopg.Connection[Any]:
-    """A connection outside Django's pool, which would lend it to others and open it anew. See Note [How the lock is lost]."""
+    """Open a connection outside Django's pool, which would lend it to others and reopen it.
+
+    See Note [How the lock is lost].
+    """
     parameters = connection.get_connection_params()
     for of_django in ("context", "cursor_factory"):
         parameters.pop(of_django, None)

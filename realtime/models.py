@@ -8,11 +8,15 @@ from uuid6 import uuid7
 
 from base.causes import LONGEST
 
-IN_ORDER = (F("position").asc(nulls_first=True), F("id").asc())  # without a position: from before there were any
+# events without a position are older than all positions
+IN_ORDER = (F("position").asc(nulls_first=True), F("id").asc())
 
 
 class Event(models.Model):
-    """One thing that happened: outbox, audit trail and history in one table. Rows are never changed, only marked published."""
+    """One thing that happened: outbox, audit trail and history in one table. A row never changes, except for its mark.
+
+    The mark says that it was published.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     position = models.BigIntegerField(
@@ -55,7 +59,7 @@ class Event(models.Model):
             ),
         ]
         indexes = [
-            # The relay: what is not published yet, in order.
+            # The relay: the events that are not published yet, in order.
             models.Index(*IN_ORDER, name="event_to_publish", condition=models.Q(published_at__isnull=True)),
             # A session's history, and its map at a time.
             models.Index(fields=["session", "occurred_at"], name="event_of_session"),

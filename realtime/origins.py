@@ -1,4 +1,7 @@
-"""Which pages may open a socket. A browser sends its cookies to anyone's socket, but always says whose page it shows."""
+"""Decide which pages may open a socket.
+
+A browser sends its cookies to a socket of any site, but always says whose page it shows.
+"""
 
 from typing import Any
 
@@ -13,12 +16,12 @@ def header(scope: Scope, name: bytes) -> str | None:
 
 
 def has_none(scope: Scope) -> bool:
-    """A program's, not a browser's."""
+    """Tell whether a program sent the request, not a browser."""
     return header(scope, b"origin") is None
 
 
 def is_ours(scope: Scope) -> bool:
-    """The site's own: the host that was asked, SITE_URL, or one of CSRF_TRUSTED_ORIGINS."""
+    """Tell whether the page is the site's own: the host that was asked, SITE_URL, or one of CSRF_TRUSTED_ORIGINS."""
     origin = header(scope, b"origin") or ""
     scheme, _, host = origin.partition("://")
     if scheme not in {"http", "https"} or not host:
@@ -29,11 +32,11 @@ def is_ours(scope: Scope) -> bool:
 
 
 def may_watch(scope: Scope) -> bool:
-    """The public map: programs, our pages, and the pages that CORS_ALLOWED_ORIGINS lets call the API."""
+    """Tell whether a page may watch the public map: programs, our pages, and those that CORS_ALLOWED_ORIGINS allows."""
     return has_none(scope) or is_ours(scope) or header(scope, b"origin") in settings.CORS_ALLOWED_ORIGINS
 
 
 def _matches(scheme: str, host: str, trusted: str) -> bool:
-    """`trusted` is an origin, or one with a wildcard as Django knows it: https://*.example.com."""
+    """Match a trusted origin, or one with a wildcard as Django knows it: https://*.example.com."""
     trusted_scheme, _, trusted_host = trusted.partition("://")
     return scheme == trusted_scheme and is_same_domain(host.lower(), trusted_host.lower().removeprefix("*"))

@@ -1,4 +1,4 @@
-"""What is written to one socket."""
+"""Write messages to one socket."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from typing import Any
 
 LONGEST = 64  # messages that wait for a slow reader
 
-Message = dict[str, Any]  # as ASGI wants it
+Message = dict[str, Any]  # in the form of ASGI
 Write = Callable[[Message], Awaitable[None]]
 
 
 def text(words: str) -> Message:
-    """Made once for all sockets that get the same."""
+    """Build a message, once for all sockets that get it."""
     return {"type": "websocket.send", "text": words}
 
 
 class Outbox:
-    """Writes at once; only what a slow reader can't take yet waits, and delays nobody else. A dead one takes messages and drops them.
+    """Write to a socket at once; messages for a slow reader wait, without delay for others. A dead socket drops them.
 
-    Note [Writing without a task]: waking a task for each socket and message costs more than the message. A server's `send` is a
-    coroutine that runs to its end without waiting while the socket takes what it is given, so it is run right here, as
-    `asyncio.eager_task_factory` would from Python 3.12 on. One that does wait goes on in a task of its own.
+    Note [Writing without a task]
+    Waking a task for each socket and message costs more than the message. A server's `send` is a coroutine that runs to
+    its end without waiting while the socket takes its data, so it is run right here, as `asyncio.eager_task_factory`
+    would from Python 3.12 on. A coroutine that does wait goes on in a task of its own.
     """
 
     def __init__(self, write: Write) -> None:
@@ -33,14 +34,14 @@ class Outbox:
         self._dead = False
 
     def offer(self, message: Message) -> bool:
-        """False, and nothing is kept, when the reader is too far behind."""
+        """Write a message; return False, and keep nothing, when the reader is too far behind."""
         if len(self._waiting) >= LONGEST:
             return False
         self.put(message)
         return True
 
     def put(self, message: Message) -> None:
-        """As `offer`, however far behind the reader is."""
+        """Write a message, however far behind the reader is."""
         if self._dead:
             return
         if self._writer:
@@ -55,7 +56,7 @@ class Outbox:
                 self._writer = asyncio.create_task(self._go_on(rest))
 
     def skip(self) -> None:
-        """Forget what waits; the reader finds the gap by the versions and reads the map again."""
+        """Drop the waiting messages; the reader finds the gap by the versions and reads the map again."""
         self._waiting.clear()
 
     def close(self) -> None:
@@ -77,7 +78,7 @@ class Outbox:
 
 
 class _Rest:
-    """What is left of a coroutine that was begun outside a task and waits for `future` now."""
+    """The rest of a coroutine that was begun outside a task and now waits for `future`."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, None], future: Any) -> None:
         self._coroutine = coroutine
@@ -93,7 +94,7 @@ class _Rest:
 
 
 def _begun(writing: Awaitable[None]) -> _Rest | None:
-    """See Note [Writing without a task]. None: it is written."""
+    """Begin to write; return the rest, or None once it is written. See Note [Writing without a task]."""
     if not isinstance(writing, Coroutine):
         raise TypeError(f"{writing!r} is no coroutine")
     try:

@@ -1,12 +1,13 @@
-"""Publish the event log: rows that are not published yet go to one exchange, and are marked once the broker has them.
+"""Publish the event log: unpublished rows go to one exchange, and are marked once the broker has them.
 
-A crash between the two publishes a batch twice: consumers know an event by its id, which is the message's `message_id`.
+A crash in between publishes a batch twice: consumers know an event by its id, which is the message's `message_id`.
 
 Note [The order of a session's events]
-Changes of a session's map are written under the lock of its row, each with the next `position` of the log, so that positions of
-one session rise in the order of the commits, as its map versions do. Ids don't: each process counts its own milliseconds, and
-is ahead of the clock after a large batch. One relay at a time publishes (`leadership`), by position. An event that was written
-without that lock may be committed after a higher position, and is published then: rows are found by their state.
+Changes of a session's map are written under the lock of its row, each with the next `position` of the log. So positions
+of one session rise in the order of the commits, as its map versions do. Ids don't: each process counts its own
+milliseconds, and is ahead of the clock after a large batch. One relay at a time publishes (`leadership`), by position.
+An event that was written without that lock may be committed after a higher position, and is published then: rows are
+found by their state.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +26,7 @@ from realtime.leadership import Leadership, NotActive
 from realtime.models import IN_ORDER, Event
 
 BATCH = 500
-DEADLINE = 2  # seconds of silence after which a broker counts as gone; a blocked one says nothing for ever
+DEADLINE = 2  # seconds of silence after which a broker counts as gone; a blocked one stays silent for ever
 
 PUBLISHED = Counter("frontrow_events_published", "Events published")
 
@@ -37,12 +38,12 @@ class NotPublished(Exception):
 
 
 def exchange() -> kombu.Exchange:
-    """Topic; the routing key is the event's name."""
+    """Return the topic exchange of events; the routing key is the event's name."""
     return kombu.Exchange(f"{settings.KEY_PREFIX}.events", type="topic", durable=True)
 
 
 def message(event: Event) -> dict[str, Any]:
-    """What consumers get."""
+    """Return the message that consumers get."""
     return {
         "id": str(event.id),
         "event": event.name,
@@ -57,9 +58,9 @@ def message(event: Event) -> dict[str, Any]:
 
 
 def connect(url: str, *, deadline: float = DEADLINE, confirm: bool = False) -> kombu.Connection:
-    """Return a connection to the broker with a deadline of so many seconds for every step. `confirm`: RabbitMQ confirms each message.
+    """Return a connection to the broker, with a deadline in seconds for each step.
 
-    It is tried once: left to itself, kombu tries a refused or silent broker again, in the caller's thread.
+    With `confirm`, RabbitMQ confirms each message. The connection is tried once: by default, kombu tries a refused or silent broker again, in the caller's thread.
     """
     options: dict[str, Any] = {"max_retries": 0}
     if url.startswith("amqp"):
@@ -108,7 +109,7 @@ class Publisher:
 
     def close(self) -> None:
         self._producer = self._confirms = None
-        self._connection.collect()  # without the broker's goodbye, which may never come
+        self._connection.collect()  # skips the broker's goodbye, which may never come
 
     def _open(self) -> tuple[kombu.Producer, "Confirms"]:
         if self._producer is None or self._confirms is None:
@@ -120,7 +121,7 @@ class Publisher:
 
 
 class Confirms:
-    """RabbitMQ's receipts for what one channel published, waited for once a batch: one by one is 15 times slower.
+    """RabbitMQ's receipts for the messages of one channel, awaited once a batch: one by one is 15 times slower.
 
     Valkey and Redis give none: there a publish returns when it is stored.
     """
@@ -138,7 +139,10 @@ class Confirms:
 
     @contextmanager
     def of(self, count: int) -> Iterator[None]:
-        """Inside, `count` messages are published; leaving waits for their receipts. Raises: OSError, KombuError."""
+        """Wait, when the block ends, for the receipts of the `count` messages published in it.
+
+        Raises: OSError, KombuError.
+        """
         if not self._receives:
             yield
             return
@@ -161,8 +165,9 @@ class Confirms:
 def publish_batch(publisher: Publisher, lead: Leadership, *, limit: int = BATCH) -> int:
     """Publish the next events, at most `limit`, and return how many; none while another relay is the active one.
 
-    Note [No transaction while the broker is asked]: a relay that stops in the middle must not keep rows locked, or the one
-    that takes over would have to wait for them, or to pass over them and so change their order.
+    Note [No transaction while the broker is asked]
+    A relay that stops in the middle must not keep rows locked. Otherwise the relay that takes over would have to wait
+    for them, or to pass over them and so change their order.
 
     Raises: NotPublished; then another relay, which the broker may answer, can become the active one.
     """

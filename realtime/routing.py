@@ -1,4 +1,4 @@
-"""The sockets' paths."""
+"""Route the sockets' paths."""
 
 from channels.routing import URLRouter
 from django.urls import path, re_path
@@ -8,7 +8,7 @@ from realtime.feed import CurrentVersion
 
 
 def sockets(*, current_version: CurrentVersion, authenticate: Authenticate, unfinished: Unfinished) -> URLRouter:
-    """What the consumers know of the database and of people is given to them here."""
+    """Return the router; the arguments are what the consumers need of the database and of people."""
     session_feed = SessionFeed.as_asgi(current_version=current_version)
     buyer_feed = BuyerFeed.as_asgi(authenticate=authenticate, unfinished=unfinished)
     return URLRouter(

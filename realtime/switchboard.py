@@ -1,9 +1,9 @@
-"""One subscription a process: what comes over the wire goes to whoever in this process listens to its group.
+"""Hand messages from the wire to the listeners of their group in this process, with one subscription a process.
 
 Note [Deaf without knowing]
-A subscription only hears, so a network that lost its other half leaves it silent for ever, and so does a Redis that came back without it.
-Each process therefore sends itself a word every few seconds. If it doesn't come back, the process subscribes anew, again and again until
-it hears itself, and tells its listeners that they may have missed something.
+A subscription only hears, so it stays silent for ever after a network lost its other half, or after Redis came back
+without it. Each process therefore sends itself a message every few seconds. If that doesn't come back, the process
+subscribes anew, again and again until it hears itself, and tells its listeners that they may have missed something.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ Listener = Callable[[Body], None]
 
 ANSWER_TIMEOUT = 2.0  # seconds in which Redis must bring back our own probe
 PROBE_SECONDS = 0.1  # after which it is sent again
-JOINING_AT_ONCE = 32  # who comes with a crowd waits for its turn, and the time-out is of its own trip
+JOINING_AT_ONCE = 32  # in a crowd each one waits for its turn, and the time-out counts its own trip only
 EXAMINED_SECONDS = 5.0  # how often a process makes sure that it hears
 AGAIN_SECONDS = 1.0  # while it doesn't
 PATIENCE = 15.0  # seconds for the turn and the trip; a browser comes back later by itself
@@ -38,11 +38,11 @@ log = structlog.get_logger(__name__)
 
 
 class WireDown(Exception):
-    """Redis can't be reached: whoever wants to listen should come back later."""
+    """Redis can't be reached: the listener should come back later."""
 
 
 class Switchboard:
-    """Belongs to one event loop. Listeners are plain functions: they take a message and don't wait."""
+    """The subscription of one event loop. Listeners are plain functions: they take a message and don't wait."""
 
     def __init__(self) -> None:
         self._layer = get_channel_layer()
@@ -55,7 +55,7 @@ class Switchboard:
         self._examiner: asyncio.Task[None] | None = None
 
     async def join(self, group: str, listener: Listener) -> None:
-        """From its return on, `listener` gets whatever is sent to `group`. Raises: WireDown."""
+        """Give `listener` every message sent to `group` from the return of this call on. Raises: WireDown."""
         self._listeners[group].add(listener)
         try:
             async with asyncio.timeout(PATIENCE), self._turns, asyncio.timeout(ANSWER_TIMEOUT):
@@ -86,9 +86,10 @@ class Switchboard:
             return self._channel
 
     async def _hear_itself(self, say: Callable[[Body], Awaitable[None]]) -> None:
-        """Wait for a message of our own: subscribing has happened when it comes back, not when it was asked for.
+        """Wait for a message of our own: the subscription works once it comes back, not when it was asked for.
 
-        It is sent again after a pause that doubles: messages and subscriptions go over two connections, so Redis may see the message first.
+        The message is sent again after a pause that doubles: messages and subscriptions go over two connections, so
+        Redis may see the message first.
         """
         probe, pause = uuid.uuid4().hex, PROBE_SECONDS
         heard = self._probes[probe] = asyncio.get_running_loop().create_future()
@@ -101,7 +102,7 @@ class Switchboard:
             del self._probes[probe]
 
     async def _examine(self) -> None:
-        """See Note [Deaf without knowing]."""
+        """Check again and again that the process hears. See Note [Deaf without knowing]."""
         hears = True
         while True:
             await asyncio.sleep(EXAMINED_SECONDS if hears else AGAIN_SECONDS)
@@ -123,15 +124,15 @@ class Switchboard:
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT):
                 await self._hear_itself(lambda probe: self._layer.send(channel, probe))
-        except Exception as error:  # noqa: BLE001 whatever it is, nothing is heard
+        except Exception as error:  # noqa: BLE001 whatever the error is, nothing is heard
             log.info("wire.unheard", error=type(error).__name__)
             return False
         return True
 
     async def _subscribe_anew(self) -> bool:
-        """With new connections. Whether it hears itself on them."""
+        """Subscribe with new connections; return whether the process hears itself on them."""
         async with self._opening:
-            with suppress(Exception):  # what is broken may not close
+            with suppress(Exception):  # a broken connection may not close
                 async with asyncio.timeout(ANSWER_TIMEOUT):
                     await self._layer.flush()
             if self._reader:
@@ -142,7 +143,7 @@ class Switchboard:
                 channel = await self._own_channel()
                 for group in tuple(self._listeners):
                     await self._layer.group_add(group, channel)
-        except Exception as error:  # noqa: BLE001 Redis is away still
+        except Exception as error:  # noqa: BLE001 Redis is still away
             log.info("wire.unheard", error=type(error).__name__)
             return False
         return await self._hears()
@@ -171,7 +172,7 @@ _boards: WeakKeyDictionary[asyncio.AbstractEventLoop, Switchboard] = WeakKeyDict
 
 
 def switchboard() -> Switchboard:
-    """The one of the running event loop."""
+    """Return the switchboard of the running event loop."""
     loop = asyncio.get_running_loop()
     if loop not in _boards:
         _boards[loop] = Switchboard()

@@ -1,7 +1,7 @@
-"""Telling whoever watches, after commit and without making anybody wait.
+"""Send messages to watchers after the commit, without making the caller wait.
 
-Messages leave through one thread of this process, in the order they were given. A dead Redis costs the caller
-nothing: a message waits a few seconds for it, then it is counted as lost. Receivers find gaps by version numbers.
+Messages leave through one thread of this process, in the order they were given. A dead Redis costs the caller nothing:
+a message waits a few seconds for it, then it is counted as lost. Receivers find gaps by version numbers.
 """
 
 import atexit
@@ -28,8 +28,8 @@ PATIENCE = 5.0  # seconds a message waits for Redis to come back
 SEND_TIMEOUT = 1.0
 RETRY_PAUSE = 0.2
 
-MISSED = "missed"  # told inside a process: what came for its listeners may be lost
-SIGNED_OUT = "signed_out"  # a buyer's open sockets end: their credentials did
+MISSED = "missed"  # sent inside a process: messages for its listeners may be lost
+SIGNED_OUT = "signed_out"  # a buyer's open sockets end, because their credentials did
 
 DIFFS = Counter("frontrow_diffs", "Seat diffs sent to watchers")
 LOST = Counter("frontrow_wire_lost", "Live messages dropped because Redis was down or too slow")
@@ -46,14 +46,17 @@ def buyer_group(buyer: UUID) -> str:
 
 
 def send_diff(*, session: UUID, start: int, version: int, changes: dict[str, str], available: int) -> None:
-    """Tell everyone watching the session what changed after map version `start`, up to `version`. Call it after commit."""
+    """Tell every watcher of the session what changed after map version `start`, up to `version`.
+
+    Call it after commit.
+    """
     body = {"type": "seats", "from": start, "version": version, "changes": changes, "available": available}
     _send(session_group(session), body)
     DIFFS.inc()
 
 
 def send_stock(*, session: UUID, ticket_type: UUID, available: int, at: dt.datetime) -> None:
-    """Tell everyone watching the session how many unnumbered places were left at that time, read under the session's lock.
+    """Tell every watcher of the session how many unnumbered places were left at that time, by the session's lock.
 
     Call it after commit. The time stays on the wire, where a later number may overtake this one.
     """
@@ -62,12 +65,12 @@ def send_stock(*, session: UUID, ticket_type: UUID, available: int, at: dt.datet
 
 
 def send_personal(*, buyer: UUID, message: dict[str, Any]) -> None:
-    """Tell one buyer, on every open page. `message` is JSON-ready. Call it after commit."""
+    """Tell one buyer, on every open page. `message` is ready for JSON. Call it after commit."""
     _send(buyer_group(buyer), message)
 
 
 def flush(seconds: float = 2.0) -> bool:
-    """Wait until everything given so far is sent or given up; False when that takes longer. For short-lived programs."""
+    """Wait until all messages so far are sent or given up; return False after `seconds`. For short-lived programs."""
     return _wire is None or _wire.wait_until_idle(seconds)
 
 
@@ -79,10 +82,10 @@ class _Message:
 
 
 class _Wire:
-    """One thread; whatever waits leaves in one pipeline, so a crowd's messages share the trips.
+    """Send messages from one thread: all that wait leave in one pipeline, so a crowd's messages share the trips.
 
-    It publishes what the layer's own `group_send` would (channels_redis.pubsub), which costs 130 µs a message through an
-    event loop: the group's channel is `<prefix>__group__<group>`, the message as the layer serialises it.
+    It publishes what the layer's own `group_send` would (channels_redis.pubsub), which costs 130 µs a message through
+    an event loop. The group's channel is `<prefix>__group__<group>`, the message as the layer serialises it.
     """
 
     def __init__(self) -> None:
@@ -117,7 +120,10 @@ class _Wire:
                 self._changed.notify_all()
 
     def _deliver(self, batch: list[_Message]) -> None:
-        """Send all, again and again until their time is over. What arrived before a failure arrives again: versions tell."""
+        """Send all, again and again until their time is over.
+
+        Messages that arrived before a failure arrive again: receivers tell by the versions.
+        """
         while batch:
             try:
                 self._publish(batch)
@@ -134,7 +140,8 @@ class _Wire:
 
     def _publish(self, batch: list[_Message]) -> None:
         layer = get_channel_layer()
-        config: dict[str, Any] = settings.CHANNEL_LAYERS["default"]["CONFIG"]  # type: ignore[assignment] # django-stubs guesses
+        # django-stubs guesses the type of the setting
+        config: dict[str, Any] = settings.CHANNEL_LAYERS["default"]["CONFIG"]  # type: ignore[assignment]
         pipe = self._client(config["hosts"][0]).pipeline(transaction=False)
         for message in batch:
             told = {"type": "wire.message", "group": message.group, "body": message.body}
@@ -142,7 +149,7 @@ class _Wire:
         pipe.execute()
 
     def _client(self, url: str) -> redis.Redis:
-        """Return a client of the channel layer's Redis, which need be none of Django's caches, with the deadline of this thread."""
+        """Return a client of the channel layer's Redis, which Django's caches may not use, with this thread's deadline."""
         if self._redis is None or self._redis[0] != url:
             self._redis = (
                 url,
@@ -166,7 +173,7 @@ _starting = threading.Lock()
 
 
 def _send(group: str, body: dict[str, Any]) -> None:
-    global _wire  # one a process, made when first needed
+    global _wire  # one a process, created when first needed
     if _wire is None:
         with _starting:
             if _wire is None:
@@ -175,7 +182,7 @@ def _send(group: str, body: dict[str, Any]) -> None:
 
 
 def _forget_the_parents() -> None:
-    """A forked child has its parent's objects but not its threads."""
+    """Start afresh in a forked child, which has its parent's objects but not its threads."""
     global _wire, _starting
     _wire, _starting = None, threading.Lock()
 
