@@ -60,7 +60,8 @@ def message(event: Event) -> dict[str, Any]:
 def connect(url: str, *, deadline: float = DEADLINE, confirm: bool = False) -> kombu.Connection:
     """Return a connection to the broker, with a deadline in seconds for each step.
 
-    With `confirm`, RabbitMQ confirms each message. The connection is tried once: by default, kombu tries a refused or silent broker again, in the caller's thread.
+    With `confirm`, RabbitMQ confirms each message. The connection is tried once: by default, kombu tries a refused or
+    silent broker again, in the caller's thread.
     """
     options: dict[str, Any] = {"max_retries": 0}
     if url.startswith("amqp"):

@@ -149,7 +149,7 @@ class _Wire:
         pipe.execute()
 
     def _client(self, url: str) -> redis.Redis:
-        """Return a client of the channel layer's Redis, which Django's caches may not use, with this thread's deadline."""
+        """Return a client of the channel layer's Redis, which may be none of Django's caches, with this deadline."""
         if self._redis is None or self._redis[0] != url:
             self._redis = (
                 url,
