@@ -1,6 +1,6 @@
--- A token bucket, kept as the instant at which it will be full again (GCRA).
--- KEYS[1]; ARGV: microseconds a token takes to come back, tokens it holds.
--- Answers 0 when a token was taken, else the microseconds until there is one.
+-- Take from a token bucket, which is stored as the time at which it will be full again (GCRA). KEYS[1]; ARGV:
+-- microseconds until a token comes back, tokens it holds. Answers 0 if a token was taken, otherwise the microseconds
+-- until there is one.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local interval = tonumber(ARGV[1])

@@ -1,6 +1,7 @@
-"""The Redis that may forget: limits and kept answers. Apart from the claims' one, so that eviction never touches a claim.
+"""Use the Redis that may forget: limits and kept answers. It is apart from the claims', so eviction touches no claim.
 
-It is Django's default cache: `django.core.cache.cache` for values, its connection for what only a script does in one trip.
+It is Django's default cache: `django.core.cache.cache` for values, and its connection for what needs a script in one
+trip.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ FAILURES = claims.FAILURES
 
 @cache
 def client() -> redis.Redis:
-    """Return the cache's own connection. It is kept: getting it anew costs 15 µs each time."""
+    """Return the cache's own connection. It is kept, because fetching it costs 15 µs each time."""
     held: redis.Redis = get_redis_connection("default")
     return held
 
@@ -31,7 +32,7 @@ def _probe() -> None:
 
 
 def _breaker() -> Breaker:
-    """The claims' own where both are one server: it is lost once, not twice."""
+    """Return the claims' breaker if both use one server, so that its loss is noticed once and not twice."""
     if urlsplit(settings.CACHE_URL).netloc == urlsplit(settings.REDIS_URL).netloc:
         return claims.breaker
     return Breaker("cache", errors=claims.LOST, probe=_probe)

@@ -1,4 +1,4 @@
-"""The Content-Security-Policy of each answer: strict everywhere, with what its scripts need in the admin, and Stripe where it is on."""
+"""Set the Content-Security-Policy of each answer: strict, with exceptions for the admin's scripts and for Stripe."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 ADMIN = "/admin/"
-# The admin's theme is written in Alpine.js, which evaluates the attributes it finds, and sets styles on elements.
+# The admin's theme uses Alpine.js, which evaluates attributes and sets styles on elements.
 OF_THE_ADMIN = {"script-src": [SELF, UNSAFE_EVAL], "style-src": [SELF, UNSAFE_INLINE]}
 
-# The card form: a script and a frame of Stripe's, in which the card's number stays; hooks shows what a bank asks.
+# The card form: a script and a frame of Stripe's, in which the card's number stays; hooks shows the bank's questions.
 OF_STRIPE = {
     "script-src": ["https://js.stripe.com"],
     "frame-src": ["https://js.stripe.com", "https://hooks.stripe.com"],

@@ -1,4 +1,4 @@
-"""How many sockets one address may keep open."""
+"""Limit how many sockets one address may keep open."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = structlog.get_logger(__name__)
 
 
 class SocketLimit:
-    """Around the sockets of one process: who has too many open is answered 403. `settings.RATE_LIMITS` off lets everybody in."""
+    """Refuse sockets above the limit of an address with 403. With `settings.RATE_LIMITS` off, it admits all."""
 
     def __init__(self, sockets: Any) -> None:
         self._sockets = sockets

@@ -1,4 +1,4 @@
-"""The pages' forms, the admin's too, take from the same buckets as calls of the API."""
+"""Count the pages' forms, also the admin's, in the same buckets as calls of the API."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from django.http import HttpRequest, HttpResponse
 from config.web import problems, throttles
 
 READS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-# By the view's name; every other form writes.
+# By the view's name; every other form counts as a write.
 SCOPES = {
     "sign-in": "credentials",
     "register": "credentials",
     "admin:login": "credentials",
     "admin:password_change": "credentials",
-    "ticket": "codes",  # passing it on tells whether an account exists
+    "ticket": "codes",  # a transfer shows whether an account exists
     "sale-code": "codes",
     "sale-confirm": "codes",
 }
 
 
 class FormLimits:
-    """Count every form that is posted before its view reads it. The API's views count by themselves."""
+    """Count every posted form before its view reads it. The API's views count by themselves."""
 
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         self.get_response = get_response

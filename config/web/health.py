@@ -1,7 +1,8 @@
-"""Whether this installation can sell, and what watches it: `/health/live`, `/health/ready`, `/health`, `/metrics`.
+"""Serve `/health/live`, `/health/ready`, `/health` and `/metrics`, which tell whether this installation can sell.
 
-Only PostgreSQL, with the tables of this version, is needed. Without Redis, the broker or a worker selling goes on, slower or later (a 202
-is kept), so those only make the state `degraded`: a proxy that took such a web process out would stop what still works.
+Only PostgreSQL, with the tables of this version, is needed. Without Redis, the broker or a worker, selling goes on,
+slower or later (a 202 is kept). So their absence only makes the state `degraded`: a proxy that removed such a web
+process would stop what still works.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def live(_request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def ready(_request: HttpRequest) -> HttpResponse:
-    """Answer from an examination of the last second: probes of many machines at once cost one."""
+    """Answer from checks of the last second, so that probes of many machines at once cost one."""
     found = examination().results()
     gone = {name for name in found if found[name].error is not None}
     status = "unavailable" if gone & NEEDED else "degraded" if gone else OK
@@ -43,7 +44,7 @@ def ready(_request: HttpRequest) -> HttpResponse:
     told = {name: {**_told(name, found[name]), "needed": name in NEEDED} for name in found}
     answer = JsonResponse({"status": status, "checks": told}, status=503 if gone & NEEDED else 200)
     answer["Cache-Control"] = "no-store"
-    vars(answer)["_has_been_logged"] = True  # or Django would write an error for each probe
+    vars(answer)["_has_been_logged"] = True  # otherwise Django would log an error for each probe
     if gone & NEEDED:
         answer["Retry-After"] = "1"
     return answer
@@ -53,7 +54,7 @@ _known_gone: set[str] = set()
 
 
 def _log_changes(found: dict[str, Found]) -> None:
-    """A line when something goes and a line when it is back, however often probes come."""
+    """Log one line when a part goes and one when it is back, however often probes come."""
     for name, outcome in found.items():
         if outcome.error is not None and name not in _known_gone:
             _known_gone.add(name)
@@ -68,7 +69,7 @@ def examination() -> Examination:
 
 
 def _told(name: str, found: Found) -> dict[str, Any]:
-    """What one check found. The reason of a failure is told by its class alone: messages may name hosts and users."""
+    """Return what one check found. A failure shows only its class, because messages may name hosts and users."""
     if found.error is None:
         return {"status": OK, "milliseconds": found.milliseconds, **found.value}
     reason = str(found.error) if isinstance(found.error, Unanswered) else type(found.error).__name__

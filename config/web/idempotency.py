@@ -1,7 +1,7 @@
-"""`Idempotency-Key` on every POST but those that keep their own (`KEEP_THEIR_OWN`) and `/auth` (tokens are not kept).
+"""Handle `Idempotency-Key` on every POST. Exceptions are `KEEP_THEIR_OWN` and `/auth`, whose tokens are not stored.
 
-The first answer is kept for 24 hours in Redis and given again; without Redis the request goes on, and what must not
-happen twice is guarded where it happens (one open payment a reservation, one capture, one sale).
+Redis keeps the first answer for 24 hours, and repetitions get it again. Without Redis the request goes on, and the
+operations themselves prevent a second effect (one open payment per reservation, one capture, one sale).
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from ticketing import identity
 log = structlog.get_logger(__name__)
 
 KEPT_SECONDS = 24 * 3600
-LEASE_SECONDS = 30  # for how long a request without an answer keeps others with its key out
-KEEP_THEIR_OWN = {"/api/v1/reservations", "/api/v1/orders"}  # the front door
+LEASE_SECONDS = 30  # how long a request without an answer blocks others with its key
+KEEP_THEIR_OWN = {"/api/v1/reservations", "/api/v1/orders"}  # the front door keeps them
 KEPT_HEADERS = ("Content-Type", "Location", "Retry-After", "Preference-Applied")
 
 
@@ -45,7 +45,7 @@ class IdempotencyMiddleware:
             return self.get_response(request)
         buyer = _buyer(request)
         if buyer is None:
-            return self.get_response(request)  # the view says what is wrong with the credentials
+            return self.get_response(request)  # the view explains what is wrong with the credentials
         try:
             key = idempotency_key(request.META)
         except ValidationError as error:
@@ -58,9 +58,9 @@ class IdempotencyMiddleware:
             return self.get_response(request)
 
     def _once(self, request: HttpRequest, *, place: str, earlier: Sequence[str]) -> HttpResponse:
-        """`earlier`: where the answer is kept if the buyer was a guest then.
+        """Answer a key once. `earlier` are the places of an answer that was given while the buyer was a guest.
 
-        Raises: what `shared.FAILURES` lists, before anything was done.
+        Raises: the errors in `shared.FAILURES`, before anything was done.
         """
         fingerprint = _fingerprint(request.body)
         with shared.breaker:
@@ -86,7 +86,7 @@ def _keeps_answers(request: HttpRequest) -> bool:
 
 
 def _buyer(request: HttpRequest) -> Buyer | None:
-    """None for bad credentials too."""
+    """Return the buyer; None also for bad credentials."""
     try:
         return identity.buyer_of_request(request)
     except (AuthenticationFailed, PermissionDenied, OtherBuyer):
@@ -94,7 +94,7 @@ def _buyer(request: HttpRequest) -> Buyer | None:
 
 
 def _names_of(buyer: Buyer) -> list[UUID]:
-    """The key is the person's: of an account also under the names of the guests who became it."""
+    """Return the names of the key's owner: an account's own, and those of the guests who became it."""
     try:
         return joined.names_of(buyer.id)
     except NoClaims:
@@ -107,10 +107,10 @@ def _place(request: HttpRequest, buyer: UUID, key: str) -> str:
 
 
 def _fingerprint(body: bytes) -> str:
-    """The same for the same JSON, however its keys are ordered and spaced."""
-    with contextlib.suppress(ValueError, RecursionError):  # not JSON: the view says so
+    """Hash a body so that order and spaces of its JSON do not matter."""
+    with contextlib.suppress(ValueError, RecursionError):  # the view refuses what is not JSON
         said, twice = bodies.read(body.decode())
-        if not twice:  # likewise
+        if not twice:  # the view refuses repeated names
             body = json.dumps(said, sort_keys=True).encode()
     return hashlib.sha256(body).hexdigest()
 
@@ -124,7 +124,7 @@ def _answer_again(kept: dict[str, Any], fingerprint: str) -> HttpResponse:
 
 
 def _keep(place: str, fingerprint: str, response: HttpResponse) -> None:
-    """Keep a success or a declined payment; anything else lets the same key try anew."""
+    """Keep a success or a declined payment. After anything else, the same key may try again."""
     headers = {name: response[name] for name in KEPT_HEADERS if name in response}
     try:
         with shared.breaker:
@@ -138,5 +138,5 @@ def _keep(place: str, fingerprint: str, response: HttpResponse) -> None:
                 cache.set(place, answer, timeout=KEPT_SECONDS)
             else:
                 cache.delete(place)
-    except Exception as error:  # noqa: BLE001 the request is done, and its answer must go out whatever keeps it from being kept
+    except Exception as error:  # noqa: BLE001 its answer must go out
         log.warning("idempotency.not_kept", error=repr(error))

@@ -1,4 +1,4 @@
-"""What every request passes on its way in: an id, a line in the log, a count, a limit of size."""
+"""Give every request an id, a log line, a count and a limit of size."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ listeners = logging.getLogger(__name__)
 
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-# Whoever takes an answer of the API for a page runs nothing of it and frames it nowhere.
+# A browser that shows an answer of the API as a page runs nothing in it and frames it nowhere.
 NOTHING_TO_SHOW = "default-src 'none'; frame-ancestors 'none'"
 VARIES = "Accept-Language"
-PRIVATE = "private, no-store"  # what says nothing of caches may belong to a buyer
+PRIVATE = "private, no-store"  # an answer without caching headers may belong to a buyer
 Answer = Callable[[HttpRequest], HttpResponse]
 
 requests = Counter(
@@ -46,9 +46,9 @@ answers_of, seconds_of = (
 
 
 class RequestIdMiddleware:
-    """Every answer carries `X-Request-ID`, every log line of the request names it; one line tells how it ended, and it is counted.
+    """Put `X-Request-ID` into every answer and log line, log one line at the end, and count the request.
 
-    The line has no query string, no address and nobody's name.
+    The line has no query string, no address and no person's name.
     """
 
     def __init__(self, get_response: Answer) -> None:
@@ -67,7 +67,7 @@ class RequestIdMiddleware:
 
 
 def _note(request: HttpRequest, response: HttpResponse, seconds: float) -> None:
-    """The answer goes out, whether or not it could be noted."""
+    """Log and count the answer. A failure of that does not stop the answer."""
     try:
         _tell(request, response, seconds)
         _count(request, response, seconds)
@@ -77,7 +77,7 @@ def _note(request: HttpRequest, response: HttpResponse, seconds: float) -> None:
 
 def _tell(request: HttpRequest, response: HttpResponse, seconds: float) -> None:
     failed, probe = response.status_code >= 500, request.path_info.rstrip("/") in health.PROBES
-    level = logging.DEBUG if probe else logging.WARNING if failed else logging.INFO  # a probe comes every second
+    level = logging.DEBUG if probe else logging.WARNING if failed else logging.INFO  # probes come every second
     if listeners.isEnabledFor(level):
         log.log(
             level,
@@ -90,7 +90,7 @@ def _tell(request: HttpRequest, response: HttpResponse, seconds: float) -> None:
 
 
 def _count(request: HttpRequest, response: HttpResponse, seconds: float) -> None:
-    """By the view's name, never by its address: there are few of them."""
+    """Count by the view's name, never by its address, because there are few names."""
     view = request.resolver_match.view_name if request.resolver_match else "none"
     method = request.method if request.method in METHODS else "other"
     answers_of(view, method, response.status_code).inc()
@@ -98,7 +98,7 @@ def _count(request: HttpRequest, response: HttpResponse, seconds: float) -> None
 
 
 class ProbesMiddleware:
-    """Health and metrics answer whatever the Host header says: probes come by address."""
+    """Answer health and metrics whatever the Host header says, because probes use addresses."""
 
     def __init__(self, get_response: Answer) -> None:
         self.get_response = get_response
@@ -109,16 +109,16 @@ class ProbesMiddleware:
 
 
 class OtherOriginsMiddleware(CorsMiddleware):
-    """CORS, where the operator allows other origins at all."""
+    """Allow CORS if the operator allows any other origins."""
 
     def __call__(self, request: HttpRequest) -> Any:
         return super().__call__(request) if settings.CORS_ALLOWED_ORIGINS else self.get_response(request)
 
 
 class ApiMiddleware:
-    """Under `/api/`: a trailing slash makes no difference, and a body too large is refused before it is read.
+    """Ignore a trailing slash under `/api/`, and refuse a body that is too large before it is read.
 
-    For the REST API it is also, in one, what the middleware of `config.web.pages` is for pages.
+    For the REST API it also does, in one step, what the middleware of `config.web.pages` does for pages.
     """
 
     def __init__(self, get_response: Answer) -> None:
@@ -133,7 +133,7 @@ class ApiMiddleware:
         return self._rest(request) if problems.is_rest(request) else self._sized(request)
 
     def process_view(self, request: HttpRequest, view: Any, *_arguments: Any) -> HttpResponse | None:
-        """Refuse query parameters that the view doesn't know. A gateway's own, of its webhook, are none of ours."""
+        """Refuse query parameters that the view does not know. The parameters of a gateway's webhook are its own."""
         kind = getattr(view, "cls", None)
         if not problems.speaks_json(request) or kind is None or not getattr(kind, "minds_its_query", True):
             return None
@@ -146,7 +146,7 @@ class ApiMiddleware:
         return self.get_response(request)
 
     def _rest(self, request: HttpRequest) -> HttpResponse:
-        """Raises: DisallowedHost."""
+        """Serve a request of the REST API. Raises: DisallowedHost."""
         request.get_host()
         language = _language(request)
         translation.activate(language)

@@ -1,4 +1,4 @@
-"""django-prometheus' metrics of requests, for pages and the admin. The API is counted by `config.web.middleware` alone, which costs it less."""
+"""Collect django-prometheus' metrics of pages and the admin. `config.web.middleware` counts the API at a lower cost."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django_prometheus import middleware as prometheus
 
 from config.web import problems
 
-# Others would be labels of a stranger's choice, a series each.
+# Other methods would be labels that a stranger chooses, each with a series.
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -24,7 +24,7 @@ class Before(prometheus.PrometheusBeforeMiddleware):
 
 
 class After(prometheus.PrometheusAfterMiddleware):
-    """Django calls the last three for every view, whatever middleware a request passed."""
+    """Adapt to Django, which calls the last three methods for every view, whichever middleware a request passed."""
 
     def __call__(self, request: HttpRequest) -> Any:
         return super().__call__(request) if is_counted(request) else self.get_response(request)

@@ -1,7 +1,7 @@
-"""Middleware that only pages and the admin need; the REST API passes them all in one step (docs/adr/0010).
+"""Define middleware that only pages and the admin need. The REST API passes them in one step (docs/adr/0010).
 
-The API has no session, messages, `request.user` or nonce: its views read the token or the buyer's cookie, and check the CSRF token
-that goes with the cookie, themselves (`ticketing.identity`). What else it needs of these, `ApiMiddleware` does.
+The API has no session, messages, `request.user` or nonce. Its views read the token or the buyer's cookie, and check the
+cookie's CSRF token, themselves (`ticketing.identity`). `ApiMiddleware` does what else it needs of these.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def for_pages(middleware: type) -> Any:
     class ForPages(middleware):
         def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
             super().__init__(get_response)
-            following = getattr(get_response, "__wrapped__", None)  # Django wraps each, to make answers of errors
+            following = getattr(get_response, "__wrapped__", None)  # Django wraps each, to turn errors into answers
             self.past = getattr(following, "past", get_response)
 
         def __call__(self, request: HttpRequest) -> Any:

@@ -1,6 +1,7 @@
-"""Every error a client can see, as `application/problem+json` (RFC 9457).
+"""Answer every error that a client can see as `application/problem+json` (RFC 9457).
 
-The domain's refusals say themselves what they mean (`base.refusals`); what other errors mean over HTTP stands in one table here, `PROBLEMS`.
+The domain's refusals know their own meaning (`base.refusals`). The table `PROBLEMS` here has the HTTP meaning of all
+other errors.
 """
 
 from __future__ import annotations
@@ -54,12 +55,12 @@ from ticketing.queries import sale_body_of
 log = structlog.get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-RETRY_SECONDS = 1  # after "busy" and while a dependency restarts
+RETRY_SECONDS = 1  # after "busy", and while a dependency restarts
 
 
 @dataclass(frozen=True)
 class Known:
-    """What an error that is no refusal means over HTTP."""
+    """Describe the HTTP meaning of an error that is not a refusal."""
 
     status: int
     code: str
@@ -80,7 +81,7 @@ def _unavailable(sentence: Any = BUSY_OFFICE) -> Known:
 
 
 PROBLEMS: dict[type[BaseException], Known] = {
-    # --- What HTTP itself knows
+    # --- HTTP
     exceptions.ParseError: Known(400, "malformed", "Malformed request", _("The body is not valid JSON.")),
     exceptions.UnsupportedMediaType: Known(
         415,
@@ -116,7 +117,7 @@ PROBLEMS: dict[type[BaseException], Known] = {
     gateways.GatewayTimeout: _unavailable(_("The payment gateway cannot be reached. Try again.")),
     BreakerOpen: _unavailable(_("The payment gateway cannot be reached. Try again.")),
     HashingBusy: _unavailable(_("Many people are signing in at this moment. Try again.")),
-    # --- A dependency is away; nothing was done
+    # --- A missing dependency; nothing was done
     sale_facts.FactsUnavailable: _unavailable(),
     together.NotBegun: _unavailable(),
     **dict.fromkeys(
@@ -154,7 +155,7 @@ CSRF_FAILED = Known(403, "csrf_failed", "CSRF token missing or wrong", CSRFFaile
 
 
 def known(error: BaseException) -> Known | None:
-    """What the table says of an error, by its class or the nearest one above it; None for refusals, and for faults of ours."""
+    """Return the table's entry for an error's class or its nearest parent; None for refusals and errors of our own."""
     if isinstance(error, OperationalError) and isinstance(
         error.__cause__, sql.LockNotAvailable | sql.DeadlockDetected | sql.QueryCanceled
     ):
@@ -192,7 +193,7 @@ def body(problem: Known | Refused, *, code: str = "", detail: Any = None, **fact
 
 
 def model_errors(error: ValidationError) -> Iterator[dict[str, str]]:
-    """What Django's own validation says, by field."""
+    """Yield the errors of Django's own validation, by field."""
     found = error.message_dict if hasattr(error, "error_dict") else {NON_FIELD_ERRORS: error.messages}
     for name, messages in found.items():
         for message in messages:
@@ -211,7 +212,7 @@ def _to_come_again(seconds: float | None) -> dict[str, str]:
 
 
 def _own_words(error: exceptions.APIException, problem: Known) -> tuple[str, str]:
-    """Code and detail of an error that DRF raised with words of ours; its defaults give way to the table's."""
+    """Return code and detail of an error with words of ours. DRF's default words give way to the table's."""
     code = error.get_codes()
     if isinstance(code, str) and code not in DRF_CODES:
         return code, str(error.detail)
@@ -219,7 +220,7 @@ def _own_words(error: exceptions.APIException, problem: Known) -> tuple[str, str
 
 
 def describe(error: BaseException) -> tuple[dict[str, Any], int, dict[str, str]] | None:
-    """Body, status and headers for an error; None for one that is a fault of ours."""
+    """Return body, status and headers for an error; None for an error of our own."""
     if isinstance(error, Refused):
         return body(error, **facts_of(error)), error.status, _to_come_again(error.retry_after)
     if isinstance(error, exceptions.ValidationError):
@@ -238,14 +239,14 @@ def describe(error: BaseException) -> tuple[dict[str, Any], int, dict[str, str]]
 
 
 def facts_of(error: Refused) -> dict[str, Any]:
-    """What a client is told beside the sentence."""
-    if isinstance(error, AlreadyPaid):  # the sale is of an app above the one that raises this
+    """Return what a client gets besides the sentence."""
+    if isinstance(error, AlreadyPaid):  # the sale belongs to an app above the one that raises this
         return {"sale": sale_body_of(error.sale)}
     return error.facts()
 
 
 def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response | None:
-    """DRF's door to the table. An unknown error stays what it is: a 500, logged with its stack."""
+    """Connect DRF to the table. An unknown error stays a 500, logged with its stack."""
     described = _described(error)
     if described is None:
         return None
@@ -262,13 +263,13 @@ def _described(error: Exception) -> tuple[dict[str, Any], int, dict[str, str]] |
 
 
 def written(error: Exception) -> HttpResponse | None:
-    """What `exception_handler` answers, as DRF writes it, at a fifth of the price: most answers of a rush are refusals."""
+    """Write the answer of `exception_handler` at a fifth of its cost, because most answers of a rush are refusals."""
     described = _described(error)
     return described and _written(*described)
 
 
 def refused(refusal: Refused) -> HttpResponse:
-    """What a view would answer, where none is at work."""
+    """Answer a refusal where no view runs."""
     return _written(body(refusal, **facts_of(refusal)), refusal.status, _to_come_again(refusal.retry_after))
 
 
@@ -277,12 +278,12 @@ def _written(content: dict[str, Any], status: int, headers: dict[str, str]) -> H
 
 
 def as_json(content: dict[str, Any]) -> bytes:
-    """As DRF's renderer: JavaScript once took these two for ends of lines."""
+    """Encode as DRF's renderer does: JavaScript once treated these two characters as ends of lines."""
     return msgspec.json.encode(content).replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
 
 
 def response(problem: Known, *, headers: Mapping[str, str] | None = None, **facts: Any) -> HttpResponse:
-    """A problem where no DRF view is at work: middleware, unknown addresses, failures."""
+    """Answer a problem where no DRF view runs: in middleware, for unknown addresses, after failures."""
     return JsonResponse(body(problem, **facts), status=problem.status, content_type=MEDIA_TYPE, headers=headers)
 
 
@@ -294,7 +295,7 @@ def speaks_json(request: HttpRequest) -> bool:
 
 
 def is_rest(request: HttpRequest) -> bool:
-    """The API itself. Its schema and docs, which lie beside it, are pages; signing in is guarded as it is there."""
+    """Tell whether this is the API itself. Its schema and docs are pages, and signing in is guarded like a page."""
     path = request.path_info
     return path.startswith("/api/v1/") and not path.startswith("/api/v1/auth/")
 
@@ -316,7 +317,7 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def failed(request: HttpRequest) -> HttpResponse:
-    """A dependency that is away is no fault of ours: 503, wherever it was missed."""
+    """Answer 503 for a missing dependency, wherever it was missed, because that is not an error of ours."""
     error = sys.exc_info()[1]
     problem = known(error) if error else None
     if error and problem and problem.status == 503:
@@ -326,7 +327,7 @@ def failed(request: HttpRequest) -> HttpResponse:
 
 
 def page(template: str, status: int, headers: Mapping[str, str]) -> HttpResponse:
-    """A page that needs nothing but itself: not the database, nor who asks."""
+    """Render a page that needs neither the database nor the visitor."""
     return HttpResponse(render_to_string(template, {"when": when(_seconds(headers))}), status=status, headers=headers)
 
 
@@ -340,7 +341,7 @@ def too_early(wait: float) -> HttpResponse:
 
 
 def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """Say what happened, that nothing was done, and how to go on: a fresh copy of the page that the form was on."""
+    """Say what happened, that nothing was done, and how to go on: a fresh copy of the form's page."""
     if speaks_json(request) or not request.accepts("text/html"):
         return response(CSRF_FAILED)
     facts = {"back": _page_before(request), "no_cookie": reason == csrf.REASON_NO_CSRF_COOKIE}
@@ -348,7 +349,7 @@ def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def _page_before(request: HttpRequest) -> str:
-    """Return the path of the page that sent the form, or nothing where that is another site's or unknown."""
+    """Return the path of the page that sent the form; empty if that is another site's or unknown."""
     sent: str = request.META.get("HTTP_REFERER", "")
     if not url_has_allowed_host_and_scheme(sent, {request.get_host()}, require_https=request.is_secure()):
         return ""
@@ -358,7 +359,7 @@ def _page_before(request: HttpRequest) -> str:
 def locked_out(
     request: HttpRequest, original: HttpResponse | None = None, credentials: Mapping[str, Any] | None = None
 ) -> HttpResponse:
-    """What django-axes answers to a guesser."""
+    """Answer a visitor whom django-axes locks out."""
     cool_off = get_cool_off(request)
     headers = {"Retry-After": str(int(cool_off.total_seconds()) if cool_off else 60)}
     if speaks_json(request):

@@ -55,11 +55,11 @@ VIEWS: dict[str, type[DoorView]] = {"/api/v1/orders": OrdersView, "/api/v1/reser
 
 
 class NotPlain(Exception):
-    """It goes the long way; nothing was done for it."""
+    """Leave the request to the long way; nothing was done for it."""
 
 
 def answer(environ: dict[str, Any]) -> HttpResponse | None:
-    """None: it must go the long way, and can."""
+    """Answer a plain request; None sends it the long way."""
     if (
         environ["REQUEST_METHOD"] != "POST"
         or environ["PATH_INFO"] not in VIEWS
@@ -84,7 +84,7 @@ def answer(environ: dict[str, Any]) -> HttpResponse | None:
 
 
 def _let_go() -> None:
-    """Give the connection back, as Django does when a request has finished. A failure of that spoils no answer."""
+    """Give the connection back, as Django does after a request. A failure of that spoils no answer."""
     try:
         if connection.connection is not None:
             close_old_connections()
@@ -93,7 +93,7 @@ def _let_go() -> None:
 
 
 class Way(NamedTuple):
-    """The middleware of the settings around one of the views, with the hooks that Django's handler would call."""
+    """Hold the middleware around one of the views, with the hooks that Django's handler would call."""
 
     first: Answer
     before_views: list[BeforeView]
@@ -144,7 +144,7 @@ def _answering_errors(middleware: Answer) -> Answer:
 
 
 def _admit(request: HttpRequest) -> HttpResponse:
-    """Raises: NotPlain."""
+    """Admit a plain request. Raises: NotPlain."""
     view = VIEWS[request.path_info]()
     ask = _plainly_asked(view, request)
     match = request.resolver_match = _resolved(request.path_info)
@@ -156,7 +156,7 @@ def _admit(request: HttpRequest) -> HttpResponse:
 
 
 def _plainly_asked(view: DoorView, request: HttpRequest) -> Ask:
-    """The view knows then who asks. Raises: NotPlain."""
+    """Decode a plain request, and give the view its buyer. Raises: NotPlain."""
     try:
         request.user = identity.buyer_of_request(request)  # type: ignore[assignment] # stubs know Django's users alone
         view.request = request  # type: ignore[assignment] # it asks nothing that Django's own can't tell
@@ -174,9 +174,9 @@ def _resolved(path: str) -> ResolverMatch:
 
 
 def _answered(request: HttpRequest, view: DoorView, ask: Ask) -> HttpResponse:
-    """What DRF's `dispatch` does once it knows who asks, and Django's handler around it."""
+    """Do what DRF's `dispatch` does once it knows the buyer, and what Django's handler does around it."""
     view.headers = view.default_response_headers
-    sent: Any = request  # DRF's hooks ask nothing of it that Django's own can't tell
+    sent: Any = request  # DRF's hooks read only what Django's own request has
     response: Any
     try:
         try:

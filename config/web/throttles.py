@@ -1,6 +1,6 @@
-"""How much one address and one buyer may ask: token buckets in Redis, taken from atomically; in this process while Redis is away.
+"""Limit the requests of one address and one buyer by token buckets in Redis; in this process while Redis is away.
 
-A view says which limit it takes with `throttle_scope`; without, reading and writing have one each (`settings.LIMITS`).
+A view names its limit in `throttle_scope`. By default reading and writing have one each (`settings.LIMITS`).
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from base.asking import Buyer, asking
 from config.web import cache as shared
 
 if TYPE_CHECKING:
-    from rest_framework.views import APIView  # which loads this module
+    from rest_framework.views import APIView  # it loads this module
 
 MOST_LOCAL_BUCKETS = 50_000
 
 
 @dataclass(frozen=True)
 class Bucket:
-    """`key`: whose; `rate`: tokens a second that come back; `burst`: tokens it holds."""
+    """Describe a bucket: `key` names its owner, `rate` is tokens per second, `burst` is how many tokens it holds."""
 
     key: str
     rate: float
@@ -39,17 +39,17 @@ class Bucket:
 
     @property
     def interval(self) -> int:
-        """Microseconds until a token comes back."""
+        """Return the microseconds until a token comes back."""
         return max(1, round(1_000_000 / self.rate))
 
 
 def buckets_of(request: Request | HttpRequest, scope: str) -> list[Bucket]:
-    sent = request._request if isinstance(request, Request) else request  # noqa: SLF001 DRF offers it under no other name
+    sent = request._request if isinstance(request, Request) else request  # noqa: SLF001 the only name
     return _buckets(sent, asking(request), scope)
 
 
 def buckets_of_form(request: HttpRequest, scope: str) -> list[Bucket]:
-    """Return those of a page's visitor."""
+    """Return the buckets of a page's visitor."""
     return _buckets(request, request.visit.buyer, scope)  # type: ignore[attr-defined] # BuyerMiddleware puts it there
 
 
@@ -68,7 +68,7 @@ def _script() -> Any:
 
 
 def take(buckets: list[Bucket]) -> float:
-    """Seconds to wait, 0 when each bucket gave a token. One trip."""
+    """Take a token of each bucket in one trip. Return 0, or the seconds to wait if one has none."""
     try:
         with shared.breaker:
             return _take_shared(buckets)
@@ -84,7 +84,7 @@ def _take_shared(buckets: list[Bucket]) -> float:
 
 
 class LocalBuckets:
-    """The same rule as `bucket.lua` for one process."""
+    """Apply the rule of `bucket.lua` in one process."""
 
     def __init__(self) -> None:
         self._full_at: dict[str, int] = {}
@@ -103,7 +103,7 @@ class LocalBuckets:
             return 0.0
 
     def _forget_some(self, now: int) -> None:
-        """Those that are full again; if these are too few, the older half of the others."""
+        """Forget buckets that are full again; if these are too few, also the older half of the others."""
         left = {key: full_at for key, full_at in self._full_at.items() if full_at > now}
         if len(left) > MOST_LOCAL_BUCKETS // 2:
             left = dict(itertools.islice(left.items(), len(left) // 2, None))
@@ -114,7 +114,7 @@ _local = LocalBuckets()
 
 
 class AddressAndBuyerThrottle(BaseThrottle):
-    """DRF asks once a request; `settings.RATE_LIMITS` off lets everything pass."""
+    """Throttle requests for DRF. With `settings.RATE_LIMITS` off, all pass."""
 
     def __init__(self) -> None:
         self._wait = 0.0

@@ -1,4 +1,4 @@
-"""Becoming a buyer: as a guest, with a new account, or with one that exists."""
+"""Make a client a buyer: as a guest, with a new account, or with an existing one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Credentials(Body):
 
 
 class NewAccount(Body):
-    """A name to sign in with and a password that Django's rules accept."""
+    """A name for signing in, and a password that follows the house's rules."""
 
     username = Text(max_length=150, validators=[User.username_validator])
     password = Text(max_length=128, trim_whitespace=False, write_only=True)
@@ -58,7 +58,7 @@ class RefreshToken(Body):
 
 
 class Tokens(serializers.Serializer[Any]):
-    """`access` opens the API for 30 minutes, `refresh` gets the next pair for 30 days, `buyer` is who that is."""
+    """`access` opens the API for 30 minutes, `refresh` gets the next pair for 30 days, `buyer` is the buyer's id."""
 
     access = serializers.CharField()
     refresh = serializers.CharField()
@@ -104,7 +104,7 @@ class MeView(BuyerAPIView):
     def get(self, request: Request) -> Response:
         account = self.buyer.user
         if account is None and not self.buyer.is_guest:
-            raise exceptions.NotAuthenticated  # the account was closed or deleted while its token lives
+            raise exceptions.NotAuthenticated  # the account was closed or deleted while its token is valid
         return Response(
             {
                 "buyer": self.buyer.id,
@@ -185,7 +185,8 @@ class TokenView(APIView):
 
 class RefreshView(APIView):
     throttle_scope = "guest"
-    authentication_classes = []  # the refresh token is the credential; an expired access token beside it is no fault
+    # the refresh token is the credential; an expired access token beside it does not matter
+    authentication_classes = []
 
     @extend_schema(
         operation_id="auth_token_refresh",
@@ -216,7 +217,7 @@ class RefreshView(APIView):
 
 
 def _still_signed_in(buyer: Buyer) -> Buyer:
-    """Raises: BadCredentials."""
+    """Return the account behind a refresh token as a buyer, with a new stamp. Raises: BadCredentials."""
     user = User.objects.filter(pk=buyer.id, is_active=True).first()
     if user is None:
         raise BadCredentials(_("This account is closed."))
@@ -226,7 +227,7 @@ def _still_signed_in(buyer: Buyer) -> Buyer:
 
 
 def register(*, username: str, password: str, email: str, guest: Buyer | None) -> User:
-    """Make the account; a guest becomes it, with everything the guest has. Raises: ValidationError if the name is taken."""
+    """Make the account, and give it everything that the guest has. Raises: ValidationError if the name is taken."""
     user = User(username=username, email=User.objects.normalize_email(email))
     user.set_password(password)  # before the transaction: see Note [Hashing in turns] in hashing.py
     with transaction.atomic():

@@ -1,4 +1,4 @@
-"""The doors over HTTP, and the public keys that a gate judges codes with."""
+"""Serve the doors over HTTP, and the public keys with which a gate judges codes."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ ALREADY_USED = OpenApiExample(
 
 
 class IsGateStaff(IsBuyer):
-    """Accounts that may check in; another buyer gets 403, nobody at all 401."""
+    """Allow accounts that may check in. Other buyers get 403, requests without credentials 401."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         buyer = asking(request)
@@ -108,7 +108,7 @@ class CheckInsView(BuyerAPIView):
 
 
 def plainly_checked_in(made: CheckIn) -> dict[str, Any]:
-    """What stands: whoever showed it is let in. Reads nothing, so what would have to be read is left empty."""
+    """Answer that the bearer is admitted, without reading anything. Fields that need a query stay empty."""
     kind = {"id": str(made.ticket.ticket_type_id), "name": ""}
     unread = dict.fromkeys(("seat", "concession", "refunded_at", "void_reason", "also_used"))
     told = {"id": str(made.pk), "ticket": str(made.ticket_id), "session": str(made.ticket.session_id), "show": ""}
@@ -136,7 +136,7 @@ def checked_in(made: CheckIn) -> dict[str, Any]:
 
 
 def admission_of(session: Session) -> dict[str, str | None]:
-    """When tickets of the session are let in, JSON-ready."""
+    """Return when the doors of the session are open, ready for JSON."""
     return {
         "opens_at": rfc3339(doors.opens_at(session)),
         "closes_at": rfc3339(session.ends_at),
@@ -173,6 +173,6 @@ class DoorListView(BuyerAPIView):
 
 @require_safe
 def public_keys(request: HttpRequest) -> JsonResponse:
-    """`/.well-known/frontrow-tickets.json`: anybody, on any page, may check a ticket of ours."""
+    """Serve `/.well-known/frontrow-tickets.json`, with which any person on any page may check our tickets."""
     headers = {"Cache-Control": "public, max-age=300", "Access-Control-Allow-Origin": "*"}
     return JsonResponse(codes.published(), headers=headers)

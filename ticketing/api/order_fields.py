@@ -1,4 +1,4 @@
-"""Orders on the wire: what a request must look like, and the shapes of the answers for the schema."""
+"""Define the fields of requests for orders, and the shapes of the answers for the schema."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ PAYMENT = {"method": "fake", "token": "ok"}
 
 
 class OrderWish(msgspec.Struct, frozen=True, kw_only=True):
-    """What somebody wants to buy; `session` None: the ticket type's."""
+    """Describe an order to place; without `session`, that of the ticket type."""
 
     session: UUID | None = None
     seats: tuple[str, ...] = ()
@@ -79,7 +79,7 @@ class OrderWish(msgspec.Struct, frozen=True, kw_only=True):
     ]
 )
 class OrderFields(Body):
-    """Either `ticket_type` with `quantity`, or `session` with `seats`; and how it is paid for."""
+    """Either `ticket_type` with `quantity`, or `session` with `seats`; and the payment."""
 
     ticket_type = Id(required=False)
     quantity = WholeNumber(required=False, min_value=1, max_value=MOST_PLACES)
@@ -128,7 +128,7 @@ class OrderFields(Body):
         return attrs
 
     def wish(self) -> OrderWish:
-        """What was validated."""
+        """Return the validated order."""
         said = self.validated_data
         payment = said.get("payment")
         return OrderWish(
@@ -144,7 +144,7 @@ class OrderFields(Body):
         )
 
 
-# --- The same for the many: see Note [Who judges a body] in reservations/api/serializers.py
+# --- A faster decoder for plain orders: see Note [Who judges a body] in reservations/api/serializers.py
 
 Token = Annotated[str, Meta(pattern=r"^[^\s\0]([^\0]*[^\s\0])?\Z", max_length=LONGEST_TOKEN)]
 
@@ -155,7 +155,7 @@ class PlainMeans(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class PlainOrder(msgspec.Struct, forbid_unknown_fields=True):
-    """A body as well-behaved clients send it."""
+    """Decode a body as well-behaved clients send it."""
 
     ticket_type: IdText | UnsetType = UNSET
     quantity: Places | UnsetType = UNSET
@@ -169,7 +169,7 @@ _plain = msgspec.json.Decoder(PlainOrder)
 
 
 def plain_wish(body: bytes) -> OrderWish | None:
-    """The wish, if it is plainly right; None leaves it to `OrderFields`."""
+    """Return the order if the body is plainly right; None leaves it to `OrderFields`."""
     try:
         said = _plain.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -191,7 +191,7 @@ def plain_wish(body: bytes) -> OrderWish | None:
 
 
 class OrderOut(serializers.Serializer[Any]):
-    """A request to buy and what became of it."""
+    """An order and its outcome."""
 
     id = serializers.UUIDField(help_text="Also the id of its reservation.")
     status = serializers.ChoiceField(choices=STANDINGS)

@@ -1,4 +1,4 @@
-"""Buying in one step over HTTP: decode, one domain call, encode."""
+"""Place orders over HTTP: decode, one domain call, encode."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ WITH_KEY = OpenApiParameter(
 
 
 class OrdersView(DoorView):
-    """Ordering, and the buyer's own orders."""
+    """Place orders, and list the buyer's own."""
 
     queued = orders.standing(Status.QUEUED)
     query_fields = ("buyer", "idempotency_key")
@@ -135,7 +135,7 @@ class OrdersView(DoorView):
 
 
 def asked_key(request: Request) -> str:
-    """The key whose order is looked for; empty: all. Raises: ValidationError."""
+    """Return the key of the order to find; empty for all. Raises: ValidationError."""
     key = request.query_params.get("idempotency_key", "")
     if key and not re.fullmatch(VISIBLE, key):
         raise exceptions.ValidationError({"idempotency_key": [_("Must be 1 to 255 visible characters.")]})
@@ -143,7 +143,7 @@ def asked_key(request: Request) -> str:
 
 
 class OrderView(BuyerAPIView):
-    """One order."""
+    """Show one order."""
 
     @extend_schema(
         operation_id="orders_read",
@@ -164,7 +164,7 @@ class OrderView(BuyerAPIView):
 
 
 def waiting(buyer: UUID, *, key: str = "") -> list[Body]:
-    """The buyer's orders that stand in the queue still; with `key`, what was ordered with it."""
+    """Return the buyer's orders that are still in the queue; with `key`, only those with this key."""
     asked = [request for request in reservations.in_queue(buyer) if request.is_order and key in {"", request.key}]
     return [orders.body(reservations.queued_body(request)) for request in asked]
 
@@ -175,18 +175,19 @@ def told(reservation: Body, reader: Buyer) -> Body:
     return {**body, "sale": readers.sale_bodies([UUID(sale)], reader).get(sale)} if sale else body
 
 
-# --- Asking
+# --- Requests
 
 
 def required_key(sent: HttpRequest) -> str:
-    """Raises: ValidationError."""
+    """Return the request's idempotency key. Raises: ValidationError."""
     key = idempotency_key(sent.META)
     if key is None:
         raise exceptions.ValidationError(
             {
                 "Idempotency-Key": [
                     _(
-                        "An order needs this header. Use a new key for each order, and the same key to send an order again."
+                        "An order needs this header. Use a new key for each order, and the same key "
+                        "to send an order again."
                     )
                 ]
             }
@@ -195,14 +196,17 @@ def required_key(sent: HttpRequest) -> str:
 
 
 def carefully_wished(request: Request) -> OrderWish:
-    """Raises: ValidationError."""
+    """Validate the order field by field. Raises: ValidationError."""
     fields = OrderFields(data=request.data)
     fields.is_valid(raise_exception=True)
     return fields.wish()
 
 
 def ask_of(wish: OrderWish, *, key: str) -> Ask:
-    """Raises: UnknownTicketType, UnknownSession, FactsUnavailable, UnknownMethod, UnknownToken."""
+    """Translate the order for admission.
+
+    Raises: UnknownTicketType, UnknownSession, FactsUnavailable, UnknownMethod, UnknownToken.
+    """
     session = wish.session or session_of(wish.ticket_type)
     payment = means_of(wish.payment) or at_the_door(wish, session)
     return Ask(
@@ -228,7 +232,7 @@ def session_of(ticket_type: UUID | None) -> UUID:
 
 
 def at_the_door(wish: OrderWish, session: UUID) -> Means | None:
-    """How it is paid without a payment, where its type may be paid at the door."""
+    """Return the means of an order without payment, if its ticket type may be paid at the door."""
     facts = sale_facts.facts_of(session)
     stock = facts.stock.get(wish.ticket_type) if wish.ticket_type else None
     if stock is None or not stock.is_paid_at_door(facts.now()):

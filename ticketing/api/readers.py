@@ -1,4 +1,4 @@
-"""What of a sale and its tickets a reader may see: codes that open doors are for their holders, and for staff with the permission for it."""
+"""Filter sales and tickets for a reader. Codes that open doors are for their holders, and for staff with permission."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ticketing.people.roles import SEES_CODES
 
 
 def sale_bodies(sale_ids: Collection[UUID], reader: Buyer) -> dict[str, dict[str, Any]]:
-    """The bodies of sales that the reader may open, by their ids as text."""
+    """Return the bodies of sales that the reader may open, by their ids as text."""
     found = queries.sales_of().filter(pk__in=sale_ids) if sale_ids else []
     return {str(sale.pk): sale_body_for(reader, sale) for sale in found}
 
 
 def sale_body_for(reader: Buyer, sale: Sale) -> dict[str, Any]:
-    """As the reader may see it: staff without the permission for codes see none."""
+    """Return the sale as the reader may see it. Staff without the permission for codes see none."""
     body = queries.sale_body(sale)
     if reader.id != sale.buyer and not reader.was_given(SEES_CODES):
         body["tickets"] = [_without_codes(ticket) for ticket in body["tickets"]]
@@ -27,7 +27,7 @@ def sale_body_for(reader: Buyer, sale: Sale) -> dict[str, Any]:
 
 
 def ticket_body_for(reader: Buyer, ticket: Ticket) -> dict[str, Any]:
-    """As the reader may see it: staff without the permission for codes see none."""
+    """Return the ticket as the reader may see it. Staff without the permission for codes see none."""
     body = queries.one_ticket_body(ticket)
     return body if reader.id == ticket.owner or reader.was_given(SEES_CODES) else _without_codes(body)
 

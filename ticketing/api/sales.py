@@ -1,4 +1,4 @@
-"""Paying, sales and tickets over HTTP: decode, one domain call, encode."""
+"""Serve payments, sales and tickets over HTTP: decode, one domain call, encode."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class PayView(BuyerAPIView):
 def pay_with(
     fields: PayFields, *, reservation: UUID, buyer: UUID, on_start: Callable[[Payment], object], wait: float
 ) -> paying.Progress:
-    """Pay by what a valid body says. Raises: ValidationError, if it names no means of payment; what `paying.pay` raises."""
+    """Pay by a valid body. Raises: ValidationError, if it names no means of payment; what `paying.pay` raises."""
     try:
         return paying.pay(reservation_id=reservation, buyer=buyer, means=fields.means(), on_start=on_start, wait=wait)
     except starting.NotFree:
@@ -119,7 +119,10 @@ def under_way(payment: Payment) -> HttpResponse:
 
 
 class WebhookView(APIView):
-    """Nobody signs in here: the signature over the bytes tells who speaks."""
+    """Accept a gateway's webhook.
+
+    It needs no credentials, because the signature over the bytes identifies the sender.
+    """
 
     authentication_classes = ()
     permission_classes = ()
@@ -152,7 +155,7 @@ class WebhookView(APIView):
     )
     def post(self, request: Request, method: str) -> Response:
         try:
-            payment = webhooks.receive(method, body=request._request.body, headers=request.headers)  # noqa: SLF001 as it came
+            payment = webhooks.receive(method, body=request._request.body, headers=request.headers)  # noqa: SLF001
         except UnknownMethod:
             raise exceptions.NotFound from None
         if payment is not None:

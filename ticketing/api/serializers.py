@@ -1,4 +1,4 @@
-"""Sales and tickets on the wire: what paying takes, and the shapes of the answers for the schema."""
+"""Define the fields of payments, and the shapes of sales and tickets for the schema."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class PayFields(Body):
     email = Email(required=False, allow_blank=True, default="", help_text="The e-mail for the receipt.")
 
     def means(self) -> Means:
-        """Return what was validated: those of a reservation that costs nothing, if no payment is named."""
+        """Return the validated means of payment; without one, that of a free reservation."""
         said = self.validated_data
         return Means(**{"method": FREE.method, **said.get("payment", {}), "email": said["email"]})
 
@@ -142,7 +142,7 @@ class Paid(serializers.Serializer[Any]):
 
 
 class Paying(serializers.Serializer[Any]):
-    """The payment is under way; the reservation tells how it ends."""
+    """The payment is under way. Read the reservation for its outcome."""
 
     reservation = serializers.UUIDField()
     payment = PaymentOut()
@@ -181,7 +181,7 @@ SALE_EXAMPLE = OpenApiExample("A sale", value=SALE, response_only=True)
 PAID_EXAMPLE = OpenApiExample("Paid", value={"sale": SALE}, response_only=True)
 
 
-# --- Passing on
+# --- Transfers
 
 
 @extend_schema_serializer(
@@ -191,7 +191,7 @@ PAID_EXAMPLE = OpenApiExample("Paid", value={"sale": SALE}, response_only=True)
     ]
 )
 class PassOnFields(Body):
-    """One of the two."""
+    """Give one of the two."""
 
     username = Text(max_length=150, required=False, help_text="The name of the account that gets the ticket.")
     buyer = Id(required=False, help_text="The id of the buyer who gets the ticket; can be a guest.")
@@ -262,7 +262,7 @@ class UsedElsewhere(serializers.Serializer[Any]):
 
 
 class CheckedIn(serializers.Serializer[Any]):
-    """Let in."""
+    """The ticket is checked in."""
 
     id = serializers.UUIDField()
     ticket = serializers.UUIDField()
@@ -320,7 +320,7 @@ class PublicKey(serializers.Serializer[Any]):
 
 
 class DoorList(serializers.Serializer[Any]):
-    """What a gate needs to go on without a connection."""
+    """Everything that a gate needs to work without a connection."""
 
     session = serializers.UUIDField()
     made_at = serializers.DateTimeField()

@@ -1,4 +1,4 @@
-"""Tickets over HTTP: to read, to show, to print, to remember, to pass on."""
+"""Serve tickets over HTTP: read, show, print, put into a calendar, transfer."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PRIVATE = {"Cache-Control": "private, no-store"}
 
 class _SaleAPIView(BuyerAPIView):
     def sale(self, sale_id: UUID, *, to_show_codes: bool = False) -> Sale:
-        """Raises: Sale.DoesNotExist."""
+        """Return the sale. Raises: Sale.DoesNotExist."""
         return as_staff_too(
             self.buyer,
             lambda owner: queries.find_sale(sale_id, buyer=owner),
@@ -43,7 +43,7 @@ class _SaleAPIView(BuyerAPIView):
 
 class _TicketAPIView(BuyerAPIView):
     def ticket(self, ticket_id: UUID, *, to_show_codes: bool = False) -> Ticket:
-        """Raises: Ticket.DoesNotExist."""
+        """Return the ticket. Raises: Ticket.DoesNotExist."""
         return as_staff_too(
             self.buyer,
             lambda owner: queries.find_ticket(ticket_id, buyer=owner),
@@ -52,7 +52,7 @@ class _TicketAPIView(BuyerAPIView):
         )
 
 
-# --- Of a whole sale
+# --- A whole sale
 
 
 class SalePaperView(_SaleAPIView):
@@ -89,7 +89,7 @@ def calendar(body: bytes) -> HttpResponse:
     return HttpResponse(body, content_type="text/calendar; charset=utf-8", headers=headers)
 
 
-# --- Of one ticket
+# --- One ticket
 
 
 class TicketsView(BuyerAPIView):
@@ -142,7 +142,7 @@ class TicketPngView(_TicketAPIView):
 
 
 def picture(ticket: Ticket, *, kind: Literal["svg", "png"], content_type: str) -> HttpResponse:
-    """Raises: NoCodeAnyMore."""
+    """Answer a picture of the ticket's code. Raises: NoCodeAnyMore."""
     if ticket.void:
         raise NoCodeAnyMore(ticket.void)
     return HttpResponse(paper.qr(ticket.signed_code, kind=kind), content_type=content_type, headers=PRIVATE)
@@ -164,7 +164,7 @@ class TicketPaperView(_TicketAPIView):
 
 
 def printed(ticket: Ticket) -> HttpResponse:
-    """Answer the ticket on paper, in the language of the request."""
+    """Answer the ticket as a PDF, in the language of the request."""
     body = paper.ticket_pdf(ticket, language=get_language() or settings.LANGUAGE_CODE)
     headers = {"Content-Disposition": f'inline; filename="ticket-{ticket.pk}.pdf"', **PRIVATE}
     return HttpResponse(body, content_type="application/pdf", headers=headers)
@@ -204,7 +204,7 @@ class PassOnView(BuyerAPIView):
     def post(self, request: Request, ticket: UUID) -> Response:
         fields = PassOnFields(data=request.data)
         fields.is_valid(raise_exception=True)
-        queries.find_ticket(ticket, buyer=self.buyer.id)  # whose it isn't learns nothing of accounts either
+        queries.find_ticket(ticket, buyer=self.buyer.id)  # other people's requests must not learn about accounts either
         asked: dict[str, Any] = fields.validated_data
         receiver = asked.get("buyer") or transfers.account(asked["username"])
         passed = transfers.pass_on(ticket_id=ticket, giver=self.buyer.id, receiver=receiver)

@@ -1,6 +1,6 @@
-"""The counter: the box office holds places for whoever stands there, takes cash or a card, prints the tickets.
+"""Serve the counter, where the box office holds places for a customer, takes cash or a card and prints the tickets.
 
-Plain forms; `counter-page.js` adds the live map. Each customer is a buyer of their own.
+Its forms are plain; `counter-page.js` adds the live map. Each customer is a buyer of their own.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from ticketing.pages.plain_forms import answered, asked, named_terms
 from ticketing.payments import paying
 
 SELL = "ticketing.add_sale"
-PATIENCE = 10.0  # seconds for the outcome of a hold
+PATIENCE = 10.0  # seconds to wait for the outcome of a hold
 LONGEST = 200
 
 
@@ -89,7 +89,7 @@ def choose(request: Visitor, session_id: UUID) -> HttpResponse:
 
 
 def hold(request: Visitor, session: Session) -> HttpResponse:
-    """Raises: what `front_door.admit` raises, NotYetKnown."""
+    """Hold places for a customer. Raises: what `front_door.admit` raises, NotYetKnown."""
     form = request.POST.copy()
     form.setlist("seats", re.findall(r"[^\s,;\0]+", form.get("seats", "")))
     ask = msgspec.structs.replace(asked(session.pk, form), scope=COUNTER_SCOPE)
@@ -111,7 +111,7 @@ def hold(request: Visitor, session: Session) -> HttpResponse:
 @never_cache
 @allowed_to(SELL)
 def take(request: Visitor, reservation_id: UUID) -> HttpResponse:
-    """What it costs and how it is paid."""
+    """Show the price and take the payment."""
     held = get_object_or_404(
         Reservation.objects.select_related("session__show", "session__hall__venue", "voucher"), pk=reservation_id
     )
@@ -144,7 +144,7 @@ def take(request: Visitor, reservation_id: UUID) -> HttpResponse:
 
 
 def name_terms(request: Visitor, held: Reservation) -> HttpResponse:
-    """Raises: what `reservations.operations.holding.price` raises."""
+    """Set concessions and voucher. Raises: what `reservations.operations.holding.price` raises."""
     holding.price(reservation_id=held.pk, buyer=None, **named_terms(request.POST))
     return redirect("counter-hold", held.pk)
 
@@ -156,7 +156,7 @@ def give_back(request: Visitor, held: Reservation) -> HttpResponse:
 
 
 def sell(request: Visitor, held: Reservation, form: TakenForm) -> HttpResponse:
-    """Sell the places for what was taken at the counter. Raises: what `paying.pay` raises."""
+    """Sell the places for the money that staff took. Raises: what `paying.pay` raises."""
     taken = form.cleaned_data
     here = redirect("counter-hold", held.pk)
     made = paying.pay(

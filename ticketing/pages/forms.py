@@ -22,7 +22,7 @@ OBSTACLES = {
 
 
 class PassOnForm(forms.Form):
-    """To whom a ticket goes: the cleaned name is that buyer's id."""
+    """Name the receiver of a ticket; the cleaned name is that buyer's id."""
 
     username = forms.CharField(
         label=_("Name of their account"),
@@ -38,7 +38,7 @@ class PassOnForm(forms.Form):
             raise forms.ValidationError(_("There is no account with this name.")) from None
 
     def pass_on(self, ticket: Ticket, *, giver: UUID) -> bool:
-        """Whether it was; else the form says why not."""
+        """Transfer the ticket, and tell whether that worked; otherwise the form says why not."""
         try:
             transfers.pass_on(ticket_id=ticket.pk, giver=giver, receiver=self.cleaned_data["username"])
         except CannotPassOn as error:
@@ -48,7 +48,7 @@ class PassOnForm(forms.Form):
 
 
 class TakenForm(forms.Form):
-    """How somebody paid at the counter."""
+    """Record how a customer paid at the counter."""
 
     method = forms.ChoiceField(
         label=_("Paid"),
@@ -70,7 +70,7 @@ class TakenForm(forms.Form):
     )
 
     def clean(self) -> dict[str, Any]:
-        """A transaction for a card, and none for cash."""
+        """Require a transaction for a card, and drop it for cash."""
         taken = self.cleaned_data
         if taken.get("method") == "cash":
             taken["transaction"] = ""

@@ -1,4 +1,7 @@
-"""The gate's pages: which session, and the scanner, which a phone keeps so that it opens without a connection too."""
+"""Serve the gate's pages: the choice of a session, and the scanner.
+
+A phone stores both for use without a connection.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ Page = Callable[..., HttpResponse]
 
 
 def allowed_to(permission: str) -> Callable[[Page], Page]:
-    """Whoever isn't signed in is asked to; others are refused."""
+    """Ask visitors to sign in, and refuse those without the permission."""
 
     def guard(page: Page) -> Page:
         @wraps(page)
@@ -51,7 +54,7 @@ def allowed_to(permission: str) -> Callable[[Page], Page]:
 @never_cache
 @allowed_to(PERMISSION)
 def sessions(request: Visitor) -> HttpResponse:
-    """Those that let people in today, with how many came."""
+    """List the sessions with open doors today, and how many people came."""
     now = reckoned_now()
     found = Session.objects.filter(ends_at__gt=now, starts_at__lt=now + AHEAD)
     found = found.select_related("show", "hall__venue").order_by("starts_at", "id")[:LONGEST]
@@ -76,7 +79,8 @@ def scanner(request: Visitor, session_id: UUID) -> HttpResponse:
         **admission_of(session),
         "keys": codes.published()["keys"],
         "list": reverse("api-door-list", args=[session.pk]).removeprefix("/api/v1"),
-        "kept": [reverse("gate"), static("ticketing/gate-sessions-page.js")],  # what opens without a connection too
+        # files that a phone stores for use without a connection
+        "kept": [reverse("gate"), static("ticketing/gate-sessions-page.js")],
         "worker": reverse("gate-worker"),
     }
     return render(
@@ -86,7 +90,7 @@ def scanner(request: Visitor, session_id: UUID) -> HttpResponse:
 
 @require_safe
 def worker(request: Visitor) -> HttpResponse:
-    """The service worker, which must lie above the pages it keeps."""
+    """Serve the service worker, whose address must be above the pages that it stores."""
     answer = render(request, "ticketing/gate/worker.js", content_type="text/javascript; charset=utf-8")
     answer["Service-Worker-Allowed"], answer["Cache-Control"] = reverse("gate"), "no-cache"
     return answer

@@ -1,4 +1,4 @@
-"""What a letter's link opens beside the pages: files to keep, and the code that is mailed to who wants to do more than read."""
+"""Serve what a letter's link opens besides pages: files, and the mailed code that permits more than reading."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pages of orders: one by its own address, from the queue to the tickets, and all of a buyer's."""
+"""Serve the pages of orders: one order from the queue to the tickets, and all orders of a buyer."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from sessions_app.pages.visitors import Visitor
 from ticketing import queries
 from ticketing.models import Ticket
 
-LISTED = 20  # orders a page
+LISTED = 20  # orders per page
 UNFINISHED = frozenset({"PENDING", "PROCESSING"})
 STEPS = (
     ("PENDING", gettext_lazy("In the queue")),
@@ -52,7 +52,7 @@ STANDS_BY = gettext_lazy("You are on standby")
 @never_cache
 @ensure_csrf_cookie
 def order(request: Visitor, order_id: UUID) -> HttpResponse:
-    """How an order stands. The state is the server's: a reload, or coming back tomorrow, loses nothing."""
+    """Show the state of an order. The server keeps the state, so a reload or a visit tomorrow loses nothing."""
     try:
         body = reservations.orders.body(reservations.queries.find(order_id, buyer=whose(request)))
     except Reservation.DoesNotExist:
@@ -87,7 +87,7 @@ def advice(reason: str | None) -> str:
 
 
 def whose(request: Visitor) -> UUID | None:
-    """Whose orders this visitor may open: only its own, and staff with the permission everybody's (None)."""
+    """Return the buyer whose orders this visitor may open; None means all, for staff with the permission."""
     if staff_may(request.user, SEES_RESERVATIONS):
         return None
     if request.buyer is None:
@@ -103,7 +103,7 @@ def _collect_until(body: dict[str, Any]) -> dt.datetime | None:
 
 
 def reached(step: str, status: str) -> str:
-    """“past”, “now”, “next”; of a failed order “” for all of them."""
+    """Return “past”, “now” or “next” for a step; “” for all steps of a failed order."""
     order = [name for name, _words in STEPS]
     if status not in order:
         return ""
@@ -112,14 +112,14 @@ def reached(step: str, status: str) -> str:
 
 
 def is_to_be_paid(order_id: UUID, body: dict[str, Any]) -> bool:
-    """Whether it is held and brought no payment: its buyer must pay for it."""
+    """Tell whether the order is held without a payment, so that its buyer must pay."""
     if body["status"] != "PROCESSING" or not body["expires_at"]:
         return False
     return Reservation.objects.filter(pk=order_id, payment__isnull=True).exists()
 
 
 def places_of(body: dict[str, Any], names: dict[str, str]) -> str:
-    """“A1, A2”, or so many of a type."""
+    """Write the places: “A1, A2”, or a number of a ticket type."""
     if body["seats"]:
         return ", ".join(body["seats"])
     name = names.get(body["ticket_type"] or "")
@@ -133,12 +133,12 @@ def _type_names(types: Iterable[str | None]) -> dict[str, str]:
     return {str(pk): name for pk, name in found.values_list("pk", "name")}
 
 
-# --- All of them
+# --- All orders
 
 
 @dataclass(frozen=True, kw_only=True)
 class Listed:
-    """An order as a line of the list."""
+    """Hold an order as a line of the list."""
 
     id: str
     status: str
@@ -153,7 +153,7 @@ class Listed:
 @require_safe
 @never_cache
 def orders(request: Visitor) -> HttpResponse:
-    """The buyer's own, newest first; what stands in the queue still begins the first page."""
+    """List the buyer's own orders, newest first. The first page begins with those in the queue."""
     before = _before(request)
     rows: list[Reservation] = []
     waiting: list[HoldRequest] = []
@@ -175,7 +175,7 @@ def orders(request: Visitor) -> HttpResponse:
 
 
 def _before(request: Visitor) -> UUID | None:
-    """What can't be read is not asked for."""
+    """Return the order before which the page begins; None if it cannot be read."""
     try:
         return UUID(request.GET["before"])
     except (KeyError, ValueError):
@@ -183,7 +183,7 @@ def _before(request: Visitor) -> UUID | None:
 
 
 def listed(waiting: list[HoldRequest], rows: list[Reservation]) -> list[Listed]:
-    """One that was finished between the two readings is told as its row tells it."""
+    """Join queue and table. An order that was finished between the two readings is shown from its row."""
     known = {row.pk for row in rows}
     sessions: dict[UUID, Session] = {row.session_id: row.session for row in rows}
     lacking = {request.session for request in waiting} - sessions.keys()

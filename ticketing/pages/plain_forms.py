@@ -1,6 +1,6 @@
-"""What the pages' scripts ask of the API, for browsers without scripts: forms, answered with a page to look at.
+"""Serve browsers without scripts: forms do what scripts do through the API, and answer with a page.
 
-Refusals are in the words of the catalogues, as the API's are.
+Refusals use the words of the catalogues, like those of the API.
 """
 
 from __future__ import annotations
@@ -39,11 +39,14 @@ from ticketing.api.orders import ask_of
 from ticketing.api.sales import pay_with
 from ticketing.api.serializers import PayFields
 
-PATIENCE = 10.0  # seconds a payment is waited for before the page says that it is under way
+PATIENCE = 10.0  # seconds to wait for a payment before the page says that it is under way
 
 
 def answered(request: Visitor, act: Callable[[], HttpResponse], *, back: str) -> HttpResponse:
-    """What `act` leads to; a refusal is said on the page at `back`. Raises: Http404; what a dependency that is away raises."""
+    """Return the result of `act`, or show a refusal on the page at `back`.
+
+    Raises: Http404; errors of a missing dependency.
+    """
     try:
         return act()
     except ObjectDoesNotExist:
@@ -57,14 +60,17 @@ def answered(request: Visitor, act: Callable[[], HttpResponse], *, back: str) ->
 
 
 def leads_to(request: Visitor, page: str, identity_of: UUID) -> HttpResponse:
-    """Where what is done now is to be seen; a browser's session that can't be saved, for one, changes nothing of that."""
+    """Redirect to the page of what is done now.
+
+    Later failures, such as a browser session that cannot be saved, change nothing.
+    """
     url = reverse(page, args=[identity_of])
     stand(request, lambda: HttpResponseRedirect(url), instead_of=400)
     return redirect(url)
 
 
 def in_words(refusal: Refused) -> str:
-    """Of fields, what is wrong with each; of seats, which; else the sentence."""
+    """Write a refusal: the errors of fields, or the seats; otherwise the sentence."""
     facts = refusal.facts()
     if errors := facts.get("errors"):
         return " ".join(error["message"] for error in errors)
@@ -72,7 +78,7 @@ def in_words(refusal: Refused) -> str:
 
 
 def whose(request: Visitor) -> UUID:
-    """The buyer to ask for. A form that was made for another person, before somebody signed in or out, asks for nothing.
+    """Return the buyer who acts. Refuse a form for another person: the user signed in or out after it was made.
 
     Raises: OtherBuyer.
     """
@@ -85,7 +91,7 @@ def whose(request: Visitor) -> UUID:
     return buyer
 
 
-# --- Holding
+# --- Holds
 
 
 @require_POST
@@ -109,7 +115,7 @@ def hold(request: Visitor, session_id: UUID) -> HttpResponse:
 
 
 def asked(session_id: UUID, form: QueryDict) -> Ask:
-    """Pressed twice, or sent again by the browser, a choice is one request: the page's key and the choice make its key.
+    """Read a choice of places. Its key is made of the page's key and the choice, so a form sent twice is one request.
 
     Raises: UnknownTicketType, ValidationError.
     """
@@ -132,7 +138,7 @@ def asked(session_id: UUID, form: QueryDict) -> Ask:
 
 
 def places(form: QueryDict) -> tuple[UUID, int]:
-    """Which type and how many: `places.TYPE=2`, a number beside each type; or `places=TYPE:2`, one choice.
+    """Read ticket type and number: `places.TYPE=2`, a field per type, or `places=TYPE:2`, one choice.
 
     Raises: UnknownTicketType, ValidationError.
     """
@@ -152,7 +158,7 @@ def places(form: QueryDict) -> tuple[UUID, int]:
 
 
 def lane_of(form: QueryDict) -> list[tuple[str, str]]:
-    """What brings the page back to the lane that it was opened for."""
+    """Return the query that brings the page back to its lane."""
     code = form.get("lane_code", "")
     return [("lane", code)] if code else []
 
@@ -164,7 +170,7 @@ def with_key(ask: Ask, of_page: str) -> Ask:
 
 
 def whole(text: str) -> int:
-    """0, which nobody may ask for, where it is no number."""
+    """Read a number. Return 0, which is never valid, if it is none."""
     return int(text) if re.fullmatch("[0-9]{1,4}", text) else 0
 
 
@@ -175,7 +181,7 @@ def ticket_type(text: str) -> UUID | None:
         return None
 
 
-# --- Buying in one step
+# --- Orders
 
 
 @require_POST
@@ -194,9 +200,12 @@ def order(request: Visitor, session_id: UUID) -> HttpResponse:
 
 
 def ordered(form: QueryDict) -> Ask:
-    """As `POST /orders` would be asked. Raises: UnknownTicketType, ValidationError, and what `ask_of` does."""
+    """Read an order like the body of `POST /orders`.
+
+    Raises: UnknownTicketType, ValidationError, and what `ask_of` raises.
+    """
     kind, quantity = places(form)
-    at_the_door = form.get("method") == "door"  # what carries no payment is paid there
+    at_the_door = form.get("method") == "door"  # an order without a payment is paid at the door
     fields = OrderFields(
         data={
             "ticket_type": str(kind),
@@ -211,7 +220,7 @@ def ordered(form: QueryDict) -> Ask:
 
 
 def means_of(form: QueryDict) -> dict[str, str]:
-    """The sandbox's. Raises: ValidationError, for a card: a script alone takes its number to its gateway."""
+    """Return the sandbox's means. Raises: ValidationError for a card, because only a script may send its number."""
     if form.get("method") == "stripe":
         raise ValidationError(
             {"payment": [_("You need JavaScript to pay by card. Switch it on and load the page again.")]}
@@ -219,7 +228,7 @@ def means_of(form: QueryDict) -> dict[str, str]:
     return {"method": "fake", "token": form.get("token", "")}
 
 
-# --- A reservation
+# --- Reservations
 
 
 @require_POST
@@ -243,7 +252,7 @@ def price(request: Visitor, reservation_id: UUID) -> HttpResponse:
 
 
 def named_terms(form: QueryDict) -> dict[str, Any]:
-    """Concessions by seat, or how many by concession; and the voucher, none if its field is empty."""
+    """Read concessions by seat, or how many by concession; and the voucher, none if its field is empty."""
     concessions: list[tuple[str, str | int]] = []
     for name, value in form.items():
         kind, _colon, key = name.partition(":")
@@ -278,7 +287,7 @@ def give_order_up(request: Visitor, order_id: UUID) -> HttpResponse:
 @require_POST
 @never_cache
 def pay(request: Visitor, reservation_id: UUID) -> HttpResponse:
-    """Waits for the bank; the page of a reservation that is paid for leads on to its tickets."""
+    """Pay, and wait for the gateway. The page of a paid reservation leads on to its tickets."""
 
     def act(buyer: UUID) -> None:
         means = {"payment": means_of(request.POST)} if {"method", "token"} & request.POST.keys() else {}
@@ -298,7 +307,7 @@ def pay(request: Visitor, reservation_id: UUID) -> HttpResponse:
 def on_reservation(
     request: Visitor, reservation_id: UUID, act: Callable[[UUID], object], *, page: str = "reservation"
 ) -> HttpResponse:
-    """What `act` comes to is seen on the reservation's own page, or the order's."""
+    """Do `act`, and show the result on the page of the reservation or the order."""
     if request.buyer is None:
         raise Http404
     buyer, back = request.buyer, reverse(page, args=[reservation_id])
@@ -310,13 +319,13 @@ def on_reservation(
     return answered(request, acted, back=back)
 
 
-# --- For scripts
+# --- Scripts
 
 
 @require_safe
 @never_cache
 def csrf_token(request: Visitor) -> JsonResponse:
-    """Give a page that is older than the browser's last signing in or out the token that counts now."""
+    """Give the valid CSRF token to a page that is older than the browser's last sign-in or sign-out."""
     return JsonResponse({"token": get_token(request)})
 
 

@@ -1,4 +1,4 @@
-"""Pages of people and tickets: sales, tickets, history, accounts, language."""
+"""Serve pages of people and tickets: sales, tickets, history, accounts, language."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from ticketing.tickets.opening import (
     query_of,
 )
 
-LONGEST = 100  # purchases a page lists
+LONGEST = 100  # purchases that a page lists
 
 
 @require_safe
@@ -86,7 +86,7 @@ def sale(request: Visitor, sale_id: UUID) -> HttpResponse:
 
 
 def open_until(sale: Sale) -> dt.datetime | None:
-    """Until when its buyer may give tickets back, if that may still be."""
+    """Return until when the buyer may get a refund; None if it is too late."""
     until = refunds.refundable_until(sale.session, asked_at=sale.reservation.accepted_at)
     finished = sale.payment.status in {PaymentStatus.CAPTURED, PaymentStatus.DUE}
     return until if finished and until is not None and until > reckoned_now() else None
@@ -95,7 +95,7 @@ def open_until(sale: Sale) -> dt.datetime | None:
 @require_POST
 @by_letter
 def refund(request: Visitor, sale_id: UUID) -> HttpResponse:
-    """The buyer gives tickets back."""
+    """Refund tickets for the buyer."""
     found = open_sale(request, sale_id)
     if not may_act_for(request, found):
         messages.error(request, _("To give tickets back, sign in or let us mail a code to you."))
@@ -127,7 +127,7 @@ def refund(request: Visitor, sale_id: UUID) -> HttpResponse:
 
 
 def paid_by(method: str) -> str:
-    """What a receipt calls it."""
+    """Return the name of a means of payment on a receipt."""
     names = {
         "door": _("At the door"),
         "free": _("Nothing to pay"),
@@ -143,7 +143,7 @@ def paid_by(method: str) -> str:
 @by_letter
 @never_cache
 def ticket(request: Visitor, ticket_id: UUID) -> HttpResponse:
-    """One ticket, to show and to print; posted, it is passed on."""
+    """Show one ticket for a gate or a printer; a posted form transfers it."""
     found = open_ticket(request, ticket_id)
     allowed, giver = may_pass_on(request, found), found.owner
     form = PassOnForm(request.POST or None)
@@ -167,7 +167,7 @@ def ticket(request: Visitor, ticket_id: UUID) -> HttpResponse:
 
 
 def ticket_opens_its_sale(request: Visitor, ticket: Ticket) -> bool:
-    """Whether the page may lead to the whole order: a proof of the ticket alone opens that alone."""
+    """Tell whether the page may link to the whole order. A ticket's own proof opens only the ticket."""
     proof = proof_of(request)
     return ticket.holder is None and (not proof or links.opens_sale(proof, ticket.sale))
 
@@ -175,7 +175,7 @@ def ticket_opens_its_sale(request: Visitor, ticket: Ticket) -> bool:
 @require_safe
 @never_cache
 def purchases(request: Visitor) -> HttpResponse:
-    """What this visitor holds, has bought, has seen."""
+    """List what this visitor holds, has bought and has seen."""
     sales: list[Sale] = []
     given: list[Ticket] = []
     holds: list[Reservation] = []
@@ -204,7 +204,7 @@ def purchases(request: Visitor) -> HttpResponse:
 
 
 def in_queue(buyer: UUID) -> list[dict[str, Any]]:
-    """What the buyer asked for and nobody finished yet, orders and holds, each with its session."""
+    """List the buyer's unfinished requests, orders and holds, each with its session."""
     asked = reservations.queries.in_queue(buyer)
     sessions = Session.objects.select_related("show").in_bulk({one.session for one in asked}) if asked else {}
     return [
@@ -232,7 +232,7 @@ def register(request: Visitor) -> HttpResponse:
     form = RegisterForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         user = form.save(commit=False)
-        with transaction.atomic():  # an account that the guest could not become would keep the name
+        with transaction.atomic():  # otherwise a failed merge with the guest would leave an account that keeps the name
             user.save()
             request.sign_in(user)
         return redirect(onward(request))
@@ -248,7 +248,7 @@ def sign_out(request: Visitor) -> HttpResponse:
 
 
 def onward(request: Visitor) -> str:
-    """Where the visitor wanted to go; never to another site."""
+    """Return the address that the visitor wanted, but never one of another site."""
     wanted = request.POST.get("next") or request.GET.get("next") or ""
     here = url_has_allowed_host_and_scheme(
         wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()

@@ -1,6 +1,6 @@
-"""What the OpenAPI document says of answers beyond what views declare: each problem with its facts, and headers.
+"""Add to the OpenAPI document what views do not declare: each problem with its facts, and headers.
 
-A view names the problems of its own (`base.rest.refused_with`); those that any operation may answer are added here.
+A view names its own problems (`base.rest.refused_with`). This module adds those that any operation may answer.
 """
 
 from __future__ import annotations
@@ -39,14 +39,16 @@ HEADERS: dict[str, Schema] = {
     "Content-Disposition": {"schema": {"type": "string"}, "description": "The file's name."},
     "Idempotent-Replayed": {
         "schema": {"type": "string", "const": "true"},
-        "description": "The answer repeats the first answer to this Idempotency-Key. The first answer does not have this header.",
+        "description": (
+            "The answer repeats the first answer to this Idempotency-Key. The first answer does not have this header."
+        ),
     },
 }
 TWICE = {
     code for code, _status in problem_shapes.WITH_STATUS
-}  # codes with two statuses: the view declares which it means
+}  # codes with two statuses: the view declares which one it means
 WAITS = ("429", "503")
-OUTCOMES = ("402", "409", "410")  # what was waited for may come to
+OUTCOMES = ("402", "409", "410")  # statuses that a wait for the outcome may end in
 FILES = {"application/pdf", "text/calendar", "text/csv"}
 UNCHANGED = "304"
 CATALOGUE = "Catalogue"
@@ -59,7 +61,7 @@ IF_NONE_MATCH: Schema = {
 
 
 def catalogue_is_conditional(result: dict[str, Any], **_generator: Any) -> dict[str, Any]:
-    """A hook of drf-spectacular's: the catalogue answers 304 for a client that has it (`sessions_app.api.public`)."""
+    """Let the catalogue answer 304 to a client that has it (`sessions_app.api.public`). A hook of drf-spectacular."""
     for methods in result["paths"].values():
         reading = methods.get("get", {"tags": []})
         if CATALOGUE in reading["tags"]:
@@ -70,7 +72,7 @@ def catalogue_is_conditional(result: dict[str, Any], **_generator: Any) -> dict[
 
 
 def problems_are_named(result: dict[str, Any], **_generator: Any) -> dict[str, Any]:
-    """A hook of drf-spectacular's: each error of an operation is one of the problems that it may be."""
+    """Declare each error of an operation as one of its possible problems. A hook of drf-spectacular."""
     known, used = problem_shapes.known(), set[Which]()
     for operation in operations(result):
         codes = {*operation.pop(REFUSALS, ()), *general(operation)}
@@ -96,7 +98,7 @@ def operations(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def general(operation: dict[str, Any]) -> list[str]:
-    """Return the codes of problems that have nothing to do with what the operation is for."""
+    """Return the codes of problems that do not depend on the purpose of the operation."""
     told = operation["responses"].keys()
     signed_in, keyed = any(operation.get("security", ())), sends(operation, "Idempotency-Key")
     writes = "requestBody" in operation or bool({"413", "415"} & told)
@@ -118,7 +120,7 @@ def sends(operation: dict[str, Any], header: str) -> bool:
 
 
 def headers_are_named(result: dict[str, Any], **_generator: Any) -> dict[str, Any]:
-    """A hook of drf-spectacular's: the headers that a client should read."""
+    """Declare the headers that a client should read. A hook of drf-spectacular."""
     for operation in operations(result):
         for status, answer in operation["responses"].items():
             answer.setdefault("headers", {}).update(
@@ -150,7 +152,7 @@ def headers_of(operation: dict[str, Any], status: str) -> Iterator[str]:
 
 
 def security_is_said(result: dict[str, Any], **_generator: Any) -> dict[str, Any]:
-    """A hook of drf-spectacular's: what asks for no credentials says so, where it said nothing."""
+    """Declare that an operation needs no credentials if it declared nothing. A hook of drf-spectacular."""
     for operation in operations(result):
         operation.setdefault("security", [])
     return result

@@ -1,4 +1,4 @@
-"""How views are described in the OpenAPI document. DRF loads this before its views exist."""
+"""Describe views in the OpenAPI document. DRF loads this module before its views exist."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 
-# Query parameters that may be sent empty, which is as if they weren't: a form's "all".
+# Query parameters that may be sent empty, which counts as missing: a form's "all".
 FILTERS = {"show", "venue", "session", "date", "format", "at"}
 
 
 class ViewSchema(AutoSchema):
-    """Looks for lists among the successes alone: a problem never is one."""
+    """Look for lists only among successes, because a problem never is one."""
 
     def _is_list_view(self, serializer: Any = None) -> bool:
         told: Any = self.get_response_serializers() if serializer is None else serializer
@@ -21,7 +21,10 @@ class ViewSchema(AutoSchema):
         return bool(super()._is_list_view(told))
 
     def _insert_field_validators(self, field: Any, schema: dict[str, Any]) -> None:
-        """Say that a list isn't empty, and put a default beside the alternatives: an empty text is no e-mail address."""
+        """Say that a list is not empty.
+
+        Put a default beside its alternatives: an empty text is not an e-mail address.
+        """
         super()._insert_field_validators(field, schema)  # type: ignore[no-untyped-call] # half typed
         if getattr(field, "allow_empty", True) is False and schema.get("type") == "array":
             schema.setdefault("minItems", 1)
@@ -31,13 +34,13 @@ class ViewSchema(AutoSchema):
 
 
 class BuyerAuthenticationScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call] # half typed
-    """drf-spectacular finds it by its base class."""
+    """Describe our credentials. drf-spectacular finds this class by its base class."""
 
     target_class = "ticketing.identity.BuyerAuthentication"
-    name = ["bearer", "cookie"]  # in the order of the alphabet, as Swagger UI shows them
+    name = ["bearer", "cookie"]  # in alphabetical order, as Swagger UI shows them
 
     def get_security_requirement(self, auto_schema: AutoSchema) -> list[dict[str, list[Any]]]:
-        """Either will do."""
+        """Require one of the two."""
         return [{name: []} for name in self.name]
 
     def get_security_definition(self, auto_schema: AutoSchema) -> list[dict[str, Any]]:
@@ -62,7 +65,7 @@ class BuyerAuthenticationScheme(OpenApiAuthenticationExtension):  # type: ignore
 
 
 def empty_filters_are_none(result: dict[str, Any], **_generator: Any) -> dict[str, Any]:
-    """A hook of drf-spectacular's: what the document says of `FILTERS`."""
+    """Declare that `FILTERS` may be empty. A hook of drf-spectacular."""
     for methods in result["paths"].values():
         for operation in methods.values():
             for parameter in operation.get("parameters", ()):
@@ -72,7 +75,7 @@ def empty_filters_are_none(result: dict[str, Any], **_generator: Any) -> dict[st
 
 
 def bodies_are_strict(result: dict[str, Any], **_generator: Any) -> dict[str, Any]:
-    """A hook of drf-spectacular's: an object in a request has the properties that it names, and no other."""
+    """Close the objects of requests: they have only the properties that they name. A hook of drf-spectacular."""
     schemas = result["components"]["schemas"]
 
     def close(schema: Any) -> None:

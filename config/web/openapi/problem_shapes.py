@@ -1,4 +1,7 @@
-"""What the OpenAPI document says of problems: a schema for each code, with the facts of that error (RFC 9457's extension members)."""
+"""Describe problems in the OpenAPI document: a schema for each code, with the facts of that error.
+
+These facts are the extension members of RFC 9457.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,9 @@ from base.refusals import ERRORS, TEXT, Refused, Schema
 from config.web import problems
 from ticketing.api.accounts import BadCredentials
 
-FACTS: dict[str, Schema] = {"invalid": ERRORS}  # of problems that are no refusals
-SOMETIMES = {"bad_signature": ERRORS}  # of a ticket's code; a webhook's signature is no field
-WITH_STATUS = {("ticket_void", 410)}  # their names say it
+FACTS: dict[str, Schema] = {"invalid": ERRORS}  # facts of problems that are not refusals
+SOMETIMES = {"bad_signature": ERRORS}  # for a ticket's code; a webhook's signature is not a field
+WITH_STATUS = {("ticket_void", 410)}  # their names include the status
 
 Which = tuple[str, int]  # a problem's code and its status: a void ticket is 409 at the door and 410 for its picture
 Problem = problems.Known | type[Refused]
@@ -41,7 +44,7 @@ def known() -> dict[Which, Problem]:
 
 
 def name_of(which: Which) -> str:
-    """`sold_out` is the component `SoldOutProblem`; where a code has two statuses, the second is in the name."""
+    """Return the component's name: `sold_out` is `SoldOutProblem`. The second of two statuses is in the name."""
     code, status = which
     name = "".join(part.capitalize() for part in code.split("_"))
     return f"{name}{status if which in WITH_STATUS else ''}Problem"

@@ -1,4 +1,4 @@
-"""The OpenAPI document and Swagger UI, served from the package's own files."""
+"""Serve the OpenAPI document and Swagger UI from the package's own files."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ from rest_framework.response import Response
 
 @cache
 def document() -> dict[str, Any]:
-    """Made once a process: it is the same for everybody and takes a while."""
+    """Make the document once per process: it is the same for all clients and takes a while."""
     generator = SchemaGenerator()  # type: ignore[no-untyped-call] # half typed
     made: dict[str, Any] = generator.get_schema(request=None, public=True)  # type: ignore[no-untyped-call] # likewise
     return made
 
 
 class SchemaView(SpectacularAPIView):
-    """JSON, or YAML for who prefers it. The server it names is the one that was asked: Swagger UI may try no other."""
+    """The API's description as JSON, or as YAML if asked.
+
+    It names the server that was asked: Swagger UI may try no other.
+    """
 
     minds_its_query = False
     authentication_classes = []
@@ -36,7 +39,7 @@ class SchemaView(SpectacularAPIView):
 
 
 class DocsView(SpectacularSwaggerSplitView):
-    """Swagger UI; its page carries no inline script, and its one inline style the nonce."""
+    """Serve Swagger UI. Its page has no inline script, and its one inline style has the nonce."""
 
     minds_its_query = False
     authentication_classes = []
