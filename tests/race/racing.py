@@ -1,4 +1,4 @@
-"""Buyers that really run at once: threads that start together and each have a database connection of their own."""
+"""Run buyers at once: threads start together, and each has a database connection of its own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROUNDS = int(os.environ.get("FRONTROW_RACE_ROUNDS", "20"))
 
 
 def race(runners: Sequence[Callable[[], Outcome]]) -> list[Outcome | Exception]:
-    """Start all at the same instant; what each returned or raised, in their order."""
+    """Start all at the same instant; return what each returned or raised, in their order."""
     line = threading.Barrier(len(runners))
     with ThreadPoolExecutor(len(runners)) as threads:
         return list(threads.map(partial(_run, line), runners))

@@ -44,7 +44,7 @@ class TestOneSeat:
         assert loser.conflicts == [{"seat": "A1", "reason": "held"}]
 
     def test_would_have_two_without_the_lock(self, session: Session) -> None:
-        """The control: the same look-then-write, both parked after they looked."""
+        """Control: the same look-then-write, both parked after they looked."""
         both_looked = threading.Barrier(2)
 
         def take_without_lock(buyer: uuid.UUID) -> bool:
@@ -59,7 +59,7 @@ class TestOneSeat:
         assert race([partial(take_without_lock, uuid.uuid4()) for _buyer in range(2)]) == [True, True]
 
     def test_makes_the_second_wait_for_the_lock(self, session: Session, ana: uuid.UUID) -> None:
-        """The same parking with the lock: the second never gets to look."""
+        """Park the same way with the lock: the second never gets to look."""
         held = threading.Event()
         done = threading.Event()
 

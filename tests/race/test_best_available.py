@@ -26,7 +26,7 @@ def test_nine_pairs_for_sixteen_seats_leave_one_without(session: Session, _round
 
 
 def test_two_would_have_the_same_seats_without_the_lock(session: Session) -> None:
-    """The control: the same look and choice, both parked before they write."""
+    """Control: the same look and choice, both parked before they write."""
     both_chose = threading.Barrier(2)
 
     def choose_without_lock() -> list[str]:

@@ -1,4 +1,4 @@
-"""One ticket at several gates at once: one person comes in, and the first scan is the one that counts."""
+"""One ticket is scanned at several gates at once: one person comes in, and the first scan counts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def gabi() -> User:
 
 
 def sold(session: Session, hold: Hold, seat: str = "A1") -> Ticket:
-    """Whoever bought it showed a copy to somebody."""
+    """Sell a ticket, a copy of which another person shows."""
     payment = pay(hold(session, seat, buyer=uuid.uuid4()))
     return Sale.objects.get(payment=payment).tickets.get()
 
@@ -73,7 +73,7 @@ def test_of_scans_told_late_the_earliest_counts_in_whatever_order_they_come(
 def test_without_the_lock_two_would_come_in(
     session: Session, hold: Hold, gabi: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The control: both have looked before either writes, and only the constraint keeps one out."""
+    """Control: both have looked before either writes, and only the constraint keeps one out."""
     ticket = sold(session, hold)
     looked = threading.Barrier(2)
 

@@ -48,14 +48,14 @@ class TestJoining:
     def test_between_reading_and_writing_would_lose_it_without_the_lock(
         self, session: Session, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The control: the same parking, where nobody locks the person."""
+        """Control: the same parking, without a lock of the person."""
         monkeypatch.setattr(statements, "lock_numbers", lambda _people: [])
         monkeypatch.setattr(people, "lock_alone", lambda _person: None)
         assert self.joined_between_reading_and_writing(session) == {"guest"}
 
     @staticmethod
     def joined_between_reading_and_writing(session: Session) -> set[str]:
-        """Whose the reservation is in the end."""
+        """Return the buyer that the reservation has in the end."""
         guest, has_read, has_joined = uuid.uuid4(), threading.Event(), threading.Event()
         user: User = UserFactory.create()
         request = request_for(session, "A1", buyer=guest)
@@ -66,7 +66,7 @@ class TestJoining:
 
                 def write_late(*said: object) -> None:
                     has_read.set()
-                    has_joined.wait(timeout=0.5)  # with the lock nobody joins before this commits
+                    has_joined.wait(timeout=0.5)  # with the lock no guest joins before this commits
                     written(*said)  # type: ignore[arg-type]
 
                 parking.setattr(statements, "write", write_late)

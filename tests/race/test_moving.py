@@ -1,4 +1,4 @@
-"""Staff moves a buyer to a seat while somebody else asks for it: one of the two has it, and the books are right."""
+"""Staff moves a buyer to a seat while another buyer asks for it: one of the two gets it, and the books are right."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_seat_goes_to_the_moved_or_to_who_asks_for_it(
         assert (moved.conflicts, asked.count(Status.HELD)) == ({"B1": "held"}, 1)
     assert Ticket.objects.get().seat == Seat.objects.get(session=session, reservation_id=bought.pk)
     found: list[dict[str, object]] = audit()["findings"]  # type: ignore[assignment]
-    assert [finding for finding in found if finding["check"] != "overtaken"] == []  # whoever is first in a race
+    assert [finding for finding in found if finding["check"] != "overtaken"] == []  # the winner of a race
 
 
 @pytest.mark.parametrize("_round", range(ROUNDS))
@@ -59,7 +59,7 @@ def test_one_of_two_who_are_moved_to_a_seat_has_it(
 
 
 def test_both_would_have_the_seat_without_the_lock(session: Session) -> None:
-    """The control: the same look-then-write, both parked after they looked."""
+    """Control: the same look-then-write, both parked after they looked."""
     both_looked = threading.Barrier(2)
 
     def move_without_lock(reservation: uuid.UUID) -> bool:

@@ -48,7 +48,10 @@ def _the_gateway_answers_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def start_alone(reservation: Reservation) -> Payment:
-    """As another process would: its own transaction, whoever else asks meanwhile. Raises what it raises."""
+    """Start a payment as another process would: in a transaction of its own, whatever runs meanwhile.
+
+    Raises what it raises.
+    """
     ask = starting._Start(  # noqa: SLF001 past the batches, which would line the threads up
         reservation=reservation.pk, buyer=reservation.buyer, method="fake", token="ok", email="", language="en"
     )
@@ -84,7 +87,7 @@ def late_money(payment: Payment) -> str:
 
 
 class Clock:
-    """What the operations of a race judge by: a millisecond before the end of the holds, that instant, or one after."""
+    """The clock that judges a race: a millisecond before the end of the holds, that instant, or one after."""
 
     def __init__(self, end: dt.datetime, chance: random.Random) -> None:
         self.end = end
@@ -99,7 +102,10 @@ class Clock:
 
 @pytest.mark.parametrize("clock", ["at the deadline", "of the database"])
 def test_has_one_winner_and_conserves_money(clock: str, hold: Hold, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With 200 rounds 1,000 interleavings: half are judged at T-1 ms, T or T+1 ms, half come about then by the real clock."""
+    """Race around the end: half is judged at T-1 ms, T or T+1 ms, half by the real clock.
+
+    200 rounds are 1,000 races.
+    """
     winners: Counter[str] = Counter()
     told: Counter[int] = Counter()
     rounds = max(ROUNDS // 2, 4)
@@ -128,7 +134,7 @@ def test_has_one_winner_and_conserves_money(clock: str, hold: Hold, monkeypatch:
 
 
 def run_out_together(holds: Sequence[Reservation]) -> dt.datetime:
-    """The instant is past, so that the sweep looks at them; how each is judged says the clock."""
+    """Let the holds' time pass, so that the sweep looks at them; the clock says how each is judged."""
     end = db_now() - dt.timedelta(seconds=1)
     ends_at(holds, [end] * len(holds))
     return end
@@ -146,7 +152,7 @@ def ends_at(holds: Sequence[Reservation], moments: Sequence[dt.datetime]) -> Non
 
 
 def outcome_of(holds: Sequence[Reservation], late: Mapping[uuid.UUID, Payment]) -> Counter[str]:
-    """Let them race; of each hold exactly one thing came, and what the gateway, the ledger and the payments say is the same."""
+    """Let them race. One thing came of each hold, and gateway, ledger and payments agree on it."""
     steps = [(held, partial(step, held)) for held in holds for step in (pay_alone, sweep, release_it)]
     steps += [(held, partial(late_money, late[held.pk])) for held in holds if held.pk in late for _copy in range(2)]
     outcomes = race([step for _held, step in steps])
@@ -156,7 +162,7 @@ def outcome_of(holds: Sequence[Reservation], late: Mapping[uuid.UUID, Payment]) 
         said[held.pk].append(outcome)
 
     for held in holds:
-        sweep(held)  # whom a busy machine told that it was busy
+        sweep(held)  # told that the machine was busy
     for _sweep in range(2):
         Payment.objects.update(changed_at=timezone.now() - dt.timedelta(minutes=2))
         sweeping.sweep_payments()
@@ -166,7 +172,7 @@ def outcome_of(holds: Sequence[Reservation], late: Mapping[uuid.UUID, Payment]) 
 
 
 def is_busy(outcome: object) -> bool:
-    """What PostgreSQL says when somebody else's lock lasted too long: an API's caller would be told to come again."""
+    """Tell whether another transaction's lock lasted too long: the API would tell its caller to come again."""
     return isinstance(outcome, OperationalError) and "lock timeout" in str(outcome)
 
 
@@ -190,7 +196,7 @@ def winner_of(held: Reservation, said: list[object], late: Payment | None) -> st
 
 
 def expect_money_conserved() -> None:
-    """The gateway's record, the payments, the ledger and the sales say the same."""
+    """Check that the gateway's record, the payments, the ledger and the sales agree."""
 
     def total(rows: QuerySet[Any], amount: Any) -> int:
         return int(rows.aggregate(total=Sum(amount, default=0))["total"])
@@ -209,7 +215,7 @@ def expect_money_conserved() -> None:
 def test_at_its_instant_a_hold_is_over(
     session: Session, hold: Hold, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch, who: str, off: int
 ) -> None:
-    """A millisecond before it, it isn't: each is judged by the same clock, read after the lock."""
+    """A millisecond earlier, it isn't: each is judged by the same clock, read after the lock."""
     held = hold(session, "A1", buyer=ana)
     now = run_out_together([held]) + dt.timedelta(milliseconds=off)
     monkeypatch.setattr(locks, "db_now", lambda: now)
@@ -242,7 +248,7 @@ def test_of_fifty_payments_at_once_is_one_capture(session: Session, hold: Hold, 
 def test_without_the_lock_two_payments_would_begin(
     session: Session, hold: Hold, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The control: both have looked before either writes, and only the constraint keeps one out."""
+    """Control: both have looked before either writes, and only the constraint keeps one out."""
     held = hold(session, "A1", buyer=ana)
     looked = threading.Barrier(2)
 

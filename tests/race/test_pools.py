@@ -1,4 +1,4 @@
-"""Ticket types that share pools, asked for, bought, given up and run out all at once."""
+"""Ticket types that share pools are asked for, bought, given up and run out, all at once."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def festival(transactional_db: None) -> Festival:
 
 
 def taken(pool: Pool) -> int:
-    """By all the types that draw on it."""
+    """Count the places taken by all the types that draw on the pool."""
     owners = Reservation.objects.filter(ticket_type__pools=pool, status__in=LIVE)
     places: int = owners.aggregate(places=Sum("quantity", default=0))["places"]
     return places
@@ -58,7 +58,7 @@ class TestPools:
         assert list(audit.run(OF_STOCK)) == []
 
     def visit(self, festival: Festival, kinds: list[TicketType], dice: random.Random) -> None:
-        """Holds and orders, and what becomes of them, as the dice say."""
+        """Hold and order, and end those again, as the dice say."""
         for wish in range(WISHES):
             scope, payment = dice.choice([(HOLD_SCOPE, None), (ORDER_SCOPE, Means(method="fake", token="ok"))])
             request = request_for(
@@ -83,7 +83,7 @@ class TestPools:
                     sweeps.expire_holds()
 
     def test_would_be_oversold_without_the_lock(self, festival: Festival) -> None:
-        """The control: two look at the last place before either takes it."""
+        """Control: two look at the last place before either takes it."""
         Pool.objects.update(available=1)
         both_looked = threading.Barrier(2)
 

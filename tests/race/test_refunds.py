@@ -45,7 +45,7 @@ def bought(hold: Hold, session: Session, seat: str) -> Ticket:
 
 
 def tickets(hold: Hold, number: int) -> Iterator[Ticket]:
-    """So many tickets, each of a sale of its own."""
+    """Return this many tickets, each of a sale of its own."""
     for first in range(0, number, len(SEATS)):
         session = SessionFactory.create()
         for seat in SEATS[: number - first]:
@@ -58,7 +58,7 @@ def give_back(ticket: Ticket, *, by: uuid.UUID | None) -> str:
 
 
 def call_off(ticket: Ticket) -> str:
-    """As everybody's money is given back: whatever is left of the sale."""
+    """Give money back as for a cancelled session: for all that is left of the sale."""
     refunds.ask_refund(sale_id=ticket.sale_id, buyer=None, reason="session_cancelled")
     return "refunded"
 
@@ -80,7 +80,7 @@ def winners(outcomes: Sequence[str | Exception]) -> Counter[str]:
 
 
 def expect_agreement(ticket: Ticket, won: Counter[str]) -> None:
-    """Money, holder and door say what the winners were told."""
+    """Check that money, holder and door agree with the winners' answers."""
     now = Ticket.objects.get(pk=ticket.pk)
     assert Refund.objects.filter(sale=ticket.sale_id).count() == won["refunded"]
     assert CheckIn.objects.filter(ticket=ticket, outcome="admitted").count() == won["admitted"]
@@ -92,7 +92,7 @@ def expect_agreement(ticket: Ticket, won: Counter[str]) -> None:
 
 
 def expect_sound(*, besides: str = "") -> None:
-    """`besides`: a check of the audit that this race may fulfil."""
+    """Check that the books are sound; `besides` names a check of the audit that this race may fail."""
     for refund in Refund.objects.values_list("pk", flat=True):
         refunds.pay_back(refund_id=refund)
     Event.objects.update(published_at=Now())
@@ -167,7 +167,7 @@ def reserved_at_the_door(hold: Hold, session: Session, kind: uuid.UUID) -> Ticke
 def test_offline_scan_from_before_a_refund_is_recorded_and_named_by_the_audit(
     hold: Hold, session: Session, gabi: User
 ) -> None:
-    """Its bearer came in while it was good. The ticket stays void, and the house learns who has its money."""
+    """The bearer came in while the ticket was good. It stays void, and the house learns who has its money."""
     ticket = bought(hold, session, "A1")
     give_back(ticket, by=ticket.sale.buyer)
     assert scan(ticket, gabi, code=ticket.code, seconds_ago=3600) == "admitted"
@@ -208,7 +208,7 @@ def test_offline_scan_of_a_used_ticket_that_staff_gave_back_takes_its_place(
 
 
 class TestWithoutTheLock:
-    """The controls: both have looked before either writes, so both win, and the audit sees it."""
+    """Controls: both have looked before either writes, so both win, and the audit sees it."""
 
     @pytest.fixture
     def ticket(self, hold: Hold, session: Session, monkeypatch: pytest.MonkeyPatch) -> Ticket:

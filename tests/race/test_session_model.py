@@ -1,8 +1,8 @@
-"""One small session in any order of events, against a box office that a child could run: a list of who has what.
+"""Compare one small session, in any order of events, with a box office so simple that a child could run it.
 
-Hypothesis chooses what happens next: somebody asks, a batch is allocated (late, twice, shuffled), a payment goes half its way, time
-passes, Redis forgets, a process dies before or after a commit. After each step the database says what the plain-Python `BoxOffice`
-says, the audit finds nothing, and whoever follows the map sees it as it is.
+Hypothesis chooses what happens next: a buyer asks, a batch is allocated (late, twice, shuffled), a payment goes half
+its way, time passes, Redis forgets, a process dies before or after a commit. After each step the database agrees with
+the plain-Python `BoxOffice`, the audit finds nothing, and a follower of the map sees it as it is.
 """
 
 from __future__ import annotations
@@ -78,45 +78,45 @@ SOUND = [check for check in CHECKS if check.name not in OF_TIME | SHUFFLED]
 
 
 class Killed(BaseException):
-    """What kill -9 looks like from inside: nobody handles it."""
+    """A kill -9 seen from inside: no code handles it."""
 
 
-# --- What ought to be
+# --- The expected state
 
 
 @dataclasses.dataclass
 class Order:
-    """What became of a request, as the box office remembers it."""
+    """The outcome of a request, as the box office remembers it."""
 
     request: HoldRequest
     status: str
     reason: str = ""
     seats: frozenset[str] = frozenset()
     places: int = 0
-    over: bool = False  # its time is up, whether anybody noticed or not
+    over: bool = False  # its time is up, swept or not
     extensions: int = 0
 
     @property
     def stands(self) -> bool:
-        """In the books."""
+        """Tell whether it is in the books."""
         return self.status in {"held", "paying", "confirmed"}
 
     @property
     def counts(self) -> bool:
-        """In the way of others: a hold that ran out isn't, swept or not."""
+        """Tell whether it is in the way of others: a hold that ran out isn't, swept or not."""
         return self.stands and not (self.status == "held" and self.over)
 
     def end(self) -> None:
-        """Given up, or too late for that."""
+        """Tell whether it was given up, or is too late for that."""
         self.status, self.reason = ("expired", "expired") if self.over else ("cancelled", "released")
 
 
 @dataclasses.dataclass
 class BoxOffice:
-    """Who has what. One clerk, one request after the other."""
+    """The owner of each place, kept by one clerk who serves one request after the other."""
 
     orders: dict[uuid.UUID, Order] = dataclasses.field(default_factory=dict)
-    given_up: set[uuid.UUID] = dataclasses.field(default_factory=set)  # while they stood in the queue
+    given_up: set[uuid.UUID] = dataclasses.field(default_factory=set)  # while they were in the queue
 
     def standing(self) -> list[Order]:
         return [order for order in self.orders.values() if order.stands]
@@ -125,7 +125,7 @@ class BoxOffice:
         return [order for order in self.orders.values() if order.counts]
 
     def allocate(self, requests: Iterable[HoldRequest], chosen: Callable[[uuid.UUID], Iterable[str]]) -> None:
-        """`chosen`: which seats the best available ones turned out to be; here it only matters that they are free."""
+        """Serve a request; `chosen` are the best available seats that it got, of which only freedom matters here."""
         for request in sorted(requests, key=lambda request: request.arrival):
             if request.id not in self.orders:
                 self.orders[request.id] = self._decide(request, chosen)
@@ -155,7 +155,7 @@ class BoxOffice:
         return Order(request, "held", seats=seats, places=request.places)
 
     def sweep(self, noticed: Collection[uuid.UUID] | None = None) -> None:
-        """End the holds that ran out; with `noticed`, those of them that somebody came across."""
+        """End the holds that ran out; with `noticed`, only those that a request came across."""
         for name, order in self.orders.items():
             if order.stands and not order.counts and (noticed is None or name in noticed):
                 order.end()
@@ -173,7 +173,7 @@ def places_of(buyer: uuid.UUID, orders: Iterable[Order]) -> int:
     return sum(order.places for order in orders if order.request.buyer == buyer)
 
 
-# --- What the machine is made of
+# --- The parts of the machine
 
 
 class Lines:
@@ -212,7 +212,7 @@ class Inbox:
     is_down: bool = False
 
     def open_epoch(self, shards: Collection[int]) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
     def publish(self, requests: Sequence[HoldRequest]) -> None:
         inbox.store(requests, shard_for=lambda request: shard_of(request.session, settings.SHARDS))
@@ -243,7 +243,7 @@ class Follower:
 
 BUYERS = [uuid.UUID(int=n) for n in (1, 2, 3)]
 buyers = st.sampled_from(BUYERS)
-which = st.integers(min_value=0, max_value=10_000)  # of what there is, modulo
+which = st.integers(min_value=0, max_value=10_000)  # an index, modulo the number of choices
 wishes = st.one_of(
     st.sets(st.sampled_from(SEATS), min_size=1, max_size=2).map(lambda seats: {"seats": tuple(sorted(seats))}),
     st.integers(1, 2).map(lambda quantity: {"stock": True, "quantity": quantity}),
@@ -294,7 +294,7 @@ class OneSession(RuleBasedStateMachine):
         self.told_all = True  # Redis and followers heard of every commit since Redis forgot
         self.redis_forgot = False
 
-    # What may happen
+    # Events
 
     @initialize(crowd=st.lists(st.tuples(buyers, wishes), min_size=1, max_size=4))
     def the_sale_opens(self, crowd: list[tuple[uuid.UUID, dict[str, Any]]]) -> None:
@@ -324,7 +324,7 @@ class OneSession(RuleBasedStateMachine):
             self.redis_forgets()
         keyed = [request for request in self.asked.values() if request.key]
         first = keyed[picked % len(keyed)]
-        kept = set(Ask.__struct_fields__) & set(HoldRequest.__struct_fields__)  # all but how its lane was named
+        kept = set(Ask.__struct_fields__) & set(HoldRequest.__struct_fields__)  # all but the name of its lane
         again = {name: getattr(first, name) for name in kept}
         self._admit_one(Ask(**again), first.buyer, road)
 
@@ -354,7 +354,7 @@ class OneSession(RuleBasedStateMachine):
         self.asked[request.id] = request
 
     def _refused(self, asked: Ask, buyer: uuid.UUID, refusal: Exception) -> None:
-        """Redis may be wrong when somebody died without a word, and only then."""
+        """Redis may be wrong only after a process died without a word."""
         in_queue = [request for request in self.asked.values() if request.id not in self.office.orders]
         standing = self.office.standing()
         others = {seat for request in in_queue for seat in request.seats}
@@ -391,7 +391,7 @@ class OneSession(RuleBasedStateMachine):
         self._allocate(list(self.lines.delivered), fate)
 
     def _allocate(self, batch: list[HoldRequest], fate: str) -> None:
-        """What comes while something waits in the inbox goes by way of that, and all of it is allocated in order of arrival."""
+        """Bring requests while others wait in the inbox: all are allocated from there, in order of arrival."""
         waiting = self._waiting_in_the_inbox()
         if waiting:
             self.lines.stored.extend(request for request in batch if request.id not in self.office.orders)
@@ -503,7 +503,7 @@ class OneSession(RuleBasedStateMachine):
         self.told_all, self.redis_forgot = True, True
         self.ghosts.clear()
 
-    # How it happens
+    # Steps of the events
 
     def _allocated(self, batch: Iterable[HoldRequest]) -> None:
         self.office.allocate(unique(batch), self._seats_chosen)
@@ -525,11 +525,11 @@ class OneSession(RuleBasedStateMachine):
         return True
 
     def _done(self, work: Callable[[], object], fate: str) -> bool:
-        """Whether it was committed."""
+        """Return whether it was committed."""
         return self._survives(work, fate) or fate == "killed after the commit"
 
     def _unless_forgotten(self, work: Callable[[], object], fate: str) -> bool:
-        """Of what stands in the queue only the queue knows once Redis forgot."""
+        """Once Redis forgot, only the queue knows its requests."""
         try:
             return self._done(work, fate)
         except queries.NotYetKnown:
@@ -537,7 +537,7 @@ class OneSession(RuleBasedStateMachine):
             return False
 
     def _may_go_on(self, order: Order | None, work: Callable[[], object]) -> bool:
-        """Whether the hold is there; if not the work is refused, for the right reason."""
+        """Tell whether the hold is there; if not, the work is refused for the right reason."""
         refusal: tuple[type[Exception], ...]
         if order is None:
             refusal = (NotHeld, queries.NotYetKnown) if self.redis_forgot else (NotHeld,)
@@ -556,7 +556,7 @@ class OneSession(RuleBasedStateMachine):
             work()
         return False
 
-    # What is always true
+    # Invariants
 
     @invariant()
     def the_database_says_what_the_box_office_says(self) -> None:
@@ -604,7 +604,7 @@ class OneSession(RuleBasedStateMachine):
         }
 
     def teardown(self) -> None:
-        """Everybody goes home: what was accepted has an outcome, what was begun has an end."""
+        """Let the session end: each accepted request has an outcome, each started payment an end."""
         self.drain("")
         self.allocate_all("")
         for n in range(len(self.payments)):
@@ -617,7 +617,7 @@ class OneSession(RuleBasedStateMachine):
 
 
 def unique(requests: Iterable[HoldRequest]) -> list[HoldRequest]:
-    """The last one said of each, as allocating takes it."""
+    """Keep the last entry of each request, as allocation does."""
     return list({request.id: request for request in requests}.values())
 
 
@@ -655,7 +655,7 @@ def test_a_session_is_what_a_plain_list_says_whatever_happens() -> None:
 
 
 def test_stock_that_is_not_given_back_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The control: the model notices."""
+    """Control: the model notices."""
     monkeypatch.setattr(endings, "_give_stock_back", lambda *_ended: None)
     with pytest.raises((AssertionError, ExceptionGroup)):
         run(examples=10 * ROUNDS, phases=[Phase.generate])

@@ -1,4 +1,4 @@
-"""Forty buyers at once for a voucher with five uses, in sessions of their own: the voucher's lock alone decides."""
+"""Forty buyers use a voucher with five uses at once, in sessions of their own: the voucher's lock alone decides."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def voucher(transactional_db: None) -> Voucher:
 
 @pytest.fixture
 def held(hold: Hold, voucher: Voucher) -> list[Reservation]:
-    """One hold a buyer, five in each of eight sessions."""
+    """Return one hold a buyer, five in each of eight sessions."""
     sessions = [SessionFactory.create(seats=(1, 5)) for _session in range(8)]
     return [hold(session, f"A{seat}", buyer=uuid.uuid4()) for session in sessions for seat in range(1, BUYERS // 8 + 1)]
 
@@ -96,7 +96,7 @@ class TestWithoutTheLock:
     def test_both_of_two_would_have_the_last_use(
         self, held: list[Reservation], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The control: the same steps without the lock, both parked after they counted."""
+        """Control: the same steps without the lock, both parked after they counted."""
         Voucher.objects.update(uses=1)
         both_counted = threading.Barrier(2)
         count = Uses.of
@@ -117,7 +117,7 @@ class TestWithoutTheLock:
         assert uses() == 2
 
     def test_the_second_never_gets_to_count(self, held: list[Reservation]) -> None:
-        """The same parking with the lock: whoever comes second waits for the first's end, and counts it."""
+        """Park the same way with the lock: the second request waits for the first's end, and counts it."""
         Voucher.objects.update(uses=1)
         first, other = held[0], held[-1]
         waits = threading.Thread(target=lambda: outcomes.append(*race([partial(put_on, other)])))

@@ -7,7 +7,7 @@ from pytest_django.fixtures import Settings
 
 @pytest.fixture
 def silent_redis() -> Iterator[str]:
-    """Takes connections and says nothing, as a stopped process does."""
+    """Serve a Redis that takes connections and says nothing, as a stopped process does."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen(64)

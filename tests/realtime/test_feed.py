@@ -1,4 +1,4 @@
-"""What is told of what was heard, and that a picture comes right whatever the wire does to it."""
+"""Check what watchers are told, and that a picture comes right whatever the wire does to it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def stock(left: int, at: float) -> Body:
 
 
 def told(*bodies: Body, after: int = 0, now: float = 0) -> list[Body]:
-    """All came at 0."""
+    """Return what is told of messages that all came at 0."""
     heard = Heard()
     for body in bodies:
         heard.add(body, at=0)
@@ -95,7 +95,7 @@ class TestHeard:
 
 
 class Page:
-    """Keeps its picture by the rules of API.md; the browser's own (feed.js) is tested in tests/journeys."""
+    """A page that keeps its picture by the rules of API.md; tests/journeys tests the browser's own (feed.js)."""
 
     def __init__(self, hall: Hall) -> None:
         self.hall = hall
@@ -121,7 +121,7 @@ class Page:
 
 
 class Hall:
-    """The truth, and the diffs that told of it."""
+    """The true map, and the diffs that were sent of it."""
 
     def __init__(self) -> None:
         self.version = 0
@@ -141,7 +141,7 @@ CHANGES = st.dictionaries(st.sampled_from(SEATS), st.sampled_from("fhsb"), min_s
 
 @dataclass(frozen=True)
 class Step:
-    """A change, how long after the one before it, and how long each copy of its diff is under way; no copy: it is lost."""
+    """A change, its delay after the one before, and the delay of each copy of its diff; no copy: it is lost."""
 
     changes: dict[str, str]
     versions: int
@@ -160,7 +160,7 @@ STEPS_WITH_LOSS = st.builds(
 
 
 def play(story: list[Step]) -> tuple[Hall, Page]:
-    """Let a page watch the hall through the wire, which delays, repeats, mixes up and loses, until everything has come."""
+    """Let a page watch the hall through a wire that delays, repeats, mixes up and loses, until all has come."""
     hall, heard = Hall(), Heard()
     page, latest = Page(hall), 0
     under_way: list[tuple[float, int, Body]] = []
@@ -197,7 +197,7 @@ def play(story: list[Step]) -> tuple[Hall, Page]:
 @settings(max_examples=300, deadline=None)
 @given(story=st.lists(STEPS, min_size=1, max_size=40))
 def test_watcher_fetches_nothing_while_nothing_is_lost(story: list[Step]) -> None:
-    """However the diffs overtake each other and come again."""
+    """The diffs may overtake each other and come again."""
     hall, page = play(story)
     assert (page.version, page.picture) == hall.snapshot()
     assert page.fetched == 0

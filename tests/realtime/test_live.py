@@ -1,4 +1,4 @@
-"""The sockets as they are served: uvicorn, Redis and PostgreSQL, and what really happens to seats."""
+"""The sockets as they are served: uvicorn, Redis and PostgreSQL, with real changes of seats."""
 
 import json
 import os
@@ -90,7 +90,7 @@ def statuses(session: Session) -> tuple[int, dict[str, str]]:
 
 
 class Map:
-    """A client's copy, kept as API.md says."""
+    """A client's copy of the map, kept as API.md says."""
 
     def __init__(self, session: Session, client: ClientConnection) -> None:
         self.session, self.client = session, client
@@ -99,7 +99,7 @@ class Map:
         self.available = 0
 
     def follow(self, until_version: int) -> list[dict[str, Any]]:
-        """The diffs that were applied."""
+        """Apply the message; return the diffs that were applied."""
         applied = []
         while self.version < until_version:
             message = hear(self.client)
@@ -162,7 +162,8 @@ class TestTheLiveMap:
         try:
             with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
                 client.sendall(
-                    f"GET /ws/sessions/{session.pk} HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                    f"GET /ws/sessions/{session.pk} HTTP/1.1\r\nHost: here\r\n"
+                    "Upgrade: websocket\r\nConnection: Upgrade\r\n"
                     "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
                 )
                 heard = b"".join(iter(lambda: client.recv(4096), b""))
@@ -227,7 +228,7 @@ def until_told(client: ClientConnection, reservation: Reservation, status: str) 
 
 
 class TestDaphne:
-    """It drives `runserver`, and is a choice for /ws/."""
+    """Daphne drives `runserver`, and is a choice for /ws/."""
 
     @pytest.fixture(params=["daphne", "runserver"])
     def daphne(self, request: pytest.FixtureRequest) -> Iterator[int]:
@@ -292,11 +293,11 @@ class TestWhenRedisGoesAway:
 
 
 def hold_and_release(session: Session, hold: Hold) -> bool:
-    buyer = UserFactory.create().pk  # anew: who lets many holds go may hold no more for a while
+    buyer = UserFactory.create().pk  # a new buyer: one who lets many holds go may hold no more for a while
     holding.release(reservation_id=hold(session, "B1", buyer=buyer).pk, buyer=buyer)
     return True
 
 
 def told_of_a_change(client: ClientConnection) -> bool:
-    """Within the next few messages."""
+    """Tell whether a change comes within the next few messages."""
     return any(hear(client).get("changes") for _message in range(3))

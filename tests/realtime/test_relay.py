@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class Broker:
-    """A real one, with a queue that gets every event."""
+    """A real broker, with a queue that gets every event."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -34,7 +34,7 @@ class Broker:
         self.queue.purge()
 
     def messages(self) -> list[kombu.Message]:
-        """What arrived, taken out."""
+        """Take out and return the messages that arrived."""
         arrived = []
         while message := self.queue.get(no_ack=True):
             arrived.append(message)

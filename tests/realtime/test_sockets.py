@@ -21,7 +21,7 @@ HOST = (b"host", b"cine.example")
 
 
 class Site:
-    """What config gives the sockets, held in memory."""
+    """The answers that config gives the sockets, held in memory."""
 
     def __init__(self) -> None:
         self.sessions: dict[uuid.UUID, tuple[int, int]] = {}
@@ -71,7 +71,7 @@ class Browser(WebsocketCommunicator):
         return heard
 
     async def closing_code(self, *, after_messages: bool = False) -> int:
-        """Wait for the end. `after_messages`: what was on its way may come before it."""
+        """Wait for the end; messages that were on their way may come before it with `after_messages`."""
         message = await self.receive_output(timeout=10)
         while after_messages and message["type"] == "websocket.send":
             message = await self.receive_output(timeout=10)
@@ -93,7 +93,7 @@ async def connect(site: Site, buyer: uuid.UUID) -> Browser:
 
 
 async def listen(site: Site, buyer: uuid.UUID) -> Browser:
-    """Connected, and past the first states."""
+    """Connect, and read past the first states."""
     site.unfinished[buyer] = [{"type": "reservation:update", "id": "0", "status": "queued"}]
     browser = await connect(site, buyer)
     assert (await browser.hear())["id"] == "0"
@@ -214,7 +214,7 @@ class TestSessionFeed:
     async def test_closes_when_the_last_watcher_leaves(self, site: Site) -> None:
         session = site.on_sale()
         ana, bruno = await watch(site, session), await watch(site, session)
-        feeds = feed._feeds[asyncio.get_running_loop()]  # noqa: SLF001 what must not pile up
+        feeds = feed._feeds[asyncio.get_running_loop()]  # noqa: SLF001 the list that must not pile up
 
         await ana.disconnect()
         assert session in feeds
@@ -390,7 +390,7 @@ class TestBuyerFeed:
 
 
 class TestADeafSubscription:
-    """The connection to Redis stands, and what was subscribed on it got lost."""
+    """The connection to Redis stands, and its subscriptions got lost."""
 
     async def test_is_made_anew_and_watchers_are_told(
         self, site: Site, ana: uuid.UUID, settings: Settings, monkeypatch: pytest.MonkeyPatch

@@ -26,7 +26,7 @@ class OneAtATime:
             await asyncio.sleep(TRIP)
 
     async def group_discard(self, group: str, channel: str) -> None:
-        """Nobody minds."""
+        """Do nothing."""
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
         await self._sent.put(message)
@@ -36,7 +36,7 @@ class OneAtATime:
 
 
 class FirstIsLost(OneAtATime):
-    """The first message to each group overtakes the subscription."""
+    """A channel layer where the first message to each group overtakes the subscription."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -22,7 +22,7 @@ def send(session: uuid.UUID, version: int) -> None:
 
 
 class Listener:
-    """Hears what is sent to one group."""
+    """A listener to the messages of one group."""
 
     async def join(self, group: str) -> "Listener":
         self.layer = get_channel_layer()
@@ -85,7 +85,7 @@ class TestSending:
         wire.flush()
 
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # that it has threads is what is tested
+            warnings.simplefilter("ignore", DeprecationWarning)  # the test needs its threads
             child = os.fork()
         if child == 0:
             send(session, 2)
@@ -140,7 +140,8 @@ class TestWithoutRedis:
             send(uuid.uuid4(), 1)
             wire.flush(10)
 
-        assert [record.msg["event"] for record in caplog.records] == ["wire.down", "wire.up"]  # type: ignore[index] # structlog's
+        # structlog's messages are dicts
+        assert [record.msg["event"] for record in caplog.records] == ["wire.down", "wire.up"]  # type: ignore[index]
 
     def test_a_queue_too_long_drops_what_is_new(
         self, silent_redis: str, settings: Settings, monkeypatch: pytest.MonkeyPatch

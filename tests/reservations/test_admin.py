@@ -77,7 +77,7 @@ class TestReservationDesk:
 class TestInboxDesk:
     @pytest.fixture
     def poison(self, session: Session) -> InboxRequest:
-        """It would be allocated now."""
+        """The request would be allocated now."""
         request = request_for(session, "A1", buyer=uuid.uuid4())
         row: InboxRequest = InboxRequest.objects.create(
             id=request.id, shard=0, arrival=1, buyer=request.buyer, request=request.to_json(), attempts=5, error="a bug"

@@ -1,4 +1,4 @@
-"""How much is held at once and not paid for. See Note [What counts as held] in `reservations/hold_caps.py`."""
+"""Limit how much is held at once and not paid for. See Note [What counts as held] in `reservations/hold_caps.py`."""
 
 from __future__ import annotations
 
@@ -48,20 +48,20 @@ def limits(settings: LazySettings) -> LazySettings:
 
 @pytest.fixture
 def hall(transactional_db: None) -> Session:
-    """Twenty rows of ten, so that 5 % of it are ten seats."""
+    """Put on twenty rows of ten, so that 5 % of the hall is ten seats."""
     made: Session = SessionFactory.create(seats=(20, 10), max_per_buyer=5)
     return made
 
 
 def ask(session: Session, *seats: str, guest: UUID | None = None, address: str = HOME, **more: Any) -> Reservation:
-    """As a guest, a new one unless one is named; the reservation as it is allocated."""
+    """Ask as a guest, a new one unless one is named; return the reservation as it is allocated."""
     asked = Ask(session=session.pk, seats=seats, **more)
     admission = front_door.admit(asked, buyer=guest or uuid.uuid4(), is_guest=True, address=address)
     return Reservation.objects.get(pk=admission.id)
 
 
 def ended(held: Reservation, *, after: float = 30) -> None:
-    """Let it run out, having been held for so long; PostgreSQL's clock decides, so the rows are turned back."""
+    """Let a hold run out that lasted this long; PostgreSQL's clock decides, so the rows are turned back."""
     now = timezone.now()
     begun = now - dt.timedelta(seconds=after)
     Reservation.objects.filter(pk=held.pk).update(held_at=begun, expires_at=now - dt.timedelta(milliseconds=1))
@@ -169,7 +169,7 @@ class TestAddress:
 
 
 class TestEnd:
-    """What frees the count, and when."""
+    """The ends of a hold free its count at different times."""
 
     @pytest.fixture
     def full(self, hall: Session) -> list[Reservation]:
@@ -237,7 +237,7 @@ class TestEnd:
         ended(held[0], after=20)
         with pytest.raises(TooManyHolds) as refusal:
             ask(hall, *row_of("C", 5))
-        assert refusal.value.retry_after > 25  # by the other's end; its own count goes on for 40
+        assert refusal.value.retry_after > 25  # the other's hold has ended; its own count goes on for 40
 
     def test_of_a_request_that_lost_counts_nothing(self, hall: Session) -> None:
         taken = ask(hall, *row_of("A", 5), address=ELSEWHERE)
@@ -249,7 +249,7 @@ class TestEnd:
 
 
 def forget_held() -> None:
-    """Leave the history and let what counts be over."""
+    """Keep the history, and let all held places stop counting."""
     for name in claims.client().scan_iter(f"{keys.PREFIX}:held:*"):
         claims.client().delete(name)
     for name in claims.client().scan_iter(f"{keys.PREFIX}:held-tally:*"):
@@ -329,7 +329,7 @@ def order(kind: TicketType, quantity: int, guest: UUID | None = None, **client: 
 
 
 class TestDoor:
-    """What is paid at the door counts as held until it is collected."""
+    """A place that is paid at the door counts as held until its money is collected."""
 
     @pytest.fixture
     def kind(self, hall: Session) -> TicketType:
@@ -376,7 +376,7 @@ class TestDoor:
 
 
 class TestFree:
-    """What costs nothing is bought at once, and counts for its address as long as it is kept."""
+    """A free place is bought at once, and counts for its address as long as it is kept."""
 
     @pytest.fixture
     def kind(self, hall: Session) -> TicketType:

@@ -1,4 +1,4 @@
-"""One buyer after the other: what a hold is, and what refuses it."""
+"""Buyers ask for holds one after the other, and each gets a hold or a refusal."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def seat(session: Session, label: str) -> Seat:
 
 
 def request_for(session: Session, *seats: str, buyer: uuid.UUID, arrival: int = 1, **more: object) -> HoldRequest:
-    """A request as it comes out of the queue."""
+    """Return a request as it comes out of the queue."""
     ask = Ask(session=session.pk, seats=seats, **more)  # type: ignore[arg-type]
     return HoldRequest.of(ask, reservation=uuid.uuid4(), buyer=buyer, arrival=arrival, accepted_at=timezone.now())
 
 
 def run_out(reservation: Reservation) -> None:
-    """As if its time had passed; PostgreSQL's clock decides, so the rows are turned back."""
+    """Let the hold's time pass; PostgreSQL's clock decides, so the rows are turned back."""
     past = timezone.now() - dt.timedelta(milliseconds=1)
     Reservation.objects.filter(pk=reservation.pk).update(expires_at=past)
     Seat.objects.filter(reservation_id=reservation.pk).update(held_until=past)

@@ -1,4 +1,4 @@
-"""Lanes of a session's line: by weight between them, strictly first come in each."""
+"""Lanes of a session's queue share by weight, and each is strictly first come, first served."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def members(session: Session) -> Lane:
 
 
 def crowd(stock: TicketType, lane: str, number: int, *, first: int = 1) -> list[HoldRequest]:
-    """Their arrivals are two apart, so that two lanes can come in turn."""
+    """Let buyers ask, with arrivals two apart, so that two lanes can come in turn."""
     return [
         HoldRequest.from_json(
             {
@@ -65,7 +65,7 @@ def store(*requests: HoldRequest) -> None:
 
 @pytest.fixture
 def order(monkeypatch: pytest.MonkeyPatch) -> list[HoldRequest]:
-    """Requests as they were decided."""
+    """Return requests as they were decided."""
     decided: list[HoldRequest] = []
     decide = decision.decide
 
@@ -166,7 +166,7 @@ class TestOutages:
         redis: str,
         rabbitmq: str,
     ) -> None:
-        """Eight ask in each lane, one after the other, everybody's first; and then a worker comes."""
+        """Eight ask in each lane, one after the other, each lane's first ones first; and then a worker comes."""
         brought: list[list[HoldRequest]] = []
         rabbit = InProcessQueue(lambda requests: brought.append(list(requests)))
         rabbit.name = "rabbitmq"

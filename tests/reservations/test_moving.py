@@ -28,13 +28,13 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def move(reservation: Reservation, seats: str, to: str) -> None:
-    """`seats` and `to` as people write them: "A1 A2"."""
+    """Move the reservation; `seats` and `to` are written like "A1 A2"."""
     selling.move_seats(reservation_id=reservation.pk, seats=seats.split(), to=to.split())
     reservation.refresh_from_db()
 
 
 def refusal(reservation: Reservation, seats: str, to: str) -> dict[str, str]:
-    """Why it can't be moved; nothing has changed, and nothing was told."""
+    """Return why it can't be moved; check that nothing changed, and no buyer was told."""
     before = Event.objects.count()
     with pytest.raises(CannotMove) as refused:
         move(reservation, seats, to)

@@ -1,4 +1,4 @@
-"""Ticket types that draw on shared pools, and the rules of their own sale. See Note [What a place draws on]."""
+"""Ticket types draw on shared pools, and have rules of their own sale. See Note [What a place draws on]."""
 
 from __future__ import annotations
 
@@ -58,8 +58,10 @@ class Festival:
         return made
 
     def left(self) -> tuple[int, int]:
-        """On Saturday and on Sunday, as PostgreSQL has it."""
-        return tuple(Pool.objects.values_list("available", flat=True).get(pk=day.pk) for day in self.days.values())  # type: ignore[return-value]
+        """Return the places on Saturday and on Sunday in PostgreSQL."""
+        return tuple(  # type: ignore[return-value]
+            Pool.objects.values_list("available", flat=True).get(pk=day.pk) for day in self.days.values()
+        )
 
     def stock_left(self, kind: TicketType) -> int | None:
         return TicketType.objects.values_list("available", flat=True).get(pk=kind.pk)
@@ -77,7 +79,7 @@ def road() -> Road:
 
 @pytest.fixture
 def enter(road: Road, festival: Festival, monkeypatch: pytest.MonkeyPatch) -> Enter:
-    """Knock at a door behind which nobody allocates; whether it let the request in."""
+    """Ask while no worker allocates; return whether admission let the request in."""
     door = FrontDoor(queue=road, fallback=None)
     monkeypatch.setattr(front_door, "door", lambda: door)
 
@@ -95,7 +97,7 @@ def enter(road: Road, festival: Festival, monkeypatch: pytest.MonkeyPatch) -> En
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> dict[uuid.UUID, int]:
-    """What everybody who looks hears last of each type."""
+    """Collect the last number of each type that watchers were told."""
     last: dict[uuid.UUID, int] = {}
     monkeypatch.setattr(
         wire, "send_stock", lambda *, session, ticket_type, available, at: last.update({ticket_type: available})
@@ -248,7 +250,7 @@ class TestTheDoor:
         assert [enter(festival.sat), enter(festival.both)] == [True, False]
 
     def test_mends_a_counter_that_drifted(self, festival: Festival, enter: Enter, road: Road) -> None:
-        """What was committed says how it is, the next time that anything is."""
+        """The next commit brings the right number."""
         pool = keys.stock_keys(festival.session.pk, festival.days["sat"].pk)[0]
         assert enter(festival.sat)
         claims.client().hset(pool, "available", 99)
@@ -268,7 +270,7 @@ class TestTheDoor:
 
 
 class TestItsOwnSale:
-    """The rules of a type: at the door, and once more under the locks, where a door with an older copy let it in."""
+    """Admission checks a type's rules; allocation checks again what an older copy of the facts admitted."""
 
     @pytest.fixture
     def kind(self, festival: Festival) -> TicketType:
@@ -350,7 +352,7 @@ class TestItsOwnSale:
 
 
 class TestSoldAtOnce:
-    """Types that can't be held."""
+    """Some types can't be held."""
 
     @pytest.fixture
     def kind(self, festival: Festival) -> TicketType:

@@ -1,4 +1,4 @@
-"""Each refusal is spelled once, in a catalogue, and everything that tells of it reads it there. Without a database."""
+"""Each refusal is spelled once, in a catalogue, and all that tells of it reads it there. Without a database."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ALSO = {
     "not_yet": "the state of a gate",
     **dict.fromkeys(("already_used", "other_session", "payment_due"), "how a check-in is recorded"),
 }
-# Scripts that do something of their own for a problem, beside saying it
+# Scripts that act on a problem, besides showing it
 SCRIPTS = {
     "ticketing/static/ticketing/gate-page.js",
     "ticketing/static/ticketing/payment-form.js",
@@ -109,7 +109,7 @@ def test_the_documentation_says_what_the_catalogues_say() -> None:
 
 
 def spelled() -> dict[str, set[str]]:
-    """Reason or code → the files that spell it, beside the catalogues."""
+    """Map each reason or code to the files that spell it, beside the catalogues."""
     words = {entry.reason for entry in ENTRIES} | {entry.code for entry in ENTRIES}
     found: dict[str, set[str]] = {}
     for app in APPS:
@@ -131,7 +131,7 @@ def test_no_other_module_spells_one() -> None:
         "rate_limited": {"config/web/problems.py", "config/web/openapi/answers.py", "config/run/serving/refusals.py"},
         "bad_signature": {"config/web/openapi/problem_shapes.py"},
         "ticket_void": {"config/web/openapi/problem_shapes.py"},
-        # what any operation may answer
+        # any operation may answer with these
         "request_in_flight": {"config/web/openapi/answers.py"},
         "idempotency_mismatch": {"config/web/openapi/answers.py"},
         "other_buyer": {"config/web/openapi/answers.py"},

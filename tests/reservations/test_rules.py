@@ -1,4 +1,4 @@
-"""The same request has the same answer at the door, in the queue and on standby. Without a database."""
+"""The same request has the same answer at admission, in the queue and on standby. Without a database."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ FEW = st.sampled_from([None, 1, 2, 3, 4])
 
 @dataclass
 class House:
-    """A session and a ticket type of unnumbered places, as rows that nobody saved."""
+    """A session and a ticket type of unnumbered places, as unsaved rows."""
 
     session: Session
     kind: TicketType
     now: dt.datetime
 
     def facts(self) -> SaleFacts:
-        """As admission keeps them."""
+        """Return the facts as admission keeps them."""
         session, kind = self.session, self.kind
         return SaleFacts(
             session=session.pk,
@@ -131,7 +131,7 @@ def in_the_queue(house: House, request: HoldRequest, *, has: int = 0, has_of_kin
     counted = Counter({(house.session.pk, BUYER): has, (house.kind.pk, BUYER): has_of_kind})
     news = SimpleNamespace(now=house.now)
     batch = SimpleNamespace(sessions={house.session.pk: house.session}, has=counted, news=news)
-    return decision._refusal_by_rules(house.kind, request, cast("decision.Batch", batch))  # noqa: SLF001 what it comes to
+    return decision._refusal_by_rules(house.kind, request, cast("decision.Batch", batch))  # noqa: SLF001 its result
 
 
 def asked_of(house: House, ask: Ask) -> tuple[Ask, HoldRequest]:
@@ -153,7 +153,7 @@ def test_the_line_and_standby_know_the_same_limits(house: House, ask: Ask, has: 
     refusal = in_the_queue(house, request, has=has, has_of_kind=of_kind)
     counted = Counter({(None, BUYER): has, (house.kind.pk, BUYER): of_kind})
     order = Reservation(buyer=BUYER, quantity=request.quantity)
-    is_over = standby._is_over_the_limit(order, house.session, house.kind, counted)  # noqa: SLF001 what it comes to
+    is_over = standby._is_over_the_limit(order, house.session, house.kind, counted)  # noqa: SLF001 its result
     if refusal is None:
         assert not is_over
     if refusal is LimitReached:

@@ -1,4 +1,7 @@
-"""What is stored is answered as stored: each step after that is made to fail, one by one. See Note [The answer stands]."""
+"""A stored request is answered as stored, though each step after that fails, one by one.
+
+See Note [The answer stands].
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class Fault(Exception):
-    """Nothing that any step expects."""
+    """An error that no step expects."""
 
 
 def fail(*_arguments: Any, **_more: Any) -> Any:
@@ -48,7 +51,7 @@ def fail(*_arguments: Any, **_more: Any) -> Any:
 
 
 def fail_once(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[Fault]:
-    """The first call fails; the list is empty once it was made."""
+    """Let the first call fail; the list is empty once it was made."""
     original, failures = getattr(owner, name), [Fault()]
 
     def first_fails(*arguments: Any, **more: Any) -> Any:
@@ -67,7 +70,7 @@ def stock(session: Session) -> TicketType:
 
 
 def client_of_server(buyer: uuid.UUID | User) -> Any:
-    """A client that sees what a server answers, not what was raised on the way."""
+    """Return a client that gets the server's answer, not the exception behind it."""
     client = client_of(buyer)
     client.raise_request_exception = False
     return client
@@ -80,7 +83,7 @@ def use_door(monkeypatch: pytest.MonkeyPatch, door: FrontDoor) -> FrontDoor:
 
 @pytest.fixture
 def line(monkeypatch: pytest.MonkeyPatch) -> InboxQueue:
-    """The inbox, where a test sees what is stored; nobody is rung."""
+    """Use the inbox, where a test sees what is stored; no worker is rung."""
     line = InboxQueue()
     monkeypatch.setattr(line, "ring", lambda _shard: None)
     return line
@@ -89,7 +92,7 @@ def line(monkeypatch: pytest.MonkeyPatch) -> InboxQueue:
 def asked_by_server(
     application: Callable[..., Any], client: Any, path: str, body: Any, **headers: str
 ) -> tuple[int, str]:
-    """What a server gets that calls the site as servers do."""
+    """Return what a server gets that calls the site as servers do."""
     heads: list[str] = []
     environ = client._base_environ(  # noqa: SLF001 as its own `post` does
         PATH_INFO=f"/api/v1{path}",
@@ -105,7 +108,7 @@ def asked_by_server(
 
 
 ROADS = {"short": "application", "long": "django"}
-# Every step between storing a request and handing its answer to the server.
+# Every step between storing a request and handing its answer to the server
 STEPS: dict[str, tuple[Any, str]] = {
     "noting the answer for its key": (claims, "answer_given"),
     "counting what is admitted": (metrics.admitted, "labels"),
@@ -125,7 +128,7 @@ def test_stored_request_is_answered_202_whatever_fails_afterwards(
     step: str, road: str, path: str, stock: TicketType, line: InboxQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_door(monkeypatch, FrontDoor(queue=line, fallback=None))
-    if step == "encoding the answer":  # what stands is encoded too
+    if step == "encoding the answer":  # the acceptance is encoded too
         fail_once(monkeypatch, *STEPS[step])
     else:
         monkeypatch.setattr(*STEPS[step], fail)
@@ -149,7 +152,7 @@ def test_connection_that_cannot_be_given_back_spoils_no_answer(
         assert status == 202
 
 
-# Every step between an outcome that was waited for and its answer.
+# Every step between an awaited outcome and its answer
 WAITED: dict[str, tuple[Any, str]] = {
     "reading the first of a key": (views.DoorView, "first_of"),
     "telling the outcome": (views.DoorView, "allocated"),
@@ -269,7 +272,7 @@ def test_bell_that_cannot_be_rung_at_all_spoils_no_payment(settings: Any, monkey
     orders.ring([(uuid.uuid4(), "")])
 
 
-# --- At the door
+# --- At admission
 
 
 def enter(door: FrontDoor, stock: TicketType, monkeypatch: pytest.MonkeyPatch, **more: Any) -> entries.Admission:
@@ -279,7 +282,7 @@ def enter(door: FrontDoor, stock: TicketType, monkeypatch: pytest.MonkeyPatch, *
 
 
 class Careless:
-    """A line that stores, and then fails in a way that it doesn't know."""
+    """A queue that stores, and then fails in an unknown way."""
 
     name = "rabbitmq"
     is_down = False
@@ -332,7 +335,7 @@ class TestDoor:
 
         monkeypatch.setattr(door, "serve", serve_later)
         monkeypatch.setattr(entries, "ANSWER_SECONDS", 0.3)
-        with pytest.raises(OutcomeUnknown):  # the door is at it
+        with pytest.raises(OutcomeUnknown):  # the front door is storing it
             enter(door, stock, monkeypatch)
         with pytest.raises(QueueDown) as refused:
             enter(door, stock, monkeypatch)

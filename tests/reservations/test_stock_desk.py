@@ -1,4 +1,4 @@
-"""What staff does to places without a number, in the admin and by the operations under it."""
+"""Staff changes unnumbered places, in the admin and by the operations under it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def change(row: TicketType | Pool) -> str:
 
 
 def told(answer: Any) -> str:
-    """The last that was said."""
+    """Return the last message."""
     return str(list(get_messages(answer.wsgi_request))[-1])
 
 

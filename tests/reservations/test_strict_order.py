@@ -1,4 +1,4 @@
-"""The winners are the first by arrival, whatever happens to the messages between the door and allocation."""
+"""The winners are the first by arrival, whatever happens to the messages between admission and allocation."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def crowd(stock: TicketType) -> list[HoldRequest]:
 
 
 def deliveries(requests: list[HoldRequest], chance: random.Random) -> list[list[HoldRequest]]:
-    """Messages in their order, each shuffled inside; some come again, also after later ones."""
+    """Return messages in their order, each shuffled inside; some come again, also after later ones."""
     messages = [requests[start : start + MESSAGE] for start in range(0, len(requests), MESSAGE)]
     delivered = []
     for number, message in enumerate(messages):
@@ -84,7 +84,7 @@ class TestWinners:
         chance = random.Random(seed)  # noqa: S311 not a secret
         allocate_batch = batch.allocate_batch
         for message in deliveries(crowd(stock), chance):
-            let_pass(session, seconds=1)  # whatever the rate, there is something to die with
+            let_pass(session, seconds=1)  # so that the worker has something to die with at any rate
             with monkeypatch.context() as patch:
                 dies_after = chance.choice([True, False])
 

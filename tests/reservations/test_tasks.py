@@ -1,4 +1,4 @@
-"""Messages that wait together are allocated together, and nothing overtakes."""
+"""Messages that wait together are allocated together, and none overtakes another."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def message(*requests: HoldRequest, task: str = tasks.allocate.name, payload: Any = None) -> Message:
-    """As much of one as the worker looks at."""
+    """Return the parts of a message that the worker looks at."""
     said: Any = payload or ([], {"requests": [request.to_json() for request in requests]}, {})
     return cast(Message, SimpleNamespace(headers={"task": task, "id": str(uuid.uuid4())}, payload=said))
 
 
 def run(one: Message) -> None:
-    """The task's own turn."""
+    """Run the task in its own turn."""
     tasks.allocate.push_request(id=one.headers["id"])
     try:
         tasks.allocate(**one.payload[1])
@@ -42,7 +42,7 @@ def run(one: Message) -> None:
 
 @pytest.fixture
 def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The sizes of what was allocated, in turn."""
+    """Record the sizes of the batches that were allocated, in order."""
     sizes: list[int] = []
     allocate_batch = batch.allocate_batch
 

@@ -38,7 +38,7 @@ def put_on(db: None, tomorrow: dt.datetime) -> Open:
 
 @pytest.fixture
 def hall(db: None) -> Hall:
-    """Two rows of two."""
+    """Make a hall with two rows of two."""
     made: Hall = factories.HallFactory()
     operations.furnish(hall=made, places=grid(rows=2, seats_per_row=2))
     return made
@@ -46,13 +46,13 @@ def hall(db: None) -> Hall:
 
 @pytest.fixture
 def olivia(db: None) -> User:
-    """She owns the house."""
+    """Make Olívia, who owns the house."""
     made: User = factories.UserFactory(username="olivia", is_staff=True, is_superuser=True)
     return made
 
 
 def bearer(user: User) -> Client:
-    """A program that speaks for `user`."""
+    """Return the credentials of a program that speaks for `user`."""
     tokens = identity.issue_tokens(Buyer(id=user.pk, is_guest=False))
     return Client(headers={"authorization": f"Bearer {tokens['access']}"})
 
@@ -69,7 +69,7 @@ def buyer(db: None) -> Client:
 
 @pytest.fixture
 def desk(olivia: User) -> Client:
-    """The admin's pages, as Olívia."""
+    """Open the admin's pages, as Olívia."""
     client = Client()
     client.force_login(olivia, backend="django.contrib.auth.backends.ModelBackend")
     return client

@@ -37,7 +37,7 @@ def show(db: None) -> Show:
 
 @pytest.fixture
 def filled(show: Show) -> dict[str, Any]:
-    """The form for a new session as a manager fills it in: a room of four rows at R$ 25.50."""
+    """Return the form for a new session as a manager fills it in: a room of four rows at R$ 25.50."""
     day = timezone.localdate() + dt.timedelta(days=2)
     return {
         "show": show.pk,
@@ -232,13 +232,13 @@ def plan_of(hall: Hall) -> str:
 
 
 def shown(answer: Any) -> dict[str, str]:
-    """What the browser posts when the page is sent on with another button."""
+    """Return what the browser posts when the page is sent on with another button."""
     form = answer.context["form"]
     return {name: form[name].value() or "" for name in form.fields if name != "file"}
 
 
 def clerk(*permissions: str) -> Client:
-    """Somebody of the staff who may do this and nothing else."""
+    """Sign in a member of the staff who has this right and no other."""
     person = factories.UserFactory(is_staff=True)
     person.user_permissions.set(Permission.objects.filter(codename__in=permissions))
     client = Client()

@@ -1,4 +1,4 @@
-"""Every date that people see says its year, unless it is in the present one; letters and papers always say it."""
+"""Every date that people see says its year, unless it is the present one; letters and papers always say it."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ ORLA = ["--venue", "Multiplex Orla", "--hall", "Sala 3"]
 
 @pytest.fixture
 def import_plan(db: None, tmp_path: Path) -> Import:
-    """Run the command with a plan; what it printed."""
+    """Run the command with a plan; return what it printed."""
 
     def import_plan(plan: str, *arguments: str) -> str:
         file, printed = tmp_path / "plan.txt", io.StringIO()

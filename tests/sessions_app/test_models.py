@@ -1,4 +1,4 @@
-"""Each constraint of the catalogue, violated once."""
+"""Violate each constraint of the catalogue once."""
 
 from __future__ import annotations
 

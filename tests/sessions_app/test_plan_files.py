@@ -21,14 +21,14 @@ SEAT = {"x": 0}
 
 
 def refused(text: str | bytes) -> list[str]:
-    """What is said about a file that is no plan."""
+    """Return the errors of a file that is no plan."""
     with pytest.raises(PlanRefused) as refusal:
         plan_files.read(text.encode() if isinstance(text, str) else text)
     return [str(wrong) for wrong in refusal.value.wrong]
 
 
 def hall(*seats: Any, **row: Any) -> dict[str, Any]:
-    """The document of one row."""
+    """Return the document of one row."""
     return {"sections": [{"rows": [{"name": "A", "y": 3, "seats": list(seats), **row}]}]}
 
 
@@ -212,7 +212,7 @@ class TestGuide:
         assert labels(self.written) == ["A1", "A2", "A3", "A4", "Box 1-2", "Box 1-4"]
 
 
-# A drawing's rows: letters, of which one at least is a chair.
+# A drawing's rows: letters, of which at least one is a chair.
 rows = st.text(alphabet="awcl_", min_size=1, max_size=20).filter(lambda row: row.strip("_"))
 names = st.text(alphabet=st.characters(codec="utf-8"), min_size=1, max_size=40).filter(
     lambda name: checks.is_name(name, 40)
@@ -241,7 +241,7 @@ def test_a_plan_that_is_written_down_reads_the_same(hall: dict[str, list[str]]) 
 
 @st.composite
 def plans(draw: st.DrawFn) -> list[Place]:
-    """Chairs in a grid, each moved a little; with any names, numbers and kinds."""
+    """Draw chairs in a grid, each moved a little, with any names, numbers and kinds."""
     short = st.text(min_size=1, max_size=8).filter(lambda name: checks.is_name(name, 8))
     rows = draw(st.lists(st.tuples(short, st.integers(1, 5)), min_size=1, max_size=5, unique_by=lambda row: row[0]))
     nudge = st.integers(-15, 15).map(lambda hundredths: hundredths / 100)
@@ -265,7 +265,7 @@ def test_any_plan_that_is_written_down_reads_the_same(places: list[Place]) -> No
 
 
 def outcome(data: bytes) -> list[Any]:
-    """Chairs, or what is wrong."""
+    """Return the chairs, or the errors."""
     try:
         return plan_files.read(data)
     except PlanRefused as refusal:

@@ -1,4 +1,4 @@
-"""The map, its legend, the seats as boxes and the script's data say the same of each price, on every page that has a map."""
+"""The map, its legend, the seats as boxes and the script's data show each price alike, on every page with a map."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ LEGEND = re.compile(
     r'<li><svg[^>]*><use href="#seat-free-(\d+)" data-look="f" data-tier="(\d+)"/></svg><span>(.*?) <strong>'
 )
 BOX = re.compile(
-    r'aria-label="[^"]*, free, ([^"]*?) R\$[^"]*"[^>]*><svg[^>]*><use href="#seat-free-(\d+)" data-look="f" data-tier="(\d+)"'
+    r'aria-label="[^"]*, free, ([^"]*?) R\$[^"]*"[^>]*>'
+    r'<svg[^>]*><use href="#seat-free-(\d+)" data-look="f" data-tier="(\d+)"'
 )
 
 
 @pytest.fixture
 def session() -> Session:
-    """Six prices with seats; one without, and places without a number, stand before and among them."""
+    """Put on six prices with seats; one without, and unnumbered places, stand before and among them."""
     made: Session = factories.SessionFactory.create(seats=(6, 2))
     made.ticket_types.update(name="Of an empty section")
     factories.StockFactory.create(session=made, name="Floor")
@@ -60,7 +61,7 @@ def test_each_price_looks_the_same_everywhere(client: Client, session: Session, 
 
 
 def test_session_with_the_most_prices_has_a_look_for_each_and_no_more_prices_are_taken(client: Client) -> None:
-    """Each section but the last has its own; that one costs what all other seats do."""
+    """Each section but the last has its own price; the last costs what all other seats do."""
     sections = [f"Section {number}" for number in range(MAX_TICKET_TYPES + 1)]
     hall = factories.HallFactory.create()
     furnish(

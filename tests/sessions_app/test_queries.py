@@ -30,7 +30,7 @@ def take(session: Session, label: str, status: str, *, until: dt.timedelta | Non
 
 @pytest.fixture
 def busy(put_on: Open) -> Session:
-    """A1 held, A2 held past its end, A3 sold, B1 blocked, B2 and B3 free."""
+    """Prepare seats: A1 held, A2 held past its end, A3 sold, B1 blocked, B2 and B3 free."""
     session = put_on()
     take(session, "A1", "h", until=SOON)
     take(session, "A2", "h", until=-SOON)

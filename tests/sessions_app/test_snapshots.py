@@ -1,4 +1,4 @@
-"""The seats as they go over the wire."""
+"""Check the seats as they go over the wire."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the style sheets promise to phones."""
+"""Check what the style sheets promise to phones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SHEETS = sorted(ROOT.glob("*/static/*/*.css"))
 
 
 def rules(sheet: str) -> Iterator[tuple[str, str]]:
-    """Each selector, with the conditions that stand around it."""
+    """Return each selector, with the conditions around it."""
     around: list[str] = []
     for head, mark in re.findall(r"([^{};]*)([{};])", re.sub(r"/\*.*?\*/", "", sheet, flags=re.DOTALL)):
         if mark == "{":

@@ -1,4 +1,4 @@
-"""Which line a request stands in, and with which number. See Note [One epoch, one queue] in `reservations/admission/front_door.py`."""
+"""A request joins the right queue, with the right number. See Note [One epoch, one queue] in front_door.py."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @dataclasses.dataclass
 class Road:
-    """A line that a test can cut; `said` is what it was told, in order. `takes`: so many requests more, then it is cut."""
+    """A queue that a test can cut: after `takes` more requests, if given. `said` lists its messages in order."""
 
     name: str
     cut: bool = False
@@ -75,7 +75,7 @@ Enter = Callable[..., HoldRequest]
 
 @pytest.fixture
 def enter(session: Session) -> Enter:
-    """Through the door, as anybody; the request as it was accepted."""
+    """Send a request through the front door; return it as it was accepted."""
 
     def enter(door: FrontDoor, *seats: str, buyer: uuid.UUID | None = None, **ask: object) -> HoldRequest:
         facts = sale_facts.facts_of(session.pk)
@@ -163,7 +163,7 @@ class TestLine:
         rabbit.cut = True
         fallen = enter(door, "A1")
         taken = epochs_taken()
-        assert enter(door, "A2").arrival == fallen.arrival + 1  # it was tried: nobody said that it is down
+        assert enter(door, "A2").arrival == fallen.arrival + 1  # it was tried: no breaker knew that it is down
         assert epochs_taken() == taken
 
     def test_that_took_some_of_a_batch_keeps_these(
@@ -282,7 +282,10 @@ class TestTwoProcesses:
     def test_that_see_another_road_each_never_put_an_epoch_into_two_lines(
         self, session: Session, enter: Enter, steps: list[tuple[str, bool]]
     ) -> None:
-        """Each door has its own view of RabbitMQ: cut off, mended, known to be down. Anybody's request may come to either."""
+        """Each door has its own view of RabbitMQ: cut off, mended, known to be down.
+
+        Each request may come to either door.
+        """
         stock = StockFactory.create(session=session, name=str(uuid.uuid4()), capacity=100)
         sale_facts.forget()
         rabbits = [Road("rabbitmq"), Road("rabbitmq")]

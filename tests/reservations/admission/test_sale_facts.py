@@ -1,4 +1,4 @@
-"""What the door knows of a session while PostgreSQL is slow to say it."""
+"""Admission uses its copy of a session's facts while PostgreSQL is slow."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 @contextmanager
 def somebody_asks(session: Session, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """PostgreSQL doesn't answer the one who asks it for the facts; in the end it says that there is no such session."""
+    """Let one request ask for the facts while PostgreSQL is silent; finally it knows no such session."""
     asked, over = threading.Event(), threading.Event()
 
     def read(*_asked: object) -> None:

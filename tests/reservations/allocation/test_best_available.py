@@ -1,5 +1,7 @@
-"""Halls are drawn: `o` a free seat, `L` a free love seat, `W` a free wheelchair space, `C` a free companion seat, `x`, `w`, `c` taken
-ones, a space an aisle; each line is a row, the stage above. `*` is where the party sits.
+"""Halls are drawn, one line a row, with the stage above.
+
+`o` is a free seat, `L` a free love seat, `W` a free wheelchair space, `C` a free companion seat; `x`, `w`, `c` are
+taken ones, and a space is an aisle. `*` is where the party sits.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ COMBINATIONS = 3_000  # that one example may have
 
 
 class Drawing:
-    """A hall that was drawn. `front`: how many rows have a ticket type of their own."""
+    """A hall that was drawn; the first `front` rows have a ticket type of their own."""
 
     def __init__(self, rows: Iterable[str], *, front: int = 0) -> None:
         self.rows = list(rows)
@@ -219,7 +221,7 @@ class TestAnAccessibleParty:
 
 
 class Rules:
-    """What Note [What best means] says, by looking at every set of free seats there is."""
+    """The rules of Note [What best means], checked against every set of free seats."""
 
     def __init__(self, hall: Drawing) -> None:
         self.hall = hall
@@ -266,7 +268,7 @@ class Rules:
 
 
 def neighbours(chairs: Iterable[Chair]) -> Party:
-    """Those beside, in the same row."""
+    """Return the neighbours in the same row."""
     chairs = frozenset(chairs)
     return frozenset((row, column + step) for row, column in chairs for step in (-1, 1)) - chairs
 
@@ -277,7 +279,7 @@ def square(chair: Chair, other: tuple[Fraction | int, Fraction | int]) -> Fracti
 
 @st.composite
 def halls(draw: st.DrawFn, marks: str = "oLWCx") -> Drawing:
-    """At most four rows of eight, with aisles, some of it taken."""
+    """Draw at most four rows of eight, with aisles and some seats taken."""
     width, rows = draw(st.integers(2, 8)), draw(st.integers(1, 4))
     seat = st.sampled_from("o" * draw(st.integers(1, 4)) + "x" * draw(st.integers(0, 4)) + marks)
     lines = draw(st.lists(st.lists(seat, min_size=width, max_size=width), min_size=rows, max_size=rows))
@@ -386,7 +388,7 @@ def best(session: Session, quantity: int, *, arrival: int = 1, **more: object) -
 
 
 def allocate(*requests: HoldRequest) -> list[Reservation]:
-    """In one batch; what became of them, by arrival."""
+    """Allocate the requests in one batch; return the reservations by arrival."""
     queued.allocate(requests)
     return list(Reservation.objects.filter(pk__in=[request.id for request in requests]).order_by("arrival"))
 

@@ -1,4 +1,4 @@
-"""How a price is put together, for any amounts: the sum holds, nothing is below zero, shares are rounded half up."""
+"""A price is put together right for any amounts: the sum holds, nothing is below zero, shares are rounded half up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Orders that stand by for places that come back."""
+"""Orders stand by for places that come back."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CARD = Means(method="fake", token="ok")
 
 @pytest.fixture
 def stock(session: Session) -> TicketType:
-    """Two places, and a standby line."""
+    """Put on two places, with standby."""
     Session.objects.filter(pk=session.pk).update(standby=True)
     made: TicketType = StockFactory.create(session=session, capacity=2)
     return made
@@ -42,7 +42,7 @@ def stock(session: Session) -> TicketType:
 
 @pytest.fixture(autouse=True)
 def _nobody_pays(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Orders stay held, unless a test pays them."""
+    """Keep orders held, unless a test pays them."""
     monkeypatch.setattr("reservations.orders.pay_in_process", lambda _some: None)
 
 
@@ -76,7 +76,7 @@ def findings() -> list[str]:
 
 @pytest.fixture
 def full(stock: TicketType) -> list[Reservation]:
-    """Two who hold all there is."""
+    """Let two buyers hold all places."""
     return [order(stock), order(stock)]
 
 
@@ -185,7 +185,7 @@ class TestStandingBy:
 
 
 def order_anew(kind: TicketType) -> Reservation:
-    """With the settings of this instant."""
+    """Order with the settings of this instant."""
     sale_facts.forget()
     return order(kind)
 

@@ -1,4 +1,4 @@
-"""Unnumbered places at the door: as many are let in as are left, no more and no fewer."""
+"""Admission lets in as many requests for unnumbered places as are left, no more and no fewer."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def road() -> Road:
 
 @pytest.fixture
 def enter(road: Road, stock: TicketType, monkeypatch: pytest.MonkeyPatch) -> Enter:
-    """Knock at a door behind which nobody allocates; whether it let the request in."""
+    """Ask while no worker allocates; return whether admission let the request in."""
     door = FrontDoor(queue=road, fallback=None)
     monkeypatch.setattr(front_door, "door", lambda: door)
 
@@ -56,7 +56,7 @@ def enter(road: Road, stock: TicketType, monkeypatch: pytest.MonkeyPatch) -> Ent
 
 
 def allocate(road: Road, number: int | None = None) -> list[HoldRequest]:
-    """The first of the queue, or all."""
+    """Allocate the first requests of the queue, or all."""
     some = road.requests[:number]
     road.said[:] = road.requests[len(some) :]
     queued.allocate(some)
@@ -78,7 +78,7 @@ class TestTheDoor:
         assert [enter(3), enter(3), enter(2), enter(1)] == [True, False, True, False]
 
     def test_is_not_taken_in_by_an_older_copy_of_the_facts(self, enter: Enter, road: Road, stock: TicketType) -> None:
-        """This process read them when everything was free, and they are fresh enough still."""
+        """This process read the facts when everything was free, and they are fresh enough still."""
         assert [enter() for _one in range(5)] == [True] * 5
         allocate(road)
         assert sale_facts.facts_of(stock.session_id, max_age=60).stock[stock.pk].levels == (StockLevel(stock.pk, 0, 5),)
@@ -100,7 +100,7 @@ class TestTheDoor:
     def test_counts_a_hold_that_ran_out_as_free_at_its_instant(
         self, enter: Enter, road: Road, stock: TicketType
     ) -> None:
-        """Nobody has swept it yet; allocation will."""
+        """No sweep has ended it yet; allocation will."""
         assert enter(5)
         (request,) = allocate(road)
         past = dt.timedelta(seconds=60)
@@ -121,7 +121,7 @@ class TestTheDoor:
         assert [enter(), enter()] == [True, False]
 
     def test_mends_what_was_never_told(self, enter: Enter, road: Road, stock: TicketType) -> None:
-        """A process died between its commit and telling of it: what the door reads is believed after a while."""
+        """A process died between its commit and its message to Redis: admission's own read counts after a while."""
         assert enter(5)
         (request,) = allocate(road)
         with pytest.MonkeyPatch.context() as patch:

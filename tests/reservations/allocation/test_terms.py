@@ -1,4 +1,4 @@
-"""Concessions and vouchers on reservations: what a hold costs with them, and how often a voucher can be used."""
+"""Concessions and vouchers change the price of a hold, and a voucher has a limited number of uses."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def paid_for(body: dict[str, Any]) -> dict[str, int]:
 
 
 def order(session: Session, *seats: str, buyer: uuid.UUID, **terms: Any) -> Reservation:
-    """As it is allocated."""
+    """Return the order as it is allocated."""
     request: HoldRequest = request_for(session, *seats, buyer=buyer, scope=ORDER_SCOPE, **terms)
     queued.allocate([request])
     return Reservation.objects.get(pk=request.id)
@@ -157,7 +157,7 @@ class TestUses:
         voucher = VoucherFactory.create(uses_per_buyer=1)
         first = hold(session, "A1", buyer=ana)
         price(first, ana, voucher=voucher.code)
-        price(first, ana, voucher=voucher.code)  # again is no second use
+        price(first, ana, voucher=voucher.code)  # the same voucher again is no second use
         with pytest.raises(VoucherUsedUp):
             price(hold(session, "A2", buyer=ana), ana, voucher=voucher.code)
         price(hold(session, "A3", buyer=bruno), bruno, voucher=voucher.code)

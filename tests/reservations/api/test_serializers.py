@@ -15,7 +15,7 @@ from reservations.hold_request import Ask
 
 
 def judged(body: bytes) -> Ask | None:
-    """What DRF makes of it; None if it refuses."""
+    """Return what DRF makes of the body; None if it refuses."""
     try:
         fields = AskFields(data=JSONParser().parse(io.BytesIO(body)))
         return fields.ask() if fields.is_valid() else None

@@ -1,4 +1,4 @@
-"""Holding seats over HTTP, as API.md says it."""
+"""Buyers hold seats over HTTP, as API.md says."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if a worker were alive, so that waiting is worth it; the queue allocates in this process."""
+    """Pretend that a worker is alive, so that waiting is worth it; the queue allocates in this process."""
     monkeypatch.setattr(liveness, "is_alive", lambda _part: True)
 
 

@@ -1,4 +1,4 @@
-"""A session that is allocated at a rate: who waits, in which order, and that nobody has to ask again."""
+"""A session is allocated at a rate: the rest waits in order, and no buyer has to ask again."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ def allocate_at(rate: int | None, session: Session) -> None:
 
 
 def let_pass(session: Session, *, seconds: float) -> None:
-    """As if so much time had passed since it was allocated."""
+    """Turn the clock of the rate on, as if this much time had passed since the last allocation."""
     row = Session.objects.get(pk=session.pk)
     if row.settle_full_at:
         Session.objects.filter(pk=session.pk).update(settle_full_at=row.settle_full_at - dt.timedelta(seconds=seconds))
 
 
 def crowd(session: Session, number: int, *, first: int = 1) -> list[HoldRequest]:
-    """Buyers who all want the same seat, one after the other."""
+    """Let buyers all want the same seat, one after the other."""
     return [request_for(session, "A1", buyer=uuid.uuid4(), arrival=first + n) for n in range(number)]
 
 
 def allocated() -> list[int]:
-    """Arrivals, in the order in which they were allocated."""
+    """Return arrivals in the order in which they were allocated."""
     return list(Reservation.objects.order_by("settled_at", "arrival").values_list("arrival", flat=True))
 
 
@@ -62,7 +62,7 @@ def counted(name: str, **labels: str) -> float:
 
 @pytest.fixture
 def _time_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For the rates."""
+    """Stop the clock of the rates."""
     instant = timezone.now()
     monkeypatch.setattr(pace, "db_now", lambda: instant)
     monkeypatch.setattr(queued, "db_now", lambda: instant)
@@ -191,7 +191,7 @@ class TestManyAtOnce:
 
 
 class TestRoad:
-    """What RabbitMQ brings."""
+    """Requests that RabbitMQ brings."""
 
     def test_is_stored_before_the_message_is_done_with(self, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
         allocate_at(1, session)
@@ -220,7 +220,7 @@ class TestRoad:
 
 
 class TestAdmission:
-    """How many come through the door a second."""
+    """Requests that are admitted in a second."""
 
     @pytest.fixture
     def crowded(self, session: Session) -> Session:
@@ -241,7 +241,7 @@ class TestAdmission:
         return refusals.count(None)
 
     def fill(self, session: Session, *, seconds: float) -> None:
-        """As if so many seconds' worth had been let in in advance."""
+        """Pretend that this many seconds' worth was admitted in advance."""
         client = claims.client()
         now, _micros = client.time()
         client.hset(keys.key("arrivals", f"{{{session.pk}}}"), "full_at", int((now + seconds) * 1_000_000))

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def guest(client: Client, session: Session) -> uuid.UUID:
-    """The buyer that the client's browser is."""
+    """Return the buyer that the client's browser is."""
     client.get(f"/sessions/{session.pk}")
     buyer = identity.buyer_of_cookie(client.cookies["buyer"].value)
     assert buyer is not None

@@ -1,4 +1,7 @@
-"""What is given up of payments, housekeeping and mail: no message is lost, each is seen in three places, and can be tried again."""
+"""Given up messages of payments, housekeeping and mail: none is lost; the command, audit and metric see them.
+
+A person can retry them.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,7 @@ def queue_of(source: str) -> Any:
 
 @pytest.fixture
 def channel(settings: Any) -> Iterator[Any]:
-    """RabbitMQ with these queues, empty, as the broker of the site."""
+    """Make RabbitMQ the broker of the site, with these queues, empty."""
     settings.RABBITMQ_URL = settings.CELERY_BROKER_URL = services.current().rabbitmq_url
     with relay.connect(settings.RABBITMQ_URL, confirm=True) as connection:
         channel = connection.default_channel
@@ -58,7 +61,7 @@ def channel(settings: Any) -> Iterator[Any]:
 
 
 def publish(channel: Any, source: str) -> str:
-    """A message that no code understands; its body."""
+    """Publish a message that no code understands; return its body."""
     body = json.dumps([[], {"nobody": source}, {}])
     kombu.Producer(channel).publish(
         body,
@@ -73,7 +76,7 @@ def publish(channel: Any, source: str) -> str:
 
 
 def refuse(channel: Any, source: str) -> None:
-    """As a worker does with a message that it doesn't understand."""
+    """Refuse a message as a worker does that doesn't understand it."""
     queue = queue_of(source)(channel)
     before = size(channel, queue.behind)
     queue.get().reject()
@@ -139,7 +142,7 @@ class TestEveryQueue:
 
 
 def test_no_queue_that_a_worker_consumes_is_forgotten(channel: Any) -> None:
-    """Each has another one behind it, of which the command, the audit and the metric know."""
+    """Each has another queue behind it, of which the command, the audit and the metric know."""
     found = [symbol_by_name(step) for step in app.steps["consumer"]]
     steps = [step(None) for step in found if issubclass(step, bootsteps.ConsumerStep)]
     consumed = [
@@ -195,7 +198,8 @@ def test_worker_leaves_a_message_that_it_cannot_decode_to_the_dead_letters(chann
     consumer = SimpleNamespace()
     message = queue_of("payments")(channel).get()
 
-    BlockingConsumer.on_decode_error(consumer, message, ValueError("no JSON"))  # type: ignore[arg-type] # it needs nothing of a worker
+    # The method needs nothing of a worker.
+    BlockingConsumer.on_decode_error(consumer, message, ValueError("no JSON"))  # type: ignore[arg-type]
 
     until(lambda: size(channel, queues.dead_jobs("payments")) == 1, what="the dead letter")
     assert dead_letters.count_waiting()["payments"] == 1

@@ -1,4 +1,4 @@
-"""Who consumes, and when beat and relay last did their job."""
+"""Workers, beat and relay report that they do their work."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def no_redis(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def age(word: str, *, seconds: float) -> None:
-    """Make a word so old."""
+    """Make a report this old."""
     claims.client().pexpire(keys.key("alive", word), KEPT_MS - int(seconds * 1000))
 
 

@@ -1,4 +1,4 @@
-"""Queues that no worker drains."""
+"""Notice queues that no worker drains."""
 
 from __future__ import annotations
 

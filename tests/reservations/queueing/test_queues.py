@@ -1,4 +1,4 @@
-"""Publishing and ringing: what a broker that is away costs, and whom."""
+"""A broker that is away costs publishers and doorbells little."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.reservations.test_holding import request_for
 
 @pytest.fixture
 def hole() -> Iterator[int]:
-    """The port of a broker that takes connections and says nothing."""
+    """Return the port of a broker that takes connections and says nothing."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield int(listener.getsockname()[1])
 
@@ -32,7 +32,7 @@ def hole() -> Iterator[int]:
 @pytest.mark.parametrize("scheme", ["amqp", "redis"])
 class TestCourier:
     def test_is_refused_at_once_and_leaves_the_next_try_to_the_prober(self, scheme: str) -> None:
-        """Left to itself, kombu tries a refused connection again for two seconds, in the caller's thread."""
+        """By default, kombu tries a refused connection again for two seconds, in the caller's thread."""
         courier = Courier(f"{scheme}://127.0.0.1:{free_port()}/")
         began = time.monotonic()
         with pytest.raises(PUBLISH_ERRORS):
@@ -80,7 +80,7 @@ def request_of_ana(session: Session) -> HoldRequest:
 
 
 class Hanging:
-    """A broker that keeps its callers until it is told to let go; `threads`: who came."""
+    """A broker that keeps its callers until it is told to let go; `threads` are its callers' threads."""
 
     def __init__(self) -> None:
         self.let_go = threading.Event()
@@ -144,7 +144,7 @@ class TestInboxLine:
 
 
 def break_connection() -> None:
-    """As PostgreSQL does when it ends."""
+    """End the connection as PostgreSQL does when it ends."""
     connection.connection.pgconn.finish()
 
 

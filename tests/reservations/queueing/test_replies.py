@@ -1,4 +1,4 @@
-"""The desk of those who wait for an answer, while Redis comes and goes."""
+"""The desk for waiting requests works while Redis comes and goes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def desk(wire: Proxy, monkeypatch: pytest.MonkeyPatch) -> ReplyDesk:
 
 
 def hears(desk: ReplyDesk) -> bool:
-    """Whether an answer reaches it now."""
+    """Tell whether an answer reaches the desk now."""
     name = uuid.uuid4()
     with desk.expect(name, of="worker") as future:
         if future is None:

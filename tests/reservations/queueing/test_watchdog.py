@@ -1,4 +1,4 @@
-"""Processes whose work hangs."""
+"""End processes whose work hangs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ threading.Event().wait(60)
 
 @pytest.fixture
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A loop that gave no word for ten seconds, and notes progress."""
+    """Simulate a loop that gave no report for ten seconds, and notes progress."""
     monkeypatch.setattr(liveness, "_spoke", time.monotonic() - 10)
     liveness.note_progress()
 

@@ -1,4 +1,4 @@
-"""What can't be allocated: found, kept for a person, put back, ended; on both roads."""
+"""Requests that can't be allocated are found, kept for a person, put back and ended, by RabbitMQ or the inbox."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ from tests.processes import free_port, until
 from tests.reservations.test_holding import request_for
 from tests.support.terminal import answer
 
-QUEUE = {"inbox": "inbox", "rabbitmq": "holds"}  # by the road
+QUEUE = {"inbox": "inbox", "rabbitmq": "holds"}  # by the queue
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class RabbitMQ:
-    """A real one, with the queue and the queues behind it, empty."""
+    """A real RabbitMQ, with the queue and the queues behind it, empty."""
 
     def __init__(self, url: str) -> None:
         self.connection = relay.connect(url)
@@ -57,7 +57,7 @@ class RabbitMQ:
         return [self.line, self.dead, self.given_up]
 
     def letters(self) -> list[kombu.Message]:
-        """Taken out of the dead letters."""
+        """Take out and return the dead letters."""
         taken = []
         while message := self.dead.get(no_ack=True):
             taken.append(message)
@@ -68,7 +68,7 @@ class RabbitMQ:
         return counted
 
     def give_up(self, *requests: HoldRequest, task: str = messages.TASK, **arguments: Any) -> None:
-        """As when a worker dies with a message again and again."""
+        """Let RabbitMQ give the messages up, as when a worker dies with one again and again."""
         before = self.lie_in(self.given_up)
         said = arguments or {"requests": [request.to_json() for request in requests]}
         queues.courier().send(task, queues.holds_queue(0), **said)
@@ -101,7 +101,7 @@ def rabbitmq(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[RabbitM
 
 @pytest.fixture
 def no_rabbitmq(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is configured, and away."""
+    """Configure RabbitMQ, and let it be away."""
     settings.RABBITMQ_URL = f"amqp://127.0.0.1:{free_port()}//"
     courier = queues.Courier(settings.RABBITMQ_URL)
     monkeypatch.setattr(queues, "courier", lambda: courier)
@@ -109,7 +109,7 @@ def no_rabbitmq(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(params=["inbox", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
 def road(request: pytest.FixtureRequest) -> str:
-    """Where the poison lies that `fail` makes."""
+    """Return the queue in which the poison lies that `fail` makes."""
     if request.param == "rabbitmq":
         request.getfixturevalue("rabbitmq")
     return str(request.param)
@@ -117,14 +117,14 @@ def road(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What buyers were told, with their names."""
+    """Collect the messages that buyers get, with the buyers."""
     messages: list[dict[str, Any]] = []
     monkeypatch.setattr(wire, "send_personal", lambda buyer, message: messages.append({"buyer": buyer, **message}))
     return messages
 
 
 def poison_for(session: Session, *, buyer: uuid.UUID, **more: Any) -> HoldRequest:
-    """It breaks a constraint of the table."""
+    """Return a request that breaks a constraint of the table."""
     return request_for(session, buyer=buyer, quantity=-5, **more)
 
 
@@ -133,7 +133,7 @@ def stand_in_the_inbox(*requests: HoldRequest) -> None:
 
 
 def fail(road: str, *requests: HoldRequest) -> None:
-    """Let them be allocated, as far as that goes."""
+    """Allocate the requests, as far as that goes."""
     if road == "rabbitmq":
         tasks.allocate(requests=[request.to_json() for request in requests])
     else:

@@ -1,4 +1,4 @@
-"""Which answers caches may keep: the catalogue's for a second, a buyer's never."""
+"""Caches may keep the catalogue's answers for a second, and a buyer's never."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_no_cache_shares_a_page_that_names_nobody(client: Client, session: Sessi
 
 
 class TestStaff:
-    """Groups narrow what staff may do; without one, staff may what API.md gives them."""
+    """Groups narrow what staff may do; without one, staff has the rights that API.md gives them."""
 
     @pytest.mark.parametrize(("group", "status"), [(None, 200), ("boxoffice", 200), ("gate", 404)])
     def test_opens_a_buyers_ticket(

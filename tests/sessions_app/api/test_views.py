@@ -25,7 +25,7 @@ def seats_of(session: Session) -> str:
 
 
 def fields(answer: Any) -> set[str]:
-    """The fields a validation problem names."""
+    """Return the fields that a validation problem names."""
     assert answer.status_code == 400, answer.content
     assert answer.headers["Content-Type"].startswith("application/problem+json")
     return {error["field"] for error in answer.json()["errors"]}

@@ -59,7 +59,7 @@ def test_names_from_people_are_escaped() -> None:
 
 
 def test_each_price_of_the_session_that_has_the_most_looks_its_own_way() -> None:
-    """As many as can be asked for, and the one of the other seats."""
+    """The session has as many prices as can be asked for, and the one of the other seats."""
     prices = {str(price): f"R${price}" for price in range(MAX_TICKET_TYPES + 1)}
     chairs = [chair(f"A{price}", ticket_type=price) for price in prices]
     drawn = re.findall(r'href="#seat-free-(\d+)".*? data-tier="(\d+)" data-type="(\d+)"', draw(*chairs, prices=prices))
@@ -77,7 +77,7 @@ def test_page_knows_the_looks_of_its_plan_alone() -> None:
 
 
 def test_prices_without_seats_take_no_look() -> None:
-    """Places without a number, or a price of an empty section, stand between the prices of the seats."""
+    """Unnumbered places, or a price of an empty section, stand between the prices of the seats."""
     prices = {"floor": "R$5", "stalls": "R$30", "empty": "R$1", "balcony": "R$20"}
     chairs = [chair("A1", ticket_type="stalls"), chair("A2", ticket_type="balcony")]
     looks = tier_looks.looks_of(prices, chairs)
@@ -109,7 +109,7 @@ def test_outlines_and_marks_stand_out_from_what_lies_under_them(theme: str, surf
 
 
 def contrast(one: str, other: str) -> float:
-    """As WCAG 2 defines it."""
+    """Return the contrast as WCAG 2 defines it."""
 
     def luminance(colour: str) -> float:
         parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
@@ -128,7 +128,7 @@ def test_a_hall_that_sells_nothing_has_a_colour_for_each_section() -> None:
 
 
 def over(*places: Place) -> tuple[int, int]:
-    """Where the section's name is read, in seat widths."""
+    """Return where the section's name is read, in seat widths."""
     found = re.search(r'x="([^"]+)" y="([^"]+)" class="section-text"', seat_plan.draw_chairs(places).names)
     assert found
     return round((float(found[1]) - 10) / 24), round((float(found[2]) + 7) / 24)

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db
 
 
 def tonight_and(days: int) -> dt.datetime:
-    """A showing at eight in the evening, some days from now."""
+    """Return eight in the evening, some days from now."""
     return timezone.localtime().replace(hour=20, minute=0) + dt.timedelta(days=days)
 
 
@@ -108,7 +108,8 @@ class TestSession:
     def test_gives_its_script_what_it_needs(self, client: Client) -> None:
         session = showing("Noite")
         page = client.get(f"/sessions/{session.pk}").content.decode()
-        data = json.loads(re.search(r'id="session-data"[^>]*>(.*?)</script>', page)[1])  # type: ignore[index] # fails the test as it should
+        # type: ignore[index] # fails the test as it should
+        data = json.loads(re.search(r'id="session-data"[^>]*>(.*?)</script>', page)[1])
         assert data["id"] == str(session.pk)
         assert data["version"] == 0
         assert [kind["price"] for kind in data["types"]] == [{"amount": 2500, "currency": "BRL"}]
