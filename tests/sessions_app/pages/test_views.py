@@ -108,8 +108,8 @@ class TestSession:
     def test_gives_its_script_what_it_needs(self, client: Client) -> None:
         session = showing("Noite")
         page = client.get(f"/sessions/{session.pk}").content.decode()
-        # type: ignore[index] # fails the test as it should
-        data = json.loads(re.search(r'id="session-data"[^>]*>(.*?)</script>', page)[1])
+        # A missing match fails the test as it should.
+        data = json.loads(re.search(r'id="session-data"[^>]*>(.*?)</script>', page)[1])  # type: ignore[index]
         assert data["id"] == str(session.pk)
         assert data["version"] == 0
         assert [kind["price"] for kind in data["types"]] == [{"amount": 2500, "currency": "BRL"}]
