@@ -17,21 +17,6 @@ from reservations.staff import dead_letters
 GRACE = "interval '10 seconds'"  # a sweep runs each second; ten seconds mean a broken one
 PATIENCE = "interval '1 minute'"  # a request that waits longer in the queue is forgotten
 
-# A request for the best available names no seat, and overtakes no other. The table doesn't tell it apart, but the
-# request's fingerprint does, where it names no terms: see `Ask.fingerprint`. With terms, the event of the hold says so.
-NAMED_ITS_SEATS = """
-    {row}.fingerprint NOT IN (
-        SELECT left(encode(sha256(convert_to(
-            '["' || replace({row}.session_id::text, '-', '') || '", [], "'
-                || coalesce({row}.ticket_type_id::text, 'None') || '", '
-            || {row}.quantity || ', true, ' || accessible || ']', 'UTF8')), 'hex'), 32)
-        FROM unnest(ARRAY['true', 'false']) AS accessible
-    ) AND NOT EXISTS (
-        SELECT FROM realtime_event AS told WHERE told.session = {row}.session_id AND told.name = 'reservation.held'
-            AND told.facts ->> 'reservation' = {row}.id::text AND told.facts ->> 'best_available' = 'true'
-    )
-"""
-
 # A reservation is judged by the limit in its event, with the places that its buyer had then and still has. Places that
 # a guest got before becoming an account count for the account's requests a while after that.
 OVER_THE_LIMIT = """
@@ -291,6 +276,7 @@ CHECKS = [
             GROUP BY late.voucher_id, late.id, late.uses HAVING count(*) > late.uses
         """,
     ),
+    # A request for the best places left names no seat, and is compared with no other.
     Check(
         name="overtaken",
         says="of two requests in the same lane for the same seat, the later arrival was allocated first",
@@ -302,13 +288,11 @@ CHECKS = [
                     SELECT facts ->> 'reservation' FROM realtime_event WHERE name = 'reservation.moved'
                 )
             ), wanted AS (
-                SELECT id, session_id, arrival, settled_at, true AS won, seat, lane, fingerprint, ticket_type_id,
-                    quantity
+                SELECT id, session_id, arrival, settled_at, true AS won, seat, lane, best_available
                 FROM reservations_reservation LEFT JOIN moved USING (id)
                 CROSS JOIN unnest(coalesce(asked, seats)) AS seat WHERE held_at IS NOT NULL
                 UNION ALL
-                SELECT id, session_id, arrival, settled_at, false, conflict ->> 'seat', lane, fingerprint,
-                    ticket_type_id, quantity
+                SELECT id, session_id, arrival, settled_at, false, conflict ->> 'seat', lane, best_available
                 FROM reservations_reservation CROSS JOIN jsonb_array_elements(conflicts) AS conflict
                 WHERE reason = '{SeatsUnavailable.reason}'
             ), as_allocated AS (
@@ -324,8 +308,7 @@ CHECKS = [
                 AND late.arrival >> {EPOCH_BITS} = early.arrival >> {EPOCH_BITS} AND late.arrival > early.arrival
                 AND (late.settled_at < early.settled_at
                     OR (late.settled_at = early.settled_at AND late.won AND NOT early.won))
-        WHERE early.furthest > early.arrival AND {NAMED_ITS_SEATS.format(row="early")}
-                AND {NAMED_ITS_SEATS.format(row="late")}
+            WHERE early.furthest > early.arrival AND NOT early.best_available AND NOT late.best_available
         """,  # noqa: S608 our own constants; an epoch is the arrival's upper bits, across epochs nothing is promised
     ),
     Check(

@@ -117,7 +117,7 @@ class HoldRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     accessible: bool = False
     key: str = ""
     scope: str = HOLD_SCOPE
-    fingerprint: str = ""  # must not change under a key; the audit tells by it what the request asked for
+    fingerprint: str = ""  # must not change under a key
     reply_to: str = ""  # the web process that waits for the outcome, if one does
     payment: Means | None = None
     concessions: Concessions = ()

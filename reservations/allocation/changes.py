@@ -123,6 +123,7 @@ def sell_again(lost: locks.Locked, *, sale: uuid.UUID) -> tuple[Reservation, dic
         seats=list(before.seats),
         ticket_type_id=before.ticket_type_id,
         quantity=before.quantity,
+        best_available=before.best_available,
         lines=list(before.lines),
         total=before.total,
         voucher_id=before.voucher_id,

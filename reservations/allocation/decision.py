@@ -111,6 +111,7 @@ def row_of(request: HoldRequest, session: Session, news: Announcements) -> Reser
         seats=list(request.seats),
         ticket_type_id=request.ticket_type,
         quantity=request.places,
+        best_available=request.best_available,
         scope=request.scope,
         key=request.key,
         fingerprint=request.fingerprint,

@@ -20,17 +20,19 @@ from sessions_app.models import Pool, SeatStatus, Session, TicketType
 
 INSERT = """
 INSERT INTO reservations_reservation (
-    id, session_id, buyer, status, arrival, seats, ticket_type_id, quantity, lines, total, held_at, expires_at,
-    extensions,
+    id, session_id, buyer, status, arrival, seats, ticket_type_id, quantity, best_available, lines, total, held_at,
+    expires_at, extensions,
     reason, conflicts, duplicate_of, payment, receipt, voucher_id, scope, key, fingerprint, lane, origin, cause,
     accepted_at, settled_at, changed_at
 )
 SELECT
-    id, session_id, buyer, status, arrival, seats, ticket_type_id, quantity, lines, total, held_at, expires_at, 0,
+    id, session_id, buyer, status, arrival, seats, ticket_type_id, quantity, best_available, lines, total, held_at,
+    expires_at, 0,
     reason, conflicts, duplicate_of, payment, receipt, voucher_id, scope, key, fingerprint, lane,
     CASE WHEN status IN ('held', 'queued') THEN origin ELSE '' END, cause, accepted_at, settled_at, settled_at
 FROM jsonb_to_recordset(%s) AS new (
     id uuid, session_id uuid, buyer uuid, status text, arrival bigint, seats text[], ticket_type_id uuid, quantity int,
+    best_available boolean,
     lines jsonb, total bigint, held_at timestamptz, expires_at timestamptz, reason text, conflicts jsonb,
     duplicate_of uuid,
     payment jsonb, receipt jsonb, voucher_id uuid, scope text, key text, fingerprint text, lane text, origin text,
@@ -39,9 +41,9 @@ FROM jsonb_to_recordset(%s) AS new (
 )
 """
 COLUMNS = (
-    "id", "session_id", "buyer", "status", "arrival", "seats", "ticket_type_id", "quantity", "lines", "total",
-    "held_at", "expires_at", "reason", "conflicts", "duplicate_of", "payment", "receipt", "voucher_id", "scope",
-    "key", "fingerprint", "lane", "origin", "cause", "accepted_at", "settled_at",
+    "id", "session_id", "buyer", "status", "arrival", "seats", "ticket_type_id", "quantity", "best_available",
+    "lines", "total", "held_at", "expires_at", "reason", "conflicts", "duplicate_of", "payment", "receipt",
+    "voucher_id", "scope", "key", "fingerprint", "lane", "origin", "cause", "accepted_at", "settled_at",
 )  # fmt: skip
 
 LOCK_SEATS = """

@@ -76,6 +76,15 @@ class Reservation(models.Model):
         db_index=False,
     )
     quantity = models.PositiveIntegerField(_("places"))
+    best_available = models.BooleanField(
+        _("best places left"),
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_(
+            "Whether the request named no seats and took the best. Empty: a version without this field wrote it."
+        ),
+    )
     lines = models.JSONField(
         _("line items"),
         default=list,

@@ -258,7 +258,9 @@ class TestOrder:
         queued.allocate([early])
         assert Reservation.objects.get(pk=early.id).reason == "seats_unavailable"
         assert found("overtaken") == []
-        Reservation.objects.filter(pk=best.id).update(fingerprint="of a request that names terms too")
+        Reservation.objects.filter(pk=best.id).update(best_available=False)
+        assert len(found("overtaken")) == 2  # once for each seat
+        Reservation.objects.filter(pk=best.id).update(best_available=None)  # a version without the field wrote it
         assert found("overtaken") == []
 
 
