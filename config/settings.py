@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from config import api_document, databases, logs
 from config.admin_site import UNFOLD as UNFOLD  # a setting
 from config.environment import env, env_int, env_list, env_rate, key_bytes, redis_database
+from ticketing.payments.gateways import registry
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VERSION: str = tomllib.loads((BASE_DIR / "pyproject.toml").read_text())["project"]["version"]
@@ -240,10 +241,8 @@ if SHARDS < 1:
 PAYMENT_METHODS = env_list("PAYMENT_METHODS", "fake")
 SANDBOX_IN_PRODUCTION = env("SANDBOX_IN_PRODUCTION", "off") == "on"  # for a rehearsal
 SANDBOX_LATENCY_MS = env_int("SANDBOX_LATENCY_MS", 0)  # delays every answer of the sandbox gateway
-STRIPE_API_KEY = env("STRIPE_API_KEY")
-STRIPE_PUBLISHABLE_KEY = env("STRIPE_PUBLISHABLE_KEY")  # used by the browser
-STRIPE_WEBHOOK_SECRET = env("STRIPE_WEBHOOK_SECRET")
-STRIPE_API_URL = env("STRIPE_API_URL", "https://api.stripe.com")
+_of_gateways = {setting.name: env(setting.name, setting.default) for setting in registry.settings()}
+globals().update(_of_gateways)
 # refund time after a session was moved, for earlier buyers; 0: none
 MOVED_REFUND_HOURS = env_int("MOVED_REFUND_HOURS", 168)
 if MOVED_REFUND_HOURS < 0:
@@ -254,22 +253,8 @@ MOVED_NOTICE_HOURS = env_int(
 if MOVED_NOTICE_HOURS < 0:
     raise ImproperlyConfigured("MOVED_NOTICE_HOURS must be 0 or more")
 FAULT_POINT = env("FAULT_POINT")  # where a test kills a process
-if not PAYMENT_METHODS or not set(PAYMENT_METHODS) <= {"fake", "stripe"}:
-    raise ImproperlyConfigured(f"PAYMENT_METHODS must name fake, stripe or both, not {env('PAYMENT_METHODS')!r}")
-if "stripe" in PAYMENT_METHODS and not all(
-    secret.strip() for secret in (STRIPE_API_KEY, STRIPE_PUBLISHABLE_KEY, STRIPE_WEBHOOK_SECRET)
-):
-    raise ImproperlyConfigured(
-        "PAYMENT_METHODS names stripe: set STRIPE_API_KEY, STRIPE_PUBLISHABLE_KEY and STRIPE_WEBHOOK_SECRET"
-    )
-if STRIPE_PUBLISHABLE_KEY and not STRIPE_PUBLISHABLE_KEY.startswith("pk_"):
-    raise ImproperlyConfigured("STRIPE_PUBLISHABLE_KEY is public, so it must be the key that begins with pk_")
-if PRODUCTION and "fake" in PAYMENT_METHODS and not SANDBOX_IN_PRODUCTION:
-    raise ImproperlyConfigured(
-        "PAYMENT_METHODS names fake, the sandbox: everybody would get tickets and nobody would pay. Set it to "
-        "stripe, or "
-        "SANDBOX_IN_PRODUCTION=on for a rehearsal"
-    )
+for problem in registry.problems(PAYMENT_METHODS, _of_gateways, is_real=PRODUCTION and not SANDBOX_IN_PRODUCTION):
+    raise ImproperlyConfigured(problem)
 if PRODUCTION and FAULT_POINT:
     raise ImproperlyConfigured("FAULT_POINT is only for tests and not allowed in production")
 

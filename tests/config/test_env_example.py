@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from ticketing.payments.gateways import registry
+
 ROOT = Path(__file__).parents[2]
 READERS = re.compile(r"env(_\w+)?|os\.environ\.get|os\.getenv")
 
@@ -32,6 +34,7 @@ def variables_in_compose(text: str) -> set[str]:
 
 
 READ = {name for file in (ROOT / "config").rglob("*.py") for name in variables_read(file.read_text())}
+READ |= {setting.name for setting in registry.settings()}
 EXAMPLE = variables_listed((ROOT / ".env.example").read_text())
 COMPOSE = variables_in_compose((ROOT / "docker-compose.yml").read_text())
 

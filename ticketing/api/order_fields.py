@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
@@ -33,6 +33,7 @@ from reservations.api.serializers import (
 from reservations.hold_request import Concessions, Means
 from reservations.orders import REASONS
 from ticketing.api.serializers import SALE, PaymentMeans, SaleOut
+from ticketing.payments.gateways import registry
 
 STANDINGS = ("PENDING", "PROCESSING", "COMPLETED", "FAILED")
 LONGEST_TOKEN = 120
@@ -150,7 +151,7 @@ Token = Annotated[str, Meta(pattern=r"^[^\s\0]([^\0]*[^\s\0])?\Z", max_length=LO
 
 
 class PlainMeans(msgspec.Struct, forbid_unknown_fields=True):
-    method: Literal["fake", "stripe"]
+    method: str
     token: Token
 
 
@@ -173,6 +174,8 @@ def plain_wish(body: bytes) -> OrderWish | None:
     try:
         said = _plain.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    if said.payment and not registry.is_of_place(said.payment.method, "online"):
         return None
     session = UUID(said.session) if said.session else None
     payment = Means(method=said.payment.method, token=said.payment.token) if said.payment else None

@@ -51,10 +51,12 @@ from ticketing.api.serializers import (
 from ticketing.models import Payment
 from ticketing.payments import paying, refunds, starting, webhooks
 from ticketing.payments.bells import ring_payment, ring_refund
+from ticketing.payments.gateways import registry
 from ticketing.people import roles
 from ticketing.refusals import NothingToRefund, RefundClosed, UnknownMethod, UnknownToken, UnsignedWebhook
 
 TAG = "Sales and tickets"
+SIGNATURES = ", ".join(f"`{method.signature}`" for method in registry.METHODS.values() if method.signature)
 
 
 class PayView(BuyerAPIView):
@@ -134,7 +136,7 @@ class WebhookView(APIView):
         extensions=refused_with(UnsignedWebhook, "malformed"),
         summary="Receive a message of a payment gateway",
         description=(
-            "The gateway must sign the raw body (`Frontrow-Signature`, `Stripe-Signature`), at most five "
+            f"The gateway must sign the raw body ({SIGNATURES}), at most five "
             "minutes ago. The answer is 204 when the effect is committed. Any other answer asks the gateway to "
             "send the message again."
         ),

@@ -14,19 +14,29 @@ from reservations.allocation.decision import FREE
 from reservations.api.serializers import SESSION, TICKET_TYPE, Line
 from reservations.hold_request import Means
 from ticketing.models import PaymentStatus, RefundStatus, TicketStatus
+from ticketing.payments.gateways import registry
 from ticketing.tickets import doors
 from ticketing.voiding import VoidReason
 
 
+class MethodField(serializers.ChoiceField):
+    """One of the registry's online methods; what each house accepts is judged later."""
+
+    def __init__(self, **more: Any) -> None:
+        methods = registry.of_place("online")
+        about = [*(method.about for method in methods if method.about), "Each house chooses which methods it accepts."]
+        super().__init__(choices=[method.name for method in methods], help_text=" ".join(about), **more)
+
+
+class TokenText(Text):
+    def __init__(self, **more: Any) -> None:
+        phrases = ", or ".join(method.token for method in registry.of_place("online"))
+        super().__init__(help_text=f"The gateway's token: {phrases}.", **more)
+
+
 class PaymentMeans(Body):
-    method = serializers.ChoiceField(
-        choices=["fake", "stripe"],
-        help_text="`fake` is the sandbox: no money moves. Each house chooses which methods it accepts.",
-    )
-    token = Text(
-        max_length=120,
-        help_text="The gateway's token: a word of the sandbox, such as `ok`, or the id of a payment method at Stripe.",
-    )
+    method = MethodField()
+    token = TokenText(max_length=120)
 
 
 @extend_schema_serializer(

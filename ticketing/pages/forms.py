@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ticketing.models import Ticket, User
 from ticketing.payments import gateways
+from ticketing.payments.gateways import registry
 from ticketing.refusals import CannotPassOn, UnknownReceiver, UnknownToken
 from ticketing.tickets import transfers
 
@@ -52,8 +53,8 @@ class TakenForm(forms.Form):
 
     method = forms.ChoiceField(
         label=_("Paid"),
-        choices=[("cash", _("in cash")), ("card", _("by card, on the terminal"))],
-        initial="cash",
+        choices=lambda: [(method.name, method.label) for method in registry.of_place("counter")],
+        initial=registry.CASH.name,
         widget=forms.RadioSelect,
     )
     transaction = forms.CharField(
@@ -72,11 +73,12 @@ class TakenForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         """Require a transaction for a card, and drop it for cash."""
         taken = self.cleaned_data
-        if taken.get("method") == "cash":
+        method = taken.get("method", registry.CARD.name)
+        if not registry.METHODS[method].takes_token:
             taken["transaction"] = ""
         elif "transaction" in taken:
             try:
-                gateways.at_the_counter("card").check(taken["transaction"])
+                gateways.at_the_counter(method).check(taken["transaction"])
             except UnknownToken:
                 self.add_error("transaction", _("This is not a transaction number."))
         return taken

@@ -38,6 +38,7 @@ from ticketing.api.order_fields import OrderFields
 from ticketing.api.orders import ask_of
 from ticketing.api.sales import pay_with
 from ticketing.api.serializers import PayFields
+from ticketing.payments.gateways import registry
 
 PATIENCE = 10.0  # seconds to wait for a payment before the page says that it is under way
 
@@ -220,12 +221,12 @@ def ordered(form: QueryDict) -> Ask:
 
 
 def means_of(form: QueryDict) -> dict[str, str]:
-    """Return the sandbox's means. Raises: ValidationError for a card, because only a script may send its number."""
-    if form.get("method") == "stripe":
-        raise ValidationError(
-            {"payment": [_("You need JavaScript to pay by card. Switch it on and load the page again.")]}
-        )
-    return {"method": "fake", "token": form.get("token", "")}
+    """Return the means that the form names. Raises: ValidationError, for a method whose form needs a script."""
+    name = form.get("method") or registry.FAKE.name
+    method = registry.METHODS.get(name)
+    if method is not None and method.without_script:
+        raise ValidationError({"payment": [str(method.without_script)]})
+    return {"method": name, "token": form.get(f"token.{name}") or form.get("token", "")}
 
 
 # --- Reservations

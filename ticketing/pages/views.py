@@ -21,6 +21,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 import reservations.queries
 from base.clock import reckoned_now
 from base.standing import stand
+from reservations.allocation.decision import FREE
 from reservations.models import FINAL, Reservation
 from reservations.pages import bill
 from reservations.refusals import PaymentInProgress
@@ -33,6 +34,7 @@ from ticketing.pages.forms import PassOnForm, RegisterForm
 from ticketing.pages.letter_pages import back_to
 from ticketing.payments import refunds
 from ticketing.payments.bells import ring_refund
+from ticketing.payments.gateways import registry
 from ticketing.refusals import NothingToRefund, RefundClosed
 from ticketing.tickets import links, transfers
 from ticketing.tickets.opening import (
@@ -128,15 +130,7 @@ def refund(request: Visitor, sale_id: UUID) -> HttpResponse:
 
 def paid_by(method: str) -> str:
     """Return the name of a means of payment on a receipt."""
-    names = {
-        "door": _("At the door"),
-        "free": _("Nothing to pay"),
-        "fake": _("Sandbox"),
-        "stripe": _("Card"),
-        "cash": _("Cash"),
-        "card": _("Card at the counter"),
-    }
-    return names[method]
+    return str(_("Nothing to pay") if method == FREE.method else registry.METHODS[method].receipt)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

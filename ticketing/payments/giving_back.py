@@ -15,7 +15,7 @@ from sessions_app.models import Session
 from sessions_app.staff.questions import Question
 from sessions_app.templatetags.frontrow import money
 from ticketing.models import PaymentStatus, Ticket, TicketStatus, User
-from ticketing.payments import gateways
+from ticketing.payments.gateways import registry
 
 SETTLED = [PaymentStatus.CAPTURED, PaymentStatus.DUE]  # payments whose tickets can be refunded; see refunds.ask_refund
 Fact = tuple[str, str]
@@ -46,7 +46,7 @@ class GivingBack:
 
     def facts(self) -> list[Fact]:
         paid = [ticket for ticket in self.tickets if not ticket.due]
-        by_hand = [ticket for ticket in paid if ticket.sale.payment.method in gateways.BY_HAND]
+        by_hand = [ticket for ticket in paid if registry.is_handed_back(ticket.sale.payment.method)]
         due = [ticket for ticket in self.tickets if ticket.due]
         facts = [
             (gettext("Sales"), str(len(self.by_sale))),

@@ -32,7 +32,7 @@ from typing import Any
 from base.ids import uuid7
 from base.rows import as_json, execute
 from ticketing.models import Account, Ticket
-from ticketing.payments.gateways import INTO_THE_TILL
+from ticketing.payments.gateways import registry
 
 INSERT = """
 INSERT INTO ticketing_ledgerentry (posting, account, amount, currency, payment_id, refund_id, posted_at)
@@ -74,7 +74,7 @@ def post(postings: Sequence[Posting]) -> None:
 
 def purse_of(method: str) -> Account:
     """Return the account that holds money of this means."""
-    return Account.CASH if method in INTO_THE_TILL else Account.GATEWAY
+    return Account.CASH if registry.is_cash(method) else Account.GATEWAY
 
 
 def parts_of(tickets: Iterable[Ticket]) -> dict[Account, int]:

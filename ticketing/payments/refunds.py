@@ -41,8 +41,8 @@ from ticketing.models import (
     Ticket,
     TicketStatus,
 )
-from ticketing.payments import gateways, ledger, selling, steps, sweeping
-from ticketing.payments.gateways import RefundRefused
+from ticketing.payments import ledger, selling, steps, sweeping
+from ticketing.payments.gateways import RefundRefused, registry
 from ticketing.payments.ledger import Posting
 from ticketing.people import holders
 from ticketing.queries import find_sale, sale_body
@@ -101,7 +101,7 @@ def promise(
     unpaid = [ticket for ticket in chosen if ticket.due]
     amount = sum(ticket.price for ticket in chosen if not ticket.due)
     why = causes.current()
-    by_hand = amount > 0 and sale.payment.method in gateways.BY_HAND
+    by_hand = amount > 0 and registry.is_handed_back(sale.payment.method)
     refund = Refund.objects.create(
         sale=sale,
         amount=amount,

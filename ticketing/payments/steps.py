@@ -44,7 +44,15 @@ from reservations.queueing import replies
 from ticketing.faults import reach
 from ticketing.models import Account, Payment, PaymentStatus
 from ticketing.payments import gateways, late, ledger, selling
-from ticketing.payments.gateways import Attempt, Gateway, GatewayTimeout, GatewayUnavailable, SeveralAtOnce, Standing
+from ticketing.payments.gateways import (
+    Attempt,
+    Gateway,
+    GatewayTimeout,
+    GatewayUnavailable,
+    SeveralAtOnce,
+    Standing,
+    registry,
+)
 from ticketing.payments.ledger import Posting
 from ticketing.payments.together import Together
 from ticketing.queries import sale_body, sales_of
@@ -149,7 +157,7 @@ def ask_gateway(payment: Payment, question: Callable[[Gateway, Attempt], Answer]
 
     Raises: GatewayTimeout, GatewayUnavailable, BreakerOpen.
     """
-    if payment.method != "fake":  # the sandbox is in the database itself, and returns the connection when it waits
+    if not registry.METHODS[payment.method].is_in_database:  # the sandbox returns it when it waits
         connection.close()
     with gateways.breaker_of(payment.method):
         return question(gateways.of(payment.method), _attempt_at_gateway(payment))

@@ -21,10 +21,9 @@ from django.db.models.functions import Coalesce, Greatest
 from base.clock import db_now
 from ticketing.models import Account, Payment, RefundStatus
 from ticketing.payments import gateways
-from ticketing.payments.gateways import GatewayTimeout, GatewayUnavailable, KeepsBooks, Record
+from ticketing.payments.gateways import GatewayTimeout, GatewayUnavailable, KeepsBooks, Record, registry
 from ticketing.refusals import UnknownMethod
 
-METHODS = ("stripe",)
 MOST = 500
 WEEK = dt.timedelta(days=7)
 ON_ITS_WAY = dt.timedelta(minutes=1)
@@ -32,9 +31,10 @@ ON_ITS_WAY = dt.timedelta(minutes=1)
 
 def differences() -> Iterator[dict[str, Any]]:
     """Yield the differences between our ledger and the gateways' books, for each payment or charge."""
-    for method in METHODS:
-        if method in settings.PAYMENT_METHODS or Payment.objects.filter(method=method).exists():
-            yield from _differences(method)
+    for method in registry.METHODS.values():
+        is_used = method.name in settings.PAYMENT_METHODS or Payment.objects.filter(method=method.name).exists()
+        if method.keeps_books and is_used:
+            yield from _differences(method.name)
 
 
 def _differences(method: str) -> Iterator[dict[str, Any]]:

@@ -24,7 +24,7 @@ from tests.reservations.test_holding import run_out
 from tests.ticketing.test_paying import attempt_of, pay
 from ticketing.models import LedgerEntry, Payment, Sale, SandboxCharge, SandboxEvent, Ticket, WebhookEvent
 from ticketing.payments import gateways, late, starting, steps, sweeping, webhooks
-from ticketing.payments.gateways import GatewayTimeout, Standing, fake, signatures
+from ticketing.payments.gateways import GatewayTimeout, Standing, fake, registry, signatures
 from ticketing.refusals import UnsignedWebhook
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -271,14 +271,14 @@ class TestWithoutASecret:
 
 class TestOtherMethods:
     def test_gateway_whose_sdk_is_not_installed_is_not_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        gateways.of.cache_clear()
+        gateways.module_of.cache_clear()
         monkeypatch.delitem(sys.modules, "ticketing.payments.gateways.stripe", raising=False)
         monkeypatch.setitem(sys.modules, "stripe", None)  # as if it weren't installed
         answer = post(b"{}", {"Stripe-Signature": "t=1,v1=00"}, method="stripe")
-        gateways.of.cache_clear()
+        gateways.module_of.cache_clear()
 
         assert (answer.status_code, answer["Content-Type"]) == (404, "application/problem+json")
 
-    @pytest.mark.parametrize("method", gateways.METHODS)
+    @pytest.mark.parametrize("method", registry.METHODS)
     def test_unsigned_notice_is_refused_by_every_gateway(self, method: str) -> None:
         assert post(b"{}", {}, method=method).status_code in {400, 404}

@@ -1,6 +1,7 @@
 """Define ways to take money. Authorise first, capture only what was sold, void the rest.
 
-Each attempt has an id, which is the gateway's idempotency key: two requests charge once. A refund has its own.
+`registry` lists them. Each attempt has an id, which is the gateway's idempotency key: two requests charge once.
+A refund has its own.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import functools
 import importlib
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from types import ModuleType
 from typing import Literal, Protocol, cast
 
 from django.conf import settings
 
 from base.breaker import Breaker
+from ticketing.payments.gateways import registry
 from ticketing.refusals import UnknownMethod
 
 State = Literal["unknown", "pending", "declined", "authorised", "captured", "voided"]
@@ -132,12 +135,6 @@ class SeveralAtOnce(Protocol):
         """Capture each of them. Raises: GatewayTimeout, GatewayUnavailable."""
 
 
-METHODS = ("fake", "stripe", "cash", "card", "door")
-AT_THE_COUNTER = ("cash", "card")  # payments that only staff may record
-BY_HAND = (*AT_THE_COUNTER, "door")  # refunds that a person hands out
-INTO_THE_TILL = ("cash", "door")
-
-
 def chosen(method: str) -> Gateway:
     """Return a gateway that the house offers for new payments. Raises: UnknownMethod."""
     if method not in settings.PAYMENT_METHODS:
@@ -147,25 +144,30 @@ def chosen(method: str) -> Gateway:
 
 def at_the_counter(method: str) -> Gateway:
     """Return a gateway of the counter. Raises: UnknownMethod."""
-    if method not in AT_THE_COUNTER:
+    if not registry.is_of_place(method, "counter"):
         raise UnknownMethod(method)
     return of(method)
 
 
-@functools.cache
 def of(method: str) -> Gateway:
     """Return the module of a gateway. It is imported on first use, because SDKs are extras, and big.
 
     Raises: UnknownMethod, also if its SDK is not installed.
     """
-    if method not in METHODS:
+    entry = registry.METHODS.get(method)
+    if entry is None:
         raise UnknownMethod(method)
     try:
-        return cast(Gateway, importlib.import_module(f"ticketing.payments.gateways.{method}"))
+        return cast(Gateway, module_of(entry.module or f"ticketing.payments.gateways.{method}"))
     except ModuleNotFoundError as error:
-        if error.name != method:
+        if not entry.sdk or error.name != entry.sdk:
             raise
         raise UnknownMethod(method) from error
+
+
+@functools.cache
+def module_of(name: str) -> ModuleType:
+    return importlib.import_module(name)
 
 
 def several_at_once(method: str) -> SeveralAtOnce | None:

@@ -84,7 +84,10 @@ export class PaymentMeans {
   /** @returns {Promise<Means | null>} */
   async take() {
     const fields = new FormData(this.form);
-    if (this.method !== "stripe") return { method: this.method, token: String(fields.get("token")) };
+    if (this.method !== "stripe") {
+      const token = fields.get(`token.${this.method}`) ?? fields.get("token");
+      return { method: this.method, token: String(token ?? "") };
+    }
     if (!this.#card) {
       await this.#mount();
       return null;
