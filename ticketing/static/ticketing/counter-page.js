@@ -1,5 +1,5 @@
 // @ts-check
-/** The counter's map: what is chosen on it stands in the form, and what is typed there is chosen on it. */
+/** The counter's map: the form shows the seats chosen on the map, and the map shows the seats typed in the form. */
 
 import { VersionedFeed } from "../realtime/feed.js";
 import { LiveSocket } from "../realtime/socket.js";
@@ -10,7 +10,7 @@ import { count, money, say } from "../sessions_app/words.js";
 /** @param {string} selector @returns {HTMLElement} */
 const one = (selector) => /** @type {HTMLElement} */ (document.querySelector(selector));
 const page = JSON.parse(one("#session-data").textContent ?? "{}");
-const SILENCE = 40_000; // the server speaks every 15 s
+const SILENCE = 40_000; // milliseconds; the server speaks every 15 s
 
 const field = /** @type {HTMLInputElement} */ (one("#seats"));
 const map = new SeatMap(one("[data-plan]"), page.types, page.most);
@@ -38,7 +38,7 @@ field.addEventListener("change", () => {
   const labels = typed.map((label) => known.get(label) ?? label);
   map.clear();
   labels.filter((label) => map.seats.get(label)?.status === "f").forEach((label) => map.toggle(label));
-  if (labels.some((label) => !map.chosen.has(label))) field.value = labels.join(", "); // the box office says what is wrong with it
+  if (labels.some((label) => !map.chosen.has(label))) field.value = labels.join(", "); // the server says what is wrong with it
 });
 map.addEventListener("choice", paint);
 map.addEventListener("announce", (event) => announce(/** @type {CustomEvent<string>} */ (event).detail));

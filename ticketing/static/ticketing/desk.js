@@ -1,5 +1,5 @@
 // @ts-check
-/** The box office's map: any seat may be chosen, what holds it is shown, and what is ordered is done without leaving the page. */
+/** The box office's map: staff choose any seat, see its holder, and act without leaving the page. */
 
 import { VersionedFeed } from "../realtime/feed.js";
 import { LiveSocket } from "../realtime/socket.js";
@@ -19,9 +19,9 @@ const one = (selector) => /** @type {HTMLElement} */ (document.querySelector(sel
 const field = (selector) => document.querySelector(selector);
 /** @type {Page} */
 const page = JSON.parse(one("#session-data").textContent ?? "{}");
-const SILENCE = 40_000; // the server speaks every 15 s
-const SOON = 1_000; // milliseconds in which changes gather before the list is asked for again
-const MOST_ASKED = 200; // seats whose holders are looked up
+const SILENCE = 40_000; // milliseconds; the server speaks every 15 s
+const SOON = 1_000; // milliseconds in which changes gather before the list is loaded again
+const MOST_ASKED = 200; // seats whose holders are looked up at most
 
 const plan = /** @type {HTMLElement | null} */ (document.querySelector("[data-plan]"));
 const map = plan && new SeatMap(plan, page.types, Infinity, { desk: true });
@@ -30,9 +30,9 @@ const [seatsField, toField] = [field("#seats"), field("#to")];
 const clock = new Intl.DateTimeFormat(language, { timeStyle: "medium", timeZone: zone });
 const numbers = new Intl.NumberFormat(language);
 
-/** Who holds the chosen seats. @type {Holder[]} */
+/** The holders of the chosen seats. @type {Holder[]} */
 let holders = [];
-/** The reservation on its way to other seats, and those it leaves. @type {{holder: Holder, seats: string[]} | null} */
+/** The reservation that moves to other seats, and the seats that it leaves. @type {{holder: Holder, seats: string[]} | null} */
 let moving = null;
 let asked = 0;
 let isBusy = false;
@@ -53,12 +53,12 @@ function tell(text, done = false) {
 /** “A1, A2”, as people write it. @param {string} text */
 const labelsOf = (text) => text.split(/[\s,;]+/).filter(Boolean);
 
-// --- what is chosen, and who holds it
+// --- chosen seats and their holders
 
 /** @param {string[]} labels @returns {string[]} */
 const taken = (labels) => labels.filter((label) => "hs".includes(map?.seats.get(label)?.status ?? "f"));
 
-/** The one reservation that all of the chosen seats belong to. @returns {Holder | null} */
+/** Return the only reservation of all chosen seats, or null. @returns {Holder | null} */
 function soleHolder() {
   const chosen = [...(map?.chosen ?? [])];
   const [holder] = holders;
@@ -182,7 +182,7 @@ function chooseByName(input, whileMoving) {
 chooseByName(seatsField, false);
 chooseByName(toField, true);
 
-// --- moving: the chosen seats are to be left, and free ones are chosen for them
+// --- moving: staff choose free seats in place of the chosen ones
 
 function startMoving() {
   const holder = soleHolder();
@@ -213,7 +213,7 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && moving && !one("#sure").hasAttribute("open")) stopMoving(moving.seats);
 });
 
-// --- what is ordered
+// --- actions
 
 /** @param {Holder | undefined} holder @returns {Promise<boolean>} */
 function isSure(holder) {
@@ -238,7 +238,7 @@ async function send(facts) {
         body: new URLSearchParams({ confirmed: "yes", ...facts }),
       }),
     );
-    if (response.redirected) location.reload(); // signed out meanwhile
+    if (response.redirected) location.reload(); // signed out in the meantime
     const answer = response.headers.get("Content-Type")?.startsWith("application/json") ? await response.json() : { text: say("failed") };
     done = Boolean(answer.done);
     tell(answer.text, done);
@@ -317,7 +317,7 @@ document.querySelector("#holders-form")?.addEventListener("submit", async (event
 });
 document.addEventListener("visibilitychange", () => document.hidden || refreshSoon());
 
-// --- what the server says
+// --- news of the server
 
 function paintTally() {
   if (!map) return;

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * What a code on a ticket says, judged without a connection (ticketing/codes.py makes them).
+ * Judge the code of a ticket without a connection (ticketing/codes.py makes the codes).
  *
  * @typedef {{digest: string, seat: string | null, ticket_type: string, concession: string | null, note: string, status: string, void_reason: string | null, used_at: string | null, gate: string,
  *   due?: {amount: number, currency: string} | null}} Listed
@@ -18,7 +18,7 @@ const DIGITS_OF_A_DIGEST = 24;
 
 const utf8 = new TextEncoder();
 
-/** As people type it. @param {string} text */
+/** Clean a code that a person typed. @param {string} text */
 export function plain(text) {
   return text.toUpperCase().replace(/[\s-]/g, "").replace(/O/g, "0").replace(/[IL]/g, "1");
 }
@@ -55,7 +55,10 @@ export async function digest(short) {
   return hex(new Uint8Array(await crypto.subtle.digest("SHA-256", utf8.encode(PURPOSE + short)))).slice(0, DIGITS_OF_A_DIGEST);
 }
 
-/** Whether it is signed by one of the keys; null where this browser knows no Ed25519. @param {RegExpExecArray} code @param {Key[]} keys */
+/**
+ * Tell whether one of the keys signed it; null if this browser has no Ed25519.
+ * @param {RegExpExecArray} code @param {Key[]} keys
+ */
 async function isSigned([, short, facts, signature], keys) {
   const kid = hex(bytes(facts).slice(0, KEY_ID_BYTES));
   const jwk = keys.find((key) => key.kid === kid);

@@ -1,5 +1,5 @@
 // @ts-check
-/** The scanner: asks the box office about each code; without a connection it judges by itself, and tells later. */
+/** The scanner asks the server about each code. Without a connection it judges by itself, and reports later. */
 
 import { newKey, once, serverNow } from "../sessions_app/api.js";
 import { language, money, say } from "../sessions_app/words.js";
@@ -14,9 +14,9 @@ import { Waiting, moment } from "./gate-waiting.js";
  * @typedef {{word: string, kind: "in" | "bad" | "warn" | "none", seat?: string, more?: string}} Verdict
  */
 
-const PATIENCE = 3_000; // milliseconds that people wait at a gate; then this phone judges by itself
+const PATIENCE = 3_000; // milliseconds until this phone judges by itself, because people wait at the gate
 const BETWEEN_TRIES = 5_000;
-const SAME_PICTURE = 4_000; // the camera goes on seeing a ticket that was just judged
+const SAME_PICTURE = 4_000; // milliseconds; the camera still sees a ticket that was just judged
 const LOOK = 150;
 const LEAST_REFRESH = 30_000;
 const REFRESH_A_TICKET = 10; // milliseconds for each on the list: sixty thousand are fetched each ten minutes
@@ -29,7 +29,7 @@ const numbers = new Intl.NumberFormat(language);
 const gateName = /** @type {HTMLInputElement} */ (one("gate-name"));
 const field = /** @type {HTMLInputElement} */ (one("code"));
 const allow = /** @type {HTMLButtonElement} */ (one("allow"));
-/** The code that is let in once somebody at the gate says so. @type {{code: string} & Means} */
+/** The code that is accepted once the staff confirm it. @type {{code: string} & Means} */
 let asked = { code: "" };
 
 const waiting = new Waiting();
@@ -39,7 +39,7 @@ let list = null;
 let online = true;
 let fetchedAt = 0;
 
-// --- what people see
+// --- display
 
 /** @param {Verdict} verdict */
 function show({ word, kind, seat = "", more = "" }) {
@@ -74,20 +74,20 @@ const place = (seat, type) => (seat ? say("seat", { seat, type: type ?? "" }) : 
 /** @param {string | number} at @param {string} gate */
 const whenAndWhere = (at, gate) => say(gate ? "used-when" : "used-time", { time: moment(at), gate });
 
-/** Ask the people at the gate before it lets in: the button says what they do by pressing it. @param {{code: string} & Means} what @param {string} words */
+/** Ask the staff before a ticket is accepted: the button names its effect. @param {{code: string} & Means} what @param {string} words */
 function askFirst(what, words) {
   asked = what;
   allow.hidden = false;
   allow.textContent = words; // not focused: a scanner types Enter
 }
 
-/** A ticket that is to be paid for lets nobody in before. @param {Attempt} attempt @param {{amount: number, currency: string}} due @param {string} [seat] */
+/** Ask for the money before an unpaid ticket is accepted. @param {Attempt} attempt @param {{amount: number, currency: string}} due @param {string} [seat] */
 function askForMoney({ code, anyway }, due, seat) {
   show({ word: "due", kind: "warn", seat, more: money(due) });
   askFirst({ code, anyway, paid: true }, say("collect", { amount: money(due) }));
 }
 
-/** A ticket whose doors aren't open lets nobody in without a word. @param {Attempt} attempt @param {"not-yet" | "too-late"} word @param {string} time @param {string} [seat] */
+/** Ask for confirmation before a ticket is accepted while the doors are closed. @param {Attempt} attempt @param {"not-yet" | "too-late"} word @param {string} time @param {string} [seat] */
 function askForTime({ code, paid }, word, time, seat) {
   show({ word, kind: "warn", seat, more: say(`${word}-more`, { time: moment(time) }) });
   askFirst({ code, paid, anyway: true }, say("anyway"));
@@ -131,7 +131,7 @@ const letIn = ({ seat, ticket_type, concession }) => ({
   more: concession ? askFor(concession.name, concession.note) : "",
 });
 
-/** What entitles them to pay less. @param {string} concession @param {string} [note] */
+/** Say which proof the concession needs. @param {string} concession @param {string} [note] */
 const askFor = (concession, note) => say(note ? "ask-for" : "ask-for-proof", { concession, note: note ?? "" });
 
 /** @param {import("../sessions_app/api.js").Problem} problem @returns {Verdict} */
@@ -216,10 +216,10 @@ function useList({ tickets, keys, opens_at, closes_at, cancelled_at }) {
   paint();
 }
 
-/** What the browser keeps of this page; nothing where it isn't served safely. */
+/** The browser's storage for this page; none if it is not served over HTTPS. */
 const store = async () => globalThis.caches?.open("frontrow-gate");
 
-/** Keep the list fresh, ask while there is no connection, and tell what waits. */
+/** Refresh the list, look for a connection, and report waiting scans. */
 async function keepTrying() {
   const stale = Date.now() - fetchedAt > Math.max(LEAST_REFRESH, REFRESH_A_TICKET * (list?.size ?? 0));
   if (stale || !online) await fetchList();
@@ -282,7 +282,7 @@ async function offerCamera() {
 
 // --- the start
 
-/** So that the page opens without a connection too. */
+/** Store the page, so that it also opens without a connection. */
 async function keepThePage() {
   if (!navigator.serviceWorker) return false;
   await navigator.serviceWorker.register(page.worker, { scope: "/gate" });
@@ -317,4 +317,4 @@ line("online");
 await Promise.all([fetchList(), offerCamera()]);
 keepTrying();
 document.documentElement.dataset.ready = "true";
-document.documentElement.dataset.kept = await keepThePage().then(String, String); // where a browser keeps nothing, the page works while it is open
+document.documentElement.dataset.kept = await keepThePage().then(String, String); // without storage the page works while it is open

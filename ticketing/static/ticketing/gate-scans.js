@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * The scans of this phone: of every session, whichever its pages show. Each lies under a key of its own, so that two open pages never
- * overwrite each other's. A scan is kept until the box office knows it, and until the session's list knows the ticket as used.
+ * Store the scans of this phone, of all sessions. Each has its own key, so that two open pages never overwrite each other's.
+ * A scan is stored until the server knows it and the session's list shows the ticket as used.
  *
  * @typedef {{scan: string, session: string, show: string, code: string, digest: string, seat: string, gate: string, at: number,
  *   paid: boolean, isTold: boolean}} Scan somebody was let in
@@ -14,17 +14,17 @@
 
 const SCAN = "gate:scan:";
 const QUARREL = "gate:quarrel:";
-const BEFORE = /^gate:([0-9a-f-]{36}):(queue|quarrels)$/; // one list a session, as this page kept them once
-const REMEMBERED = 3 * 24 * 3_600_000; // milliseconds after which a scan that is told is of no more use
+const BEFORE = /^gate:([0-9a-f-]{36}):(queue|quarrels)$/; // earlier versions stored one list per session
+const REMEMBERED = 3 * 24 * 3_600_000; // milliseconds after which a reported scan is deleted
 
-/** Whether nobody answered, or nobody who knows. @param {number} status */
+/** Tell whether there was no answer, or none of the application. @param {number} status */
 export const isSilence = (status) => status === 0 || status === 429 || status >= 500;
 
 /** @param {number} status */
 const isSignedOut = (status) => status === 401 || status === 403;
 
 export class Scans {
-  /** What the browser wouldn't keep: it lasts as long as the page. @type {Map<string, string>} */
+  /** Scans that the browser refused to store; they last as long as the page. @type {Map<string, string>} */
   #loose = new Map();
   #isTelling = false;
 
@@ -36,27 +36,27 @@ export class Scans {
     for (const { scan, at, isTold } of this.all) if (isTold && now() - at > REMEMBERED) this.#remove(SCAN + scan);
   }
 
-  /** Whether all of it survives a reload. */
+  /** Tell whether all scans survive a reload. */
   get isKept() {
     return this.#loose.size === 0;
   }
 
-  /** Oldest first. @returns {Scan[]} */
+  /** List them, oldest first. @returns {Scan[]} */
   get all() {
     return this.#read(SCAN).sort((one, other) => one.at - other.at);
   }
 
-  /** Those that the box office has not heard of. */
+  /** List scans that the server does not know. */
   get waiting() {
     return this.all.filter(({ isTold }) => !isTold);
   }
 
-  /** Oldest first. @returns {Quarrel[]} */
+  /** List them, oldest first. @returns {Quarrel[]} */
   get quarrels() {
     return this.#read(QUARREL).sort((one, other) => one.ours - other.ours);
   }
 
-  /** By digest, those who came in to the session here: the first of each. @param {string} session */
+  /** Return the first accepted scan of each ticket of the session by digest. @param {string} session */
   of(session) {
     return new Map(this.all.filter((scan) => scan.session === session).reverse().map((scan) => [scan.digest, scan]));
   }
@@ -66,7 +66,7 @@ export class Scans {
     this.#write(SCAN + scan.scan, scan);
   }
 
-  /** Forget what the session's list knows itself. @param {string} session @param {Map<string, {status: string}>} list */
+  /** Delete scans that the session's list contains. @param {string} session @param {Map<string, {status: string}>} list */
   settle(session, list) {
     for (const scan of this.all) {
       const status = scan.session === session && scan.isTold && list.get(scan.digest)?.status;
@@ -79,7 +79,7 @@ export class Scans {
   }
 
   /**
-   * Tell the box office what it has not heard, oldest first, until nobody answers.
+   * Report scans to the server, oldest first, until it does not answer.
    *
    * @param {(scan: Scan) => Promise<Answer>} send
    * @returns {Promise<State | null>} null: there was nothing to tell, or it is being told already
@@ -94,7 +94,7 @@ export class Scans {
         const answer = await send(scan);
         state = isSignedOut(answer.status) ? "signed-out" : isSilence(answer.status) ? "offline" : "online";
         if (state === "online") this.#close(scan, answer);
-        else if (answer.status < 500 || answer.status === 503) break; // else this one alone may be what it can't take
+        else if (answer.status < 500 || answer.status === 503) break; // otherwise only this scan may be the problem
       }
     } finally {
       this.#isTelling = false;
@@ -109,7 +109,7 @@ export class Scans {
     this.#write(SCAN + scan.scan, { ...scan, isTold: true });
   }
 
-  // --- where it is kept
+  // --- storage
 
   /** @param {string} prefix @returns {any[]} */
   #read(prefix) {
@@ -129,7 +129,7 @@ export class Scans {
       this.store.setItem(key, text);
       this.#loose.delete(key);
     } catch {
-      this.#loose.set(key, text); // full, or not allowed: the page says so
+      this.#loose.set(key, text); // full, or forbidden: the page says so
     }
   }
 
@@ -139,7 +139,7 @@ export class Scans {
     this.store.removeItem(key);
   }
 
-  /** Take over what this page kept by session before. */
+  /** Import the lists that earlier versions stored per session. */
   #adopt() {
     const keys = Array.from({ length: this.store.length }, (_none, index) => this.store.key(index) ?? "");
     for (const key of keys) {
@@ -154,7 +154,7 @@ export class Scans {
   }
 }
 
-/** What the people at the gate should know of the answer. @param {Scan} scan @param {Answer} answer @returns {Quarrel | null} */
+/** Return what the staff should know about the answer. @param {Scan} scan @param {Answer} answer @returns {Quarrel | null} */
 function quarrelOf({ scan, show, code, seat, at }, answer) {
   const ours = { scan, show, code, seat, ours: at };
   if (!answer.ok) {

@@ -1,5 +1,5 @@
 // @ts-check
-/** The list of sessions at the gate: what waits on this phone is told from here too. */
+/** The list of sessions at the gate also reports the scans that wait on this phone. */
 
 import { Waiting } from "./gate-waiting.js";
 

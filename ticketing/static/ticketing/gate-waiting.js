@@ -1,5 +1,5 @@
 // @ts-check
-/** What waits on this phone to be told, and what came of it; on every page of the gate. */
+/** Show the waiting scans of this phone and their results, on every page of the gate. */
 
 import { once } from "../sessions_app/api.js";
 import { language, say, zone } from "../sessions_app/words.js";
@@ -14,7 +14,7 @@ const clock = new Intl.DateTimeFormat(language, { timeStyle: "short", timeZone: 
 const dayAndClock = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short", timeZone: zone });
 const day = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeZone: zone });
 
-/** The house's time, with its day where that isn't today. @param {string | number} at */
+/** Write a time of the house, with the day unless it is today. @param {string | number} at */
 export function moment(at) {
   const date = new Date(at);
   return (day.format(date) === day.format(new Date()) ? clock : dayAndClock).format(date);
@@ -28,7 +28,7 @@ export class Waiting extends EventTarget {
 
   constructor() {
     super();
-    addEventListener("storage", () => this.paint()); // another page of this phone
+    addEventListener("storage", () => this.paint()); // changed by another page of this phone
     addEventListener("online", () => this.tell());
     one("quarrels-seen").addEventListener("click", () => {
       this.scans.forgetQuarrels();
@@ -44,7 +44,7 @@ export class Waiting extends EventTarget {
     this.paint();
   }
 
-  /** `anyway`: it happened, whatever the doors' times are by now. @param {Scan} scan */
+  /** Report a scan. `anyway`, because it has happened, whatever the doors' times are now. @param {Scan} scan */
   async #send({ scan, session, code, gate, at, paid }) {
     const seconds_ago = Math.max(1, Math.round((Date.now() - at) / 1_000));
     const body = { code, gate, session, scan, seconds_ago, anyway: true, ...(paid && { paid }) };

@@ -1,8 +1,7 @@
 // @ts-check
 /**
- * Buying in one step. An intention has one key from the first press until it is answered: pressed twice, or sent again after a reload,
- * it is one order. It belongs to the buyer who had it: when somebody signed in or out since, nothing is sent, and the page looks up what
- * became of it.
+ * Place an order. An intention has one key from the first press until its answer, so a second press or a reload makes no second
+ * order. It belongs to one buyer: if the user signed in or out since, the page sends nothing and looks up the outcome.
  *
  * @typedef {{ticket_type: string, quantity: number}} Wish
  * @typedef {{key: string, body: Wish, at: number, buyer: string}} Intention
@@ -12,8 +11,8 @@
 import { buyer, get, newKey, post } from "../sessions_app/api.js";
 import { PaymentMeans } from "./payment-means.js";
 
-const KEPT = 10 * 60_000; // milliseconds in which the same wish is the same intention, while nobody answered it
-const RESUMED = 2 * 60_000; // and in which a page that comes back asks for it by itself
+const KEPT = 10 * 60_000; // milliseconds in which the same unanswered wish is the same intention
+const RESUMED = 2 * 60_000; // milliseconds in which a reloaded page repeats it by itself
 
 export class OrderForm extends EventTarget {
   busy = false;
@@ -32,7 +31,7 @@ export class OrderForm extends EventTarget {
     addEventListener("pageshow", (event) => event.persisted && this.#rest());
   }
 
-  /** Whether an order was on its way when the page went away; it is asked for again, or if another buyer asked for it, looked up. */
+  /** Repeat an order that was on its way when the page closed; if it was another buyer's, look it up. */
   resume() {
     const kept = this.#kept();
     if (!kept || Date.now() - kept.at > RESUMED) return false;
@@ -41,7 +40,7 @@ export class OrderForm extends EventTarget {
     return true;
   }
 
-  /** The order may be this buyer's by now: who signs in keeps what the guest asked for. @param {Intention} kept */
+  /** Look the order up: it may be this buyer's now, because an account takes over its guest's orders. @param {Intention} kept */
   async #lookUp(kept) {
     this.#become(true);
     const answer = await get(`/orders?idempotency_key=${encodeURIComponent(kept.key)}`);
@@ -63,7 +62,7 @@ export class OrderForm extends EventTarget {
     if (kept?.body.ticket_type === wanted.ticket_type && kept.body.quantity === wanted.quantity) return this.#send(kept);
     this.#become(true);
     const fields = new FormData(this.form);
-    const atTheDoor = fields.get("method") === "door"; // what carries no payment is paid there
+    const atTheDoor = fields.get("method") === "door"; // an order without a payment is paid there
     const payment = atTheDoor ? null : await this.means.take();
     if (!payment && !atTheDoor) return this.#become(false);
     const [email, lane] = [String(fields.get("email") ?? "").trim(), fields.get("lane_code")];
@@ -77,7 +76,7 @@ export class OrderForm extends EventTarget {
     return intention;
   }
 
-  /** What nobody answered yet: whatever became of it, the same wish is that one first. @returns {Intention | null} */
+  /** Return the unanswered intention: the same wish repeats it first. @returns {Intention | null} */
   #kept() {
     const kept = JSON.parse(sessionStorage.getItem(this.place) ?? "null");
     return kept && Date.now() - kept.at < KEPT ? kept : null;
@@ -105,7 +104,10 @@ export class OrderForm extends EventTarget {
   }
 }
 
-/** Whether the intention is over: not while it may have come to something, nor where only the page's credentials are too old. @param {{status: number, problem: Problem}} answer */
+/**
+ * Tell whether the intention is decided: not if it may have had an effect, or if only the page's credentials are too old.
+ * @param {{status: number, problem: Problem}} answer
+ */
 function isDecided({ status, problem }) {
   return status > 0 && status < 500 && ![401, 403].includes(status) && problem.code !== "request_in_flight";
 }

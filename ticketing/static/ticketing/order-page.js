@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * An order's own page. The server writes it; this fetches it again whenever the order stands otherwise, and puts the new parts in place.
+ * An order's own page. The server writes it; this script fetches it again when the order's state changes, and replaces the parts.
  * The sentence about it stays the same element, so that a screen reader says each change once.
  *
  * @typedef {{status: string, message: string, place_in_line: number | null}} Order
@@ -10,7 +10,7 @@ import { LiveSocket } from "../realtime/socket.js";
 import { get } from "../sessions_app/api.js";
 import { count, say } from "../sessions_app/words.js";
 
-const POLL = 2_500; // milliseconds, where the socket says nothing
+const POLL = 2_500; // milliseconds between requests while the socket is silent
 const UNFINISHED = new Set(["PENDING", "PROCESSING"]);
 
 const root = /** @type {HTMLElement} */ (document.querySelector("#order"));
@@ -20,7 +20,7 @@ let looking = false;
 let again = false;
 let timer = 0;
 
-/** Ask how it stands; asked meanwhile, once more. */
+/** Ask for the order's state; repeat if another question came in the meantime. */
 async function look() {
   clearTimeout(timer);
   if (looking) {

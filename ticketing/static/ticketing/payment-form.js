@@ -1,5 +1,5 @@
 // @ts-check
-/** Paying for what a hold panel holds. */
+/** Pay for the seats of a hold panel. */
 
 import { post } from "../sessions_app/api.js";
 import { say } from "../sessions_app/words.js";
@@ -7,12 +7,12 @@ import { PaymentMeans } from "./payment-means.js";
 
 /** @typedef {import("../reservations/hold-panel.js").HoldPanel} HoldPanel */
 
-/** Why it was declined, where there is more to say than that. @type {Record<string, string>} */
+/** Words for declines that need more explanation. @type {Record<string, string>} */
 const REFUSALS = { gateway_timeout: "unpaid", gateway_silent: "unpaid", authentication_required: "unasked" };
 
 let leaving = false;
 
-/** The answer and the socket may both tell of the sale. @param {string | {id: string}} sale */
+/** Open the sale once: the answer and the socket may both report it. @param {string | {id: string}} sale */
 export function openSale(sale) {
   if (!leaving) location.assign(`/sales/${typeof sale === "string" ? sale : sale.id}`);
   leaving = true;

@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * What a payment form pays by. The sandbox's tokens are in the form; a card's number goes from Stripe's own frame to Stripe, and we
- * get the id of a payment method. Stripe.js may come from Stripe only, and is asked for when the form is first seen.
+ * The means of payment of a form. The sandbox's tokens are in the form. A card's number goes from Stripe's own frame to Stripe, and
+ * we get the id of a payment method. Stripe.js may come from Stripe only, and is loaded when the form is first visible.
  *
  * @typedef {{method: string, token: string}} Means
  */
@@ -27,7 +27,7 @@ function load() {
   return stripeJs;
 }
 
-/** The form's means: `take()` resolves to what to send as `payment`, or to null after the form itself has said what is missing. */
+/** The form's means: `take()` resolves to the `payment` to send, or to null after the form has said what is missing. */
 export class PaymentMeans {
   /** @type {any} */ #stripe = null;
   /** @type {any} */ #card = null;
@@ -54,7 +54,7 @@ export class PaymentMeans {
     }
   }
 
-  /** Exactly this one, if any. @param {string} name @param {string} [text] */
+  /** Show only this note, if any. @param {string} name @param {string} [text] */
   #note(name, text) {
     for (const note of /** @type {NodeListOf<HTMLElement>} */ (this.area?.querySelectorAll("[data-card-note]") ?? [])) {
       note.hidden = note.dataset.cardNote !== name;

@@ -1,5 +1,5 @@
 // @ts-check
-/** A reservation by its own address: whatever happened to the page, the state is on the server. */
+/** A reservation at its own address. The server keeps the state, so a closed page loses nothing. */
 
 import { LiveSocket } from "../realtime/socket.js";
 import { HoldPanel } from "../reservations/hold-panel.js";

@@ -1,5 +1,5 @@
 // @ts-check
-/** The session's page: the map stays true, a choice becomes a hold, a hold becomes tickets. */
+/** The session's page: keep the map up to date, turn a choice into a hold, and a hold into tickets. */
 
 import { VersionedFeed } from "../realtime/feed.js";
 import { LiveSocket } from "../realtime/socket.js";
@@ -21,7 +21,7 @@ import { payWith } from "./payment-form.js";
 const one = (selector) => /** @type {HTMLElement} */ (document.querySelector(selector));
 /** @type {Page} */
 const page = JSON.parse(one("#session-data").textContent ?? "{}");
-const SILENCE = 40_000; // the server speaks every 15 s
+const SILENCE = 40_000; // milliseconds; the server speaks every 15 s
 
 const plan = /** @type {HTMLElement | null} */ (document.querySelector("[data-plan]"));
 const map = plan && new SeatMap(plan, page.types, page.most);
@@ -55,7 +55,7 @@ function warn(text) {
   notice.textContent = text;
 }
 
-// --- what is chosen
+// --- chosen places
 
 /** @returns {{places: number, total: {amount: number, currency: string} | null}} */
 function chosen() {
@@ -134,7 +134,7 @@ function lostWords(labels) {
   return count("lost", labels.length, { seats: listed(labels) });
 }
 
-// --- ordering
+// --- orders
 
 orders?.addEventListener("busy", () => {
   if (orders.busy) warn("");
@@ -167,7 +167,7 @@ async function takeOrder({ id, status }) {
   }
 }
 
-// --- holding
+// --- holds
 
 hold.addEventListener("click", () => {
   const seats = [...(map?.chosen ?? [])];
@@ -183,7 +183,7 @@ best?.addEventListener("submit", (event) => {
   ask(bestButton(), { best_available: { quantity, ...(type && { ticket_type: type }), ...(accessible && { accessible }) } });
 });
 
-/** Ask for places, all or none. @param {HTMLButtonElement} button @param {object} what */
+/** Request places, all or none. @param {HTMLButtonElement} button @param {object} what */
 async function ask(button, what) {
   if (asks) return;
   asks = true;
@@ -248,7 +248,7 @@ one('[data-part="again"]')?.addEventListener("click", () => {
   /** @type {HTMLElement | null} */ (document.querySelector('[data-seat][tabindex="0"]'))?.focus();
 });
 
-// --- what the server says
+// --- news of the server
 
 const feed = new VersionedFeed({
   version: page.version,
@@ -288,7 +288,7 @@ new LiveSocket("/ws/me", {
 });
 
 /**
- * Take up a reservation of this session that was made elsewhere: before a reload, in another tab; or one that was paid for, and moved.
+ * Show a reservation of this session that was made before a reload or in another tab, or that was paid for and moved.
  * @param {string} id
  */
 async function adopt(id) {
