@@ -15,10 +15,10 @@ def seen(remote: str, forwarded: str | None = None) -> str:
 
 
 class TestClientIp:
-    def test_is_who_connects(self) -> None:
+    def test_client_ip_is_the_connecting_address(self) -> None:
         assert seen("203.0.113.9") == "203.0.113.9"
 
-    def test_takes_nobodys_word_for_it(self) -> None:
+    def test_client_ip_ignores_headers_of_untrusted_senders(self) -> None:
         assert seen("203.0.113.9", "198.51.100.1") == "203.0.113.9"
 
     @pytest.mark.parametrize(
@@ -36,13 +36,13 @@ class TestClientIp:
             ("", "10.77.0.2"),
         ],
     )
-    def test_believes_trusted_proxies_from_the_near_end(
+    def test_client_ip_believes_trusted_proxies_from_the_near_end(
         self, settings: LazySettings, forwarded: str, address: str
     ) -> None:
         settings.TRUSTED_PROXIES = ["10.77.0.0/24"]
         assert seen("10.77.0.2", forwarded) == address
 
-    def test_knows_ipv4_in_ipv6(self, settings: LazySettings) -> None:
+    def test_client_ip_knows_ipv4_in_ipv6(self, settings: LazySettings) -> None:
         settings.TRUSTED_PROXIES = ["10.77.0.0/24"]
         assert seen("::ffff:203.0.113.9") == "203.0.113.9"
         assert seen("::ffff:10.77.0.2", "198.51.100.1") == "198.51.100.1"
@@ -61,10 +61,10 @@ class TestNetwork:
             ("no:address", "no:address"),
         ],
     )
-    def test_of_ipv6_is_the_64(self, address: str, network: str) -> None:
+    def test_network_of_ipv6_is_the_64(self, address: str, network: str) -> None:
         assert network_of(address) == network
 
-    def test_of_a_peer_is_its_own_where_it_is_a_proxy(self, settings: LazySettings) -> None:
+    def test_network_of_a_peer_is_its_own_where_it_is_a_proxy(self, settings: LazySettings) -> None:
         settings.TRUSTED_PROXIES = ["2001:db8::5/128"]
         assert peer_of("2001:db8::5") == "2001:db8::5"
         assert peer_of("2001:db8::6") == "2001:db8::"

@@ -32,12 +32,12 @@ def fail(breaker: Breaker) -> None:
 
 
 class TestBreaker:
-    def test_spares_the_next_callers_the_timeout(self, breaker: Breaker) -> None:
+    def test_breaker_spares_the_next_callers_the_timeout(self, breaker: Breaker) -> None:
         fail(breaker)
         with pytest.raises(BreakerOpen), breaker:
             pass
 
-    def test_lets_one_caller_try_again_after_a_pause(self, breaker: Breaker, clock: Clock) -> None:
+    def test_breaker_lets_one_caller_try_again_after_a_pause(self, breaker: Breaker, clock: Clock) -> None:
         fail(breaker)
         clock.now += 1
         with breaker, pytest.raises(BreakerOpen), breaker:
@@ -46,7 +46,7 @@ class TestBreaker:
             pass
         assert not breaker.is_open
 
-    def test_doubles_the_pause_while_it_keeps_failing(self, breaker: Breaker, clock: Clock) -> None:
+    def test_breaker_doubles_the_pause_while_it_keeps_failing(self, breaker: Breaker, clock: Clock) -> None:
         fail(breaker)
         clock.now += 1
         fail(breaker)
@@ -54,7 +54,7 @@ class TestBreaker:
         with pytest.raises(BreakerOpen), breaker:
             pass
 
-    def test_minds_only_its_own_errors(self, breaker: Breaker) -> None:
+    def test_breaker_minds_only_its_own_errors(self, breaker: Breaker) -> None:
         with pytest.raises(ValueError, match="mine"), breaker:
             raise ValueError("mine")
         with breaker:
@@ -83,7 +83,9 @@ class TestProber:
     def probed(self, dependency: Dependency) -> Breaker:
         return Breaker("test", errors=(OSError,), probe=dependency.touch)
 
-    def test_alone_touches_what_failed_until_it_is_back(self, dependency: Dependency, probed: Breaker) -> None:
+    def test_only_the_prober_calls_the_dependency_until_it_is_back(
+        self, dependency: Dependency, probed: Breaker
+    ) -> None:
         with pytest.raises(OSError, match="gone"), probed:
             dependency.touch()
         until(lambda: len(dependency.touched) >= 3, what="two probes")
@@ -96,7 +98,7 @@ class TestProber:
         with probed:
             dependency.touch()
 
-    def test_is_sent_again_when_it_fails_again(self, dependency: Dependency, probed: Breaker) -> None:
+    def test_prober_is_sent_again_when_it_fails_again(self, dependency: Dependency, probed: Breaker) -> None:
         for _time in range(2):
             dependency.away = True
             with pytest.raises(OSError, match="gone"), probed:
@@ -104,14 +106,14 @@ class TestProber:
             dependency.away = False
             until(lambda: not probed.is_open, what="the breaker closing")
 
-    def test_alone_closes_it_whatever_call_that_began_before_succeeds(
+    def test_only_the_prober_closes_it_even_if_an_earlier_call_succeeds(
         self, dependency: Dependency, probed: Breaker
     ) -> None:
         with probed, pytest.raises(OSError, match="gone"), probed:
             dependency.touch()
         assert probed.is_open
 
-    def test_that_is_mistaken_tries_again(self, dependency: Dependency) -> None:
+    def test_prober_that_is_mistaken_tries_again(self, dependency: Dependency) -> None:
         mistakes = [ValueError("a fault of ours")]
 
         def probe() -> None:
@@ -123,7 +125,7 @@ class TestProber:
             dependency.touch()
         until(lambda: not probed.is_open, what="the breaker closing")
 
-    def test_of_a_forked_process_is_its_own(self, dependency: Dependency, probed: Breaker) -> None:
+    def test_prober_of_a_forked_process_is_its_own(self, dependency: Dependency, probed: Breaker) -> None:
         with pytest.raises(OSError, match="gone"), probed:
             dependency.touch()
         probed._prober = threading.Thread()  # noqa: SLF001 as a child finds its parent's: not alive

@@ -16,18 +16,18 @@ def milliseconds(identity: UUID) -> int:
 
 
 class TestUuid7:
-    def test_is_what_the_rfc_says(self) -> None:
+    def test_uuid7_is_what_the_rfc_says(self) -> None:
         before = time.time_ns() // 1_000_000
         identity = uuid7()
         assert (identity.version, identity.variant) == (7, RFC_4122)
         assert before <= milliseconds(identity) <= time.time_ns() // 1_000_000
 
-    def test_never_runs_ahead_of_the_clock_however_many_are_made(self) -> None:
+    def test_uuid7_never_runs_ahead_of_the_clock_however_many_are_made(self) -> None:
         made = [uuid7() for _each in range(MANY)]
         assert milliseconds(made[-1]) <= time.time_ns() // 1_000_000
         assert len(set(made)) == MANY
 
-    def test_sorts_by_time_within_a_millisecond_too(self) -> None:
+    def test_uuid7_sorts_by_time_within_a_millisecond_too(self) -> None:
         ids = []
         for _each in range(50):
             ids.append(uuid7())
@@ -36,7 +36,7 @@ class TestUuid7:
                 pass
         assert ids == sorted(ids)
 
-    def test_is_drawn_by_a_forked_child_from_its_own_chances(self) -> None:
+    def test_uuid7_is_drawn_by_a_forked_child_from_its_own_chances(self) -> None:
         uuid7()
         ours, theirs = os.pipe()
         if (child := os.fork()) == 0:

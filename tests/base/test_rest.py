@@ -28,7 +28,7 @@ class TestPreferWait:
             ("wait=5s", 0),
         ],
     )
-    def test_reads_the_seconds_and_ignores_nonsense(self, sent: str, seconds: float) -> None:
+    def test_prefer_wait_reads_the_seconds_and_ignores_nonsense(self, sent: str, seconds: float) -> None:
         assert prefer_wait(Request(RequestFactory().get("/", headers={"prefer": sent}))) == seconds
 
 
@@ -43,7 +43,7 @@ class TestFields:
         ],
         ids=repr,
     )
-    def test_take_what_they_are_for(
+    def test_fields_take_what_they_are_for(
         self, field: serializers.Field[object, object, object, object], value: object, taken: object
     ) -> None:
         assert field.run_validation(value) == taken
@@ -68,6 +68,8 @@ class TestFields:
         ],
         ids=repr,
     )
-    def test_take_nothing_else(self, field: serializers.Field[object, object, object, object], value: object) -> None:
+    def test_fields_take_nothing_else(
+        self, field: serializers.Field[object, object, object, object], value: object
+    ) -> None:
         with pytest.raises(serializers.ValidationError):
             field.run_validation(value)

@@ -49,7 +49,7 @@ def owner() -> User:
 
 
 class TestARequest:
-    def test_names_its_id_and_its_buyer_in_all_that_comes_of_it(self, session: Session) -> None:
+    def test_request_names_its_id_and_its_buyer_in_all_that_comes_of_it(self, session: Session) -> None:
         buyer = uuid4()
         client = client_of(buyer)
 
@@ -64,7 +64,7 @@ class TestARequest:
         for event in ("reservation.confirmed", "seat.sold", "payment.captured"):
             assert why(event) == ("pay-3", buyer)
 
-    def test_that_is_given_up_names_the_request_that_gave_it_up(self, session: Session, hold: Hold) -> None:
+    def test_request_that_is_given_up_names_the_request_that_gave_it_up(self, session: Session, hold: Hold) -> None:
         buyer = uuid4()
         held = hold(session, "A1", buyer=buyer)
 
@@ -72,7 +72,7 @@ class TestARequest:
 
         assert why("reservation.cancelled") == why("seat.released") == ("never-mind", buyer)
 
-    def test_of_an_order_is_kept_until_its_money_is_taken(self, session: Session) -> None:
+    def test_request_of_an_order_is_kept_until_its_money_is_taken(self, session: Session) -> None:
         buyer = uuid4()
         body = {"session": str(session.pk), "seats": ["B1"], "payment": PAYMENT}
 
@@ -80,7 +80,7 @@ class TestARequest:
 
         assert why("reservation.held") == why("reservation.confirmed") == why("payment.captured") == ("order-1", buyer)
 
-    def test_with_an_insane_id_gets_one_of_ours(self, session: Session) -> None:
+    def test_request_with_an_insane_id_gets_one_of_ours(self, session: Session) -> None:
         sent = "x\r\nSet-Cookie: a=b"
         body = {"session": str(session.pk), "seats": ["A1"]}
 
@@ -89,7 +89,7 @@ class TestARequest:
         assert why("reservation.held")[0] == answer.headers["X-Request-ID"]
         assert UUID(answer.headers["X-Request-ID"])
 
-    def test_of_a_client_cannot_pose_as_a_job(self, session: Session) -> None:
+    def test_request_of_a_client_cannot_pose_as_a_job(self, session: Session) -> None:
         body = {"session": str(session.pk), "seats": ["A1"]}
 
         post(client_of(uuid4()), "/reservations", body, x_request_id="job:expiry")
@@ -98,7 +98,7 @@ class TestARequest:
 
 
 class TestABatch:
-    def test_names_each_request_of_its_own_and_the_map_only_what_all_share(
+    def test_batch_names_each_request_of_its_own_and_the_map_only_what_all_share(
         self, session: Session, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(InboxQueue, "ring", lambda *_: None)
@@ -118,7 +118,7 @@ class TestABatch:
         assert why("seat.held") == ("", None)
         assert [line["request_ids"] for line in lines if line["event"] == "allocated"] == [["from-ana", "from-bruno"]]
 
-    def test_done_together_lends_no_request_the_cause_of_the_thread_that_does_it(self) -> None:
+    def test_batch_done_together_lends_no_request_the_cause_of_the_thread_that_does_it(self) -> None:
         work = together.Together[str, Cause](lambda asks: [causes.current() for _ask in asks])
 
         with causes.working_for(Cause("of-one-of-them")):
@@ -126,7 +126,7 @@ class TestABatch:
 
 
 class TestStaff:
-    def test_that_acts_is_the_actor_not_the_buyer(self, session: Session, hold: Hold, owner: User) -> None:
+    def test_acting_staff_are_the_actor_not_the_buyer(self, session: Session, hold: Hold, owner: User) -> None:
         held = hold(session, "A1", buyer=uuid4())
         client = Client()
         client.force_login(owner)
@@ -137,7 +137,7 @@ class TestStaff:
 
         assert why("reservation.cancelled") == ("at-the-desk", owner.pk)
 
-    def test_that_holds_for_a_customer_is_the_actor(self, session: Session, owner: User) -> None:
+    def test_staff_who_hold_for_a_customer_are_the_actor(self, session: Session, owner: User) -> None:
         client = Client()
         client.force_login(owner)
 
@@ -146,7 +146,7 @@ class TestStaff:
         assert why("reservation.held") == ("counter-1", owner.pk)
         assert Reservation.objects.get().buyer != owner.pk
 
-    def test_that_refunds_is_the_actor_to_the_end(self, session: Session, hold: Hold, owner: User) -> None:
+    def test_staff_who_refund_are_the_actor_to_the_end(self, session: Session, hold: Hold, owner: User) -> None:
         sale = bought(hold(session, "A1", buyer=uuid4()))
         with causes.working_for(Cause("refund-1", owner.pk)):
             refund = refunds.ask_refund(sale_id=sale.pk, buyer=None, asked_by=owner.pk)
@@ -158,14 +158,14 @@ class TestStaff:
 
 
 class TestAJob:
-    def test_that_ends_a_hold_is_its_time_running_out(self, session: Session, hold: Hold) -> None:
+    def test_job_that_ends_a_hold_is_named_expiry(self, session: Session, hold: Hold) -> None:
         run_out(hold(session, "A1", buyer=uuid4()))
 
         sweeps.expire_holds()
 
         assert why("reservation.expired") == why("seat.released") == ("job:expiry", None)
 
-    def test_is_named_as_well_where_a_request_finds_the_hold_in_its_way(self, session: Session, hold: Hold) -> None:
+    def test_expiry_is_named_when_a_request_ends_the_hold(self, session: Session, hold: Hold) -> None:
         run_out(hold(session, "A1", buyer=uuid4()))
         buyer = uuid4()
 
@@ -175,7 +175,7 @@ class TestAJob:
         assert why("reservation.expired") == ("job:expiry", None)
         assert why("reservation.held") == ("next-please", buyer)
 
-    def test_that_sweeps_a_payment_names_the_request_that_began_it(self, session: Session, hold: Hold) -> None:
+    def test_job_that_sweeps_a_payment_names_the_request_that_began_it(self, session: Session, hold: Hold) -> None:
         buyer = uuid4()
         with causes.working_for(Cause("began-here", buyer)):
             started(hold(session, "A1", buyer=buyer))
@@ -189,7 +189,7 @@ class TestAJob:
 
 
 class TestALetter:
-    def test_carries_the_id_of_the_request_it_answers(
+    def test_letter_carries_the_id_of_the_request_it_answers(
         self, session: Session, hold: Hold, mailoutbox: list[EmailMultiAlternatives]
     ) -> None:
         buyer = uuid4()
@@ -203,21 +203,21 @@ class TestALetter:
 
 
 class TestTheLog:
-    def test_lets_nobody_change_a_cause(self) -> None:
+    def test_cause_in_the_log_cannot_be_changed(self) -> None:
         event = events.record(event="test", session=None, facts={}, why=Cause("first", uuid4()))
 
         for change in ({"cause": "other"}, {"actor": None}):
             with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
                 Event.objects.filter(pk=event.pk).update(**change)
 
-    def test_takes_events_from_a_process_that_knows_no_causes_yet(self) -> None:
+    def test_log_takes_events_from_a_process_that_knows_no_causes_yet(self) -> None:
         with connection.cursor() as cursor:
             cursor.execute("INSERT INTO realtime_event (id, name, facts) VALUES (gen_random_uuid(), 'older', '{}')")
 
         assert why("older") == ("", None)
         assert relay.message(Event.objects.get(name="older"))["cause"] is None
 
-    def test_shows_both_to_staff(self, client: Client, owner: User) -> None:
+    def test_log_shows_both_to_staff(self, client: Client, owner: User) -> None:
         client.force_login(owner)
         events.record(event="test", session=None, facts={}, why=Cause("look-for-me", owner.pk))
 

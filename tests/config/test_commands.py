@@ -130,7 +130,7 @@ def test_every_command_is_known_to_ask_or_to_need_no_question() -> None:
 
 
 class TestWhatCannotBeTakenBack:
-    def test_is_done_after_a_yes_and_says_first_what_it_comes_to(
+    def test_irreversible_command_shows_its_effects_and_runs_after_a_yes(
         self, act: Act, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         answer(monkeypatch, "yes")
@@ -139,19 +139,23 @@ class TestWhatCannotBeTakenBack:
         assert [fact for fact in act.says if fact not in said] == []
 
     @pytest.mark.parametrize("said", [["no"], ["y"], [""], []])
-    def test_is_not_done_after_anything_else(self, act: Act, monkeypatch: pytest.MonkeyPatch, said: list[str]) -> None:
+    def test_irreversible_command_is_not_done_after_anything_else(
+        self, act: Act, monkeypatch: pytest.MonkeyPatch, said: list[str]
+    ) -> None:
         answer(monkeypatch, *said)
         with pytest.raises(CommandError, match=r"^Nothing was done\.$"):
             run(act.words)
         assert not act.is_done()
 
-    def test_is_refused_without_a_terminal(self, act: Act, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_irreversible_command_is_refused_without_a_terminal(
+        self, act: Act, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr("sys.stdin", io.StringIO("yes\n"))
         with pytest.raises(CommandError, match=r"there is no terminal to ask on.* add --yes"):
             run(act.words)
         assert not act.is_done()
 
-    def test_is_done_without_a_question_for_scripts(self, act: Act, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_irreversible_command_asks_no_question_of_scripts(self, act: Act, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("builtins.input", lambda _question: pytest.fail("asked"))
         said = run([*act.words, "--yes"])
         assert act.is_done()
@@ -159,7 +163,7 @@ class TestWhatCannotBeTakenBack:
 
 
 class TestCallOff:
-    def test_asks_again_where_somebody_bought_meanwhile(
+    def test_call_off_asks_again_after_a_sale_in_the_meantime(
         self, call_off: Act, session: Session, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def buy_and_say_yes(_question: str) -> str:
@@ -174,7 +178,7 @@ class TestCallOff:
         assert "This has changed since the question, so nothing was done. Check the figures and answer again." in said
         assert said.index("Sales: 3") < said.index("Sales: 4")
 
-    def test_asks_nothing_where_it_only_goes_on(self, session: Session) -> None:
+    def test_call_off_that_only_continues_asks_nothing(self, session: Session) -> None:
         Post(session, language="en").call_off()
         assert "2 of 2 sales paid back" in run(["refund_session", str(session.pk), "--call-off"])
         assert refunds.left_to_refund() == []

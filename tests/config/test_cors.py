@@ -20,10 +20,10 @@ def preflight() -> Any:
 
 
 class TestOtherOrigins:
-    def test_are_off_by_default(self) -> None:
+    def test_other_origins_are_off_by_default(self) -> None:
         assert "Access-Control-Allow-Origin" not in preflight()
 
-    def test_may_call_where_they_are_allowed(self, settings: LazySettings) -> None:
+    def test_other_origins_may_call_where_they_are_allowed(self, settings: LazySettings) -> None:
         settings.CORS_ALLOWED_ORIGINS = [ELSEWHERE]
         response = preflight()
         assert response["Access-Control-Allow-Origin"] == ELSEWHERE
@@ -31,14 +31,14 @@ class TestOtherOrigins:
             assert header in response["Access-Control-Allow-Headers"]
         assert "Access-Control-Allow-Credentials" not in response
 
-    def test_see_the_headers_that_matter_on_refusals_too(self, settings: LazySettings) -> None:
+    def test_other_origins_see_the_headers_that_matter_on_refusals_too(self, settings: LazySettings) -> None:
         settings.CORS_ALLOWED_ORIGINS = [ELSEWHERE]
         response = Client().get("/api/v1/reservations", headers={"origin": ELSEWHERE})
         assert response.status_code == 401
         assert response["Access-Control-Allow-Origin"] == ELSEWHERE
         assert "Retry-After" in response["Access-Control-Expose-Headers"]
 
-    def test_never_reach_the_pages(self, settings: LazySettings) -> None:
+    def test_other_origins_never_reach_the_pages(self, settings: LazySettings) -> None:
         settings.CORS_ALLOWED_ORIGINS = [ELSEWHERE]
         response = Client().get("/nowhere", headers={"origin": ELSEWHERE})
         assert "Access-Control-Allow-Origin" not in response

@@ -131,7 +131,7 @@ ENDINGS = [
 
 @pytest.mark.parametrize("end", ENDINGS)
 class TestWhatEndsThem:
-    def test_ends_cookies_sessions_and_refresh_tokens(
+    def test_each_ending_ends_cookies_sessions_and_refresh_tokens(
         self, end: Callable[[User], None], user: User, phone: Client, refresh: str, session: Session
     ) -> None:
         end(user)
@@ -140,7 +140,7 @@ class TestWhatEndsThem:
         assert "Sign out" not in phone.get(f"/sessions/{session.pk}").content.decode()
         assert_problem(post(APIClient(), "/auth/token/refresh", {"refresh": refresh}), 401, "bad_credentials")
 
-    def test_ends_them_while_redis_is_away(
+    def test_each_ending_works_while_redis_is_away(
         self, end: Callable[[User], None], user: User, phone: Client, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         cookie = phone.cookies["buyer"].value
@@ -149,7 +149,7 @@ class TestWhatEndsThem:
         end(user)
         assert identity.read_cookie(cookie) is None
 
-    def test_that_nobody_could_write_down_are_written_when_redis_is_back(
+    def test_unwritten_endings_are_written_when_redis_is_back(
         self, end: Callable[[User], None], user: User, phone: Client, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         cookie = phone.cookies["buyer"].value
@@ -166,7 +166,7 @@ def away() -> None:
 
 @pytest.mark.parametrize("close", [*CLOSINGS, close_past_django])
 class TestAnAccountThatIsOpenedAgain:
-    def test_has_no_credentials_of_before(
+    def test_reopened_account_has_no_earlier_credentials(
         self, close: Callable[[User], None], user: User, phone: Client, refresh: str
     ) -> None:
         close(user)
@@ -176,7 +176,7 @@ class TestAnAccountThatIsOpenedAgain:
         assert phone.get("/admin/").status_code == 302
         assert_problem(post(APIClient(), "/auth/token/refresh", {"refresh": refresh}), 401, "bad_credentials")
 
-    def test_can_sign_in(self, close: Callable[[User], None], user: User) -> None:
+    def test_reopened_account_can_sign_in(self, close: Callable[[User], None], user: User) -> None:
         close(user)
         User.objects.filter(pk=user.pk).update(is_active=True)
         browser = signed_in(user)
@@ -184,13 +184,15 @@ class TestAnAccountThatIsOpenedAgain:
 
 
 class TestACookie:
-    def test_costs_no_query(self, user: User, phone: Client, django_assert_num_queries: Callable[..., object]) -> None:
+    def test_cookie_costs_no_query(
+        self, user: User, phone: Client, django_assert_num_queries: Callable[..., object]
+    ) -> None:
         cookie = phone.cookies["buyer"].value
         identity.read_cookie(cookie)
         with django_assert_num_queries(0):  # type: ignore[attr-defined]
             assert identity.read_cookie(cookie) == identity.as_buyer(user)
 
-    def test_without_redis_costs_a_query_a_second(
+    def test_cookie_without_redis_costs_a_query_a_second(
         self,
         user: User,
         phone: Client,
@@ -202,19 +204,19 @@ class TestACookie:
         with django_assert_num_queries(1):  # type: ignore[attr-defined]
             assert [identity.read_cookie(cookie) for _time in range(5)] == [identity.as_buyer(user)] * 5
 
-    def test_counts_again_after_signing_in(self, user: User, phone: Client) -> None:
+    def test_cookie_counts_again_after_signing_in(self, user: User, phone: Client) -> None:
         sign_out(user)
         phone.post("/sign-in", {"username": "ana", "password": "frontrow-demo"})
         assert calls(phone)["/reservations"] == 200
 
-    def test_stays_where_the_password_was_changed(self, user: User, phone: Client) -> None:
+    def test_cookie_stays_valid_in_the_browser_that_changed_the_password(self, user: User, phone: Client) -> None:
         fields = {"old_password": "frontrow-demo", "new_password1": PASSWORD, "new_password2": PASSWORD}
         other = signed_in(user)
         assert phone.post("/admin/password_change/", fields).status_code == 302
         assert calls(phone)["/reservations"] == 200
         assert calls(other)["/reservations"] == 401
 
-    def test_of_an_older_version_is_made_anew_from_the_session(
+    def test_cookie_of_an_older_version_is_made_anew_from_the_session(
         self, user: User, phone: Client, session: Session
     ) -> None:
         phone.cookies["buyer"] = identity._signer.sign(f"user.{user.pk}")  # noqa: SLF001 as it was written before
@@ -222,7 +224,7 @@ class TestACookie:
         phone.get(f"/sessions/{session.pk}")
         assert calls(phone)["/reservations"] == 200
 
-    def test_is_kept_by_what_changes_nothing(self, user: User, phone: Client, refresh: str) -> None:
+    def test_cookie_is_kept_by_what_changes_nothing(self, user: User, phone: Client, refresh: str) -> None:
         User.objects.filter(pk=user.pk).update(first_name="Ana")
         user.refresh_from_db()
         user.email = "ana@example.org"
@@ -230,7 +232,7 @@ class TestACookie:
         assert calls(phone)["/reservations"] == 200
         assert post(APIClient(), "/auth/token/refresh", {"refresh": refresh}).status_code == 200
 
-    def test_of_signing_out_changes_the_csrf_token(self, user: User, phone: Client, session: Session) -> None:
+    def test_signing_out_changes_the_csrf_token(self, user: User, phone: Client, session: Session) -> None:
         phone.get(f"/sessions/{session.pk}")
         before = phone.cookies["csrftoken"].value
         phone.post("/sign-out")
@@ -238,7 +240,7 @@ class TestACookie:
 
 
 class TestSockets:
-    def test_are_told_that_their_credentials_ended(self, user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_sockets_are_told_that_their_credentials_ended(self, user: User, monkeypatch: pytest.MonkeyPatch) -> None:
         told: list[tuple[UUID, str]] = []
         monkeypatch.setattr(wire, "send_personal", lambda *, buyer, message: told.append((buyer, message["type"])))
         stamps.is_current(user.pk, user.stamp)
@@ -249,7 +251,7 @@ class TestSockets:
 
 
 class TestAccessToken:
-    def test_lives_on_until_it_expires(self, user: User, session: Session, hold: Hold) -> None:
+    def test_access_token_lives_on_until_it_expires(self, user: User, session: Session, hold: Hold) -> None:
         """Verifying it asks nobody; docs/adr/0023."""
         client = client_of(user)
         sign_out(user)

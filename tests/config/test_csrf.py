@@ -88,7 +88,7 @@ def test_the_api_says_what_to_do(strict: Client, ana: UUID, language: str, words
 
 
 @pytest.mark.django_db
-def test_a_fresh_token_counts_after_somebody_signed_in() -> None:
+def test_a_fresh_token_is_valid_after_a_sign_in() -> None:
     browser = Client(enforce_csrf_checks=True)
     old = browser.get(reverse("csrf-token")).json()["token"]
     browser.force_login(UserFactory.create())

@@ -98,7 +98,7 @@ def test_whatever_others_wait_for_says_when_it_is_healthy() -> None:
     assert {name for name in awaited - checked_in_the_image if "test" not in SERVICES[name]["healthcheck"]} == set()
 
 
-def test_only_the_proxy_is_open_to_the_street() -> None:
+def test_only_the_proxy_is_public() -> None:
     open_wide = {
         name
         for name, service in SERVICES.items()

@@ -58,7 +58,7 @@ def test_a_variable_of_the_compose_file_is_in_the_example(name: str) -> None:
     assert name in EXAMPLE
 
 
-def test_the_example_names_nothing_that_nobody_reads() -> None:
+def test_the_example_names_only_variables_that_are_read() -> None:
     assert READ | COMPOSE >= EXAMPLE
 
 

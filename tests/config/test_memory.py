@@ -165,7 +165,7 @@ def away(*_arguments: Any) -> float:
 # --- What has an end of its own
 
 
-def test_locks_of_sessions_that_nobody_knows_are_let_go(transactional_db: None) -> None:
+def test_locks_of_unknown_sessions_are_released(transactional_db: None) -> None:
     for _id in range(50):
         with pytest.raises(UnknownSession):
             sale_facts.facts_of(uuid.uuid4())

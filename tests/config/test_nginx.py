@@ -74,7 +74,7 @@ def test_the_host_that_was_asked_for_is_passed_on_with_its_port(port: int) -> No
     assert json.loads(said)["host"] == "tickets.example.com:8443"
 
 
-def test_nobody_chooses_their_own_address_or_scheme(port: int) -> None:
+def test_a_client_cannot_choose_its_address_or_scheme(port: int) -> None:
     for path in ("/", "/ws/"):
         _status, _headers, said = ask(port, path, X_Forwarded_For="203.0.113.7", X_Forwarded_Proto="https")
         heard = json.loads(said)
@@ -101,7 +101,7 @@ def test_proof_of_a_letters_link_is_not_written_down(behind: int, tmp_path: Path
     assert "secret" not in said
 
 
-def test_numbers_are_not_for_the_street(port: int) -> None:
+def test_metrics_are_not_public(port: int) -> None:
     assert ask(port, "/metrics")[0] == 404
 
 

@@ -19,7 +19,7 @@ def reached(pool: psycopg_pool.ConnectionPool) -> bool:
         return False
 
 
-def test_is_filled_again_soon_after_an_outage_however_long_that_was() -> None:
+def test_the_pool_is_filled_again_soon_after_an_outage_of_any_length() -> None:
     """Left to itself it would try after 1, 3 and 7 seconds: that long an outage, and half of it once more."""
     options = settings.DATABASES["default"]["OPTIONS"]["pool"]
     with (

@@ -48,7 +48,7 @@ class TestHttps:
         response = Client().get("/api/v1/sessions?search=x", headers={"X-Forwarded-Proto": "http"})
         assert (response.status_code, response["Location"]) == (301, "https://testserver/api/v1/sessions?search=x")
 
-    def test_what_came_by_https_to_the_proxy_is_served_and_remembered(self) -> None:
+    def test_a_request_by_https_to_the_proxy_is_served_and_remembered(self) -> None:
         response = Client().get("/.well-known/frontrow-tickets.json", headers={"X-Forwarded-Proto": "https"})
         assert response.status_code == 200
         assert response["Strict-Transport-Security"].startswith("max-age=31536000")
@@ -56,7 +56,7 @@ class TestHttps:
     def test_health_answers_over_plain_http(self) -> None:
         assert Client().get("/health/live").status_code == 200
 
-    def test_a_refusal_says_so_too(self) -> None:
+    def test_a_refusal_also_tells_browsers_to_remember_https(self) -> None:
         request = RequestFactory().get("/api/v1/sessions", headers={"X-Forwarded-Proto": "https"})
         assert "Strict-Transport-Security" in refusals.respond(request, refusals.BUSY)
 
@@ -71,19 +71,21 @@ class TestHttpsWithoutAProxy:
     def found(self) -> list[str | None]:
         return [message.id for message in run_checks(tags=[Tags.security], include_deployment_checks=True)]
 
-    def test_is_found_by_the_check_of_a_deployment(self) -> None:
+    def test_https_without_a_proxy_is_found_by_the_check_of_a_deployment(self) -> None:
         assert "frontrow.W002" in self.found()
 
-    def test_is_fine_once_the_proxy_is_named(self, settings: Settings) -> None:
+    def test_https_without_a_proxy_is_fine_once_the_proxy_is_named(self, settings: Settings) -> None:
         settings.TRUSTED_PROXIES = ["10.77.0.2"]
         assert "frontrow.W002" not in self.found()
 
-    def test_is_fine_where_nothing_is_redirected(self, settings: Settings) -> None:
+    def test_https_without_a_proxy_is_fine_where_nothing_is_redirected(self, settings: Settings) -> None:
         settings.SECURE_SSL_REDIRECT = False
         assert "frontrow.W002" not in self.found()
 
     @pytest.mark.parametrize("command", ["web", "both"])
-    def test_is_said_in_the_log_when_a_server_starts(self, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_https_without_a_proxy_is_logged_when_a_server_starts(
+        self, command: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv("WEB_THREADS", "")  # which `web` sets for its processes
         monkeypatch.setattr("config.management.commands.web.Granian.serve", lambda _server: None)
         monkeypatch.setattr("config.management.commands.both.serve_asgi", lambda *_words, **_more: None)
@@ -97,7 +99,7 @@ class TestHttpsWithoutAProxy:
 @pytest.mark.django_db(transaction=True)
 class TestKnownPasswords:
     @pytest.mark.parametrize("command", SERVING)
-    def test_no_process_of_production_starts_with_one(self, command: str, settings: Settings) -> None:
+    def test_no_process_of_production_starts_with_a_known_password(self, command: str, settings: Settings) -> None:
         settings.PRODUCTION = True
         factories.UserFactory(username="owner", password="frontrow-demo")
         with pytest.raises(CommandError, match="demo's password"):

@@ -55,7 +55,7 @@ def version_of(repository: Path) -> str:
     return version
 
 
-def test_cuts_the_version_everywhere_in_one_tagged_commit(repository: Path) -> None:
+def test_a_release_sets_the_version_everywhere_in_one_tagged_commit(repository: Path) -> None:
     done = release(repository, "97.0.1")
     assert done.returncode == 0, done.stderr
     assert version_of(repository) == "97.0.1"
@@ -69,23 +69,23 @@ def test_cuts_the_version_everywhere_in_one_tagged_commit(repository: Path) -> N
 
 
 @pytest.mark.parametrize("version", ["", "1.0", "v1.0.0", "1.0.0-beta"])
-def test_wants_three_numbers(repository: Path, version: str) -> None:
+def test_a_release_needs_three_numbers(repository: Path, version: str) -> None:
     refused = release(repository, version)
     assert (refused.returncode, "three numbers" in refused.stderr) == (1, True)
 
 
-def test_refuses_what_is_not_committed(repository: Path) -> None:
+def test_a_release_refuses_uncommitted_changes(repository: Path) -> None:
     (repository / "CHANGELOG.md").write_text("something else")
     assert "not committed" in release(repository, "97.0.1").stderr
     assert git(repository, "tag") == ""
 
 
-def test_refuses_a_version_that_is_there(repository: Path) -> None:
+def test_a_release_refuses_an_existing_version(repository: Path) -> None:
     git(repository, "tag", "v97.0.1")
     assert "there already" in release(repository, "97.0.1").stderr
 
 
-def test_refuses_a_release_without_notes(repository: Path) -> None:
+def test_a_release_without_notes_is_refused(repository: Path) -> None:
     commit_with(repository, "")
     assert "Nothing stands under" in release(repository, "97.0.1").stderr
     assert version_of(repository) != "97.0.1"

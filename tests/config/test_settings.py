@@ -26,15 +26,19 @@ def settings_with(monkeypatch: pytest.MonkeyPatch, **environment: str) -> dict[s
 
 
 class TestProduction:
-    def test_starts_with_what_it_wants(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_production_starts_with_its_required_settings(self, monkeypatch: pytest.MonkeyPatch) -> None:
         assert settings_with(monkeypatch, **PRODUCTION, **STRIPE)["PRODUCTION"] is True
 
     @pytest.mark.parametrize("methods", ["", "fake", "stripe,fake"])
-    def test_refuses_to_sell_with_the_sandbox_unnoticed(self, monkeypatch: pytest.MonkeyPatch, methods: str) -> None:
+    def test_production_refuses_to_sell_with_the_sandbox_unnoticed(
+        self, monkeypatch: pytest.MonkeyPatch, methods: str
+    ) -> None:
         with pytest.raises(ImproperlyConfigured, match=r"nobody would pay.*SANDBOX_IN_PRODUCTION=on"):
             settings_with(monkeypatch, **{**PRODUCTION, **STRIPE, "PAYMENT_METHODS": methods})
 
-    def test_may_rehearse_with_the_sandbox_where_it_is_told_to(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_production_may_rehearse_with_the_sandbox_where_it_is_told_to(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         rehearsal = {**PRODUCTION, "PAYMENT_METHODS": "fake", "SANDBOX_IN_PRODUCTION": "on"}
         assert settings_with(monkeypatch, **rehearsal)["PAYMENT_METHODS"] == ["fake"]
 
@@ -50,7 +54,9 @@ class TestProduction:
             ({"STRIPE_PUBLISHABLE_KEY": "sk_live_1"}, "begins with pk_"),
         ],
     )
-    def test_refuses(self, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, str], says: str) -> None:
+    def test_production_refuses_unsafe_settings(
+        self, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, str], says: str
+    ) -> None:
         with pytest.raises(ImproperlyConfigured, match=says):
             settings_with(monkeypatch, **{**PRODUCTION, **STRIPE, **wrong})
 

@@ -234,7 +234,7 @@ MONEY = [25.0, 25.5, 2500.0, "2500", "25,00", True]
 
 @pytest.mark.parametrize("amount", MONEY)
 class TestMoney:
-    def test_is_whole_minor_units(self, staff: Any, amount: Any) -> None:
+    def test_money_is_whole_minor_units(self, staff: Any, amount: Any) -> None:
         body = {
             "show": {"title": "Cine"},
             "starts_at": "2099-05-01T22:30:00Z",
@@ -264,7 +264,7 @@ class TestSessions:
             ({"ticket_types": [{"name": "Stalls", "price": 100}]}, "ticket_types"),
         ],
     )
-    def test_refuses_what_could_not_be_meant(self, staff: Any, wrong: dict[str, Any], field: str) -> None:
+    def test_session_with_impossible_values_is_refused(self, staff: Any, wrong: dict[str, Any], field: str) -> None:
         assert field in told(post(staff, "/sessions", {**self.BODY, **wrong}))
 
     @pytest.mark.parametrize(("hold", "longest"), [(30, 600), (900, 900)])

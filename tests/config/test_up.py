@@ -95,7 +95,7 @@ def opened(demo: Demo) -> Demo:
 @pytest.mark.fault
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent died")
 class TestUp:
-    def test_opens_with_everything_in_place_and_says_where(self, opened: Demo) -> None:
+    def test_up_opens_with_everything_in_place_and_says_where(self, opened: Demo) -> None:
         assert f"http://127.0.0.1:{opened.port}" in opened.said
         assert "owner, boxoffice, gate, ana, bruno; password frontrow-demo" in opened.said
         assert {opened.checks()[name] for name in ("database", "cache", "broker", "worker")} == {"ok"}
@@ -111,7 +111,7 @@ class TestUp:
         }
         until(lambda: wanted <= opened.processes().keys(), what=f"{wanted} among {opened.processes()}")
 
-    def test_refuses_a_second_run_of_the_same_clone(self, opened: Demo) -> None:
+    def test_up_refuses_a_second_run_of_the_same_clone(self, opened: Demo) -> None:
         second = Demo(opened.state, free_port())
         first = opened.running
         said = subprocess.run(
@@ -125,7 +125,7 @@ class TestUp:
         assert said.returncode == 1
         assert f"already runs in this clone: process {first.pid}" in said.stderr
 
-    def test_starts_a_killed_worker_again(self, opened: Demo) -> None:
+    def test_up_starts_a_killed_worker_again(self, opened: Demo) -> None:
         until(lambda: "worker" in opened.processes(), what="the worker")
         before = opened.processes()["worker"]
         os.kill(before, signal.SIGKILL)
@@ -133,7 +133,7 @@ class TestUp:
         until(lambda: opened.checks()["worker"] == "ok", seconds=30, what="its heartbeat")
         assert "worker-1 ended (signal SIGKILL) and starts again in" in opened.said
 
-    def test_killed_leaves_nothing_running_and_starts_again(self, opened: Demo) -> None:
+    def test_killed_up_leaves_nothing_running_and_starts_again(self, opened: Demo) -> None:
         left = opened.processes()
         assert opened.running is not None
         opened.running.kill()
@@ -144,7 +144,7 @@ class TestUp:
         assert "Adding the demo data" not in opened.said, "what was seeded is still there"
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-    def test_stops_everything_when_asked(self, opened: Demo, number: signal.Signals) -> None:
+    def test_up_stops_everything_when_asked(self, opened: Demo, number: signal.Signals) -> None:
         left = opened.processes()
         assert opened.running is not None
         opened.running.send_signal(number)

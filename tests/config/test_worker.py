@@ -24,16 +24,16 @@ from tests.processes import Processes, fresh_database, until
 
 class TestQueues:
     @override_settings(SHARDS=3)
-    def test_are_those_of_all_shards(self) -> None:
+    def test_queues_are_those_of_all_shards(self) -> None:
         assert worker.holds("") == ["holds.0", "holds.1", "holds.2"]
 
     @override_settings(SHARDS=3)
-    def test_are_those_of_some_shards_when_asked(self) -> None:
+    def test_queues_are_those_of_some_shards_when_asked(self) -> None:
         assert worker.holds("0,2") == ["holds.0", "holds.2"]
 
 
 class TestBlockingWorker:
-    def test_uses_no_event_loop_and_keeps_heartbeats(self) -> None:
+    def test_blocking_worker_uses_no_event_loop_and_keeps_heartbeats(self) -> None:
         with mock.patch("celery.apps.worker.check_privileges"):
             made = BlockingWorker(app=app, pool_cls="solo", concurrency=1, queues=["holds.0"], quiet=True)
         assert not made.use_eventloop
@@ -119,39 +119,39 @@ def loop(reads: list[Any], log: list[str], *, heartbeat: float = 5) -> None:
 
 
 class TestLoop:
-    def test_acknowledges_what_is_done_before_it_waits_again(self, log: list[str]) -> None:
+    def test_loop_acknowledges_what_is_done_before_it_waits_again(self, log: list[str]) -> None:
         loop([None, None], log)
         assert log == ["acks", "read", "heartbeat", "acks", "read", "heartbeat"]
 
-    def test_takes_all_that_has_come_and_hands_it_out_in_order(self, log: list[str]) -> None:
+    def test_loop_takes_all_that_has_come_and_hands_it_out_in_order(self, log: list[str]) -> None:
         first, second, third = (SimpleNamespace(headers={"task": "mail", "id": name}) for name in "abc")
         loop([[first, second], [third]], log)
         assert log == ["acks", "read", "a", "acks", "b", "acks", "heartbeat", "acks", "read", "c", "acks", "heartbeat"]
 
-    def test_goes_on_when_nothing_came(self, log: list[str]) -> None:
+    def test_loop_goes_on_when_nothing_came(self, log: list[str]) -> None:
         loop([TimeoutError(), TimeoutError(), None], log)
         assert log.count("read") == 3
 
-    def test_ends_when_its_connection_is_gone_instead_of_reading_from_another(self, log: list[str]) -> None:
+    def test_loop_ends_when_its_connection_is_gone_instead_of_reading_from_another(self, log: list[str]) -> None:
         with pytest.raises(ConsumerGone):
             loop([ConnectionLost(), None], log)
         assert log.count("read") == 1
 
-    def test_ends_when_its_channel_is_closed(self, log: list[str]) -> None:
+    def test_loop_ends_when_its_channel_is_closed(self, log: list[str]) -> None:
         with pytest.raises(ConsumerGone):
             loop([ChannelLost(), None], log)
 
-    def test_tells_of_a_broken_connection(self, log: list[str]) -> None:
+    def test_loop_tells_of_a_broken_connection(self, log: list[str]) -> None:
         with pytest.raises(ConnectionResetError):
             loop([ConnectionResetError(), None], log)
 
-    def test_acknowledges_before_it_stops(self, log: list[str]) -> None:
+    def test_loop_acknowledges_before_it_stops(self, log: list[str]) -> None:
         state.should_stop = 0
         with pytest.raises(WorkerShutdown):
             loop([None], log)
         assert log == ["acks"]
 
-    def test_sends_no_heartbeat_where_none_was_agreed(self, log: list[str]) -> None:
+    def test_loop_sends_no_heartbeat_where_none_was_agreed(self, log: list[str]) -> None:
         loop([None], log, heartbeat=0)
         assert "heartbeat" not in log
 
@@ -168,21 +168,23 @@ class TestConsumer:
     def message(self, consumer: BlockingConsumer, **more: Any) -> Message:
         return Message(channel=consumer.task_consumer.channel, delivery_tag="1", **more)
 
-    def test_acknowledges_in_the_loop_and_not_in_the_thread_of_the_task(self, consumer: BlockingConsumer) -> None:
+    def test_consumer_acknowledges_in_the_loop_and_not_in_the_thread_of_the_task(
+        self, consumer: BlockingConsumer
+    ) -> None:
         message = self.message(consumer)
         consumer.call_soon_ack(message.ack_log_error, mock.Mock(), consumer.connection_errors)
         assert not message.acknowledged
         consumer.finish()
         assert message.acknowledged
 
-    def test_raises_the_error_of_an_ack_where_celery_only_logs_it(self, consumer: BlockingConsumer) -> None:
+    def test_consumer_raises_the_error_of_an_ack_where_celery_only_logs_it(self, consumer: BlockingConsumer) -> None:
         message = self.message(consumer)
         message.channel.basic_ack.side_effect = ConnectionResetError
         consumer.call_soon_ack(message.ack_log_error, mock.Mock(), consumer.connection_errors)
         with pytest.raises(ConnectionResetError):
             consumer.finish()
 
-    def test_raises_the_error_of_a_reject(self, consumer: BlockingConsumer) -> None:
+    def test_consumer_raises_the_error_of_a_reject(self, consumer: BlockingConsumer) -> None:
         message = self.message(consumer)
         message.channel.basic_reject.side_effect = BrokenPipeError
         consumer.call_soon_ack(message.reject_log_error, mock.Mock(), consumer.connection_errors, True)
@@ -190,13 +192,13 @@ class TestConsumer:
             consumer.finish()
         message.channel.basic_reject.assert_called_once_with("1", requeue=True)
 
-    def test_acknowledges_nothing_of_an_earlier_connection(self, consumer: BlockingConsumer) -> None:
+    def test_consumer_acknowledges_nothing_of_an_earlier_connection(self, consumer: BlockingConsumer) -> None:
         message = Message(channel=mock.Mock(), delivery_tag="1")
         consumer.call_soon_ack(message.ack_log_error, mock.Mock(), consumer.connection_errors)
         consumer.finish()
         message.channel.basic_ack.assert_not_called()
 
-    def test_drops_a_connection_that_cannot_be_closed_twice(
+    def test_consumer_drops_a_connection_that_cannot_be_closed_twice(
         self, consumer: BlockingConsumer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         consumer.connection = kombu.Connection("memory://")
@@ -204,13 +206,13 @@ class TestConsumer:
         consumer.on_connection_error_after_connected(ConnectionResetError())
         assert consumer.connection is None
 
-    def test_takes_no_work_while_every_thread_is_held_up(self, consumer: BlockingConsumer) -> None:
+    def test_consumer_takes_no_work_while_every_thread_is_held_up(self, consumer: BlockingConsumer) -> None:
         consumer.pool = SimpleNamespace(seconds_exhausted=lambda: 4.0)
         assert consumer.takes_work()
         consumer.pool = SimpleNamespace(seconds_exhausted=lambda: 6.0)
         assert not consumer.takes_work()
 
-    def test_gives_up_when_the_broker_answers_and_nothing_is_consumed_all_the_same(
+    def test_consumer_gives_up_when_the_broker_answers_and_nothing_is_consumed_all_the_same(
         self, consumer: BlockingConsumer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         broker = mock.Mock()
@@ -220,7 +222,7 @@ class TestConsumer:
             consumer.ensure_connected(broker)
         assert ended.value.code == 75
 
-    def test_waits_for_a_broker_that_is_away_as_long_as_it_takes(
+    def test_consumer_waits_for_a_broker_that_is_away_as_long_as_it_takes(
         self, consumer: BlockingConsumer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("config.run.blocking_worker.REJOIN_WITHIN", 0.0)

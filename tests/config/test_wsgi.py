@@ -26,19 +26,19 @@ def post(body: bytes, **environ: Any) -> tuple[str, str, Any]:
 
 class TestBodyInChunks:
     @pytest.mark.parametrize("length", ["", "0", "3"])
-    def test_is_read_whatever_length_is_claimed(self, length: str) -> None:
+    def test_body_in_chunks_is_read_whatever_length_is_claimed(self, length: str) -> None:
         status, kind, answer = post(b'{"username": "ana"}', CONTENT_LENGTH=length)
         assert (status, kind) == ("400", PROBLEM)
         assert [error["field"] for error in answer["errors"]] == ["password"]
 
     @pytest.mark.parametrize("size", [settings.API_LARGEST_BODY, settings.DATA_UPLOAD_MAX_MEMORY_SIZE * 2])
-    def test_is_refused_when_it_is_too_large(self, size: int) -> None:
+    def test_body_in_chunks_is_refused_when_it_is_too_large(self, size: int) -> None:
         status, kind, answer = post(b'{"username": "' + b"a" * size)
         assert (status, kind, answer["code"]) == ("413", PROBLEM, "too_large")
 
 
 class TestAnswer:
-    def test_that_is_whole_goes_out_whole(self) -> None:
+    def test_answer_that_is_whole_goes_out_whole(self) -> None:
         closed: list[str] = []
         request_finished.connect(receiver := lambda **_signal: closed.append("finished"), weak=False)
         try:
@@ -49,7 +49,7 @@ class TestAnswer:
         assert len(said) == 1
         assert closed == ["finished"]
 
-    def test_that_is_a_file_is_streamed(self) -> None:
+    def test_answer_that_is_a_file_is_streamed(self) -> None:
         said = application(RequestFactory().get("/static/sessions_app/site.css").environ, lambda *_told: None)
         assert not isinstance(said, list)
         assert b"".join(said)

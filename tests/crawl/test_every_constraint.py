@@ -214,7 +214,7 @@ def test_edit_that_cannot_be_is_told_in_words(shop: dict[str, Any], language: st
 
 @pytest.mark.parametrize("language", ["en", "pt-br"])
 @pytest.mark.parametrize("kind", [Concession, Lane])
-def test_row_that_somebody_else_deleted_is_told_in_words(
+def test_row_that_another_person_deleted_is_told_in_words(
     shop: dict[str, Any], kind: type[Model], language: str
 ) -> None:
     client, session = window_of("owner", language), shop["session"]

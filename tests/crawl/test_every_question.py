@@ -122,7 +122,7 @@ def test_call_off_says_what_it_comes_to(standing: House) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_call_off_asks_again_where_somebody_bought_meanwhile(standing: House) -> None:
+def test_call_off_asks_again_after_a_sale_in_the_meantime(standing: House) -> None:
     client = window_of("owner")
     question = asked(client.post(SESSIONS, of_the_hall(standing)))
     assert question is not None

@@ -110,14 +110,14 @@ class TestWhatIsNotRunAsPrinted:
             "export DATABASE_URL=''\nexport REDIS_URL=''\nexport RABBITMQ_URL=''\nmake run"
         }
 
-    def test_is_little_and_says_why(self) -> None:
+    def test_few_blocks_are_not_run_and_each_says_why(self) -> None:
         assert len(NOT_RUN) <= 3
         assert all(re.search(r"^sh no-run: \w.{15,}", block.info) for block in NOT_RUN), [
             str(block) for block in NOT_RUN
         ]
 
     @pytest.mark.parametrize("block", NOT_RUN, ids=str)
-    def test_names_what_exists(self, block: Block) -> None:
+    def test_blocks_that_are_not_run_name_what_exists(self, block: Block) -> None:
         for words in block.commands:
             require_known(words)
 
@@ -128,7 +128,7 @@ class TestWhatIsNotRunAsPrinted:
     def test_format_leaves_well_formatted_files_alone(self, clone: Clone) -> None:
         assert "left unchanged" in clone.run("make format")
 
-    def test_is_all_that_is_left_out(self) -> None:
+    def test_only_blocks_with_a_reason_are_left_out(self) -> None:
         run_by_a_test = {ROOT / "docs/api.md", ROOT / "docs/plans.md"}
         assert {block.document for block in blocks() if block.is_run} == run_by_a_test
         languages = {"sh", "ini", "json", "python", "mermaid", ""}
@@ -196,7 +196,7 @@ def test_a_command_is_written_as_it_can_be_run(document: Path) -> None:
 
 
 class TestManage:
-    def test_runs_in_the_clones_own_environment_whatever_python_is(self, tmp_path: Path) -> None:
+    def test_manage_runs_in_the_clones_own_environment_whatever_python_is(self, tmp_path: Path) -> None:
         """On Debian there is no `python`, and `python3` has none of our packages."""
         (tmp_path / "python3").symlink_to("/usr/bin/python3")
         ended = subprocess.run(

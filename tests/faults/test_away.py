@@ -87,7 +87,7 @@ def left(site: Site, accepted: set[str]) -> int:
 
 class TestRabbitMQ:
     @pytest.mark.parametrize(("way", "seconds"), long_but(SHORT, WAYS))
-    def test_away_leaves_the_sale_as_quick_as_it_was(
+    def test_lost_rabbitmq_leaves_the_sale_as_quick_as_it_was(
         self, small_site: Site, crowd: Crowd, way: Callable[[Proxy], None], seconds: float
     ) -> None:
         assert small_site.wire
@@ -114,7 +114,7 @@ class TestRabbitMQ:
 
     @pytest.mark.chaos
     @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
-    def test_away_leaves_paying_as_quick_as_it_was(
+    def test_lost_rabbitmq_leaves_paying_as_quick_as_it_was(
         self, small_site: Site, crowd: Crowd, way: Callable[[Proxy], None]
     ) -> None:
         """What a payment rings for is told later; a process that never reached RabbitMQ yet waits for it once too."""
@@ -145,7 +145,7 @@ REDIS_WAYS: dict[str, Callable[[Proxy], None]] = {
 
 class TestRedis:
     @pytest.mark.parametrize(("way", "seconds"), long_but("stopped", REDIS_WAYS))
-    def test_away_costs_a_request_a_moment_once(
+    def test_lost_redis_costs_one_request_a_moment(
         self, small_site: Site, crowd: Crowd, way: Callable[[Proxy], None], seconds: float
     ) -> None:
         usual = before(crowd)

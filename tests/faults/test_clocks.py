@@ -215,7 +215,7 @@ def test_a_socket_takes_a_token_of_any_process(site: Site, buyer: list[ApiClient
                 pass
 
 
-def test_limits_let_go_by_redis_clock(site: Site) -> None:
+def test_limits_end_by_redis_clock(site: Site) -> None:
     """Forty at once, then one a second: not five minutes of none."""
     answers = [door.call("POST", "/auth/guest") for door in site.doors * 30]
     waits = [float(answer.headers["retry-after"]) for answer in answers if answer.status == 429]

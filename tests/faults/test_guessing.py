@@ -94,7 +94,7 @@ def p95_of_reading(web: Process, *, until: threading.Event, least: int) -> float
     return statistics.quantiles(took, n=20)[-1]
 
 
-def test_guessing_at_every_form_is_stopped_and_slows_nobody(web: Process) -> None:
+def test_guessing_at_every_form_is_stopped_and_slows_no_other_visitor(web: Process) -> None:
     done = threading.Event()
     done.set()
     p95_of_reading(web, until=done, least=20)  # warm

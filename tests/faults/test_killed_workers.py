@@ -232,7 +232,7 @@ def test_every_order_ends_and_its_buyer_reads_how(
     expect_sound()
 
 
-def test_a_session_that_is_called_off_pays_everybody_back_though_its_worker_is_killed(
+def test_a_called_off_session_refunds_all_buyers_though_its_worker_is_killed(
     crew: Crew, admin_client: Client, mailoutbox: list[EmailMessage], settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = SessionFactory.create(seats=(18, 18))

@@ -50,12 +50,12 @@ def _nothing_wrong(rushed: Site) -> Iterator[None]:
     assert rushed.stage.wrong == []
 
 
-def test_a_worker_killed_half_way_costs_nobody_an_order(rushed: Site) -> None:
+def test_a_worker_killed_half_way_loses_no_order(rushed: Site) -> None:
     found = enduring.with_a_worker_killed(rushed.stage, rushed.crew, requests=400, places=200)
     assert found.load.statuses[202] >= 200
 
 
-def test_postgresql_away_for_two_seconds_keeps_nobody_from_ordering(rushed: Site) -> None:
+def test_postgresql_away_for_two_seconds_loses_no_order(rushed: Site) -> None:
     found = enduring.with_postgresql_stopped(
         rushed.stage, rushed.postgres, rushed.crew, requests=160, places=120, seconds=2
     )

@@ -52,7 +52,7 @@ def start(reservation: Reservation, token: str = "ok") -> Payment:
     return starting.start_payment(reservation_id=reservation.pk, buyer=reservation.buyer, method="fake", token=token)
 
 
-def test_whoever_is_killed_every_attempt_ends_and_the_gateways_record_is_ours(hold: Hold) -> None:
+def test_every_attempt_ends_whichever_process_is_killed_and_the_gateways_record_is_ours(hold: Hold) -> None:
     session, off = SessionFactory.create_batch(2, hold_seconds=600, max_hold_seconds=600)
 
     def held(seat: str, where: Session = session) -> Reservation:

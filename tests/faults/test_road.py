@@ -42,7 +42,7 @@ def allocated(buyer: ApiClient, answer: Answer) -> bool:
 
 class TestCinema:
     @pytest.mark.race
-    def test_sells_the_last_two_seats_to_two_of_ten_buyers(self, site: Site) -> None:
+    def test_cinema_sells_the_last_two_seats_to_two_of_ten_buyers(self, site: Site) -> None:
         buyers = site.guests(10)
         for _round in range(ROUNDS):
             session = site.owner.new_session(rows=1, seats_per_row=2)
@@ -54,7 +54,7 @@ class TestCinema:
                     assert answer.body["conflicts"][0]["seat"] in {"A1", "A2"}
 
     @pytest.mark.race
-    def test_knows_no_deadlock_between_buyers_who_ask_crosswise(self, site: Site) -> None:
+    def test_cinema_knows_no_deadlock_between_buyers_who_ask_crosswise(self, site: Site) -> None:
         buyers = site.guests(50)
         for _round in range(ROUNDS):
             session = site.owner.new_session(rows=1, seats_per_row=3)
@@ -62,7 +62,7 @@ class TestCinema:
             answers = race([partial(buyer.hold, session, *ways[n % 2], wait=10) for n, buyer in enumerate(buyers)])
             assert statuses(answers) == {201: 1, 409: 49}
 
-    def test_shows_the_free_seat_on_the_map_again_and_sells_it_when_a_hold_ran_out(self, site: Site) -> None:
+    def test_cinema_shows_the_free_seat_on_the_map_again_and_sells_it_when_a_hold_ran_out(self, site: Site) -> None:
         ana, bruno = site.guests(2)
         session = site.owner.new_session(hold_seconds=2)
         held = ana.hold(session, "A1", wait=10)
@@ -73,7 +73,7 @@ class TestCinema:
         assert (late.status, late.body["code"]) == (410, "reservation_expired")
         assert ana.call("GET", "/sales").body["results"] == []
 
-    def test_takes_a_payment_to_a_ticket(self, site: Site) -> None:
+    def test_cinema_takes_a_payment_to_a_ticket(self, site: Site) -> None:
         (ana,) = site.guests(1)
         session = site.owner.new_session()
         held = ana.hold(session, "A1", "A2", wait=10)
@@ -87,7 +87,7 @@ class TestCinema:
 
 class TestPaying:
     @pytest.mark.race
-    def test_fifty_times_at_once_takes_the_money_once(self, site: Site) -> None:
+    def test_payment_sent_fifty_times_at_once_takes_the_money_once(self, site: Site) -> None:
         ana, *_others = site.guests(2)
         doors = [ApiClient(web.port or 0, ana.token) for web in site.webs]
         for payment_key in ("", "evening"):
@@ -125,7 +125,7 @@ def charges_of(site: Site, reservation: str) -> list[tuple[str, int]]:
 class TestRush:
     """As `python -m bench burst stampede`, small."""
 
-    def test_of_four_for_each_seat_gives_it_to_the_first_and_allocates_every_202(self, site: Site) -> None:
+    def test_rush_of_four_for_each_seat_gives_it_to_the_first_and_allocates_every_202(self, site: Site) -> None:
         buyers = site.guests(32)
         session = site.owner.new_session(rows=8, seats_per_row=8)
         seats = [f"{row}{number}" for row in "ABCDEFGH" for number in range(1, 9)]
@@ -150,7 +150,7 @@ class TestRush:
 
         until(lambda: states() == {"held": len(seats)}, seconds=8, what="every 202 being allocated")
 
-    def test_of_all_for_the_same_seats_has_one_winner_a_seat(self, site: Site) -> None:
+    def test_rush_of_all_for_the_same_seats_has_one_winner_a_seat(self, site: Site) -> None:
         buyers = site.guests(48)
         session = site.owner.new_session(rows=1, seats_per_row=4)
         answers = race([partial(buyer.hold, session, f"A{1 + n % 4}") for n, buyer in enumerate(buyers)])
@@ -161,7 +161,7 @@ class TestRush:
 
 
 class TestKey:
-    def test_said_fifty_times_at_once_makes_one_reservation(self, site: Site) -> None:
+    def test_key_sent_fifty_times_at_once_makes_one_reservation(self, site: Site) -> None:
         (ana,) = site.guests(1)
         doors = [ApiClient(web.port or 0, ana.token) for web in site.webs]
         session = site.owner.new_session()
@@ -180,7 +180,7 @@ class TestKey:
 
 
 class TestWorkers:
-    def test_alone_allocate_and_may_rest_while_requests_are_accepted(self, site: Site) -> None:
+    def test_workers_alone_allocate_and_may_rest_while_requests_are_accepted(self, site: Site) -> None:
         buyers = site.guests(12)
         session = site.owner.new_session()
         for worker in site.workers:
@@ -200,7 +200,7 @@ class TestWorkers:
         )
         assert [buyer.status(answer.body["id"]) for buyer, answer in accepted] == ["held"] * 4
 
-    def test_killed_lose_nothing(self, site: Site) -> None:
+    def test_workers_killed_lose_nothing(self, site: Site) -> None:
         buyers = site.guests(8)
         session = site.owner.new_session()
         accepted = []
@@ -216,7 +216,9 @@ class TestWorkers:
         )
         assert {buyer.status(answer.body["id"]) for buyer, answer in accepted} == {"held"}
 
-    def test_killed_while_a_batch_waits_for_a_lock_allocate_all_of_it_or_nothing_and_once(self, site: Site) -> None:
+    def test_workers_killed_while_a_batch_waits_for_a_lock_allocate_all_of_it_or_nothing_and_once(
+        self, site: Site
+    ) -> None:
         buyers = site.guests(8)
         session = site.owner.new_session()
         with psycopg.connect(site.database) as blocker:
@@ -241,7 +243,7 @@ class TestWorkers:
 
 @pytest.mark.parametrize("site", [pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)], indirect=True)
 class TestBroker:
-    def test_cut_off_makes_the_inbox_the_line_and_loses_nothing(self, site: Site) -> None:
+    def test_broker_cut_off_makes_the_inbox_the_queue_and_loses_nothing(self, site: Site) -> None:
         assert site.wire
         buyers = site.guests(8)
         session = site.owner.new_session()
@@ -258,7 +260,9 @@ class TestBroker:
         )
         assert {buyer.status(answer.body["id"]) for buyer, answer in accepted} == {"held"}
 
-    def test_blocked_by_an_alarm_holds_up_neither_the_sale_nor_what_it_took_without_a_word(self, site: Site) -> None:
+    def test_broker_blocked_by_an_alarm_holds_up_neither_the_sale_nor_what_it_took_without_a_word(
+        self, site: Site
+    ) -> None:
         """Emulated by a wire that keeps what it is given: a real alarm would stop every publisher on this machine."""
         assert site.wire
         buyers = site.guests(4)
@@ -276,7 +280,7 @@ class TestBroker:
         until(lambda: all(allocated(*each) for each in accepted), seconds=90, what="the sale going on")
         assert {buyer.status(answer.body["id"]) for buyer, answer in accepted} == {"held"}
 
-    def test_that_is_back_allocates_what_stands_in_the_inbox_before_what_comes_now(self, site: Site) -> None:
+    def test_broker_that_is_back_allocates_what_stands_in_the_inbox_before_what_comes_now(self, site: Site) -> None:
         assert site.wire
         ana, bruno, carla = site.guests(6)[
             ::2
@@ -320,7 +324,7 @@ def forget_claim(site: Site, session: str, seat: str) -> None:
 
 
 class TestRedis:
-    def test_away_in_the_middle_of_a_sale_lets_it_go_on_and_sells_no_seat_twice(self, site: Site) -> None:
+    def test_redis_away_in_the_middle_of_a_sale_lets_it_go_on_and_sells_no_seat_twice(self, site: Site) -> None:
         seats = [f"{row}{number}" for row in "ABCD" for number in range(1, 5)]
         buyers = site.guests(2 * len(seats))
         session = site.owner.new_session(hold_seconds=120)
@@ -350,7 +354,7 @@ class TestRedis:
         held = [answer.body["seats"] for buyer, answer in accepted if buyer.status(answer.body["id"]) == "held"]
         assert sorted(held) == sorted([seat] for seat in seats)
 
-    def test_away_leaves_the_decision_to_postgresql(self, site: Site) -> None:
+    def test_redis_away_leaves_the_decision_to_postgresql(self, site: Site) -> None:
         buyers = site.guests(6)
         session = site.owner.new_session()
         first = buyers[0].hold(session, "A1", wait=10)
@@ -379,7 +383,7 @@ class TestRedis:
         )
         assert all(answer.body["arrival"] > first.body["arrival"] for _buyer, answer in accepted)
 
-    def test_that_forgot_everything_sells_no_seat_twice_and_repeats_no_arrival(self, site: Site) -> None:
+    def test_redis_that_forgot_everything_sells_no_seat_twice_and_repeats_no_arrival(self, site: Site) -> None:
         ana, bruno = site.guests(2)
         session = site.owner.new_session()
         held = ana.hold(session, "A1", wait=10)
@@ -397,7 +401,7 @@ class TestRedis:
 
 
 class TestWeb:
-    def test_killed_gives_the_same_answer_to_the_same_key_afterwards(self, site: Site) -> None:
+    def test_web_killed_gives_the_same_answer_to_the_same_key_afterwards(self, site: Site) -> None:
         (ana,) = site.guests(1)
         session = site.owner.new_session()
         first = ana.hold(session, "A1", key="evening")
@@ -415,7 +419,7 @@ class TestOrderOfArrival:
     PLACES = 10
 
     @pytest.mark.parametrize("in_turns", [False, True], ids=["plain", "by_way_of_the_inbox"])
-    def test_decides_who_wins_whatever_dies(self, site: Site, in_turns: bool) -> None:
+    def test_order_of_arrival_decides_who_wins_whatever_dies(self, site: Site, in_turns: bool) -> None:
         buyers = [
             ApiClient(site.webs[0].port or 0).guest() for _buyer in range(16)
         ]  # at one door, which publishes in order

@@ -131,7 +131,7 @@ def ask(port: int, method: str, path: str, body: Any = None, headers: dict[str, 
 
 class TestLogs:
     @pytest.mark.parametrize("kind", KINDS)
-    def test_are_json_without_an_error_or_anybody_s_name_or_address(
+    def test_logs_are_json_without_an_error_or_a_person_s_name_or_address(
         self, installation: Installation, kind: str
     ) -> None:
         written = installation.processes[kind].log.read_text()
@@ -140,26 +140,26 @@ class TestLogs:
         errors = [line for line in installation.lines(kind) if line["level"] in {"error", "critical"}]
         assert errors == []
 
-    def test_of_beat_have_no_line_for_each_job(self, installation: Installation) -> None:
+    def test_logs_of_beat_have_no_entry_for_each_job(self, installation: Installation) -> None:
         assert len(installation.lines("beat")) <= 5
 
-    def test_let_no_client_write_a_line_of_its_own(self, installation: Installation) -> None:
+    def test_logs_let_no_client_write_a_line_of_its_own(self, installation: Installation) -> None:
         forged = [line for line in installation.lines("web") if "{" in line.get("path", "")]
         assert [line["level"] for line in forged] == ["info"]
 
     @pytest.mark.parametrize(("kind", "event"), [("web", "request"), ("worker", "allocated"), ("jobs", "mail.sent")])
-    def test_name_the_request_wherever_it_went(self, installation: Installation, kind: str, event: str) -> None:
+    def test_logs_name_the_request_wherever_it_went(self, installation: Installation, kind: str, event: str) -> None:
         def told() -> list[dict[str, Any]]:
             return [line for line in installation.lines(kind) if line["event"] == event and REQUEST in str(line)]
 
         until(told, what=f"{kind} telling of {REQUEST}")
 
-    def test_of_a_payment_name_the_request_that_began_it(self, installation: Installation) -> None:
+    def test_logs_of_a_payment_name_the_request_that_began_it(self, installation: Installation) -> None:
         until(lambda: REQUEST in installation.processes["payments"].log.read_text(), what="payments telling of it")
 
 
 class TestTheRequestsId:
-    def test_is_in_the_events_and_the_letter(self, installation: Installation) -> None:
+    def test_request_id_is_in_the_events_and_the_letter(self, installation: Installation) -> None:
         with psycopg.connect(installation.database) as connection:
             rows = connection.execute("SELECT name FROM realtime_event WHERE cause = %s", [REQUEST]).fetchall()
         named = {name for (name,) in rows}
@@ -169,7 +169,7 @@ class TestTheRequestsId:
 
 
 class TestMetrics:
-    def test_that_are_watched_are_exported(self, installation: Installation) -> None:
+    def test_metrics_that_are_watched_are_exported(self, installation: Installation) -> None:
         exported = {
             name
             for kind in KINDS
@@ -180,13 +180,13 @@ class TestMetrics:
             assert {re.sub(r"_(bucket|sum|count)$", "", name) for name in watched} - exported == set(), document
 
     @pytest.mark.parametrize("kind", KINDS)
-    def test_of_every_process_tell_what_it_reaches(self, installation: Installation, kind: str) -> None:
+    def test_metrics_of_every_process_tell_what_it_reaches(self, installation: Installation, kind: str) -> None:
         said = installation.scrape(kind)
         for check in ("database", "cache", "broker"):
             assert f'frontrow_check_ok{{check="{check}"}} 1.0' in said
 
     @pytest.mark.parametrize("kind", ["web", "relay"])
-    def test_tell_each_figure_of_the_installation_once(self, installation: Installation, kind: str) -> None:
+    def test_metrics_tell_each_figure_of_the_installation_once(self, installation: Installation, kind: str) -> None:
         said = installation.scrape(kind)
         assert len(re.findall(r"^frontrow_inbox_waiting ", said, flags=re.MULTILINE)) == 1
         assert 'frontrow_figures_missing{source="database"} 0.0' in said

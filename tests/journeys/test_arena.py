@@ -44,7 +44,7 @@ def open_on_a_phone(window: Window, arena: str) -> Page:
     return page
 
 
-def test_its_page_is_small_and_says_all_the_api_says(site: Site, window: Window, arena: str) -> None:
+def test_the_arenas_page_is_small_and_says_all_the_api_says(site: Site, window: Window, arena: str) -> None:
     with closing(http.client.HTTPConnection(site.host, timeout=20)) as connection:
         connection.request("GET", f"/sessions/{arena}", headers={"Accept-Encoding": "gzip"})
         assert len(connection.getresponse().read()) <= 120_000
@@ -62,7 +62,7 @@ def test_its_page_is_small_and_says_all_the_api_says(site: Site, window: Window,
     )
 
 
-def test_is_chosen_from_by_coming_closer(window: Window, arena: str) -> None:
+def test_seats_of_the_arena_are_chosen_after_zooming_in(window: Window, arena: str) -> None:
     page = open_on_a_phone(window, arena)
     expect(page.locator(SEATS)).to_have_count(1)
     expect_accessible(page)
@@ -74,7 +74,7 @@ def test_is_chosen_from_by_coming_closer(window: Window, arena: str) -> None:
     expect(page.locator(SEATS)).to_have_count(1)
 
 
-def test_is_walked_by_keyboard_and_follows_what_others_do(site: Site, window: Window, arena: str) -> None:
+def test_the_arena_is_usable_by_keyboard_and_follows_other_buyers(site: Site, window: Window, arena: str) -> None:
     page = open_on_a_phone(window, arena)
     page.locator(f"{SEATS}[tabindex='0']").focus()
     first = page.evaluate("document.activeElement.dataset.seat")

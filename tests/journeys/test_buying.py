@@ -162,7 +162,7 @@ def test_places_without_a_number_are_counted_not_chosen(site: Site, window: Wind
     expect_tickets(ana, 2)
 
 
-def test_whoever_was_slower_sees_which_seats_are_gone(site: Site, window: Window) -> None:
+def test_the_slower_buyer_sees_which_seats_are_gone(site: Site, window: Window) -> None:
     session = site.new_session()
     bruno = window()
     open_session(bruno, session)
@@ -173,7 +173,7 @@ def test_whoever_was_slower_sees_which_seats_are_gone(site: Site, window: Window
     expect_look(bruno, "A2", "chosen")
 
 
-def test_of_two_who_press_at_once_one_has_the_seat(site: Site, window: Window, refusals: set[str]) -> None:
+def test_one_of_two_simultaneous_buyers_has_the_seat(site: Site, window: Window, refusals: set[str]) -> None:
     refusals.add("409 /api/v1/reservations perhaps")
     session = site.new_session()
     fighters = window(), window()

@@ -50,7 +50,7 @@ def violations(page: Page, rules: list[str]) -> Iterator[str]:
             yield f"{broken['id']}: {node['html'][:160]} {node['failureSummary'][:300]}"
 
 
-def test_pages_of_buyers_are_for_everybody(site: Site, window: Window, refusals: set[str]) -> None:
+def test_pages_of_buyers_are_accessible(site: Site, window: Window, refusals: set[str]) -> None:
     refusals.add("404 /nowhere")
     session = site.new_session(hold_seconds=300)
     site.hold(session, "A1")
@@ -85,7 +85,7 @@ def test_pages_of_buyers_are_for_everybody(site: Site, window: Window, refusals:
     expect_accessible(ana)
 
 
-def test_pages_of_orders_are_for_everybody(site: Site, window: Window) -> None:
+def test_pages_of_orders_are_accessible(site: Site, window: Window) -> None:
     session = site.new_session(rows=None, seats_per_row=None, ticket_types=[PISTA])
     ana = window()
     for token, status in (("declined", "FAILED"), ("ok", "COMPLETED")):
@@ -109,7 +109,7 @@ def test_pages_of_orders_are_for_everybody(site: Site, window: Window) -> None:
 PISTA = {"name": "Pista", "price": 12000, "capacity": 3}
 
 
-def test_pages_of_errors_are_for_everybody(window: Window) -> None:
+def test_pages_of_errors_are_accessible(window: Window) -> None:
     ana = window()
     ana.route(re.compile("/[45][0-9]{2}$"), show_error)
     for status in (400, 403, 429, 500, 503):
@@ -122,7 +122,7 @@ def show_error(route: Route) -> None:
     route.fulfill(body=page, content_type="text/html")
 
 
-def test_pages_of_the_box_office_are_for_everybody(site: Site, window: Window) -> None:
+def test_pages_of_the_box_office_are_accessible(site: Site, window: Window) -> None:
     session = site.new_session(hold_seconds=300)
     site.hold(session, "A1")
     site.hold(session, "A2", then_pay=True)

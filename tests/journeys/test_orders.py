@@ -63,7 +63,7 @@ def test_one_click_orders_and_leads_to_the_tickets(site: Site, window: Window) -
     expect(ana.locator("#order")).to_have_attribute("data-status", "COMPLETED")
 
 
-def test_what_sells_out_meanwhile_is_said(site: Site, window: Window) -> None:
+def test_the_page_says_what_sold_out_meanwhile(site: Site, window: Window) -> None:
     session = with_stock(site, {**FLOOR, "capacity": 2}, {"name": "Camarote", "price": 30000, "capacity": 50})
     ana, bruno = window(), window()
     for page in (ana, bruno):
@@ -89,7 +89,7 @@ def test_a_declined_card_says_what_to_do(site: Site, window: Window) -> None:
     expect(ana.locator("#order")).to_have_attribute("data-status", "COMPLETED")
 
 
-def test_whoever_was_away_is_told_the_outcome(site: Site, window: Window) -> None:
+def test_a_buyer_who_was_away_sees_the_outcome(site: Site, window: Window) -> None:
     ana = window()
     open_session(ana, with_stock(site))
     with nobody_allocates(site):

@@ -142,7 +142,7 @@ def test_the_language_is_the_readers_and_can_be_switched(site: Site, window: Win
     expect(ana.get_by_role("link", name="Meus ingressos")).to_be_visible()
 
 
-def test_who_makes_an_account_keeps_the_hold(site: Site, window: Window) -> None:
+def test_a_guest_who_makes_an_account_keeps_the_hold(site: Site, window: Window) -> None:
     session = site.new_session()
     ana = window()
     open_session(ana, session)

@@ -53,7 +53,7 @@ def test_concessions_and_a_voucher_change_the_total_and_that_is_said(
     expect(ana.locator(".rows")).to_contain_text("Student")
 
 
-def test_without_a_script_it_is_a_form(site: Site, window: Window) -> None:
+def test_prices_without_a_script_are_a_form(site: Site, window: Window) -> None:
     bruno = window(java_script_enabled=False)
     bruno.goto(f"/sessions/{site.new_session(**PRICES)}")
     bruno.get_by_role("checkbox", name="Row B seat 3, free, R$30.00").check()

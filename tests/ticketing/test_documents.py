@@ -236,7 +236,7 @@ class TestPassedOn:
             with translation.override(language):
                 assert full_day(passed.session.starts_at) in page.text
 
-    def test_tells_the_receiver_neither_the_order_nor_its_price(self, passed: Ticket, bruno: User) -> None:
+    def test_paper_tells_the_receiver_neither_the_order_nor_its_price(self, passed: Ticket, bruno: User) -> None:
         answer = get(client_of(bruno), f"/tickets/{passed.pk}/ticket.pdf")
         (page,) = pages_of(answer.content)
         assert str(passed.sale.number) not in page.text
@@ -244,7 +244,7 @@ class TestPassedOn:
         assert str(passed.sale.number).encode() not in answer.content
         assert str(passed.sale.number) not in answer["Content-Disposition"]
 
-    def test_nobody_else_prints_it(self, passed: Ticket, ana: UUID) -> None:
+    def test_other_buyers_cannot_print_it(self, passed: Ticket, ana: UUID) -> None:
         for other in (ana, UUID(int=7)):
             assert_problem(get(client_of(other), f"/tickets/{passed.pk}/ticket.pdf"), 404, "not_found")
 

@@ -148,7 +148,7 @@ class TestAnOrder:
     """Ordered by a guest, who becomes a user at each stage of it."""
 
     @pytest.mark.parametrize("stage", STAGES)
-    def test_is_the_accounts_and_replays_by_its_key(
+    def test_order_is_the_accounts_and_replays_by_its_key(
         self, stage: str, person: Person, stock: TicketType, queue: Queue, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         first = person.order(stock)
@@ -169,7 +169,7 @@ class TestAnOrder:
         assert person.order(stock).json()["id"] == first.json()["id"]
         assert Sale.objects.count() == 1
 
-    def test_that_the_guest_sends_again_with_the_old_token_is_that_order(
+    def test_order_that_the_guest_sends_again_with_the_old_token_is_that_order(
         self, ana: UUID, stock: TicketType, queue: Queue
     ) -> None:
         before, person = client_of(ana), Person(client_of(ana), ana, SIGNING_IN)
@@ -184,7 +184,7 @@ class TestAnOrder:
         assert_problem(get(before, f"/orders/{another.json()['id']}"), 404, "not_found")
         assert get(before, "/orders").json()["results"] == []
 
-    def test_that_the_guest_sends_long_after_signing_in_is_refused(
+    def test_order_that_the_guest_sends_long_after_signing_in_is_refused(
         self, ana: UUID, stock: TicketType, queue: Queue, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         before, person = client_of(ana), Person(client_of(ana), ana, SIGNING_IN)
@@ -199,7 +199,7 @@ class TestAnOrder:
         assert_problem(late.order(stock, quantity=1), 422, "idempotency_mismatch")
         assert len(queue.requests) == 1
 
-    def test_keeps_its_key_where_redis_forgot(self, ana: UUID, stock: TicketType, queue: Queue) -> None:
+    def test_order_keeps_its_key_where_redis_forgot(self, ana: UUID, stock: TicketType, queue: Queue) -> None:
         person = Person(client_of(ana), ana, SIGNING_IN)
         first = person.order(stock)
         person.become_a_user()
@@ -240,7 +240,7 @@ def go_on(queue: Queue) -> None:
 
 
 class TestAHold:
-    def test_replays_for_the_account(self, person: Person, session: Session, queue: Queue) -> None:
+    def test_hold_replays_for_the_account(self, person: Person, session: Session, queue: Queue) -> None:
         body = {"session": str(session.pk), "seats": ["A1"]}
         first = post(person.client, "/reservations", body, idempotency_key="k")
         user = person.become_a_user()
@@ -250,7 +250,7 @@ class TestAHold:
         assert post(person.client, "/reservations", body, idempotency_key="k").json()["id"] == first.json()["id"]
         assert Reservation.objects.get().buyer == user.pk
 
-    def test_is_paid_for_once_however_often_the_account_asks(self, person: Person, session: Session) -> None:
+    def test_hold_is_paid_for_once_however_often_the_account_asks(self, person: Person, session: Session) -> None:
         held = post(person.client, "/reservations", {"session": str(session.pk), "seats": ["A1"]}).json()
         pay = f"/reservations/{held['id']}/pay"
         body = {"payment": {"method": "fake", "token": "ok"}}
@@ -262,21 +262,21 @@ class TestAHold:
         assert_problem(post(person.client, pay, other, idempotency_key="k"), 422, "idempotency_mismatch")
         assert Sale.objects.count() == Payment.objects.count() == 1
 
-    def test_given_up_in_the_queue_stays_given_up(self, person: Person, session: Session, queue: Queue) -> None:
+    def test_hold_given_up_in_the_queue_stays_given_up(self, person: Person, session: Session, queue: Queue) -> None:
         asked = post(person.client, "/reservations", {"session": str(session.pk), "seats": ["A1"]}).json()
         person.become_a_user()
         assert person.client.delete(f"/api/v1/reservations/{asked['id']}").status_code == 204
         queue.deliver()
         assert Reservation.objects.get().status == Status.CANCELLED
 
-    def test_that_is_poison_is_refused_to_the_account(self, ana: UUID, session: Session) -> None:
+    def test_hold_that_is_poison_is_refused_to_the_account(self, ana: UUID, session: Session) -> None:
         user = UserFactory.create()
         request = request_for(session, "A1", buyer=ana)
         accounts.adopt_guest(guest=ana, user=user)
         queued.refuse(request, reason="failed")
         assert Reservation.objects.get().buyer == user.pk
 
-    def test_parked_by_way_of_the_inbox_is_the_accounts(self, ana: UUID, session: Session) -> None:
+    def test_hold_parked_by_way_of_the_inbox_is_the_accounts(self, ana: UUID, session: Session) -> None:
         Session.objects.filter(pk=session.pk).update(settle_rate=100)
         request = request_for(session, "A1", buyer=ana)
         user = UserFactory.create()
@@ -292,7 +292,7 @@ class TestLimits:
     def _few(self, stock: TicketType) -> None:
         Session.objects.filter(pk=stock.session_id).update(max_per_buyer=10)
 
-    def test_count_what_the_guest_has_at_the_door(self, ana: UUID, stock: TicketType) -> None:
+    def test_limits_count_what_the_guest_has_at_the_door(self, ana: UUID, stock: TicketType) -> None:
         user = UserFactory.create(username="carla", password=PASSWORD)
         Person(client_of(user), user.pk, SIGNING_IN).order(stock, quantity=10)
         Person(client_of(ana), ana, SIGNING_IN).order(stock, quantity=5, key="guest")
@@ -302,7 +302,7 @@ class TestLimits:
         assert_problem(now.order(stock, quantity=1, key="more"), 409, "limit_reached")
         assert_problem(late.order(stock, quantity=1, key="more"), 409, "limit_reached")
 
-    def test_count_what_is_in_the_queue(self, ana: UUID, stock: TicketType, queue: Queue) -> None:
+    def test_limits_count_what_is_in_the_queue(self, ana: UUID, stock: TicketType, queue: Queue) -> None:
         user = UserFactory.create()
         Person(client_of(ana), ana, SIGNING_IN).order(stock, quantity=6, key="guest")
         accounts.adopt_guest(guest=ana, user=user)
@@ -310,7 +310,9 @@ class TestLimits:
         assert_problem(now.order(stock, quantity=5), 409, "limit_reached")
         assert now.order(stock, quantity=4).status_code == 202
 
-    def test_count_together_in_allocation_where_redis_forgot(self, ana: UUID, stock: TicketType, queue: Queue) -> None:
+    def test_limits_count_together_in_allocation_where_redis_forgot(
+        self, ana: UUID, stock: TicketType, queue: Queue
+    ) -> None:
         user = UserFactory.create()
         Person(client_of(ana), ana, SIGNING_IN).order(stock, quantity=6, key="guest")
         Person(client_of(user), user.pk, SIGNING_IN).order(stock, quantity=6, key="account")
@@ -322,7 +324,7 @@ class TestLimits:
             (Status.REJECTED, "limit_reached"),
         ]
 
-    def test_free_what_the_guest_gives_back(self, ana: UUID, stock: TicketType, queue: Queue) -> None:
+    def test_limits_free_what_the_guest_gives_back(self, ana: UUID, stock: TicketType, queue: Queue) -> None:
         user = UserFactory.create()
         guest = Person(client_of(ana), ana, SIGNING_IN)
         held = post(
@@ -338,7 +340,7 @@ class TestLimits:
 
 
 class TestJoining:
-    def test_again_changes_nothing(self, ana: UUID, session: Session) -> None:
+    def test_joining_again_changes_nothing(self, ana: UUID, session: Session) -> None:
         user, other = UserFactory.create(), UserFactory.create()
         accounts.adopt_guest(guest=ana, user=user)
         joined_at = JoinedGuest.objects.get().joined_at
@@ -349,7 +351,7 @@ class TestJoining:
         queued.allocate([request_for(session, "A1", buyer=ana)])
         assert Reservation.objects.get().buyer == user.pk
 
-    def test_brings_one_guest_after_the_other_to_the_account(self, session: Session) -> None:
+    def test_joining_brings_one_guest_after_the_other_to_the_account(self, session: Session) -> None:
         user = UserFactory.create()
         guests = [uuid4(), uuid4(), uuid4()]
         requests = [
@@ -364,7 +366,7 @@ class TestJoining:
         assert set(joined.names_of(user.pk)) == {user.pk, *guests}
         assert set(joined.names_of(guests[0])) == {user.pk, *guests}
 
-    def test_leaves_a_key_to_the_account_that_used_it_itself(self, ana: UUID, session: Session) -> None:
+    def test_joining_leaves_a_key_to_the_account_that_used_it_itself(self, ana: UUID, session: Session) -> None:
         user = UserFactory.create()
         queued.allocate([request_for(session, "A1", buyer=user.pk, key="k")])
         queued.allocate(
@@ -373,13 +375,13 @@ class TestJoining:
         accounts.adopt_guest(guest=ana, user=user)
         assert dict(Reservation.objects.values_list("seats__0", "key")) == {"A1": "k", "A2": "", "A3": "l"}
 
-    def test_never_takes_what_an_account_has(self, session: Session) -> None:
+    def test_joining_never_takes_what_an_account_has(self, session: Session) -> None:
         owner, user = UserFactory.create(), UserFactory.create()
         queued.allocate([request_for(session, "A1", buyer=owner.pk)])
         accounts.adopt_guest(guest=owner.pk, user=user)
         assert Reservation.objects.get().buyer == owner.pk
 
-    def test_brings_tickets_that_the_guest_was_passed(self, ana: UUID, bruno: UUID, stock: TicketType) -> None:
+    def test_joining_brings_tickets_that_the_guest_was_passed(self, ana: UUID, bruno: UUID, stock: TicketType) -> None:
         user = UserFactory.create()
         Person(client_of(bruno), bruno, SIGNING_IN).order(stock)
         first, second = Ticket.objects.all()
@@ -388,7 +390,9 @@ class TestJoining:
         transfers.pass_on(ticket_id=second.pk, giver=bruno, receiver=ana)
         assert set(Ticket.objects.values_list("holder", flat=True)) == {user.pk}
 
-    def test_shows_the_account_what_a_late_process_stores_for_the_guest(self, ana: UUID, session: Session) -> None:
+    def test_joining_shows_the_account_what_a_late_process_stores_for_the_guest(
+        self, ana: UUID, session: Session
+    ) -> None:
         user = UserFactory.create()
         accounts.adopt_guest(guest=ana, user=user)
         request = request_for(session, "A1", buyer=ana)
@@ -398,7 +402,9 @@ class TestJoining:
         queued.drain_inbox(shard=shard_of(session.pk, 1))
         assert Reservation.objects.get().buyer == user.pk
 
-    def test_works_while_redis_is_away(self, ana: UUID, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_joining_works_while_redis_is_away(
+        self, ana: UUID, session: Session, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         def away(**_said: object) -> None:
             raise claims.NoClaims from ConnectionError()
 
@@ -431,13 +437,13 @@ class TestALimit:
         body = {"payment": {"method": "fake", "token": "ok"}}
         return post(client_of(User.objects.get(pk=hold.buyer)), f"/reservations/{hold.pk}/pay", body, prefer="wait=5")
 
-    def test_counts_while_paying(self, holds: list[Reservation]) -> None:
+    def test_limit_counts_while_paying(self, holds: list[Reservation]) -> None:
         first, second = holds
         assert self.pay(first).status_code == 200
         assert_problem(self.pay(second), 409, "limit_reached")
         assert Sale.objects.count() == 1
 
-    def test_counts_what_is_paid_at_the_same_time(self, holds: list[Reservation]) -> None:
+    def test_limit_counts_what_is_paid_at_the_same_time(self, holds: list[Reservation]) -> None:
         ways = [
             starting._Start(reservation=one.pk, buyer=None, method="fake", token="ok", email="", language="en")  # noqa: SLF001
             for one in holds
@@ -446,11 +452,11 @@ class TestALimit:
         assert isinstance(first, Payment)
         assert isinstance(second, LimitReached)
 
-    def test_is_that_of_the_moment_of_holding(self, holds: list[Reservation], session: Session) -> None:
+    def test_limit_is_that_of_the_moment_of_holding(self, holds: list[Reservation], session: Session) -> None:
         Session.objects.filter(pk=session.pk).update(max_per_buyer=1)
         assert self.pay(holds[0]).status_code == 200
 
-    def test_of_a_ticket_type_counts_too(self, stock: TicketType) -> None:
+    def test_limit_of_a_ticket_type_counts_too(self, stock: TicketType) -> None:
         TicketType.objects.filter(pk=stock.pk).update(max_per_buyer=2)
         user = UserFactory.create()
         for number in range(2):
@@ -464,7 +470,7 @@ class TestALimit:
 
 
 class TestTheDoor:
-    def test_answers_a_guest_who_registers_while_an_epoch_opens(
+    def test_front_door_answers_a_guest_who_registers_while_an_epoch_opens(
         self, ana: UUID, session: Session, queue: Queue, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         user = UserFactory.create()
@@ -484,7 +490,7 @@ class TestTheDoor:
 class TestAPageThatIsOlderThanTheSignIn:
     """It says whom it was made for, and the server does nothing for anybody else."""
 
-    def test_replays_for_the_account(self, person: Person, stock: TicketType) -> None:
+    def test_older_page_replays_for_the_account(self, person: Person, stock: TicketType) -> None:
         body = {"ticket_type": str(stock.pk), "quantity": 1, "payment": {"method": "fake", "token": "ok"}}
         said = {"idempotency_key": "k", "frontrow_buyer": str(person.guest)}
         first = post(person.client, "/orders", body, **said)
@@ -496,7 +502,7 @@ class TestAPageThatIsOlderThanTheSignIn:
         assert Sale.objects.count() == 1
 
     @pytest.mark.parametrize("meant", ["019337a5-2c1e-7b1f-9a44-2f1c0d9e8b11", "nobody", ""])
-    def test_does_nothing_for_another_person(self, ana: UUID, session: Session, meant: str) -> None:
+    def test_older_page_does_nothing_for_another_person(self, ana: UUID, session: Session, meant: str) -> None:
         body = {"session": str(session.pk), "seats": ["A1"]}
         for _time in range(2):
             answer = post(client_of(ana), "/reservations", body, idempotency_key="k", frontrow_buyer=meant)
@@ -505,7 +511,9 @@ class TestAPageThatIsOlderThanTheSignIn:
         assert_problem(pay, 409, "other_buyer")
         assert not Reservation.objects.exists()
 
-    def test_finds_what_is_in_the_queue_by_its_key(self, person: Person, stock: TicketType, queue: Queue) -> None:
+    def test_older_page_finds_what_is_in_the_queue_by_its_key(
+        self, person: Person, stock: TicketType, queue: Queue
+    ) -> None:
         first = person.order(stock)
         person.become_a_user()
         found = get(person.client, "/orders", idempotency_key="k").json()["results"]

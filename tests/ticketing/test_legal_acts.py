@@ -238,7 +238,7 @@ def test_no_check_speaks_up_after_a_legal_act(house: House) -> None:
 class TestLimits:
     """The limit of then is what counts, and joining is no way around it."""
 
-    def test_finds_who_got_more_than_the_limit_of_then(self, house: House) -> None:
+    def test_check_finds_a_buyer_above_the_limit_of_that_time(self, house: House) -> None:
         sale = house.buy("A1", "A2")
         change(Session, house.session.pk, max_per_buyer=20)
         assert found("over_the_limit") == []
@@ -246,7 +246,7 @@ class TestLimits:
         (finding,) = found("over_the_limit")
         assert (finding["places"], finding["most"]) == (7, 6)
 
-    def test_counts_what_a_guest_had_for_what_the_account_gets_later(self, house: House) -> None:
+    def test_check_counts_what_a_guest_had_for_what_the_account_gets_later(self, house: House) -> None:
         guest = uuid.uuid4()
         house.buy("A1", "A2", buyer=guest)
         accounts.adopt_guest(guest=guest, user=house.ana)
@@ -266,7 +266,7 @@ class TestStockOrder:
         stock = StockFactory.create(session=session, capacity=2)
         return partial(request_for, session, ticket_type=stock.pk)
 
-    def test_finds_an_earlier_arrival_that_got_nothing(self, ask: Callable[..., Any]) -> None:
+    def test_check_finds_an_earlier_arrival_that_got_nothing(self, ask: Callable[..., Any]) -> None:
         early = ask(buyer=uuid.uuid4(), arrival=EPOCH + 1, quantity=2)
         late = ask(buyer=uuid.uuid4(), arrival=EPOCH + 2, quantity=2)
         for request in (late, early):
@@ -281,20 +281,22 @@ class TestStockOrder:
         assert Reservation.objects.filter(reason="sold_out").count() == 2
         assert found("overtaken_for_stock") == []
 
-    def test_who_wanted_more_than_was_left_was_not_overtaken(self, ask: Callable[..., Any]) -> None:
+    def test_request_for_more_than_was_left_was_not_overtaken(self, ask: Callable[..., Any]) -> None:
         early = ask(buyer=uuid.uuid4(), arrival=EPOCH + 1, quantity=3)
         late = ask(buyer=uuid.uuid4(), arrival=EPOCH + 2, quantity=2)
         queued.allocate([early, late])
         assert found("overtaken_for_stock") == []
 
     @pytest.mark.parametrize("other", [{"arrival": (4 << 24) + 1}, {"arrival": EPOCH + 2, "lane": "members"}])
-    def test_compares_nobody_across_epochs_and_lanes(self, ask: Callable[..., Any], other: dict[str, Any]) -> None:
+    def test_check_compares_no_requests_across_epochs_and_lanes(
+        self, ask: Callable[..., Any], other: dict[str, Any]
+    ) -> None:
         queued.allocate([ask(buyer=uuid.uuid4(), quantity=2, arrival=EPOCH + 3)])
         Reservation.objects.update(**other)
         queued.allocate([ask(buyer=uuid.uuid4(), quantity=2, arrival=EPOCH + 1)])
         assert found("overtaken_for_stock") == []
 
-    def test_compares_nobody_with_places_that_came_back(self, ask: Callable[..., Any]) -> None:
+    def test_check_compares_no_request_with_places_that_came_back(self, ask: Callable[..., Any]) -> None:
         first = ask(buyer=uuid.uuid4(), arrival=EPOCH + 1, quantity=2)
         queued.allocate([first])
         queued.allocate([ask(buyer=uuid.uuid4(), arrival=EPOCH + 2, quantity=2)])

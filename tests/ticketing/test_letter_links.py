@@ -110,12 +110,12 @@ class TestWhatAProofOpens:
         assert empty_browser().get(local(links.to("ticket-qr", given))).status_code == 410
         assert "qr.svg" not in empty_browser().get(local(links.to("ticket", given))).content.decode()
 
-    def test_says_nothing_of_the_person(self, letter_post: Post) -> None:
+    def test_proof_says_nothing_of_the_person(self, letter_post: Post) -> None:
         address = links.to("sale", letter_post.sale)
         assert "ana" not in address
         assert str(letter_post.ana.pk) not in address
 
-    def test_is_never_logged(self, letter_post: Post, caplog: pytest.LogCaptureFixture) -> None:
+    def test_proof_is_never_logged(self, letter_post: Post, caplog: pytest.LogCaptureFixture) -> None:
         proof = links.of_sale(letter_post.sale)
         with caplog.at_level(logging.DEBUG):
             empty_browser().get(local(links.to("sale", letter_post.sale)))
@@ -123,7 +123,7 @@ class TestWhatAProofOpens:
         assert caplog.records
         assert proof not in caplog.text
 
-    def test_opens_nothing_of_the_api(self, letter_post: Post) -> None:
+    def test_proof_opens_nothing_of_the_api(self, letter_post: Post) -> None:
         proof = links.of_sale(letter_post.sale)
         answer = empty_browser().get(f"/api/v1/sales/{letter_post.sale.pk}", {"proof": proof})
         assert answer.status_code in {400, 401}
@@ -143,16 +143,16 @@ class TestWhatEndsAProof:
         assert "This link no longer opens the tickets" in answer.content.decode()
 
     @pytest.mark.parametrize("proof", ["wrong", "", "é:é", "%00"])
-    def test_wrong_one_opens_nothing(self, letter_post: Post, proof: str) -> None:
+    def test_wrong_proof_opens_nothing(self, letter_post: Post, proof: str) -> None:
         assert empty_browser().get(f"/sales/{letter_post.sale.pk}?proof={proof}").status_code == 404
         assert empty_browser().get(f"/tickets/{letter_post.given.pk}?proof={proof}").status_code == 404
 
-    def test_that_of_another_sale_opens_nothing(self, letter_post: Post) -> None:
+    def test_proof_of_another_sale_opens_nothing(self, letter_post: Post) -> None:
         other = letter_post.buy("D1")
         self.assert_is_over(f"/sales/{letter_post.sale.pk}?proof={links.of_sale(other)}")
 
     @pytest.mark.parametrize("how", ["saved", "updated", "closed", "deleted", "erased"])
-    def test_ends_when_the_account_has_another_address_or_none(self, letter_post: Post, how: str) -> None:
+    def test_proof_ends_when_the_account_has_another_address_or_none(self, letter_post: Post, how: str) -> None:
         addresses = [local(links.to("sale", letter_post.sale))]
         given = Ticket.objects.get(pk=letter_post.given.pk)
         addresses.append(local(links.to("ticket", given)))
@@ -161,13 +161,13 @@ class TestWhatEndsAProof:
         for address in addresses:
             self.assert_is_over(address)
 
-    def test_goes_on_when_the_account_changes_otherwise(self, letter_post: Post) -> None:
+    def test_proof_goes_on_when_the_account_changes_otherwise(self, letter_post: Post) -> None:
         address = local(links.to("sale", letter_post.sale))
         letter_post.ana.first_name = "Ana"
         letter_post.ana.save()
         assert empty_browser().get(address).status_code == 200
 
-    def test_ends_when_the_ticket_is_passed_on(self, letter_post: Post) -> None:
+    def test_proof_ends_when_the_ticket_is_passed_on(self, letter_post: Post) -> None:
         given = Ticket.objects.get(pk=letter_post.given.pk)
         address = local(links.to("ticket", given))
         carla: User = UserFactory.create()
@@ -278,7 +278,7 @@ class TestActing:
         renewed = Sale.objects.get(pk=letter_post.sale.pk)
         assert 'id="refund"' not in browser.get(local(links.to("sale", renewed))).content.decode()
 
-    def test_browser_that_signs_out_acts_for_nobody(self, letter_post: Post, mailoutbox: Outbox) -> None:
+    def test_browser_that_signs_out_acts_for_no_buyer(self, letter_post: Post, mailoutbox: Outbox) -> None:
         browser = empty_browser()
         browser.post(self.address("sale-confirm", letter_post), {"code": self.code(letter_post, mailoutbox)})
         browser.post(reverse("sign-out"))
@@ -342,7 +342,7 @@ class TestActing:
         assert "Mail me a code" in page
 
 
-def test_forms_are_posted_from_a_page_whose_address_is_told_to_nobody(letter_post: Post) -> None:
+def test_forms_are_posted_from_a_page_that_hides_its_address(letter_post: Post) -> None:
     """Browsers say `Origin: null` under `no-referrer`, which Django's CSRF check refuses."""
     browser: Any = Client(enforce_csrf_checks=True)
     page = browser.get(local(links.to("sale", letter_post.sale)))

@@ -71,7 +71,7 @@ class TestToBePaidAtTheDoor:
         )
         return made
 
-    def test_stays_for_a_day_after_its_holder_was_told(self, ana: UUID, kind: TicketType) -> None:
+    def test_deadline_stays_for_a_day_after_its_holder_was_told(self, ana: UUID, kind: TicketType) -> None:
         order(ana, kind)
         move(ahead=HOUR / 2)
         assert give_uncollected_back() == 0
@@ -81,13 +81,13 @@ class TestToBePaidAtTheDoor:
         assert give_uncollected_back() == 1
         assert_sound()
 
-    def test_stays_as_long_as_the_house_says(self, ana: UUID, kind: TicketType, settings: Settings) -> None:
+    def test_deadline_stays_as_long_as_the_house_says(self, ana: UUID, kind: TicketType, settings: Settings) -> None:
         settings.MOVED_NOTICE_HOURS = 0
         order(ana, kind)
         move(ahead=HOUR / 2)
         assert give_uncollected_back() == 1
 
-    def test_stays_no_longer_than_it_would_have(self, ana: UUID, kind: TicketType) -> None:
+    def test_deadline_stays_no_longer_than_it_would_have(self, ana: UUID, kind: TicketType) -> None:
         move(ahead=1.2 * HOUR)
         let_pass(48)
         order(ana, kind)
@@ -96,7 +96,7 @@ class TestToBePaidAtTheDoor:
         assert Ticket.objects.get().collect_until == old - HOUR
         assert give_uncollected_back() == 0
 
-    def test_goes_by_the_new_start_for_who_ordered_afterwards(self, ana: UUID, bruno: UUID, kind: TicketType) -> None:
+    def test_deadline_follows_the_new_start_for_later_orders(self, ana: UUID, bruno: UUID, kind: TicketType) -> None:
         order(ana, kind)
         move(ahead=1.1 * HOUR)
         order(bruno, kind)
@@ -105,7 +105,7 @@ class TestToBePaidAtTheDoor:
         assert Ticket.objects.get(status="void").sale.buyer == bruno
 
     @pytest.mark.parametrize("minutes", [20, 30, 40])
-    def test_loses_nothing_by_another_move(self, ana: UUID, kind: TicketType, minutes: int) -> None:
+    def test_deadline_loses_nothing_by_another_move(self, ana: UUID, kind: TicketType, minutes: int) -> None:
         order(ana, kind)
         move(ahead=HOUR / 2)
         let_pass(1)
@@ -117,7 +117,7 @@ class TestToBePaidAtTheDoor:
         assert after >= before
         assert give_uncollected_back() == 0
 
-    def test_is_given_to_an_order_that_stood_by_for_it(self, ana: UUID, bruno: UUID, kind: TicketType) -> None:
+    def test_deadline_is_given_to_an_order_that_stood_by_for_it(self, ana: UUID, bruno: UUID, kind: TicketType) -> None:
         Session.objects.update(standby=True)
         bought = order(ana, kind, 5, payment={"method": "fake", "token": "ok"})
         waiting = order(bruno, kind)
@@ -126,7 +126,7 @@ class TestToBePaidAtTheDoor:
         refunds.ask_refund(sale_id=UUID(bought["sale"]["id"]), buyer=None)
         assert get(client_of(bruno), f"/orders/{waiting['id']}").json()["status"] == "COMPLETED"
 
-    def test_is_given_to_an_order_that_was_in_the_queue(self, ana: UUID, kind: TicketType) -> None:
+    def test_deadline_is_given_to_an_order_that_was_in_the_queue(self, ana: UUID, kind: TicketType) -> None:
         asked = request_for(kind.session, buyer=ana, ticket_type=kind.pk, quantity=1, scope=ORDER_SCOPE)
         move(ahead=HOUR / 2)
         allocate([asked])
@@ -198,29 +198,29 @@ class TestGivingBack:
         return refunds.refundable_until(Session.objects.get(), asked_at=sale.reservation.accepted_at)
 
     @pytest.mark.parametrize("moved_refund_hours", [0, 168])
-    def test_stays_open_for_a_day(self, post: Post, settings: Settings, moved_refund_hours: int) -> None:
+    def test_refund_stays_open_for_a_day(self, post: Post, settings: Settings, moved_refund_hours: int) -> None:
         settings.MOVED_REFUND_HOURS = moved_refund_hours
         move(ahead=HOUR / 60)
         assert self.until(post.sale) == a_day_after_the_move()
 
-    def test_lasts_until_the_start_where_that_is_later(self, post: Post) -> None:
+    def test_refund_lasts_until_the_start_where_that_is_later(self, post: Post) -> None:
         move(ahead=WEEK / 2)
         assert self.until(post.sale) == Session.objects.get().starts_at
 
-    def test_stays_closed_where_the_house_never_opened_it(self, post: Post, settings: Settings) -> None:
+    def test_refund_stays_closed_where_the_house_never_opened_it(self, post: Post, settings: Settings) -> None:
         settings.MOVED_REFUND_HOURS = 0
         Session.objects.update(refund_minutes=None)
         move(ahead=HOUR)
         assert self.until(post.sale) is None
 
-    def test_is_not_reopened_by_a_notice(self, post: Post, settings: Settings) -> None:
+    def test_refund_is_not_reopened_by_a_notice(self, post: Post, settings: Settings) -> None:
         settings.MOVED_REFUND_HOURS = 0
         Session.objects.update(starts_at=db_now() + 2 * HOUR, refund_minutes=180)
         move(ahead=HOUR)
         with pytest.raises(RefundClosed):
             refunds.ask_refund(sale_id=post.sale.pk, buyer=post.ana.pk)
 
-    def test_goes_by_the_new_start_for_who_bought_afterwards(self, post: Post) -> None:
+    def test_refund_follows_the_new_start_for_later_buyers(self, post: Post) -> None:
         move(ahead=2 * HOUR)
         assert self.until(post.buy("D1")) == Session.objects.get().starts_at - HOUR
 

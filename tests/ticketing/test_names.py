@@ -38,7 +38,7 @@ def ana_account() -> User:
 
 class TestAName:
     @pytest.mark.parametrize("name", WRITTEN)
-    def test_is_taken_however_it_is_written(self, ana_account: User, name: str) -> None:
+    def test_name_is_taken_however_it_is_written(self, ana_account: User, name: str) -> None:
         new = {"username": name, "password": PASSWORD}
         problem = assert_problem(post(APIClient(), "/auth/register", new), 400, "invalid")
         assert [error["field"] for error in problem["errors"]] == ["username"]
@@ -55,7 +55,7 @@ class TestAName:
         assert User.objects.filter(username__iexact="ana").count() == 1
 
     @pytest.mark.parametrize("name", WRITTEN)
-    def test_signs_in_however_it_is_written(self, ana_account: User, name: str) -> None:
+    def test_name_signs_in_however_it_is_written(self, ana_account: User, name: str) -> None:
         tokens = post(APIClient(), "/auth/token", {"username": name, "password": "frontrow-demo"})
         assert tokens.json()["buyer"] == str(ana_account.pk)
         browser = Client()
@@ -63,7 +63,7 @@ class TestAName:
         assert identity.read_cookie(browser.cookies["buyer"].value) == Buyer(id=ana_account.pk, is_guest=False)
 
     @pytest.mark.parametrize("name", WRITTEN)
-    def test_gets_the_ticket_however_it_is_written(
+    def test_name_gets_the_ticket_however_it_is_written(
         self, ana_account: User, name: str, session: Session, hold: Hold
     ) -> None:
         giver: User = UserFactory.create()
@@ -73,17 +73,17 @@ class TestAName:
         ticket.refresh_from_db()
         assert ticket.holder == ana_account.pk
 
-    def test_of_a_closed_account_gets_no_ticket(self, ana_account: User) -> None:
+    def test_name_of_a_closed_account_gets_no_ticket(self, ana_account: User) -> None:
         User.objects.update(is_active=False)
         with pytest.raises(UnknownReceiver):
             transfers.account("ana")
 
-    def test_is_kept_as_its_owner_writes_it(self) -> None:
+    def test_name_is_kept_as_its_owner_writes_it(self) -> None:
         post(APIClient(), "/auth/register", {"username": " Élia ", "password": PASSWORD})
         assert User.objects.get().username == "Élia"
         assert_problem(post(APIClient(), "/auth/register", {"username": "éLIA", "password": PASSWORD}), 400, "invalid")
 
-    def test_is_counted_once_for_whoever_guesses(self, ana_account: User, settings: LazySettings) -> None:
+    def test_name_is_counted_once_for_a_guesser(self, ana_account: User, settings: LazySettings) -> None:
         settings.AXES_ENABLED = True
         names = itertools.islice(itertools.cycle(WRITTEN), settings.AXES_FAILURE_LIMIT)
         answers = [post(APIClient(), "/auth/token", {"username": name, "password": "wrong"}) for name in names]
@@ -95,7 +95,7 @@ class TestTheMigration:
     def migration(self) -> Any:
         return importlib.import_module("ticketing.migrations.0012_accounts")
 
-    def test_names_who_has_the_same_name_and_says_what_to_do(self, migration: Any) -> None:
+    def test_migration_names_equal_accounts_and_says_what_to_do(self, migration: Any) -> None:
         with transaction.atomic():
             twins = self.without_the_constraint("ana", "Ana", " ANA", "bruno")
             with pytest.raises(CommandError) as refused:
@@ -107,7 +107,7 @@ class TestTheMigration:
         assert "bruno" not in said
         assert "UPDATE ticketing_user SET username" in said
 
-    def test_lets_those_pass_who_have_names_of_their_own(self, migration: Any) -> None:
+    def test_migration_passes_accounts_with_distinct_names(self, migration: Any) -> None:
         with transaction.atomic():
             twins = self.without_the_constraint(" Ana ", "bruno", "\uff44\uff4f\uff52\uff41")
             migration.refuse_collisions(None, connection.schema_editor())

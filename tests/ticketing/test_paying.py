@@ -84,7 +84,7 @@ def charged() -> list[str]:
 
 
 class TestPaying:
-    def test_tells_the_buyer_the_whole_sale(self, held: Reservation, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_payment_tells_the_buyer_the_whole_sale(self, held: Reservation, monkeypatch: pytest.MonkeyPatch) -> None:
         told: list[dict[str, Any]] = []
         monkeypatch.setattr(wire, "send_personal", lambda *, buyer, message: told.append(message))
         payment = pay(held)
@@ -94,7 +94,7 @@ class TestPaying:
         assert {**said, **payment_now} == sale_body(Sale.objects.get())
 
     @pytest.mark.parametrize("token", ["ok", "slow"])
-    def test_sells_the_seats_and_writes_a_ticket_for_each(self, held: Reservation, token: str) -> None:
+    def test_payment_sells_the_seats_and_writes_a_ticket_for_each(self, held: Reservation, token: str) -> None:
         payment = pay(held, token)
         assert (held.status, payment.status, charged()) == (Status.CONFIRMED, "captured", ["captured"])
         sale = Sale.objects.get()
@@ -104,35 +104,35 @@ class TestPaying:
         assert len({ticket.code for ticket in tickets}) == 2
         assert set(Seat.objects.filter(reservation_id=held.pk).values_list("status", flat=True)) == {"s"}
 
-    def test_for_unnumbered_places_writes_tickets_without_a_seat(
+    def test_payment_for_unnumbered_places_writes_tickets_without_a_seat(
         self, session: Session, hold: Hold, ana: uuid.UUID
     ) -> None:
         stock = StockFactory.create(session=session, capacity=3)
         pay(hold(session, buyer=ana, ticket_type=stock.pk, quantity=2))
         assert [(ticket.seat, ticket.price) for ticket in Ticket.objects.all()] == [(None, 9000)] * 2
 
-    def test_tells_it_in_the_log(self, held: Reservation) -> None:
+    def test_payment_tells_it_in_the_log(self, held: Reservation) -> None:
         pay(held)
         names = Event.objects.filter(session=held.session_id).order_by("id").values_list("name", flat=True)
         assert list(names)[2:] == ["seat.sold", "reservation.confirmed", "payment.captured"]
 
-    def test_keeps_losers_away_from_a_sold_seat_at_the_door(self, held: Reservation) -> None:
+    def test_payment_keeps_losers_away_from_a_sold_seat_at_the_door(self, held: Reservation) -> None:
         pay(held)
         assert claims.client().get(keys.claim_key(held.session_id, "A1")) == f"s:{held.pk}"
 
-    def test_declined_leaves_the_hold_and_another_card_may_be_tried(self, held: Reservation) -> None:
+    def test_declined_payment_leaves_the_hold_and_another_card_may_be_tried(self, held: Reservation) -> None:
         ends = held.expires_at
         assert pay(held, "declined").status == "declined"
         assert (held.status, held.expires_at, charged()) == (Status.HELD, ends, ["declined"])
         assert pay(held).status == "captured"
 
-    def test_that_times_out_leaves_the_hold_and_charges_nothing_ever(self, held: Reservation) -> None:
+    def test_payment_that_times_out_leaves_the_hold_and_charges_nothing_ever(self, held: Reservation) -> None:
         payment = pay(held, "timeout")
         assert (payment.status, payment.reason, held.status) == ("failed", "gateway_timeout", Status.HELD)
         late = fake.authorise(attempt_of(payment))
         assert late.state == "voided"
 
-    def test_declined_after_the_holds_end_ends_the_hold(self, held: Reservation) -> None:
+    def test_decline_after_the_holds_end_ends_the_hold(self, held: Reservation) -> None:
         payment = starting.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="declined")
         Reservation.objects.filter(pk=held.pk).update(expires_at=timezone.now() - dt.timedelta(seconds=1))
         steps.finish_payment(payment_id=payment.pk)
@@ -140,19 +140,19 @@ class TestPaying:
         assert held.status == Status.EXPIRED
         assert not Seat.objects.filter(reservation_id=held.pk).exists()
 
-    def test_after_the_hold_is_refused_and_charges_nothing(self, held: Reservation) -> None:
+    def test_payment_after_the_hold_is_refused_and_charges_nothing(self, held: Reservation) -> None:
         run_out(held)
         with pytest.raises(ReservationExpired):
             pay(held)
         assert (charged(), Payment.objects.count()) == ([], 0)
 
-    def test_of_a_swept_hold_is_refused_the_same(self, held: Reservation) -> None:
+    def test_payment_of_a_swept_hold_is_refused_the_same(self, held: Reservation) -> None:
         run_out(held)
         expire_holds()
         with pytest.raises(ReservationExpired):
             pay(held)
 
-    def test_begun_in_time_is_finished_though_the_hold_ran_out_meanwhile(self, held: Reservation) -> None:
+    def test_payment_begun_in_time_is_finished_though_the_hold_ran_out_meanwhile(self, held: Reservation) -> None:
         payment = starting.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok")
         Reservation.objects.filter(pk=held.pk).update(expires_at=timezone.now() - dt.timedelta(seconds=1))
         assert expire_holds() == 0
@@ -160,30 +160,30 @@ class TestPaying:
         held.refresh_from_db()
         assert held.status == Status.CONFIRMED
 
-    def test_twice_is_refused(self, held: Reservation) -> None:
+    def test_payment_twice_is_refused(self, held: Reservation) -> None:
         starting.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok")
         with pytest.raises(PaymentInProgress):
             starting.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok")
         with pytest.raises(PaymentInProgress):
             release(reservation_id=held.pk, buyer=held.buyer)
 
-    def test_again_after_it_is_paid_names_the_sale(self, held: Reservation) -> None:
+    def test_payment_again_after_it_is_paid_names_the_sale(self, held: Reservation) -> None:
         pay(held)
         with pytest.raises(AlreadyPaid) as refusal:
             pay(held)
         assert refusal.value.sale == Sale.objects.get().pk
 
-    def test_for_a_queued_reservation_is_too_early(self, session: Session, ana: uuid.UUID) -> None:
+    def test_payment_for_a_queued_reservation_is_too_early(self, session: Session, ana: uuid.UUID) -> None:
         request = request_for(session, "A1", buyer=ana)
         claims.admit([claims.Applicant(request=request, claim_ms=5000, limits=[claims.Limit(10)], epoch=EPOCH)])
         with pytest.raises(NotHeld):
             starting.start_payment(reservation_id=request.id, buyer=ana, method="fake", token="ok")
 
-    def test_of_somebody_elses_is_as_if_there_were_none(self, held: Reservation, bruno: uuid.UUID) -> None:
+    def test_payment_of_another_buyers_hold_is_not_found(self, held: Reservation, bruno: uuid.UUID) -> None:
         with pytest.raises(Reservation.DoesNotExist):
             starting.start_payment(reservation_id=held.pk, buyer=bruno, method="fake", token="ok")
 
-    def test_allocated_twice_sells_once(self, held: Reservation) -> None:
+    def test_payment_allocated_twice_sells_once(self, held: Reservation) -> None:
         payment = pay(held)
         steps.finish_payment(payment_id=payment.pk)
         assert (Sale.objects.count(), Ticket.objects.count()) == (1, 2)
@@ -192,7 +192,7 @@ class TestPaying:
         ("method", "token", "error"),
         [("gold", "ok", UnknownMethod), ("fake", "gold", UnknownToken)],
     )
-    def test_by_an_unknown_way_changes_nothing(
+    def test_payment_by_an_unknown_way_changes_nothing(
         self, held: Reservation, method: str, token: str, error: type[Exception]
     ) -> None:
         with pytest.raises(error):
@@ -202,11 +202,11 @@ class TestPaying:
 
 
 class TestGateway:
-    def test_that_charged_though_it_was_silent_is_asked_and_the_sale_is_made(self, held: Reservation) -> None:
+    def test_gateway_that_charged_though_it_was_silent_is_asked_and_the_sale_is_made(self, held: Reservation) -> None:
         assert pay(held, "timeout_charged").status == "captured"
         assert (held.status, charged()) == (Status.CONFIRMED, ["captured"])
 
-    def test_that_says_nothing_at_all_keeps_the_seats_until_the_sweep_has_asked(
+    def test_gateway_that_says_nothing_at_all_keeps_the_seats_until_the_sweep_has_asked(
         self, held: Reservation, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with monkeypatch.context() as patch:
@@ -218,7 +218,7 @@ class TestGateway:
         held.refresh_from_db()
         assert (held.status, charged()) == (Status.CONFIRMED, ["captured"])
 
-    def test_that_stays_silent_for_longer_than_seats_are_kept_loses_them(
+    def test_gateway_that_stays_silent_for_longer_than_seats_are_kept_loses_them(
         self, held: Reservation, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         payment = starting.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok")
@@ -231,7 +231,7 @@ class TestGateway:
         held.refresh_from_db()
         assert (payment.status, payment.reason, held.status) == ("failed", "gateway_silent", Status.EXPIRED)
 
-    def test_that_turns_us_away_puts_the_hold_back_at_once(
+    def test_gateway_that_turns_us_away_puts_the_hold_back_at_once(
         self, held: Reservation, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def turned_away(_attempt: Attempt) -> Standing:
@@ -240,7 +240,7 @@ class TestGateway:
         monkeypatch.setattr(fake, "authorise", turned_away)
         assert (pay(held).status, held.status, charged()) == ("failed", Status.HELD, [])
 
-    def test_that_is_silent_again_and_again_is_left_alone_for_a_while(
+    def test_gateway_that_is_silent_again_and_again_is_left_alone_for_a_while(
         self, session: Session, hold: Hold, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         asked: list[Attempt] = []
@@ -257,11 +257,13 @@ class TestGateway:
         assert len(asked) == 5
         assert [payment.status for payment in attempts] == ["started", "started", "started", "failed"]
 
-    def test_that_still_works_on_it_keeps_the_seats(self, held: Reservation, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_gateway_that_still_works_on_it_keeps_the_seats(
+        self, held: Reservation, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(fake, "authorise", lambda _attempt: Standing("pending"))
         assert (pay(held).status, held.status) == ("started", Status.PAYING)
 
-    def test_whose_authorisation_is_gone_takes_the_sale_along(
+    def test_gateway_whose_authorisation_is_gone_takes_the_sale_along(
         self, held: Reservation, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(fake, "capture", lambda _attempt: Standing("voided"))
@@ -270,19 +272,19 @@ class TestGateway:
         assert set(Seat.objects.values_list("status", flat=True)) == {"f"}
         assert not LedgerEntry.objects.exists()
 
-    def test_isnt_asked_for_nothing(self, held: Reservation) -> None:
+    def test_gateway_is_not_asked_about_a_free_reservation(self, held: Reservation) -> None:
         Reservation.objects.update(total=0)
         assert pay(held).status == "captured"
         assert (charged(), Sale.objects.get().total, LedgerEntry.objects.count()) == ([], 0, 0)
 
-    def test_believes_no_amount_but_ours(self, held: Reservation) -> None:
+    def test_gateway_believes_no_amount_but_ours(self, held: Reservation) -> None:
         pay(held)
         charge = SandboxCharge.objects.get()
         assert (charge.amount, charge.currency) == (5000, "BRL")
 
 
 class TestTogether:
-    def test_sells_all_of_a_batch_and_puts_the_others_back(self, session: Session, hold: Hold) -> None:
+    def test_batch_sells_all_that_is_paid_and_restores_the_other_holds(self, session: Session, hold: Hold) -> None:
         seats = ["A1", "A2", "A3", "A4", "B1", "B2"]
         attempts = []
         for number, seat in enumerate(seats):
@@ -327,17 +329,17 @@ class TestRungForAtOnce:
         assert (asked, charged(), Sale.objects.count()) == ([3], ["captured"] * 3, 3)
         assert Event.objects.filter(name="payment.captured").count() == 3
 
-    def test_whoever_is_not_plain_is_allocated_alone(self, session: Session, hold: Hold) -> None:
+    def test_payment_that_is_not_plain_is_finished_alone(self, session: Session, hold: Hold) -> None:
         payments = self.start(session, hold, "ok", "declined", "timeout_charged", "ok")
         assert self.allocate(payments) == ["captured", "declined", "captured", "captured"]
 
-    def test_again_is_harmless(self, session: Session, hold: Hold) -> None:
+    def test_repetition_is_harmless(self, session: Session, hold: Hold) -> None:
         payments = self.start(session, hold, "ok", "ok")
         fake.authorise_all([attempt_of(payments[0])])  # whoever did it died
         assert self.allocate(payments) == self.allocate(payments) == ["captured"] * 2
         assert (charged(), Sale.objects.count()) == (["captured"] * 2, 2)
 
-    def test_whose_seats_are_lost_meanwhile_is_not_captured(self, session: Session, hold: Hold) -> None:
+    def test_payment_whose_seats_are_lost_meanwhile_is_not_captured(self, session: Session, hold: Hold) -> None:
         payments = self.start(session, hold, "ok", "ok")
         fake.void(attempt_of(payments[0]))
         assert self.allocate(payments) == ["failed", "captured"]
@@ -364,14 +366,14 @@ class TestRungForAtOnce:
 class TestSweep:
     """A worker died between two steps; the sweep takes the attempt up where it stands."""
 
-    def test_takes_up_an_attempt_that_nobody_began(self, held: Reservation) -> None:
+    def test_sweep_takes_up_an_attempt_that_no_worker_began(self, held: Reservation) -> None:
         payment = starting.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok")
         self.long_ago(payment)
         assert sweeping.sweep_payments() == 1
         payment.refresh_from_db()
         assert payment.status == "captured"
 
-    def test_captures_what_was_sold_and_not_captured(self, held: Reservation) -> None:
+    def test_sweep_captures_what_was_sold_and_not_captured(self, held: Reservation) -> None:
         payment = starting.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok")
         fake.authorise(attempt_of(payment))
         step = selling.Authorised(payment=payment.pk, reference="")
@@ -380,7 +382,7 @@ class TestSweep:
         sweeping.sweep_payments()
         assert (charged(), Sale.objects.count()) == (["captured"], 1)
 
-    def test_leaves_attempts_that_a_worker_may_be_busy_with(self, held: Reservation) -> None:
+    def test_sweep_leaves_attempts_that_a_worker_may_be_busy_with(self, held: Reservation) -> None:
         starting.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok")
         assert sweeping.sweep_payments() == 0
 
@@ -390,7 +392,7 @@ class TestSweep:
 
 
 class TestAdoption:
-    def test_gives_the_guests_holds_and_sales_to_the_user(
+    def test_adoption_gives_the_guests_holds_and_sales_to_the_user(
         self, session: Session, hold: Hold, held: Reservation
     ) -> None:
         guest = held.buyer

@@ -70,7 +70,7 @@ def assert_sound() -> None:
 
 
 class TestSelling:
-    def test_completes_an_order_that_carries_no_payment(self, ana: UUID, kind: TicketType) -> None:
+    def test_sale_completes_an_order_that_carries_no_payment(self, ana: UUID, kind: TicketType) -> None:
         bought = order(ana, kind, 2)
         assert bought["status"] == "COMPLETED"
         sale = bought["sale"]
@@ -80,21 +80,21 @@ class TestSelling:
         assert books() == {"due": 18_000, "revenue": -18_000}
         assert_sound()
 
-    def test_takes_a_card_all_the_same(self, ana: UUID, kind: TicketType) -> None:
+    def test_sale_takes_a_card_all_the_same(self, ana: UUID, kind: TicketType) -> None:
         bought = order(ana, kind, payment={"method": "fake", "token": "ok"})
         assert (bought["sale"]["status"], bought["sale"]["due"]["amount"]) == ("paid", 0)
         assert Account.DUE not in books()
 
-    def test_asks_nothing_for_what_costs_nothing(self, ana: UUID, kind: TicketType) -> None:
+    def test_sale_asks_nothing_for_what_costs_nothing(self, ana: UUID, kind: TicketType) -> None:
         TicketType.objects.filter(pk=kind.pk).update(price=0)
         sale = order(ana, kind)["sale"]
         assert (sale["status"], sale["payment"]["method"]) == ("paid", "free")
 
-    def test_needs_no_hold(self, ana: UUID, kind: TicketType) -> None:
+    def test_sale_needs_no_hold(self, ana: UUID, kind: TicketType) -> None:
         TicketType.objects.filter(pk=kind.pk).update(holds=False)
         assert order(ana, kind)["status"] == "COMPLETED"
 
-    def test_is_decided_by_the_type_as_it_is_when_it_is_allocated(self, ana: UUID, kind: TicketType) -> None:
+    def test_sale_is_decided_by_the_type_as_it_is_when_it_is_allocated(self, ana: UUID, kind: TicketType) -> None:
         """A door with an older copy of the facts sent it either way."""
         plain = request_for(kind.session, buyer=ana, ticket_type=kind.pk, quantity=1, scope=ORDER_SCOPE)
         allocate([plain])
@@ -105,7 +105,7 @@ class TestSelling:
         allocate([late])
         assert Reservation.objects.get(pk=late.id).reason == "payment_needed"
 
-    def test_is_left_alone_by_the_sweep(self, ana: UUID, kind: TicketType) -> None:
+    def test_sale_is_left_alone_by_the_sweep(self, ana: UUID, kind: TicketType) -> None:
         order(ana, kind)
         Payment.objects.update(changed_at="2020-01-01T00:00Z")
         assert sweeping.sweep_payments() == 0
@@ -117,13 +117,13 @@ class TestAtTheGate:
         order(ana, kind, 2)
         return Ticket.objects.earliest("id")
 
-    def test_lets_nobody_in_before_the_money_is_taken(self, gabi: User, ticket: Ticket) -> None:
+    def test_gate_refuses_the_ticket_before_the_money_is_taken(self, gabi: User, ticket: Ticket) -> None:
         problem = assert_problem(scan(gabi, ticket), 409, "payment_due")
         assert problem["due"] == {"amount": 9_000, "currency": "BRL"}
         ticket.refresh_from_db()
         assert (ticket.status, ticket.due) == ("valid", 9_000)
 
-    def test_takes_it_and_lets_in_in_one_go(self, gabi: User, ticket: Ticket) -> None:
+    def test_gate_takes_the_money_and_checks_in_at_once(self, gabi: User, ticket: Ticket) -> None:
         assert scan(gabi, ticket, paid=True).status_code == 200
         made = Collection.objects.get()
         assert (made.ticket, made.amount, made.by, made.gate) == (ticket, 9_000, gabi, "Door 2")
@@ -138,26 +138,26 @@ class TestAtTheGate:
         assert books() == {"cash": 18_000, "revenue": -18_000}
         assert_sound()
 
-    def test_takes_it_once_though_two_gates_scan_it(self, gabi: User, ticket: Ticket) -> None:
+    def test_money_is_taken_once_though_two_gates_scan_the_ticket(self, gabi: User, ticket: Ticket) -> None:
         answers: list[Any] = list(race([partial(scan, gabi, ticket, paid=True) for _gate in range(6)]))
         assert sorted(answer.status_code for answer in answers) == [200, *[409] * 5]
         assert Collection.objects.count() == 1
 
-    def test_is_told_later_by_a_gate_without_a_connection(self, gabi: User, ticket: Ticket) -> None:
+    def test_gate_without_a_connection_reports_the_money_later(self, gabi: User, ticket: Ticket) -> None:
         listed = get(client_of(gabi), f"/sessions/{ticket.session_id}/door-list").json()["tickets"]
         assert [row["due"] for row in listed] == [{"amount": 9_000, "currency": "BRL"}] * 2
         said = {"scan": str(uuid4()), "seconds_ago": 600, "paid": True}
         assert [scan(gabi, ticket, **said).status_code for _again in range(2)] == [200, 200]
         assert Collection.objects.count() == 1
 
-    def test_asks_for_no_money_where_nothing_is_due(self, gabi: User, ticket: Ticket) -> None:
+    def test_gate_asks_for_no_money_where_nothing_is_due(self, gabi: User, ticket: Ticket) -> None:
         scan(gabi, ticket, paid=True)
         assert (
             scan(gabi, Ticket.objects.latest("id"), session=str(uuid4()), paid=True).json()["code"] == "other_session"
         )
         assert Collection.objects.count() == 1
 
-    def test_postgresql_lets_nobody_in_unpaid(self, ticket: Ticket) -> None:
+    def test_postgresql_refuses_an_unpaid_check_in(self, ticket: Ticket) -> None:
         for constraint, change in (
             ("ticket_used_is_paid", {"status": "used", "used_at": "2030-01-01T00:00Z"}),
             ("ticket_owes_no_more_than_its_price", {"due": 9_001}),
@@ -171,7 +171,7 @@ class TestAtTheGate:
 
 
 class TestGivingBack:
-    def test_gives_no_money_back_for_what_nobody_paid(self, ana: UUID, kind: TicketType) -> None:
+    def test_refund_of_unpaid_tickets_returns_no_money(self, ana: UUID, kind: TicketType) -> None:
         sale = order(ana, kind, 2)["sale"]
         refund = refunds.ask_refund(sale_id=UUID(sale["id"]), buyer=ana)
         refunds.pay_back(refund_id=refund.pk)
@@ -183,7 +183,7 @@ class TestGivingBack:
         assert TicketType.objects.get(pk=kind.pk).available == 5
         assert_sound()
 
-    def test_gives_back_what_was_collected(self, ana: UUID, kind: TicketType, gabi: User) -> None:
+    def test_refund_returns_what_was_collected(self, ana: UUID, kind: TicketType, gabi: User) -> None:
         sale = order(ana, kind, 3)["sale"]
         first, second, third = Ticket.objects.order_by("id")
         scan(gabi, first, paid=True)
@@ -199,7 +199,7 @@ class TestGivingBack:
         assert books() == {"cash": 9_000, "revenue": -27_000, "refunds": 18_000}
         assert_sound()
 
-    def test_is_done_for_everybody_when_the_session_is_called_off(self, ana: UUID, kind: TicketType) -> None:
+    def test_refund_is_made_for_all_when_the_session_is_called_off(self, ana: UUID, kind: TicketType) -> None:
         order(ana, kind, 2)
         refunds.call_off(session_id=kind.session_id)
         refunds.refund_everybody(session_id=kind.session_id, each=lambda refund: refunds.pay_back(refund_id=refund.pk))
@@ -208,7 +208,7 @@ class TestGivingBack:
 
 
 class TestTelling:
-    def test_says_so_on_the_pages_and_in_the_letter(
+    def test_pages_and_letter_say_that_payment_is_due_at_the_door(
         self, client: Client, kind: TicketType, mailoutbox: list[EmailMultiAlternatives]
     ) -> None:
         page = client.get(f"/sessions/{kind.session_id}").content.decode()

@@ -53,7 +53,7 @@ def put_off() -> float:
     return REGISTRY.get_sample_value("frontrow_put_off_total", {"rate": "payment"}) or 0.0
 
 
-def test_begins_a_second_s_worth_and_the_others_wait_with_their_means(stock: TicketType) -> None:
+def test_rate_starts_a_second_s_worth_and_the_others_wait_with_their_means(stock: TicketType) -> None:
     some = [order(stock) for _buyer in range(5)]
     before = put_off()
     assert ring(*some) == 2
@@ -62,7 +62,7 @@ def test_begins_a_second_s_worth_and_the_others_wait_with_their_means(stock: Tic
     assert Payment.objects.count() == 2
 
 
-def test_lets_the_sweep_take_as_many_as_are_due_the_first_first(stock: TicketType) -> None:
+def test_sweep_takes_as_many_as_are_due_in_order(stock: TicketType) -> None:
     some = [order(stock) for _buyer in range(5)]
     assert ring(*some) == 2
     begin_in_advance(stock.session, seconds=60)
@@ -73,7 +73,7 @@ def test_lets_the_sweep_take_as_many_as_are_due_the_first_first(stock: TicketTyp
     assert statuses(*some) == ["confirmed"] * 5
 
 
-def test_dropped_leaves_the_rest_to_the_sweep_at_once_or_nearly(stock: TicketType) -> None:
+def test_removed_rate_leaves_the_rest_to_the_sweep_almost_at_once(stock: TicketType) -> None:
     some = [order(stock) for _buyer in range(5)]
     ring(*some)
     Session.objects.filter(pk=stock.session_id).update(payment_rate=None)
@@ -81,7 +81,7 @@ def test_dropped_leaves_the_rest_to_the_sweep_at_once_or_nearly(stock: TicketTyp
     assert statuses(*some) == ["confirmed"] * 5
 
 
-def test_counts_what_buyers_pay_by_hand_and_refuses_none_of_it(
+def test_rate_counts_payments_by_hand_and_refuses_none_of_them(
     stock: TicketType, session: Session, hold: Hold, ana: uuid.UUID
 ) -> None:
     waits = order(stock)
@@ -96,7 +96,7 @@ def test_counts_what_buyers_pay_by_hand_and_refuses_none_of_it(
     assert ring(waits) == 1
 
 
-def test_of_one_session_holds_up_no_other(stock: TicketType) -> None:
+def test_rate_of_one_session_delays_no_other(stock: TicketType) -> None:
     other = StockFactory.create(name="Meia", capacity=50)
     some = [*(order(stock) for _buyer in range(3)), *(order(other) for _buyer in range(3))]
     assert ring(*some) == 5

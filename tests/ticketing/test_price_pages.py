@@ -60,7 +60,7 @@ def text(answer: Any) -> str:
 
 
 class TestReservation:
-    def test_names_concessions_and_a_voucher_by_a_form(
+    def test_reservation_page_names_concessions_and_a_voucher_by_a_form(
         self, client: Client, session: Session, hold: Hold, guest: uuid.UUID, child: Concession
     ) -> None:
         voucher = VoucherFactory.create()
@@ -79,7 +79,7 @@ class TestReservation:
         assert 'value=""' in again
         assert Reservation.objects.get().total == 5200
 
-    def test_counts_concessions_of_unnumbered_places(
+    def test_reservation_page_counts_concessions_of_unnumbered_places(
         self, client: Client, session: Session, hold: Hold, guest: uuid.UUID, child: Concession
     ) -> None:
         stock = StockFactory.create(session=session)
@@ -99,7 +99,7 @@ class TestReservation:
             ({"concession:Z9": "Child"}, "Unknown: Z9."),
         ],
     )
-    def test_says_what_is_wrong(
+    def test_reservation_page_says_what_is_wrong(
         self,
         client: Client,
         session: Session,
@@ -113,14 +113,14 @@ class TestReservation:
         assert said in told(client.post(f"{page}/price", form))
         assert Reservation.objects.get().total == 2600
 
-    def test_of_somebody_else_is_not_there(
+    def test_reservation_page_of_another_buyer_is_not_found(
         self, client: Client, session: Session, hold: Hold, guest: uuid.UUID, ana: uuid.UUID
     ) -> None:
         assert client.post(f"/reservations/{hold(session, 'A1', buyer=ana).pk}/price", {}).status_code == 404
 
 
 class TestSession:
-    def test_says_what_comes_on_top_and_who_pays_less(
+    def test_session_page_says_what_comes_on_top_and_who_pays_less(
         self, client: Client, session: Session, child: Concession
     ) -> None:
         Session.objects.update(booking_fee_basis_points=750)
@@ -132,7 +132,7 @@ class TestSession:
 
 
 class TestOrder:
-    def test_says_what_it_is_made_of(
+    def test_order_page_says_what_it_is_made_of(
         self, client: Client, session: Session, guest: uuid.UUID, child: Concession
     ) -> None:
         body = {"session": str(session.pk), "seats": ["A1"], "concessions": {"A1": "Child"}}
@@ -144,7 +144,9 @@ class TestOrder:
 
 
 class TestCounter:
-    def test_names_them_too(self, client: Client, session: Session, child: Concession) -> None:
+    def test_counter_page_names_concessions_and_a_voucher(
+        self, client: Client, session: Session, child: Concession
+    ) -> None:
         user = UserFactory.create(is_staff=True)
         user.groups.add(ensure_groups()["boxoffice"])
         client.force_login(user)
@@ -162,13 +164,15 @@ class TestCounter:
 
 
 class TestSale:
-    def test_shows_who_paid_what_and_what_of_it_is_fee_and_tax(self, client: Client, sale: Sale) -> None:
+    def test_sale_page_shows_who_paid_what_and_what_of_it_is_fee_and_tax(self, client: Client, sale: Sale) -> None:
         page = text(client.get(f"/sales/{sale.pk}"))
         for said in ("A2 · Child R$13.50", "A1 R$26.00", "of which booking fees R$2.00", "of which tax R$2.46"):
             assert said in page
         assert "Child R$13.50" in text(client.get("/my-tickets"))
 
-    def test_says_so_in_the_letter_and_on_paper(self, sale: Sale, mailoutbox: list[EmailMultiAlternatives]) -> None:
+    def test_sale_page_says_so_in_the_letter_and_on_paper(
+        self, sale: Sale, mailoutbox: list[EmailMultiAlternatives]
+    ) -> None:
         Sale.objects.update(email="ana@example.org")
         mail.send_for(event("reservation.confirmed"))
         body = str(mailoutbox[0].body)
@@ -176,13 +180,13 @@ class TestSale:
         assert "of which tax: R$2.46" in body
         assert paper.tickets_pdf(queries.find_sale(sale.pk, buyer=None)).startswith(b"%PDF")
 
-    def test_tells_programs(self, sale: Sale, guest: uuid.UUID) -> None:
+    def test_sale_page_tells_programs(self, sale: Sale, guest: uuid.UUID) -> None:
         body = get(client_of(guest), f"/sales/{sale.pk}").json()
         assert [ticket["concession"] for ticket in body["tickets"]] == [None, "Child"]
 
 
 class TestGate:
-    def test_asks_for_what_entitles_to_the_concession(self, sale: Sale, session: Session) -> None:
+    def test_gate_page_asks_for_what_entitles_to_the_concession(self, sale: Sale, session: Session) -> None:
         gate = UserFactory.create()
         gate.groups.add(ensure_groups()["gate"])
         let_in = {
@@ -196,7 +200,7 @@ class TestGate:
             ("None", ""),
         ]
 
-    def test_asks_in_the_words_of_when_it_was_sold(self, sale: Sale, session: Session) -> None:
+    def test_gate_page_asks_in_the_words_of_when_it_was_sold(self, sale: Sale, session: Session) -> None:
         session.concessions.update(name="Under twelve", note="a school card")
         gate = UserFactory.create()
         gate.groups.add(ensure_groups()["gate"])
@@ -210,7 +214,7 @@ class TestGate:
 class TestBill:
     LINE = {"seat": "A1", "ticket_type": "t", "name": "Inteira", "price": {"amount": 2500, "currency": "BRL"}}
 
-    def test_says_nothing_more_than_the_total_where_there_is_nothing_more(self) -> None:
+    def test_bill_says_nothing_more_than_the_total_where_there_is_nothing_more(self) -> None:
         plain = bill.of([self.LINE])
         assert plain is not None
         assert not plain.has_parts

@@ -62,7 +62,7 @@ def olivia() -> APIClient:
 
 
 class TestSession:
-    def test_is_put_on_with_concessions_fees_and_tax_and_tells_them(self, ana: UUID, olivia: APIClient) -> None:
+    def test_session_is_put_on_with_concessions_fees_and_tax_and_tells_them(self, ana: UUID, olivia: APIClient) -> None:
         body = {
             "show": {"title": "Estrada"},
             "rows": 1,
@@ -97,7 +97,7 @@ class TestSession:
             [{"name": "Child", "percent_off": 50}, {"name": "CHILD", "percent_off": 10}],
         ],
     )
-    def test_is_refused_with_concessions_that_are_none(
+    def test_session_is_refused_with_concessions_that_are_none(
         self, olivia: APIClient, concessions: list[dict[str, Any]]
     ) -> None:
         body = {"show": {"title": "Estrada"}, "rows": 1, "seats_per_row": 2, "price": 2500, "concessions": concessions}
@@ -107,7 +107,7 @@ class TestSession:
 
 
 class TestPricingAHold:
-    def test_answers_the_reservation_as_it_is_now(self, ana: UUID, session: Session, hold: Hold) -> None:
+    def test_pricing_answers_the_reservation_as_it_is_now(self, ana: UUID, session: Session, hold: Hold) -> None:
         Session.objects.update(booking_fee=100)
         ConcessionFactory.create(session=session, name="Child")
         voucher = VoucherFactory.create()
@@ -122,7 +122,7 @@ class TestPricingAHold:
         assert price(ana, held, {"voucher": None}).json()["total"]["amount"] == 2600 + 1350
         assert price(ana, held, {}).json()["total"]["amount"] == 2600 + 1350
 
-    def test_is_what_is_charged_sold_and_refunded(self, ana: UUID, session: Session, hold: Hold) -> None:
+    def test_pricing_is_what_is_charged_sold_and_refunded(self, ana: UUID, session: Session, hold: Hold) -> None:
         ConcessionFactory.create(session=session)
         held = hold(session, "A1", "A2", buyer=ana)
         price(ana, held, {"concessions": {"A2": "Child"}})
@@ -134,7 +134,7 @@ class TestPricingAHold:
         refund = post(client_of(ana), f"/sales/{sale.pk}/refund", {"tickets": [str(child.pk)]}).json()["refund"]
         assert refund["amount"]["amount"] == 1250
 
-    def test_is_asked_for_once_with_a_key(self, ana: UUID, session: Session, hold: Hold) -> None:
+    def test_pricing_is_asked_for_once_with_a_key(self, ana: UUID, session: Session, hold: Hold) -> None:
         held = hold(session, "A1", buyer=ana)
         voucher = VoucherFactory.create()
         first = price(ana, held, {"voucher": voucher.code}, idempotency_key="once")
@@ -161,7 +161,7 @@ class TestPricingAHold:
             ({"voucher": 7}, 400, "invalid", "voucher"),
         ],
     )
-    def test_names_the_field_that_is_wrong(
+    def test_pricing_names_the_field_that_is_wrong(
         self, ana: UUID, session: Session, hold: Hold, body: dict[str, Any], status: int, code: str, field: str
     ) -> None:
         ConcessionFactory.create(session=session)
@@ -175,7 +175,7 @@ class TestPricingAHold:
         assert held.total == 2500
 
     @pytest.mark.parametrize("count", [-1, 4, 10**9, 10**30, "2", 1.5, True])
-    def test_of_unnumbered_places_takes_no_more_than_there_are(
+    def test_pricing_of_unnumbered_places_takes_no_more_than_there_are(
         self, ana: UUID, session: Session, hold: Hold, count: Any
     ) -> None:
         ConcessionFactory.create(session=session)
@@ -185,7 +185,7 @@ class TestPricingAHold:
         assert response.status_code == 400
         assert response.json()["code"] in {"invalid", "concession_count"}
 
-    def test_is_the_buyers_own_affair(self, ana: UUID, bruno: UUID, session: Session, hold: Hold) -> None:
+    def test_pricing_is_the_buyers_own_affair(self, ana: UUID, bruno: UUID, session: Session, hold: Hold) -> None:
         held = hold(session, "A1", buyer=ana)
         assert_problem(price(bruno, held, {"concessions": {}}), 404, "not_found")
         assert_problem(post(client_of(bruno), f"/reservations/{held.pk}/pay", {"payment": PAYMENT}), 404, "not_found")
@@ -199,7 +199,7 @@ class TestPricingAHold:
             (Status.CANCELLED, 409, "not_held"),
         ],
     )
-    def test_ends_with_the_hold(
+    def test_pricing_ends_with_the_hold(
         self, ana: UUID, session: Session, hold: Hold, status: Status, code: int, name: str
     ) -> None:
         held = hold(session, "A1", buyer=ana)
@@ -208,7 +208,7 @@ class TestPricingAHold:
 
 
 class TestOrders:
-    def test_are_charged_with_what_they_name(self, ana: UUID, session: Session) -> None:
+    def test_orders_are_charged_with_what_they_name(self, ana: UUID, session: Session) -> None:
         ConcessionFactory.create(session=session)
         voucher = VoucherFactory.create(percent_off=None, amount=750, currency="BRL")
         body = {"session": str(session.pk), "seats": ["A1", "A2"], "payment": PAYMENT}
@@ -216,7 +216,7 @@ class TestOrders:
         assert (done["status"], done["total"]["amount"], done["voucher"]) == ("COMPLETED", 3000, voucher.code)
         assert Payment.objects.get().amount == 3000 == done["sale"]["total"]["amount"]
 
-    def test_count_concessions_of_unnumbered_places(self, ana: UUID, session: Session) -> None:
+    def test_orders_count_concessions_of_unnumbered_places(self, ana: UUID, session: Session) -> None:
         stock = StockFactory.create(session=session)
         ConcessionFactory.create(session=session)
         body = {"ticket_type": str(stock.pk), "quantity": 2, "payment": PAYMENT}
@@ -232,7 +232,7 @@ class TestOrders:
             ({"concessions": {"A1": -1}}, 400, "invalid"),
         ],
     )
-    def test_are_refused_at_the_door_for_what_is_known_to_be_wrong(
+    def test_orders_are_refused_at_the_door_for_what_is_known_to_be_wrong(
         self, ana: UUID, session: Session, terms: dict[str, Any], status: int, code: str
     ) -> None:
         ConcessionFactory.create(session=session)
@@ -241,7 +241,9 @@ class TestOrders:
         assert_problem(order(ana, body), status, code)
         assert not Reservation.objects.exists()
 
-    def test_fail_uncharged_for_a_voucher_that_is_used_up(self, ana: UUID, bruno: UUID, session: Session) -> None:
+    def test_orders_fail_uncharged_for_a_voucher_that_is_used_up(
+        self, ana: UUID, bruno: UUID, session: Session
+    ) -> None:
         voucher = VoucherFactory.create(uses=1)
         body = {"session": str(session.pk), "payment": PAYMENT, "voucher": voucher.code}
         assert outcome(ana, order(ana, {**body, "seats": ["A1"]}))["status"] == "COMPLETED"
@@ -250,7 +252,7 @@ class TestOrders:
         assert "used up" in lost["message"]
         assert Payment.objects.count() == 1
 
-    def test_with_one_key_name_one_voucher(self, ana: UUID, session: Session) -> None:
+    def test_orders_with_one_key_name_one_voucher(self, ana: UUID, session: Session) -> None:
         body = {"session": str(session.pk), "seats": ["A1"], "payment": PAYMENT}
         codes = [VoucherFactory.create().code for _voucher in range(2)]
         first, again, other = (
@@ -260,7 +262,7 @@ class TestOrders:
         assert (first.status_code, again.json()["id"]) == (202, first.json()["id"])
         assert_problem(other, 422, "idempotency_mismatch")
 
-    def test_that_wait_hear_that_it_is_used_up(
+    def test_orders_that_wait_hear_that_it_is_used_up(
         self, ana: UUID, bruno: UUID, session: Session, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(liveness, "is_alive", lambda _part: True)
@@ -270,7 +272,7 @@ class TestOrders:
         late = post(client_of(bruno), "/orders", {**body, "seats": ["A2"]}, **keys)
         assert at_fault(assert_problem(late, 409, "voucher_used_up")) == "voucher"
 
-    def test_without_terms_ask_postgresql_nothing_at_the_door(
+    def test_orders_without_terms_ask_postgresql_nothing_at_the_door(
         self, ana: UUID, session: Session, django_assert_num_queries: Any
     ) -> None:
         ConcessionFactory.create(session=session)
@@ -286,7 +288,7 @@ class TestOrders:
         with django_assert_num_queries(0):
             judging.judged_by_facts(voucher, is_guest=False)  # known by now
 
-    def test_learn_of_a_new_voucher_at_once(self, ana: UUID, session: Session) -> None:
+    def test_orders_learn_of_a_new_voucher_at_once(self, ana: UUID, session: Session) -> None:
         assert sale_facts.voucher_of("FRESH") is None
         VoucherFactory.create(code="FRESH")
         sale_facts._vouchers["FRESH"] = (None, sale_facts._vouchers["FRESH"][1] - 1)  # noqa: SLF001 a second ago
@@ -304,7 +306,7 @@ class TestTampering:
         assert not Payment.objects.exclude(amount=2500).exists()
 
     @pytest.mark.parametrize("field", LIES)
-    def test_is_in_vain(self, ana: UUID, session: Session, hold: Hold, field: str) -> None:
+    def test_tampering_is_in_vain(self, ana: UUID, session: Session, hold: Hold, field: str) -> None:
         lie = {field: LIES[field]}
         asked = {"session": str(session.pk), "seats": ["A1"]}
         self.require_full_price(post(client_of(ana), "/reservations", {**asked, **lie}))
@@ -315,7 +317,7 @@ class TestTampering:
         self.require_full_price(order(ana, {**asked, "seats": ["C1"], "payment": {**PAYMENT, **lie}, **lie}))
 
     @pytest.mark.parametrize("quantity", [0, -1, 10**9, 10**30, 1.5, "2"])
-    def test_with_quantities_is_refused(self, ana: UUID, session: Session, quantity: Any) -> None:
+    def test_tampering_with_quantities_is_refused(self, ana: UUID, session: Session, quantity: Any) -> None:
         stock = StockFactory.create(session=session)
         body = {"ticket_type": str(stock.pk), "quantity": quantity}
         assert post(client_of(ana), "/reservations", {"session": str(session.pk), **body}).status_code == 400

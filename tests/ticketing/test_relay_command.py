@@ -45,14 +45,14 @@ def everything() -> Iterator[kombu.Queue]:
 
 
 class TestOnce:
-    def test_publishes_what_waits(self, everything: kombu.Queue) -> None:
+    def test_relay_publishes_what_waits(self, everything: kombu.Queue) -> None:
         event = events.record(event="reservation.held", session=None, facts={})
 
         call_command("relay", "--once")
 
         assert everything.get(no_ack=True).payload["id"] == str(event.id)
 
-    def test_publishes_more_than_a_batch(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_relay_publishes_more_than_a_batch(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(relay, "BATCH", 2)
         monkeypatch.setattr(relay.publish_batch, "__kwdefaults__", {"limit": 2})
         events.record_many([events.NewEvent(event="reservation.held", session=None, facts={})] * 5)
@@ -79,7 +79,7 @@ class TestOnce:
 
         assert "relay" in liveness.silent()
 
-    def test_leaves_publishing_to_the_active_relay(self) -> None:
+    def test_relay_leaves_publishing_to_the_active_relay(self) -> None:
         active = Leadership()
         assert active.renew()
         event = events.record(event="reservation.held", session=None, facts={})
@@ -89,7 +89,7 @@ class TestOnce:
         assert Event.objects.filter(pk=event.pk, published_at__isnull=True).exists()
         active.give_up()
 
-    def test_allocates_the_inbox(self, session: Session, ana: uuid.UUID) -> None:
+    def test_relay_allocates_the_inbox(self, session: Session, ana: uuid.UUID) -> None:
         request = request_for(session, "A1", buyer=ana)
         inbox.store([request], shard_for=lambda _request: 0)
 
@@ -99,7 +99,9 @@ class TestOnce:
         assert not InboxRequest.objects.exists()
 
     @pytest.mark.rabbitmq
-    def test_sweeps_what_rabbitmq_gave_up_into_the_inbox(self, session: Session, ana: uuid.UUID, settings: Any) -> None:
+    def test_relay_sweeps_what_rabbitmq_gave_up_into_the_inbox(
+        self, session: Session, ana: uuid.UUID, settings: Any
+    ) -> None:
         settings.RABBITMQ_URL = services.current().rabbitmq_url
         courier, request = queues.Courier(settings.RABBITMQ_URL), request_for(session, "A1", buyer=ana)
         courier.send("reservations.tasks.settle", queues.given_up(), requests=[request.to_json()])
@@ -110,7 +112,7 @@ class TestOnce:
 
         assert Reservation.objects.get(pk=request.id).status == Status.HELD
 
-    def test_leaves_holds_to_beat_for_a_while(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+    def test_relay_leaves_holds_to_beat_for_a_while(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
         held = hold(session, "A1", buyer=ana)
         run_out(held)
 
@@ -119,7 +121,7 @@ class TestOnce:
         held.refresh_from_db()
         assert held.status == Status.HELD
 
-    def test_ends_holds_when_beat_is_silent(
+    def test_relay_ends_holds_when_beat_is_silent(
         self, session: Session, hold: Hold, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(command, "BEAT_IS_SILENT", 0)
@@ -131,7 +133,7 @@ class TestOnce:
         held.refresh_from_db()
         assert held.status == Status.EXPIRED
 
-    def test_brings_open_payments_to_their_end(
+    def test_relay_brings_open_payments_to_their_end(
         self, session: Session, hold: Hold, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         held = hold(session, "A1", buyer=ana)
@@ -180,7 +182,7 @@ class TestDuty:
 
         assert logged(caplog) == ["relay.failing"]
 
-    def test_one_that_hangs_keeps_nobody(self) -> None:
+    def test_hanging_duty_stops_no_other(self) -> None:
         stop, hangs = threading.Event(), threading.Event()
         rounds: list[float] = []
 
@@ -208,12 +210,12 @@ class TestLookAfter:
         monkeypatch.setattr(watchdog, "end_hanging", lambda *, seconds, what: ended.append(what))
         return ended
 
-    def test_leaves_a_relay_alone_whose_duties_have_their_rounds(self, ended: list[str]) -> None:
+    def test_watch_leaves_a_relay_alone_whose_duties_have_their_rounds(self, ended: list[str]) -> None:
         duty = Duty("publish", lambda: False, every=0)
         command.look_after([duty], [threading.current_thread()])
         assert ended == []
 
-    def test_ends_a_relay_with_a_duty_that_hangs(self, ended: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_watch_ends_a_relay_with_a_duty_that_hangs(self, ended: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(command, "LONGEST_ROUND", 0.05)
         hangs = threading.Event()
         duty = Duty("inbox", lambda: hangs.wait(10), every=0)
@@ -229,6 +231,6 @@ class TestLookAfter:
         thread.join()
         assert ended[0] == "inbox"
 
-    def test_ends_a_relay_with_a_duty_whose_thread_is_gone(self, ended: list[str]) -> None:
+    def test_watch_ends_a_relay_with_a_duty_whose_thread_is_gone(self, ended: list[str]) -> None:
         command.look_after([Duty("expire", lambda: False, every=0)], [threading.Thread()])
         assert ended == ["expire"]

@@ -47,7 +47,7 @@ def logged() -> Iterator[io.StringIO]:
     root.setLevel(before)
 
 
-def test_hold_nothing_of_the_buyer_the_tickets_or_the_gateway(
+def test_logs_hold_no_secret_of_the_buyer_the_tickets_or_the_gateway(
     session: Session, logged: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert issubclass(settings.LOGGING["formatters"]["json"]["()"], ProcessorFormatter)

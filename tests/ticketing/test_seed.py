@@ -49,20 +49,20 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("small")
 class TestSeed:
-    def test_puts_on_something_to_buy_for_a_week(self, seed: Seed) -> None:
+    def test_seed_puts_on_something_to_buy_for_a_week(self, seed: Seed) -> None:
         seed()
         days = {session.starts_at.astimezone(HERE).date() for session in queries.on_sale()}
         assert len(days) >= demo.DAYS
         assert Hall.objects.get(name="Sala Bolso").seats.count() == 16
         assert TicketType.objects.filter(name="Pista", capacity=300, price=9000).exists()
 
-    def test_makes_nothing_twice(self, seed: Seed) -> None:
+    def test_seed_makes_nothing_twice(self, seed: Seed) -> None:
         seed()
         counted = [model.objects.count() for model in (Session, Seat, Show, Hall, User)]
         assert "Made 0 sessions and 0 accounts" in seed()
         assert [model.objects.count() for model in (Session, Seat, Show, Hall, User)] == counted
 
-    def test_fills_up_what_has_gone_by(self, seed: Seed) -> None:
+    def test_seed_fills_up_what_has_gone_by(self, seed: Seed) -> None:
         seed()
         gone = Session.objects.filter(hall__name="Sala Bolso").order_by("starts_at").last()
         assert gone is not None
@@ -71,13 +71,13 @@ class TestSeed:
         )
         assert "Made 1 sessions and 0 accounts" in seed()
 
-    def test_leaves_a_hall_alone_that_plays_something_else(self, seed: Seed) -> None:
+    def test_seed_leaves_a_hall_alone_that_plays_something_else(self, seed: Seed) -> None:
         seed()
         first = Session.objects.filter(hall__name="Sala Bolso").earliest("starts_at")
         Session.objects.filter(pk=first.pk).update(starts_at=first.starts_at + dt.timedelta(minutes=5))
         assert "0 sessions" in seed()
 
-    def test_makes_the_people_of_the_demo_in_their_groups(self, seed: Seed) -> None:
+    def test_seed_makes_the_people_of_the_demo_in_their_groups(self, seed: Seed) -> None:
         seed()
         people = {user.username: user for user in User.objects.all()}
         assert {name: [group.name for group in user.groups.all()] for name, user in people.items()} == {
@@ -91,7 +91,7 @@ class TestSeed:
         assert {name for name, user in people.items() if user.is_staff} == {"owner", "boxoffice", "gate"}
         assert people["owner"].is_superuser
 
-    def test_lets_each_group_do_its_work(self, seed: Seed) -> None:
+    def test_seed_lets_each_group_do_its_work(self, seed: Seed) -> None:
         seed()
         boxoffice, gate = User.objects.get(username="boxoffice"), User.objects.get(username="gate")
         assert boxoffice.has_perms(["sessions_app.add_session", "sessions_app.change_seat", "ticketing.view_sale"])
@@ -101,7 +101,7 @@ class TestSeed:
         assert not gate.has_perm("sessions_app.change_session")
 
     @pytest.mark.django_db(transaction=True)
-    def test_resets_only_after_a_yes(self, seed: Seed, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_seed_resets_only_after_a_yes(self, seed: Seed, monkeypatch: pytest.MonkeyPatch) -> None:
         seed()
         answer(monkeypatch, "no")
         with pytest.raises(CommandError, match="Nothing was done"):
@@ -115,19 +115,19 @@ class TestSeed:
 
     @pytest.mark.django_db(transaction=True)
     @pytest.mark.parametrize("said", ["--yes", "--no-input"])
-    def test_does_not_ask_where_nobody_can_answer(self, seed: Seed, said: str) -> None:
+    def test_seed_does_not_ask_without_a_terminal(self, seed: Seed, said: str) -> None:
         seed()
         assert "0 accounts" in seed("--reset", said)
         with pytest.raises(IntegrityError, match="append-only"), connection.cursor() as cursor:
             cursor.execute("TRUNCATE ticketing_ledgerentry")
 
-    def test_is_refused_in_production(self, seed: Seed, settings: Settings) -> None:
+    def test_seed_is_refused_in_production(self, seed: Seed, settings: Settings) -> None:
         settings.PRODUCTION = True
         with pytest.raises(CommandError, match="production"):
             seed("--reset", "--no-input")
         assert not User.objects.exists()
 
-    def test_makes_the_groups_in_production_too(self, seed: Seed, settings: Settings) -> None:
+    def test_seed_makes_the_groups_in_production_too(self, seed: Seed, settings: Settings) -> None:
         settings.PRODUCTION = True
         seed("--groups")
         assert set(Group.objects.values_list("name", flat=True)) == {"owner", "boxoffice", "gate"}
@@ -138,19 +138,19 @@ class TestPlans:
     """The halls of the demo, as they are drawn."""
 
     @pytest.mark.parametrize(("places", "size"), HALLS)
-    def test_have_as_many_chairs_as_they_say_each_in_a_place_of_its_own(self, places: Any, size: int) -> None:
+    def test_plans_have_as_many_chairs_as_they_say_each_in_a_place_of_its_own(self, places: Any, size: int) -> None:
         assert len(places) == len({place.label for place in places}) == len({(place.x, place.y) for place in places})
         assert len(places) == size
 
     @pytest.mark.parametrize("places", [demo.ART_HOUSE, demo.MULTIPLEX, demo.THEATRE])
-    def test_seat_somebody_beside_each_wheelchair(self, places: Any) -> None:
+    def test_plans_have_a_seat_beside_each_wheelchair(self, places: Any) -> None:
         kinds = [place.kind for place in places]
         assert kinds.count(SeatKind.WHEELCHAIR) >= 2
         assert kinds.count(SeatKind.COMPANION) >= 2
 
 
 class TestShowings:
-    def test_never_overlap_in_a_hall(self) -> None:
+    def test_showings_never_overlap_in_a_hall(self) -> None:
         now = dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)
         for rooms in demo.PROFILES.values():
             ends: dict[int, dt.datetime] = {}
@@ -158,19 +158,19 @@ class TestShowings:
                 assert ends.get(id(showing.room), now) <= showing.starts_at
                 ends[id(showing.room)] = showing.starts_at + dt.timedelta(minutes=showing.title.minutes)
 
-    def test_stay_the_same_however_often_they_are_asked_for(self) -> None:
+    def test_showings_stay_the_same_however_often_they_are_asked_for(self) -> None:
         now = dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)
         first = list(demo.showings(demo.DEMO, now=now, zone=HERE))
         later = list(demo.showings(demo.DEMO, now=now + dt.timedelta(days=2), zone=HERE))
         assert set(map(str, later[:10])) <= set(map(str, first))
 
-    def test_have_something_that_is_not_on_sale_yet(self) -> None:
+    def test_showings_have_something_that_is_not_on_sale_yet(self) -> None:
         now = dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)
         assert any(
             showing.on_sale_at and showing.on_sale_at > now for showing in demo.showings(demo.DEMO, now=now, zone=HERE)
         )
 
-    def test_of_the_arena_sell_fifty_thousand_and_ten_thousand(self) -> None:
+    def test_showings_of_the_arena_sell_fifty_thousand_and_ten_thousand(self) -> None:
         assert sum(kind.capacity or 0 for kind in demo.ON_THE_RIVER.ticket_types) == 50_000
         assert len(demo.ON_THE_RIVER.places) == 10_000
 

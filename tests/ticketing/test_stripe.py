@@ -69,40 +69,40 @@ def statuses(stub: Stub) -> list[str]:
 
 
 class TestPaying:
-    def test_authorises_sells_and_captures(self, stub: Stub, held: Reservation) -> None:
+    def test_payment_authorises_sells_and_captures(self, stub: Stub, held: Reservation) -> None:
         payment = pay(held)
         assert (payment.status, payment.reference, held.status) == ("captured", "pi_1", Status.CONFIRMED)
         (intent,) = stub.intents.values()
         assert (intent["status"], intent["amount"], intent["currency"]) == ("succeeded", 5000, "brl")
         assert intent["metadata"] == {"attempt": str(payment.pk)}
 
-    def test_posts_what_stripe_keeps(self, stub: Stub, held: Reservation) -> None:
+    def test_payment_posts_what_stripe_keeps(self, stub: Stub, held: Reservation) -> None:
         pay(held)
         sums = LedgerEntry.objects.order_by("account").values_list("account").annotate(sum=Sum("amount"))
         assert dict(sums) == {"gateway": 4810, "fees": 190, "revenue": -5000}
 
-    def test_declined_keeps_the_hold_and_another_card_may_be_tried(self, stub: Stub, held: Reservation) -> None:
+    def test_declined_payment_keeps_the_hold_and_another_card_may_be_tried(self, stub: Stub, held: Reservation) -> None:
         payment = pay(held, stripe_stub.DECLINED)
         assert (payment.status, payment.reason, held.status) == ("declined", "insufficient_funds", Status.HELD)
         assert pay(held).status == "captured"
 
-    def test_whose_bank_wants_to_ask_the_buyer_is_declined(self, stub: Stub, held: Reservation) -> None:
+    def test_payment_whose_bank_wants_to_ask_the_buyer_is_declined(self, stub: Stub, held: Reservation) -> None:
         payment = pay(held, stripe_stub.ABROAD)
         assert (payment.status, payment.reason) == ("declined", "authentication_required")
 
-    def test_knows_what_cant_be_a_payment_method(self, stub: Stub, held: Reservation) -> None:
+    def test_payment_knows_what_cant_be_a_payment_method(self, stub: Stub, held: Reservation) -> None:
         with pytest.raises(UnknownToken):
             pay(held, "4242424242424242")
         assert stub.asked == []
 
-    def test_that_isnt_switched_on_is_refused(self, stub: Stub, held: Reservation, settings: Any) -> None:
+    def test_payment_that_isnt_switched_on_is_refused(self, stub: Stub, held: Reservation, settings: Any) -> None:
         settings.PAYMENT_METHODS = ["fake"]
         with pytest.raises(UnknownMethod):
             pay(held)
 
 
 class TestSilence:
-    def test_after_charging_is_found_by_the_same_key(
+    def test_silence_after_charging_is_found_by_the_same_key(
         self, stub: Stub, held: Reservation, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         stub.slow_seconds = 0.5
@@ -115,13 +115,13 @@ class TestSilence:
         sweep()
         assert (statuses(stub), Sale.objects.count()) == (["succeeded"], 1)
 
-    def test_of_a_server_that_fails_is_asked_again(self, stub: Stub, held: Reservation) -> None:
+    def test_silence_of_a_server_that_fails_is_asked_again(self, stub: Stub, held: Reservation) -> None:
         stub.down = 2
         assert (pay(held).status, held.status) == ("started", Status.PAYING)
         sweep()
         assert Payment.objects.get().status == "captured"
 
-    def test_at_the_capture_leaves_it_to_the_sweep(self, stub: Stub, held: Reservation) -> None:
+    def test_silence_at_the_capture_leaves_it_to_the_sweep(self, stub: Stub, held: Reservation) -> None:
         payment = starting.start_payment(
             reservation_id=held.pk, buyer=held.buyer, method="stripe", token="pm_card_visa"
         )
@@ -132,7 +132,7 @@ class TestSilence:
         sweep()
         assert Payment.objects.get().status == "captured"
 
-    def test_of_nobody_at_all_costs_a_deadline_and_no_seat(self, stub: Stub, held: Reservation, settings: Any) -> None:
+    def test_missing_server_costs_a_deadline_and_no_seat(self, stub: Stub, held: Reservation, settings: Any) -> None:
         settings.STRIPE_API_URL = "http://127.0.0.1:9"
         assert (pay(held).status, held.status) == ("started", Status.PAYING)
 
@@ -163,7 +163,7 @@ class TestABlackHole:
     def start(held: Reservation) -> Payment:
         return starting.start_payment(reservation_id=held.pk, buyer=held.buyer, method="stripe", token="pm_card_visa")
 
-    def test_costs_a_crowd_a_deadline_and_the_next_nothing(
+    def test_black_hole_costs_a_crowd_a_deadline_and_the_next_nothing(
         self, stub: Stub, wire: Proxy, begun: list[Payment], held: Reservation
     ) -> None:
         before = time.monotonic()
@@ -189,7 +189,7 @@ class TestABlackHole:
         held.refresh_from_db()
         assert (turned_away.status, held.status) == ("failed", Status.HELD)  # as its buyer was told
 
-    def test_has_one_sweep_wait_however_often_it_is_rung(
+    def test_black_hole_has_one_sweep_wait_however_often_it_is_rung(
         self, stub: Stub, wire: Proxy, begun: list[Payment], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         Payment.objects.update(changed_at=timezone.now() - dt.timedelta(minutes=2))
@@ -209,7 +209,7 @@ class TestABlackHole:
 
 
 class TestBack:
-    def test_whole_and_in_parts(self, stub: Stub, held: Reservation) -> None:
+    def test_refund_is_made_whole_and_in_parts(self, stub: Stub, held: Reservation) -> None:
         pay(held)
         sale = Sale.objects.get()
         first = sale.tickets.earliest("id")
@@ -219,7 +219,7 @@ class TestBack:
                 refunds.pay_back(refund_id=refund.pk)
         assert [refund["amount"] for refund in stub.refunds.values()] == [2500, 2500]
 
-    def test_that_stripe_refuses_waits_for_a_person(self, stub: Stub, held: Reservation) -> None:
+    def test_refund_that_stripe_refuses_waits_for_a_person(self, stub: Stub, held: Reservation) -> None:
         pay(held)
         stub.intents["pi_1"]["status"] = "canceled"
         refund = refunds.ask_refund(sale_id=Sale.objects.get().pk, buyer=None)
@@ -227,7 +227,7 @@ class TestBack:
         refund.refresh_from_db()
         assert refund.status == "refused"
 
-    def test_lets_go_of_what_came_too_late(self, stub: Stub, held: Reservation) -> None:
+    def test_refund_lets_go_of_what_came_too_late(self, stub: Stub, held: Reservation) -> None:
         payment = pay(held, stripe_stub.DECLINED)
         run_out(held)
         Session.objects.update(cancelled_at=timezone.now())
@@ -248,16 +248,16 @@ class TestWebhook:
         headers = {"Stripe-Signature": signed}
         return Client().generic("POST", "/api/v1/webhooks/stripe", body, "application/json", headers=headers)
 
-    def test_brings_money_that_came_late(self, stub: Stub, held: Reservation) -> None:
+    def test_webhook_brings_money_that_came_late(self, stub: Stub, held: Reservation) -> None:
         payment = pay(held, stripe_stub.DECLINED)
         stub.intents["pi_1"]["status"] = "requires_capture"
         assert [self.post(payment).status_code for _time in range(2)] == [204, 204]
         payment.refresh_from_db()
         assert (payment.status, statuses(stub), Sale.objects.count()) == ("captured", ["succeeded"], 1)
 
-    def test_about_something_else_is_taken(self, stub: Stub) -> None:
+    def test_webhook_about_something_else_is_taken(self, stub: Stub) -> None:
         assert self.post(None).status_code == 204
 
     @pytest.mark.parametrize("forged", [{"secret": "whsec_other"}, {"age": 400}])
-    def test_forged_or_replayed_is_refused(self, stub: Stub, held: Reservation, forged: Any) -> None:
+    def test_forged_or_replayed_webhook_is_refused(self, stub: Stub, held: Reservation, forged: Any) -> None:
         assert self.post(pay(held), **forged).json()["code"] == "bad_signature"

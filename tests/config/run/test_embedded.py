@@ -54,7 +54,7 @@ def kill(child: Child) -> None:
 
 
 class TestPostgres:
-    def test_keeps_what_was_committed_when_killed(self, run: Run, closed: Path) -> None:
+    def test_postgres_keeps_what_was_committed_when_killed(self, run: Run, closed: Path) -> None:
         first = postgres(closed, durable=True)
         child = run(first)
         with psycopg.connect(first.url("postgres")) as connection:
@@ -66,13 +66,13 @@ class TestPostgres:
         with psycopg.connect(again.url("postgres")) as connection:
             assert connection.execute("SELECT label FROM seat").fetchall() == [("A1",)]
 
-    def test_speaks_to_nobody_without_the_password(self, run: Run, closed: Path) -> None:
+    def test_postgres_requires_the_password(self, run: Run, closed: Path) -> None:
         server = postgres(closed)
         run(server)
         with pytest.raises(psycopg.OperationalError, match="password"):
             psycopg.connect(server.url("postgres").replace("frontrow:", "frontrow:not-"))
 
-    def test_of_another_version_is_left_alone(self, run: Run, closed: Path) -> None:
+    def test_postgres_of_another_version_is_left_alone(self, run: Run, closed: Path) -> None:
         server = postgres(closed)
         server.program()
         (server.data / "PG_VERSION").write_text("15\n")
@@ -86,7 +86,7 @@ class TestPostgres:
         run(postgres(closed))
         assert not half.exists()
 
-    def test_without_room_says_what_to_do(self, closed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_postgres_without_room_says_what_to_do(self, closed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("config.run.embedded.LOCALE", ["--builtin-locale=nowhere"])
         with pytest.raises(StartupProblem, match="cannot be made"):
             postgres(closed).program()
@@ -94,7 +94,7 @@ class TestPostgres:
 
 
 class TestValkey:
-    def test_keeps_what_it_was_told_when_stopped(self, run: Run, closed: Path) -> None:
+    def test_valkey_keeps_its_data_when_stopped(self, run: Run, closed: Path) -> None:
         first = Valkey(closed / "valkey", closed / "valkey.log")
         child = run(first)
         with redis.Redis.from_url(first.url) as client:
@@ -106,7 +106,7 @@ class TestValkey:
         with redis.Redis.from_url(again.url) as client:
             assert client.get("seat") == b"A1"
 
-    def test_speaks_to_nobody_without_the_password(self, run: Run, closed: Path) -> None:
+    def test_valkey_requires_the_password(self, run: Run, closed: Path) -> None:
         server = Valkey(closed / "valkey", closed / "valkey.log")
         run(server)
         with (

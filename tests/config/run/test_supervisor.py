@@ -47,7 +47,7 @@ def supervisor(said: list[str]) -> Iterator[Supervisor]:
 
 
 class TestSupervisor:
-    def test_starts_programs_and_stops_them_when_asked(self, supervisor: Supervisor, tmp_path: Path) -> None:
+    def test_supervisor_starts_programs_and_stops_them_when_asked(self, supervisor: Supervisor, tmp_path: Path) -> None:
         [child] = supervisor.start([python("sleeper", SLEEPS, tmp_path)])
         supervisor.until(lambda: "awake" in child.last_words(), what="sleeper", seconds=10)
         process = child.process
@@ -55,7 +55,7 @@ class TestSupervisor:
         assert process is not None
         assert process.returncode == -signal.SIGTERM
 
-    def test_ends_what_does_not_stop_in_time_and_says_so(
+    def test_supervisor_ends_what_does_not_stop_in_time_and_says_so(
         self, supervisor: Supervisor, said: list[str], tmp_path: Path
     ) -> None:
         [child] = supervisor.start([python("deaf", DEAF, tmp_path)])
@@ -63,7 +63,7 @@ class TestSupervisor:
         supervisor.stop(grace=0.2)
         assert said == ["deaf did not stop in time and was killed."]
 
-    def test_starts_the_dead_again_later_each_time(
+    def test_supervisor_starts_the_dead_again_later_each_time(
         self, supervisor: Supervisor, said: list[str], tmp_path: Path
     ) -> None:
         [child] = supervisor.start([python("mortal", "raise SystemExit(3)", tmp_path)])
@@ -78,7 +78,9 @@ class TestSupervisor:
         assert said[0].startswith("mortal ended (exit code 3) and starts again in 0.5 s")
         assert pauses == pytest.approx([0.5, 1.0, 2.0], abs=0.1)
 
-    def test_says_which_signal_ended_a_program(self, supervisor: Supervisor, said: list[str], tmp_path: Path) -> None:
+    def test_supervisor_says_which_signal_ended_a_program(
+        self, supervisor: Supervisor, said: list[str], tmp_path: Path
+    ) -> None:
         [child] = supervisor.start([python("victim", SLEEPS, tmp_path)])
         assert child.process is not None
         child.process.kill()
@@ -86,26 +88,28 @@ class TestSupervisor:
         supervisor.look_after()
         assert "SIGKILL" in said[0]
 
-    def test_keeps_the_log_of_the_run_before(self, supervisor: Supervisor, tmp_path: Path) -> None:
+    def test_supervisor_keeps_the_log_of_the_run_before(self, supervisor: Supervisor, tmp_path: Path) -> None:
         (tmp_path / "once.log").write_text("what happened yesterday")
         supervisor.finish(python("once", "print('today')", tmp_path))
         assert (tmp_path / "once.log").read_text() == "today\n"
         assert (tmp_path / "once.before.log").read_text() == "what happened yesterday"
 
-    def test_tells_the_last_words_of_a_command_that_failed(self, supervisor: Supervisor, tmp_path: Path) -> None:
+    def test_supervisor_tells_the_last_words_of_a_command_that_failed(
+        self, supervisor: Supervisor, tmp_path: Path
+    ) -> None:
         with pytest.raises(StartupProblem, match="no such table"):
             supervisor.finish(python("migrate", "raise SystemExit('no such table')", tmp_path))
 
-    def test_gives_up_on_what_never_starts(self, supervisor: Supervisor, tmp_path: Path) -> None:
+    def test_supervisor_gives_up_on_what_never_starts(self, supervisor: Supervisor, tmp_path: Path) -> None:
         supervisor.start([python("broken", "import nothing_like_it", tmp_path)])
         with pytest.raises(StartupProblem, match=r"(?s)broken does not start.*nothing_like_it"):
             supervisor.until(lambda: False, what="broken", seconds=10)
 
-    def test_gives_up_when_the_time_is_over(self, supervisor: Supervisor) -> None:
+    def test_supervisor_gives_up_when_the_time_is_over(self, supervisor: Supervisor) -> None:
         with pytest.raises(StartupProblem, match="not ready"):
             supervisor.until(lambda: False, what="nothing", seconds=0.1)
 
-    def test_ends_what_gives_no_sign_any_more_and_starts_it_again(
+    def test_supervisor_ends_what_gives_no_sign_any_more_and_starts_it_again(
         self, supervisor: Supervisor, said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("config.run.supervisor.PULSE_LOST", 1.0)

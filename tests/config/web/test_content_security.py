@@ -9,17 +9,17 @@ def policy(client: Client, path: str) -> str:
 
 
 class TestContentSecurity:
-    def test_lets_the_admins_scripts_evaluate_its_attributes(self, client: Client, db: None) -> None:
+    def test_policy_lets_the_admins_scripts_evaluate_its_attributes(self, client: Client, db: None) -> None:
         assert "script-src 'self' 'unsafe-eval'" in policy(client, "/admin/login/")
 
-    def test_lets_no_other_page_do_so(self, client: Client, db: None) -> None:
+    def test_policy_lets_no_other_page_do_so(self, client: Client, db: None) -> None:
         for path in ("/", "/api/v1/shows", "/administration"):
             assert "unsafe" not in policy(client, path)
 
-    def test_is_framed_by_nobody_in_the_admin_either(self, client: Client, db: None) -> None:
+    def test_no_site_may_frame_the_admin(self, client: Client, db: None) -> None:
         assert "frame-ancestors 'none'" in policy(client, "/admin/login/")
 
-    def test_lets_stripe_in_where_it_is_on_and_nobody_else(self, client: Client, db: None, settings: Settings) -> None:
+    def test_policy_allows_only_stripe_and_only_if_it_is_on(self, client: Client, db: None, settings: Settings) -> None:
         assert "stripe" not in policy(client, "/")
         settings.PAYMENT_METHODS = ["stripe"]
         said = dict(one.strip().split(" ", 1) for one in policy(client, "/").split(";"))

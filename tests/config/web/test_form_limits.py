@@ -87,7 +87,7 @@ def test_forms_are_not_limited_while_limits_are_off(limits: LazySettings) -> Non
 
 
 class TestCode:
-    def test_of_a_voucher_is_guessed_a_few_times(
+    def test_code_of_a_voucher_is_guessed_a_few_times(
         self, ana: UUID, session: Session, hold: Hold, limits: LazySettings
     ) -> None:
         limits.LIMITS = {**limits.LIMITS, "write": {"address": (9, 99), "buyer": (9, 99)}}
@@ -98,7 +98,7 @@ class TestCode:
         assert_problem(post(client_of(ana), path, {"voucher": right.code}), 429, "rate_limited")
         assert post(client_of(ana), path, {"concessions": {}}).status_code == 200
 
-    def test_of_an_orders_voucher_is_too(self, session: Session, limits: LazySettings) -> None:
+    def test_code_of_an_orders_voucher_is_guessed_a_few_times(self, session: Session, limits: LazySettings) -> None:
         limits.LIMITS = {**limits.LIMITS, "write": {"address": (9, 99), "buyer": (9, 99)}}
         body = {"session": str(session.pk), "seats": ["A1"], "payment": {"method": "fake", "token": "ok"}}
         answers = [
@@ -110,7 +110,7 @@ class TestCode:
         assert fair.status_code == 202
         assert Reservation.objects.count() == 1
 
-    def test_of_an_account_is_probed_a_few_times(self, limits: LazySettings) -> None:
+    def test_code_of_an_account_is_probed_a_few_times(self, limits: LazySettings) -> None:
         limits.LIMITS = {**limits.LIMITS, "write": {"address": (9, 99), "buyer": (9, 99)}}
         giver: User = UserFactory.create()
         path = f"/tickets/{uuid.uuid4()}/transfer"

@@ -43,7 +43,7 @@ def gone() -> dict[str, Any]:
 
 class TestReady:
     @pytest.mark.parametrize("path", ["/health", "/health/ready", "/health/"])
-    def test_tells_each_part_with_its_milliseconds(self, path: str) -> None:
+    def test_readiness_tells_each_part_with_its_milliseconds(self, path: str) -> None:
         liveness.consumes(liveness.queues())
         liveness.worked("beat")
         liveness.worked("relay")
@@ -70,7 +70,7 @@ class TestReady:
         assert response["Cache-Control"] == "no-store"
 
     @pytest.mark.parametrize("name", ["database", "migrations"])
-    def test_is_503_without_what_is_needed(self, checks: dict[str, Any], name: str) -> None:
+    def test_readiness_is_503_without_what_is_needed(self, checks: dict[str, Any], name: str) -> None:
         checks[name] = gone
         response = Client().get("/health/ready")
         assert response.status_code == 503
@@ -82,13 +82,13 @@ class TestReady:
         assert "secret" not in response.content.decode()
 
     @pytest.mark.parametrize("name", sorted(checks_of.ALL.keys() - {"database", "migrations"}))
-    def test_is_degraded_without_what_selling_can_do_without(self, checks: dict[str, Any], name: str) -> None:
+    def test_readiness_is_degraded_without_what_selling_can_do_without(self, checks: dict[str, Any], name: str) -> None:
         checks[name] = gone
         response = Client().get("/health/ready")
         assert response.status_code == 200
         assert response.json()["status"] == "degraded"
 
-    def test_never_hangs(self, checks: dict[str, Any]) -> None:
+    def test_readiness_never_hangs(self, checks: dict[str, Any]) -> None:
         examination = health.examination()
         examination.deadline, examination.remembered = 0.1, 0
         let_go = threading.Event()
@@ -108,7 +108,7 @@ class TestReady:
         assert response.json()["checks"]["broker"]["reason"] == "deadline passed"
         assert scraped.status_code == 200
 
-    def test_of_many_probes_at_once_examines_once(self, checks: dict[str, Any]) -> None:
+    def test_readiness_of_many_probes_at_once_examines_once(self, checks: dict[str, Any]) -> None:
         examined: list[bool] = []
 
         def look() -> dict[str, Any]:
@@ -124,19 +124,19 @@ class TestReady:
         assert answers == [200] * 100
         assert len(examined) == 1
 
-    def test_sees_a_database_that_lacks_a_migration(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_readiness_sees_a_database_that_lacks_a_migration(self, monkeypatch: pytest.MonkeyPatch) -> None:
         known = checks_of._known_migrations()  # noqa: SLF001 a version of tomorrow
         monkeypatch.setattr(checks_of, "_known_migrations", lambda: known | {("realtime", "9999_of_tomorrow")})
         response = Client().get("/health")
         assert response.status_code == 503
         assert response.json()["checks"]["migrations"]["reason"] == "NotMigrated"
 
-    def test_is_no_worse_for_a_database_of_a_later_version(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_readiness_is_no_worse_for_a_database_of_a_later_version(self, monkeypatch: pytest.MonkeyPatch) -> None:
         known = checks_of._known_migrations()  # noqa: SLF001 a version of yesterday
         monkeypatch.setattr(checks_of, "_known_migrations", lambda: known - {("realtime", "0006_cause_and_actor")})
         assert Client().get("/health").json()["checks"]["migrations"]["status"] == "ok"
 
-    def test_logs_a_check_when_it_changes_not_each_time(self, checks: dict[str, Any]) -> None:
+    def test_readiness_logs_a_check_only_when_it_changes(self, checks: dict[str, Any]) -> None:
         with capture_logs() as lines:
             for finds in (gone, gone, dict):
                 checks["broker"] = finds
@@ -145,7 +145,7 @@ class TestReady:
         told = [(line["event"], line["check"]) for line in lines if line["event"].startswith("health.")]
         assert told == [("health.gone", "broker"), ("health.back", "broker")]
 
-    def test_tells_which_kind_of_worker_does_not_consume(self) -> None:
+    def test_readiness_tells_which_kind_of_worker_does_not_consume(self) -> None:
         liveness.consumes(liveness.queues_of("worker") + liveness.queues_of("payments") + ["mail"])
         found = Client().get("/health").json()["checks"]
         assert {kind: found[kind]["status"] for kind in ("worker", "payments", "jobs")} == {
@@ -159,15 +159,15 @@ class TestReady:
 class TestProbes:
     @pytest.mark.parametrize("path", ["/health/live", "/health", "/metrics"])
     @pytest.mark.usefixtures("checks")
-    def test_answer_whatever_the_host_header_says(self, settings: LazySettings, path: str) -> None:
+    def test_probes_answer_whatever_the_host_header_says(self, settings: LazySettings, path: str) -> None:
         settings.ALLOWED_HOSTS = ["box.example"]
         assert Client().get(path, headers={"host": "10.0.0.7:8000"}).status_code == 200
 
     @pytest.mark.parametrize("path", ["/health/live", "/health", "/health/ready", "/metrics"])
-    def test_are_only_looked_at(self, path: str) -> None:
+    def test_probes_allow_only_reading(self, path: str) -> None:
         assert Client().post(path).status_code == 405
 
-    def test_live_asks_nobody(self, checks: dict[str, Any]) -> None:
+    def test_live_probe_asks_no_dependency(self, checks: dict[str, Any]) -> None:
         checks["database"] = gone
         assert Client().get("/health/live").json() == {"status": "ok"}
 

@@ -41,7 +41,7 @@ def send(
 
 class TestSameKey:
     @pytest.mark.parametrize("status", [200, 201, 202, 402])
-    def test_gets_the_first_answer_again(self, ana: UUID, status: int) -> None:
+    def test_same_key_gets_the_first_answer_again(self, ana: UUID, status: int) -> None:
         view = Counter(status)
         first, second = send(view, ana), send(view, ana, '"k"')
         assert view.calls == 1
@@ -51,13 +51,13 @@ class TestSameKey:
         assert "Idempotent-Replayed" not in first
 
     @pytest.mark.parametrize("status", [400, 404, 409, 429, 500, 503])
-    def test_may_try_again_after_a_refusal(self, ana: UUID, status: int) -> None:
+    def test_same_key_may_try_again_after_a_refusal(self, ana: UUID, status: int) -> None:
         view = Counter(status)
         send(view, ana)
         send(view, ana)
         assert view.calls == 2
 
-    def test_with_another_payload_is_422(self, ana: UUID) -> None:
+    def test_same_key_with_another_payload_is_422(self, ana: UUID) -> None:
         view = Counter()
         send(view, ana, body={"token": "ok"})
         response = send(view, ana, body={"token": "slow"})
@@ -65,14 +65,14 @@ class TestSameKey:
         assert response.status_code == 422
         assert view.calls == 1
 
-    def test_knows_the_payload_in_whatever_order_it_is_written(self, ana: UUID) -> None:
+    def test_same_key_knows_the_payload_in_whatever_order_it_is_written(self, ana: UUID) -> None:
         view = Counter()
         send(view, ana, body={"payment": {"method": "fake", "token": "ok"}, "email": ""})
         response = send(view, ana, body={"email": "", "payment": {"token": "ok", "method": "fake"}})
         assert response["Idempotent-Replayed"] == "true"
         assert view.calls == 1
 
-    def test_is_told_to_wait_while_the_first_is_in_flight(self, ana: UUID) -> None:
+    def test_same_key_is_told_to_wait_while_the_first_is_in_flight(self, ana: UUID) -> None:
         def slow(request: HttpRequest) -> HttpResponse:
             meanwhile = send(Counter(), ana)
             assert meanwhile.status_code == 409
@@ -82,14 +82,14 @@ class TestSameKey:
 
         assert send(slow, ana).status_code == 200
 
-    def test_of_another_buyer_or_path_is_another_key(self, ana: UUID, bruno: UUID) -> None:
+    def test_same_key_of_another_buyer_or_path_is_another_key(self, ana: UUID, bruno: UUID) -> None:
         view = Counter()
         send(view, ana)
         send(view, bruno)
         send(view, ana, path="/api/v1/reservations/y/pay")
         assert view.calls == 3
 
-    def test_is_kept_for_a_day(self, ana: UUID) -> None:
+    def test_same_key_is_kept_for_a_day(self, ana: UUID) -> None:
         send(Counter(), ana)
         [kept] = [left for name in cache.keys("answer:*") if (left := cache.ttl(name)) > 1]  # type: ignore[attr-defined]
         assert 86_000 < kept <= 86_400
@@ -97,7 +97,7 @@ class TestSameKey:
 
 class TestKey:
     @pytest.mark.parametrize("key", ["", " ", "a b", "x" * 256, '""', '"', "a\tb", "é"])
-    def test_that_is_no_key_is_400(self, ana: UUID, key: str) -> None:
+    def test_key_that_is_no_key_is_400(self, ana: UUID, key: str) -> None:
         view = Counter()
         response = send(view, ana, key)
         assert response.status_code == 400
@@ -105,22 +105,22 @@ class TestKey:
         assert view.calls == 0
 
     @pytest.mark.parametrize("key", ["k", "x" * 255, '"quoted"', "!~#", "019337a5-2c1e-7b1f-9a44-2f1c0d9e8b11"])
-    def test_may_be_any_visible_characters(self, ana: UUID, key: str) -> None:
+    def test_key_may_be_any_visible_characters(self, ana: UUID, key: str) -> None:
         assert send(Counter(), ana, key).status_code == 200
 
-    def test_is_optional(self, ana: UUID) -> None:
+    def test_key_is_optional(self, ana: UUID) -> None:
         view = Counter()
         send(view, ana, None)
         send(view, ana, None)
         assert view.calls == 2
 
-    def test_keeps_no_tokens(self, ana: UUID) -> None:
+    def test_key_keeps_no_tokens(self, ana: UUID) -> None:
         view = Counter(201)
         send(view, ana, path="/api/v1/auth/guest")
         send(view, ana, path="/api/v1/auth/guest")
         assert view.calls == 2
 
-    def test_with_bad_credentials_is_401(self) -> None:
+    def test_key_with_bad_credentials_is_401(self) -> None:
         client = client_of(uuid4())
         client.credentials(HTTP_AUTHORIZATION="Bearer nonsense")
         assert_problem(post(client, f"/reservations/{uuid4()}/extend", idempotency_key="k"), 401, "bad_token")

@@ -52,7 +52,7 @@ def test_the_api_is_not_counted_twice() -> None:
     assert (counted(ANSWERS), counted("django_http_requests_total_by_view_transport_method_total")) == before
 
 
-def test_a_method_that_nobody_knows_makes_no_series() -> None:
+def test_an_unknown_method_makes_no_series() -> None:
     assert Client().generic("BREW", "/").status_code == 405
     assert "BREW" not in methods()
 

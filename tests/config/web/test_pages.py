@@ -42,20 +42,20 @@ def passed(path: str) -> list[str]:
 
 
 class TestForPages:
-    def test_are_for_pages_the_schema_and_signing_in(self) -> None:
+    def test_page_middleware_serves_pages_the_schema_and_signing_in(self) -> None:
         for path in ("/", "/admin/", "/api/docs", "/api/schema", "/api/v1/auth/token", "/api/v1"):
             assert passed(path) == ["third", "second", "first"], path
 
-    def test_are_passed_by_the_api(self) -> None:
+    def test_page_middleware_is_passed_by_the_api(self) -> None:
         assert passed("/api/v1/reservations") == []
 
-    def test_stand_together_so_that_one_step_passes_them(self) -> None:
+    def test_page_middleware_stands_together_so_that_one_step_passes_it(self) -> None:
         runs = [ours for ours, _names in groupby(name.startswith("config.web.pages.") for name in settings.MIDDLEWARE)]
         assert runs.count(True) == 1
 
 
 class TestApi:
-    def test_has_what_it_needs_of_them(self, ana: UUID) -> None:
+    def test_api_has_what_it_needs_of_them(self, ana: UUID) -> None:
         response = get(client_of(ana), "/reservations")
         assert response["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
         assert response["X-Frame-Options"] == "DENY"
@@ -65,7 +65,7 @@ class TestApi:
         assert "Accept-Language" in response["Vary"]
         assert not response.cookies
 
-    def test_speaks_the_language_of_the_page_or_of_the_header(self, ana: UUID) -> None:
+    def test_api_speaks_the_language_of_the_page_or_of_the_header(self, ana: UUID) -> None:
         client = client_of(ana)
         headers = {"accept-language": "pt-BR,pt;q=0.9"}
         problem = client.post("/api/v1/reservations", {}, format="json", headers=headers)
@@ -75,13 +75,13 @@ class TestApi:
         assert get(client, "/reservations")["Content-Language"] == "pt-br"
         assert get(client_of(ana), "/reservations")["Content-Language"] == "en"
 
-    def test_asks_the_database_nothing_for_a_session(self, ana: UUID) -> None:
+    def test_api_asks_the_database_nothing_for_a_session(self, ana: UUID) -> None:
         client = APIClient()
         client.cookies[settings.SESSION_COOKIE_NAME] = "x" * 32
         assert_problem(post(client, "/reservations", {}), 401, "not_authenticated")
 
     @pytest.mark.parametrize("host", ["evil.example", "[", "a b"])
-    def test_refuses_hosts_that_are_not_ours(self, settings: LazySettings, host: str) -> None:
+    def test_api_refuses_hosts_that_are_not_ours(self, settings: LazySettings, host: str) -> None:
         settings.ALLOWED_HOSTS = ["box.example"]
         response = Client().post("/api/v1/reservations", headers={"host": host})
         assert_problem(response, 400, "bad_request")

@@ -98,7 +98,7 @@ class TestHttp:
     def test_a_trailing_slash_makes_no_difference(self, ana: UUID) -> None:
         assert_problem(post(client_of(ana), "/reservations/", {}), 400, "invalid")
 
-    def test_whatever_is_accepted_the_answer_is_json(self, ana: UUID) -> None:
+    def test_the_answer_is_json_whatever_is_accepted(self, ana: UUID) -> None:
         response = client_of(ana).get("/api/v1/reservations/nowhere", headers={"accept": "text/html"})
         assert_problem(response, 404, "not_found")
 
@@ -131,7 +131,7 @@ class TestTable:
         ],
         ids=repr,
     )
-    def test_tells_an_error_with_its_facts(
+    def test_table_tells_an_error_with_its_facts(
         self,
         ana: UUID,
         monkeypatch: pytest.MonkeyPatch,
@@ -162,14 +162,14 @@ class TestTable:
         assert_problem(response, 500, "internal", documented=False)
         assert "secret" not in response.content.decode()
 
-    def test_has_an_entry_for_every_error_of_the_front_door_and_the_operations(self) -> None:
+    def test_table_has_an_entry_for_every_error_of_the_front_door_and_the_operations(self) -> None:
         untold = {queued.Poison}  # the worker's own
         for module in (front_door, queued, holding):
             for value in vars(module).values():
                 if isinstance(value, type) and issubclass(value, Exception) and value.__module__ == module.__name__:
                     assert value in untold or value in problems.PROBLEMS, value
 
-    def test_speaks_the_language_that_is_asked_for(self, ana: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_table_speaks_the_language_that_is_asked_for(self, ana: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
         client = client_of(ana)
         response = refused(client, ReservationExpired(), monkeypatch)
         assert response["Content-Language"] == "en"
@@ -191,23 +191,23 @@ class TestFieldErrors:
 
 
 class TestRequestId:
-    def test_is_the_clients_own_if_sane(self) -> None:
+    def test_request_id_is_the_clients_own_if_sane(self) -> None:
         response = Client().get("/api/v1/nowhere", headers={"x-request-id": "order-7.a_B"})
         assert response["X-Request-ID"] == "order-7.a_B" == response.json()["request_id"]
 
     @pytest.mark.parametrize("sent", ["", "a b", "x" * 65, "a\r\nSet-Cookie: x", "é", '{"a":1}'])
-    def test_is_a_new_one_otherwise(self, sent: str) -> None:
+    def test_request_id_is_a_new_one_otherwise(self, sent: str) -> None:
         response = Client().get("/api/v1/nowhere", headers={"x-request-id": sent})
         assert UUID(response["X-Request-ID"]).version == 7
 
-    def test_stands_on_every_answer(self) -> None:
+    def test_request_id_stands_on_every_answer(self) -> None:
         for path in ("/", "/health/live", "/static/nothing.css", "/api/schema"):
             assert "X-Request-ID" in Client(raise_request_exception=False).get(path), path
 
 
 class TestLog:
     @pytest.mark.django_db(transaction=True)
-    def test_names_nobody(self, settings: LazySettings, caplog: pytest.LogCaptureFixture) -> None:
+    def test_log_names_no_person(self, settings: LazySettings, caplog: pytest.LogCaptureFixture) -> None:
         settings.AXES_ENABLED = True
         for _guess in range(settings.AXES_FAILURE_LIMIT + 1):
             Client().post(
@@ -223,7 +223,7 @@ class TestLog:
         for private in ("maria", "hunter2", "203.0.113.77", "secret"):
             assert private not in told
 
-    def test_has_a_line_a_request_whatever_is_sent(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_log_has_a_line_a_request_whatever_is_sent(self, caplog: pytest.LogCaptureFixture) -> None:
         Client().get("/api/v1/x%0d%0aforged: line", headers={"x-request-id": "abc"})
         lines: list[Any] = [record.msg for record in caplog.records if record.name == "config.web.middleware"]
         assert [(line["request_id"], line["status"]) for line in lines] == [("abc", 404)]

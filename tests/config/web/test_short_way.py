@@ -188,18 +188,18 @@ class TestTheShortWay:
         assert self.went_short
         return answer
 
-    def test_holds(self) -> None:
+    def test_short_way_takes_holds(self) -> None:
         assert self.same(lambda session: [seats(session, "A1", "A2")]).status == "202 Accepted"
 
-    def test_orders(self) -> None:
+    def test_short_way_takes_orders(self) -> None:
         assert self.same(lambda session: [order(session)]).status == "202 Accepted"
 
-    def test_tells_the_loser(self) -> None:
+    def test_short_way_tells_the_loser(self) -> None:
         answer = self.same(lambda session: [seats(session, "A1"), seats(session, "A1", "B1")])
         assert answer.headers["content-type"] == "application/problem+json"
         assert json.loads(answer.body)["conflicts"] == [{"seat": "A1", "reason": "held"}]
 
-    def test_tells_that_it_is_sold_out(self) -> None:
+    def test_short_way_tells_that_it_is_sold_out(self) -> None:
         kinds = {session.pk: StockFactory.create(session=session, capacity=1) for session in (self.one, self.other)}
 
         def asks(session: Session) -> list[Ask]:
@@ -208,10 +208,10 @@ class TestTheShortWay:
 
         assert json.loads(self.same(asks).body)["code"] == "sold_out"
 
-    def test_tells_what_only_the_facts_know(self) -> None:
+    def test_short_way_tells_what_only_the_facts_know(self) -> None:
         assert json.loads(self.same(lambda session: [seats(session, "Z99")]).body)["code"] == "unknown_seat"
 
-    def test_gives_a_keys_first_answer_again_and_no_other(self) -> None:
+    def test_short_way_gives_a_keys_first_answer_again_and_no_other(self) -> None:
         def asks(session: Session) -> list[Ask]:
             key = {"HTTP_IDEMPOTENCY_KEY": '"once"'}
             one = seats(session, "A1", headers=key)
@@ -219,25 +219,25 @@ class TestTheShortWay:
 
         assert self.same(asks).status.startswith("422")
 
-    def test_waits(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_short_way_waits_for_the_outcome(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(liveness, "is_alive", lambda _part: True)
         answer = self.same(lambda session: [seats(session, "A1", headers={"HTTP_PREFER": "wait=5"})])
         assert (answer.status, answer.headers["preference-applied"]) == ("201 Created", "wait=5")
 
-    def test_speaks_the_language_of_whoever_asks(self) -> None:
+    def test_short_way_speaks_the_client_s_language(self) -> None:
         answer = self.same(lambda session: [order(session, HTTP_ACCEPT_LANGUAGE="pt-BR,pt;q=0.9")])
         assert answer.headers["content-language"] == "pt-br"
 
-    def test_keeps_the_id_of_the_request(self) -> None:
+    def test_short_way_keeps_the_id_of_the_request(self) -> None:
         answer = self.same(lambda session: [order(session, HTTP_X_REQUEST_ID="mine")])
         assert answer.headers["x-request-id"] == "mine"
 
-    def test_answers_other_origins(self, settings: LazySettings) -> None:
+    def test_short_way_answers_other_origins(self, settings: LazySettings) -> None:
         settings.CORS_ALLOWED_ORIGINS = ["https://tickets.example"]
         answer = self.same(lambda session: [order(session, HTTP_ORIGIN="https://tickets.example")])
         assert answer.headers["access-control-allow-origin"] == "https://tickets.example"
 
-    def test_takes_from_the_same_limits(self, settings: LazySettings) -> None:
+    def test_short_way_takes_from_the_same_limits(self, settings: LazySettings) -> None:
         settings.RATE_LIMITS = True
         settings.LIMITS = {**settings.LIMITS, "write": {"address": (1000, 1000), "buyer": (0.01, 1)}}
 
@@ -247,7 +247,7 @@ class TestTheShortWay:
 
         assert self.same(asks).status.startswith("429")
 
-    def test_says_that_nothing_can_be_accepted(
+    def test_short_way_says_that_nothing_can_be_accepted(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         def down(*_asked: Any, **_how: Any) -> None:
@@ -259,7 +259,7 @@ class TestTheShortWay:
         said = [(record.name, record.levelname) for record in caplog.records]
         assert said[: len(said) // 2] == said[len(said) // 2 :]
 
-    def test_passes_all_middleware_that_has_something_to_do_there(self, settings: LazySettings) -> None:
+    def test_short_way_passes_all_middleware_that_has_something_to_do_there(self, settings: LazySettings) -> None:
         nothing_to_do = {"ProbesMiddleware", "WhiteNoiseMiddleware", "IdempotencyMiddleware"}
         named = [name.rpartition(".") for name in settings.MIDDLEWARE]
         passed: list[tuple[str, str]] = []
@@ -271,7 +271,7 @@ class TestTheShortWay:
             (module, name) for module, _dot, name in named if module != "config.web.pages" and name not in nothing_to_do
         ]
 
-    def test_makes_a_500_of_what_nobody_expected(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_short_way_answers_an_unexpected_error_with_500(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(front_door, "admit", fail)
         answer = self.same(lambda session: [seats(session, "A1")])
         assert json.loads(answer.body)["code"] == "internal"
@@ -300,25 +300,35 @@ class TestMiddlewareThatIsNewToTheSettings:
         return answer
 
     @pytest.mark.parametrize("at", [0, 2, None])
-    def test_marks_the_answer(self, settings: LazySettings, monkeypatch: pytest.MonkeyPatch, at: int | None) -> None:
+    def test_new_middleware_marks_the_answer(
+        self, settings: LazySettings, monkeypatch: pytest.MonkeyPatch, at: int | None
+    ) -> None:
         answer = self.answer_both_ways(settings, monkeypatch, Marking, at=at)
         assert (answer.status, answer.headers["x-mark"]) == ("202 Accepted", "api-reservations")
 
-    def test_stays_out_if_it_is_not_used(self, settings: LazySettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_new_middleware_stays_out_if_it_is_not_used(
+        self, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         answer = self.answer_both_ways(settings, monkeypatch, Unused, Marking)
         assert answer.headers["x-mark"]
 
-    def test_answers_before_the_view(self, settings: LazySettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_new_middleware_answers_before_the_view(
+        self, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         answer = self.answer_both_ways(settings, monkeypatch, Marking, AnsweringBeforeViews)
         assert (answer.status, answer.body) == ("200 OK", "before")
 
-    def test_answers_for_an_error_of_the_view(self, settings: LazySettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_new_middleware_answers_for_an_error_of_the_view(
+        self, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(front_door, "admit", fail)
         answer = self.answer_both_ways(settings, monkeypatch, AnsweringErrors)
         assert (answer.status, answer.body) == ("200 OK", "ZeroDivisionError")
 
     @pytest.mark.parametrize("at", [0, 1, None])
-    def test_fails_as_in_django(self, settings: LazySettings, monkeypatch: pytest.MonkeyPatch, at: int | None) -> None:
+    def test_new_middleware_fails_as_in_django(
+        self, settings: LazySettings, monkeypatch: pytest.MonkeyPatch, at: int | None
+    ) -> None:
         answer = self.answer_both_ways(settings, monkeypatch, Failing, at=at)
         assert (answer.status[:3], json.loads(answer.body)["code"]) == ("500", "internal")
 
@@ -344,7 +354,7 @@ class TestTheLongWay:
             pytest.param({"headers": {"REQUEST_METHOD": "PUT"}}, id="another method"),
         ],
     )
-    def test_is_for_what_is_odd(self, session: Session, went_short: list[bool], odd: dict[str, Any]) -> None:
+    def test_long_way_is_for_odd_requests(self, session: Session, went_short: list[bool], odd: dict[str, Any]) -> None:
         def ask() -> Ask:
             one = seats(session, "A1")
             for name, value in odd.items():
@@ -358,18 +368,20 @@ class TestTheLongWay:
         )
         assert went_short == [False]
 
-    def test_is_for_whoever_comes_with_a_cookie(self, session: Session, went_short: list[bool]) -> None:
+    def test_long_way_is_for_requests_with_a_cookie(self, session: Session, went_short: list[bool]) -> None:
         environ = seats(session, "A1").environ()
         del environ["HTTP_AUTHORIZATION"]
         assert told(wsgi.application, environ).status.startswith("401")
         assert went_short == [False]
 
-    def test_is_for_an_expired_token(self, session: Session, settings: LazySettings, went_short: list[bool]) -> None:
+    def test_long_way_is_for_an_expired_token(
+        self, session: Session, settings: LazySettings, went_short: list[bool]
+    ) -> None:
         settings.JWT_ACCESS_SECONDS = -dt.timedelta(minutes=1).total_seconds()
         assert told(wsgi.application, seats(session, "A1").environ()).status.startswith("401")
         assert went_short == [False]
 
-    def test_leaves_no_limit_touched_twice(
+    def test_long_way_leaves_no_limit_touched_twice(
         self, session: Session, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         settings.RATE_LIMITS = True
@@ -385,7 +397,7 @@ class TestTheLongWay:
 
 
 class TestARefusal:
-    def test_leaves_nothing_for_the_garbage_collector(self, session: Session) -> None:
+    def test_refusal_leaves_nothing_for_the_garbage_collector(self, session: Session) -> None:
         """Its traceback names the frames it passed, which must not name it."""
         told(wsgi.application, seats(session, "A1").environ())
         gc.collect()

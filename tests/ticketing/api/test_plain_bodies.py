@@ -82,7 +82,7 @@ def names_of_body(body: serializers.Serializer[Any]) -> set[str]:
 
 @EACH
 class TestTwoReaders:
-    def test_have_no_field_that_is_not_drawn(self, readers: Readers) -> None:
+    def test_readers_have_no_field_that_is_not_drawn(self, readers: Readers) -> None:
         everything = names_of_body(readers.body())
         assert bodies.drawn_names(readers.body().fields) == everything
         assert names_of_struct(readers.struct) <= everything
@@ -90,7 +90,7 @@ class TestTwoReaders:
 
     @settings(max_examples=200, deadline=None)
     @given(data=st.data())
-    def test_both_take_a_right_body(self, readers: Readers, data: st.DataObject) -> None:
+    def test_readers_both_take_a_right_body(self, readers: Readers, data: st.DataObject) -> None:
         """The quick one takes every body that is right and has only fields that it knows."""
         pairs = data.draw(readers.right(of=set(readers.struct.__struct_fields__)))
         sent = bodies.written(pairs).encode()
@@ -108,14 +108,14 @@ class TestTwoReaders:
 
     @settings(max_examples=400, deadline=None)
     @given(data=st.data())
-    def test_never_read_a_body_differently(self, readers: Readers, data: st.DataObject) -> None:
+    def test_readers_never_read_a_body_differently(self, readers: Readers, data: st.DataObject) -> None:
         fields, right = readers.body().fields, readers.right(of=set(readers.optional))
         pairs = data.draw(bodies.spoilt(fields, right) | bodies.spoilt(fields, right) | bodies.any_body(fields))
         sent = bodies.written(pairs).encode()
         plain = readers.plain(sent)
         assert plain is None or plain == readers.judged(sent)
 
-    def test_never_read_any_value_near_a_right_one_differently(self, readers: Readers) -> None:
+    def test_readers_never_read_any_value_near_a_right_one_differently(self, readers: Readers) -> None:
         fields = readers.body().fields
         for way in readers.ways:
             right: dict[str, Any] = {name: _one(name, fields[name]) for name in [*way, "lane_code"]}
@@ -126,7 +126,7 @@ class TestTwoReaders:
 
     @settings(max_examples=200, deadline=None)
     @given(data=st.data())
-    def test_never_read_broken_bytes_differently(self, readers: Readers, data: st.DataObject) -> None:
+    def test_readers_never_read_broken_bytes_differently(self, readers: Readers, data: st.DataObject) -> None:
         sent = bodies.written(data.draw(readers.right(of=set(readers.struct.__struct_fields__)))).encode()
         at = data.draw(st.integers(0, len(sent)))
         broken = sent[:at] + data.draw(st.binary(max_size=2)) + sent[at + data.draw(st.integers(0, 2)) :]

@@ -42,7 +42,7 @@ def sale(ana: UUID, session: Session, hold: Hold) -> Sale:
 
 class TestPaying:
     @pytest.mark.parametrize("way", ["pay", "confirm"])
-    def test_is_accepted_at_once(self, ana: UUID, session: Session, hold: Hold, way: str) -> None:
+    def test_payment_is_accepted_at_once(self, ana: UUID, session: Session, hold: Hold, way: str) -> None:
         reservation = hold(session, "A1", buyer=ana)
         response = pay(ana, reservation, way=way)
         assert response.status_code == 202
@@ -53,7 +53,9 @@ class TestPaying:
         assert stands["status"] == "confirmed"
         assert stands["sale"] == get(client_of(ana), f"/sales/{stands['sale']['id']}").json()
 
-    def test_goes_on_while_the_sale_is_paused(self, ana: UUID, bruno: UUID, session: Session, hold: Hold) -> None:
+    def test_payment_goes_on_while_the_sale_is_paused(
+        self, ana: UUID, bruno: UUID, session: Session, hold: Hold
+    ) -> None:
         """The operator moves "on sale from" to a later time, and empties it again: docs/api.md."""
         reservation = hold(session, "A1", buyer=ana)
         ask = {"session": str(session.pk), "seats": ["A2"]}
@@ -67,7 +69,7 @@ class TestPaying:
         sale_facts.forget()
         assert post(client_of(bruno), "/reservations", ask).status_code == 202
 
-    def test_needs_no_payment_where_nothing_costs_anything(self, ana: UUID, session: Session, hold: Hold) -> None:
+    def test_free_reservation_needs_no_payment(self, ana: UUID, session: Session, hold: Hold) -> None:
         session.ticket_types.update(price=0)
         reservation = hold(session, "A1", buyer=ana)
         response = post(client_of(ana), f"/reservations/{reservation.pk}/pay", {}, prefer="wait=5")
@@ -75,14 +77,14 @@ class TestPaying:
         assert response.json()["sale"]["payment"]["method"] == "free"
         assert not SandboxCharge.objects.exists()
 
-    def test_names_the_payment_that_is_missing(self, ana: UUID, session: Session, hold: Hold) -> None:
+    def test_missing_payment_is_named(self, ana: UUID, session: Session, hold: Hold) -> None:
         reservation = hold(session, "A1", buyer=ana)
         problem = assert_problem(post(client_of(ana), f"/reservations/{reservation.pk}/pay", {}), 400, "invalid")
         assert [error["field"] for error in problem["errors"]] == ["payment"]
         reservation.refresh_from_db()
         assert reservation.status == Status.HELD
 
-    def test_with_prefer_wait_answers_the_sale(self, ana: UUID, session: Session, hold: Hold) -> None:
+    def test_payment_with_prefer_wait_answers_the_sale(self, ana: UUID, session: Session, hold: Hold) -> None:
         response = pay(ana, hold(session, "A1", buyer=ana), prefer="wait=5")
         assert response.status_code == 200
         assert response["Preference-Applied"] == "wait=5"
@@ -92,24 +94,24 @@ class TestPaying:
         assert [ticket["seat"] for ticket in sale["tickets"]] == ["A1"]
         assert sale == get(client_of(ana), f"/sales/{sale['id']}").json()
 
-    def test_that_is_declined_is_402_and_keeps_the_hold(self, ana: UUID, session: Session, hold: Hold) -> None:
+    def test_payment_that_is_declined_is_402_and_keeps_the_hold(self, ana: UUID, session: Session, hold: Hold) -> None:
         reservation = hold(session, "A1", buyer=ana)
         problem = assert_problem(pay(ana, reservation, token="declined", prefer="wait=5"), 402, "payment_declined")
         assert problem["reason"] == "card_declined"
         assert pay(ana, reservation, prefer="wait=5").status_code == 200
 
-    def test_twice_is_409_with_the_sale(self, ana: UUID, sale: Sale) -> None:
+    def test_payment_twice_is_409_with_the_sale(self, ana: UUID, sale: Sale) -> None:
         problem = assert_problem(pay(ana, sale.reservation), 409, "already_paid")
         assert problem["sale"]["id"] == str(sale.pk)
         response = client_of(ana).delete(f"/api/v1/reservations/{sale.reservation_id}")
         assert assert_problem(response, 409, "already_paid")["sale"]["id"] == str(sale.pk)
 
-    def test_while_another_is_under_way_is_409(self, ana: UUID, session: Session, hold: Hold) -> None:
+    def test_payment_while_another_is_under_way_is_409(self, ana: UUID, session: Session, hold: Hold) -> None:
         reservation = hold(session, "A1", buyer=ana)
         starting.start_payment(reservation_id=reservation.pk, buyer=ana, method="fake", token="ok")
         assert_problem(pay(ana, reservation), 409, "payment_in_progress")
 
-    def test_too_late_is_410_and_charges_nothing(self, ana: UUID, session: Session, hold: Hold) -> None:
+    def test_payment_too_late_is_410_and_charges_nothing(self, ana: UUID, session: Session, hold: Hold) -> None:
         reservation = hold(session, "A1", buyer=ana)
         past = timezone.now() - dt.timedelta(milliseconds=1)
         Reservation.objects.filter(pk=reservation.pk).update(expires_at=past)
@@ -118,12 +120,12 @@ class TestPaying:
         assert not Payment.objects.exists()
         assert not SandboxCharge.objects.exists()
 
-    def test_for_what_was_given_up_is_409(self, ana: UUID, session: Session, hold: Hold) -> None:
+    def test_payment_for_what_was_given_up_is_409(self, ana: UUID, session: Session, hold: Hold) -> None:
         reservation = hold(session, "A1", buyer=ana)
         client_of(ana).delete(f"/api/v1/reservations/{reservation.pk}")
         assert_problem(pay(ana, reservation), 409, "not_held")
 
-    def test_with_the_same_key_charges_once(self, ana: UUID, session: Session, hold: Hold) -> None:
+    def test_payment_with_the_same_key_charges_once(self, ana: UUID, session: Session, hold: Hold) -> None:
         reservation = hold(session, "A1", buyer=ana)
         first, second = (pay(ana, reservation, idempotency_key="k", prefer="wait=5") for _time in range(2))
         assert (first.status_code, first.json()) == (second.status_code, second.json())
@@ -146,7 +148,7 @@ class TestPaying:
         ],
         ids=repr,
     )
-    def test_names_the_field_that_is_wrong(
+    def test_payment_names_the_field_that_is_wrong(
         self, ana: UUID, session: Session, hold: Hold, body: dict[str, Any], field: str
     ) -> None:
         reservation = hold(session, "A1", buyer=ana)
@@ -157,13 +159,13 @@ class TestPaying:
         assert [error["field"] for error in problem["errors"]] == [field]
         assert not Payment.objects.exists()
 
-    def test_knows_the_sandboxs_tokens(self, ana: UUID, session: Session, hold: Hold) -> None:
+    def test_payment_knows_the_sandboxs_tokens(self, ana: UUID, session: Session, hold: Hold) -> None:
         problem = assert_problem(pay(ana, hold(session, "A1", buyer=ana), token="4242"), 400, "unknown_token")
         assert [error["field"] for error in problem["errors"]] == ["payment.token"]
         assert not Payment.objects.exists()
 
     @pytest.mark.parametrize("error", PUBLISH_ERRORS)
-    def test_survives_a_broker_that_is_away(
+    def test_payment_survives_a_broker_that_is_away(
         self,
         ana: UUID,
         session: Session,
@@ -187,7 +189,7 @@ class TestPaying:
 
 
 class TestSales:
-    def test_tell_all_there_is(self, ana: UUID, sale: Sale) -> None:
+    def test_sales_tell_all_facts(self, ana: UUID, sale: Sale) -> None:
         body = get(client_of(ana), f"/sales/{sale.pk}").json()
         assert body["number"] == str(sale.number)
         assert body["session"] == str(sale.session_id)
@@ -195,12 +197,12 @@ class TestSales:
         assert [line["seat"] for line in body["lines"]] == ["A1", "A2"]
         assert {ticket["status"] for ticket in body["tickets"]} == {"valid"}
 
-    def test_are_listed_twice_under_two_names(self, ana: UUID, sale: Sale) -> None:
+    def test_sales_are_listed_twice_under_two_names(self, ana: UUID, sale: Sale) -> None:
         listed = get(client_of(ana), "/sales").json()
         assert [row["id"] for row in listed["results"]] == [str(sale.pk)]
         assert get(client_of(ana), f"/users/{ana}/purchases").json() == listed
 
-    def test_are_the_buyers_own(self, ana: UUID, bruno: UUID, sale: Sale) -> None:
+    def test_sales_are_the_buyers_own(self, ana: UUID, bruno: UUID, sale: Sale) -> None:
         client = client_of(bruno)
         ticket = sale.tickets.first()
         assert ticket
@@ -218,14 +220,14 @@ class TestSales:
             assert_problem(get(client, path), 404, "not_found")
             assert_problem(get(APIClient(), path), 401, "not_authenticated")
 
-    def test_are_open_to_staff(self, ana: UUID, sale: Sale) -> None:
+    def test_sales_are_open_to_staff(self, ana: UUID, sale: Sale) -> None:
         staff = client_of(UserFactory(is_staff=True, is_superuser=True))
         assert get(staff, f"/sales/{sale.pk}").json()["id"] == str(sale.pk)
         assert get(staff, f"/users/{ana}/purchases").json()["results"][0]["id"] == str(sale.pk)
         assert get(staff, "/sales", buyer="").json()["results"][0]["id"] == str(sale.pk)
         assert get(staff, "/sales", buyer=str(uuid4())).json()["results"] == []
 
-    def test_print_a_page_a_ticket(self, ana: UUID, sale: Sale) -> None:
+    def test_sales_print_a_page_a_ticket(self, ana: UUID, sale: Sale) -> None:
         response = get(client_of(ana), f"/sales/{sale.pk}/tickets.pdf")
         assert response["Content-Type"] == "application/pdf"
         assert response.content.startswith(b"%PDF-")
@@ -233,7 +235,7 @@ class TestSales:
 
 
 class TestTickets:
-    def test_tell_their_code_and_their_sale(self, ana: UUID, sale: Sale) -> None:
+    def test_tickets_tell_their_code_and_their_sale(self, ana: UUID, sale: Sale) -> None:
         [first, _second] = get(client_of(ana), f"/sales/{sale.pk}").json()["tickets"]
         body = get(client_of(ana), f"/tickets/{first['id']}").json()
         assert body == {
@@ -247,7 +249,7 @@ class TestTickets:
     @pytest.mark.parametrize(
         ("picture", "kind", "magic"), [("svg", "image/svg+xml", b"<svg"), ("png", "image/png", b"\x89PNG")]
     )
-    def test_have_a_code_to_scan(self, ana: UUID, sale: Sale, picture: str, kind: str, magic: bytes) -> None:
+    def test_tickets_have_a_code_to_scan(self, ana: UUID, sale: Sale, picture: str, kind: str, magic: bytes) -> None:
         ticket = sale.tickets.first()
         assert ticket
         response = get(client_of(ana), f"/tickets/{ticket.pk}/qr.{picture}")
@@ -255,11 +257,11 @@ class TestTickets:
         assert magic in response.content
         assert "private" in response["Cache-Control"]
 
-    def test_are_listed(self, ana: UUID, sale: Sale) -> None:
+    def test_tickets_are_listed(self, ana: UUID, sale: Sale) -> None:
         listed = get(client_of(ana), "/tickets").json()["results"]
         assert {row["id"] for row in listed} == {str(ticket.pk) for ticket in sale.tickets.all()}
 
-    def test_go_into_a_calendar(self, ana: UUID, sale: Sale) -> None:
+    def test_tickets_go_into_a_calendar(self, ana: UUID, sale: Sale) -> None:
         response = get(client_of(ana), f"/sales/{sale.pk}/session.ics")
         assert response["Content-Type"].startswith("text/calendar")
         (event,) = Calendar.from_ical(response.content).walk("VEVENT")
@@ -267,5 +269,5 @@ class TestTickets:
         assert event["summary"] == sale.session.show.title
         assert "A1" in str(event["description"])
 
-    def test_that_nobody_has_are_404(self, ana: UUID) -> None:
+    def test_unknown_tickets_are_404(self, ana: UUID) -> None:
         assert_problem(get(client_of(ana), f"/tickets/{uuid4()}"), 404, "not_found")

@@ -74,7 +74,7 @@ class TestCorrecting:
             ("pt-br", "Corrigir o endereço deste pedido?", f"Os ingressos vão para {RIGHT}"),
         ],
     )
-    def test_asks_first_and_then_sends_the_tickets_there(
+    def test_correction_asks_first_and_then_sends_the_tickets_there(
         self, sale: Sale, clerk: str, mailoutbox: Outbox, language: str, asks: str, says: str
     ) -> None:
         desk = window_of("clerk", language)
@@ -93,7 +93,7 @@ class TestCorrecting:
         assert (sale.email, sale.payment.email) == (RIGHT, RIGHT)
         assert Client().get(page_of("sale", sale)).status_code == 200
 
-    def test_is_in_the_history_of_the_sale_and_the_order(self, sale: Sale, clerk: str) -> None:
+    def test_correction_is_in_the_history_of_the_sale_and_the_order(self, sale: Sale, clerk: str) -> None:
         desk = window_of("clerk")
         confirmed(desk, clerk, filled_in(desk, clerk, RIGHT))
         entry = LogEntry.objects.get(object_id=str(sale.pk))
@@ -115,7 +115,7 @@ class TestCorrecting:
         assert send("reservation.confirmed", mailoutbox).to == [RIGHT]
 
     @pytest.mark.parametrize("what", ["called off", "given back"])
-    def test_letter_of_what_admits_nobody_promises_no_show(
+    def test_letter_about_void_tickets_promises_no_show(
         self, post: Post, sale: Sale, mailoutbox: Outbox, what: str
     ) -> None:
         post.call_off() if what == "called off" else refunds.ask_refund(sale_id=sale.pk, buyer=None)

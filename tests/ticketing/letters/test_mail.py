@@ -69,7 +69,7 @@ def html(letter: EmailMultiAlternatives) -> str:
 
 
 class TestConfirmed:
-    def test_sends_the_tickets_to_the_address_given_with_the_payment(
+    def test_confirmation_sends_the_tickets_to_the_address_given_with_the_payment(
         self, session: Session, hold: Hold, ana: uuid.UUID, mailoutbox: Outbox
     ) -> None:
         sale = buy(hold(session, "A1", "A2", buyer=ana), email="guest@example.com")
@@ -91,7 +91,7 @@ class TestConfirmed:
             ):
                 assert words in text
 
-    def test_sends_them_to_the_account_otherwise(
+    def test_confirmation_sends_them_to_the_account_otherwise(
         self, session: Session, hold: Hold, ana_at_home: User, mailoutbox: Outbox
     ) -> None:
         buy(hold(session, "A1", buyer=ana_at_home.pk))
@@ -100,7 +100,9 @@ class TestConfirmed:
 
         assert [letter.to for letter in mailoutbox] == [["ana@example.com"]]
 
-    def test_speaks_the_buyers_language(self, session: Session, hold: Hold, ana: uuid.UUID, mailoutbox: Outbox) -> None:
+    def test_confirmation_speaks_the_buyers_language(
+        self, session: Session, hold: Hold, ana: uuid.UUID, mailoutbox: Outbox
+    ) -> None:
         buy(hold(session, "A1", buyer=ana), email="ana@example.com", language="pt-br")
 
         mail.send_for(event("reservation.confirmed"))
@@ -109,7 +111,7 @@ class TestConfirmed:
         assert "R$\N{NO-BREAK SPACE}25,00" in str(mailoutbox[0].body)
         assert 'lang="pt-br"' in html(mailoutbox[0])
 
-    def test_names_places_without_a_number(
+    def test_confirmation_names_places_without_a_number(
         self, session: Session, hold: Hold, ana: uuid.UUID, mailoutbox: Outbox
     ) -> None:
         pit = StockFactory.create(session=session, name="Pista <b>")
@@ -120,7 +122,7 @@ class TestConfirmed:
         assert str(mailoutbox[0].body).count("Pista <b> · R$90.00:") == 2
         assert html(mailoutbox[0]).count("Pista &lt;b&gt;") == 2
 
-    def test_writes_to_no_guest_without_an_address(
+    def test_confirmation_writes_to_no_guest_without_an_address(
         self, session: Session, hold: Hold, ana: uuid.UUID, mailoutbox: Outbox
     ) -> None:
         buy(hold(session, "A1", buyer=ana))
@@ -130,7 +132,7 @@ class TestConfirmed:
         assert mailoutbox == []
         assert not Notification.objects.exists()
 
-    def test_survives_a_title_that_would_forge_headers(
+    def test_confirmation_survives_a_title_that_would_forge_headers(
         self, session: Session, hold: Hold, ana: uuid.UUID, mailoutbox: Outbox
     ) -> None:
         session.show.title = "Jaws\r\nBcc: everybody@example.com"
@@ -145,7 +147,9 @@ class TestConfirmed:
 
 
 class TestExpired:
-    def test_tells_an_account(self, session: Session, hold: Hold, ana_at_home: User, mailoutbox: Outbox) -> None:
+    def test_expiry_letter_tells_an_account(
+        self, session: Session, hold: Hold, ana_at_home: User, mailoutbox: Outbox
+    ) -> None:
         run_out(hold(session, "A1", "A2", buyer=ana_at_home.pk))
         sweeps.expire_holds()
 
@@ -156,7 +160,7 @@ class TestExpired:
         assert "Seats A1, A2" in str(letter.body)
         assert f"{settings.SITE_URL}/sessions/{session.pk}" in html(letter)
 
-    def test_speaks_the_language_of_the_last_purchase(
+    def test_expiry_letter_speaks_the_language_of_the_last_purchase(
         self, session: Session, hold: Hold, ana_at_home: User, mailoutbox: Outbox
     ) -> None:
         buy(hold(session, "B1", buyer=ana_at_home.pk), language="pt-br")
@@ -167,7 +171,9 @@ class TestExpired:
 
         assert 'lang="pt-br"' in html(mailoutbox[0])
 
-    def test_writes_to_no_guest(self, session: Session, hold: Hold, ana: uuid.UUID, mailoutbox: Outbox) -> None:
+    def test_expiry_letter_writes_to_no_guest(
+        self, session: Session, hold: Hold, ana: uuid.UUID, mailoutbox: Outbox
+    ) -> None:
         run_out(hold(session, "A1", buyer=ana))
         sweeps.expire_holds()
 
@@ -247,7 +253,7 @@ class TestTrying:
     def _empty(self) -> None:
         dead_letters()
 
-    def test_tries_again_until_the_server_is_back(
+    def test_mail_task_tries_again_until_the_server_is_back(
         self, confirmed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         server = BrokenServer(monkeypatch, failures=5)
@@ -258,7 +264,7 @@ class TestTrying:
         assert Notification.objects.exists()
         assert dead_letters() == []
 
-    def test_gives_up_after_five_and_keeps_the_event(
+    def test_mail_task_gives_up_after_five_and_keeps_the_event(
         self, confirmed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         server = BrokenServer(monkeypatch, failures=100)
@@ -294,7 +300,9 @@ class TestTheQueueOfEvents:
 
     @pytest.mark.parametrize("kind", ["redis", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
     @pytest.mark.parametrize("body", ['{"event": "reservation.held"}', "[]", "{", '"x"'])
-    def test_sets_aside_what_it_does_not_understand(self, step: mail_tasks.MailEvents, kind: str, body: str) -> None:
+    def test_event_queue_sets_aside_what_it_does_not_understand(
+        self, step: mail_tasks.MailEvents, kind: str, body: str
+    ) -> None:
         url = services.current().rabbitmq_url if kind == "rabbitmq" else settings.CELERY_BROKER_URL
         with relay.connect(url) as broker:
             channel = broker.default_channel

@@ -110,7 +110,7 @@ class TestMoved:
         for untrue in ("Your tickets are valid", "you can give the tickets back", "Standard D1"):
             assert untrue not in text
 
-    def test_letter_promises_no_money_for_what_nobody_paid(self, post: Post, mailoutbox: Outbox) -> None:
+    def test_letter_promises_no_money_for_unpaid_tickets(self, post: Post, mailoutbox: Outbox) -> None:
         Ticket.objects.filter(sale=post.sale).update(due=F("price"))
         post.move()
         (text,) = [text for to, text in deliver("sale.session_moved", mailoutbox) if to == "ana@example.com"]
@@ -165,7 +165,7 @@ class TestMoved:
         assert moving.move(session_id=post.session.pk, changes={"starts_at": past - HOUR}) == 0
         assert not Event.objects.filter(name="session.moved").exists()
 
-    def test_who_gave_back_meanwhile_hears_nothing(self, post: Post, mailoutbox: Outbox) -> None:
+    def test_buyer_who_gave_tickets_back_meanwhile_gets_no_letter(self, post: Post, mailoutbox: Outbox) -> None:
         post.move()
         refunds.ask_refund(sale_id=post.sale.pk, buyer=None)
         assert [to for to, _text in deliver("session_moved", mailoutbox)] == ["bruno@example.com"]  # of his own sale
@@ -229,7 +229,7 @@ class TestExactlyOnce:
         told = Event.objects.get(name="ticket.session_moved")
         assert (told.buyer, set(told.facts["tickets"])) == (post.bruno.pk, {str(post.given.pk), str(post.kept)})
 
-    def test_change_that_is_rolled_back_tells_nobody(self, post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_change_that_is_rolled_back_sends_no_letter(self, post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(holders, "tell", _die)
         with pytest.raises(SystemExit):
             post.move()
@@ -237,7 +237,7 @@ class TestExactlyOnce:
         assert (moved.starts_at, moved.sequence) == (post.session.starts_at, 0)
         assert not Event.objects.filter(name__endswith="session_moved").exists()
 
-    def test_calling_off_again_tells_nobody_again(self, post: Post, mailoutbox: Outbox) -> None:
+    def test_calling_off_again_sends_no_letter(self, post: Post, mailoutbox: Outbox) -> None:
         for _time in range(2):
             post.call_off()
             refunds.refund_everybody(
@@ -287,7 +287,7 @@ class TestCalledOff:
         assert "Your tickets no longer open any door. The ticket that you passed on no longer opens any door." in text
         assert "You get back the money that you paid" in text
 
-    def test_letter_promises_no_money_for_what_nobody_paid(self, post: Post, mailoutbox: Outbox) -> None:
+    def test_letter_promises_no_money_for_unpaid_tickets(self, post: Post, mailoutbox: Outbox) -> None:
         Ticket.objects.update(due=F("price"))
         post.call_off()
         told = deliver("session_called_off", mailoutbox)
@@ -315,19 +315,21 @@ class TestGivingBack:
     def give_back(self, sale: Sale) -> str:
         return refunds.ask_refund(sale_id=sale.pk, buyer=sale.buyer, tickets=[post_ticket(sale)]).status
 
-    def test_opens_again_for_who_bought_before(self, post: Post) -> None:
+    def test_refund_opens_again_for_earlier_buyers(self, post: Post) -> None:
         with pytest.raises(RefundClosed):
             self.give_back(post.sale)
         post.move()
         assert self.give_back(post.sale) == "asked"
 
-    def test_stays_closed_for_who_bought_after(self, post: Post) -> None:
+    def test_refund_stays_closed_for_later_buyers(self, post: Post) -> None:
         post.move()
         with pytest.raises(RefundClosed):
             self.give_back(post.buy("D1"))
 
     @pytest.mark.parametrize(("hours", "is_open"), [(0, False), (1, False), (3, True)])
-    def test_lasts_as_long_as_the_house_says(self, post: Post, settings: Settings, hours: int, is_open: bool) -> None:
+    def test_refund_lasts_as_long_as_the_house_says(
+        self, post: Post, settings: Settings, hours: int, is_open: bool
+    ) -> None:
         settings.MOVED_REFUND_HOURS = hours
         post.move()
         Session.objects.update(moved_at=db_now() - 2 * HOUR)
@@ -338,14 +340,14 @@ class TestGivingBack:
             with pytest.raises(RefundClosed):
                 self.give_back(post.sale)
 
-    def test_is_for_who_held_before_and_paid_afterwards(self, post: Post) -> None:
+    def test_refund_is_open_for_earlier_holds_that_were_paid_afterwards(self, post: Post) -> None:
         post.move()
         Session.objects.update(moved_at=db_now() - HOUR)
         Reservation.objects.update(accepted_at=db_now() - 2 * HOUR)
         assert Session.objects.filter(moved_at__lt=post.sale.sold_at).exists()
         assert self.give_back(post.sale) == "asked"
 
-    def test_ends_with_the_start(self, post: Post) -> None:
+    def test_refund_ends_with_the_start(self, post: Post) -> None:
         post.move()
         moved = Session.objects.get()
         assert refunds.refundable_until(moved, asked_at=post.sale.reservation.accepted_at) == moved.starts_at
@@ -364,7 +366,7 @@ def post_ticket(sale: Sale) -> Any:
 
 
 class TestPages:
-    def test_say_that_it_was_moved(self, post: Post) -> None:
+    def test_pages_say_that_it_was_moved(self, post: Post) -> None:
         old = post.session.starts_at
         post.move()
         ana, bruno = window_of("ana"), window_of("bruno")
@@ -379,7 +381,7 @@ class TestPages:
         assert "This session was moved." in Client().get(f"/sessions/{post.session.pk}").content.decode()
 
     @pytest.mark.parametrize("paid_back", [False, True])
-    def test_say_that_it_was_called_off(self, post: Post, paid_back: bool) -> None:
+    def test_pages_say_that_it_was_called_off(self, post: Post, paid_back: bool) -> None:
         post.call_off()
         if paid_back:
             refunds.refund_everybody(
@@ -398,7 +400,7 @@ class TestPages:
             assert "Only this ticket" not in page
         assert "This session was called off." in Client().get(f"/sessions/{post.session.pk}").content.decode()
 
-    def test_write_the_day_as_a_sentence_has_it_in_portuguese(self, post: Post) -> None:
+    def test_pages_write_the_day_as_a_sentence_has_it_in_portuguese(self, post: Post) -> None:
         post.call_off()
         with translation.override("pt-br"):
             since = within(full_day(db_now()))

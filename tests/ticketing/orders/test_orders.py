@@ -89,7 +89,7 @@ def long_ago(reservation: str) -> None:
 
 
 class TestOrdering:
-    def test_is_accepted_at_once_and_bought(self, ana: UUID, stock: TicketType) -> None:
+    def test_order_is_accepted_at_once_and_bought(self, ana: UUID, stock: TicketType) -> None:
         response = order(ana, wish(stock, 2))
         body = response.json()
         assert response.status_code == 202
@@ -105,14 +105,14 @@ class TestOrdering:
         assert stands["id"] == stands["sale"]["reservation"]
         assert SandboxCharge.objects.get().amount == 18_000
 
-    def test_takes_seats_by_name(self, ana: UUID, session: Session) -> None:
+    def test_order_takes_seats_by_name(self, ana: UUID, session: Session) -> None:
         bought = order(ana, {"session": str(session.pk), "seats": ["A1", "A2"], "payment": PAYMENT})
         assert bought.status_code == 202
         assert [line["seat"] for line in read(ana, bought)["lines"]] == ["A1", "A2"]
         assert set(Seat.objects.filter(label__in=["A1", "A2"]).values_list("status", flat=True)) == {"s"}
 
     @pytest.mark.usefixtures("a_worker")
-    def test_with_prefer_wait_answers_the_purchase(self, ana: UUID, stock: TicketType) -> None:
+    def test_order_with_prefer_wait_answers_the_purchase(self, ana: UUID, stock: TicketType) -> None:
         response = order(ana, wish(stock), prefer="wait=5", key="k")
         assert response.status_code == 201
         assert response["Preference-Applied"] == "wait=5"
@@ -125,12 +125,12 @@ class TestOrdering:
         assert again.json()["status"] == "COMPLETED"
 
     @pytest.mark.usefixtures("a_worker")
-    def test_with_prefer_wait_answers_a_declined_card(self, ana: UUID, stock: TicketType) -> None:
+    def test_order_with_prefer_wait_answers_a_declined_card(self, ana: UUID, stock: TicketType) -> None:
         refused = order(ana, wish(stock, token="declined"), prefer="wait=5")
         assert refused["Preference-Applied"] == "wait=5"
         assert assert_problem(refused, 402, "payment_declined")["reason"] == "card_declined"
 
-    def test_without_a_payment_it_is_held_until_it_is_paid(self, ana: UUID, stock: TicketType) -> None:
+    def test_order_without_a_payment_is_held_until_it_is_paid(self, ana: UUID, stock: TicketType) -> None:
         held = order(ana, wish(stock, token=None))
         assert read(ana, held)["status"] == "PROCESSING"
         assert read(ana, held)["expires_at"]
@@ -164,7 +164,7 @@ class TestTheReceipt:
 
     EMAIL = "ana@example.com"
 
-    def test_of_what_costs_nothing_is_sent(
+    def test_receipt_of_what_costs_nothing_is_sent(
         self, ana: UUID, stock: TicketType, mailoutbox: list[EmailMultiAlternatives]
     ) -> None:
         TicketType.objects.update(price=0)
@@ -176,14 +176,14 @@ class TestTheReceipt:
         assert letter.to == [self.EMAIL]
         assert letter.subject.startswith("Seus ingressos")
 
-    def test_of_what_a_voucher_pays_for_is_sent(self, ana: UUID, session: Session) -> None:
+    def test_receipt_of_what_a_voucher_pays_for_is_sent(self, ana: UUID, session: Session) -> None:
         Voucher.objects.create(code="GIFT", percent_off=100)
         body = {"session": str(session.pk), "seats": ["A1"], "voucher": "GIFT", "email": self.EMAIL}
         assert order(ana, body).status_code == 202
         assert Payment.objects.get().email == self.EMAIL
 
     @pytest.mark.parametrize("later", ["", "home@example.com"])
-    def test_of_what_is_paid_later_goes_there_unless_the_payment_says_otherwise(
+    def test_receipt_of_what_is_paid_later_goes_there_unless_the_payment_says_otherwise(
         self, ana: UUID, stock: TicketType, later: str
     ) -> None:
         body = {**wish(stock, token=None), "email": self.EMAIL}
@@ -193,7 +193,7 @@ class TestTheReceipt:
         assert paid.status_code == 202
         assert Payment.objects.get().email == (later or self.EMAIL)
 
-    def test_of_who_stood_by_is_sent(self, ana: UUID, bruno: UUID, session: Session) -> None:
+    def test_receipt_of_an_order_on_standby_is_sent(self, ana: UUID, bruno: UUID, session: Session) -> None:
         Session.objects.update(standby=True)
         kind = StockFactory.create(session=session, capacity=1, price=0)
         first = order(bruno, wish(kind, token=None)).json()["id"]
@@ -203,7 +203,7 @@ class TestTheReceipt:
         paying.pay([(UUID(waits), "")])
         assert Payment.objects.get(reservation=waits).email == self.EMAIL
 
-    def test_belongs_to_the_request_that_a_key_names(self, ana: UUID, stock: TicketType) -> None:
+    def test_receipt_belongs_to_the_request_that_a_key_names(self, ana: UUID, stock: TicketType) -> None:
         body = {**wish(stock, token=None), "email": self.EMAIL}
         assert order(ana, body, key="one").status_code == 202
         assert order(ana, body, key="one").headers["Idempotent-Replayed"] == "true"
@@ -211,7 +211,7 @@ class TestTheReceipt:
 
 
 class TestRefusing:
-    def test_asks_for_the_key_by_its_name(self, ana: UUID, stock: TicketType) -> None:
+    def test_order_asks_for_the_key_by_its_name(self, ana: UUID, stock: TicketType) -> None:
         problem = assert_problem(post(client_of(ana), "/orders", wish(stock)), 400, "invalid")
         assert [error["field"] for error in problem["errors"]] == ["Idempotency-Key"]
         assert "header" in problem["errors"][0]["message"]
@@ -234,11 +234,11 @@ class TestRefusing:
             ),
         ],
     )
-    def test_names_the_fields_at_fault(self, ana: UUID, body: dict[str, Any], fields: set[str]) -> None:
+    def test_order_names_the_fields_at_fault(self, ana: UUID, body: dict[str, Any], fields: set[str]) -> None:
         problem = assert_problem(order(ana, body), 400, "invalid")
         assert {error["field"] for error in problem["errors"]} == fields
 
-    def test_refuses_before_anything_is_queued(self, ana: UUID, stock: TicketType) -> None:
+    def test_order_is_refused_before_anything_is_queued(self, ana: UUID, stock: TicketType) -> None:
         unknown = {**wish(stock), "ticket_type": str(uuid4())}
         assert_problem(order(ana, unknown), 400, "unknown_ticket_type")
         nowhere = {"session": str(uuid4()), "seats": ["A1"], "payment": PAYMENT}
@@ -254,15 +254,15 @@ class TestRefusing:
         assert_problem(order(ana, wish(stock)), 409, "sale_closed")
         assert not Reservation.objects.exists()
 
-    def test_needs_credentials(self, stock: TicketType) -> None:
+    def test_order_needs_credentials(self, stock: TicketType) -> None:
         assert post(APIClient(), "/orders", wish(stock), idempotency_key="k").status_code == 401
 
-    def test_counts_what_the_buyer_has_already(self, ana: UUID) -> None:
+    def test_limit_counts_what_the_buyer_has_already(self, ana: UUID) -> None:
         many = StockFactory.create(capacity=100)
         order(ana, wish(many, 8))
         assert assert_problem(order(ana, wish(many, 3)), 409, "limit_reached")["limit"] == 10
 
-    def test_says_sold_out_at_once(self, ana: UUID) -> None:
+    def test_sold_out_is_said_at_once(self, ana: UUID) -> None:
         assert_problem(order(ana, wish(StockFactory.create(capacity=0))), 409, "sold_out")
         assert not Reservation.objects.exists()
 
@@ -273,7 +273,7 @@ class TestRefusing:
         assert won == ["COMPLETED"] * 3
         assert TicketType.objects.get(pk=stock.pk).available == 0
 
-    def test_three_of_ten_win_where_redis_lets_everybody_in(self, stock: TicketType) -> None:
+    def test_three_of_ten_win_where_redis_admits_all(self, stock: TicketType) -> None:
         buyers = [uuid4() for _n in range(10)]
         requests = [asked(stock, buyer, arrival=place) for place, buyer in enumerate(buyers, start=1)]
         queued.allocate(requests)
@@ -305,14 +305,14 @@ class TestWhatStandsInRabbit:
         name: str = order(ana, wish(stock)).json()["id"]
         return name
 
-    def test_is_listed_first(self, ana: UUID, bruno: UUID, stock: TicketType, waits: str) -> None:
+    def test_queued_order_is_listed_first(self, ana: UUID, bruno: UUID, stock: TicketType, waits: str) -> None:
         for path in ("/orders", "/reservations"):
             (listed,) = get(client_of(ana), path).json()["results"]
             assert listed["id"] == waits
             assert get(client_of(bruno), path).json()["results"] == []
         assert get(client_of(ana), "/orders").json()["results"][0]["status"] == "PENDING"
 
-    def test_counts_for_the_limit_of_the_first_page(
+    def test_queued_order_counts_for_the_limit_of_the_first_page(
         self, ana: UUID, stock: TicketType, waits: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.undo()
@@ -322,18 +322,18 @@ class TestWhatStandsInRabbit:
         assert [one["id"] for one in first["results"]] == [waits, bought[1]]
         assert [one["id"] for one in rest["results"]] == [bought[0]]
 
-    def test_is_told_on_connecting(self, ana: UUID, waits: str) -> None:
+    def test_queued_order_is_sent_to_a_new_socket(self, ana: UUID, waits: str) -> None:
         assert [(one["id"], one["status"]) for one in reservations.first_messages(ana)] == [
             (waits, "queued"),
             (waits, "PENDING"),
         ]
 
-    def test_is_in_no_line_once_it_is_allocated(self, ana: UUID, stock: TicketType) -> None:
+    def test_queued_order_leaves_the_queue_once_it_is_allocated(self, ana: UUID, stock: TicketType) -> None:
         order(ana, wish(stock))
         assert claims.asked_by(ana)
         assert reservations.in_queue(ana) == []
 
-    def test_is_remembered_in_bounds(
+    def test_queued_order_is_remembered_in_bounds(
         self, ana: UUID, stock: TicketType, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         settings.HOLDS_ADDRESS = 100
@@ -343,7 +343,9 @@ class TestWhatStandsInRabbit:
         asked_for = [order(ana, wish(stock)).json()["id"] for _order in range(52)]
         assert [str(request.id) for request in claims.asked_by(ana)] == asked_for[2:]
 
-    def test_is_unknown_without_redis(self, ana: UUID, waits: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_queued_order_is_unknown_without_redis(
+        self, ana: UUID, waits: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         def away(_buyer: UUID) -> list[HoldRequest]:
             raise claims.NoClaims
 
@@ -352,7 +354,7 @@ class TestWhatStandsInRabbit:
 
 
 class TestTheSameKey:
-    def test_gets_the_first_answer_again(self, ana: UUID, stock: TicketType) -> None:
+    def test_same_key_gets_the_first_answer_again(self, ana: UUID, stock: TicketType) -> None:
         first, again = order(ana, wish(stock), key="k"), order(ana, wish(stock), key="k")
         assert again.status_code == first.status_code == 202
         assert again.json() == first.json()
@@ -360,11 +362,15 @@ class TestTheSameKey:
         assert Reservation.objects.count() == 1
 
     @pytest.mark.parametrize("change", [{"quantity": 2}, {"payment": {"method": "fake", "token": "slow"}}])
-    def test_with_another_body_is_a_mismatch(self, ana: UUID, stock: TicketType, change: dict[str, Any]) -> None:
+    def test_same_key_with_another_body_is_a_mismatch(
+        self, ana: UUID, stock: TicketType, change: dict[str, Any]
+    ) -> None:
         order(ana, wish(stock), key="k")
         assert_problem(order(ana, {**wish(stock), **change}, key="k"), 422, "idempotency_mismatch")
 
-    def test_is_another_for_reservations_and_other_buyers(self, ana: UUID, bruno: UUID, stock: TicketType) -> None:
+    def test_same_key_is_another_for_reservations_and_other_buyers(
+        self, ana: UUID, bruno: UUID, stock: TicketType
+    ) -> None:
         order(ana, wish(stock), key="k")
         assert order(bruno, wish(stock), key="k").status_code == 202
         held = {"session": str(stock.session_id), "ticket_type": str(stock.pk), "quantity": 1}
@@ -372,7 +378,7 @@ class TestTheSameKey:
         assert Reservation.objects.count() == 3
 
     @pytest.mark.race
-    def test_from_fifty_threads_is_one_order(self, ana: UUID, stock: TicketType) -> None:
+    def test_same_key_from_fifty_threads_is_one_order(self, ana: UUID, stock: TicketType) -> None:
         answers = race([partial(order, client_of(ana), wish(stock), key="k") for _n in range(50)])
         replied: list[Any] = list(answers)
         by_status = {answer.status_code: answer.json() for answer in replied}
@@ -384,20 +390,20 @@ class TestTheSameKey:
 
 
 class TestReading:
-    def test_of_others_is_not_there(self, ana: UUID, bruno: UUID, stock: TicketType) -> None:
+    def test_other_buyers_orders_are_not_found(self, ana: UUID, bruno: UUID, stock: TicketType) -> None:
         bought = order(ana, wish(stock)).json()["id"]
         assert_problem(get(client_of(bruno), f"/orders/{bought}"), 404, "not_found")
         assert_problem(get(client_of(ana), f"/orders/{uuid4()}"), 404, "not_found")
         assert get(client_of(bruno), "/orders").json()["results"] == []
 
-    def test_staff_read_anybodys(self, ana: UUID, stock: TicketType) -> None:
+    def test_staff_read_all_orders(self, ana: UUID, stock: TicketType) -> None:
         bought = order(ana, wish(stock)).json()["id"]
         staff = client_of(UserFactory.create(is_staff=True, is_superuser=True))
         assert get(staff, f"/orders/{bought}").json()["status"] == "COMPLETED"
         assert [one["id"] for one in get(staff, "/orders", buyer=str(ana)).json()["results"]] == [bought]
         assert get(staff, "/orders").json()["results"] == []
 
-    def test_works_while_it_stands_in_the_queue(
+    def test_reading_works_while_it_stands_in_the_queue(
         self, ana: UUID, bruno: UUID, stock: TicketType, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         door = FrontDoor(queue=InProcessQueue(lambda _requests: None), fallback=None)
@@ -406,7 +412,7 @@ class TestReading:
         assert read(ana, waits) == waits.json()
         assert_problem(get(client_of(bruno), f"/orders/{waits.json()['id']}"), 404, "not_found")
 
-    def test_lists_the_buyers_own_newest_first(self, ana: UUID, stock: TicketType) -> None:
+    def test_reading_lists_the_buyers_own_newest_first(self, ana: UUID, stock: TicketType) -> None:
         made = [order(ana, wish(stock)).json()["id"] for _n in range(3)]
         held = {"session": str(stock.session_id), "seats": ["A1"]}
         post(client_of(ana), "/reservations", held)  # is no order
@@ -420,7 +426,7 @@ class TestReading:
 
 class TestALostDoorbell:
     @pytest.mark.usefixtures("nobody_hears")
-    def test_is_made_up_for_by_the_sweep(self, ana: UUID, stock: TicketType) -> None:
+    def test_lost_message_is_made_up_for_by_the_sweep(self, ana: UUID, stock: TicketType) -> None:
         waits = order(ana, wish(stock))
         assert read(ana, waits)["status"] == "PROCESSING"
         assert paying.sweep() == 0  # it may be heard still
@@ -430,26 +436,26 @@ class TestALostDoorbell:
         assert paying.sweep() == 0
 
     @pytest.mark.usefixtures("nobody_hears")
-    def test_keeps_its_places_for_as_long_as_the_session_may(self, ana: UUID, stock: TicketType) -> None:
+    def test_order_keeps_its_places_for_the_session_s_longest_hold(self, ana: UUID, stock: TicketType) -> None:
         order(ana, wish(stock))
         row = Reservation.objects.get()
         assert row.expires_at - row.held_at == dt.timedelta(seconds=stock.session.max_hold_seconds)  # type: ignore[operator]
 
     @pytest.mark.usefixtures("nobody_hears")
-    def test_heard_twice_takes_the_money_once(self, ana: UUID, stock: TicketType) -> None:
+    def test_message_received_twice_takes_the_money_once(self, ana: UUID, stock: TicketType) -> None:
         waits = UUID(order(ana, wish(stock)).json()["id"])
         outcomes = race([partial(paying.pay, [(waits, "")]) for _n in range(4)])
         assert sorted(outcomes) == [0, 0, 0, 1]  # type: ignore[type-var]
         assert Payment.objects.get().status == PaymentStatus.CAPTURED
 
     @pytest.mark.usefixtures("nobody_hears")
-    def test_leaves_alone_what_was_given_up(self, ana: UUID, stock: TicketType) -> None:
+    def test_sweep_leaves_cancelled_orders_alone(self, ana: UUID, stock: TicketType) -> None:
         waits = order(ana, wish(stock)).json()["id"]
         assert client_of(ana).delete(f"/api/v1/reservations/{waits}").status_code == 204
         assert paying.pay([(UUID(waits), "")]) == 0
         assert get(client_of(ana), f"/orders/{waits}").json()["reason"] == "released"
 
-    def test_rings_again_when_the_request_is_delivered_again(
+    def test_message_is_sent_again_when_the_request_is_delivered_again(
         self, ana: UUID, stock: TicketType, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         request = asked(stock, ana, arrival=1)
@@ -462,7 +468,7 @@ class TestALostDoorbell:
         queued.allocate([request])
         assert Sale.objects.count() == 1
 
-    def test_is_no_error_where_the_broker_is_away(
+    def test_lost_message_is_no_error_where_the_broker_is_away(
         self, ana: UUID, stock: TicketType, settings: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         rung: list[Any] = []
@@ -481,7 +487,7 @@ class TestALostDoorbell:
 
 class TestACrowdThatIsPaid:
     @pytest.mark.usefixtures("nobody_hears")
-    def test_keeps_no_connection_while_it_waits_for_its_turn(
+    def test_paid_crowd_keeps_no_connection_while_it_waits_for_its_turn(
         self, stock: TicketType, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         held = [order(uuid4(), wish(stock)).json()["id"] for _buyer in range(3)]
@@ -513,7 +519,7 @@ def pay_and_close(order: UUID) -> int:
 
 class TestASessionCalledOff:
     @pytest.mark.usefixtures("nobody_hears")
-    def test_while_it_is_being_paid_takes_nothing(self, ana: UUID, stock: TicketType) -> None:
+    def test_session_called_off_during_payment_takes_no_money(self, ana: UUID, stock: TicketType) -> None:
         waits = order(ana, wish(stock))
         (payment,) = starting.start_orders(list(Reservation.objects.all()))
         Session.objects.update(cancelled_at=timezone.now())
@@ -531,7 +537,7 @@ class TestTelling:
         monkeypatch.setattr("realtime.wire.send_personal", lambda *, buyer, message: messages.append(message))
         return messages
 
-    def test_of_each_change(self, ana: UUID, stock: TicketType, told: list[dict[str, Any]]) -> None:
+    def test_socket_hears_of_each_change(self, ana: UUID, stock: TicketType, told: list[dict[str, Any]]) -> None:
         bought = order(ana, wish(stock)).json()["id"]
         of_order = [message for message in told if message["type"] == "order:update"]
         assert [(one["id"], one["status"]) for one in of_order] == [(bought, "PROCESSING"), (bought, "COMPLETED")]
@@ -540,7 +546,7 @@ class TestTelling:
         others = [message["status"] for message in told if message["type"] == "reservation:update"]
         assert others == ["held", "paying", "confirmed"]
 
-    def test_of_a_failure_and_in_the_buyers_language(
+    def test_socket_hears_of_a_failure_in_the_buyers_language(
         self, ana: UUID, stock: TicketType, told: list[dict[str, Any]]
     ) -> None:
         order(ana, wish(stock, token="declined"), accept_language="pt-BR")
@@ -551,7 +557,7 @@ class TestTelling:
             == "O pagamento foi recusado. Nada foi cobrado, e outros compradores podem ficar com os lugares."
         )
 
-    def test_nothing_of_orders_to_who_only_holds(
+    def test_socket_of_a_buyer_who_only_holds_hears_nothing_of_orders(
         self, ana: UUID, stock: TicketType, told: list[dict[str, Any]]
     ) -> None:
         held = {"session": str(stock.session_id), "seats": ["A1"]}
@@ -559,14 +565,14 @@ class TestTelling:
         assert {message["type"] for message in told} == {"reservation:update"}
 
     @pytest.mark.usefixtures("nobody_hears")
-    def test_on_connecting_of_what_isnt_finished(self, ana: UUID, stock: TicketType) -> None:
+    def test_new_socket_hears_of_unfinished_orders(self, ana: UUID, stock: TicketType) -> None:
         held = order(ana, wish(stock)).json()["id"]
         waits = asked(stock, ana, arrival=5)
         inbox.store([waits], shard_for=lambda _request: 0)
         first = [one for one in reservations.first_messages(ana) if one["type"] == "order:update"]
         assert [(one["id"], one["status"]) for one in first] == [(held, "PROCESSING"), (str(waits.id), "PENDING")]
 
-    def test_on_connecting_of_what_ended_just_now_and_not_of_old_times(self, ana: UUID, stock: TicketType) -> None:
+    def test_new_socket_hears_of_orders_that_ended_just_now_only(self, ana: UUID, stock: TicketType) -> None:
         old, new = (order(ana, wish(stock)).json()["id"] for _order in range(2))
         Reservation.objects.filter(pk=old).update(changed_at=F("changed_at") - reservations.TOLD_AGAIN_FOR)
         first = reservations.first_messages(ana)
@@ -589,10 +595,10 @@ class TestAPlainBody:
             '{"session": "ID", "seats": ["A1"], "lane_code": "x", "lane_code": "y"}',
         ],
     )
-    def test_is_not_taken_where_a_name_comes_twice(self, body: str) -> None:
+    def test_plain_body_is_not_taken_where_a_name_comes_twice(self, body: str) -> None:
         assert plain_wish(body.replace("ID", str(uuid4())).encode()) is None
 
-    def test_is_taken_where_it_is_plainly_right(self) -> None:
+    def test_plain_body_is_taken_where_it_is_plainly_right(self) -> None:
         said = {"ticket_type": str(uuid4()), "quantity": 1, "payment": PAYMENT}
         assert plain_wish(json.dumps(said).encode()) is not None
         assert plain_wish(json.dumps({"session": str(uuid4()), "seats": ["A1"]}).encode()) is not None

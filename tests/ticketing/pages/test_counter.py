@@ -50,9 +50,7 @@ def text(answer: Any) -> str:
 
 
 class TestSelling:
-    def test_for_cash_makes_a_sale_with_tickets_and_a_receipt(
-        self, client: Client, beto: User, session: Session
-    ) -> None:
+    def test_sale_for_cash_has_tickets_and_a_receipt(self, client: Client, beto: User, session: Session) -> None:
         assert "R$50.00" in text(hold(client, session, seats="A1, A2"))
         page = text(take(client))
         sale = Sale.objects.get()
@@ -64,59 +62,59 @@ class TestSelling:
         assert sum(LedgerEntry.objects.filter(account="revenue").values_list("amount", flat=True)) == -5000
         assert audit()["sound"]
 
-    def test_by_card_notes_the_terminals_transaction(self, client: Client, beto: User, session: Session) -> None:
+    def test_sale_by_card_notes_the_terminals_transaction(self, client: Client, beto: User, session: Session) -> None:
         hold(client, session, seats="A1")
         take(client, method="card", transaction="NSU-004211")
         assert Payment.objects.get().reference == "NSU-004211"
         assert "Card at the counter" in text(client.get(f"/sales/{Sale.objects.get().pk}"))
 
     @pytest.mark.parametrize("transaction", ["", "4111 1111 1111 1111", "4111111111111111", "?"])
-    def test_by_card_takes_no_cards_number(
+    def test_sale_by_card_refuses_a_cards_number(
         self, client: Client, beto: User, session: Session, transaction: str
     ) -> None:
         hold(client, session, seats="A1")
         assert "This is not a transaction number" in text(take(client, method="card", transaction=transaction))
         assert not Payment.objects.exists()
 
-    def test_takes_the_best_seats_left(self, client: Client, beto: User, session: Session) -> None:
+    def test_counter_takes_the_best_seats_left(self, client: Client, beto: User, session: Session) -> None:
         hold(client, session, way="best", quantity="3")
         assert Reservation.objects.get().quantity == 3
 
-    def test_takes_places_without_a_number(self, client: Client, beto: User, session: Session) -> None:
+    def test_counter_takes_places_without_a_number(self, client: Client, beto: User, session: Session) -> None:
         stock = StockFactory.create(session=session, capacity=3)
         hold(client, session, way="stock", places=f"{stock.pk}:2")
         take(client)
         assert Sale.objects.get().total == 18000
 
-    def test_gives_the_customer_the_longest_hold(self, client: Client, beto: User, session: Session) -> None:
+    def test_counter_gives_the_customer_the_longest_hold(self, client: Client, beto: User, session: Session) -> None:
         hold(client, session, seats="A1")
         held = Reservation.objects.get()
         assert held.held_at
         assert held.expires_at == held.held_at + dt.timedelta(seconds=session.max_hold_seconds)
 
-    def test_counts_no_customer_for_the_one_before(self, client: Client, beto: User, session: Session) -> None:
+    def test_counter_counts_no_customer_for_the_one_before(self, client: Client, beto: User, session: Session) -> None:
         Session.objects.update(max_per_buyer=1)
         for seat in ("A1", "A2"):
             hold(client, session, seats=seat)
             take(client)
         assert len(set(Sale.objects.values_list("buyer", flat=True))) == 2
 
-    def test_says_which_seat_somebody_else_has(
+    def test_counter_says_which_seat_another_buyer_has(
         self, client: Client, beto: User, session: Session, hold: Hold, ana: UUID
     ) -> None:
         hold(session, "A1", buyer=ana)
         page = client.post(f"/counter/{session.pk}", {"way": "seats", "seats": "A1, A2"}, follow=True)
         assert "Choose other seats. A1" in text(page)
 
-    def test_says_which_seat_there_is_none_of(self, client: Client, beto: User, session: Session) -> None:
+    def test_counter_says_which_seat_does_not_exist(self, client: Client, beto: User, session: Session) -> None:
         assert "Unknown: Z9" in text(hold(client, session, seats="A1 Z9"))
 
-    def test_can_be_called_off(self, client: Client, beto: User, session: Session) -> None:
+    def test_hold_at_the_counter_can_be_released(self, client: Client, beto: User, session: Session) -> None:
         hold(client, session, seats="A1")
         assert "Nothing was charged" in text(take(client, action="release"))
         assert Seat.objects.get(label="A1").status == "f"
 
-    def test_too_late_sells_nothing(self, client: Client, beto: User, session: Session) -> None:
+    def test_expired_hold_at_the_counter_sells_nothing(self, client: Client, beto: User, session: Session) -> None:
         hold(client, session, seats="A1")
         past = timezone.now() - dt.timedelta(seconds=1)
         Reservation.objects.update(expires_at=past)
@@ -124,7 +122,7 @@ class TestSelling:
         assert "no longer held" in text(take(client))
         assert not Payment.objects.exists()
 
-    def test_sends_receipt_and_tickets_by_mail(
+    def test_counter_sends_receipt_and_tickets_by_mail(
         self, client: Client, beto: User, session: Session, mailoutbox: list[EmailMultiAlternatives]
     ) -> None:
         hold(client, session, seats="A1")
@@ -138,7 +136,7 @@ class TestSelling:
 
 
 class TestWhoMay:
-    def test_is_the_box_office_alone(self, client: Client, session: Session) -> None:
+    def test_only_the_box_office_may_use_the_counter(self, client: Client, session: Session) -> None:
         for page in ("/counter", f"/counter/{session.pk}"):
             assert Client().get(page)["Location"].startswith("/sign-in?next=")
         client.force_login(UserFactory())
@@ -147,7 +145,7 @@ class TestWhoMay:
         assert client.post(f"/counter/{session.pk}", {"way": "seats", "seats": "A1"}).status_code == 403
 
     @pytest.mark.parametrize("method", ["cash", "card"])
-    def test_nobody_pays_in_cash_over_the_api(self, session: Session, hold: Hold, ana: UUID, method: str) -> None:
+    def test_cash_is_refused_over_the_api(self, session: Session, hold: Hold, ana: UUID, method: str) -> None:
         held = hold(session, "A1", buyer=ana)
         body = {"payment": {"method": method, "token": "1"}}
         assert_problem(post(client_of(ana), f"/reservations/{held.pk}/pay", body), 400, "invalid")

@@ -34,7 +34,7 @@ def gabi(client: Client) -> User:
 
 
 class TestSessions:
-    def test_are_those_of_the_next_hours_with_who_came(
+    def test_sessions_are_those_of_the_next_hours_with_their_check_ins(
         self, client: Client, gabi: User, session: Session, hold: Hold, ana: UUID
     ) -> None:
         past, later = timezone.now() - dt.timedelta(days=1), timezone.now() + dt.timedelta(days=4)
@@ -47,13 +47,13 @@ class TestSessions:
         assert f'href="/gate/{session.pk}"' in page
         assert "1 of 2 are in" in page
 
-    def test_say_which_are_called_off(self, client: Client, gabi: User, session: Session) -> None:
+    def test_sessions_say_which_are_called_off(self, client: Client, gabi: User, session: Session) -> None:
         refunds.call_off(session_id=session.pk)
         page = client.get("/gate").content.decode()
         assert f'href="/gate/{session.pk}"' in page
         assert "Called off" in page
 
-    def test_are_for_gate_staff_only(self, client: Client, session: Session) -> None:
+    def test_sessions_are_for_gate_staff_only(self, client: Client, session: Session) -> None:
         for page in ("/gate", f"/gate/{session.pk}"):
             assert Client().get(page)["Location"] == f"/sign-in?next={page}"
         client.force_login(UserFactory())
@@ -62,25 +62,27 @@ class TestSessions:
 
 
 class TestScanner:
-    def test_brings_the_keys_along(self, client: Client, gabi: User, session: Session) -> None:
+    def test_scanner_brings_the_keys_along(self, client: Client, gabi: User, session: Session) -> None:
         page = client.get(f"/gate/{session.pk}").content.decode()
         assert codes.published()["keys"][0]["x"] in page
         assert f"/sessions/{session.pk}/door-list" in page
 
-    def test_knows_when_the_doors_open(self, client: Client, gabi: User, session: Session) -> None:
+    def test_scanner_knows_when_the_doors_open(self, client: Client, gabi: User, session: Session) -> None:
         page = client.get(f"/gate/{session.pk}").content.decode()
         assert str(doors.opens_at(session).date()) in page
         assert '<p class="notice bad" id="called-off" hidden>' in page
         assert '<div class="stack gate" id="scanning">' in page
 
-    def test_of_a_session_that_was_called_off_stays_shut(self, client: Client, gabi: User, session: Session) -> None:
+    def test_scanner_of_a_session_that_was_called_off_stays_shut(
+        self, client: Client, gabi: User, session: Session
+    ) -> None:
         refunds.call_off(session_id=session.pk)
         page = client.get(f"/gate/{session.pk}").content.decode()
         assert '<p class="notice bad" id="called-off">This session was called off' in page
         assert '<div class="stack gate" id="scanning" hidden>' in page
 
     @pytest.mark.parametrize("language", [code for code, _name in settings.LANGUAGES])
-    def test_has_words_for_each_reason_why_a_ticket_is_void(
+    def test_scanner_has_words_for_each_reason_why_a_ticket_is_void(
         self, client: Client, gabi: User, session: Session, language: str
     ) -> None:
         page = client.get(f"/gate/{session.pk}", headers={"accept-language": language}).content.decode()
@@ -88,10 +90,10 @@ class TestScanner:
             for reason in VoidReason:
                 assert f'<template data-word="void-{reason.value}">{reason.label}</template>' in page
 
-    def test_of_no_session_is_404(self, client: Client, gabi: User) -> None:
+    def test_scanner_of_no_session_is_404(self, client: Client, gabi: User) -> None:
         assert client.get(f"/gate/{uuid4()}").status_code == 404
 
-    def test_is_kept_by_a_worker_that_may_keep_it(self, client: Client) -> None:
+    def test_scanner_is_kept_by_a_worker_that_may_keep_it(self, client: Client) -> None:
         answer = client.get("/gate/worker.js")
         assert answer["Content-Type"].startswith("text/javascript")
         assert answer["Service-Worker-Allowed"] == "/gate"

@@ -63,7 +63,7 @@ REFRESH = '<noscript><meta http-equiv="refresh"'
 
 
 class TestOrder:
-    def test_of_a_purchase_leads_to_the_tickets(self, client: Client, guest: UUID, stock: TicketType) -> None:
+    def test_order_of_a_purchase_leads_to_the_tickets(self, client: Client, guest: UUID, stock: TicketType) -> None:
         bought = order(guest, stock, quantity=2)
         shown = page(client, f"/orders/{bought}")
         assert f'href="/sales/{Sale.objects.get().pk}"' in shown
@@ -73,7 +73,7 @@ class TestOrder:
         assert REFRESH not in shown
 
     @pytest.mark.usefixtures("nobody_allocates")
-    def test_in_line_loads_itself_again_and_can_be_given_up(
+    def test_queued_order_reloads_its_page_and_can_be_cancelled(
         self, client: Client, guest: UUID, stock: TicketType
     ) -> None:
         waits = order(guest, stock)
@@ -83,7 +83,9 @@ class TestOrder:
         assert client.post(f"/orders/{waits}/give-up")["Location"] == f"/orders/{waits}"
 
     @pytest.mark.usefixtures("nobody_allocates")
-    def test_tells_how_many_come_before_it(self, client: Client, guest: UUID, bruno: UUID, stock: TicketType) -> None:
+    def test_order_tells_how_many_come_before_it(
+        self, client: Client, guest: UUID, bruno: UUID, stock: TicketType
+    ) -> None:
         _first, _second, waits = order(bruno, stock), order(bruno, stock), order(guest, stock)
         assert 'data-part="ahead"></p>' in page(
             client, f"/orders/{waits}"
@@ -95,7 +97,7 @@ class TestOrder:
         Session.objects.filter(pk=stock.session_id).update(arrival_high=arrival - 1)
         assert 'data-part="ahead">You are next.' in page(client, f"/orders/{waits}")
 
-    def test_that_stands_by_says_so_and_how_many_come_before_it(
+    def test_order_that_stands_by_says_so_and_how_many_come_before_it(
         self, client: Client, guest: UUID, bruno: UUID, stock: TicketType, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(orders, "pay_in_process", None)
@@ -108,18 +110,20 @@ class TestOrder:
         client.post(f"/orders/{waits}/give-up")
         assert "You cancelled the order" in page(client, f"/orders/{waits}")
 
-    def test_of_a_declined_card_says_what_to_do(self, client: Client, guest: UUID, stock: TicketType) -> None:
+    def test_order_of_a_declined_card_says_what_to_do(self, client: Client, guest: UUID, stock: TicketType) -> None:
         shown = page(client, f"/orders/{order(guest, stock, token='declined')}")
         assert "The payment was declined. Nothing was charged" in shown
         assert "Order again with another card." in shown
         assert f'href="/sessions/{stock.session_id}">Choose again' in shown
         assert REFRESH not in shown
 
-    def test_that_brought_no_payment_leads_to_paying(self, client: Client, guest: UUID, stock: TicketType) -> None:
+    def test_order_that_brought_no_payment_leads_to_paying(
+        self, client: Client, guest: UUID, stock: TicketType
+    ) -> None:
         held = order(guest, stock, token=None)
         assert f'href="/reservations/{held}">Pay' in page(client, f"/orders/{held}")
 
-    def test_whose_money_is_being_taken_asks_for_none(
+    def test_order_whose_money_is_being_taken_asks_for_none(
         self, client: Client, guest: UUID, stock: TicketType, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(orders, "pay_in_process", None)
@@ -128,7 +132,7 @@ class TestOrder:
         assert "We are getting your tickets" in shown
         assert f'href="/reservations/{held}"' not in shown
 
-    def test_is_nothing_to_anybody_else(self, client: Client, guest: UUID, stock: TicketType) -> None:
+    def test_order_is_not_found_for_other_buyers(self, client: Client, guest: UUID, stock: TicketType) -> None:
         bought = order(guest, stock)
         stranger = Client()
         assert stranger.get(f"/orders/{bought}").status_code == 404
@@ -142,7 +146,7 @@ class TestOrder:
 
 
 class TestOrders:
-    def test_are_listed_newest_first_page_by_page(
+    def test_orders_are_listed_newest_first_page_by_page(
         self, client: Client, guest: UUID, stock: TicketType, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(order_pages, "LISTED", 2)
@@ -155,7 +159,7 @@ class TestOrders:
         assert re.findall('data-order="([^"]+)"', last) == made[:1]
         assert 'href="?before=' not in last
 
-    def test_begin_with_what_stands_in_the_queue(
+    def test_orders_begin_with_what_stands_in_the_queue(
         self, client: Client, guest: UUID, stock: TicketType, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         bought = order(guest, stock)
@@ -164,7 +168,7 @@ class TestOrders:
         assert re.findall('data-order="([^"]+)"', page(client, "/orders")) == [str(waits), str(bought)]
         assert f'href="/orders/{waits}"' in page(client, "/my-tickets")
 
-    def test_tell_failures_and_leave_out_holds(self, client: Client, guest: UUID, stock: TicketType) -> None:
+    def test_orders_tell_failures_and_leave_out_holds(self, client: Client, guest: UUID, stock: TicketType) -> None:
         order(guest, stock, token="declined")
         front_door.admit(Ask(session=stock.session_id, ticket_type=stock.pk, quantity=1), buyer=guest)
         listed = page(client, "/orders")
@@ -172,7 +176,7 @@ class TestOrders:
         assert "The payment was declined" in listed
 
     @pytest.mark.parametrize("query", ["", "?before=nonsense"])
-    def test_of_nobody_are_none(self, query: str) -> None:
+    def test_new_visitor_has_no_orders(self, query: str) -> None:
         assert "No orders yet" in page(Client(), f"/orders{query}")
 
     def test_a_hold_leads_to_where_it_is_paid_and_an_order_to_its_own_page(

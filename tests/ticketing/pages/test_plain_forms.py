@@ -35,7 +35,7 @@ def told(answer: Any) -> str:
 
 
 class TestPay:
-    def test_asks_for_no_card_where_nothing_costs_anything(
+    def test_payment_of_a_free_reservation_asks_for_no_card(
         self, client: Client, guest: uuid.UUID, session: Session, hold: Hold
     ) -> None:
         session.ticket_types.update(price=0)
@@ -44,7 +44,7 @@ class TestPay:
         client.post(f"{page}/pay", {"email": "ana@example.org"})
         assert Sale.objects.get().payment.method == "free"
 
-    def test_says_that_a_price_is_to_be_paid(
+    def test_payment_says_that_a_price_is_to_be_paid(
         self, client: Client, guest: uuid.UUID, session: Session, hold: Hold
     ) -> None:
         page = f"/reservations/{hold(session, 'A1', buyer=guest).pk}"
@@ -53,17 +53,17 @@ class TestPay:
 
 
 class TestHold:
-    def test_leads_to_the_reservation(self, client: Client, guest: uuid.UUID, session: Session) -> None:
+    def test_hold_leads_to_the_reservation(self, client: Client, guest: uuid.UUID, session: Session) -> None:
         answer = client.post(f"/sessions/{session.pk}/hold", {"way": "seats", "seats": ["A1", "A2"]})
         assert re.fullmatch("/reservations/[0-9a-f-]{36}", answer["Location"])
 
-    def test_pressed_twice_is_one_request(self, client: Client, guest: uuid.UUID, session: Session) -> None:
+    def test_hold_pressed_twice_is_one_request(self, client: Client, guest: uuid.UUID, session: Session) -> None:
         form = {"way": "seats", "seats": ["A1"], "key": "page"}
         first, again = (client.post(f"/sessions/{session.pk}/hold", form) for _ in range(2))
         other = client.post(f"/sessions/{session.pk}/hold", form | {"seats": ["A2"]})
         assert first["Location"] == again["Location"] != other["Location"]
 
-    def test_says_which_seats_are_gone_and_keeps_the_rest(
+    def test_hold_says_which_seats_are_gone_and_keeps_the_rest(
         self, client: Client, guest: uuid.UUID, session: Session, hold: Hold, bruno: uuid.UUID
     ) -> None:
         hold(session, "A1", buyer=bruno)
@@ -84,7 +84,7 @@ class TestHold:
             {"way": "stock", "places": ""},
         ],
     )
-    def test_says_what_nobody_can_have(
+    def test_hold_says_what_is_impossible(
         self, client: Client, guest: uuid.UUID, session: Session, form: dict[str, Any]
     ) -> None:
         answer = client.post(f"/sessions/{session.pk}/hold", form)
@@ -92,29 +92,31 @@ class TestHold:
         assert told(answer)
         assert not Reservation.objects.exists()
 
-    def test_takes_places_without_a_number(self, client: Client, guest: uuid.UUID, session: Session) -> None:
+    def test_hold_takes_places_without_a_number(self, client: Client, guest: uuid.UUID, session: Session) -> None:
         stock = StockFactory.create(session=session)
         form = {"way": "stock", f"places.{stock.pk}": "2"}
         client.post(f"/sessions/{session.pk}/hold", form)
         assert Reservation.objects.get(ticket_type=stock).quantity == 2
 
-    def test_of_no_session_is_nothing(self, client: Client, guest: uuid.UUID) -> None:
+    def test_hold_of_no_session_is_nothing(self, client: Client, guest: uuid.UUID) -> None:
         assert client.post(f"/sessions/{uuid.uuid4()}/hold", {"seats": "A1"}, follow=True).status_code == 404
 
-    def test_is_limited_as_the_api_is(
+    def test_hold_is_limited_as_the_api_is(
         self, client: Client, guest: uuid.UUID, session: Session, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(throttles, "take", lambda _buckets: 2.5)
         answer = client.post(f"/sessions/{session.pk}/hold", {"seats": "A1"})
         assert (answer.status_code, answer["Retry-After"]) == (429, "3")
 
-    def test_wants_the_pages_token(self, session: Session) -> None:
+    def test_hold_wants_the_pages_token(self, session: Session) -> None:
         stranger = Client(enforce_csrf_checks=True)
         assert stranger.post(f"/sessions/{session.pk}/hold", {"seats": "A1"}).status_code == 403
 
 
 class TestReservation:
-    def test_is_extended_and_released(self, client: Client, guest: uuid.UUID, session: Session, hold: Hold) -> None:
+    def test_reservation_is_extended_and_released(
+        self, client: Client, guest: uuid.UUID, session: Session, hold: Hold
+    ) -> None:
         held = hold(session, "A1", buyer=guest)
         before = held.expires_at
         client.post(f"/reservations/{held.pk}/extend")
@@ -125,7 +127,7 @@ class TestReservation:
         answer = client.post(f"/reservations/{held.pk}/release", follow=True)
         assert "Released" in answer.content.decode()
 
-    def test_is_paid_for_and_leads_to_the_tickets(
+    def test_reservation_is_paid_for_and_leads_to_the_tickets(
         self, client: Client, guest: uuid.UUID, session: Session, hold: Hold
     ) -> None:
         held = hold(session, "A1", buyer=guest)
@@ -135,7 +137,7 @@ class TestReservation:
         assert answer.redirect_chain[-1][0].startswith("/sales/")
         assert Reservation.objects.get().status == Status.CONFIRMED
 
-    def test_by_card_wants_a_script_and_says_so(
+    def test_reservation_by_card_wants_a_script_and_says_so(
         self, client: Client, guest: uuid.UUID, session: Session, hold: Hold, settings: Settings
     ) -> None:
         settings.PAYMENT_METHODS, settings.STRIPE_PUBLISHABLE_KEY = ["stripe"], "pk_test_1"
@@ -155,12 +157,12 @@ class TestReservation:
         assert told(order) == "You need JavaScript to pay by card. Switch it on and load the page again."
         assert Reservation.objects.count() == 1
 
-    def test_offers_nothing_of_stripe_where_it_is_off(
+    def test_reservation_offers_nothing_of_stripe_where_it_is_off(
         self, client: Client, guest: uuid.UUID, session: Session, hold: Hold
     ) -> None:
         assert "data-card" not in client.get(f"/reservations/{hold(session, 'A1', buyer=guest).pk}").content.decode()
 
-    def test_wants_an_address_that_can_be_written_to(
+    def test_reservation_wants_an_address_that_can_be_written_to(
         self, client: Client, guest: uuid.UUID, session: Session, hold: Hold
     ) -> None:
         held = hold(session, "A1", buyer=guest)
@@ -168,7 +170,7 @@ class TestReservation:
         assert told(answer) == "Enter a valid email address."
 
     @pytest.mark.parametrize("action", ["extend", "release", "pay"])
-    def test_of_somebody_else_is_nothing(
+    def test_reservation_of_another_buyer_is_not_found(
         self, client: Client, guest: uuid.UUID, session: Session, hold: Hold, bruno: uuid.UUID, action: str
     ) -> None:
         held = hold(session, "A1", buyer=bruno)
@@ -193,7 +195,7 @@ class TestOrder:
 
         return order
 
-    def test_buys_and_leads_to_the_orders_page(
+    def test_order_buys_and_leads_to_the_orders_page(
         self, client: Client, guest: uuid.UUID, order: Callable[..., Any]
     ) -> None:
         answer = order(email="ana@example.com")
@@ -202,11 +204,11 @@ class TestOrder:
         assert (bought.buyer, bought.status, bought.quantity, bought.is_order) == (guest, Status.CONFIRMED, 2, True)
         assert Sale.objects.get().email == "ana@example.com"
 
-    def test_pressed_twice_is_one_order(self, order: Callable[..., Any]) -> None:
+    def test_order_pressed_twice_is_one_order(self, order: Callable[..., Any]) -> None:
         assert order()["Location"] == order()["Location"]
         assert Sale.objects.count() == 1
 
-    def test_with_another_card_is_another_one(self, order: Callable[..., Any]) -> None:
+    def test_order_with_another_card_is_another_one(self, order: Callable[..., Any]) -> None:
         assert order(token="declined")["Location"] != order()["Location"]
         assert Sale.objects.count() == 1
 
@@ -218,16 +220,16 @@ class TestOrder:
             ({str(uuid.uuid4()): "1", str(uuid.uuid4()): "1"}, "Please choose one kind of place at a time."),
         ],
     )
-    def test_says_what_nobody_can_have(self, order: Callable[..., Any], places: dict[str, str], said: str) -> None:
+    def test_order_says_what_is_impossible(self, order: Callable[..., Any], places: dict[str, str], said: str) -> None:
         answer = order(places)
         assert answer["Location"].endswith("#order-form")
         assert said.lower() in told(answer).lower()
 
-    def test_says_what_is_wrong_with_a_field(self, order: Callable[..., Any]) -> None:
+    def test_order_says_what_is_wrong_with_a_field(self, order: Callable[..., Any]) -> None:
         assert "valid email address" in told(order(email="nonsense"))
         assert not Reservation.objects.exists()
 
-    def test_says_that_all_is_gone(self, stock: TicketType, order: Callable[..., Any]) -> None:
+    def test_order_says_that_all_is_gone(self, stock: TicketType, order: Callable[..., Any]) -> None:
         TicketType.objects.filter(pk=stock.pk).update(available=0)
         assert "left" in told(order())
 
@@ -248,7 +250,7 @@ class TestAForm:
         UserFactory.create(username=name)
         client.post("/sign-in", {"username": name, "password": "frontrow-demo"})
 
-    def test_is_the_same_order_for_the_account_that_the_guest_became(
+    def test_form_is_the_same_order_for_the_account_that_the_guest_became(
         self, client: Client, send: Callable[[], Any]
     ) -> None:
         first = send()
@@ -256,7 +258,9 @@ class TestAForm:
         assert send()["Location"] == first["Location"]
         assert Sale.objects.count() == 1
 
-    def test_buys_nothing_for_whoever_comes_after_signing_out(self, client: Client, send: Callable[[], Any]) -> None:
+    def test_form_buys_nothing_for_the_next_visitor_after_a_sign_out(
+        self, client: Client, send: Callable[[], Any]
+    ) -> None:
         send()
         self.sign_in(client, "ana")
         client.post("/sign-out")
@@ -265,7 +269,7 @@ class TestAForm:
         assert "Another person asked for this" in told(send())
         assert Sale.objects.count() == 1
 
-    def test_holds_nothing_for_another_person(self, client: Client, guest: uuid.UUID, session: Session) -> None:
+    def test_form_holds_nothing_for_another_person(self, client: Client, guest: uuid.UUID, session: Session) -> None:
         form = {"way": "seats", "seats": ["A1"], "buyer": str(uuid.uuid4())}
         assert "Another person asked for this" in told(client.post(f"/sessions/{session.pk}/hold", form))
         assert "Another person asked for this" in told(

@@ -39,42 +39,42 @@ def sale(guest: uuid.UUID, session: Session, hold: Hold) -> Sale:
 
 
 class TestSale:
-    def test_shows_each_ticket_with_its_code(self, client: Client, sale: Sale) -> None:
+    def test_sale_shows_each_ticket_with_its_code(self, client: Client, sale: Sale) -> None:
         page = client.get(f"/sales/{sale.pk}").content.decode()
         for ticket in sale.tickets.all():
             assert f'"/tickets/{ticket.pk}/qr.svg"' in page
         assert str(sale.number) in page
         assert "R$50.00" in page
 
-    def test_is_where_a_paid_reservation_leads(self, client: Client, sale: Sale) -> None:
+    def test_sale_is_where_a_paid_reservation_leads(self, client: Client, sale: Sale) -> None:
         assert client.get(f"/reservations/{sale.reservation_id}").headers["Location"] == f"/sales/{sale.pk}"
 
-    def test_is_nothing_to_anybody_else(self, sale: Sale) -> None:
+    def test_sale_is_not_found_for_other_buyers(self, sale: Sale) -> None:
         stranger = Client()
         assert stranger.get(f"/sales/{sale.pk}").status_code == 404
         stranger.get(f"/sessions/{sale.session_id}")
         assert stranger.get(f"/sales/{sale.pk}").status_code == 404
 
-    def test_opens_for_staff(self, sale: Sale) -> None:
+    def test_sale_opens_for_staff(self, sale: Sale) -> None:
         clerk = Client()
         clerk.force_login(factories.UserFactory(is_staff=True, is_superuser=True))
         assert clerk.get(f"/sales/{sale.pk}").status_code == 200
 
 
 class TestTicket:
-    def test_stands_alone_on_its_page(self, client: Client, sale: Sale) -> None:
+    def test_ticket_stands_alone_on_its_page(self, client: Client, sale: Sale) -> None:
         first, second = sale.tickets.all()
         page = client.get(f"/tickets/{first.pk}").content.decode()
         assert str(first.pk) in page
         assert str(second.pk) not in page
 
-    def test_is_nothing_to_anybody_else(self, sale: Sale) -> None:
+    def test_ticket_is_not_found_for_other_buyers(self, sale: Sale) -> None:
         ticket = sale.tickets.all()[0]
         assert Client().get(f"/tickets/{ticket.pk}").status_code == 404
 
 
 class TestPurchases:
-    def test_lists_what_was_bought_and_what_is_held(
+    def test_purchases_list_sales_and_holds(
         self, client: Client, guest: uuid.UUID, sale: Sale, session: Session, hold: Hold
     ) -> None:
         held = hold(session, "C1", buyer=guest)
@@ -82,7 +82,7 @@ class TestPurchases:
         assert f"/sales/{sale.pk}" in page
         assert f"/reservations/{held.pk}" in page
 
-    def test_is_empty_for_a_newcomer(self, client: Client) -> None:
+    def test_purchases_are_empty_for_a_new_visitor(self, client: Client) -> None:
         assert "No tickets yet" in client.get("/my-tickets").content.decode()
 
 
@@ -122,7 +122,7 @@ class TestAccount:
         assert not User.objects.filter(username="ana").exists()
 
     @pytest.mark.parametrize("elsewhere", ["//evil.example", "https://evil.example/", "javascript:alert(1)"])
-    def test_nobody_is_sent_to_another_site(self, client: Client, elsewhere: str) -> None:
+    def test_a_visitor_is_never_sent_to_another_site(self, client: Client, elsewhere: str) -> None:
         factories.UserFactory(username="bruno")
         answer = client.post("/sign-in", {"username": "bruno", "password": "frontrow-demo", "next": elsewhere})
         assert answer.headers["Location"] == "/"

@@ -59,13 +59,13 @@ def left(kind: TicketType) -> int | None:
 
 
 class TestSweep:
-    def test_leaves_all_as_it_is_before_the_deadline(self, ana: UUID, kind: TicketType) -> None:
+    def test_sweep_leaves_all_as_it_is_before_the_deadline(self, ana: UUID, kind: TicketType) -> None:
         order(ana, kind, 2)
         start(kind, in_minutes=61)
         assert give_uncollected_back() == 0
         assert (left(kind), Sale.objects.get().status, Refund.objects.count()) == (3, "due", 0)
 
-    def test_gives_the_places_back_at_the_deadline(self, ana: UUID, kind: TicketType, gabi: User) -> None:
+    def test_sweep_gives_the_places_back_at_the_deadline(self, ana: UUID, kind: TicketType, gabi: User) -> None:
         sale = order(ana, kind, 2)["sale"]
         start(kind, in_minutes=60)
         assert (give_uncollected_back(), give_uncollected_back()) == (1, 0)
@@ -79,7 +79,7 @@ class TestSweep:
         assert_problem(scan(gabi, Ticket.objects.earliest("id"), paid=True), 409, "ticket_void")
         assert_sound()
 
-    def test_leaves_what_was_collected(self, ana: UUID, kind: TicketType, gabi: User) -> None:
+    def test_sweep_leaves_what_was_collected(self, ana: UUID, kind: TicketType, gabi: User) -> None:
         order(ana, kind, 3)
         first = Ticket.objects.earliest("id")
         scan(gabi, first, paid=True)
@@ -90,7 +90,7 @@ class TestSweep:
         assert books() == {"cash": 9_000, "revenue": -27_000, "refunds": 18_000}
         assert_sound()
 
-    def test_leaves_what_has_no_deadline_or_is_over_or_was_paid(self, ana: UUID, kind: TicketType) -> None:
+    def test_sweep_leaves_what_has_no_deadline_or_is_over_or_was_paid(self, ana: UUID, kind: TicketType) -> None:
         order(ana, kind, payment={"method": "fake", "token": "ok"})
         order(ana, kind)
         start(kind, in_minutes=-121)
@@ -102,14 +102,16 @@ class TestSweep:
         assert give_uncollected_back() == 1
         assert sorted(Ticket.objects.values_list("status", flat=True)) == ["valid", "void"]
 
-    def test_goes_on_where_the_last_one_ended(self, kind: TicketType) -> None:
+    def test_sweep_goes_on_where_the_last_one_ended(self, kind: TicketType) -> None:
         for _buyer in range(3):
             order(uuid4(), kind)
         start(kind, in_minutes=30)
         assert [give_uncollected_back(limit=2) for _round in range(3)] == [2, 1, 0]
         assert left(kind) == 5
 
-    def test_and_a_gate_that_takes_the_money_leave_one_winner(self, ana: UUID, kind: TicketType, gabi: User) -> None:
+    def test_sweep_and_a_gate_that_takes_the_money_leave_one_winner(
+        self, ana: UUID, kind: TicketType, gabi: User
+    ) -> None:
         for _round in range(4):
             Session.objects.update(max_per_buyer=100)
             start(kind, in_minutes=120)
@@ -125,14 +127,14 @@ class TestSweep:
 
 
 class TestSelling:
-    def test_asks_for_a_payment_after_the_deadline(self, ana: UUID, kind: TicketType) -> None:
+    def test_sale_asks_for_a_payment_after_the_deadline(self, ana: UUID, kind: TicketType) -> None:
         TicketType.objects.filter(pk=kind.pk).update(holds=False)
         start(kind, in_minutes=59)
         body = {"ticket_type": str(kind.pk), "quantity": 1}
         assert_problem(post(client_of(ana), "/orders", body, idempotency_key=uuid4().hex), 400, "payment_needed")
         assert order(ana, kind, payment={"method": "fake", "token": "ok"})["status"] == "COMPLETED"
 
-    def test_ends_orders_that_stand_by_to_pay_at_the_door(self, ana: UUID, bruno: UUID, kind: TicketType) -> None:
+    def test_sale_ends_orders_that_stand_by_to_pay_at_the_door(self, ana: UUID, bruno: UUID, kind: TicketType) -> None:
         Session.objects.filter(pk=kind.session_id).update(standby=True, max_per_buyer=10)
         bought = order(ana, kind, 5, payment={"method": "fake", "token": "ok"})
         waiting = order(bruno, kind)
@@ -144,7 +146,7 @@ class TestSelling:
 
 
 class TestTelling:
-    def test_names_the_deadline_before_and_says_afterwards_that_it_passed(
+    def test_letter_names_the_deadline_before_and_says_afterwards_that_it_passed(
         self, client: Client, kind: TicketType, mailoutbox: list[EmailMultiAlternatives]
     ) -> None:
         assert "You may pay at the door, by " in client.get(f"/sessions/{kind.session_id}").content.decode()
@@ -165,7 +167,7 @@ class TestTelling:
         assert "The tickets were not collected and paid for at the door in time" in mailoutbox[-1].body
         assert "Pay at the door by " not in client.get(f"/sales/{sale.pk}").content.decode()
 
-    def test_tells_the_holder_of_a_ticket_that_was_passed_on(
+    def test_letter_tells_the_holder_of_a_ticket_that_was_passed_on(
         self, ana: UUID, kind: TicketType, mailoutbox: list[EmailMultiAlternatives]
     ) -> None:
         holder: User = UserFactory.create(username="bia", email="bia@example.com")
@@ -178,14 +180,14 @@ class TestTelling:
 
 
 class TestSetting:
-    def test_is_for_what_is_paid_at_the_door_only(self, kind: TicketType) -> None:
+    def test_deadline_is_for_what_is_paid_at_the_door_only(self, kind: TicketType) -> None:
         constraint = "ticket_type_only_door_sales_have_a_collecting_deadline"
         with pytest.raises(IntegrityError, match=constraint), transaction.atomic():
             TicketType.objects.filter(pk=kind.pk).update(pay_at_door=False)
         with pytest.raises(ValidationError, match="cannot have a deadline for collecting"):
             check_rules(NewTicketType(name="Pista", capacity=5, collect_minutes=60))
 
-    def test_names_the_field_that_is_wrong_in_the_admin(self, kind: TicketType) -> None:
+    def test_admin_names_the_field_with_a_wrong_deadline(self, kind: TicketType) -> None:
         filled = {"session": kind.session_id, "name": "Pista", "price": 9_000, "total": 5, "holds": True}
         form = StockForm({**filled, "collect_minutes": 60}, instance=kind)
         assert list(form.errors) == ["collect_minutes"]

@@ -100,7 +100,7 @@ def press(desk: Client, refund: Refund, action: str, **fields: str) -> str:
 
 class TestCash:
     @pytest.mark.parametrize("method", ["cash", "card"])
-    def test_refund_waits_at_the_counter_and_is_refused_by_nobody(self, paid: Paid, method: str) -> None:
+    def test_refund_waits_at_the_counter_and_is_not_refused(self, paid: Paid, method: str) -> None:
         refund = back(paid(method))
         assert (refund.status, refund.amount) == ("to_hand_out", 5000)
         assert not Event.objects.filter(name="refund.refused").exists()
@@ -185,7 +185,7 @@ class TestRefused:
         assert keys != [refused.pk]
         assert Refund.objects.get().status == "paid_back"
 
-    def test_handed_out_in_cash_leaves_till_and_gateway_right(self, refused: Refund, beto: User) -> None:
+    def test_refused_refund_handed_out_in_cash_leaves_till_and_gateway_right(self, refused: Refund, beto: User) -> None:
         assert [row["check"] for row in audit()["findings"]] == ["refund_refused"]  # type: ignore[attr-defined]
         handing_out.hand_out_instead(refund_id=refused.pk)
         handing_out.hand_out_instead(refund_id=refused.pk)
@@ -195,7 +195,7 @@ class TestRefused:
         assert Event.objects.filter(name="refund.to_hand_out").count() == 1
         assert audit()["findings"] == []
 
-    def test_handed_out_by_the_terminal_is_no_difference_to_the_gateways_books(
+    def test_refused_refund_handed_out_by_the_terminal_is_no_difference_to_the_gateways_books(
         self, refused: Refund, beto: User
     ) -> None:
         handing_out.hand_out_instead(refund_id=refused.pk)

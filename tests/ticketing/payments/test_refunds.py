@@ -71,7 +71,7 @@ def balances() -> dict[str, int]:
 
 
 class TestRefund:
-    def test_of_one_ticket_voids_it_and_puts_its_seat_on_sale(self, sale: Sale) -> None:
+    def test_refund_of_one_ticket_voids_it_and_puts_its_seat_on_sale(self, sale: Sale) -> None:
         refund = back(sale, tickets=[ticket_of(sale, "A1")])
         assert (refund.amount, refund.status, sale.status) == (2500, "paid_back", "partly_refunded")
         assert dict(Ticket.objects.values_list("seat__label", "status")) == {"A1": "void", "A2": "valid"}
@@ -81,7 +81,7 @@ class TestRefund:
         }
         assert claims.client().get(keys.claim_key(sale.session_id, "A1")) is None
 
-    def test_of_the_rest_makes_the_sale_refunded(self, sale: Sale) -> None:
+    def test_refund_of_the_rest_makes_the_sale_refunded(self, sale: Sale) -> None:
         back(sale, tickets=[ticket_of(sale, "A1")])
         back(sale)
         assert (sale.status, sale.refunded, Refund.objects.count()) == ("refunded", 5000, 2)
@@ -89,16 +89,18 @@ class TestRefund:
         assert SandboxCharge.objects.get().refunded == 5000
         assert balances() == {"revenue": -5000, "refunds": 5000}
 
-    def test_lets_somebody_else_buy_the_seat(self, sale: Sale, session: Session, hold: Hold, bruno: uuid.UUID) -> None:
+    def test_refunded_seat_can_be_bought_by_another_buyer(
+        self, sale: Sale, session: Session, hold: Hold, bruno: uuid.UUID
+    ) -> None:
         back(sale)
         assert pay(hold(session, "A1", buyer=bruno)).status == "captured"
 
-    def test_counts_no_more_for_the_buyers_limit(self, sale: Sale, session: Session, hold: Hold) -> None:
+    def test_refund_counts_no_more_for_the_buyers_limit(self, sale: Sale, session: Session, hold: Hold) -> None:
         Session.objects.update(max_per_buyer=2)
         back(sale, tickets=[ticket_of(sale, "A1")])
         assert hold(session, "B1", buyer=sale.buyer).status == Status.HELD
 
-    def test_gives_unnumbered_places_back(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+    def test_refund_gives_unnumbered_places_back(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
         stock = StockFactory.create(session=session, capacity=3)
         pay(hold(session, buyer=ana, ticket_type=stock.pk, quantity=3))
         sold = Sale.objects.get()
@@ -106,35 +108,35 @@ class TestRefund:
         stock.refresh_from_db()
         assert (stock.available, sold.refunded) == (1, 9000)
 
-    def test_is_told_in_the_log(self, sale: Sale) -> None:
+    def test_refund_is_told_in_the_log(self, sale: Sale) -> None:
         refund = back(sale)
         told = Event.objects.filter(facts__refund=str(refund.pk)).order_by("id")
         assert list(told.values_list("name", flat=True)) == ["sale.refunded", "refund.paid_back"]
 
-    def test_of_somebody_elses_sale_is_as_if_there_were_none(self, sale: Sale, bruno: uuid.UUID) -> None:
+    def test_refund_of_another_buyers_sale_is_not_found(self, sale: Sale, bruno: uuid.UUID) -> None:
         with pytest.raises(Sale.DoesNotExist):
             back(sale, buyer=bruno)
 
-    def test_twice_is_refused(self, sale: Sale) -> None:
+    def test_refund_twice_is_refused(self, sale: Sale) -> None:
         back(sale)
         with pytest.raises(NothingToRefund):
             back(sale)
         assert SandboxCharge.objects.get().refunded == 5000
 
-    def test_of_a_ticket_of_another_sale_is_refused(
+    def test_refund_of_a_ticket_of_another_sale_is_refused(
         self, sale: Sale, session: Session, hold: Hold, ana: uuid.UUID
     ) -> None:
         pay(hold(session, "B1", buyer=ana))
         with pytest.raises(NothingToRefund):
             back(sale, tickets=[Ticket.objects.get(seat__label="B1").pk])
 
-    def test_before_the_money_was_taken_is_too_early(self, sale: Sale) -> None:
+    def test_refund_before_the_money_was_taken_is_too_early(self, sale: Sale) -> None:
         Payment.objects.update(status="authorised")
         with pytest.raises(PaymentInProgress):
             back(sale)
 
     @pytest.mark.parametrize("minutes", [None, 60 * 24 * 2])
-    def test_by_the_buyer_after_the_window_is_refused_and_by_staff_is_not(
+    def test_refund_by_the_buyer_after_the_window_is_refused_and_by_staff_is_not(
         self, sale: Sale, minutes: int | None
     ) -> None:
         Session.objects.update(refund_minutes=minutes)
@@ -142,13 +144,15 @@ class TestRefund:
             back(sale)
         assert back(sale, buyer=None).status == "paid_back"
 
-    def test_of_a_used_ticket_is_for_staff(self, sale: Sale) -> None:
+    def test_refund_of_a_used_ticket_is_for_staff(self, sale: Sale) -> None:
         Ticket.objects.update(status="used", used_at=Now())
         with pytest.raises(NothingToRefund):
             back(sale)
         assert back(sale, buyer=None).amount == 5000
 
-    def test_that_the_gateway_leaves_unanswered_is_swept(self, sale: Sale, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_refund_that_the_gateway_leaves_unanswered_is_swept(
+        self, sale: Sale, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         def silence(*_of: Any, **_more: Any) -> None:
             raise GatewayTimeout
 
@@ -160,13 +164,15 @@ class TestRefund:
         assert refunds.sweep_refunds() == 1
         assert Refund.objects.get().status == "paid_back"
 
-    def test_paid_back_twice_is_paid_back_once(self, sale: Sale) -> None:
+    def test_refund_paid_back_twice_is_paid_back_once(self, sale: Sale) -> None:
         refund = back(sale)
         Refund.objects.update(status="asked")  # its note was lost
         refunds.pay_back(refund_id=refund.pk)
         assert (SandboxCharge.objects.get().refunded, SandboxRefund.objects.count()) == (5000, 1)
 
-    def test_that_the_gateway_refuses_waits_for_a_person(self, sale: Sale, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_refund_that_the_gateway_refuses_waits_for_a_person(
+        self, sale: Sale, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         def refuse(*_of: Any, **_more: Any) -> None:
             raise RefundRefused
 
@@ -181,19 +187,19 @@ class TestRefund:
 
 
 class TestApi:
-    def test_answers_202_with_the_refund_and_the_sale(self, sale: Sale) -> None:
+    def test_api_answers_202_with_the_refund_and_the_sale(self, sale: Sale) -> None:
         response = post(client_of(sale.buyer), f"/sales/{sale.pk}/refund", {"tickets": [str(ticket_of(sale, "A2"))]})
         assert response.status_code == 202
         body = response.json()
         assert body["refund"]["amount"] == {"amount": 2500, "currency": "BRL"}
         assert (body["sale"]["status"], body["sale"]["id"]) == ("partly_refunded", str(sale.pk))
 
-    def test_without_a_word_gives_everything_back(self, sale: Sale) -> None:
+    def test_api_without_a_word_gives_everything_back(self, sale: Sale) -> None:
         response = post(client_of(sale.buyer), f"/sales/{sale.pk}/refund", {})
         assert response.json()["sale"]["status"] == "refunded"
         assert_problem(post(client_of(sale.buyer), f"/sales/{sale.pk}/refund", {}), 409, "nothing_to_refund")
 
-    def test_is_the_buyers_or_for_staff(self, sale: Sale, bruno: uuid.UUID, beto: User) -> None:
+    def test_api_is_the_buyers_or_for_staff(self, sale: Sale, bruno: uuid.UUID, beto: User) -> None:
         assert_problem(post(client_of(bruno), f"/sales/{sale.pk}/refund", {}), 404, "not_found")
         gate = UserFactory.create(is_staff=True)
         gate.groups.add(Group.objects.create(name="doors"))  # groups narrow what staff may do
@@ -204,7 +210,7 @@ class TestApi:
         assert post(client_of(beto), f"/sales/{sale.pk}/refund", {}).status_code == 202
 
     @pytest.mark.parametrize("tickets", [[], ["x"], "all", 7])
-    def test_names_the_field_that_is_wrong(self, sale: Sale, tickets: Any) -> None:
+    def test_api_names_the_field_that_is_wrong(self, sale: Sale, tickets: Any) -> None:
         problem = assert_problem(
             post(client_of(sale.buyer), f"/sales/{sale.pk}/refund", {"tickets": tickets}), 400, "invalid"
         )
@@ -212,7 +218,7 @@ class TestApi:
 
 
 class TestPage:
-    def test_gives_the_chosen_tickets_back(self, client: Client, session: Session, hold: Hold) -> None:
+    def test_page_gives_the_chosen_tickets_back(self, client: Client, session: Session, hold: Hold) -> None:
         client.get(f"/sessions/{session.pk}")
         pay(hold(session, "A1", "A2", buyer=buyer_of(client)))
         sale = Sale.objects.get()
@@ -223,12 +229,12 @@ class TestPage:
         sale.refresh_from_db()
         assert sale.status == "partly_refunded"
 
-    def test_of_somebody_elses_sale_is_not_there(self, client: Client, sale: Sale) -> None:
+    def test_page_of_another_buyers_sale_is_not_found(self, client: Client, sale: Sale) -> None:
         client.get(f"/sessions/{sale.session_id}")
         answer = client.post(reverse("sale-refund", args=[sale.pk]), {"ticket": [ticket_of(sale, "A1")]})
         assert answer.status_code == 404
 
-    def test_of_an_unnumbered_place_takes_back_what_that_one_was(
+    def test_page_of_an_unnumbered_place_takes_back_what_that_one_was(
         self, session: Session, hold: Hold, ana: uuid.UUID
     ) -> None:
         ConcessionFactory.create(session=session)
@@ -246,7 +252,7 @@ class TestPage:
 
 
 class TestDesk:
-    def test_gives_back_sales_and_tickets(self, admin_client: Client, sale: Sale) -> None:
+    def test_desk_gives_back_sales_and_tickets(self, admin_client: Client, sale: Sale) -> None:
         chosen = {"action": "refund", "_selected_action": [ticket_of(sale, "A1")]}
         confirmed(admin_client, reverse("admin:ticketing_ticket_changelist"), chosen)
         sale.refresh_from_db()
@@ -257,7 +263,7 @@ class TestDesk:
         sale.refresh_from_db()
         assert sale.status == "refunded"
 
-    def test_calls_off_a_session_with_buyers(self, admin_client: Client, sale: Sale, session: Session) -> None:
+    def test_desk_calls_off_a_session_with_buyers(self, admin_client: Client, sale: Sale, session: Session) -> None:
         chosen = {"action": "call_off_and_refund", "_selected_action": [session.pk]}
         confirmed(admin_client, reverse("admin:sessions_app_session_changelist"), chosen)
         sale.refresh_from_db()
@@ -265,7 +271,7 @@ class TestDesk:
         page = admin_client.get(reverse("admin:sessions_app_session_change", args=[session.pk]))
         assert "1 of 1 sales" in page.content.decode()
 
-    def test_shows_the_ledger_and_that_the_sales_agree(self, admin_client: Client, sale: Sale) -> None:
+    def test_desk_shows_the_ledger_and_that_the_sales_agree(self, admin_client: Client, sale: Sale) -> None:
         back(sale, tickets=[ticket_of(sale, "A1")])
         page = admin_client.get(reverse("money-desk"))
         assert page.context["totals"] == [
@@ -289,7 +295,7 @@ class TestDesk:
         amounts = [int(line.split(",")[4]) for line in lines[1:]]
         assert (len(amounts), sum(amounts)) == (LedgerEntry.objects.count(), 0)
 
-    def test_shows_fees_and_taxes_apart_and_what_is_left_of_them(
+    def test_desk_shows_fees_and_taxes_apart_and_what_is_left_of_them(
         self, admin_client: Client, session: Session, hold: Hold, ana: uuid.UUID
     ) -> None:
         Session.objects.update(booking_fee=200, tax_basis_points=1000)
@@ -303,7 +309,7 @@ class TestDesk:
         assert told == [4546, 200, 2273, 2473, 227, 2700, 0]
         assert audit()["findings"] == []
 
-    def test_shows_money_to_nobody_else(self, client: Client) -> None:
+    def test_desk_shows_money_only_to_permitted_staff(self, client: Client) -> None:
         client.force_login(UserFactory.create(is_staff=True))
         assert client.get(reverse("money-desk")).status_code == 403
         assert client.get(reverse("money-csv")).status_code == 403
@@ -318,7 +324,7 @@ class TestCalledOff:
         hold(session, "A4", buyer=uuid.uuid4())
         return session
 
-    def test_pays_everybody_back_and_can_be_begun_again(self, sold: Session) -> None:
+    def test_call_off_refunds_all_buyers_and_can_be_repeated(self, sold: Session) -> None:
         class Killed(Exception):
             pass
 
@@ -340,7 +346,7 @@ class TestCalledOff:
         assert set(Reservation.objects.values_list("status", flat=True)) == {Status.CONFIRMED, Status.CANCELLED}
         assert balances() == {"revenue": -7500, "refunds": 7500}
 
-    def test_loses_a_payment_that_is_under_way(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+    def test_call_off_loses_a_payment_that_is_under_way(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
         held = hold(session, "A1", buyer=ana)
         payment = starting.start_payment(reservation_id=held.pk, buyer=ana, method="fake", token="ok")
         refunds.call_off(session_id=session.pk)
@@ -348,19 +354,19 @@ class TestCalledOff:
         payment.refresh_from_db()
         assert (payment.status, SandboxCharge.objects.get().status, Sale.objects.count()) == ("voided", "voided", 0)
 
-    def test_asks_before_it_calls_a_session_off(self, sold: Session) -> None:
+    def test_call_off_asks_before_it_calls_a_session_off(self, sold: Session) -> None:
         with pytest.raises(CommandError, match="was not called off"):
             call_command("refund_session", str(sold.pk))
         call_command("refund_session", str(sold.pk), "--call-off", "--yes", stdout=StringIO())
         assert Sale.objects.filter(refunded=2500).count() == 3
 
-    def test_knows_no_session_of_that_id(self) -> None:
+    def test_call_off_knows_no_session_of_that_id(self) -> None:
         with pytest.raises(CommandError, match="no session"):
             call_command("refund_session", str(uuid.uuid4()))
 
 
 class TestLedger:
-    def test_is_append_only(self, sale: Sale) -> None:
+    def test_ledger_is_append_only(self, sale: Sale) -> None:
         with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
             LedgerEntry.objects.update(amount=1)
         with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():

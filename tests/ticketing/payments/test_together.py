@@ -89,7 +89,7 @@ class TestSpoilt:
         assert (one, five) == (-1, -5)
         assert isinstance(three, ValueError)
 
-    def test_a_thread_that_is_ended_leaves_nobody_waiting(self, threads: ThreadPoolExecutor) -> None:
+    def test_a_thread_that_is_ended_leaves_no_other_waiting(self, threads: ThreadPoolExecutor) -> None:
         begun, go = threading.Event(), threading.Event()
 
         def ended(_asks: Sequence[int]) -> list[int | Exception]:

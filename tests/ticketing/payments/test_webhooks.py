@@ -65,11 +65,11 @@ def an_event(payment: Payment) -> tuple[bytes, dict[str, str]]:
 
 
 class TestSignature:
-    def test_of_the_gateway_is_taken(self, held: Reservation) -> None:
+    def test_signature_of_the_gateway_is_taken(self, held: Reservation) -> None:
         assert post(*an_event(pay(held))).status_code == 204
         assert WebhookEvent.objects.count() == 1
 
-    def test_over_other_bytes_is_refused(self, held: Reservation) -> None:
+    def test_signature_over_other_bytes_is_refused(self, held: Reservation) -> None:
         body, headers = an_event(pay(held))
         for at in range(0, len(body), 7):
             flipped = body[:at] + bytes([body[at] ^ 1]) + body[at + 1 :]
@@ -77,40 +77,40 @@ class TestSignature:
         assert not WebhookEvent.objects.exists()
 
     @pytest.mark.parametrize("minutes", [-6, 6])
-    def test_from_another_time_is_refused(self, held: Reservation, minutes: int) -> None:
+    def test_signature_from_another_time_is_refused(self, held: Reservation, minutes: int) -> None:
         body, _headers = an_event(pay(held))
         at = time.time() + 60 * minutes
         signed = signatures.sign(body, secret=fake._secret(), at=at)  # noqa: SLF001 the gateway's own
         assert post(body, {fake.SIGNATURE_HEADER: signed}).status_code == 400
 
     @pytest.mark.parametrize("header", ["", "t=1", "t=x,v1=y", "t=1,v1=" + "0" * 64])
-    def test_that_is_none_is_refused(self, held: Reservation, header: str) -> None:
+    def test_signature_that_is_none_is_refused(self, held: Reservation, header: str) -> None:
         body, _headers = an_event(pay(held))
         assert post(body, {fake.SIGNATURE_HEADER: header}).status_code == 400
 
     @pytest.mark.parametrize("said", [[], {}, {"id": "1", "kind": "k", "attempt": "nobody"}, "text"])
-    def test_over_nonsense_is_refused(self, said: Any) -> None:
+    def test_signature_over_nonsense_is_refused(self, said: Any) -> None:
         body = json.dumps(said).encode()
         signed = signatures.sign(body, secret=fake._secret(), at=time.time())  # noqa: SLF001 the gateway's own
         assert post(body, {fake.SIGNATURE_HEADER: signed}).status_code == 400
 
-    def test_of_a_gateway_that_nobody_knows_is_404(self) -> None:
+    def test_signature_of_an_unknown_gateway_is_404(self) -> None:
         assert post(b"{}", {}, method="gold").status_code == 404
 
 
 class TestEvent:
-    def test_of_an_attempt_that_isnt_ours_is_taken_and_has_no_effect(self) -> None:
+    def test_event_of_an_attempt_that_isnt_ours_is_taken_and_has_no_effect(self) -> None:
         event = SandboxEvent(attempt=uuid.uuid4(), kind="payment.captured", due_at=Now())
         assert post(*fake.signed(event)).status_code == 204
         assert not WebhookEvent.objects.exists()
 
-    def test_has_its_effect_once(self, silent: Payment, held: Reservation) -> None:
+    def test_event_has_its_effect_once(self, silent: Payment, held: Reservation) -> None:
         SandboxCharge.objects.update(status="captured")
         body, headers = an_event(silent)
         assert [post(body, headers).status_code for _time in range(3)] == [204] * 3
         assert (Sale.objects.count(), WebhookEvent.objects.count()) == (1, 1)
 
-    def test_while_the_gateway_doesnt_answer_is_refused_and_comes_again(
+    def test_event_while_the_gateway_doesnt_answer_is_refused_and_comes_again(
         self, silent: Payment, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def no_answer(_attempt: Any) -> Standing:
@@ -122,7 +122,7 @@ class TestEvent:
         assert not WebhookEvent.objects.exists()
 
     @pytest.mark.parametrize("token", ["webhook_twice", "webhook_out_of_order"])
-    def test_of_what_is_paid_already_changes_nothing(self, held: Reservation, token: str) -> None:
+    def test_event_of_what_is_paid_already_changes_nothing(self, held: Reservation, token: str) -> None:
         payment = pay(held, token)
         told = SandboxEvent.objects.count()
         for _round in range(2):
@@ -131,7 +131,7 @@ class TestEvent:
         assert (payment.status, Sale.objects.count(), WebhookEvent.objects.count()) == ("captured", 1, told)
         assert not SandboxEvent.objects.filter(times__gt=0).exists()
 
-    def test_that_claims_what_the_gateway_denies_changes_nothing(self, held: Reservation) -> None:
+    def test_event_that_claims_what_the_gateway_denies_changes_nothing(self, held: Reservation) -> None:
         payment = pay(held, "declined")
         post(*an_event(payment))
         payment.refresh_from_db()
@@ -139,13 +139,15 @@ class TestEvent:
 
 
 class TestLateMoney:
-    def test_pays_for_the_hold_while_it_lasts(self, silent: Payment, held: Reservation) -> None:
+    def test_late_money_pays_for_the_hold_while_it_lasts(self, silent: Payment, held: Reservation) -> None:
         the_money_comes(silent)
         held.refresh_from_db()
         assert (silent.status, held.status) == ("captured", Status.CONFIRMED)
 
     @pytest.mark.parametrize("swept", [False, True])
-    def test_takes_the_same_seats_again_if_they_are_free(self, silent: Payment, held: Reservation, swept: bool) -> None:
+    def test_late_money_takes_the_same_seats_again_if_they_are_free(
+        self, silent: Payment, held: Reservation, swept: bool
+    ) -> None:
         run_out(held)
         if swept:
             expire_holds()
@@ -161,7 +163,7 @@ class TestLateMoney:
         }
         assert Event.objects.filter(name="reservation.confirmed").count() == 1
 
-    def test_takes_unnumbered_places_again(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+    def test_late_money_takes_unnumbered_places_again(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
         stock = StockFactory.create(session=session, capacity=3)
         held = hold(session, buyer=ana, ticket_type=stock.pk, quantity=2)
         payment = pay(held, "webhook_late")
@@ -170,7 +172,7 @@ class TestLateMoney:
         stock.refresh_from_db()
         assert (payment.status, stock.available, Ticket.objects.count()) == ("captured", 1, 2)
 
-    def test_goes_back_if_somebody_else_has_one_of_the_seats(
+    def test_late_money_goes_back_if_another_buyer_has_one_of_the_seats(
         self, silent: Payment, held: Reservation, session: Session, hold: Hold, bruno: uuid.UUID
     ) -> None:
         run_out(held)
@@ -184,12 +186,12 @@ class TestLateMoney:
         (told,) = Event.objects.filter(name="payment.returned")
         assert (told.buyer, told.facts["amount"]) == (held.buyer, 5000)
 
-    def test_goes_back_if_the_buyer_paid_otherwise(self, silent: Payment, held: Reservation) -> None:
+    def test_late_money_goes_back_if_the_buyer_paid_otherwise(self, silent: Payment, held: Reservation) -> None:
         assert pay(held).status == "captured"
         the_money_comes(silent)
         assert (silent.status, Sale.objects.count()) == ("returned", 1)
 
-    def test_goes_back_while_the_buyer_pays_otherwise_and_disturbs_nothing(
+    def test_late_money_goes_back_while_the_buyer_pays_otherwise_and_disturbs_nothing(
         self, silent: Payment, held: Reservation
     ) -> None:
         other = starting.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok")
@@ -200,13 +202,13 @@ class TestLateMoney:
         other.refresh_from_db()
         assert (other.status, Sale.objects.get().payment) == ("captured", other)
 
-    def test_goes_back_if_the_session_is_over(self, silent: Payment, held: Reservation) -> None:
+    def test_late_money_goes_back_if_the_session_is_over(self, silent: Payment, held: Reservation) -> None:
         run_out(held)
         Session.objects.update(cancelled_at=Now())
         the_money_comes(silent)
         assert silent.status == "returned"
 
-    def test_goes_back_if_the_buyer_has_as_many_as_allowed(
+    def test_late_money_goes_back_if_the_buyer_has_as_many_as_allowed(
         self, silent: Payment, held: Reservation, session: Session, hold: Hold
     ) -> None:
         run_out(held)
@@ -216,7 +218,7 @@ class TestLateMoney:
         the_money_comes(silent)
         assert silent.status == "returned"
 
-    def test_that_is_reserved_only_is_let_go(self, held: Reservation, session: Session) -> None:
+    def test_late_money_that_is_reserved_only_is_let_go(self, held: Reservation, session: Session) -> None:
         payment = pay(held, "declined")
         run_out(held)
         Session.objects.update(cancelled_at=Now())
@@ -227,7 +229,7 @@ class TestLateMoney:
         assert (payment.status, SandboxCharge.objects.get().status) == ("voided", "voided")
         assert not LedgerEntry.objects.exists()
 
-    def test_is_asked_after_though_no_webhook_comes(self, silent: Payment, held: Reservation) -> None:
+    def test_late_money_is_asked_after_though_no_webhook_comes(self, silent: Payment, held: Reservation) -> None:
         run_out(held)
         SandboxCharge.objects.update(status="captured")
         Payment.objects.update(changed_at=Now() - late.ASKED_AGAIN_AFTER)
@@ -255,7 +257,7 @@ class TestWithoutASecret:
             signatures.sign(b"{}", secret=secret, at=now)
 
     @pytest.mark.parametrize("secret", ["", " ", "\t"])
-    def test_stripe_without_a_secret_believes_nobody(self, settings: Any, secret: str, silent: Payment) -> None:
+    def test_stripe_without_a_secret_accepts_no_webhook(self, settings: Any, secret: str, silent: Payment) -> None:
         settings.STRIPE_WEBHOOK_SECRET = secret
         body = json.dumps(
             {"id": "evt_1", "type": "charge.captured", "data": {"object": {"metadata": {"attempt": str(silent.pk)}}}}

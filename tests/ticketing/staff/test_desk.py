@@ -78,7 +78,7 @@ def holders(client: Client, session: Session, **query: str) -> list[dict[str, An
 
 
 class TestLooking:
-    def test_is_linked_from_the_sessions(self, session: Session, beto: Client) -> None:
+    def test_map_is_linked_from_the_sessions(self, session: Session, beto: Client) -> None:
         listed = beto.get(reverse("admin:sessions_app_session_changelist")).content.decode()
         assert page_of(session) in listed
         change = reverse("admin:sessions_app_session_change", args=[session.pk])
@@ -87,7 +87,7 @@ class TestLooking:
         answer: Any = beto.get(to_map, follow=True)
         assert answer.redirect_chain[-1][0] == page_of(session)
 
-    def test_shows_the_plan_and_who_holds_what(
+    def test_map_shows_the_plan_and_who_holds_what(
         self, session: Session, hold: Hold, ana: uuid.UUID, beto: Client
     ) -> None:
         hold(session, "A1", "A2", buyer=ana)
@@ -96,14 +96,18 @@ class TestLooking:
         assert "A1, A2" in page
         assert f"Guest …{str(ana)[-6:]}" in page
 
-    def test_shows_places_without_a_number(self, session: Session, hold: Hold, ana: uuid.UUID, beto: Client) -> None:
+    def test_map_shows_places_without_a_number(
+        self, session: Session, hold: Hold, ana: uuid.UUID, beto: Client
+    ) -> None:
         stock = StockFactory.create(session=session, name="Pista", capacity=5)
         hold(session, buyer=ana, ticket_type=stock.pk, quantity=2)
         page = beto.get(page_of(session)).content.decode()
         assert f'data-stock="{stock.pk}">3</span> / 5' in page
         assert [holder["places"] for holder in holders(beto, session)] == [2]
 
-    def test_tells_of_a_person_no_more_than_an_accounts_name(self, session: Session, hold: Hold, beto: Client) -> None:
+    def test_map_tells_of_a_person_no_more_than_an_accounts_name(
+        self, session: Session, hold: Hold, beto: Client
+    ) -> None:
         clara = factories.UserFactory(username="clara", first_name="Clara", last_name="Rocha", email="c@example.org")
         held = hold(session, "A1", buyer=clara.pk)
         (holder,) = holders(beto, session)
@@ -124,7 +128,7 @@ class TestLooking:
         assert "c@example.org" not in page
         assert "Rocha" not in page
 
-    def test_finds_the_holders_of_some_seats(
+    def test_map_finds_the_holders_of_some_seats(
         self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID, beto: Client
     ) -> None:
         hold(session, "A1", "A2", buyer=ana)
@@ -135,7 +139,7 @@ class TestLooking:
         assert holders(beto, session, seats="") == []
         assert holders(beto, session, seats="C1,\0Z99") == []
 
-    def test_takes_as_many_queries_for_many_holders(
+    def test_map_takes_as_many_queries_for_many_holders(
         self, session: Session, hold: Hold, beto: Client, django_assert_max_num_queries: Any
     ) -> None:
         for row in "ABCD":
@@ -145,17 +149,17 @@ class TestLooking:
         with django_assert_max_num_queries(12):
             beto.get(page_of(session))
 
-    def test_of_no_session_is_404(self, beto: Client) -> None:
+    def test_map_of_no_session_is_404(self, beto: Client) -> None:
         assert beto.get(reverse("seat-desk", args=[uuid.uuid4()])).status_code == 404
 
-    def test_is_in_the_readers_language(self, session: Session, beto: Client) -> None:
+    def test_map_is_in_the_readers_language(self, session: Session, beto: Client) -> None:
         page = beto.get(page_of(session), headers={"accept-language": "pt-br"}).content.decode()
         assert "Tirar de venda" in page
         assert "Fileira A poltrona 1, livre" in page
 
 
 class TestWhoMay:
-    def test_nobody_who_is_not_staff_looks(self, session: Session, client: Client) -> None:
+    def test_only_staff_see_the_map(self, session: Session, client: Client) -> None:
         client.force_login(factories.UserFactory(), backend="django.contrib.auth.backends.ModelBackend")
         for path in (page_of(session), reverse("seat-holders", args=[session.pk]), reverse("glance")):
             assert client.get(path).status_code == 302
@@ -175,7 +179,7 @@ class TestWhoMay:
         assert 'name="action"' not in page
         assert gate.get(reverse("seat-holders", args=[session.pk])).status_code == 403
 
-    def test_who_may_only_look_gets_no_actions(
+    def test_staff_who_may_only_look_get_no_actions(
         self, session: Session, hold: Hold, ana: uuid.UUID, staff: Staff
     ) -> None:
         held = hold(session, "A1", buyer=ana)
@@ -211,7 +215,7 @@ class TestWhoMay:
 
 
 class TestBlocking:
-    def test_takes_free_seats_off_sale_and_says_what_stayed(
+    def test_blocking_takes_free_seats_off_sale_and_says_what_stayed(
         self, session: Session, hold: Hold, ana: uuid.UUID, beto: Client
     ) -> None:
         hold(session, "A1", buyer=ana)
@@ -221,14 +225,14 @@ class TestBlocking:
         assert order(beto, session, "unblock", seats="A2") == "1 seat is on sale again."
 
     @pytest.mark.parametrize(("seats", "says"), [("", "Choose seats first."), ("Z9 A1", "2 seats were not changed.")])
-    def test_says_when_nothing_changed(
+    def test_blocking_says_when_nothing_changed(
         self, session: Session, beto: Client, hold: Hold, ana: uuid.UUID, seats: str, says: str
     ) -> None:
         hold(session, "A1", buyer=ana)
         assert order_by_script(beto, session, "block", seats=seats) == (409, says)
         assert not LogEntry.objects.exists()
 
-    def test_notes_who_did_it(self, session: Session, beto: Client) -> None:
+    def test_blocking_notes_who_did_it(self, session: Session, beto: Client) -> None:
         order(beto, session, "block", seats="A1")
         entry = LogEntry.objects.get()
         assert (entry.object_id, entry.change_message) == (str(session.pk), "block: A1")
@@ -237,7 +241,9 @@ class TestBlocking:
 
 
 class TestReleasing:
-    def test_asks_first_and_then_frees(self, session: Session, hold: Hold, ana: uuid.UUID, beto: Client) -> None:
+    def test_release_asks_first_and_then_frees(
+        self, session: Session, hold: Hold, ana: uuid.UUID, beto: Client
+    ) -> None:
         held = hold(session, "A1", "A2", buyer=ana)
         asked = beto.post(page_of(session), {"action": "release", "seats": "A2"}).content.decode()
         assert "Release this reservation?" in asked
@@ -250,7 +256,7 @@ class TestReleasing:
         assert (held.status, statuses(session, "A1", "A2")) == (Status.CANCELLED, "ff")
         assert Event.objects.filter(name="reservation.cancelled").count() == 1
 
-    def test_releases_whom_the_desk_saw_and_not_who_came_after(
+    def test_release_releases_whom_the_desk_saw_and_not_who_came_after(
         self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID, beto: Client
     ) -> None:
         seen = hold(session, "A1", buyer=ana)
@@ -259,7 +265,7 @@ class TestReleasing:
         order(beto, session, "release", seats="A1", reservation=seen.pk, confirmed="yes")
         assert statuses(session, "A1") == "h"
 
-    def test_refuses_what_is_paid_for(self, session: Session, hold: Hold, ana: uuid.UUID, beto: Client) -> None:
+    def test_release_refuses_what_is_paid_for(self, session: Session, hold: Hold, ana: uuid.UUID, beto: Client) -> None:
         bought = hold(session, "A1", buyer=ana)
         pay(bought)
         status, text = order_by_script(beto, session, "release", reservation=bought.pk, confirmed="yes")
@@ -267,7 +273,9 @@ class TestReleasing:
         assert statuses(session, "A1") == "s"
         assert Sale.objects.get().status == "paid"
 
-    def test_refuses_while_its_buyer_pays(self, session: Session, hold: Hold, ana: uuid.UUID, beto: Client) -> None:
+    def test_release_refuses_while_its_buyer_pays(
+        self, session: Session, hold: Hold, ana: uuid.UUID, beto: Client
+    ) -> None:
         held = hold(session, "A1", buyer=ana)
         starting.start_payment(reservation_id=held.pk, buyer=ana, method="fake", token="ok")
         assert "is paying at this moment" in order(beto, session, "release", reservation=held.pk, confirmed="yes")
@@ -281,26 +289,26 @@ class TestReleasing:
             ("Z9", "Choose"),
         ],
     )
-    def test_is_of_one_reservation(
+    def test_release_is_of_one_reservation(
         self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID, beto: Client, seats: str, says: str
     ) -> None:
         hold(session, "A1", buyer=ana)
         hold(session, "B1", buyer=bruno)
         assert says in order(beto, session, "release", seats=seats)
 
-    def test_is_of_this_session(self, session: Session, hold: Hold, ana: uuid.UUID, beto: Client) -> None:
+    def test_release_is_of_this_session(self, session: Session, hold: Hold, ana: uuid.UUID, beto: Client) -> None:
         elsewhere = hold(factories.SessionFactory.create(), "A1", buyer=ana)
         assert "one reservation" in order(beto, session, "release", reservation=elsewhere.pk, confirmed="yes")
         assert Reservation.objects.get().status == Status.HELD
 
-    def test_needs_one_that_goes_on(self, session: Session, hold: Hold, ana: uuid.UUID, beto: Client) -> None:
+    def test_release_needs_one_that_goes_on(self, session: Session, hold: Hold, ana: uuid.UUID, beto: Client) -> None:
         held = hold(session, "A1", buyer=ana)
         holding.release(reservation_id=held.pk, buyer=ana)
         assert order(beto, session, "release", reservation=held.pk) == "This reservation has ended."
 
 
 class TestMoving:
-    def test_asks_first_and_then_moves(self, session: Session, hold: Hold, ana: uuid.UUID, beto: Client) -> None:
+    def test_move_asks_first_and_then_moves(self, session: Session, hold: Hold, ana: uuid.UUID, beto: Client) -> None:
         bought = hold(session, "A1", "A2", buyer=ana)
         pay(bought)
         asked = beto.post(page_of(session), {"action": "move", "seats": "A1, A2", "to": "C1, C2"}).content.decode()
@@ -311,7 +319,7 @@ class TestMoving:
         assert set(Ticket.objects.values_list("seat__label", flat=True)) == {"C1", "C2"}
         assert LogEntry.objects.get().change_message == f"move: A1, A2 → C1, C2 {bought.pk}"
 
-    def test_names_what_is_in_the_way(
+    def test_move_names_what_is_in_the_way(
         self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID, beto: Client
     ) -> None:
         held = hold(session, "A1", "A2", buyer=ana)
@@ -320,7 +328,7 @@ class TestMoving:
         refusal = "The buyer was not moved: C1 (held), Z9 (no such seat)."
         assert order_by_script(beto, session, "move", **facts) == (409, refusal)
 
-    def test_names_seats_that_another_holds_by_now(
+    def test_move_names_seats_that_another_holds_by_now(
         self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID, beto: Client
     ) -> None:
         seen, other = hold(session, "A1", buyer=ana), hold(session, "B1", buyer=bruno)

@@ -53,27 +53,27 @@ def sell_at(session: Session, hold: Hold, label: str, moment: dt.datetime) -> No
 
 @pytest.mark.usefixtures("_an_evening")
 class TestWhatPlays:
-    def test_counts_sold_held_and_free_and_what_was_paid(self, session: Session) -> None:
+    def test_programme_counts_sold_held_and_free_and_what_was_paid(self, session: Session) -> None:
         (showing,) = takings.showings(timezone.localdate(session.starts_at), days=1)
         places = showing.places
         assert (places.sold, places.held, places.free) == (3, 1, 16 - 2 - 1 - 1 + 4)
         assert places.revenue == {"BRL": 2 * 2500 + 9000}
 
-    def test_leaves_out_other_days_and_what_was_called_off(self, session: Session) -> None:
+    def test_programme_leaves_out_other_days_and_what_was_called_off(self, session: Session) -> None:
         day = timezone.localdate(session.starts_at)
         assert takings.showings(day + dt.timedelta(days=1), days=7) == []
         assert takings.showings(day - dt.timedelta(days=7), days=7) == []
         Session.objects.update(cancelled_at=timezone.now())
         assert takings.showings(day, days=1) == []
 
-    def test_takes_off_what_was_paid_back(self, session: Session) -> None:
+    def test_programme_takes_off_what_was_paid_back(self, session: Session) -> None:
         Sale.objects.filter(total=9000).update(refunded=4000)
         (showing,) = takings.showings(timezone.localdate(session.starts_at), days=1)
         assert showing.places.revenue == {"BRL": 10_000}
 
 
 class TestWhatWasSold:
-    def test_is_grouped_by_the_hours_of_the_house(self, session: Session, hold: Hold) -> None:
+    def test_sales_are_grouped_by_the_hours_of_the_house(self, session: Session, hold: Hold) -> None:
         zone = timezone.get_current_timezone()
         evening = dt.datetime(2026, 3, 1, 23, 40, tzinfo=zone)
         for label, moment in {
@@ -92,7 +92,7 @@ class TestWhatWasSold:
 
 class TestPage:
     @pytest.mark.usefixtures("_an_evening")
-    def test_says_in_tables_what_it_draws(self, olivia: Client, session: Session) -> None:
+    def test_page_says_in_tables_what_it_draws(self, olivia: Client, session: Session) -> None:
         day = timezone.localdate(session.starts_at)
         page = olivia.get(reverse("glance"), {"plays": day.isoformat()}).content.decode()
         assert page.count('role="img"') == 4
@@ -101,7 +101,7 @@ class TestPage:
         assert reverse("seat-desk", args=[session.pk]) in page
 
     @pytest.mark.usefixtures("_an_evening")
-    def test_writes_numbers_as_the_reader_does(self, olivia: Client, session: Session) -> None:
+    def test_page_writes_numbers_as_the_reader_does(self, olivia: Client, session: Session) -> None:
         StockFactory.create(session=session, name="Campo", capacity=12_000)
         query = {"plays": timezone.localdate(session.starts_at).isoformat()}
         page = olivia.get(reverse("glance"), query, headers={"accept-language": "pt-br"}).content.decode()
@@ -109,7 +109,7 @@ class TestPage:
         assert "12.016" in page
         assert "Vendas num relance" in page
 
-    def test_tells_currencies_apart(self, olivia: Client, session: Session, hold: Hold) -> None:
+    def test_page_tells_currencies_apart(self, olivia: Client, session: Session, hold: Hold) -> None:
         abroad = factories.SessionFactory.create(currency="EUR")
         for place in (session, abroad):
             pay(hold(place, "A1", buyer=uuid.uuid4()))
@@ -118,16 +118,16 @@ class TestPage:
         assert "Revenue by day in EUR" in page
         assert "R$25.00 · €25.00" in page
 
-    def test_is_empty_before_the_first_sale(self, olivia: Client, db: None) -> None:
+    def test_page_is_empty_before_the_first_sale(self, olivia: Client, db: None) -> None:
         page = olivia.get(reverse("glance")).content.decode()
         assert "There are no sessions on that day." in page
         assert "There were no sales on that day." in page
 
     @pytest.mark.parametrize("asked", ["yesterday", "2026-02-31", "", "9999-12-31", "0001-01-01"])
-    def test_takes_what_it_cannot_read_for_today(self, olivia: Client, db: None, asked: str) -> None:
+    def test_page_takes_what_it_cannot_read_for_today(self, olivia: Client, db: None, asked: str) -> None:
         assert olivia.get(reverse("glance"), {"plays": asked, "sold": asked}).status_code == 200
 
-    def test_takes_as_many_queries_for_many_sessions(self, olivia: Client, session: Session, hold: Hold) -> None:
+    def test_page_takes_as_many_queries_for_many_sessions(self, olivia: Client, session: Session, hold: Hold) -> None:
         day = {"plays": timezone.localdate(session.starts_at).isoformat()}
 
         def queries() -> int:
@@ -141,16 +141,16 @@ class TestPage:
             pay(hold(other, "A1", buyer=uuid.uuid4()))
         assert queries() == before
 
-    def test_is_for_who_may_see_money(self, db: None) -> None:
+    def test_page_is_for_who_may_see_money(self, db: None) -> None:
         client = Client()
         client.force_login(factories.UserFactory(is_staff=True), backend="django.contrib.auth.backends.ModelBackend")
         assert client.get(reverse("glance")).status_code == 403
         assert reverse("glance") not in client.get(reverse("admin:index")).content.decode()
 
-    def test_is_in_the_menu(self, olivia: Client, db: None) -> None:
+    def test_page_is_in_the_menu(self, olivia: Client, db: None) -> None:
         assert reverse("glance") in olivia.get(reverse("admin:index")).content.decode()
 
-    def test_draws_without_a_script_of_its_own(self, olivia: Client, db: None) -> None:
+    def test_page_draws_without_a_script_of_its_own(self, olivia: Client, db: None) -> None:
         answer = olivia.get(reverse("glance"))
         assert "https://" not in answer.headers["Content-Security-Policy"]
         assert "cdn" not in answer.content.decode()
@@ -161,10 +161,10 @@ class TestChart:
         ("most", "step", "top"),
         [(0, 1, 1), (1, 1, 1), (4, 1, 4), (5, 2, 6), (17, 5, 20), (81, 50, 100), (199_999, 50_000, 200_000)],
     )
-    def test_has_few_lines_at_round_numbers(self, most: int, step: int, top: int) -> None:
+    def test_chart_has_few_lines_at_round_numbers(self, most: int, step: int, top: int) -> None:
         assert charts.scale(most) == (step, top)
 
-    def test_stacks_its_parts_on_the_floor(self) -> None:
+    def test_chart_stacks_its_parts_on_the_floor(self) -> None:
         column = Column(parts=[("sold", 3), ("held", 0), ("free", 1)], says="3 of 4", label="Mon")
         chart = charts.draw("t", [column], name=str)
         sold, free = chart.bars

@@ -88,13 +88,13 @@ class TestTheList:
         assert answer.status_code == 200
         return {str(row.pk) for row in answer.context["cl"].result_list}
 
-    def test_is_for_whoever_may_see_reservations(self, staff: Staff, ana: UUID, stock: TicketType) -> None:
+    def test_list_is_for_staff_who_may_see_reservations(self, staff: Staff, ana: UUID, stock: TicketType) -> None:
         bought = order(ana, stock)
         assert staff("view_sale").get(reverse(LIST)).status_code == 403
         assert staff("view_sale").get(page_of(bought)).status_code == 403
         assert self.listed(staff("view_reservation")) == {str(bought)}
 
-    def test_filters_and_finds(self, beto: Client, ana: UUID, bruno: UUID, stock: TicketType) -> None:
+    def test_list_filters_and_finds(self, beto: Client, ana: UUID, bruno: UUID, stock: TicketType) -> None:
         bought, lost = str(order(ana, stock)), str(order(bruno, stock, token="declined"))
         number = str(Sale.objects.get().number)
         session = str(stock.session_id)
@@ -106,7 +106,7 @@ class TestTheList:
         assert self.listed(beto, q=number) == self.listed(beto, q=f"#{number}") == {bought}
         assert self.listed(beto, q="nonsense") == set()
 
-    def test_counts_no_further_than_its_pages_reach(
+    def test_list_counts_no_further_than_its_pages_reach(
         self,
         beto: Client,
         ana: UUID,
@@ -123,7 +123,7 @@ class TestTheList:
 
 
 class TestThePage:
-    def test_tells_what_happened_in_order(self, beto: Client, ana: UUID, stock: TicketType) -> None:
+    def test_page_tells_what_happened_in_order(self, beto: Client, ana: UUID, stock: TicketType) -> None:
         shown = looked_at(beto, order(ana, stock))
         steps = ["Accepted, in the queue", "Places held", "Payment started", "Sold, tickets made", "Money taken"]
         places = [shown.index(step) for step in steps]
@@ -131,7 +131,7 @@ class TestThePage:
         assert reverse("admin:ticketing_sale_change", args=[Sale.objects.get().pk]) in shown
         assert reverse("admin:ticketing_payment_change", args=[Payment.objects.get().pk]) in shown
 
-    def test_tells_nobody_elses_story(self, beto: Client, ana: UUID, bruno: UUID, stock: TicketType) -> None:
+    def test_page_shows_no_other_orders_history(self, beto: Client, ana: UUID, bruno: UUID, stock: TicketType) -> None:
         bought, lost = order(ana, stock), order(bruno, stock, token="declined")
         assert "Payment declined" not in looked_at(beto, bought)
         shown = looked_at(beto, lost)
@@ -139,11 +139,11 @@ class TestThePage:
         assert "card_declined" in shown
         assert "Money taken" not in shown
 
-    def test_of_none_is_not_there(self, beto: Client, ana: UUID) -> None:
+    def test_page_of_an_unknown_order_is_not_found(self, beto: Client, ana: UUID) -> None:
         assert beto.get(page_of(uuid.uuid4())).status_code == 404
         assert beto.get(reverse(LIST) + "nonsense/change/").status_code == 404
 
-    def test_offers_nothing_to_whoever_only_looks(
+    def test_page_offers_no_actions_to_staff_who_may_only_look(
         self, staff: Staff, ana: UUID, stock: TicketType, nobody_hears: None
     ) -> None:
         held = order(ana, stock)
@@ -153,7 +153,7 @@ class TestThePage:
 
 
 class TestTakingUp:
-    def test_pays_an_order_whose_doorbell_was_lost(
+    def test_taking_up_pays_an_order_whose_message_was_lost(
         self, beto: Client, ana: UUID, stock: TicketType, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with monkeypatch.context() as patch:
@@ -166,7 +166,7 @@ class TestTakingUp:
         assert Sale.objects.count() == 1
         assert "Box office" in looked_at(beto, held)
 
-    def test_brings_an_open_payment_to_its_end(
+    def test_taking_up_brings_an_open_payment_to_its_end(
         self, beto: Client, ana: UUID, stock: TicketType, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with monkeypatch.context() as patch:
@@ -178,7 +178,7 @@ class TestTakingUp:
         assert Reservation.objects.get(pk=waits).status == Status.CONFIRMED
         assert Payment.objects.get().status == PaymentStatus.CAPTURED
 
-    def test_asks_the_gateway_after_an_attempt_it_never_spoke_of(
+    def test_taking_up_asks_the_gateway_after_an_attempt_it_never_spoke_of(
         self, beto: Client, ana: UUID, stock: TicketType
     ) -> None:
         lost = failed(ana, stock, reason=SILENT)
@@ -187,7 +187,7 @@ class TestTakingUp:
 
 
 class TestPlacingAgain:
-    def test_makes_one_new_order_however_often(self, beto: Client, ana: UUID, stock: TicketType) -> None:
+    def test_placing_again_makes_one_new_order_however_often(self, beto: Client, ana: UUID, stock: TicketType) -> None:
         lost = failed(ana, stock)
         assert "Place it again" in looked_at(beto, lost)
         assert "was placed again" in does(beto, lost, "again")
@@ -206,7 +206,7 @@ class TestPlacingAgain:
         ],
         ids=["declined", "silent", "old", "dearer"],
     )
-    def test_is_refused_where_it_makes_no_sense(
+    def test_placing_again_is_refused_where_it_makes_no_sense(
         self,
         beto: Client,
         ana: UUID,
@@ -227,7 +227,7 @@ class TestPlacingAgain:
         assert "must place a new order" in does(beto, lost, "again")
         assert Reservation.objects.count() == 1
 
-    def test_says_that_nothing_is_left(self, beto: Client, ana: UUID, stock: TicketType) -> None:
+    def test_placing_again_says_that_nothing_is_left(self, beto: Client, ana: UUID, stock: TicketType) -> None:
         lost = failed(ana, stock)
         TicketType.objects.filter(pk=stock.pk).update(available=0)
         forget_redis()
@@ -239,7 +239,7 @@ class TestPlacingAgain:
 
 
 class TestCancelling:
-    def test_asks_first_and_wants_a_reason(
+    def test_cancelling_asks_first_and_wants_a_reason(
         self, beto: Client, ana: UUID, stock: TicketType, nobody_hears: None
     ) -> None:
         held = order(ana, stock)
@@ -249,7 +249,7 @@ class TestCancelling:
         assert "This has changed since you opened the question" in stale.content.decode()
         assert Reservation.objects.get().status == Status.HELD
 
-    def test_releases_a_hold(self, beto: Client, ana: UUID, stock: TicketType, nobody_hears: None) -> None:
+    def test_cancelling_releases_a_hold(self, beto: Client, ana: UUID, stock: TicketType, nobody_hears: None) -> None:
         held = order(ana, stock)
         assert "cancelled" in does(beto, held, "cancel", confirmed="yes", reason="Asked for by telephone")
         ended = Reservation.objects.get()
@@ -260,7 +260,9 @@ class TestCancelling:
         assert "The box office cancelled the order" in shown
         assert "Asked for by telephone" in shown
 
-    def test_ends_what_stands_by(self, beto: Client, ana: UUID, stock: TicketType, nobody_hears: None) -> None:
+    def test_cancelling_ends_what_stands_by(
+        self, beto: Client, ana: UUID, stock: TicketType, nobody_hears: None
+    ) -> None:
         Session.objects.filter(pk=stock.session_id).update(standby=True)
         _held, waits = order(ana, stock, quantity=5), order(uuid.uuid4(), stock)
         assert "number 1" in looked_at(beto, waits)
@@ -268,7 +270,7 @@ class TestCancelling:
         ended = Reservation.objects.get(pk=waits)
         assert (ended.status, ended.reason) == (Status.CANCELLED, "box_office")
 
-    def test_gives_the_money_back(self, beto: Client, ana: UUID, stock: TicketType) -> None:
+    def test_cancelling_gives_the_money_back(self, beto: Client, ana: UUID, stock: TicketType) -> None:
         bought = order(ana, stock)
         asked = beto.post(page_of(bought), {"action": "cancel"})
         assert ("Money to be given back", "R$90.00") in asked.context["facts"]
@@ -278,16 +280,18 @@ class TestCancelling:
         assert "Refund paid back" in looked_at(beto, bought)
         assert "there is nothing left to cancel" in does(beto, bought, "cancel", confirmed="")
 
-    def test_of_what_was_paid_needs_leave_to_give_money_back(self, staff: Staff, ana: UUID, stock: TicketType) -> None:
+    def test_cancelling_of_what_was_paid_needs_leave_to_give_money_back(
+        self, staff: Staff, ana: UUID, stock: TicketType
+    ) -> None:
         clerk = staff("view_reservation", "change_reservation")
         sent = {"action": "cancel", "confirmed": "yes", "reason": "x"}
         assert clerk.post(page_of(order(ana, stock)), sent).status_code == 403
         assert not Refund.objects.exists()
 
-    def test_of_what_ended_is_refused(self, beto: Client, ana: UUID, stock: TicketType) -> None:
+    def test_cancelling_of_what_ended_is_refused(self, beto: Client, ana: UUID, stock: TicketType) -> None:
         lost = order(ana, stock, token="declined")
         assert "there is nothing left to cancel" in does(beto, lost, "cancel", confirmed="yes", reason="x")
         assert not LogEntry.objects.exists()
 
-    def test_knows_no_other_action(self, beto: Client, ana: UUID, stock: TicketType) -> None:
+    def test_cancelling_knows_no_other_action(self, beto: Client, ana: UUID, stock: TicketType) -> None:
         assert "The box office cannot do that" in does(beto, order(ana, stock), "sing")

@@ -119,7 +119,7 @@ def test_moved_session_has_its_new_time(post: Post) -> None:
 
 
 @pytest.mark.parametrize("what", ["called off", "given back", "passed on"])
-def test_entry_is_cancelled_when_nobody_goes_with_it(post: Post, what: str) -> None:
+def test_entry_is_cancelled_without_valid_tickets(post: Post, what: str) -> None:
     sale = post.buy("D1")
     ticket = Ticket.objects.get(sale=sale)
     if what == "called off":
@@ -155,7 +155,7 @@ class TestRenaming:
         ],
         ids=["show", "venue", "address", "hall's venue"],
     )
-    def test_is_a_change_of_each_entry_that_says_it(
+    def test_renaming_is_a_change_of_each_entry_that_says_it(
         self, post: Post, hall: Hall, rename: Callable[[Hall], Any]
     ) -> None:
         second = SessionFactory.create(show=post.session.show, hall=hall, starts_at=timezone.now() + WEEK)
@@ -177,7 +177,7 @@ class TestRenaming:
         assert Session.objects.get().sequence == 0
 
     @pytest.mark.race
-    def test_waits_for_who_sells_and_loses_no_change(self, post: Post, hall: Hall) -> None:
+    def test_renaming_waits_for_a_running_sale_and_loses_no_change(self, post: Post, hall: Hall) -> None:
         def rename() -> int:
             try:
                 return Show.objects.update(title="Another film")

@@ -43,7 +43,7 @@ def give(giver: Any, ticket: Ticket, **to: Any) -> Any:
 
 
 class TestPassingOn:
-    def test_gives_the_receiver_a_new_code(self, ticket: Ticket, ana: UUID, bruno: UUID) -> None:
+    def test_transfer_gives_the_receiver_a_new_code(self, ticket: Ticket, ana: UUID, bruno: UUID) -> None:
         answer = give(ana, ticket, buyer=str(bruno))
         assert answer.status_code == 200
         assert answer.json() == {"ticket": str(ticket.pk), "receiver": str(bruno)}
@@ -53,7 +53,7 @@ class TestPassingOn:
         assert body["short_code"] not in {ticket.code, None}
         assert [row["id"] for row in get(client_of(bruno), "/tickets").json()["results"]] == [str(ticket.pk)]
 
-    def test_takes_it_and_its_code_from_the_giver(self, ticket: Ticket, ana: UUID, bruno: UUID) -> None:
+    def test_transfer_takes_it_and_its_code_from_the_giver(self, ticket: Ticket, ana: UUID, bruno: UUID) -> None:
         give(ana, ticket, buyer=str(bruno))
         for path in ("", "/qr.svg", "/qr.png", "/session.ics"):
             assert_problem(get(client_of(ana), f"/tickets/{ticket.pk}{path}"), 404, "not_found")
@@ -64,21 +64,21 @@ class TestPassingOn:
         pdf = get(client_of(ana), f"/sales/{ticket.sale_id}/tickets.pdf").content
         assert pdf.count(b"/Type /Page\n") == 1
 
-    def test_leaves_the_purchase_with_the_giver(self, ticket: Ticket, ana: UUID, bruno: UUID) -> None:
+    def test_transfer_leaves_the_purchase_with_the_giver(self, ticket: Ticket, ana: UUID, bruno: UUID) -> None:
         give(ana, ticket, buyer=str(bruno))
         assert_problem(get(client_of(bruno), f"/sales/{ticket.sale_id}"), 404, "not_found")
 
-    def test_back_makes_it_the_buyers_own_again(self, ticket: Ticket, ana: UUID, bruno: UUID) -> None:
+    def test_transfer_back_makes_it_the_buyers_own_again(self, ticket: Ticket, ana: UUID, bruno: UUID) -> None:
         give(ana, ticket, buyer=str(bruno))
         give(bruno, ticket, buyer=str(ana))
         ticket.refresh_from_db()
         assert (ticket.holder, ticket.owner, Transfer.objects.count()) == (None, ana, 2)
 
-    def test_finds_accounts_by_name(self, ticket: Ticket, ana: UUID) -> None:
+    def test_transfer_finds_accounts_by_name(self, ticket: Ticket, ana: UUID) -> None:
         bruno = UserFactory(username="bruno")
         assert give(ana, ticket, username="bruno").json()["receiver"] == str(bruno.pk)
 
-    def test_follows_a_guest_who_signs_in(self, ticket: Ticket, ana: UUID, bruno: UUID) -> None:
+    def test_transfer_follows_a_guest_who_signs_in(self, ticket: Ticket, ana: UUID, bruno: UUID) -> None:
         give(ana, ticket, buyer=str(bruno))
         account: User = UserFactory.create()
         accounts.adopt_guest(guest=bruno, user=account)
@@ -147,33 +147,37 @@ class TestPassingOn:
         ],
         ids=repr,
     )
-    def test_names_the_field_that_is_wrong(self, ticket: Ticket, ana: UUID, to: dict[str, Any], field: str) -> None:
+    def test_transfer_names_the_field_that_is_wrong(
+        self, ticket: Ticket, ana: UUID, to: dict[str, Any], field: str
+    ) -> None:
         problem = assert_problem(give(ana, ticket, **to), 400, "invalid")
         assert [error["field"] for error in problem["errors"]] == [field]
 
-    def test_to_nobody_is_refused(self, ticket: Ticket, ana: UUID) -> None:
+    def test_transfer_to_an_unknown_account_is_refused(self, ticket: Ticket, ana: UUID) -> None:
         problem = assert_problem(give(ana, ticket, username="nobody"), 400, "unknown_receiver")
         assert problem["errors"][0]["field"] == "username"
 
-    def test_is_for_owners_only_and_tells_strangers_nothing(self, ticket: Ticket, bruno: UUID) -> None:
+    def test_transfer_is_for_owners_only_and_tells_strangers_nothing(self, ticket: Ticket, bruno: UUID) -> None:
         assert_problem(give(bruno, ticket, username="nobody"), 404, "not_found")
         assert_problem(give(UserFactory(is_staff=True), ticket, username="nobody"), 404, "not_found")
 
-    def test_to_oneself_is_refused(self, ticket: Ticket, ana: UUID) -> None:
+    def test_transfer_to_oneself_is_refused(self, ticket: Ticket, ana: UUID) -> None:
         assert assert_problem(give(ana, ticket, buyer=str(ana)), 409, "cannot_pass_on")["reason"] == "own"
 
     @pytest.mark.parametrize("status", ["used", "void"])
-    def test_of_what_opens_no_door_is_refused(self, ticket: Ticket, ana: UUID, bruno: UUID, status: str) -> None:
+    def test_transfer_of_what_opens_no_door_is_refused(
+        self, ticket: Ticket, ana: UUID, bruno: UUID, status: str
+    ) -> None:
         Ticket.objects.update(status=status, used_at=timezone.now() if status == "used" else None)
         assert assert_problem(give(ana, ticket, buyer=str(bruno)), 409, "cannot_pass_on")["reason"] == status
 
-    def test_is_over_with_the_session(self, ticket: Ticket, ana: UUID, bruno: UUID) -> None:
+    def test_transfer_is_over_with_the_session(self, ticket: Ticket, ana: UUID, bruno: UUID) -> None:
         now = timezone.now()
         Session.objects.update(starts_at=now - dt.timedelta(hours=3), ends_at=now - dt.timedelta(hours=1))
         assert assert_problem(give(ana, ticket, buyer=str(bruno)), 409, "cannot_pass_on")["reason"] == "over"
 
     @pytest.mark.race
-    def test_to_many_at_once_reaches_one(self, ticket: Ticket, ana: UUID) -> None:
+    def test_transfer_to_many_at_once_reaches_one(self, ticket: Ticket, ana: UUID) -> None:
         def to(receiver: UUID) -> str:
             try:
                 transfers.pass_on(ticket_id=ticket.pk, giver=ana, receiver=receiver)
@@ -204,7 +208,7 @@ def sign_in(client: Client, name: str) -> None:
 
 
 class TestPage:
-    def test_passes_it_on(self, session: Session, hold: Hold, client: Client) -> None:
+    def test_page_passes_it_on(self, session: Session, hold: Hold, client: Client) -> None:
         ana = UserFactory(username="ana")
         UserFactory(username="bruno")
         pay(hold(session, "A1", buyer=ana.pk))
@@ -223,7 +227,9 @@ class TestPage:
         assert "Passed on to you" in client.get("/my-tickets").content.decode()
         assert "qr.svg" in client.get(page).content.decode()
 
-    def test_says_that_the_session_was_called_off_meanwhile(self, session: Session, hold: Hold, client: Client) -> None:
+    def test_page_says_that_the_session_was_called_off_meanwhile(
+        self, session: Session, hold: Hold, client: Client
+    ) -> None:
         ana = UserFactory(username="ana")
         UserFactory(username="bruno")
         pay(hold(session, "A1", buyer=ana.pk))
@@ -234,7 +240,7 @@ class TestPage:
 
 
 class TestLetters:
-    def test_go_to_both(self, ticket: Ticket, ana: UUID, mailoutbox: list[EmailMultiAlternatives]) -> None:
+    def test_letters_go_to_both(self, ticket: Ticket, ana: UUID, mailoutbox: list[EmailMultiAlternatives]) -> None:
         UserFactory(id=ana, username="ana", email="ana@example.com")
         UserFactory(username="bruno", email="bruno@example.com")
         give(ana, ticket, username="bruno")
@@ -260,7 +266,7 @@ class TestLetters:
         assert "no longer opens any door" in str(letter.body)
         assert Event.objects.filter(name="ticket.voided").count() == 1  # Ana kept the other one
 
-    def test_name_no_buyer_in_the_log(self, ticket: Ticket, ana: UUID, bruno: UUID) -> None:
+    def test_letters_name_no_buyer_in_the_log(self, ticket: Ticket, ana: UUID, bruno: UUID) -> None:
         give(ana, ticket, buyer=str(bruno))
         told = Event.objects.filter(name__in=["ticket.passed_on", "ticket.received"]).order_by("id")
         assert [row.buyer for row in told] == [ana, bruno]

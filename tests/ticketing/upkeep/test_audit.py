@@ -141,22 +141,22 @@ def audit() -> dict[str, object]:
 
 @pytest.mark.usefixtures("_a_busy_evening")
 class TestAudit:
-    def test_finds_nothing_in_a_sound_database(self) -> None:
+    def test_audit_finds_nothing_in_a_sound_database(self) -> None:
         report = audit()
         assert report["findings"] == []
         assert report["sound"] is True
 
-    def test_breaks_every_check(self) -> None:
+    def test_every_check_of_the_audit_is_violated(self) -> None:
         assert set(BREAKS) | ELSEWHERE | OF_QUEUES == {check.name for check in CHECKS}
 
     @pytest.mark.parametrize("check", sorted(BREAKS))
-    def test_finds(self, check: str) -> None:
+    def test_audit_finds_each_violation(self, check: str) -> None:
         with connection.cursor() as cursor:
             cursor.execute(f"{WITHOUT_TRIGGERS} {BREAKS[check]}; SET session_replication_role = origin")
         report = audit()
         assert check in {found["check"] for found in report["findings"]}  # type: ignore[attr-defined]
 
-    def test_says_in_words_what_it_found(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_audit_says_in_words_what_it_found(self, capsys: pytest.CaptureFixture[str]) -> None:
         Reservation.objects.filter(status="held").update(expires_at="2020-01-01T00:00Z")
         with pytest.raises(SystemExit):
             call_command("audit")
@@ -179,7 +179,9 @@ class TestOrder:
     def early(self, session: Session, ana: uuid.UUID) -> HoldRequest:
         return request_for(session, "A1", "A2", buyer=ana, arrival=EPOCH + 1)
 
-    def test_finds_who_was_overtaken_and_by_whom(self, session: Session, bruno: uuid.UUID, early: HoldRequest) -> None:
+    def test_check_finds_an_overtaken_request_and_its_overtaker(
+        self, session: Session, bruno: uuid.UUID, early: HoldRequest
+    ) -> None:
         late = request_for(session, "A2", buyer=bruno, arrival=EPOCH + 2)
         for request in (late, early):
             queued.allocate([request])
@@ -187,14 +189,14 @@ class TestOrder:
         assert (finding["reservation"], finding["overtaken_by"]) == (str(early.id), str(late.id))
         assert finding["seat"] == "A2"
 
-    def test_finds_it_inside_a_batch(self, session: Session, bruno: uuid.UUID, early: HoldRequest) -> None:
+    def test_check_finds_it_inside_a_batch(self, session: Session, bruno: uuid.UUID, early: HoldRequest) -> None:
         late = request_for(session, "A2", buyer=bruno, arrival=EPOCH + 2)
         queued.allocate([early, late])
         assert found("overtaken") == []
         Reservation.objects.filter(pk=late.id).update(arrival=EPOCH)
         assert len(found("overtaken")) == 1
 
-    def test_finds_it_among_those_who_came_too_late(
+    def test_check_finds_it_among_those_who_came_too_late(
         self, session: Session, ana: uuid.UUID, bruno: uuid.UUID, early: HoldRequest
     ) -> None:
         queued.allocate([early])
@@ -202,7 +204,9 @@ class TestOrder:
             queued.allocate([request_for(session, "A1", buyer=bruno, arrival=arrival)])
         assert [finding["its_arrival"] for finding in found("overtaken")] == [EPOCH + 9]
 
-    def test_finds_it_when_a_seat_came_free_again(self, session: Session, bruno: uuid.UUID, early: HoldRequest) -> None:
+    def test_check_finds_it_when_a_seat_came_free_again(
+        self, session: Session, bruno: uuid.UUID, early: HoldRequest
+    ) -> None:
         late = request_for(session, "A2", buyer=bruno, arrival=EPOCH + 2)
         queued.allocate([late])
         run_out(Reservation.objects.get())
@@ -210,7 +214,7 @@ class TestOrder:
         assert Reservation.objects.get(pk=early.id).status == Status.HELD
         assert len(found("overtaken")) == 1
 
-    def test_finds_it_though_staff_moved_one_of_them(
+    def test_check_finds_it_though_staff_moved_one_of_them(
         self, session: Session, bruno: uuid.UUID, early: HoldRequest
     ) -> None:
         late = request_for(session, "A2", buyer=bruno, arrival=EPOCH + 2)
@@ -219,7 +223,7 @@ class TestOrder:
         selling.move_seats(reservation_id=late.id, seats=["A2"], to=["D1"])
         assert len(found("overtaken")) == 1
 
-    def test_compares_nobody_by_seats_that_staff_gave_them(
+    def test_check_ignores_seats_that_staff_gave(
         self, session: Session, ana: uuid.UUID, bruno: uuid.UUID, early: HoldRequest
     ) -> None:
         first = request_for(session, "A1", buyer=ana, arrival=EPOCH)
@@ -230,14 +234,14 @@ class TestOrder:
         selling.move_seats(reservation_id=late.id, seats=["C3"], to=["A1"])
         assert found("overtaken") == []
 
-    def test_compares_nobody_over_a_change_of_epoch(
+    def test_check_compares_no_requests_over_a_change_of_epoch(
         self, session: Session, bruno: uuid.UUID, early: HoldRequest
     ) -> None:
         for request in (request_for(session, "A2", buyer=bruno, arrival=(4 << EPOCH_BITS) + 1), early):
             queued.allocate([request])
         assert found("overtaken") == []
 
-    def test_compares_nobody_who_wanted_other_seats(
+    def test_check_compares_no_requests_for_other_seats(
         self, session: Session, bruno: uuid.UUID, early: HoldRequest
     ) -> None:
         for request in (request_for(session, "A3", buyer=bruno, arrival=EPOCH + 2), early):
@@ -245,7 +249,7 @@ class TestOrder:
         assert found("overtaken") == []
 
     @pytest.mark.parametrize("accessible", [False, True])
-    def test_compares_nobody_with_whoever_took_the_best_available(
+    def test_check_compares_no_request_with_best_available_ones(
         self, session: Session, ana: uuid.UUID, bruno: uuid.UUID, accessible: bool
     ) -> None:
         Seat.objects.filter(label="B2").update(kind=SeatKind.WHEELCHAIR)
@@ -265,18 +269,18 @@ class TestOrder:
 
 
 class TestConnections:
-    def test_finds_a_transaction_that_is_left_open(self) -> None:
+    def test_check_finds_a_transaction_that_is_left_open(self) -> None:
         with another_connection() as other:
             other.execute("SELECT")
             pids = [finding["pid"] for finding in found("transaction_left_open", "0 seconds")]
             assert other.info.backend_pid in pids
 
-    def test_finds_no_short_one(self) -> None:
+    def test_check_ignores_a_short_transaction(self) -> None:
         with another_connection() as other:
             other.execute("SELECT")
             assert found("transaction_left_open") == []
 
-    def test_finds_an_advisory_lock_that_was_forgotten(self) -> None:
+    def test_check_finds_an_advisory_lock_that_was_forgotten(self) -> None:
         with another_connection() as other:
             other.autocommit = True
             other.execute("SELECT pg_advisory_lock(1, 2)")
@@ -286,7 +290,7 @@ class TestConnections:
             other.execute("SELECT pg_advisory_unlock(1, 2)")
             assert found("advisory_lock_orphaned", "0 seconds") == []
 
-    def test_finds_no_lock_that_its_transaction_will_give_back(self) -> None:
+    def test_check_finds_no_lock_that_its_transaction_will_give_back(self) -> None:
         with another_connection() as other:
             other.execute("SELECT pg_advisory_xact_lock(1, 2)")
             assert found("advisory_lock_orphaned", "0 seconds") == []
@@ -297,13 +301,13 @@ class TestQueues:
     def _real(self, settings: Any) -> None:
         settings.QUEUE = "inbox"
 
-    def test_finds_one_with_messages_and_without_a_worker(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_check_finds_a_queue_with_messages_and_without_a_worker(self, monkeypatch: pytest.MonkeyPatch) -> None:
         counted = {"payments": Count(2, 0), "mail": Count(0, 0), "holds.0": Count(5, 1)}
         monkeypatch.setattr(queue_watch, "count", lambda _connection: counted)
         liveness.consumes(["holds.0"])
         assert found("queue_undrained") == [{"queue": "payments", "messages": 2}]
 
-    def test_says_so_when_the_broker_is_away(self, settings: Any) -> None:
+    def test_check_says_so_when_the_broker_is_away(self, settings: Any) -> None:
         settings.CELERY_BROKER_URL = f"amqp://127.0.0.1:{free_port()}//"
         (finding,) = found("queue_undrained")
         assert "refused" in finding["said"]
@@ -311,7 +315,7 @@ class TestQueues:
 
 class TestLetters:
     @pytest.mark.rabbitmq
-    def test_finds_those_in_rabbitmq(self, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_check_finds_dead_letters_in_rabbitmq(self, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         settings.RABBITMQ_URL = services.current().rabbitmq_url
         courier = queues.Courier(settings.RABBITMQ_URL)
         monkeypatch.setattr(queues, "courier", lambda: courier)
@@ -323,7 +327,7 @@ class TestLetters:
         courier.close()
         assert found("dead_letters_waiting") == []
 
-    def test_says_so_when_rabbitmq_is_away(self, settings: Any) -> None:
+    def test_check_says_so_when_rabbitmq_is_away(self, settings: Any) -> None:
         settings.RABBITMQ_URL = f"amqp://127.0.0.1:{free_port()}//"
         (finding,) = found("dead_letters_waiting")
         assert finding["queue"] == "all but the inbox"

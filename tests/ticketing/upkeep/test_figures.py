@@ -68,7 +68,7 @@ def waits(session: Session, *, since: dt.timedelta) -> None:
 
 
 class TestWhatWaits:
-    def test_is_counted_with_its_age_where_the_inbox_is_the_queue(self, session: Session) -> None:
+    def test_waiting_work_is_counted_with_its_age_where_the_inbox_is_the_queue(self, session: Session) -> None:
         waits(session, since=LONG_AGO)
         waits(session, since=dt.timedelta())
 
@@ -77,7 +77,7 @@ class TestWhatWaits:
         assert scrape["inbox_waiting"] == 2
         assert scrape["inbox_age_seconds"] == pytest.approx(300, abs=30)
 
-    def test_is_not_late_where_its_session_is_slowed_down_on_purpose(self, session: Session) -> None:
+    def test_waiting_work_is_not_late_where_its_session_is_slowed_down_on_purpose(self, session: Session) -> None:
         waits(session, since=LONG_AGO)
         Session.objects.filter(pk=session.pk).update(settle_rate=1)
 
@@ -85,12 +85,12 @@ class TestWhatWaits:
 
         assert (scrape["inbox_waiting"], scrape["inbox_age_seconds"]) == (1, 0)
 
-    def test_to_be_published_is_counted(self) -> None:
+    def test_waiting_work_to_be_published_is_counted(self) -> None:
         events.record(event="test", session=None, facts={})
 
         assert Scrape()["events_waiting"] == 1
 
-    def test_to_be_paid_or_paid_back_is_counted(self, session: Session, hold: Hold) -> None:
+    def test_waiting_work_to_be_paid_or_paid_back_is_counted(self, session: Session, hold: Hold) -> None:
         open_one = start(hold(session, "A1", buyer=uuid4()))
         Payment.objects.filter(pk=open_one.pk).update(started_at=timezone.now() - LONG_AGO)
         paid = start(hold(session, "A2", buyer=uuid4()))
@@ -105,7 +105,7 @@ class TestWhatWaits:
         assert scrape["payments_open_age_seconds"] == pytest.approx(300, abs=30)
         assert scrape["refunds_open_age_seconds"] == pytest.approx(300, abs=30)
 
-    def test_to_be_freed_is_overdue_after_a_few_seconds(self, session: Session, hold: Hold) -> None:
+    def test_waiting_work_to_be_freed_is_overdue_after_a_few_seconds(self, session: Session, hold: Hold) -> None:
         hold(session, "A1", buyer=uuid4())
         late = hold(session, "A2", buyer=uuid4())
         run_out(late)
@@ -117,7 +117,7 @@ class TestWhatWaits:
 
 
 class TestSessions:
-    def test_on_sale_are_shown_by_demand_and_the_others_as_one_sum(
+    def test_sessions_on_sale_are_shown_by_demand_and_the_others_as_one_sum(
         self, hold: Hold, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(figures, "SESSIONS_SHOWN", 1)
@@ -135,7 +135,7 @@ class TestSessions:
 
 
 class TestProcesses:
-    def test_that_are_silent_are_told_with_the_seconds(self) -> None:
+    def test_processes_that_are_silent_are_told_with_the_seconds(self) -> None:
         liveness.consumes(["payments"])
         liveness.worked("beat")
 
@@ -149,7 +149,7 @@ class TestProcesses:
 
 
 class TestWithoutADependency:
-    def test_says_what_is_missing_and_tells_the_rest(self, settings: LazySettings) -> None:
+    def test_scrape_says_what_is_missing_and_tells_the_rest(self, settings: LazySettings) -> None:
         settings.REDIS_URL = f"redis://127.0.0.1:{free_port()}/0"
 
         scrape = Scrape()
@@ -158,7 +158,7 @@ class TestWithoutADependency:
         assert missing == {"database": 0, "consumers": 1}
         assert scrape["inbox_waiting"] == 0
 
-    def test_never_fails_without_the_database(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_scrape_never_fails_without_the_database(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def refuse(**_options: object) -> None:
             raise ConnectionRefusedError
 
@@ -168,7 +168,7 @@ class TestWithoutADependency:
 
 
 class TestAudit:
-    def test_tells_findings_by_check_and_when_it_ended(self, session: Session, hold: Hold) -> None:
+    def test_audit_tells_findings_by_check_and_when_it_ended(self, session: Session, hold: Hold) -> None:
         run_out(hold(session, "A1", buyer=uuid4()))
         Reservation.objects.update(expires_at=timezone.now() - dt.timedelta(hours=1))
 
@@ -182,7 +182,7 @@ class TestAudit:
         (ended,) = (sample.value for metric in auditing.finished.collect() for sample in metric.samples)
         assert ended == pytest.approx(timezone.now().timestamp(), abs=60)
 
-    def test_that_one_check_can_not_be_made_leaves_the_others(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_failed_check_leaves_the_others(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def broken() -> Iterator[dict[str, Any]]:
             raise KeyError("not a database's error")
 
@@ -194,7 +194,7 @@ class TestAudit:
         told = {sample.labels["check"] for metric in auditing.findings.collect() for sample in metric.samples}
         assert told == {check.name for check in auditing.CHECKS} - {"broken"}
 
-    def test_tells_nothing_any_more_when_another_relay_is_active(self) -> None:
+    def test_audit_tells_nothing_any_more_when_another_relay_is_active(self) -> None:
         auditing.audit()
 
         auditing.forget()

@@ -60,41 +60,41 @@ class TestStripesRecord:
         assert found(CHECK) == []
         assert "GET /v1/payment_intents" in stub.asked
 
-    def test_finds_a_refund_that_failed_at_stripe(self, stub: Stub) -> None:
+    def test_check_finds_a_refund_that_failed_at_stripe(self, stub: Stub) -> None:
         stub.intents["pi_1"]["latest_charge"]["amount_refunded"] = 0
         (finding,) = found(CHECK)
         assert (finding["posted"], finding["at_the_gateway"]) == (2500, 5000)
 
-    def test_finds_a_charge_that_stripe_does_not_know(self, stub: Stub) -> None:
+    def test_check_finds_a_charge_that_stripe_does_not_know(self, stub: Stub) -> None:
         del stub.intents["pi_1"]
         (finding,) = found(CHECK)
         assert (finding["posted"], finding["at_the_gateway"]) == (2500, None)
 
-    def test_finds_a_charge_that_we_do_not_know(self, stub: Stub) -> None:
+    def test_check_finds_a_charge_that_we_do_not_know(self, stub: Stub) -> None:
         lost = {**stub.intents["pi_1"], "id": "pi_9", "metadata": {"attempt": str(uuid.UUID(int=7))}}
         stub.intents["pi_9"] = lost
         (finding,) = found(CHECK)
         assert (finding["charge"], finding["at_the_gateway"]) == ("pi_9", 2500)
 
-    def test_leaves_out_other_charges_of_the_account_and_what_moves_now(self, stub: Stub) -> None:
+    def test_check_leaves_out_other_charges_of_the_account_and_what_moves_now(self, stub: Stub) -> None:
         stub.intents["pi_9"] = {**stub.intents["pi_1"], "id": "pi_9", "metadata": {}}
         assert found(CHECK) == []
         stub.intents["pi_1"]["latest_charge"]["amount_refunded"] = 0
         Refund.objects.update(changed_at=Now())
         assert found(CHECK) == []
 
-    def test_asks_for_older_payments_one_by_one(self, stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_check_asks_for_older_payments_one_by_one(self, stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(reconciling, "MOST", 1)
         stub.intents["pi_9"] = {**stub.intents["pi_1"], "id": "pi_9", "metadata": {}}
         assert found(CHECK) == []
         assert "GET /v1/payment_intents/pi_1" in stub.asked
 
-    def test_says_so_when_stripe_is_away(self, stub: Stub) -> None:
+    def test_check_says_so_when_stripe_is_away(self, stub: Stub) -> None:
         stub.down = 1
         (finding,) = found(CHECK)
         assert finding["gateway"] == "stripe"
 
-    def test_says_so_when_its_sdk_is_missing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_check_says_so_when_its_sdk_is_missing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def missing(method: str) -> None:
             raise UnknownMethod(method)
 
@@ -103,5 +103,5 @@ class TestStripesRecord:
         assert "uv sync --extra stripe" in finding["said"]
 
 
-def test_houses_without_stripe_ask_nobody(session: Session) -> None:
+def test_houses_without_stripe_ask_no_gateway(session: Session) -> None:
     assert list(reconciling.differences()) == []

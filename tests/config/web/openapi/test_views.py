@@ -31,15 +31,15 @@ def operations() -> Iterator[Operation]:
 
 
 class TestDocument:
-    def test_is_valid_openapi_3_1_without_warnings(self, tmp_path: Any) -> None:
+    def test_document_is_valid_openapi_3_1_without_warnings(self, tmp_path: Any) -> None:
         call_command("spectacular", "--validate", "--fail-on-warn", "--file", str(tmp_path / "schema.yml"))
         assert views.document()["openapi"].startswith("3.1")
 
-    def test_is_valid_for_others(self) -> None:
+    def test_document_is_valid_for_other_tools(self) -> None:
         document = json.loads(json.dumps(views.document(), default=str))
         assert [error.message for error in OpenAPIV31SpecValidator(document).iter_errors()] == []
 
-    def test_says_whose_it_is_and_where_it_is_served(self) -> None:
+    def test_document_names_its_owner_and_server(self) -> None:
         document = views.document()
         assert document["info"]["license"] == {"name": "MIT", "identifier": "MIT"}
         assert document["info"]["contact"]["url"] == settings.SITE_URL
@@ -60,15 +60,15 @@ class TestDocument:
             "GET /sales/{}/tickets.pdf", "GET /users/{}/purchases", "GET /tickets/{}", "GET /tickets/{}/qr.svg", "POST /checkins",
         ],
     )  # fmt: skip
-    def test_has_the_contracts_rows(self, row: str) -> None:
+    def test_document_has_the_contracts_rows(self, row: str) -> None:
         told = {f"{method.upper()} {re.sub('{[^}]*}', '{}', path)}" for path, method, _operation in operations()}
         assert row.replace(" ", " /api/v1") in told
 
-    def test_names_every_operation_once(self) -> None:
+    def test_document_names_every_operation_once(self) -> None:
         names = [operation["operationId"] for _path, _method, operation in operations()]
         assert len(names) == len(set(names))
 
-    def test_gives_every_operation_a_tag_a_summary_and_its_problems(self) -> None:
+    def test_document_gives_every_operation_a_tag_a_summary_and_its_problems(self) -> None:
         for path, method, operation in operations():
             assert operation.get("tags"), (path, method)
             assert operation.get("summary"), (path, method)
@@ -81,19 +81,19 @@ class TestDocument:
             assert operation.get("description"), (path, method)
             assert "security" in operation, (path, method)
 
-    def test_gives_every_body_an_example(self) -> None:
+    def test_document_gives_every_body_an_example(self) -> None:
         for path, method, operation in operations():
             for media in operation.get("requestBody", {}).get("content", {}).values():
                 assert media.get("examples"), (path, method)
 
-    def test_pages_every_list(self) -> None:
+    def test_every_list_of_the_document_has_pages(self) -> None:
         lists = [operation for _path, _method, operation in operations() if operation["operationId"].endswith("_list")]
         assert len(lists) == 10
         for operation in lists:
             names = {parameter["name"] for parameter in operation["parameters"]}
             assert {"cursor", "limit"} <= names, operation["operationId"]
 
-    def test_says_how_to_sign_in(self) -> None:
+    def test_document_says_how_to_sign_in(self) -> None:
         schemes = views.document()["components"]["securitySchemes"]
         assert schemes["bearer"] | {"description": ""} == {
             "type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "",
@@ -107,7 +107,7 @@ class TestProblems:
         named = {views["properties"]["code"]["const"] for _name, views in problem_components()}
         assert {code for code, _status in problem_shapes.known()} - named == nobodys
 
-    def test_is_told_apart_by_its_code(self) -> None:
+    def test_problem_is_identified_by_its_code(self) -> None:
         for path, method, operation in operations():
             for status, answer in operation["responses"].items():
                 if status[0] in "45":
@@ -158,7 +158,7 @@ class TestHeaders:
             ("auth_guest", "201", set()),
         ],
     )
-    def test_are_named(self, operation: str, status: str, names: set[str]) -> None:
+    def test_headers_are_named(self, operation: str, status: str, names: set[str]) -> None:
         (found,) = [told for _path, _method, told in operations() if told["operationId"] == operation]
         assert set(found["responses"][status]["headers"]) == names | {"X-Request-ID"}
 
@@ -199,12 +199,12 @@ class TestShapes:
 
 
 class TestServing:
-    def test_is_json_and_yaml_for_who_asks(self) -> None:
+    def test_document_is_served_as_json_and_yaml(self) -> None:
         assert Client().get("/api/schema").json()["info"]["title"] == "Frontrow"
         answer = Client().get("/api/schema", headers={"accept": "application/yaml"})
         assert answer.content.decode().startswith("openapi: 3.1")
 
-    def test_names_the_server_that_was_asked(self) -> None:
+    def test_document_names_the_server_that_was_asked(self) -> None:
         answer = Client().get("/api/schema", headers={"host": "box.example:8443"})
         assert answer.json()["servers"] == [{"url": "http://box.example:8443"}]
 
