@@ -35,7 +35,7 @@ def allocate(request: HoldRequest) -> str:
 
 class TestOneSeat:
     @pytest.mark.parametrize("_round", range(ROUNDS))
-    def test_has_one_holder_among_forty(self, session: Session, _round: int) -> None:
+    def test_has_one_holder_among_forty_buyers(self, session: Session, _round: int) -> None:
         requests = [request_for(session, "A1", buyer=uuid.uuid4(), arrival=n) for n in range(40)]
         outcomes = race([partial(allocate, request) for request in requests])
         assert (outcomes.count(Status.HELD), outcomes.count(Status.REJECTED)) == (1, 39)
@@ -43,7 +43,7 @@ class TestOneSeat:
         assert loser is not None
         assert loser.conflicts == [{"seat": "A1", "reason": "held"}]
 
-    def test_would_have_two_without_the_lock(self, session: Session) -> None:
+    def test_would_have_two_holders_without_the_lock(self, session: Session) -> None:
         """Control: the same look-then-write, both parked after they looked."""
         both_looked = threading.Barrier(2)
 
@@ -58,7 +58,7 @@ class TestOneSeat:
 
         assert race([partial(take_without_lock, uuid.uuid4()) for _buyer in range(2)]) == [True, True]
 
-    def test_makes_the_second_wait_for_the_lock(self, session: Session, ana: uuid.UUID) -> None:
+    def test_makes_the_second_buyer_wait_for_the_lock(self, session: Session, ana: uuid.UUID) -> None:
         """Park the same way with the lock: the second never gets to look."""
         held = threading.Event()
         done = threading.Event()
@@ -78,16 +78,16 @@ class TestOneSeat:
         assert race([keep_the_lock, allocate_then_say]) == [None, Status.HELD]
 
 
-class TestCrosswise:
+class TestCrosswiseHolds:
     @pytest.mark.parametrize("_round", range(ROUNDS))
-    def test_neither_deadlocks_nor_fails(self, session: Session, _round: int) -> None:
+    def test_neither_deadlock_nor_fail(self, session: Session, _round: int) -> None:
         ways = [("A1", "A3"), ("A3", "A1")]
         requests = [request_for(session, *ways[n % 2], buyer=uuid.uuid4(), arrival=n) for n in range(50)]
         outcomes = race([partial(allocate, request) for request in requests])
         assert (outcomes.count(Status.HELD), outcomes.count(Status.REJECTED)) == (1, 49)
 
     @pytest.mark.parametrize("_round", range(max(ROUNDS // 4, 1)))
-    def test_over_two_sessions_neither_deadlocks_nor_fails(self, session: Session, _round: int) -> None:
+    def test_over_two_sessions_neither_deadlock_nor_fail(self, session: Session, _round: int) -> None:
         other = SessionFactory.create()
         batches = []
         for n in range(10):
@@ -118,15 +118,15 @@ class TestStock:
 
 class TestKey:
     @pytest.mark.parametrize("_round", range(ROUNDS))
-    def test_names_one_reservation_though_redis_forgot_it(self, session: Session, ana: uuid.UUID, _round: int) -> None:
+    def test_names_one_reservation_after_redis_forgot_it(self, session: Session, ana: uuid.UUID, _round: int) -> None:
         requests = [request_for(session, "A1", buyer=ana, key="k", arrival=n) for n in range(10)]
         outcomes = race([partial(allocate, request) for request in requests])
         assert (outcomes.count(Status.HELD), outcomes.count(Status.REJECTED)) == (1, 9)
 
 
-class TestTheEnd:
+class TestEndOfHold:
     @pytest.mark.parametrize("_round", range(ROUNDS))
-    def test_of_a_hold_goes_to_the_payment_or_to_the_sweep(
+    def test_goes_to_the_payment_or_to_the_sweep(
         self, session: Session, hold: Hold, ana: uuid.UUID, _round: int
     ) -> None:
         held = hold(session, "A1", buyer=ana)
@@ -151,7 +151,7 @@ class TestTheEnd:
             assert (held.status, Sale.objects.count(), SandboxCharge.objects.count()) == (Status.EXPIRED, 0, 0)
 
     @pytest.mark.parametrize("_round", range(ROUNDS))
-    def test_sweeps_at_once_free_each_hold_once(
+    def test_is_swept_once_by_sweeps_at_once(
         self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID, _round: int
     ) -> None:
         for held in (hold(session, "A1", buyer=ana), hold(session, "A2", buyer=bruno)):
@@ -160,7 +160,7 @@ class TestTheEnd:
         assert sum(outcome for outcome in outcomes if isinstance(outcome, int)) == 2
 
     @pytest.mark.parametrize("_round", range(ROUNDS))
-    def test_payments_at_once_charge_once(self, session: Session, hold: Hold, ana: uuid.UUID, _round: int) -> None:
+    def test_is_paid_once_by_payments_at_once(self, session: Session, hold: Hold, ana: uuid.UUID, _round: int) -> None:
         held = hold(session, "A1", buyer=ana)
 
         def pay() -> str:

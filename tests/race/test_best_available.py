@@ -18,14 +18,14 @@ pytestmark = [pytest.mark.race, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.mark.parametrize("_round", range(ROUNDS))
-def test_nine_pairs_for_sixteen_seats_leave_one_without(session: Session, _round: int) -> None:
+def test_nine_pairs_for_sixteen_seats_leave_one_pair_without_seats(session: Session, _round: int) -> None:
     race([partial(allocate, best(session, 2, arrival=n)) for n in range(9)])
     held = Reservation.objects.filter(status=Status.HELD)
     assert (len(held), len(set(seats_of(held)))) == (8, 16)
     assert [refused.reason for refused in Reservation.objects.exclude(status=Status.HELD)] == ["sold_out"]
 
 
-def test_two_would_have_the_same_seats_without_the_lock(session: Session) -> None:
+def test_two_parties_would_have_the_same_seats_without_the_lock(session: Session) -> None:
     """Control: the same look and choice, both parked before they write."""
     both_chose = threading.Barrier(2)
 

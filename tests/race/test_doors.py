@@ -46,7 +46,7 @@ def kinds(outcomes: list[str | Exception]) -> Counter[str]:
     return Counter(type(outcome).__name__ for outcome in outcomes)
 
 
-def test_of_scans_at_the_same_instant_the_first_lets_in(session: Session, hold: Hold, gabi: User) -> None:
+def test_first_of_scans_at_the_same_instant_lets_a_person_in(session: Session, hold: Hold, gabi: User) -> None:
     for number in range(min(ROUNDS, 16)):
         ticket = sold(session, hold, f"{'ABCD'[number // 4]}{1 + number % 4}")
         outcomes = race([partial(scan, ticket, gabi, gate) for gate in range(GATES)])
@@ -58,9 +58,7 @@ def test_of_scans_at_the_same_instant_the_first_lets_in(session: Session, hold: 
         assert {error.gate for error in outcomes if isinstance(error, AlreadyUsed)} == {first.gate}
 
 
-def test_of_scans_told_late_the_earliest_counts_in_whatever_order_they_come(
-    session: Session, hold: Hold, gabi: User
-) -> None:
+def test_earliest_scan_counts_when_scans_arrive_late_in_any_order(session: Session, hold: Hold, gabi: User) -> None:
     ticket = sold(session, hold)
     race([partial(scan, ticket, gabi, gate, seconds_ago=60 * gate) for gate in range(GATES)])
     ticket.refresh_from_db()
@@ -70,7 +68,7 @@ def test_of_scans_told_late_the_earliest_counts_in_whatever_order_they_come(
     assert Event.objects.filter(name="ticket.let_in_twice").exists()
 
 
-def test_without_the_lock_two_would_come_in(
+def test_two_people_would_come_in_without_the_lock(
     session: Session, hold: Hold, gabi: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Control: both have looked before either writes, and only the constraint keeps one out."""

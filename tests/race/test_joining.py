@@ -42,10 +42,10 @@ class TestJoining:
         assert outcomes == [None] * 9
         assert list(Reservation.objects.values_list("buyer", flat=True)) == [user.pk] * 4
 
-    def test_between_reading_and_writing_waits(self, session: Session) -> None:
+    def test_waits_between_reading_and_writing(self, session: Session) -> None:
         assert self.joined_between_reading_and_writing(session) == {"account"}
 
-    def test_between_reading_and_writing_would_lose_it_without_the_lock(
+    def test_would_lose_the_reservation_without_the_lock(
         self, session: Session, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Control: the same parking, without a lock of the person."""
@@ -105,7 +105,7 @@ class TestJoining:
         assert Reservation.objects.get().buyer == user.pk
 
     @pytest.mark.parametrize("_round", range(max(ROUNDS // 4, 1)))
-    def test_takes_along_a_ticket_passed_on_meanwhile(self, session: Session, _round: int) -> None:
+    def test_moves_a_ticket_that_is_passed_on_meanwhile(self, session: Session, _round: int) -> None:
         giver, guest = uuid.uuid4(), uuid.uuid4()
         user: User = UserFactory.create()
         queued.allocate([request_for(session, "A1", buyer=giver)])

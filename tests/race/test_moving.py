@@ -30,7 +30,7 @@ def move(reservation: Reservation, seat: str, to: str) -> str:
 
 
 @pytest.mark.parametrize("_round", range(ROUNDS))
-def test_a_seat_goes_to_the_moved_or_to_who_asks_for_it(
+def test_seat_goes_to_the_moved_buyer_or_to_the_one_who_asks_for_it(
     session: Session, hold: Hold, ana: uuid.UUID, _round: int
 ) -> None:
     bought = hold(session, "A1", buyer=ana)
@@ -49,7 +49,7 @@ def test_a_seat_goes_to_the_moved_or_to_who_asks_for_it(
 
 
 @pytest.mark.parametrize("_round", range(ROUNDS))
-def test_one_of_two_who_are_moved_to_a_seat_has_it(
+def test_one_of_two_buyers_moved_to_a_seat_has_it(
     session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID, _round: int
 ) -> None:
     first, second = hold(session, "A1", buyer=ana), hold(session, "A2", buyer=bruno)
@@ -58,7 +58,7 @@ def test_one_of_two_who_are_moved_to_a_seat_has_it(
     assert Seat.objects.filter(session=session, status=SeatStatus.HELD).count() == 2
 
 
-def test_both_would_have_the_seat_without_the_lock(session: Session) -> None:
+def test_both_buyers_would_have_the_seat_without_the_lock(session: Session) -> None:
     """Control: the same look-then-write, both parked after they looked."""
     both_looked = threading.Barrier(2)
 

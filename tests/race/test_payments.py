@@ -101,7 +101,9 @@ class Clock:
 
 
 @pytest.mark.parametrize("clock", ["at the deadline", "of the database"])
-def test_has_one_winner_and_conserves_money(clock: str, hold: Hold, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_end_of_a_hold_has_one_winner_and_conserves_money(
+    clock: str, hold: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Race around the end: half is judged at T-1 ms, T or T+1 ms, half by the real clock.
 
     200 rounds are 1,000 races.
@@ -212,7 +214,7 @@ def expect_money_conserved() -> None:
 
 @pytest.mark.parametrize("off", [-1, 0, 1])
 @pytest.mark.parametrize("who", ["payment", "release", "expiry"])
-def test_at_its_instant_a_hold_is_over(
+def test_hold_is_over_at_its_instant(
     session: Session, hold: Hold, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch, who: str, off: int
 ) -> None:
     """A millisecond earlier, it isn't: each is judged by the same clock, read after the lock."""
@@ -237,7 +239,7 @@ def test_at_its_instant_a_hold_is_over(
     assert held.status == (in_time if off < 0 else late)[who]
 
 
-def test_of_fifty_payments_at_once_is_one_capture(session: Session, hold: Hold, ana: uuid.UUID) -> None:
+def test_fifty_payments_at_once_make_one_capture(session: Session, hold: Hold, ana: uuid.UUID) -> None:
     held = hold(session, "A1", buyer=ana)
     outcomes = race([partial(pay_alone, held)] * 50)
     assert outcomes.count("paid") == 1
@@ -245,7 +247,7 @@ def test_of_fifty_payments_at_once_is_one_capture(session: Session, hold: Hold, 
     assert (Sale.objects.count(), SandboxCharge.objects.count()) == (1, 1)
 
 
-def test_without_the_lock_two_payments_would_begin(
+def test_two_payments_would_begin_without_the_lock(
     session: Session, hold: Hold, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Control: both have looked before either writes, and only the constraint keeps one out."""

@@ -100,7 +100,7 @@ def expect_sound(*, besides: str = "") -> None:
     assert [found for found in findings if found["check"] != besides] == []
 
 
-def test_of_a_buyers_refund_a_transfer_and_a_check_in_one_wins(hold: Hold, gabi: User) -> None:
+def test_one_of_refund_transfer_and_check_in_wins(hold: Hold, gabi: User) -> None:
     total: Counter[str] = Counter()
     rounds = max(ROUNDS, 12)
     for number, ticket in enumerate(tickets(hold, rounds)):
@@ -118,7 +118,7 @@ def test_of_a_buyers_refund_a_transfer_and_a_check_in_one_wins(hold: Hold, gabi:
     expect_sound()
 
 
-def test_staff_give_money_back_whatever_else_happens_and_all_agree(hold: Hold, gabi: User) -> None:
+def test_staff_refund_always_succeeds_and_all_records_agree(hold: Hold, gabi: User) -> None:
     """Staff may give back used and passed-on tickets: once, and holder and door know of it."""
     for ticket in tickets(hold, max(ROUNDS // 2, 6)):
         steps = [
@@ -136,7 +136,7 @@ def test_staff_give_money_back_whatever_else_happens_and_all_agree(hold: Hold, g
     expect_sound(besides="let_in_and_paid_back")  # when the earlier scan is told last, that is what happened
 
 
-def test_money_taken_at_the_door_or_a_ticket_given_back(hold: Hold, gabi: User) -> None:
+def test_money_is_taken_at_the_door_or_the_ticket_is_given_back(hold: Hold, gabi: User) -> None:
     for _number in range(max(ROUNDS // 3, 4)):
         kind = StockFactory.create(session=SessionFactory.create(), pay_at_door=True)
         ticket = reserved_at_the_door(hold, kind.session, kind.pk)
@@ -229,17 +229,17 @@ class TestWithoutTheLock:
         monkeypatch.setattr(sale_locks, "lock_ticket", look_at_one)
         return made
 
-    def test_money_goes_back_and_the_ticket_is_given_away(self, ticket: Ticket) -> None:
+    def test_refund_and_transfer_would_both_win(self, ticket: Ticket) -> None:
         both: list[Callable[[], str]] = [partial(give_back, ticket, by=ticket.sale.buyer), partial(pass_on, ticket)]
         assert race(both) == ["refunded", "passed on"]
         assert "void_and_not_told" in findings()
 
-    def test_money_goes_back_and_its_bearer_comes_in(self, ticket: Ticket, gabi: User) -> None:
+    def test_refund_and_check_in_would_both_win(self, ticket: Ticket, gabi: User) -> None:
         both = [partial(give_back, ticket, by=ticket.sale.buyer), partial(scan, ticket, gabi, code=ticket.code)]
         assert race(both) == ["refunded", "admitted"]
         assert "paid_back_and_admitted" in findings()
 
-    def test_the_giver_comes_in_and_the_receiver_has_the_ticket(self, ticket: Ticket, gabi: User) -> None:
+    def test_check_in_and_transfer_would_both_win(self, ticket: Ticket, gabi: User) -> None:
         both = [partial(pass_on, ticket), partial(scan, ticket, gabi, code=ticket.code)]
         assert race(both) == ["passed on", "admitted"]
 

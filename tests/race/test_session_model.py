@@ -650,11 +650,11 @@ def run(*, examples: int, phases: Sequence[Phase] = tuple(Phase)) -> None:
     )
 
 
-def test_a_session_is_what_a_plain_list_says_whatever_happens() -> None:
+def test_session_agrees_with_a_plain_list_after_any_events() -> None:
     run(examples=ROUNDS)
 
 
-def test_stock_that_is_not_given_back_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_model_finds_stock_that_is_not_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """Control: the model notices."""
     monkeypatch.setattr(endings, "_give_stock_back", lambda *_ended: None)
     with pytest.raises((AssertionError, ExceptionGroup)):

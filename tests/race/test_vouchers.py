@@ -78,7 +78,7 @@ class TestFiveUses:
         assert (outcomes.count(Status.HELD), outcomes.count("voucher_used_up")) == (USES, BUYERS - USES)
         assert uses() == USES
 
-    def test_are_five_whoever_gives_one_back_and_takes_it_again(self, held: list[Reservation]) -> None:
+    def test_are_five_when_buyers_give_them_back_and_take_them_again(self, held: list[Reservation]) -> None:
         def now_and_again(reservation: Reservation) -> str:
             outcome = put_on(reservation)
             if outcome == "put on":
@@ -93,9 +93,7 @@ class TestFiveUses:
 
 
 class TestWithoutTheLock:
-    def test_both_of_two_would_have_the_last_use(
-        self, held: list[Reservation], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_two_buyers_would_have_the_last_use(self, held: list[Reservation], monkeypatch: pytest.MonkeyPatch) -> None:
         """Control: the same steps without the lock, both parked after they counted."""
         Voucher.objects.update(uses=1)
         both_counted = threading.Barrier(2)
@@ -116,7 +114,7 @@ class TestWithoutTheLock:
         assert race([partial(put_on, first), partial(put_on, other)]) == ["put on", "put on"]
         assert uses() == 2
 
-    def test_the_second_never_gets_to_count(self, held: list[Reservation]) -> None:
+    def test_second_buyer_never_gets_to_count_with_the_lock(self, held: list[Reservation]) -> None:
         """Park the same way with the lock: the second request waits for the first's end, and counts it."""
         Voucher.objects.update(uses=1)
         first, other = held[0], held[-1]

@@ -16,7 +16,7 @@ def held(*, session: uuid.UUID, map_version: int | None = None) -> NewEvent:
 
 
 class TestRecord:
-    def test_writes_what_happened(self, ana: uuid.UUID) -> None:
+    def test_writes_the_event(self, ana: uuid.UUID) -> None:
         session = uuid.uuid4()
 
         event = events.record(
@@ -57,7 +57,7 @@ class TestRecordMany:
         assert list(Event.objects.order_by("id").values_list("map_version", flat=True)) == [1, 2, 3]
         assert list(Event.objects.order_by("id").values_list("id", flat=True)) == made
 
-    def test_asks_nothing_of_the_database_for_nothing(self, django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    def test_sends_no_query_without_events(self, django_assert_num_queries: DjangoAssertNumQueries) -> None:
         with django_assert_num_queries(0):
             assert events.record_many([]) == []
 

@@ -40,21 +40,21 @@ def gaps() -> float:
 
 
 class TestHeard:
-    def test_makes_one_of_many(self) -> None:
+    def test_makes_one_diff_of_many(self) -> None:
         assert told(diff(0, 1, A1="h"), diff(1, 3, A1="f", A2="h")) == [diff(0, 3, A1="f", A2="h")]
 
-    def test_puts_them_in_order(self) -> None:
+    def test_puts_diffs_in_order(self) -> None:
         assert told(diff(1, 2, A1="s"), diff(0, 1, A1="h")) == [diff(0, 2, A1="s")]
 
-    def test_leaves_out_what_came_twice(self) -> None:
+    def test_leaves_out_a_diff_that_came_twice(self) -> None:
         assert told(diff(0, 1, A1="h"), diff(0, 1, A1="h"), after=1) == []
 
-    def test_keeps_one_that_is_ahead_for_a_moment(self) -> None:
+    def test_keeps_a_diff_that_is_ahead_for_a_moment(self) -> None:
         before = gaps()
         assert told(diff(0, 1, A1="h"), diff(2, 3, A2="h"), now=WAIT_SECONDS - 0.01) == [diff(0, 1, A1="h")]
         assert gaps() == before
 
-    def test_tells_one_that_was_ahead_when_the_one_before_it_came(self) -> None:
+    def test_tells_a_diff_that_was_ahead_when_its_predecessor_came(self) -> None:
         heard = Heard()
         heard.add(diff(1, 2, A1="s"), at=0)
         assert heard.taken(after=0, now=0) == []
@@ -71,16 +71,16 @@ class TestHeard:
         assert told(*bodies, now=WAIT_SECONDS) == [diff(0, 1, A1="h"), diff(2, 4, A2="h", A3="h")]
         assert gaps() == before + 1
 
-    def test_waits_for_nothing_when_too_much_waits(self) -> None:
+    def test_stops_waiting_when_too_many_diffs_wait(self) -> None:
         bodies = [diff(number, number + 1, A1="h") for number in range(1, LONGEST + 2)]
         assert told(*bodies[:-1]) == []
         assert told(*bodies) == [diff(1, LONGEST + 2, A1="h")]
 
-    def test_tells_the_newest_of_stock(self) -> None:
+    def test_tells_the_newest_stock_level(self) -> None:
         (told_last,) = told(stock(5, 1), stock(4, 2), stock(3, 3))
         assert told_last == {"type": "ticket:update", "ticket_type": "pit", "available": 3}
 
-    def test_drops_a_number_of_stock_that_a_later_one_overtook(self) -> None:
+    def test_drops_a_stock_level_that_a_later_one_overtook(self) -> None:
         heard = Heard()
         heard.add(stock(3, 3), at=0)
         assert [body["available"] for body in heard.taken(after=0, now=0)] == [3]

@@ -89,7 +89,7 @@ def test_relay_whose_connection_ended_can_become_active_again(relays: list[Leade
     assert is_sure(first)
 
 
-def test_standing_by_survives_the_end_of_its_connection(relays: list[Leadership]) -> None:
+def test_relay_on_standby_survives_the_end_of_its_connection(relays: list[Leadership]) -> None:
     first, second = relays
     assert [first.renew(), second.renew()] == [True, False]
     with connection.cursor() as cursor:

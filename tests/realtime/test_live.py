@@ -113,7 +113,7 @@ class Map:
 
 
 class TestTheLiveMap:
-    def test_snapshot_and_diffs_make_the_new_snapshot(
+    def test_makes_the_new_snapshot_of_a_snapshot_and_diffs(
         self, live: Live, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
     ) -> None:
         hold(session, "A1", buyer=ana)
@@ -133,7 +133,7 @@ class TestTheLiveMap:
         assert (copy.version, copy.seats) == (version, seats)
         assert copy.available == 13
 
-    def test_two_watchers_see_the_same(self, live: Live, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+    def test_is_the_same_for_two_watchers(self, live: Live, session: Session, hold: Hold, ana: uuid.UUID) -> None:
         path = f"/ws/sessions/{session.pk}"
         with live.connect(path) as one, live.connect(path) as other:
             maps = [Map(session, one), Map(session, other)]
@@ -143,7 +143,7 @@ class TestTheLiveMap:
 
         assert maps[0].seats == maps[1].seats == statuses(session)[1]
 
-    def test_a_deploy_sends_clients_elsewhere(self, session: Session) -> None:
+    def test_sends_clients_elsewhere_on_a_deploy(self, session: Session) -> None:
         server = Live()
         server.start()
         with server.connect(f"/ws/sessions/{session.pk}") as client:
@@ -155,7 +155,7 @@ class TestTheLiveMap:
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1012
 
-    def test_a_client_that_answers_no_ping_is_gone(self, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_closes_a_client_that_answers_no_ping(self, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(listening, "PING_SECONDS", 0.1)
         server = Live()
         server.start()
@@ -173,7 +173,7 @@ class TestTheLiveMap:
         assert b" 101 " in heard
         assert b"keepalive ping timeout" in heard
 
-    def test_an_address_has_so_many_sockets_and_no_more(self, live: Live, session: Session, settings: Settings) -> None:
+    def test_limits_the_sockets_of_an_address(self, live: Live, session: Session, settings: Settings) -> None:
         settings.RATE_LIMITS, settings.LIMIT_SOCKETS_ADDRESS = True, 2
         path = f"/ws/sessions/{session.pk}"
         with live.connect(path) as one:
@@ -183,7 +183,7 @@ class TestTheLiveMap:
             until(lambda: welcome(live, path), what="room for another one")
             assert hear(one)["type"] == "hello"
 
-    def test_a_burst_comes_as_one_diff(
+    def test_sends_a_burst_as_one_diff(
         self, live: Live, session: Session, hold: Hold, ana: uuid.UUID, settings: Settings
     ) -> None:
         settings.DIFFS_A_SECOND = 1  # a busy machine's burst takes longer than a tenth of a second
@@ -199,7 +199,7 @@ class TestTheLiveMap:
 
 
 class TestMyFeed:
-    def test_tells_how_a_hold_goes(self, live: Live, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+    def test_tells_each_state_of_a_hold(self, live: Live, session: Session, hold: Hold, ana: uuid.UUID) -> None:
         token = identity.issue_tokens(Buyer(id=ana, is_guest=True))["access"]
         with live.connect("/ws/me", subprotocols=[Subprotocol("bearer"), Subprotocol(token)]) as client:
             reservation = hold(session, "A1", buyer=ana)
@@ -210,7 +210,9 @@ class TestMyFeed:
 
         assert told["expires_at"].endswith("Z")
 
-    def test_begins_with_what_is_unfinished(self, live: Live, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+    def test_begins_with_unfinished_reservations(
+        self, live: Live, session: Session, hold: Hold, ana: uuid.UUID
+    ) -> None:
         reservation = hold(session, "A1", buyer=ana)
         token = identity.issue_tokens(Buyer(id=ana, is_guest=True))["access"]
 

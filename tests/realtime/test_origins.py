@@ -28,7 +28,7 @@ class TestIsOurs:
             "https://box.example:8443",
         ],
     )
-    def test_knows_our_own_pages(self, origin: str) -> None:
+    def test_is_true_of_our_own_pages(self, origin: str) -> None:
         assert origins.is_ours(scope(origin))
 
     @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ class TestIsOurs:
             "file://cine.example",
         ],
     )
-    def test_knows_a_stranger(self, origin: str | None) -> None:
+    def test_is_false_of_a_strangers_page(self, origin: str | None) -> None:
         assert not origins.is_ours(scope(origin))
 
     def test_tells_ports_of_a_host_apart(self) -> None:
@@ -61,5 +61,5 @@ class TestMayWatch:
         assert origins.may_watch(scope(origin))
 
     @pytest.mark.parametrize("origin", ["", "null", "https://evil.example", "https://partner.example.evil.example"])
-    def test_keeps_other_peoples_pages_out(self, origin: str) -> None:
+    def test_keeps_other_sites_pages_out(self, origin: str) -> None:
         assert not origins.may_watch(scope(origin))

@@ -30,7 +30,7 @@ async def allocate() -> None:
         await asyncio.sleep(0)
 
 
-async def test_writes_in_order() -> None:
+async def test_outbox_writes_in_order() -> None:
     ana = Reader()
     box = Outbox(ana.write)
 
@@ -42,7 +42,7 @@ async def test_writes_in_order() -> None:
     box.close()
 
 
-async def test_a_slow_reader_delays_nobody_and_is_told_so() -> None:
+async def test_slow_reader_delays_no_other_and_is_told_so() -> None:
     ana, bruno = Reader(), Reader()
     ana.reads.clear()
     slow, quick = Outbox(ana.write), Outbox(bruno.write)
@@ -60,7 +60,7 @@ async def test_a_slow_reader_delays_nobody_and_is_told_so() -> None:
     quick.close()
 
 
-async def test_who_skips_goes_on_with_what_is_new() -> None:
+async def test_outbox_that_skipped_goes_on_with_new_messages() -> None:
     ana = Reader()
     ana.reads.clear()
     box = Outbox(ana.write)
@@ -78,7 +78,7 @@ async def test_who_skips_goes_on_with_what_is_new() -> None:
     box.close()
 
 
-async def test_a_dead_reader_takes_what_it_is_given() -> None:
+async def test_dead_reader_takes_each_message() -> None:
     ana = Reader()
     ana.gone = True
     box = Outbox(ana.write)

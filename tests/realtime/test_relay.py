@@ -80,7 +80,7 @@ def happen(count: int = 1, *, buyer: uuid.UUID | None = None) -> list[Event]:
 
 
 class TestPublishing:
-    def test_tells_what_happened(
+    def test_sends_the_event(
         self, broker: Broker, publisher: relay.Publisher, lead: Leadership, ana: uuid.UUID
     ) -> None:
         (event,) = happen(buyer=ana)
@@ -103,7 +103,7 @@ class TestPublishing:
         assert message.properties["delivery_mode"] == 2
         assert message.properties["message_id"] == str(event.id)
 
-    def test_tells_it_once(self, broker: Broker, publisher: relay.Publisher, lead: Leadership) -> None:
+    def test_sends_an_event_once(self, broker: Broker, publisher: relay.Publisher, lead: Leadership) -> None:
         happen()
 
         assert [relay.publish_batch(publisher, lead) for _round in range(2)] == [1, 0]
@@ -147,7 +147,7 @@ class TestPublishing:
 
         assert [body["map_version"] for body in broker.bodies()] == list(range(1, 104))
 
-    def test_says_the_map_version_where_a_filter_can_read_it(
+    def test_puts_the_map_version_where_a_filter_can_read_it(
         self, broker: Broker, publisher: relay.Publisher, lead: Leadership
     ) -> None:
         event = events.record(event="seat.held", session=uuid.uuid4(), map_version=7, facts={})
@@ -205,7 +205,7 @@ class TestPublishing:
 
         assert relay.publish_batch(publisher, lead) == 3
 
-    def test_tells_again_what_a_crash_left_unmarked(
+    def test_sends_again_what_a_crash_left_unmarked(
         self, broker: Broker, publisher: relay.Publisher, lead: Leadership, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (event,) = happen()
@@ -223,7 +223,7 @@ class TestPublishing:
 
         assert [body["id"] for body in broker.bodies()] == [str(event.id)] * 2
 
-    def test_needs_nobody_to_listen(self, broker: Broker, publisher: relay.Publisher, lead: Leadership) -> None:
+    def test_needs_no_consumer(self, broker: Broker, publisher: relay.Publisher, lead: Leadership) -> None:
         broker.queue.delete()
         happen()
 
@@ -237,7 +237,7 @@ class TestWithoutABroker:
 
     @pytest.mark.parametrize("scheme", ["amqp", "redis"])
     @pytest.mark.parametrize("silent", [True, False])
-    def test_marks_nothing_and_says_so_soon(self, lead: Leadership, scheme: str, silent: bool) -> None:
+    def test_publishing_marks_nothing_and_fails_soon(self, lead: Leadership, scheme: str, silent: bool) -> None:
         happen()
         with socket.socket() as server:
             server.bind(("127.0.0.1", 0))
@@ -259,7 +259,7 @@ class TestWithoutABroker:
 
 @pytest.mark.rabbitmq
 class TestConfirms:
-    def test_a_refused_event_is_not_marked(self, lead: Leadership) -> None:
+    def test_refused_event_is_not_marked(self, lead: Leadership) -> None:
         broker = Broker(broker_url("rabbitmq"))
         publisher = relay.Publisher(broker.url)
         full = kombu.Queue(

@@ -113,7 +113,7 @@ class TestSessionFeed:
         assert await browser.hear() == {"type": "hello", "session": str(session), "version": 7}
         await browser.disconnect()
 
-    async def test_tells_every_watcher_what_changes(self, site: Site) -> None:
+    async def test_tells_every_watcher_each_change(self, site: Site) -> None:
         session = site.on_sale()
         ana, bruno = await watch(site, session), await watch(site, session)
 
@@ -151,7 +151,7 @@ class TestSessionFeed:
         assert (heard["from"], heard["version"]) == (8, 9)
         await ana.disconnect()
 
-    async def test_tells_of_stock(self, site: Site) -> None:
+    async def test_tells_stock_levels(self, site: Site) -> None:
         session, pit = site.on_sale(), uuid.uuid4()
         ana = await watch(site, session)
 
@@ -198,7 +198,7 @@ class TestSessionFeed:
         assert site.asked == 1
         await asyncio.gather(*(browser.disconnect() for browser in browsers))
 
-    async def test_greets_newcomers_with_what_it_heard_since(self, site: Site) -> None:
+    async def test_greets_newcomers_with_the_version_heard_since(self, site: Site) -> None:
         session = site.on_sale(version=7)
         ana = await watch(site, session)
         diff(session, 8)
@@ -232,7 +232,7 @@ class TestSessionFeed:
         assert (await bruno.hear())["version"] == 8
         await bruno.disconnect()
 
-    async def test_ignores_what_clients_say(self, site: Site) -> None:
+    async def test_ignores_messages_of_clients(self, site: Site) -> None:
         session = site.on_sale()
         ana = await watch(site, session)
 
@@ -261,7 +261,9 @@ class TestSessionFeed:
     @pytest.mark.parametrize(
         ("origin", "welcome"), [(None, True), (OURS, True), ((b"origin", b"https://evil.example"), False)]
     )
-    async def test_minds_the_origin(self, site: Site, origin: tuple[bytes, bytes] | None, welcome: bool) -> None:
+    async def test_refuses_pages_of_other_origins(
+        self, site: Site, origin: tuple[bytes, bytes] | None, welcome: bool
+    ) -> None:
         browser = Browser(site, f"/ws/sessions/{site.on_sale()}", *([origin] if origin else []))
 
         connected, _code = await browser.connect(timeout=10)
@@ -288,7 +290,7 @@ class TestTheRepeatedVersion:
         await ana.disconnect()
 
     @pytest.mark.parametrize("error", [OperationalError, ValueError])
-    async def test_is_the_newest_that_was_heard_while_the_version_cannot_be_read(
+    async def test_is_the_newest_heard_while_the_database_cannot_be_read(
         self, site: Site, error: type[Exception]
     ) -> None:
         session = site.on_sale(version=7)
@@ -316,7 +318,7 @@ class TestBuyerFeed:
         assert [await browser.hear() for _state in states] == states
         await browser.disconnect()
 
-    async def test_tells_a_buyer_on_every_page_and_nobody_else(
+    async def test_tells_one_buyer_on_every_page_and_no_other(
         self, site: Site, ana: uuid.UUID, bruno: uuid.UUID
     ) -> None:
         phone, desk, brunos = await listen(site, ana), await listen(site, ana), await listen(site, bruno)
@@ -330,7 +332,7 @@ class TestBuyerFeed:
         for browser in (phone, desk, brunos):
             await browser.disconnect()
 
-    async def test_tells_the_state_first_and_then_what_happened_meanwhile(self, site: Site, ana: uuid.UUID) -> None:
+    async def test_tells_the_state_first_and_then_the_changes_meanwhile(self, site: Site, ana: uuid.UUID) -> None:
         site.unfinished[ana] = [{"type": "reservation:update", "id": "1", "status": "held"}]
 
         def expire() -> None:
@@ -365,7 +367,7 @@ class TestBuyerFeed:
         for browser in (phone, desk, brunos):
             await browser.disconnect()
 
-    async def test_ends_where_they_ended_before_the_first_states(self, site: Site, ana: uuid.UUID) -> None:
+    async def test_ends_if_the_credentials_ended_before_the_first_states(self, site: Site, ana: uuid.UUID) -> None:
         def sign_out() -> None:
             wire.send_personal(buyer=ana, message={"type": wire.SIGNED_OUT})
             assert wire.flush(5)
@@ -377,7 +379,7 @@ class TestBuyerFeed:
         assert await browser.closing_code(after_messages=True) == 4401
         await browser.disconnect()
 
-    async def test_sends_a_buyer_back_who_fell_too_far_behind(
+    async def test_sends_away_a_buyer_who_fell_too_far_behind(
         self, site: Site, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         browser = await listen(site, ana)
@@ -420,7 +422,7 @@ class TestADeafSubscription:
 
 class TestWithoutRedis:
     @pytest.mark.parametrize("path", ["/ws/me", "/ws/sessions/{session}"])
-    async def test_sends_everybody_away_for_a_while(
+    async def test_socket_sends_watchers_away_for_a_while(
         self, site: Site, ana: uuid.UUID, no_redis: str, settings: Settings, path: str
     ) -> None:
         use(no_redis, settings)

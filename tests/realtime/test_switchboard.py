@@ -61,22 +61,22 @@ class TestACrowd:
         monkeypatch.setattr(switchboard, "get_channel_layer", OneAtATime)
         monkeypatch.setattr(switchboard, "ANSWER_TIMEOUT", 20 * TRIP)
 
-    async def test_joins_in_turns_and_nobody_is_sent_away(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_joins_in_turns_and_no_listener_is_sent_away(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(switchboard, "JOINING_AT_ONCE", 5)
         assert await crowd(Switchboard(), 60) == [None] * 60
 
-    async def test_would_lose_most_of_its_people_without_turns(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_would_lose_most_listeners_without_turns(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(switchboard, "JOINING_AT_ONCE", 60)
         assert any(isinstance(outcome, WireDown) for outcome in await crowd(Switchboard(), 60))
 
-    async def test_waits_for_its_turn_only_so_long(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_waits_for_its_turn_for_a_limited_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(switchboard, "JOINING_AT_ONCE", 5)
         monkeypatch.setattr(switchboard, "PATIENCE", 10 * TRIP)
         assert any(isinstance(outcome, WireDown) for outcome in await crowd(Switchboard(), 60))
 
 
 @pytest.mark.asyncio
-async def test_a_probe_that_overtakes_its_subscription_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_probe_that_overtakes_its_subscription_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(switchboard, "get_channel_layer", FirstIsLost)
     board = Switchboard()
     await board.join("group", lambda _body: None)

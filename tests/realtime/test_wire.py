@@ -53,7 +53,7 @@ class TestSending:
         assert heard[0] == {"type": "seats", "from": 0, "version": 1, "changes": {"A1": "h"}, "available": 15}
         assert [body["version"] for body in heard] == list(range(1, 51))
 
-    async def test_tells_of_stock(self) -> None:
+    async def test_tells_stock_levels(self) -> None:
         session, pit = uuid.uuid4(), uuid.uuid4()
         watcher = await Listener().join(wire.session_group(session))
 
@@ -66,7 +66,7 @@ class TestSending:
             "at": NOW.timestamp(),
         }
 
-    async def test_tells_a_buyer_and_nobody_else(self, ana: uuid.UUID, bruno: uuid.UUID) -> None:
+    async def test_tells_one_buyer_and_no_other(self, ana: uuid.UUID, bruno: uuid.UUID) -> None:
         anas, brunos = (
             await Listener().join(wire.buyer_group(ana)),
             await Listener().join(wire.buyer_group(bruno)),
@@ -108,7 +108,7 @@ class TestWithoutRedis:
         monkeypatch.setattr(wire, "SEND_TIMEOUT", 0.1)
 
     @pytest.mark.parametrize("kind", ["no_redis", "silent_redis"])
-    def test_nobody_waits_and_what_is_lost_is_counted(
+    def test_caller_never_waits_and_lost_messages_are_counted(
         self, kind: str, request: pytest.FixtureRequest, settings: Settings
     ) -> None:
         use(request.getfixturevalue(kind), settings)
@@ -123,9 +123,7 @@ class TestWithoutRedis:
         assert wire.flush(10)
         assert lost() - before == 100
 
-    def test_an_outage_is_logged_once(
-        self, no_redis: str, settings: Settings, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    def test_outage_is_logged_once(self, no_redis: str, settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
         working = settings.CHANNEL_LAYERS
         send(uuid.uuid4(), 1)
         wire.flush(10)
@@ -143,7 +141,7 @@ class TestWithoutRedis:
         # structlog's messages are dicts
         assert [record.msg["event"] for record in caplog.records] == ["wire.down", "wire.up"]  # type: ignore[index]
 
-    def test_a_queue_too_long_drops_what_is_new(
+    def test_full_queue_drops_new_messages(
         self, silent_redis: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         use(silent_redis, settings)

@@ -60,7 +60,7 @@ class TestNewSession:
         assert all(f'name="{field}"' in page for field in ("show", "hall", "rows", "price", "starts_at_0"))
         assert 'value="BRL"' in page
 
-    def test_is_on_sale_with_its_seats(self, desk: Client, filled: dict[str, Any]) -> None:
+    def test_goes_on_sale_with_its_seats(self, desk: Client, filled: dict[str, Any]) -> None:
         answer = desk.post(reverse(ADD), filled)
         assert answer.status_code == 302, answer.context["errors"]
         session = Session.objects.get()
@@ -138,13 +138,13 @@ class TestNewSession:
 
 
 class TestSessionDesk:
-    def test_lists_what_is_left(self, desk: Client, put_on: Open) -> None:
+    def test_lists_places_left(self, desk: Client, put_on: Open) -> None:
         put_on()
         page = desk.get(reverse(LIST), {"q": "cartógrafa"}).content.decode()
         assert "6 / 6" in page
         assert "R$25.00" in page
 
-    def test_writes_only_what_was_edited(self, desk: Client, put_on: Open, olivia: User) -> None:
+    def test_writes_only_edited_fields(self, desk: Client, put_on: Open, olivia: User) -> None:
         """Seats are sold, and the map's version grows, while she reads the form."""
         session = put_on()
         change = reverse("admin:sessions_app_session_change", args=[session.pk])
@@ -178,7 +178,7 @@ class TestSessionDesk:
         assert session.concessions.get().price == 950
         assert list(session.lanes.values_list("name", "weight", "code")) == [("Members", 3, "friends")]
 
-    def test_calls_sessions_off_unless_they_have_buyers(self, desk: Client, put_on: Open) -> None:
+    def test_cancels_sessions_unless_they_have_buyers(self, desk: Client, put_on: Open) -> None:
         empty, sold = put_on(), put_on()
         Seat.objects.filter(session=sold, label="A1").update(status="s", reservation_id=uuid.uuid4())
         answer = confirmed(desk, reverse(LIST), {"action": "call_off", "_selected_action": [empty.pk, sold.pk]})
@@ -247,7 +247,7 @@ def clerk(*permissions: str) -> Client:
 
 
 class TestHallPlan:
-    def test_of_a_new_hall_is_shown_and_then_kept(self, desk: Client) -> None:
+    def test_is_shown_and_then_kept_for_a_new_hall(self, desk: Client) -> None:
         venue = factories.VenueFactory()
         where = {"venue": str(venue.pk), "name": "Sala 7", "text": "[Plateia]\r\nwcaa_ll\r\n[Balcão]\r\naaa"}
         preview = desk.post(reverse(FROM_PLAN), {**where, "preview": "1"})
@@ -306,7 +306,7 @@ class TestHallPlan:
             ({"text": "#" * 2_000_001}, "text", "at most 2000000 characters"),
         ],
     )
-    def test_says_what_is_wrong(self, desk: Client, hall: Hall, posted: dict[str, Any], field: str, wrong: str) -> None:
+    def test_lists_its_errors(self, desk: Client, hall: Hall, posted: dict[str, Any], field: str, wrong: str) -> None:
         if "file" in posted:
             posted = {"file": SimpleUploadedFile("plan.txt", posted["file"])}
         answer = desk.post(plan_of(hall), {**posted, "keep": "1"})
@@ -315,19 +315,19 @@ class TestHallPlan:
         assert answer.context["plan"] is None
         assert hall.seats.count() == 4
 
-    def test_shows_a_file_that_is_wrong_so_that_it_can_be_mended(self, desk: Client, hall: Hall) -> None:
+    def test_shows_a_wrong_file_so_that_it_can_be_corrected(self, desk: Client, hall: Hall) -> None:
         answer = desk.post(plan_of(hall), {"file": SimpleUploadedFile("plan.txt", b"aaa\nbbb")})
         assert answer.context["form"]["text"].value() == "aaa\nbbb"
 
-    def test_that_is_far_too_large_is_turned_away(self, desk: Client, hall: Hall) -> None:
+    def test_is_refused_if_it_is_far_too_large(self, desk: Client, hall: Hall) -> None:
         assert desk.post(plan_of(hall), {"text": "#" * 3_000_000}).status_code == 400
 
-    def test_of_a_new_hall_needs_a_venue_and_a_name_of_its_own(self, desk: Client, hall: Hall) -> None:
+    def test_needs_a_venue_and_an_own_name_for_a_new_hall(self, desk: Client, hall: Hall) -> None:
         assert {"venue", "name"} <= desk.post(reverse(FROM_PLAN), {"text": "a"}).context["form"].errors.keys()
         taken = {"venue": hall.venue_id, "name": hall.name, "text": "a"}
         assert set(desk.post(reverse(FROM_PLAN), taken).context["form"].errors) == {"name"}
 
-    def test_is_for_whoever_may_add_or_change_halls(self, hall: Hall, client: Client) -> None:
+    def test_is_for_staff_that_may_add_or_change_halls(self, hall: Hall, client: Client) -> None:
         looks, adds, changes = clerk("view_hall"), clerk("add_hall"), clerk("view_hall", "change_hall")
         answers = {
             name: (somebody.get(reverse(FROM_PLAN)).status_code, somebody.get(plan_of(hall)).status_code)
@@ -342,7 +342,7 @@ class TestHallPlan:
         assert browser.post(plan_of(hall), {"text": "a"}).status_code == 403
         assert 'name="csrfmiddlewaretoken"' in browser.get(plan_of(hall)).content.decode()
 
-    def test_of_no_hall_is_not_found(self, desk: Client) -> None:
+    def test_is_not_found_for_an_unknown_hall(self, desk: Client) -> None:
         for name in ("import_plan", "export_plan"):
             for key in (uuid.uuid4(), "nonsense"):
                 assert desk.get(reverse(f"admin:sessions_app_hall_{name}", args=[key])).status_code == 404

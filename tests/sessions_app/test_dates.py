@@ -33,7 +33,7 @@ class TestFilters:
         ("language", "day", "short"),
         [("en", "Saturday, March 1, 2031", "Mar 1, 2031"), ("pt-br", "Sábado, 1 de março de 2031", "1 Mar 2031")],
     )
-    def test_another_year_is_said(self, language: str, day: str, short: str) -> None:
+    def test_other_year_is_written(self, language: str, day: str, short: str) -> None:
         with translation.override(language):
             assert frontrow.day(MARCH) == frontrow.full_day(MARCH) == day
             assert frontrow.short_day(MARCH) == short
@@ -60,7 +60,7 @@ class TestFilters:
 
 class TestUses:
     @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: str(path.relative_to(ROOT)))
-    def test_template_shows_no_date_without_a_year(self, path: Path) -> None:
+    def test_templates_show_no_date_without_a_year(self, path: Path) -> None:
         text = path.read_text()
         assert set(re.findall(r"\|date:['\"]([^'\"]*)", text)) <= {"Y-m-d", "c"}, "people read frontrow's filters"
         assert not re.search(r"\|date\b(?!:)", text), "Django's own form follows no language of ours"

@@ -28,7 +28,7 @@ def import_plan(db: None, tmp_path: Path) -> Import:
     return import_plan
 
 
-def test_makes_venue_and_hall(import_plan: Import) -> None:
+def test_command_makes_venue_and_hall(import_plan: Import) -> None:
     said = import_plan("[Plateia]\nwcaa\n[Balcão]\naa", *ORLA)
     assert "Plateia: 1 rows, 4 seats (1 wheelchair, 1 companion, 2 standard)" in said
     assert "Multiplex Orla has a new hall, Sala 3, with 6 seats." in said
@@ -38,13 +38,13 @@ def test_makes_venue_and_hall(import_plan: Import) -> None:
     ]
 
 
-def test_furnishes_a_hall_that_has_no_chairs(import_plan: Import, hall: Hall) -> None:
+def test_command_furnishes_a_hall_without_chairs(import_plan: Import, hall: Hall) -> None:
     hall.seats.all().delete()
     import_plan("aaa", "--venue", hall.venue.name, "--hall", hall.name)
     assert hall.seats.count() == 3
 
 
-def test_replaces_chairs_only_when_told_to_and_never_those_of_sessions(
+def test_command_replaces_chairs_only_when_told_to_and_never_those_of_sessions(
     import_plan: Import, hall: Hall, put_on: Open
 ) -> None:
     before = put_on(hall=hall.pk, price=100)
@@ -57,7 +57,7 @@ def test_replaces_chairs_only_when_told_to_and_never_those_of_sessions(
     assert Seat.objects.of(before.pk).count() == 4
 
 
-def test_tells_what_is_wrong_and_saves_nothing(import_plan: Import) -> None:
+def test_command_prints_errors_and_saves_nothing(import_plan: Import) -> None:
     with pytest.raises(CommandError) as refusal:
         import_plan("aa?\n___", *ORLA)
     assert str(refusal.value).splitlines()[1:] == [
@@ -67,18 +67,18 @@ def test_tells_what_is_wrong_and_saves_nothing(import_plan: Import) -> None:
     assert not Venue.objects.exists()
 
 
-def test_needs_a_file_that_is_there(db: None) -> None:
+def test_command_needs_an_existing_file(db: None) -> None:
     with pytest.raises(CommandError, match="No such file"):
         call_command("import_plan", "nowhere.txt", *ORLA)
 
 
-def test_reads_what_is_piped_into_it(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_reads_standard_input(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"aa")))
     call_command("import_plan", "-", *ORLA, stdout=io.StringIO())
     assert HallSeat.objects.count() == 2
 
 
-def test_draws_a_preview_instead_of_saving(import_plan: Import, tmp_path: Path) -> None:
+def test_command_draws_a_preview_instead_of_saving(import_plan: Import, tmp_path: Path) -> None:
     drawn = tmp_path / "preview.svg"
     import_plan("[<Plateia> & Fosso]\nwcaa_ll", *ORLA, "--preview", str(drawn))
     picture = ET.parse(drawn).getroot()  # noqa: S314 our own drawing

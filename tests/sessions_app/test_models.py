@@ -35,7 +35,7 @@ class TestSession:
             ("session_fees_and_tax_are_bounded", {"tax_basis_points": 10_001}),
         ],
     )
-    def test_is_held_to_its_rules_by_the_database(self, put_on: Open, constraint: str, change: dict[str, Any]) -> None:
+    def test_keeps_its_rules_in_the_database(self, put_on: Open, constraint: str, change: dict[str, Any]) -> None:
         session = put_on()
         with refused(constraint), transaction.atomic():
             Session.objects.filter(pk=session.pk).update(**change)
@@ -57,7 +57,7 @@ class TestSession:
             False,
         ]
 
-    def test_sells_nothing_once_called_off(self) -> None:
+    def test_sells_nothing_once_cancelled(self) -> None:
         now = timezone.now()
         assert not Session(starts_at=now + dt.timedelta(hours=2), cancelled_at=now).sells_at(now)
 
@@ -100,7 +100,7 @@ class TestTicketType:
             ("ticket_type_sells_at_least_one", {"max_per_buyer": 0}),
         ],
     )
-    def test_is_held_to_its_rules_by_the_database(self, put_on: Open, constraint: str, change: dict[str, Any]) -> None:
+    def test_keeps_its_rules_in_the_database(self, put_on: Open, constraint: str, change: dict[str, Any]) -> None:
         stock = factories.StockFactory(session=put_on())
         with refused(constraint), transaction.atomic():
             TicketType.objects.filter(pk=stock.pk).update(**change)
@@ -119,7 +119,7 @@ class TestPool:
             ("pool_available_never_above_capacity", {"available": 4}),
         ],
     )
-    def test_is_held_to_its_rules_by_the_database(self, put_on: Open, constraint: str, change: dict[str, Any]) -> None:
+    def test_keeps_its_rules_in_the_database(self, put_on: Open, constraint: str, change: dict[str, Any]) -> None:
         pool = factories.PoolFactory(session=put_on())
         with refused(constraint), transaction.atomic():
             Pool.objects.filter(pk=pool.pk).update(**change)
@@ -145,7 +145,7 @@ class TestSeat:
             ("seat_held_until_while_held", {"held_until": dt.datetime(2030, 1, 1, tzinfo=dt.UTC)}),
         ],
     )
-    def test_is_held_to_its_rules_by_the_database(self, put_on: Open, constraint: str, change: dict[str, Any]) -> None:
+    def test_keeps_its_rules_in_the_database(self, put_on: Open, constraint: str, change: dict[str, Any]) -> None:
         session = put_on()
         with refused(constraint), transaction.atomic():
             Seat.objects.filter(session=session, label="A1").update(**change)

@@ -62,7 +62,7 @@ class TestCreateSession:
         prices = dict(Seat.objects.of(session.pk).values_list("label", "ticket_type__price"))
         assert prices == {"A1": 100, "A2": 100, "B1": 900, "B2": 900}
 
-    def test_takes_the_first_type_as_the_price_of_seats_where_none_is_given(self, put_on: Open) -> None:
+    def test_prices_seats_by_the_first_type_without_a_price(self, put_on: Open) -> None:
         session = put_on(rows=1, seats_per_row=2, ticket_types=[NewTicketType(name="Inteira", price=3000)])
         assert {seat.ticket_type.name for seat in Seat.objects.of(session.pk)} == {"Inteira"}
 
@@ -77,7 +77,7 @@ class TestCreateSession:
         session = put_on(show=show.pk)
         assert session.ends_at - session.starts_at == dt.timedelta(minutes=95)
 
-    def test_refuses_a_hall_that_is_taken_then_and_says_by_whom(
+    def test_refuses_a_taken_hall_and_names_the_other_session(
         self, put_on: Open, hall: Hall, tomorrow: dt.datetime
     ) -> None:
         first = put_on(hall=hall.pk, price=100)
@@ -91,7 +91,7 @@ class TestCreateSession:
         put_on(hall=hall.pk, price=100, starts_at=tomorrow + dt.timedelta(minutes=120))
         assert Session.objects.count() == 2
 
-    def test_tells_the_event_log(self, put_on: Open) -> None:
+    def test_writes_an_event(self, put_on: Open) -> None:
         session = put_on()
         event = Event.objects.get(session=session.pk)
         assert event.name == "session.created"
@@ -155,7 +155,7 @@ class TestCancelSession:
         again = put_on(hall=hall.pk, price=100)
         assert list(Session.objects.upcoming()) == [again]
 
-    def test_refuses_while_somebody_holds_a_seat(self, put_on: Open, tomorrow: dt.datetime) -> None:
+    def test_refuses_while_a_buyer_holds_a_seat(self, put_on: Open, tomorrow: dt.datetime) -> None:
         session = put_on()
         Seat.objects.filter(session=session, label="A1").update(
             status="h", reservation_id=uuid.uuid4(), held_until=tomorrow

@@ -45,10 +45,10 @@ class TestDocument:
             Place(label="Box", row="A", number=7, x=1, y=3),
         ]
 
-    def test_tells_a_row_with_a_number_from_its_seats(self) -> None:
+    def test_separates_a_rows_number_from_its_seats(self) -> None:
         assert labels(json.dumps(hall(SEAT, {"x": 1}, name="12"))) == ["12-1", "12-2"]
 
-    def test_forgives_what_windows_puts_before_a_text(self) -> None:
+    def test_accepts_a_byte_order_mark(self) -> None:
         assert len(plan_files.read(b"\xef\xbb\xbf" + json.dumps(hall(SEAT)).encode())) == 1
 
     @pytest.mark.parametrize(
@@ -86,10 +86,10 @@ class TestDocument:
             (hall({"x": 0, "lable": "A"}), "sections[0].rows[0].seats[0].lable"),
         ],
     )
-    def test_names_the_place_that_is_wrong(self, plan: Any, path: str) -> None:
+    def test_names_the_place_of_an_error(self, plan: Any, path: str) -> None:
         assert [wrong.partition(": ")[0] for wrong in refused(json.dumps(plan))] == [path]
 
-    def test_tells_all_that_is_wrong_at_once(self) -> None:
+    def test_lists_all_errors_at_once(self) -> None:
         plan = hall({"x": "left"}, {"x": 0, "kind": "sofa"}, {"x": 1, "label": "B"}, {"x": 2, "label": "B"})
         assert refused(json.dumps(plan)) == [
             "sections[0].rows[0].seats[0].x: Must be a number from -200 to 200.",
@@ -105,17 +105,17 @@ class TestDocument:
         del plan["sections"][2]["name"]
         assert "sections[2].name: This field is missing." in refused(json.dumps(plan))
 
-    def test_refuses_two_rows_of_a_name_whatever_their_seats_are_called(self) -> None:
+    def test_refuses_two_rows_of_a_name_even_with_different_seats(self) -> None:
         rows = [{"name": "A", "y": y, "seats": [{"x": 0, "label": str(y)}]} for y in (3, 5)]
         assert refused(json.dumps({"sections": [{"rows": rows}]})) == ["sections[0].rows[1].name: “A” comes twice."]
 
     @pytest.mark.parametrize(
         "text", ["{", '{"sections": [}', "{" * 5_000, '{"a":' * 100_000, f'{{"a": {"1" * 5_000}}}']
     )
-    def test_refuses_what_is_not_json(self, text: str) -> None:
+    def test_refuses_text_that_is_not_json(self, text: str) -> None:
         assert "JSON" in refused(text)[0]
 
-    def test_says_where_json_ends(self) -> None:
+    def test_tells_where_json_ends(self) -> None:
         assert refused('{\n  "sections": oops\n}') == ["line 2, column 15: The text is not JSON from here on."]
 
 
@@ -145,7 +145,7 @@ class TestWholeHall:
         fields = [field for field in HallSeat._meta.get_fields() if isinstance(field, CharField)]
         assert {field.name: field.max_length for field in fields if field.name in longest} == longest
 
-    def test_is_told_of_twenty_errors_and_how_many_more(self) -> None:
+    def test_lists_twenty_errors_and_the_number_of_further_ones(self) -> None:
         with pytest.raises(PlanRefused) as refusal:
             plan_files.read(b"?\n" * 25)
         assert len(refusal.value.lines()) == 21
@@ -195,7 +195,7 @@ class TestDrawing:
     def test_says_which_line_is_wrong(self, text: str, wrong: str) -> None:
         assert refused(text) == [wrong]
 
-    def test_stays_within_what_a_document_may_say(self) -> None:
+    def test_keeps_the_limits_of_a_document(self) -> None:
         widest, deepest = "a" + "_" * (drawing.WIDEST - 2) + "a", "a\n" * drawing.DEEPEST
         for text in (widest, deepest):
             places = plan_files.read(text.encode())

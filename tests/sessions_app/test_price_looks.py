@@ -60,7 +60,7 @@ def test_each_price_looks_the_same_everywhere(client: Client, session: Session, 
         assert f'id="seat-free-{look}"' in text
 
 
-def test_session_with_the_most_prices_has_a_look_for_each_and_no_more_prices_are_taken(client: Client) -> None:
+def test_session_has_a_look_for_each_of_the_most_prices(client: Client) -> None:
     """Each section but the last has its own price; the last costs what all other seats do."""
     sections = [f"Section {number}" for number in range(MAX_TICKET_TYPES + 1)]
     hall = factories.HallFactory.create()
@@ -87,7 +87,7 @@ def test_session_with_the_most_prices_has_a_look_for_each_and_no_more_prices_are
     assert len({tuple(shape for look, shape in shapes if look == number) for number, _shape in shapes}) == len(sections)
 
 
-def test_a_page_without_a_map_may_have_the_looks_all_the_same(client: Client) -> None:
+def test_page_without_a_map_may_have_the_looks(client: Client) -> None:
     """Its style has the nonce, though nothing before it asked for one."""
     stock = factories.StockFactory.create()
     Seat.objects.all().delete()

@@ -40,8 +40,8 @@ def busy(put_on: Open) -> Session:
     return session
 
 
-class TestOnSale:
-    def test_counts_what_is_left_with_ended_holds_as_free(self, busy: Session) -> None:
+class TestProgramme:
+    def test_counts_ended_holds_as_free(self, busy: Session) -> None:
         found: Any = queries.on_sale().get()
         assert (found.available, found.capacity, found.from_price) == (3, 6, 2500)
 
@@ -51,19 +51,19 @@ class TestOnSale:
         found: Any = queries.on_sale().get()
         assert (found.available, found.capacity, found.from_price) == (5, 7, 50)
 
-    def test_leaves_a_price_that_nobody_can_buy_out_of_the_cheapest(self, put_on: Open) -> None:
+    def test_ignores_a_price_without_places(self, put_on: Open) -> None:
         session = put_on(rows=1, seats_per_row=1, price=2500)
         TicketType.objects.create(session=session, name="Fantasma", price=1)
         found: Any = queries.on_sale().get()
         assert found.from_price == 2500
 
-    def test_leaves_out_what_has_begun_or_was_called_off(self, put_on: Open) -> None:
+    def test_leaves_out_sessions_that_began_or_were_cancelled(self, put_on: Open) -> None:
         begun, called_off, to_come = put_on(), put_on(), put_on()
         Session.objects.filter(pk=begun.pk).update(starts_at=timezone.now() - SOON)
         Session.objects.filter(pk=called_off.pk).update(cancelled_at=timezone.now())
         assert list(queries.on_sale()) == [to_come]
 
-    def test_asks_once_however_many_there_are(self, put_on: Open, hall: Hall) -> None:
+    def test_needs_one_query_for_any_number_of_sessions(self, put_on: Open, hall: Hall) -> None:
         put_on(hall=hall.pk, price=1)
         put_on()
         with CaptureQueriesContext(connection) as asked:
@@ -99,7 +99,7 @@ class TestSeatMap:
         assert ended["status"] == "f"
         assert "held_until" not in ended
 
-    def test_is_empty_where_nothing_is_numbered(self, put_on: Open) -> None:
+    def test_is_empty_without_numbered_places(self, put_on: Open) -> None:
         session = put_on(ticket_types=[NewTicketType(name="Pista", price=1, capacity=1)])
         assert queries.seat_map(session.pk)["seats"] == []
         assert queries.compact_map(session.pk) == {"version": 0, "seats": ""}
@@ -114,7 +114,7 @@ class TestSeatMap:
         assert queries.compacted(queries.seat_map(busy.pk)) == queries.compact_map(busy.pk)
 
     @pytest.mark.parametrize("ask", [queries.seat_map, queries.compact_map, queries.find])
-    def test_of_no_session_is_none_of_its_business(self, db: None, ask: Any) -> None:
+    def test_is_refused_for_an_unknown_session(self, db: None, ask: Any) -> None:
         with pytest.raises(Session.DoesNotExist):
             ask(uuid.uuid4())
 
@@ -165,7 +165,7 @@ class TestMatching:
         ("text", "found"),
         [("cartógrafa", 1), ("sala cartógrafa", 1), ("SANTOS", 1), ("orla", 1), ("nada", 0), ("%", 0), ("  ", 1)],
     )
-    def test_wants_every_word_somewhere(self, put_on: Open, text: str, found: int) -> None:
+    def test_requires_every_word(self, put_on: Open, text: str, found: int) -> None:
         venue = factories.VenueFactory(name="Multiplex Orla", city="Santos, SP")
         hall = factories.HallFactory(venue=venue, name="Sala 3")
         put_on(hall=hall.pk, ticket_types=[NewTicketType(name="Pista", price=1, capacity=1)])

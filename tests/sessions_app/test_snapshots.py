@@ -27,7 +27,7 @@ def path(session: Session) -> str:
 
 
 class TestSnapshots:
-    def test_are_read_once_for_everybody_who_comes_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_are_read_once_for_requests_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         asked, ready, one = [], threading.Barrier(8), uuid.uuid4()
 
         def read(session: uuid.UUID, *, now: dt.datetime, compact: bool) -> snapshots.Snapshot:
@@ -70,7 +70,7 @@ class TestSnapshots:
         assert found.is_good(0, now)
         assert not found.is_good(0, end)
 
-    def test_that_nobody_asks_for_are_forgotten(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_are_forgotten_when_unused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(snapshots, "MOST_KEPT", 2)
         kept, keys = snapshots.Kept(), [(uuid.uuid4(), True) for _key in range(3)]
         for key in keys:
@@ -78,12 +78,12 @@ class TestSnapshots:
         assert [kept.get(key) is not None for key in keys] == [False, True, True]
 
 
-class TestOnTheWire:
+class TestSentSeats:
     @pytest.mark.parametrize(
         ("accepted", "encoding"),
         [("gzip, deflate, br", "gzip"), ("br", None), ("", None), ("gzip;q=0", None), ("gzip;q=0.5", "gzip")],
     )
-    def test_are_compressed_for_who_understands_it(
+    def test_are_compressed_for_clients_that_accept_it(
         self, client: Client, put_on: Open, accepted: str, encoding: str | None
     ) -> None:
         answer = client.get(path(put_on()), headers={"accept-encoding": accepted})
@@ -92,7 +92,7 @@ class TestOnTheWire:
         body = gzip.decompress(answer.content) if encoding else answer.content
         assert body == b'{"version":0,"seats":"ffffff"}'
 
-    def test_take_4_kb_for_ten_thousand_seats_however_they_stand(self, client: Client, put_on: Open) -> None:
+    def test_take_4_kb_for_ten_thousand_seats_of_any_status(self, client: Client, put_on: Open) -> None:
         session = put_on(rows=100, seats_per_row=100, price=2500)
         dice = random.Random(1)  # noqa: S311 no secrets
         for letter in "sb":

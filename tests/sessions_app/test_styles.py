@@ -23,7 +23,7 @@ def rules(sheet: str) -> Iterator[tuple[str, str]]:
             around.pop()
 
 
-def test_rules_know_what_stands_around_them() -> None:
+def test_rules_have_the_conditions_around_them() -> None:
     assert list(rules("a:hover { b: c; } @media (hover: hover) { d:hover { e: f } }")) == [
         ("a:hover", ""),
         ("@media (hover: hover)", ""),
@@ -41,5 +41,5 @@ def test_nothing_stays_as_if_under_a_pointer_after_a_tap(sheet: Path) -> None:
     assert found == []
 
 
-def test_there_are_such_styles() -> None:
+def test_style_sheets_have_pointer_rules() -> None:
     assert sum(":hover" in selector for sheet in SHEETS for selector, _around in rules(sheet.read_text())) >= 10

@@ -37,7 +37,7 @@ def test_catalogue_is_cacheable_for_a_second_and_has_an_etag(client: Client, ses
 
 
 @pytest.mark.parametrize("path", OWN)
-def test_what_belongs_to_a_buyer_is_never_stored(session: Session, hold: Hold, ana: uuid.UUID, path: str) -> None:
+def test_answer_for_a_buyer_is_never_stored(session: Session, hold: Hold, ana: uuid.UUID, path: str) -> None:
     pay(hold(session, "A1", buyer=ana))
     sale = Sale.objects.get()
     names = {"sale": sale.pk, "ticket": sale.tickets.get().pk, "held": sale.reservation_id, "ana": ana}
@@ -59,7 +59,7 @@ def test_no_cache_keeps_a_page(session: Session, hold: Hold, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/sessions/{session}"])
-def test_no_cache_shares_a_page_that_names_nobody(client: Client, session: Session, path: str) -> None:
+def test_no_cache_shares_a_page_without_a_name(client: Client, session: Session, path: str) -> None:
     answer = client.get(path.format(session=session.pk))
     assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "private, no-cache")
 
@@ -78,7 +78,7 @@ class TestStaff:
         ticket = Sale.objects.get().tickets.get()
         assert client_of(beto).get(f"/api/v1/tickets/{ticket.pk}").status_code == status
 
-    def test_permission_of_ones_own_counts_beside_a_group(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+    def test_has_own_permissions_beside_those_of_a_group(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
         pay(hold(session, "A1", buyer=ana))
         gabi = UserFactory.create(is_staff=True)
         gabi.groups.add(ensure_groups()["gate"])

@@ -33,7 +33,7 @@ def fields(answer: Any) -> set[str]:
 
 class TestLists:
     @pytest.mark.parametrize("name", ["venues", "halls", "shows", "sessions", "ticket-types"])
-    def test_are_open_to_everybody_with_or_without_a_last_slash(self, client: Client, put_on: Open, name: str) -> None:
+    def test_are_public_with_or_without_a_last_slash(self, client: Client, put_on: Open, name: str) -> None:
         put_on()
         first, second = client.get(f"/api/v1/{name}"), client.get(f"/api/v1/{name}/")
         assert first.json() == second.json()
@@ -48,7 +48,7 @@ class TestLists:
         assert client.get(second["previous"]).json()["results"] == first["results"]
 
     @pytest.mark.parametrize("query", ["limit=0", "limit=201", "limit=x", "limit=-1", "cursor=x", "cursor=cD0lMDA%3D"])
-    def test_refuse_a_page_that_makes_no_sense(self, client: Client, db: None, query: str) -> None:
+    def test_refuse_an_invalid_page(self, client: Client, db: None, query: str) -> None:
         assert fields(client.get(f"/api/v1/shows?{query}")) == {query.split("=")[0]}
 
     def test_give_the_ids_that_a_new_session_takes(self, client: Client, hall: Hall) -> None:
@@ -61,8 +61,8 @@ class TestLists:
         }
 
 
-class TestWhatIsOn:
-    def test_tells_what_is_left_and_from_what_price(self, client: Client, put_on: Open) -> None:
+class TestSessionList:
+    def test_tells_places_left_and_the_lowest_price(self, client: Client, put_on: Open) -> None:
         session = put_on()
         (found,) = client.get(SESSIONS).json()["results"]
         assert found["id"] == str(session.pk)
@@ -75,7 +75,7 @@ class TestWhatIsOn:
         (found,) = client.get(SESSIONS).json()["results"]
         assert found["starts_at"] == "2099-05-01T22:30:00Z"
 
-    def test_is_sorted_by_when_it_starts(self, client: Client, put_on: Open, tomorrow: dt.datetime) -> None:
+    def test_is_sorted_by_start(self, client: Client, put_on: Open, tomorrow: dt.datetime) -> None:
         later, sooner = put_on(starts_at=tomorrow + dt.timedelta(hours=1)), put_on()
         found = client.get(SESSIONS).json()["results"]
         assert [session["id"] for session in found] == [str(sooner.pk), str(later.pk)]
@@ -95,10 +95,10 @@ class TestWhatIsOn:
             assert [session["id"] for session in found] == [str(wanted.pk)], query
 
     @pytest.mark.parametrize("query", ["show=1", "venue=x", "date=tomorrow", "date=2026-13-01", "search=%00"])
-    def test_refuses_a_filter_that_makes_no_sense(self, client: Client, db: None, query: str) -> None:
+    def test_refuses_an_invalid_filter(self, client: Client, db: None, query: str) -> None:
         assert fields(client.get(f"{SESSIONS}?{query}")) == {query.split("=")[0]}
 
-    def test_is_empty_for_a_show_nobody_knows(self, client: Client, put_on: Open) -> None:
+    def test_is_empty_for_an_unknown_show(self, client: Client, put_on: Open) -> None:
         put_on()
         assert client.get(f"{SESSIONS}?show={uuid.uuid4()}").json()["results"] == []
 
@@ -120,7 +120,7 @@ class TestOneSession:
         assert client.get(f"{SESSIONS}/{session.pk}").status_code == 200
 
     @pytest.mark.parametrize("path", [str(UNKNOWN), f"{UNKNOWN}/seats", "1", "1/seats"])
-    def test_that_nobody_knows_is_not_found(self, client: Client, db: None, path: str) -> None:
+    def test_is_not_found_under_an_unknown_id(self, client: Client, db: None, path: str) -> None:
         answer = client.get(f"{SESSIONS}/{path}")
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
@@ -131,7 +131,7 @@ class TestTicketTypes:
         found = client.get(f"/api/v1/ticket-types?session={session.pk}").json()["results"]
         assert [kind["session"] for kind in found] == [str(session.pk)]
 
-    def test_are_of_what_is_to_come_unless_asked(self, client: Client, put_on: Open) -> None:
+    def test_are_of_upcoming_sessions_by_default(self, client: Client, put_on: Open) -> None:
         over, to_come = put_on(starts_at=timezone.now() - dt.timedelta(days=1)), put_on()
         found = client.get("/api/v1/ticket-types").json()["results"]
         assert [kind["session"] for kind in found] == [str(to_come.pk)]
@@ -149,7 +149,7 @@ class TestSeats:
         assert [seat["label"] for seat in answer.json()["seats"]] == ["A1", "A2", "A3", "B1", "B2", "B3"]
 
     @pytest.mark.parametrize("known", ['"0"', 'W/"0"', '"9", "0"', "*"])
-    def test_are_not_sent_again_to_who_has_them(self, client: Client, put_on: Open, known: str) -> None:
+    def test_are_not_sent_again_to_a_client_that_has_them(self, client: Client, put_on: Open, known: str) -> None:
         answer = client.get(seats_of(put_on()), headers={"if-none-match": known})
         assert (answer.status_code, answer.content, answer.headers["ETag"]) == (304, b"", '"0"')
 
@@ -165,7 +165,7 @@ class TestSeats:
         assert answer.json() == {"version": 0, "seats": "fbffff"}
         assert answer.headers["ETag"] == '"0"'
 
-    def test_tell_until_when_a_seat_is_held_in_utc(self, client: Client, put_on: Open) -> None:
+    def test_tell_the_end_of_a_hold_in_utc(self, client: Client, put_on: Open) -> None:
         session = put_on()
         Seat.objects.filter(session=session, label="A1").update(
             status="h", reservation_id=uuid.uuid4(), held_until=dt.datetime(2099, 1, 1, 12, tzinfo=dt.UTC)
@@ -173,7 +173,7 @@ class TestSeats:
         seat = client.get(seats_of(session)).json()["seats"][0]
         assert (seat["status"], seat["held_until"]) == ("held", "2099-01-01T12:00:00Z")
 
-    def test_say_how_each_seat_stands_in_a_word(self, client: Client, staff: Client, put_on: Open) -> None:
+    def test_tell_each_seats_status_in_a_word(self, client: Client, staff: Client, put_on: Open) -> None:
         session = put_on()
         Seat.objects.filter(session=session, label="A2").update(status="b")
         answer = client.get(seats_of(session)).json()
@@ -182,7 +182,7 @@ class TestSeats:
         assert {seat["status"] for seat in past["seats"]} == {"free"}
 
     @pytest.mark.parametrize("moment", ["2026-01-01", "2026-01-01T00:00:00"])
-    def test_as_it_stood_takes_no_moment_without_its_offset(self, staff: Client, put_on: Open, moment: str) -> None:
+    def test_of_the_past_take_no_moment_without_its_offset(self, staff: Client, put_on: Open, moment: str) -> None:
         answer = staff.get(f"{seats_of(put_on())}?at={moment}")
         assert assert_problem(answer, 400, "invalid")["errors"][0]["field"] == "at"
 
@@ -192,11 +192,11 @@ class TestSeats:
         assert staff.get(f"{path}&format=compact").json() == {"version": 0, "seats": "ffffff"}
 
     @pytest.mark.parametrize("query", ["format=xml", "at=yesterday", "at=0001-01-01T00:00:00Z"])
-    def test_refuse_a_question_that_makes_no_sense(self, staff: Client, put_on: Open, query: str) -> None:
+    def test_refuse_an_invalid_query(self, staff: Client, put_on: Open, query: str) -> None:
         assert fields(staff.get(f"{seats_of(put_on())}?{query}")) == {query.split("=")[0]}
 
 
-class TestPuttingOn:
+class TestNewSession:
     @pytest.fixture
     def small_room(self) -> dict[str, Any]:
         return {
@@ -234,7 +234,7 @@ class TestPuttingOn:
         made = staff.post(SESSIONS, asked, content_type="application/json").json()
         assert (made["available"], made["from_price"]["amount"]) == (50_000, 9000)
 
-    def test_takes_pools_and_rules_of_the_types_own(self, staff: Client) -> None:
+    def test_takes_pools_and_own_rules_of_ticket_types(self, staff: Client) -> None:
         made = staff.post(SESSIONS, FESTIVAL.value, content_type="application/json").json()
         assert [(pool["name"], pool["capacity"], pool["available"]) for pool in made["pools"]] == [
             ("Saturday", 500, 500),
@@ -249,7 +249,7 @@ class TestPuttingOn:
         assert [kind["available"] for kind in listed] == [500, 7]
         assert staff.get(f"{SESSIONS}/{made['id']}").json()["available"] == 507
 
-    def test_says_no_more_left_than_the_pools_have(self, staff: Client) -> None:
+    def test_shows_no_more_places_left_than_the_pools_have(self, staff: Client) -> None:
         both = {"price": 1, "capacity": 100, "pools": ["Day"]}
         asked = {**FESTIVAL.value, "pools": [{"name": "Day", "capacity": 30}]}
         asked["ticket_types"] = [{"name": "Full", **both}, {"name": "Half", **both}]
@@ -294,7 +294,7 @@ class TestPuttingOn:
             ),
         ],
     )
-    def test_names_the_field_at_fault(self, staff: Client, wrong: dict[str, Any], field: str) -> None:
+    def test_names_the_wrong_field_of_ticket_types(self, staff: Client, wrong: dict[str, Any], field: str) -> None:
         answer = staff.post(SESSIONS, {**FESTIVAL.value, **wrong}, content_type="application/json")
         assert (answer.status_code, fields(answer)) == (400, {field})
         assert not Session.objects.exists()
@@ -306,7 +306,7 @@ class TestPuttingOn:
         assert (answer.status_code, answer.json()["code"]) == (409, "hall_busy")
         assert answer.json()["session"] == str(first.pk)
 
-    def test_is_done_once_for_one_key(self, staff: Client, small_room: dict[str, Any]) -> None:
+    def test_is_created_once_for_one_key(self, staff: Client, small_room: dict[str, Any]) -> None:
         key = {"idempotency-key": "sala-1-friday"}
         first, again = (
             staff.post(SESSIONS, small_room, content_type="application/json", headers=key) for _time in range(2)
@@ -326,7 +326,7 @@ class TestPuttingOn:
         answer = staff.post(SESSIONS, {**small_room, "rows": 5}, content_type="application/json", headers=key)
         assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_mismatch")
 
-    def test_keeps_no_refusal(self, staff: Client, small_room: dict[str, Any]) -> None:
+    def test_key_is_free_again_after_a_refusal(self, staff: Client, small_room: dict[str, Any]) -> None:
         key = {"idempotency-key": "sala-1-friday"}
         wrong = {**small_room, "on_sale_at": "2100-01-01T00:00:00Z"}
         assert staff.post(SESSIONS, wrong, content_type="application/json", headers=key).status_code == 400
@@ -402,7 +402,7 @@ class TestPuttingOn:
         assert staff.post(SESSIONS, [], content_type="application/json").status_code == 400
 
 
-def test_called_off_sessions_say_so(client: Client, put_on: Open) -> None:
+def test_cancelled_session_says_so(client: Client, put_on: Open) -> None:
     session = put_on()
     operations.cancel_session(session_id=session.pk)
     assert client.get(f"{SESSIONS}/{session.pk}").json()["cancelled_at"] is not None

@@ -33,7 +33,7 @@ def draw(*chairs: dict[str, Any], prices: dict[str, str] | None = None) -> str:
     return seat_plan.draw(chairs, prices=prices or {"t": "R$30.00"}).rows
 
 
-def test_a_seat_says_what_it_is_in_words_and_by_its_shape() -> None:
+def test_seat_is_described_in_words_and_by_its_shape() -> None:
     drawn = draw(chair("A1", status="s"), chair("A2", kind="wheelchair"), chair("A3", status="h", kind="love"))
     assert re.findall(r'href="#seat-([\w-]+)"', drawn) == ["sold", "wheelchair-0", "held"]
     assert re.findall(r'aria-label="([^"]+)"', drawn) == [
@@ -47,7 +47,7 @@ def test_a_section_is_part_of_a_seats_name() -> None:
     assert "Balcony, Row A seat 1, free" in draw(chair("A1", section="Balcony"))
 
 
-def test_the_words_are_the_readers() -> None:
+def test_words_are_in_the_readers_language() -> None:
     with translation.override("pt-br"):
         assert "Fileira A poltrona 1, livre" in draw(chair("A1"))
 
@@ -87,7 +87,7 @@ def test_prices_without_seats_take_no_look() -> None:
     assert [(seat.shape, seat.tier) for _row, seats in section.rows for seat in seats] == [("free-0", 0), ("free-1", 1)]
 
 
-def test_looks_are_told_apart_by_more_than_colour() -> None:
+def test_looks_differ_by_more_than_colour() -> None:
     marks = {(look.back, look.under) for look in tier_looks.LOOKS}
     assert len(marks) == len(tier_looks.LOOKS) == 60
 
@@ -99,7 +99,7 @@ def test_looks_of_one_back_differ_in_colour_too() -> None:
 
 
 @pytest.mark.parametrize(("theme", "surface"), [("light", "#fffdfb"), ("dark", "#1c1821")])
-def test_outlines_and_marks_stand_out_from_what_lies_under_them(theme: str, surface: str) -> None:
+def test_outlines_and_marks_stand_out_from_their_background(theme: str, surface: str) -> None:
     site = (Path(seat_plan.__file__).parents[1] / "static/sessions_app/site.css").read_text()
     assert f"--surface: {surface};" in site
     for look in tier_looks.LOOKS:
@@ -120,7 +120,7 @@ def contrast(one: str, other: str) -> float:
     return (lighter + 0.05) / (darker + 0.05)
 
 
-def test_a_hall_that_sells_nothing_has_a_colour_for_each_section() -> None:
+def test_hall_without_a_session_has_a_colour_for_each_section() -> None:
     places = joined(*(Block(rows=[1], section=name, prefix=name) for name in "PQP"))
     drawn = seat_plan.draw_chairs(places)
     assert re.findall(r'data-tier="(\d)"', drawn.rows) == ["0", "1", "0"]
@@ -145,7 +145,7 @@ def test_sections_beyond_the_looks_begin_again_with_the_first() -> None:
     assert frontrow.tier_look(len(names) - 1) == 0
 
 
-def test_a_section_with_nothing_in_its_middle_has_its_name_over_its_first_row() -> None:
+def test_section_with_an_empty_middle_has_its_name_over_its_first_row() -> None:
     sides = (Block(rows=[3], section="Camarotes", prefix=str(left), left=left) for left in (-30.0, 30.0))
     assert over(*joined(*sides)) == (-30, 3)
 
@@ -156,7 +156,7 @@ def test_a_poster_is_the_same_for_the_same_title() -> None:
     assert "<b>" not in posters.poster("<b>")
 
 
-def test_money_reads_as_its_readers_write_it() -> None:
+def test_money_is_written_in_the_readers_language() -> None:
     assert frontrow.money(123450, "BRL") == "R$1,234.50"
     assert frontrow.money(500, "JPY") == "¥500"
     assert frontrow.money(1500, "CHF") == "CHF\N{NO-BREAK SPACE}15.00"
@@ -165,7 +165,7 @@ def test_money_reads_as_its_readers_write_it() -> None:
         assert frontrow.money(100, "USD") == "US$\N{NO-BREAK SPACE}1,00"
 
 
-def test_a_duration_leaves_out_what_is_nothing() -> None:
+def test_duration_leaves_out_parts_that_are_zero() -> None:
     assert [frontrow.duration(minutes) for minutes in (45, 120, 104)] == ["45 min", "2 h", "1 h 44 min"]
 
 
@@ -186,7 +186,7 @@ class TestAHugeHall:
             "looks": "fhff",
         }
 
-    def test_spells_out_what_follows_no_rule(self) -> None:
+    def test_spells_out_seats_that_follow_no_rule(self) -> None:
         chairs = [chair("A1"), chair("A3", ticket_type="u"), chair("A4") | {"label": "A4b"}]
         plan = seat_plan.draw(chairs, prices={"t": "", "u": ""})
         assert plan.chairs is not None

@@ -25,7 +25,7 @@ def showing(title: str, *, days: int = 1, **fields: object) -> Session:
 
 
 class TestWhatsOn:
-    def test_shows_the_first_day_that_has_something(self, client: Client) -> None:
+    def test_shows_the_first_day_with_a_session(self, client: Client) -> None:
         showing("Amanhã", days=1)
         showing("Depois", days=2)
         page = client.get("/").content.decode()
@@ -58,14 +58,14 @@ class TestWhatsOn:
         assert "<h3>Lá</h3>" not in page
 
     @pytest.mark.parametrize("query", [{"day": "2026-99-99"}, {"venue": "x"}, {"q": "\0"}, {"day": "", "q": "%"}])
-    def test_takes_nonsense_for_nothing_asked(self, client: Client, query: dict[str, str]) -> None:
+    def test_ignores_an_invalid_search(self, client: Client, query: dict[str, str]) -> None:
         assert client.get("/", query).status_code == 200
 
     def test_says_when_nothing_is_on(self, client: Client) -> None:
         assert "Nothing is on sale at the moment" in client.get("/").content.decode()
         assert "Nothing matches" in client.get("/", {"q": "x"}).content.decode()
 
-    def test_says_what_is_left_and_what_it_costs(self, client: Client) -> None:
+    def test_shows_places_left_and_prices(self, client: Client) -> None:
         showing("Quase Cheio", seats=(2, 6))
         full = showing("Cheio")
         Seat.objects.filter(session=full).update(status="b")
@@ -85,7 +85,7 @@ class TestWhatsOn:
         assert "desde R$\N{NO-BREAK SPACE}25,00" in page
         assert "20:00" in page
 
-    def test_asks_the_database_the_same_number_of_questions_however_much_is_on(
+    def test_sends_the_same_number_of_queries_for_any_number_of_sessions(
         self, client: Client, django_assert_max_num_queries: pytest.FixtureRequest
     ) -> None:
         for number in range(6):
@@ -105,7 +105,7 @@ class TestSession:
         page = client.get(f"/sessions/{showing('Noite').pk}").content.decode()
         assert re.findall(r'<g role="row" data-row="(\w)"', page) == ["A", "B", "C", "D"]
 
-    def test_gives_its_script_what_it_needs(self, client: Client) -> None:
+    def test_gives_its_script_the_data(self, client: Client) -> None:
         session = showing("Noite")
         page = client.get(f"/sessions/{session.pk}").content.decode()
         # A missing match fails the test as it should.
@@ -123,7 +123,7 @@ class TestSession:
         page = client.get(f"/sessions/{stock.session_id}").content.decode()
         assert f'data-stock="{stock.pk}" data-available="5"' in page
 
-    def test_says_what_comes_on_top_of_a_place_that_is_bought_in_one_step(self, client: Client) -> None:
+    def test_shows_the_fee_of_a_place_that_is_bought_in_one_step(self, client: Client) -> None:
         session = showing("Show", booking_fee=150, booking_fee_basis_points=1_000)
         factories.StockFactory(session=session, price=9_000, holds=False)
         page = client.get(f"/sessions/{session.pk}").content.decode()
@@ -131,7 +131,7 @@ class TestSession:
         assert "data-no-hold" in page
         assert "Hold first, pay later</button></noscript>" not in page
 
-    def test_says_when_a_kind_of_place_is_sold_and_how_many_of_it(self, client: Client) -> None:
+    def test_shows_sale_times_and_limits_of_a_ticket_type(self, client: Client) -> None:
         session = showing("Show")
         hour, now = dt.timedelta(hours=1), timezone.now()
         factories.StockFactory(session=session, name="Meia", sells_from=now + hour)
@@ -156,7 +156,7 @@ class TestSession:
         page = client.get(f"/sessions/{session.pk}").content.decode()
         assert "<script>alert" not in page
 
-    def test_is_not_found_when_there_is_none(self, client: Client) -> None:
+    def test_is_not_found_under_an_unknown_id(self, client: Client) -> None:
         answer = client.get("/sessions/01900000-0000-7000-8000-000000000000")
         assert answer.status_code == 404
         assert "There is nothing here" in answer.content.decode()
