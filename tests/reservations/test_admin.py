@@ -50,7 +50,7 @@ class TestSeatDesk:
         assert statuses(session, "A1", "A2", "A3") == "hbb"
         assert Event.objects.filter(session=session.pk, name="seat.blocked").exists()
 
-    def test_puts_them_back(self, desk: Client, session: Session) -> None:
+    def test_puts_seats_back_on_sale(self, desk: Client, session: Session) -> None:
         choose(desk, session, "block", "A1", "A2")
         assert "1 seat is on sale again" in choose(desk, session, "unblock", "A1")
         assert statuses(session, "A1", "A2") == "fb"
@@ -63,7 +63,7 @@ class TestSeatDesk:
 
 
 class TestReservationDesk:
-    def test_shows_who_holds_what_but_changes_nothing(
+    def test_shows_reservations_but_changes_nothing(
         self, desk: Client, session: Session, hold: Hold, ana: uuid.UUID
     ) -> None:
         reservation = hold(session, "A1", "A2", buyer=ana)
@@ -84,18 +84,18 @@ class TestInboxDesk:
         )
         return row
 
-    def test_shows_what_failed_and_why(self, desk: Client, poison: InboxRequest) -> None:
+    def test_shows_failed_requests_and_reasons(self, desk: Client, poison: InboxRequest) -> None:
         page = desk.get(reverse(INBOX)).content.decode()
         assert str(poison.pk) in page
         assert "a bug" in page
 
-    def test_puts_it_back_in_the_queue(self, desk: Client, poison: InboxRequest) -> None:
+    def test_puts_a_request_back_into_the_queue(self, desk: Client, poison: InboxRequest) -> None:
         answer: Any = desk.post(reverse(INBOX), {"action": "requeue", "_selected_action": [poison.pk]})
         assert "1 request will be tried again." in map(str, get_messages(answer.wsgi_request))
         queued.drain_inbox(shard=0)
         assert Reservation.objects.get().pk == poison.pk
 
-    def test_leaves_that_to_who_may_change_it(self, poison: InboxRequest) -> None:
+    def test_needs_the_right_to_change_requests(self, poison: InboxRequest) -> None:
         clerk = factories.UserFactory(is_staff=True)
         clerk.user_permissions.add(Permission.objects.get(codename="view_inboxrequest"))
         client = Client()
@@ -108,7 +108,7 @@ class TestInboxDesk:
 class TestVoucherDesk:
     FILLED = {"code": "summer", "percent_off": "", "amount": "10.50", "currency": "BRL", "uses": "2", "is_active": "on"}
 
-    def test_gives_one_out(self, desk: Client) -> None:
+    def test_creates_a_voucher(self, desk: Client) -> None:
         assert desk.post(reverse("admin:reservations_voucher_add"), self.FILLED).status_code == 302
         voucher = Voucher.objects.get()
         assert (voucher.code, voucher.amount, voucher.uses, voucher.is_active) == ("SUMMER", 1050, 2, True)
@@ -127,7 +127,7 @@ class TestVoucherDesk:
             ("uses", {"uses": "0"}),
         ],
     )
-    def test_says_which_field_is_wrong(self, desk: Client, field: str, change: dict[str, str]) -> None:
+    def test_names_the_wrong_field(self, desk: Client, field: str, change: dict[str, str]) -> None:
         answer = desk.post(reverse("admin:reservations_voucher_add"), {**self.FILLED, **change})
         assert answer.status_code == 200
         assert field in answer.context["adminform"].form.errors

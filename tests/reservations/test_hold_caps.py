@@ -107,13 +107,13 @@ class TestAddress:
         assert [ask(hall, *row_of(letter, 5)).status for letter in "AB"] == [Status.HELD] * 2
         assert ask(hall, "C1").reason == "too_many_holds"
 
-    def test_of_the_best_available_counts_too(self, hall: Session) -> None:
+    def test_counts_best_available_seats_too(self, hall: Session) -> None:
         for _guest in range(2):
             ask(hall, best_available=True, quantity=5)
         with pytest.raises(TooManyHolds):
             ask(hall, best_available=True, quantity=1)
 
-    def test_has_a_count_of_its_own_for_places_without_a_number(self, hall: Session) -> None:
+    def test_has_a_separate_count_for_unnumbered_places(self, hall: Session) -> None:
         kind = StockFactory.create(session=hall, capacity=100)
         ask(hall, ticket_type=kind.pk, quantity=5)
         with pytest.raises(TooManyHolds):
@@ -127,21 +127,21 @@ class TestAddress:
         with pytest.raises(TooManyHolds):
             ask(session, "B1")
 
-    def test_of_a_network_with_a_crowd_behind_it_may_hold_more(self, hall: Session, limits: LazySettings) -> None:
+    def test_may_hold_more_if_it_belongs_to_a_shared_network(self, hall: Session, limits: LazySettings) -> None:
         limits.HOLDS_SHARED_NETWORKS, limits.HOLDS_SHARED_PERCENT = ["203.0.113.0/24"], 10
         for letter in "ABCD":
             ask(hall, *row_of(letter, 5))
         with pytest.raises(TooManyHolds):
             ask(hall, "E1")
 
-    def test_of_ipv6_is_its_64(self, hall: Session) -> None:
+    def test_is_the_64_of_an_ipv6_address(self, hall: Session) -> None:
         for letter, address in (("A", "2001:db8:1:2::1"), ("B", "2001:db8:1:2:ffff::9")):
             ask(hall, *row_of(letter, 5), address=address)
         with pytest.raises(TooManyHolds):
             ask(hall, "C1", address="2001:db8:1:2:3::4")
         assert ask(hall, "C1", address="2001:db8:1:3::1").status == Status.HELD
 
-    def test_counts_guests_and_new_accounts_and_nobody_else(self, hall: Session) -> None:
+    def test_counts_guests_and_new_accounts_only(self, hall: Session) -> None:
         long_ago = UUID(int=(1_700_000_000_000 << 80) | (7 << 76) | (2 << 62) | 1)
         for letter in "AB":
             ask(hall, *row_of(letter, 5))
@@ -158,7 +158,7 @@ class TestAddress:
         buy(held)
         assert held.origin == ""
 
-    def test_forgets_what_counts_no_more_after_a_day(self, hall: Session) -> None:
+    def test_forgets_after_a_day_places_that_no_longer_count(self, hall: Session) -> None:
         old, lives = ask(hall, "A1"), ask(hall, "A2")
         ended(old)
         Reservation.objects.update(accepted_at=timezone.now() - dt.timedelta(hours=25))
@@ -175,7 +175,7 @@ class TestEnd:
     def full(self, hall: Session) -> list[Reservation]:
         return [ask(hall, *row_of(letter, 5)) for letter in "AB"]
 
-    def test_by_buying_frees_it_at_once(self, hall: Session, full: list[Reservation]) -> None:
+    def test_by_buying_frees_the_count_at_once(self, hall: Session, full: list[Reservation]) -> None:
         buy(full[0])
         assert ask(hall, *row_of("C", 5)).status == Status.HELD
         with pytest.raises(TooManyHolds):
@@ -194,7 +194,7 @@ class TestEnd:
         Reservation.objects.filter(pk=full[0].pk).update(changed_at=past, held_at=past - dt.timedelta(seconds=20))
         assert ask(hall, *row_of("C", 5)).status == Status.HELD
 
-    def test_that_no_sweep_saw_counts_as_long_again_too(self, hall: Session, full: list[Reservation]) -> None:
+    def test_without_a_sweep_counts_as_long_again_too(self, hall: Session, full: list[Reservation]) -> None:
         now = timezone.now()
         over = {"held_at": now - dt.timedelta(seconds=30), "expires_at": now - dt.timedelta(seconds=1)}
         Reservation.objects.filter(pk=full[0].pk).update(**over)
@@ -209,13 +209,13 @@ class TestEnd:
             ask(hall, *row_of("A", 5))
         assert 20 < refusal.value.retry_after <= 30
 
-    def test_by_giving_back_at_once_frees_it_soon(self, hall: Session, full: list[Reservation]) -> None:
+    def test_by_giving_back_at_once_frees_the_count_soon(self, hall: Session, full: list[Reservation]) -> None:
         holding.release(reservation_id=full[0].pk, buyer=full[0].buyer)
         with pytest.raises(TooManyHolds) as refusal:
             ask(hall, *row_of("A", 5))
         assert refusal.value.retry_after < 5
 
-    def test_by_the_box_office_frees_it_at_once(self, hall: Session, full: list[Reservation]) -> None:
+    def test_by_the_box_office_frees_the_count_at_once(self, hall: Session, full: list[Reservation]) -> None:
         holding.release(reservation_id=full[0].pk, buyer=None, reason="box_office")
         assert ask(hall, *row_of("A", 5)).status == Status.HELD
 
@@ -239,7 +239,7 @@ class TestEnd:
             ask(hall, *row_of("C", 5))
         assert refusal.value.retry_after > 25  # the other's hold has ended; its own count goes on for 40
 
-    def test_of_a_request_that_lost_counts_nothing(self, hall: Session) -> None:
+    def test_of_a_losing_request_counts_nothing(self, hall: Session) -> None:
         taken = ask(hall, *row_of("A", 5), address=ELSEWHERE)
         claims.client().delete(*(keys.claim_key(hall.pk, seat) for seat in taken.seats))
         for _guest in range(3):
@@ -258,7 +258,7 @@ def forget_held() -> None:
 
 
 class TestBuyer:
-    def test_holds_no_more_than_so_many_places_of_all_sessions(self, hall: Session, session: Session) -> None:
+    def test_has_a_limit_for_all_sessions_together(self, hall: Session, session: Session) -> None:
         guest = uuid.uuid4()
         Session.objects.filter(pk=session.pk).update(max_per_buyer=5)
         ask(hall, *row_of("A", 4), guest=guest)
@@ -287,7 +287,7 @@ class TestBuyer:
                 holding.release(reservation_id=Reservation.objects.latest("id").pk, buyer=guest)
         assert [round(wait) for wait in waits] == [0, 15, 30, 60, 60]
 
-    def test_who_buys_begins_anew(self, hall: Session) -> None:
+    def test_starts_anew_after_a_purchase(self, hall: Session) -> None:
         guest = uuid.uuid4()
         for _time in range(2):
             ended(ask(hall, "A1", guest=guest), after=1)
@@ -328,7 +328,7 @@ def order(kind: TicketType, quantity: int, guest: UUID | None = None, **client: 
     return post(asks, "/orders", body, idempotency_key=uuid.uuid4().hex)
 
 
-class TestDoor:
+class TestPlaceToPayAtTheDoor:
     """A place that is paid at the door counts as held until its money is collected."""
 
     @pytest.fixture
@@ -336,7 +336,7 @@ class TestDoor:
         made: TicketType = StockFactory.create(session=hall, capacity=100, pay_at_door=True)
         return made
 
-    def test_keeps_most_places_for_others(self, kind: TicketType) -> None:
+    def test_counts_until_it_is_collected(self, kind: TicketType) -> None:
         answers = [order(kind, 2).status_code for _guest in range(5)]
         assert answers == [202, 202, 429, 429, 429]
         kind.refresh_from_db()
@@ -375,7 +375,7 @@ class TestDoor:
         assert (over.due, over.origin) == (False, "")
 
 
-class TestFree:
+class TestFreePlace:
     """A free place is bought at once, and counts for its address as long as it is kept."""
 
     @pytest.fixture
@@ -387,7 +387,7 @@ class TestFree:
         for sale in Sale.objects.filter(tickets__status="valid").distinct():
             refunds.ask_refund(sale_id=sale.pk, buyer=None)
 
-    def test_keeps_most_places_for_others(self, kind: TicketType) -> None:
+    def test_counts_for_its_address(self, kind: TicketType) -> None:
         answers = [order(kind, 2).status_code for _guest in range(5)]
         assert answers == [202, 202, 429, 429, 429]
         assert Reservation.objects.filter(status=Status.CONFIRMED).count() == 2
@@ -399,7 +399,7 @@ class TestFree:
         kind.refresh_from_db()
         assert kind.available == 94
 
-    def test_counts_with_a_number_too(self, hall: Session) -> None:
+    def test_counts_if_it_is_numbered_too(self, hall: Session) -> None:
         TicketType.objects.update(price=0)
         for letter in "AB":
             buy(ask(hall, *row_of(letter, 5)))
@@ -425,7 +425,7 @@ class TestFree:
         assert order(kind, 4).status_code == 202
         assert Reservation.objects.filter(status=Status.CONFIRMED).count() == 3
 
-    def test_is_for_the_buyer_no_place_held_unpaid(self, kind: TicketType) -> None:
+    def test_does_not_count_for_the_buyer(self, kind: TicketType) -> None:
         other: TicketType = StockFactory.create(capacity=100, price=0)
         guest = uuid.uuid4()
         for one in (kind, other):
@@ -449,14 +449,14 @@ class TestFree:
 
 
 class TestAnswer:
-    def test_of_the_api_says_when_to_come_again(self, session: Session) -> None:
+    def test_of_the_api_tells_when_to_come_again(self, session: Session) -> None:
         body = {"session": str(session.pk), "seats": ["A1", "A2", "A3", "A4"]}
         assert post(client_of(uuid.uuid4()), "/reservations", body).status_code == 202
         refused = post(client_of(uuid.uuid4()), "/reservations", {**body, "seats": ["B1"]})
         assert_problem(refused, 429, "too_many_holds")
         assert 25 < int(refused["Retry-After"]) <= 30
 
-    def test_of_the_api_after_waiting_says_so_too(self, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_of_the_api_after_waiting_tells_the_same(self, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(liveness, "is_alive", lambda _part: True)
         body = {"session": str(session.pk), "seats": ["A1", "A2", "A3", "A4"]}
         post(client_of(uuid.uuid4()), "/reservations", body)
@@ -465,7 +465,7 @@ class TestAnswer:
         assert_problem(refused, 429, "too_many_holds")
         assert refused["Retry-After"] == "30"
 
-    def test_of_a_form_is_said_on_the_page(self, session: Session) -> None:
+    def test_of_a_form_is_shown_on_the_page(self, session: Session) -> None:
         Client().post(f"/sessions/{session.pk}/hold", {"seats": ["A1", "A2", "A3", "A4"]})
         page = Client().post(f"/sessions/{session.pk}/hold", {"seats": "B1"}, follow=True)
         said = page.content.decode()

@@ -82,7 +82,7 @@ class TestHold:
         assert (held.expires_at - held.settled_at).total_seconds() == 30
         assert seat(session, "A2").reservation_id == held.pk
 
-    def test_refuses_a_seat_that_somebody_else_holds(
+    def test_is_refused_for_a_seat_that_another_buyer_holds(
         self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
     ) -> None:
         hold(session, "A1", buyer=ana)
@@ -101,7 +101,7 @@ class TestHold:
         assert lost.conflicts == [{"seat": "A1", "reason": "held"}]
         assert seat(session, "A3").status == "f"
 
-    def test_gives_losers_nothing_and_leaves_no_claim(
+    def test_is_refused_whole_and_leaves_no_claim(
         self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
     ) -> None:
         hold(session, "A1", buyer=ana)
@@ -109,7 +109,7 @@ class TestHold:
         hold(session, "A1", "A3", buyer=bruno)
         assert claims.client().get(keys.claim_key(session.pk, "A3")) is None
 
-    def test_counts_what_the_buyer_already_has(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+    def test_counts_with_the_places_that_the_buyer_has(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
         Session.objects.filter(pk=session.pk).update(max_per_buyer=2)
         hold(session, "A1", "A2", buyer=ana)
         with pytest.raises(LimitReached):
@@ -117,7 +117,7 @@ class TestHold:
         forget_redis()
         assert hold(session, "A3", buyer=ana).reason == "limit_reached"
 
-    def test_of_unnumbered_places_takes_them_from_the_stock(
+    def test_takes_unnumbered_places_from_the_stock(
         self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
     ) -> None:
         stock = StockFactory.create(session=session, capacity=3)
@@ -127,7 +127,7 @@ class TestHold:
         with pytest.raises(SoldOut):
             hold(session, buyer=bruno, ticket_type=stock.pk, quantity=2)
 
-    def test_never_sells_more_than_the_stock_though_redis_lies(
+    def test_never_takes_more_than_the_stock_though_redis_is_wrong(
         self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
     ) -> None:
         stock = StockFactory.create(session=session, capacity=1)
@@ -135,7 +135,7 @@ class TestHold:
         standings.upkeep([], [Told(session.pk, StockLevel(stock.pk, version=99, available=99))])
         assert hold(session, buyer=bruno, ticket_type=stock.pk, quantity=1).reason == "sold_out"
 
-    def test_of_the_best_available_seats_are_side_by_side(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+    def test_has_best_available_seats_side_by_side(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
         held = hold(session, buyer=ana, best_available=True, quantity=3)
         numbers = sorted(int(label[1:]) for label in held.seats)
         assert len({label[0] for label in held.seats}) == 1
@@ -168,7 +168,7 @@ class TestHold:
             (tuple(f"A{n}" for n in range(1, 1001)), TooManySeats),
         ],
     )
-    def test_stores_nothing_of_nonsense(
+    def test_is_not_stored_for_an_invalid_request(
         self, session: Session, hold: Hold, ana: uuid.UUID, seats: tuple[str, ...], error: type[Exception]
     ) -> None:
         with pytest.raises(error):
@@ -176,7 +176,7 @@ class TestHold:
         assert not Reservation.objects.exists()
         assert not Event.objects.filter(session=session.pk, name__startswith="reservation").exists()
 
-    def test_of_an_unknown_session_is_refused(self, db: None, hold: Hold, ana: uuid.UUID) -> None:
+    def test_is_refused_for_an_unknown_session(self, db: None, hold: Hold, ana: uuid.UUID) -> None:
         with pytest.raises(UnknownSession):
             front_door.admit(Ask(session=uuid.uuid4(), seats=("A1",)), buyer=ana)
 
@@ -208,7 +208,7 @@ class TestKey:
         again = front_door.admit(Ask(session=session.pk, seats=("A1",), key="k"), buyer=ana)
         assert (again.replayed, again.id, again.request.arrival) == (True, first.pk, first.arrival)
 
-    def test_with_another_request_is_a_mismatch(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+    def test_is_a_mismatch_with_another_request(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
         hold(session, "A1", buyer=ana, key="k")
         with pytest.raises(IdempotencyMismatch):
             hold(session, "A2", buyer=ana, key="k")
@@ -216,7 +216,7 @@ class TestKey:
     def test_is_the_buyers_own(self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID) -> None:
         assert hold(session, "A1", buyer=ana, key="k").pk != hold(session, "A2", buyer=bruno, key="k").pk
 
-    def test_may_be_used_again_after_a_refusal_at_the_door(
+    def test_may_be_used_again_after_a_refusal_at_admission(
         self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
     ) -> None:
         taken = hold(session, "A1", buyer=ana)
@@ -225,13 +225,13 @@ class TestKey:
         holding.release(reservation_id=taken.pk, buyer=ana)
         assert hold(session, "A1", buyer=bruno, key="k").status == Status.HELD
 
-    def test_that_redis_forgot_never_holds_twice(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+    def test_never_holds_twice_after_redis_forgot_it(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
         first = hold(session, "A1", buyer=ana, key="k")
         forget_redis()
         second = hold(session, "A1", buyer=ana, key="k")
         assert (second.status, second.reason, second.duplicate_of) == (Status.REJECTED, "duplicate", first.pk)
 
-    def test_without_an_answer_sends_the_same_reservation_again_after_its_lease(
+    def test_sends_the_same_reservation_again_after_its_lease_without_an_answer(
         self, session: Session, ana: uuid.UUID
     ) -> None:
         ask = Ask(session=session.pk, seats=("A1",), key="k")
@@ -245,7 +245,7 @@ class TestKey:
         (lost,) = claims.admit([admission])  # the process died before it answered
         assert front_door.admit(ask, buyer=ana).id == lost.id
 
-    def test_in_flight_asks_to_come_back(self, session: Session, ana: uuid.UUID) -> None:
+    def test_asks_to_come_back_while_it_is_in_flight(self, session: Session, ana: uuid.UUID) -> None:
         request = request_for(session, "A1", buyer=ana, key="k")
         claims.admit([claims.Applicant(request=request, claim_ms=5000, limits=[claims.Limit(10)], epoch=EPOCH)])
         with pytest.raises(RequestInFlight) as refusal:
@@ -262,7 +262,7 @@ class TestKey:
 
 
 class TestAllocation:
-    def test_again_changes_nothing(self, session: Session, ana: uuid.UUID) -> None:
+    def test_changes_nothing_when_it_runs_again(self, session: Session, ana: uuid.UUID) -> None:
         request = request_for(session, "A1", buyer=ana)
         queued.allocate([request])
         written = Event.objects.count()
@@ -291,7 +291,7 @@ class TestAllocation:
             "SELECT pg_terminate_backend(pg_backend_pid())",
         ],
     )
-    def test_blames_no_request_for_what_no_request_can_help(
+    def test_blames_no_request_for_an_outage(
         self, session: Session, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch, statement: str
     ) -> None:
         def allocate_batch(_requests: object, **_where: object) -> None:
@@ -324,7 +324,7 @@ class TestRelease:
         holding.release(reservation_id=hold(session, "A1", "A2", buyer=ana).pk, buyer=ana)
         assert hold(session, "A1", buyer=bruno).status == Status.HELD
 
-    def test_may_be_said_twice(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+    def test_may_be_repeated(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
         held = hold(session, "A1", buyer=ana)
         for _time in range(2):
             holding.release(reservation_id=held.pk, buyer=ana)
@@ -336,7 +336,7 @@ class TestRelease:
         stock.refresh_from_db()
         assert stock.available == 3
 
-    def test_of_somebody_elses_is_as_if_there_were_none(
+    def test_does_not_find_another_buyers_reservation(
         self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
     ) -> None:
         held = hold(session, "A1", buyer=ana)
@@ -344,7 +344,7 @@ class TestRelease:
             holding.release(reservation_id=held.pk, buyer=bruno)
         assert seat(session, "A1").status == "h"
 
-    def test_while_it_stands_in_line_leaves_a_mark_that_allocating_obeys(
+    def test_leaves_a_mark_that_allocation_obeys_while_the_request_is_queued(
         self, session: Session, ana: uuid.UUID
     ) -> None:
         request = request_for(session, "A1", buyer=ana)
@@ -355,7 +355,7 @@ class TestRelease:
         assert seat(session, "A1").status == "f"
         assert not CancelMark.objects.exists()
 
-    def test_while_it_stands_in_line_lets_the_next_one_ask_for_its_seats_at_once(
+    def test_frees_the_claims_at_once_while_the_request_is_queued(
         self, session: Session, ana: uuid.UUID, bruno: uuid.UUID
     ) -> None:
         requests = [request_for(session, "A1", buyer=buyer) for buyer in (ana, bruno)]
@@ -429,7 +429,7 @@ class TestExpiry:
         assert old.status == Status.EXPIRED
         assert seat(session, "A2").status == "f"
 
-    def test_allocating_ends_what_is_in_the_way_and_leaves_the_rest_to_the_sweep(
+    def test_happens_at_allocation_for_holds_in_the_way_only(
         self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
     ) -> None:
         wanted, elsewhere = (hold(session, label, buyer=uuid.uuid4()) for label in ("A1", "D4"))
@@ -439,7 +439,7 @@ class TestExpiry:
         assert hold(session, "A1", buyer=bruno).status == Status.HELD
         assert [status(old) for old in (wanted, elsewhere, own)] == ["expired", "held", "expired"]
 
-    def test_allocating_ends_as_many_of_a_stock_as_are_asked_for(
+    def test_happens_at_allocation_for_as_many_places_as_are_asked_for(
         self, session: Session, hold: Hold, ana: uuid.UUID
     ) -> None:
         stock = StockFactory.create(session=session, capacity=3)
@@ -451,7 +451,7 @@ class TestExpiry:
         stock.refresh_from_db()
         assert stock.available == 0
 
-    def test_the_best_seats_are_sought_among_those_that_ran_out_too(
+    def test_happens_at_allocation_before_the_best_seats_are_chosen(
         self, session: Session, hold: Hold, ana: uuid.UUID
     ) -> None:
         labels = list(Seat.objects.of(session.pk).values_list("label", flat=True))
@@ -461,7 +461,7 @@ class TestExpiry:
         session.refresh_from_db()
         assert session.free_seats == 12
 
-    def test_sweep_frees_seats_and_stock_and_says_so(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+    def test_happens_at_a_sweep_and_frees_seats_and_stock(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
         stock = StockFactory.create(session=session, capacity=3)
         for held in (hold(session, "A1", buyer=ana), hold(session, buyer=ana, ticket_type=stock.pk, quantity=3)):
             run_out(held)
@@ -472,7 +472,7 @@ class TestExpiry:
         assert Event.objects.filter(name="seat.released").count() == 1
         assert sweeps.expire_holds() == 0
 
-    def test_sweep_leaves_what_still_runs_and_what_is_being_paid(
+    def test_spares_running_holds_and_payments(
         self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
     ) -> None:
         hold(session, "A1", buyer=ana)
@@ -483,26 +483,24 @@ class TestExpiry:
 
 
 class TestFind:
-    def test_knows_a_request_from_the_instant_it_was_accepted(self, session: Session, ana: uuid.UUID) -> None:
+    def test_finds_a_request_from_the_instant_of_its_acceptance(self, session: Session, ana: uuid.UUID) -> None:
         request = request_for(session, "A1", buyer=ana)
         admission = claims.Applicant(request=request, claim_ms=5000, limits=[claims.Limit(10)], epoch=EPOCH)
         claims.admit([admission])
         assert queries.find(request.id, buyer=ana)["status"] == "queued"
 
-    def test_says_not_yet_of_a_young_id_found_nowhere_and_never_heard_of_an_old_one(
-        self, db: None, ana: uuid.UUID
-    ) -> None:
+    def test_asks_for_patience_with_a_young_id_and_refuses_an_old_one(self, db: None, ana: uuid.UUID) -> None:
         with pytest.raises(queries.NotYetKnown):
             queries.find(uuid7(), buyer=ana)
         with pytest.raises(Reservation.DoesNotExist):
             queries.find(uuid.UUID("018bcfe5-6800-7000-8000-000000000000"), buyer=ana)
 
-    def test_never_heard_of_a_young_id_that_redis_would_know(self, db: None, ana: uuid.UUID) -> None:
+    def test_refuses_a_young_id_that_redis_would_know(self, db: None, ana: uuid.UUID) -> None:
         claims.client().set(keys.key("remembers-since"), timezone.now().timestamp() - 2 * queries.CLOCKS_APART)
         with pytest.raises(Reservation.DoesNotExist):
             queries.find(uuid7(), buyer=ana)
 
-    def test_says_not_yet_of_an_id_that_was_allocated_this_instant(
+    def test_asks_for_patience_with_an_id_allocated_this_instant(
         self, session: Session, hold: Hold, ana: uuid.UUID
     ) -> None:
         held = hold(session, "A1", buyer=ana)
@@ -511,7 +509,7 @@ class TestFind:
         with pytest.raises(queries.NotYetKnown):
             queries.find_queued(held.pk, buyer=None)
 
-    def test_hides_a_queued_request_of_somebody_else(self, session: Session, ana: uuid.UUID, bruno: uuid.UUID) -> None:
+    def test_hides_a_queued_request_of_another_buyer(self, session: Session, ana: uuid.UUID, bruno: uuid.UUID) -> None:
         request = request_for(session, "A1", buyer=ana)
         claims.admit([claims.Applicant(request=request, claim_ms=5000, limits=[claims.Limit(10)], epoch=EPOCH)])
         with pytest.raises(Reservation.DoesNotExist):
@@ -528,7 +526,7 @@ class TestStaff:
 
 
 class TestMap:
-    def test_versions_count_up_and_the_log_replays_to_the_table(
+    def test_has_rising_versions_and_equals_its_replayed_log(
         self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
     ) -> None:
         held = hold(session, "A1", "A2", buyer=ana)
@@ -543,7 +541,7 @@ class TestMap:
         assert state == dict(Seat.objects.of(session.pk).values_list("label", "status"))
 
 
-def test_a_seat_written_without_the_lock_stops_the_allocating(session: Session, ana: uuid.UUID) -> None:
+def test_stops_allocation_after_a_write_without_the_lock(session: Session, ana: uuid.UUID) -> None:
     places = statements.lock_places(session.pk, ["A1"])
     places["A1"].reservation_id = ana
     Seat.objects.of(session.pk).filter(label="A1").update(status="b")

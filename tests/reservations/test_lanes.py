@@ -91,10 +91,10 @@ class TestTurns:
         shared = interleave({"a": ["a"] * 9, "b": ["b"] * 3}, Turns({"a": 3}, ""))
         assert "".join(shared) == "abaaabaaabaa"
 
-    def test_go_to_whoever_waits(self) -> None:
+    def test_go_to_lanes_with_requests(self) -> None:
         assert "".join(interleave({"a": [], "b": ["b"] * 3}, Turns({"a": 3}, ""))) == "bbb"
 
-    def test_taken_one_by_one_are_the_same(self) -> None:
+    def test_are_the_same_taken_one_by_one(self) -> None:
         noted, taken = "", ""
         for _turn in range(12):
             turns = Turns({"a": 3}, noted)
@@ -111,7 +111,7 @@ class TestTurns:
 
 
 class TestDraining:
-    def test_allocates_a_backlog_as_the_weights_have_it(
+    def test_allocates_a_backlog_by_the_weights(
         self, stock: TicketType, members: Lane, order: list[HoldRequest]
     ) -> None:
         store(*crowd(stock, "", 100), *crowd(stock, MEMBERS, 100, first=2))
@@ -130,7 +130,7 @@ class TestDraining:
         assert lanes(order) == "m.mmm.mm"
         assert is_first_come_in_each(order)
 
-    def test_gives_the_last_places_to_whoever_has_the_turn(self, stock: TicketType, members: Lane) -> None:
+    def test_gives_the_last_places_to_the_lane_with_the_turn(self, stock: TicketType, members: Lane) -> None:
         TicketType.objects.filter(pk=stock.pk).update(available=4, capacity=4)
         store(*crowd(stock, "", 4), *crowd(stock, MEMBERS, 4, first=2))
         queued.drain_inbox(shard=0)
@@ -145,7 +145,7 @@ class TestDraining:
         queued.drain_inbox(shard=0)
         assert [request.arrival for request in order] == [1, 2, 3, 4, 5, 6]
 
-    def test_takes_what_rabbitmq_brings_by_the_same_way(
+    def test_allocates_requests_from_rabbitmq_by_the_same_way(
         self, stock: TicketType, members: Lane, order: list[HoldRequest]
     ) -> None:
         store(*crowd(stock, "", 2))
@@ -187,7 +187,7 @@ class TestOutages:
         assert is_first_come_in_each(order)
 
 
-class TestDoor:
+class TestAdmission:
     def test_knows_the_lane_by_its_code(self, session: Session, members: Lane, hold: Hold, ana: uuid.UUID) -> None:
         held = hold(session, "A1", buyer=ana, lane_code="friends-2026")
         assert (held.status, held.lane) == (Status.HELD, MEMBERS)
@@ -195,18 +195,16 @@ class TestDoor:
         assert hold(session, "A2", buyer=ana).lane == ""
 
     @pytest.mark.parametrize("code", ["friends", "Friends-2026", "é"])
-    def test_refuses_a_code_that_it_does_not_know(
-        self, session: Session, members: Lane, ana: uuid.UUID, code: str
-    ) -> None:
+    def test_refuses_an_unknown_code(self, session: Session, members: Lane, ana: uuid.UUID, code: str) -> None:
         with pytest.raises(UnknownLane):
             front_door.admit(Ask(session=session.pk, seats=("A1",), lane_code=code), buyer=ana)
 
-    def test_asks_nobody_for_a_code_it_read_before(self, session: Session, members: Lane) -> None:
+    def test_reads_a_known_code_from_its_copy(self, session: Session, members: Lane) -> None:
         facts = sale_facts.facts_of(session.pk)
         Lane.objects.all().delete()
         assert facts.lane_of("friends-2026") == MEMBERS
 
-    def test_turns_nobody_away_whose_turn_may_come_first(
+    def test_admits_a_request_whose_turn_may_come_first(
         self, session: Session, stock: TicketType, members: Lane, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
     ) -> None:
         TicketType.objects.filter(pk=stock.pk).update(available=1, capacity=1)
@@ -242,7 +240,7 @@ class TestApi:
 
 
 class TestPage:
-    def test_takes_the_code_from_the_link_along(self, session: Session, members: Lane) -> None:
+    def test_keeps_the_code_of_the_link(self, session: Session, members: Lane) -> None:
         client = Client()
         page = client.get(reverse("session", args=[session.pk]), {"lane": "friends-2026"})
         assert b"Members" in page.content
@@ -250,7 +248,7 @@ class TestPage:
         client.post(reverse("hold", args=[session.pk]), {"seats": ["A1"], "lane_code": "friends-2026"})
         assert Reservation.objects.get().lane == MEMBERS
 
-    def test_says_that_a_code_is_not_known(self, session: Session, members: Lane) -> None:
+    def test_shows_that_a_code_is_unknown(self, session: Session, members: Lane) -> None:
         page = Client().get(reverse("session", args=[session.pk]), {"lane": "old"})
         assert b"does not exist any more" in page.content
         assert b'lane_code" value' not in page.content

@@ -46,8 +46,8 @@ def claimed_by(session: Session, label: str) -> object:
     return claims.client().get(keys.claim_key(session.pk, label))
 
 
-class TestMovingAHold:
-    def test_gives_it_the_new_seats_and_frees_the_old(
+class TestMovedHold:
+    def test_gets_the_new_seats_and_frees_the_old(
         self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
     ) -> None:
         held = hold(session, "A1", "A2", buyer=ana)
@@ -59,12 +59,12 @@ class TestMovingAHold:
         assert (seat(session, "A1").status, seat(session, "A1").reservation_id) == ("f", None)
         assert hold(session, "A1", buyer=bruno).status == Status.HELD
 
-    def test_may_be_of_one_of_its_seats(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+    def test_may_change_only_one_of_its_seats(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
         held = hold(session, "A1", "A2", buyer=ana)
         move(held, "A2", "D4")
         assert held.seats == ["A1", "D4"]
 
-    def test_moves_the_claims_at_once(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+    def test_has_its_claims_moved_at_once(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
         held = hold(session, "A1", buyer=ana)
         move(held, "A1", "B1")
         assert (claimed_by(session, "A1"), claimed_by(session, "B1")) == (None, str(held.pk))
@@ -96,7 +96,7 @@ class TestMovingAHold:
         assert (told.buyer, told.facts["from"], told.facts["to"]) == (ana, ["A1"], ["B1"])
         assert Event.objects.get(name="seat.moved").map_version == before + 1
 
-    def test_takes_a_seat_whose_hold_ran_out_unswept(
+    def test_may_get_a_seat_of_an_unswept_expired_hold(
         self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
     ) -> None:
         over = hold(session, "B1", buyer=bruno)
@@ -106,7 +106,7 @@ class TestMovingAHold:
         over.refresh_from_db()
         assert (over.status, held.seats) == (Status.EXPIRED, ["B1"])
 
-    def test_takes_another_type_at_the_same_price(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+    def test_may_get_another_type_at_the_same_price(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
         held = hold(session, "A1", buyer=ana)
         other = TicketType.objects.create(session=session, name="Balcony", price=2500)
         Seat.objects.filter(session=session, label="B1").update(ticket_type=other)
@@ -120,8 +120,8 @@ class TestMovingAHold:
         assert (held.total, held.lines[0]["price"]["amount"]) == (2500, 2500)
 
 
-class TestMovingAPurchase:
-    def test_takes_its_tickets_along(self, session: Session, hold: Hold, bruno: uuid.UUID) -> None:
+class TestMovedPurchase:
+    def test_keeps_its_tickets(self, session: Session, hold: Hold, bruno: uuid.UUID) -> None:
         bought = hold(session, "A1", "A2", buyer=bruno)
         pay(bought)
         codes = set(Ticket.objects.values_list("code", flat=True))
@@ -163,7 +163,7 @@ class TestMovingAPurchase:
         assert audit()["findings"] == []
 
 
-class TestRefusingToMove:
+class TestMove:
     def test_names_each_seat_in_the_way(self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID) -> None:
         hold(session, "B1", buyer=bruno)
         pay(hold(session, "B2", buyer=bruno))
@@ -205,13 +205,13 @@ class TestRefusingToMove:
         hold(session, "C4", buyer=bruno)
         assert refusal(hold(session, "A1", "A2", buyer=ana), seats, to) == conflicts
 
-    def test_leaves_who_pays_just_now_alone(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+    def test_refuses_during_a_payment(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
         held = hold(session, "A1", buyer=ana)
         starting.start_payment(reservation_id=held.pk, buyer=ana, method="fake", token="ok")
         with pytest.raises(PaymentInProgress):
             move(held, "A1", "B1")
 
-    def test_does_not_revive_what_ended(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+    def test_refuses_an_ended_reservation(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
         over, released = hold(session, "A1", buyer=ana), hold(session, "A2", buyer=ana)
         run_out(over)
         with pytest.raises(ReservationExpired):
@@ -220,12 +220,12 @@ class TestRefusingToMove:
         with pytest.raises(NotHeld):
             move(released, "A2", "B1")
 
-    def test_has_nothing_to_move_where_nothing_is_numbered(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+    def test_refuses_unnumbered_places(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
         stock = StockFactory.create(session=session, capacity=3)
         held = hold(session, buyer=ana, ticket_type=stock.pk, quantity=1)
         assert refusal(held, "A1", "B1") == {"A1": "not_theirs"}
 
-    def test_knows_no_other_reservation(self, session: Session) -> None:
+    def test_refuses_an_unknown_reservation(self, session: Session) -> None:
         with pytest.raises(Reservation.DoesNotExist):
             selling.move_seats(reservation_id=uuid.uuid4(), seats=["A1"], to=["B1"])
 

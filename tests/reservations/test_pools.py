@@ -114,7 +114,7 @@ class TestAPlace:
         hold(festival.session, buyer=ana, ticket_type=festival.sat.pk, quantity=1)
         assert festival.left() == (0, 1)
 
-    def test_takes_nothing_where_one_pool_lacks_it(self, festival: Festival, ana: uuid.UUID) -> None:
+    def test_takes_nothing_if_one_pool_has_none_left(self, festival: Festival, ana: uuid.UUID) -> None:
         wishes = [(festival.sat, 3), (festival.both, 1), (festival.sun, 3)]
         requests = [
             request_for(festival.session, buyer=ana, arrival=n, ticket_type=kind.pk, quantity=places)
@@ -159,7 +159,7 @@ class TestAPlace:
         refunds.refund_everybody(session_id=festival.session.pk, each=lambda _refund: None)
         assert festival.left() == (3, 3)
 
-    def test_is_had_again_for_money_that_came_late_only_if_the_pools_have_it(
+    def test_is_sold_again_for_late_money_only_if_the_pools_have_it(
         self, festival: Festival, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
     ) -> None:
         lost = hold(festival.session, buyer=ana, ticket_type=festival.both.pk, quantity=1)
@@ -177,7 +177,7 @@ class TestAPlace:
         assert again()
         assert festival.left() == (2, 2)
 
-    def test_held_by_somebody_of_another_type_whose_time_is_over_is_no_obstacle(
+    def test_of_an_expired_hold_of_another_type_is_no_obstacle(
         self, festival: Festival, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
     ) -> None:
         for _place in range(3):
@@ -188,7 +188,7 @@ class TestAPlace:
         assert Reservation.objects.filter(buyer=ana, status=Status.EXPIRED).count() == 2
         assert festival.left() == (0, 1)
 
-    def test_is_told_to_all_who_look_at_a_type_that_shares_a_pool(
+    def test_is_announced_for_each_type_that_shares_a_pool(
         self, festival: Festival, hold: Hold, ana: uuid.UUID, told: dict[uuid.UUID, int]
     ) -> None:
         held = hold(festival.session, buyer=ana, ticket_type=festival.sat.pk, quantity=2)
@@ -197,34 +197,40 @@ class TestAPlace:
         assert told == {festival.sat.pk: 3, festival.both.pk: 2}
 
 
-class TestTheDoor:
-    def test_counts_those_in_line_for_each_pool(self, festival: Festival, enter: Enter) -> None:
+class TestAdmission:
+    def test_counts_queued_requests_for_each_pool(self, festival: Festival, enter: Enter) -> None:
         assert [enter(festival.both), enter(festival.both)] == [True, True]
         assert not enter(festival.both)  # its own two
         assert [enter(festival.sat), enter(festival.sat)] == [True, False]
         assert [enter(festival.sun, 2), enter(festival.sun)] == [False, True]
 
-    def test_counts_nobody_twice_while_some_are_allocated(self, festival: Festival, enter: Enter, road: Road) -> None:
+    def test_counts_no_request_twice_while_some_are_allocated(
+        self, festival: Festival, enter: Enter, road: Road
+    ) -> None:
         assert [enter(festival.sat), enter(festival.both)] == [True, True]
         allocate(road, 1)
         assert [enter(festival.both), enter(festival.sat)] == [True, False]
         allocate(road)
         assert [enter(festival.sat), enter(festival.sun), enter(festival.sun)] == [False, True, False]
 
-    def test_gives_again_what_was_given_back(self, festival: Festival, enter: Enter, road: Road) -> None:
+    def test_gives_out_places_that_were_given_back(self, festival: Festival, enter: Enter, road: Road) -> None:
         assert enter(festival.both, 2)
         (first,) = allocate(road)
         assert not enter(festival.sun, 2)
         holding.release(reservation_id=first.id, buyer=first.buyer)
         assert [enter(festival.sun, 3), enter(festival.both)] == [True, False]
 
-    def test_gives_again_what_was_given_up_in_the_queue(self, festival: Festival, enter: Enter, road: Road) -> None:
+    def test_gives_out_places_of_a_request_given_up_in_the_queue(
+        self, festival: Festival, enter: Enter, road: Road
+    ) -> None:
         assert enter(festival.both, 2)
         (request,) = road.requests
         holding.release(reservation_id=request.id, buyer=request.buyer)
         assert enter(festival.sun, 3)
 
-    def test_gives_again_what_no_line_took(self, festival: Festival, enter: Enter, road: Road) -> None:
+    def test_gives_out_places_of_a_request_that_no_queue_took(
+        self, festival: Festival, enter: Enter, road: Road
+    ) -> None:
         road.takes = 0
         with pytest.raises(QueueDown):
             enter(festival.both, 2)
@@ -242,14 +248,14 @@ class TestTheDoor:
         allocate(road)
         assert festival.left() == (2, 2)
 
-    def test_learns_anew_what_redis_forgot(self, festival: Festival, enter: Enter, road: Road) -> None:
+    def test_reads_again_the_levels_that_redis_forgot(self, festival: Festival, enter: Enter, road: Road) -> None:
         assert [enter(festival.sat), enter(festival.both)] == [True, True]
         allocate(road)
         forget_redis()
         sale_facts.forget()
         assert [enter(festival.sat), enter(festival.both)] == [True, False]
 
-    def test_mends_a_counter_that_drifted(self, festival: Festival, enter: Enter, road: Road) -> None:
+    def test_corrects_a_level_that_drifted(self, festival: Festival, enter: Enter, road: Road) -> None:
         """The next commit brings the right number."""
         pool = keys.stock_keys(festival.session.pk, festival.days["sat"].pk)[0]
         assert enter(festival.sat)
@@ -351,7 +357,7 @@ class TestItsOwnSale:
         assert Reservation.objects.filter(reason="limit_reached").count() == 1
 
 
-class TestSoldAtOnce:
+class TestTypesSoldAtOnce:
     """Some types can't be held."""
 
     @pytest.fixture
@@ -363,7 +369,7 @@ class TestSoldAtOnce:
         body = {"ticket_type": str(kind.pk), "quantity": 1, **more}
         return post(client_of(buyer), "/orders", body, idempotency_key=uuid.uuid4().hex)
 
-    def test_are_no_holds_and_say_what_to_do(self, kind: TicketType, ana: uuid.UUID) -> None:
+    def test_refuse_a_hold_and_tell_the_next_step(self, kind: TicketType, ana: uuid.UUID) -> None:
         body = {"session": str(kind.session_id), "ticket_type": str(kind.pk), "quantity": 1}
         problem = assert_problem(post(client_of(ana), "/reservations", body), 400, "sold_at_once")
         (error,) = problem["errors"]
@@ -371,13 +377,13 @@ class TestSoldAtOnce:
         assert "POST /orders" in error["message"]
         assert not Reservation.objects.exists()
 
-    def test_are_orders_with_a_payment(self, kind: TicketType, ana: uuid.UUID) -> None:
+    def test_accept_orders_with_a_payment(self, kind: TicketType, ana: uuid.UUID) -> None:
         problem = assert_problem(self.order(ana, kind), 400, "payment_needed")
         assert problem["errors"][0]["field"] == "payment"
         assert self.order(ana, kind, payment={"method": "fake", "token": "ok"}).status_code == 202
         assert Reservation.objects.get().status == Status.CONFIRMED
 
-    def test_need_no_payment_where_they_cost_nothing(self, kind: TicketType, ana: uuid.UUID) -> None:
+    def test_need_no_payment_if_they_are_free(self, kind: TicketType, ana: uuid.UUID) -> None:
         TicketType.objects.filter(pk=kind.pk).update(price=0)
         assert self.order(ana, kind).status_code == 202
         assert Reservation.objects.get().status == Status.CONFIRMED
@@ -388,7 +394,7 @@ class TestSoldAtOnce:
             queued.allocate([request])
             assert Reservation.objects.get(pk=request.id).reason == reason
 
-    def test_are_sold_at_the_counter_like_others(self, kind: TicketType, ana: uuid.UUID) -> None:
+    def test_are_sold_at_the_counter_like_other_types(self, kind: TicketType, ana: uuid.UUID) -> None:
         ask = Ask(session=kind.session_id, ticket_type=kind.pk, quantity=1, scope=COUNTER_SCOPE)
         admitted = front_door.admit(ask, buyer=ana)
         assert Reservation.objects.get(pk=admitted.id).status == Status.HELD

@@ -81,7 +81,7 @@ class TestEntry:
 
 @pytest.mark.parametrize("reason", ENDINGS)
 class TestEnding:
-    def test_is_told_with_advice_in_both_languages(self, reason: str) -> None:
+    def test_has_advice_in_both_languages(self, reason: str) -> None:
         for words in (ENDINGS[reason].ended, ENDINGS[reason].advice):
             assert len(set(TestEntry.in_both(words))) == 2, words
 
@@ -89,11 +89,11 @@ class TestEnding:
         assert len(reason) <= 32
         assert reason in views.document()["components"]["schemas"]["Reason"]["enum"]
 
-    def test_an_order_says_it(self, reason: str) -> None:
+    def test_is_shown_by_an_order(self, reason: str) -> None:
         assert orders.said_of("rejected", reason) == str(ENDINGS[reason].ended)
 
 
-def test_the_panel_says_of_a_hold_why_it_ended() -> None:
+def test_is_shown_by_the_panel_of_a_hold() -> None:
     words = render_to_string("reservations/_words.html")
     for reason, entry in ENDINGS.items():
         assert f'<template data-word="story-{reason}">{escape(entry.story())}</template>' in words
@@ -103,7 +103,7 @@ def test_the_panel_says_of_a_hold_why_it_ended() -> None:
     assert str(NotHeld(ENDINGS["session_cancelled"]).said()) == str(ENDINGS["session_cancelled"].ended)
 
 
-def test_the_documentation_says_what_the_catalogues_say() -> None:
+def test_documentation_matches_the_catalogues() -> None:
     with translation.override("en"):
         assert (ROOT / "docs" / "refusals.md").read_text() == written(), "run tools/document-refusals"
 
@@ -143,7 +143,7 @@ def test_no_other_module_spells_one() -> None:
     } == {}
 
 
-def test_what_scripts_decide_by_is_a_code() -> None:
+def test_scripts_decide_by_codes() -> None:
     codes = {entry.code for entry in ENTRIES} | {code for code, _status in problem_shapes.known()} | {"not_resent"}
     for name in SCRIPTS:
         for code in re.findall(r"code === \"(\w+)\"", (ROOT / name).read_text()):

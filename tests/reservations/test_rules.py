@@ -141,13 +141,13 @@ def asked_of(house: House, ask: Ask) -> tuple[Ask, HoldRequest]:
 
 
 @given(houses(), asks())
-def test_the_door_and_the_line_answer_the_same(house: House, ask: Ask) -> None:
+def test_admission_and_allocation_answer_the_same(house: House, ask: Ask) -> None:
     asked, request = asked_of(house, ask)
     assert at_the_door(house, asked) is in_the_queue(house, request)
 
 
 @given(houses(), asks(), st.integers(0, 5), st.integers(0, 5))
-def test_the_line_and_standby_know_the_same_limits(house: House, ask: Ask, has: int, more: int) -> None:
+def test_allocation_and_standby_have_the_same_limits(house: House, ask: Ask, has: int, more: int) -> None:
     _asked, request = asked_of(house, ask)
     of_kind = min(has, more)
     refusal = in_the_queue(house, request, has=has, has_of_kind=of_kind)
@@ -161,7 +161,7 @@ def test_the_line_and_standby_know_the_same_limits(house: House, ask: Ask, has: 
 
 
 @given(houses())
-def test_the_copy_that_admission_keeps_has_the_same_windows(house: House) -> None:
+def test_admissions_copy_has_the_same_windows(house: House) -> None:
     facts = house.facts()
     assert rules.not_on_sale(facts, house.now) is rules.not_on_sale(house.session, house.now)
     (stock,) = facts.stock.values()
@@ -173,7 +173,7 @@ def test_the_copy_that_admission_keeps_has_the_same_windows(house: House) -> Non
 
 @given(st.integers(1, 9), st.integers(0, 9), st.integers(0, 9), st.integers(1, 9), FEW)
 @example(places=1, has=4, has_of_kind=0, most=4, most_of_kind=None)
-def test_a_limit_is_passed_by_what_is_had_and_what_is_asked(
+def test_limit_counts_places_owned_and_asked(
     places: int, has: int, has_of_kind: int, most: int, most_of_kind: int | None
 ) -> None:
     passed = rules.limit_passed(places, has=has, most=most, has_of_kind=has_of_kind, most_of_kind=most_of_kind)
@@ -182,14 +182,14 @@ def test_a_limit_is_passed_by_what_is_had_and_what_is_asked(
     assert passed is None or passed == (most if over[0] else most_of_kind)
 
 
-def test_a_hold_is_over_at_its_end() -> None:
+def test_hold_is_over_at_its_end() -> None:
     end = dt.datetime(2031, 3, 1, 20, tzinfo=dt.UTC)
     blink = dt.timedelta(microseconds=1)
     assert [rules.has_run_out(end, moment) for moment in (end - blink, end, end + blink)] == [False, True, True]
     assert not rules.has_run_out(None, end)
 
 
-def test_a_session_is_closed_from_its_start() -> None:
+def test_session_is_closed_from_its_start() -> None:
     start = dt.datetime(2031, 3, 1, 20, tzinfo=dt.UTC)
     session = Session(starts_at=start, on_sale_at=None)
     assert rules.not_on_sale(session, start) is SaleClosed

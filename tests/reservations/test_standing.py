@@ -124,7 +124,7 @@ STEPS: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize("path", ["/orders", "/reservations"])
 @pytest.mark.parametrize("road", ROADS)
 @pytest.mark.parametrize("step", STEPS)
-def test_stored_request_is_answered_202_whatever_fails_afterwards(
+def test_stored_request_is_answered_202_after_any_failure(
     step: str, road: str, path: str, stock: TicketType, line: InboxQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_door(monkeypatch, FrontDoor(queue=line, fallback=None))
@@ -162,7 +162,7 @@ WAITED: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("step", WAITED)
-def test_allocated_request_is_answered_202_where_its_outcome_cannot_be_told(
+def test_allocated_request_is_answered_202_if_its_outcome_is_lost(
     step: str, session: Session, hold: Hold, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(liveness, "is_alive", lambda _part: True)
@@ -194,7 +194,7 @@ PAYING: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("step", PAYING)
-def test_payment_that_began_is_answered_as_under_way_whatever_fails_afterwards(
+def test_started_payment_is_answered_as_under_way_after_any_failure(
     step: str, session: Session, hold: Hold, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = hold(session, "A1", buyer=ana)
@@ -206,7 +206,7 @@ def test_payment_that_began_is_answered_as_under_way_whatever_fails_afterwards(
 
 
 @pytest.mark.parametrize("step", [(ticketing, "ring_refund"), (sales, "refund_body"), (sales, "sale_body_of")])
-def test_refund_that_was_asked_is_answered_202_whatever_fails_afterwards(
+def test_requested_refund_is_answered_202_after_any_failure(
     step: tuple[Any, str], session: Session, hold: Hold, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session.refund_minutes = 1
@@ -223,7 +223,7 @@ def test_refund_that_was_asked_is_answered_202_whatever_fails_afterwards(
 
 
 @pytest.mark.usefixtures("doors_open")
-def test_ticket_that_was_let_in_or_passed_on_is_so_whatever_fails_afterwards(
+def test_used_or_transferred_ticket_stays_so_after_any_failure(
     session: Session, hold: Hold, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     body = {"payment": {"method": "fake", "token": "ok"}}
@@ -244,7 +244,7 @@ def test_ticket_that_was_let_in_or_passed_on_is_so_whatever_fails_afterwards(
 @pytest.mark.parametrize(
     "step", [(pages.SessionMiddleware, "process_response"), (pages.XFrameOptionsMiddleware, "process_response")]
 )
-def test_form_that_was_carried_out_leads_on_whatever_fails_afterwards(
+def test_form_leads_on_after_any_failure(
     step: tuple[Any, str], session: Session, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(*step, fail)
@@ -254,7 +254,7 @@ def test_form_that_was_carried_out_leads_on_whatever_fails_afterwards(
 
 
 @pytest.mark.parametrize("step", [(standings, "upkeep"), (replies, "send"), (orders, "ring")])
-def test_operation_is_done_whoever_cannot_be_told(
+def test_operation_is_done_though_a_message_fails(
     step: tuple[Any, str], session: Session, hold: Hold, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = hold(session, "A1", buyer=ana)
@@ -264,7 +264,7 @@ def test_operation_is_done_whoever_cannot_be_told(
     assert held.status == "cancelled"
 
 
-def test_bell_that_cannot_be_rung_at_all_spoils_no_payment(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_broken_doorbell_spoils_no_payment(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.QUEUE = "rabbitmq"
     monkeypatch.setattr(bells, "courier", fail)
     bells.ring_payment(uuid.uuid4())
@@ -298,8 +298,8 @@ class Careless:
         raise Fault
 
 
-class TestDoor:
-    def test_sends_another_way_what_failed_in_a_way_that_no_line_knows(
+class TestFrontDoor:
+    def test_uses_the_other_queue_after_an_unknown_failure(
         self, stock: TicketType, line: InboxQueue, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         careless = Careless()
@@ -307,14 +307,14 @@ class TestDoor:
         assert [request.id for request in careless.requests] == [admission.id]
         assert inbox.find(admission.id) == admission.request
 
-    def test_says_that_it_is_not_known_where_a_line_may_have_it(
+    def test_answers_unknown_if_a_queue_may_have_the_request(
         self, stock: TicketType, line: InboxQueue, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(inbox, "store", fail_as_database)
         with pytest.raises(OutcomeUnknown):
             enter(FrontDoor(queue=Careless(), fallback=line), stock, monkeypatch)
 
-    def test_says_that_nothing_is_stored_where_that_is_certain(
+    def test_answers_not_stored_if_that_is_certain(
         self, stock: TicketType, line: InboxQueue, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(inbox, "store", fail_as_database)
@@ -322,7 +322,7 @@ class TestDoor:
             enter(FrontDoor(queue=line, fallback=None), stock, monkeypatch)
         assert not isinstance(refused.value, OutcomeUnknown)
 
-    def test_stores_nothing_that_it_answered_503_because_it_did_not_come_to_it(
+    def test_stores_no_request_that_it_answered_503_in_time(
         self, stock: TicketType, line: InboxQueue, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         door = FrontDoor(queue=line, fallback=None)

@@ -50,7 +50,7 @@ def filled(kind: TicketType, **more: Any) -> dict[str, Any]:
 
 
 class TestCapacity:
-    def test_is_raised_and_lowered_by_what_is_not_taken(self, festival: Festival, hold: Hold, ana: uuid.UUID) -> None:
+    def test_is_raised_and_lowered_by_free_places(self, festival: Festival, hold: Hold, ana: uuid.UUID) -> None:
         hold(festival.session, buyer=ana, ticket_type=festival.sat.pk, quantity=2)
         inventory.change_pool(pool=festival.days["sat"].pk, capacity=2)
         assert festival.left() == (0, 3)
@@ -71,7 +71,7 @@ class TestCapacity:
         inventory.change_stock(ticket_type=festival.sat.pk, capacity=2, pools=pools)
         assert festival.stock_left(festival.sat) == 0
 
-    def test_moves_to_other_pools_with_what_is_taken(self, festival: Festival, hold: Hold, ana: uuid.UUID) -> None:
+    def test_moves_to_other_pools_with_its_taken_places(self, festival: Festival, hold: Hold, ana: uuid.UUID) -> None:
         held = hold(festival.session, buyer=ana, ticket_type=festival.sat.pk, quantity=2)
         inventory.change_stock(ticket_type=festival.sat.pk, capacity=10, pools=[festival.days["sun"].pk])
         assert festival.left() == (3, 1)
@@ -95,7 +95,9 @@ class TestTicketTypeDesk:
         assert (kind.capacity, kind.available, kind.max_per_order, kind.price) == (7, 7, 2, 9550)
         assert set(kind.pools.all()) == set(festival.days.values())
 
-    def test_says_how_many_are_taken(self, desk: Client, festival: Festival, hold: Hold, ana: uuid.UUID) -> None:
+    def test_shows_how_many_places_are_taken(
+        self, desk: Client, festival: Festival, hold: Hold, ana: uuid.UUID
+    ) -> None:
         hold(festival.session, buyer=ana, ticket_type=festival.sat.pk, quantity=2)
         answer = desk.post(change(festival.sat), filled(festival.sat, total=1, name="Sábado"))
         assert told(answer) == "“Sábado”: 2 places are held or sold, so the capacity cannot be lower."
@@ -123,7 +125,7 @@ class TestTicketTypeDesk:
         assert "shared" in answer.context["adminform"].form.errors
         assert not TicketType.objects.filter(name="Late").exists()
 
-    def test_knows_no_stock_of_what_prices_seats(self, desk: Client, festival: Festival) -> None:
+    def test_has_no_stock_for_a_type_that_prices_seats(self, desk: Client, festival: Festival) -> None:
         seats = TicketType.objects.get(session=festival.session, capacity=None)
         assert "total" not in desk.get(change(seats)).context["adminform"].form.fields
         assert desk.post(change(seats), {"name": "Seats", "price": "30"}).status_code == 302
@@ -132,7 +134,7 @@ class TestTicketTypeDesk:
 
 
 class TestPoolDesk:
-    def test_makes_one_and_changes_it(self, desk: Client, festival: Festival, hold: Hold, ana: uuid.UUID) -> None:
+    def test_creates_and_changes_a_pool(self, desk: Client, festival: Festival, hold: Hold, ana: uuid.UUID) -> None:
         form = {"session": str(festival.session.pk), "name": "House", "total": 9}
         assert desk.post(reverse("admin:sessions_app_pool_add"), form).status_code == 302
         house = Pool.objects.get(name="House")
@@ -145,6 +147,6 @@ class TestPoolDesk:
         sunday.refresh_from_db()
         assert (sunday.name, sunday.capacity, sunday.available) == ("Domingo", 5, 3)
 
-    def test_lists_what_draws_on_each(self, desk: Client, festival: Festival) -> None:
+    def test_lists_the_types_that_draw_on_each_pool(self, desk: Client, festival: Festival) -> None:
         page = desk.get(reverse("admin:sessions_app_pool_changelist")).content.decode()
         assert "Saturday, Weekend" in page

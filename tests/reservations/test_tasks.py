@@ -70,28 +70,30 @@ class TestTogether:
         run(one)
         assert batches == [1]
 
-    def test_nothing_passes_an_order_to_drain_the_inbox(self, session: Session, batches: list[int]) -> None:
+    def test_no_message_passes_an_order_to_drain_the_inbox(self, session: Session, batches: list[int]) -> None:
         first, last = (message(request_for(session, seat, buyer=uuid.uuid4())) for seat in ("A1", "A2"))
         drain = message(task=tasks.drain.name, payload=([], {"shard": 0}, {}))
         came = deque([first, drain, last])
         assert [tasks.allocated_together(came) for _turn in range(3)] == [[first], [drain], [last]]
         assert batches == []
 
-    def test_never_more_than_fit(self, session: Session, batches: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_batch_has_no_more_messages_than_fit(
+        self, session: Session, batches: list[int], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(tasks, "TOGETHER", 2)
         came = deque([message(request_for(session, seat, buyer=uuid.uuid4())) for seat in ("A1", "A2", "A3")])
         assert len(tasks.allocated_together(came)) == 2
         assert len(came) == 1
 
     @pytest.mark.parametrize("said", [{"requests": None}, {}, "?"])
-    def test_what_cannot_be_read_is_left_to_the_task(self, session: Session, said: Any, batches: list[int]) -> None:
+    def test_unreadable_message_is_left_to_the_task(self, session: Session, said: Any, batches: list[int]) -> None:
         odd = message(payload=([], said, {}))
         good = message(request_for(session, "A1", buyer=uuid.uuid4()))
         came = deque([odd, good])
         assert tasks.allocated_together(came) == [odd]
         assert list(came) == [good]
 
-    def test_each_has_its_turn_where_they_fail_together(
+    def test_each_message_has_its_turn_if_they_fail_together(
         self, session: Session, batches: list[int], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         came = deque([message(request_for(session, seat, buyer=uuid.uuid4())) for seat in ("A1", "A2")])
@@ -102,7 +104,7 @@ class TestTogether:
             run(one)
         assert batches == [1, 1]
 
-    def test_a_message_that_comes_again_is_allocated_again(self, session: Session, batches: list[int]) -> None:
+    def test_repeated_message_is_allocated_again(self, session: Session, batches: list[int]) -> None:
         twice = message(request_for(session, "A1", buyer=uuid.uuid4()))
         tasks.allocated_together(deque([twice, message(request_for(session, "A2", buyer=uuid.uuid4()))]))
         tasks.allocated_together(deque([twice]))
@@ -117,7 +119,7 @@ class TestTeller:
         monkeypatch.setattr(announcements, "_teller", None)
         announcements.tell_from_a_thread()
 
-    def test_tells_what_was_committed(self, session: Session) -> None:
+    def test_sends_committed_announcements(self, session: Session) -> None:
         told: list[uuid.UUID] = []
         requests = [request_for(session, seat, buyer=uuid.uuid4()) for seat in ("A1", "A2")]
         with pytest.MonkeyPatch.context() as patch:

@@ -95,8 +95,8 @@ def epochs_taken() -> int:
     return taken
 
 
-class TestLine:
-    def test_that_carries_takes_one_epoch(self, door: FrontDoor, rabbit: Road, enter: Enter) -> None:
+class TestQueue:
+    def test_takes_one_epoch_while_it_works(self, door: FrontDoor, rabbit: Road, enter: Enter) -> None:
         first = enter(door, "A1")
         taken = epochs_taken()
         numbers = [enter(door, seat).arrival for seat in ("A2", "A3", "A4")]
@@ -105,14 +105,14 @@ class TestLine:
         assert rabbit.said[0] == "drain"
         assert len(rabbit.requests) == 4
 
-    def test_has_numbers_that_stay_exact_for_ages(self, door: FrontDoor, enter: Enter) -> None:
+    def test_has_numbers_that_stay_exact_for_years(self, door: FrontDoor, enter: Enter) -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT setval('reservation_arrival_epoch', 500000000)")
         first, second = enter(door, "A1"), enter(door, "A2")
         assert second.arrival == first.arrival + 1
         assert second.arrival < 2**53
 
-    def test_that_fails_sends_the_request_another_way_with_a_number_of_a_new_epoch(
+    def test_passes_requests_on_with_numbers_of_a_new_epoch_when_it_fails(
         self, door: FrontDoor, rabbit: Road, inbox: Road, enter: Enter, ana: uuid.UUID
     ) -> None:
         before = enter(door, "A1")
@@ -125,7 +125,7 @@ class TestLine:
         again = enter(door, "A2", buyer=ana, key="k")
         assert (again.id, again.arrival) == (fallen.id, fallen.arrival)
 
-    def test_that_failed_is_not_tried_again_and_the_other_counts_on(
+    def test_is_not_tried_again_after_it_failed_and_the_other_counts_on(
         self, door: FrontDoor, rabbit: Road, inbox: Road, enter: Enter
     ) -> None:
         rabbit.cut = True
@@ -136,7 +136,7 @@ class TestLine:
         assert epochs_taken() == taken
         assert len(inbox.requests) == 3
 
-    def test_that_is_back_is_told_to_drain_the_inbox_before_a_number_is_given(
+    def test_is_told_to_drain_the_inbox_before_a_number_is_given_when_it_is_back(
         self, door: FrontDoor, rabbit: Road, enter: Enter, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         enter(door, "A1")
@@ -157,7 +157,7 @@ class TestLine:
         assert rabbit.said == ["drain", back]
         assert back.arrival // EPOCH > fallen.arrival // EPOCH
 
-    def test_that_is_not_back_yet_leaves_the_epoch_where_it_is(
+    def test_keeps_the_epoch_while_it_is_not_back(
         self, door: FrontDoor, rabbit: Road, inbox: Road, enter: Enter
     ) -> None:
         rabbit.cut = True
@@ -166,7 +166,7 @@ class TestLine:
         assert enter(door, "A2").arrival == fallen.arrival + 1  # it was tried: no breaker knew that it is down
         assert epochs_taken() == taken
 
-    def test_that_took_some_of_a_batch_keeps_these(
+    def test_keeps_the_requests_of_a_batch_that_it_took(
         self, session: Session, door: FrontDoor, rabbit: Road, inbox: Road, enter: Enter
     ) -> None:
         before = enter(door, "A1")
@@ -191,7 +191,7 @@ class TestLine:
         assert kept.arrival == before.arrival + 1
         assert [request.arrival % EPOCH for request in fallen] == [1, 2]
 
-    def test_is_refused_where_neither_takes_it_and_its_seats_are_free_again(
+    def test_refuses_requests_and_frees_their_seats_when_both_fail(
         self, door: FrontDoor, rabbit: Road, inbox: Road, enter: Enter
     ) -> None:
         rabbit.cut = inbox.cut = True
@@ -200,7 +200,7 @@ class TestLine:
         inbox.cut = False
         assert enter(door, "A1") in inbox.requests
 
-    def test_that_fails_while_postgresql_is_away_refuses_and_stays_the_line(
+    def test_refuses_and_stays_the_queue_while_postgresql_is_away(
         self, door: FrontDoor, rabbit: Road, enter: Enter, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         before = enter(door, "A1")
@@ -212,7 +212,7 @@ class TestLine:
             rabbit.cut = False
             assert enter(door, "A2").arrival // EPOCH == before.arrival // EPOCH
 
-    def test_needs_an_epoch_for_one_session_and_lets_its_neighbours_through(
+    def test_opens_an_epoch_for_one_session_and_lets_its_neighbours_through(
         self, session: Session, door: FrontDoor, enter: Enter, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         known = enter(door, "A1")
@@ -235,7 +235,7 @@ def away() -> int:
 
 
 class TestRedis:
-    def test_away_gives_each_batch_an_epoch_in_postgresqls_line(
+    def test_leaves_each_batch_an_epoch_in_the_inbox_while_it_is_away(
         self, door: FrontDoor, rabbit: Road, inbox: Road, enter: Enter, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         before = enter(door, "A1")
@@ -248,7 +248,7 @@ class TestRedis:
         epochs = [request.arrival // EPOCH for request in (before, *meanwhile, back)]
         assert epochs == sorted(set(epochs))
 
-    def test_that_forgets_in_the_middle_of_falling_over_repeats_no_number(
+    def test_repeats_no_number_when_it_forgets_during_a_change_of_queue(
         self, door: FrontDoor, rabbit: Road, inbox: Road, enter: Enter, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         enter(door, "A1")
@@ -279,7 +279,7 @@ class TestTwoProcesses:
             max_size=25,
         )
     )
-    def test_that_see_another_road_each_never_put_an_epoch_into_two_lines(
+    def test_never_put_an_epoch_into_two_queues(
         self, session: Session, enter: Enter, steps: list[tuple[str, bool]]
     ) -> None:
         """Each door has its own view of RabbitMQ: cut off, mended, known to be down.

@@ -37,13 +37,13 @@ def somebody_asks(session: Session, monkeypatch: pytest.MonkeyPatch) -> Iterator
             first.result(timeout=10)
 
 
-def test_nobody_else_waits_for_long_where_nothing_is_known(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_requests_wait_briefly_without_known_facts(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     sale_facts.forget()
     with somebody_asks(session, monkeypatch), pytest.raises(FactsUnavailable):
         facts_of(session.pk)
 
 
-def test_nobody_else_waits_where_something_is_known(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_requests_do_not_wait_with_known_facts(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     known = facts_of(session.pk)
     with somebody_asks(session, monkeypatch):
         assert facts_of(session.pk, max_age=0) is known

@@ -110,7 +110,7 @@ class TestSeatsTogether:
         rows[1], rows[4] = "xxxxooxxx", "xxxxxxxoo"
         assert seated(2, *rows)[1] == "xxxx**xxx"
 
-    def test_leave_no_orphan_where_others_are_to_be_had(self) -> None:
+    def test_leave_no_orphan_if_they_can_be_elsewhere(self) -> None:
         assert seated(2, "oooo", "xxxx") == ["**oo", "xxxx"]
         assert seated(2, "oox", "ooo") == ["**x", "ooo"]
         assert seated(1, "xooxoxx") == ["xoox*xx"]
@@ -147,11 +147,11 @@ class TestAPartyThatMustSplit:
     def test_sits_in_two_groups_behind_each_other(self) -> None:
         assert seated(4, "ooxxoo", "ooxxxx", "xxxxoo") == ["**xxoo", "**xxxx", "xxxxoo"]
 
-    def test_has_nobody_alone(self) -> None:
+    def test_has_no_single_person(self) -> None:
         assert seated(5, "xoooox", "xoooxx", "xxxxxo") == ["x**oox", "x***xx", "xxxxxo"]
         assert seated(4, "ooo", "xxx", "ooo") == ["**o", "xxx", "**o"]
 
-    def test_has_one_alone_where_all_that_is_left_are_pairs(self) -> None:
+    def test_has_a_single_person_where_only_pairs_are_left(self) -> None:
         assert seated(3, "ooxoo", "xxxxx", "xxoxx") == ["**xoo", "xxxxx", "xx*xx"]
 
     def test_is_scattered_rather_than_sent_away(self) -> None:
@@ -358,7 +358,7 @@ def accessible_rank(rules: Rules, group: Party) -> tuple[int, bool, int, int, Fr
 
 @thoroughly
 @given(halls(), st.lists(st.tuples(st.integers(1, 5), st.booleans()), max_size=12))
-def test_one_look_serves_party_after_party_as_a_look_for_each_would(
+def test_free_seats_serve_many_parties_like_a_fresh_look_for_each(
     hall: Drawing, parties: list[tuple[int, bool]]
 ) -> None:
     free = hall.free_seats()
@@ -408,7 +408,7 @@ class TestInTheWorker:
             assert set(Seat.objects.filter(reservation_id=pair.pk).values_list("label", flat=True)) == set(pair.seats)
 
     @pytest.mark.parametrize("batch", [1, 3, 8])
-    def test_nobody_is_refused_while_a_fitting_pair_is_free(self, batch: int) -> None:
+    def test_no_party_is_refused_while_a_fitting_pair_is_free(self, batch: int) -> None:
         session = SessionFactory(seats=(5, 3))
         requests = [best(session, 2, arrival=n) for n in range(1, 9)]
         *pairs, late = itertools.chain.from_iterable(itertools.starmap(allocate, batched(requests, batch)))
@@ -430,7 +430,7 @@ class TestInTheWorker:
         run_out(*allocate(best(session, 2)))
         assert allocate(best(session, 2))[0].seats == ["A1", "A2"]
 
-    def test_kept_seats_are_for_those_who_ask(self) -> None:
+    def test_kept_seats_are_for_parties_that_ask(self) -> None:
         session = SessionFactory(seats=(1, 4))
         seats = Seat.objects.of(session.pk)
         seats.filter(label="A1").update(kind=SeatKind.WHEELCHAIR)
@@ -440,7 +440,7 @@ class TestInTheWorker:
         )
         assert (refused.reason, with_wheelchair.seats, others.seats) == ("sold_out", ["A1", "A2"], ["A3", "A4"])
 
-    def test_a_ticket_type_is_only_what_was_asked_for(self, session: Session) -> None:
+    def test_party_gets_only_the_ticket_type_that_it_asked_for(self, session: Session) -> None:
         front = TicketType.objects.create(session=session, name="Front", price=9000)
         Seat.objects.of(session.pk).filter(row="A").update(ticket_type=front)
         held, refused = allocate(

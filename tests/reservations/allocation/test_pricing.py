@@ -74,7 +74,7 @@ class TestPrices:
             assert price.amount < 2**31  # a ticket's column
 
     @given(data=st.data(), bases=BASES, session=SESSIONS, voucher=VOUCHERS)
-    def test_of_a_reservation_are_the_sum_of_its_lines_however_often_it_is_priced(
+    def test_add_up_to_the_total_however_often_a_reservation_is_priced(
         self, data: st.DataObject, bases: list[int], session: Session, voucher: Voucher | None
     ) -> None:
         lines = [
@@ -94,7 +94,7 @@ class TestPrices:
         assert pricing.priced(once, session=Session(currency="BRL")) == lines
 
     @given(amount=st.integers(0, 2**62), over=st.lists(st.integers(0, HIGHEST_PRICE), max_size=20))
-    def test_take_no_more_off_than_there_is_and_no_less(self, amount: int, over: list[int]) -> None:
+    def test_take_off_the_whole_discount_and_no_more_than_the_price(self, amount: int, over: list[int]) -> None:
         parts = pricing.spread(amount, over)
         assert sum(parts) == min(amount, sum(over))
         assert all(0 <= part <= one for part, one in zip(parts, over, strict=True))
@@ -123,21 +123,21 @@ class TestPrices:
             ("as much as there is", {"voucher": Voucher(amount=9999)}, (2500, 2500, 0, 0)),
         ],
     )
-    def test_are_as_people_would_reckon(self, told: str, more: dict[str, Any], expected: tuple[int, ...]) -> None:
+    def test_match_examples_worked_by_hand(self, told: str, more: dict[str, Any], expected: tuple[int, ...]) -> None:
         (price,) = of(more.pop("base", 2500), **more)
         assert (price.base, price.discount, price.fee, price.tax) == expected, told
 
-    def test_share_an_amount_in_proportion_and_give_what_is_over_to_the_first(self) -> None:
+    def test_share_an_amount_in_proportion_and_give_the_rest_to_the_first(self) -> None:
         assert [price.discount for price in of(1000, 1000, 1000, voucher=Voucher(amount=1000))] == [334, 333, 333]
         assert [price.discount for price in of(9000, 1000, 0, voucher=Voucher(amount=500))] == [450, 50, 0]
 
 
 class TestChoosing:
-    def test_names_a_concession_for_a_seat_by_id_or_by_name_in_capitals_or_not(self) -> None:
+    def test_names_a_concession_by_id_or_by_name_in_any_case(self) -> None:
         choices = [("A2", "cHILd"), ("A3", str(SENIOR.pk))]
         assert pricing.chosen(["A1", "A2", "A3"], choices, [CHILD, SENIOR]) == [None, CHILD, SENIOR]
 
-    def test_counts_them_where_nothing_is_numbered(self) -> None:
+    def test_counts_concessions_of_unnumbered_places(self) -> None:
         assert pricing.chosen([None] * 3, [("Senior", 1), ("Child", 1)], [CHILD, SENIOR]) == [SENIOR, CHILD, None]
 
     @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ class TestChoosing:
             ([None], [("Child", 10**30)], WrongConcessionCount),
         ],
     )
-    def test_refuses_what_fits_nothing(
+    def test_refuses_concessions_that_fit_no_place(
         self, seats: list[str | None], choices: pricing.Choices, error: type[Exception]
     ) -> None:
         with pytest.raises(error):
@@ -188,11 +188,11 @@ class TestJudging:
             (Voucher(amount=100, currency="EUR"), VoucherNotForThis),
         ],
     )
-    def test_refuses(self, voucher: Voucher | None, error: type[VoucherRefused]) -> None:
+    def test_refuses_an_unusable_voucher(self, voucher: Voucher | None, error: type[VoucherRefused]) -> None:
         with pytest.raises(error):
             pricing.judge(voucher, session=self.SESSION.pk, currency=self.SESSION.currency, now=self.NOW)
 
-    def test_lets_pass_what_is_valid_here_and_now(self) -> None:
+    def test_accepts_a_voucher_that_is_valid_here_and_now(self) -> None:
         voucher = Voucher(
             amount=1, currency="BRL", session=self.SESSION, valid_from=self.NOW, valid_until=self.NOW + dt.timedelta(1)
         )

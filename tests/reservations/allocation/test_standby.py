@@ -80,15 +80,15 @@ def full(stock: TicketType) -> list[Reservation]:
     return [order(stock), order(stock)]
 
 
-class TestStandingBy:
-    def test_waits_with_its_means_where_nothing_is_left(self, stock: TicketType, full: list[Reservation]) -> None:
+class TestOrderOnStandby:
+    def test_waits_with_its_payment_when_no_places_are_left(self, stock: TicketType, full: list[Reservation]) -> None:
         first, second = order(stock), order(stock, 2)
         assert [(row.status, row.place_on_standby) for row in (first, second)] == [("queued", 1), ("queued", 2)]
         body = queries.find(second.pk, buyer=second.buyer)
         assert (body["status"], body["standby"], body["total"]) == ("queued", 2, None)
         assert findings() == []
 
-    def test_gets_what_somebody_gives_back_in_the_same_transaction(
+    def test_gets_places_in_the_transaction_that_gives_them_back(
         self, stock: TicketType, full: list[Reservation]
     ) -> None:
         waits = order(stock)
@@ -98,7 +98,7 @@ class TestStandingBy:
         assert left(stock) == 0
         assert findings() == []
 
-    def test_gets_what_runs_out(self, stock: TicketType, full: list[Reservation]) -> None:
+    def test_gets_places_of_an_expired_hold(self, stock: TicketType, full: list[Reservation]) -> None:
         waits = order(stock)
         run_out(full[1])
         sweeps.expire_holds()
@@ -111,13 +111,13 @@ class TestStandingBy:
         assert status(waits) == "confirmed"
         assert findings() == []
 
-    def test_gets_what_a_declined_card_gives_back(self, stock: TicketType) -> None:
+    def test_gets_places_that_a_declined_card_gives_back(self, stock: TicketType) -> None:
         declined, _paid = order(stock, means=Means(method="fake", token="declined")), order(stock)
         waits = order(stock)
         orders.pay([(declined.pk, "")])
         assert (status(declined), status(waits)) == ("cancelled", "held")
 
-    def test_is_by_arrival_and_the_first_that_does_not_fit_blocks_those_behind(
+    def test_is_served_by_arrival_and_blocks_those_behind_if_it_does_not_fit(
         self, stock: TicketType, full: list[Reservation]
     ) -> None:
         large, small = order(stock, 2), order(stock)
@@ -127,7 +127,7 @@ class TestStandingBy:
         holding.release(reservation_id=full[1].pk, buyer=None)
         assert (status(large), status(small), left(stock)) == ("held", "queued", 0)
 
-    def test_is_overtaken_by_nobody_who_comes_now(
+    def test_is_overtaken_by_no_new_request(
         self, stock: TicketType, full: list[Reservation], hold: Hold, ana: uuid.UUID
     ) -> None:
         order(stock, 2)
@@ -137,7 +137,7 @@ class TestStandingBy:
         assert hold(stock.session, buyer=ana, ticket_type=stock.pk, quantity=1).reason == "sold_out"
         assert left(stock) == 1
 
-    def test_of_a_shared_pool_keeps_the_order_of_both_types(self, stock: TicketType) -> None:
+    def test_keeps_its_order_among_types_of_a_shared_pool(self, stock: TicketType) -> None:
         pool = Pool.objects.create(session=stock.session, name="House", capacity=1, available=1)
         other = StockFactory.create(session=stock.session, name="Meia", capacity=9)
         for kind in (stock, other):
@@ -149,11 +149,11 @@ class TestStandingBy:
         assert (status(first), status(second)) == ("held", "queued")
         assert findings() == []
 
-    def test_is_only_for_who_need_not_be_asked_again(self, stock: TicketType, full: list[Reservation]) -> None:
+    def test_needs_its_payment_in_advance(self, stock: TicketType, full: list[Reservation]) -> None:
         with pytest.raises(SoldOut):
             order(stock, means=None)
 
-    def test_is_for_what_costs_nothing_too(self, stock: TicketType) -> None:
+    def test_may_be_free(self, stock: TicketType) -> None:
         free = StockFactory.create(session=stock.session, name="Grátis", price=0, capacity=1)
         holder, waits = order(free, means=None), order(free, means=None)
         assert waits.status == "queued"
@@ -161,7 +161,7 @@ class TestStandingBy:
         waits.refresh_from_db()
         assert (waits.status, waits.payment) == ("held", {"method": "free", "token": "", "email": "", "language": "en"})
 
-    def test_is_refused_as_before_without_the_setting(self, stock: TicketType, full: list[Reservation]) -> None:
+    def test_is_refused_without_the_setting(self, stock: TicketType, full: list[Reservation]) -> None:
         Session.objects.filter(pk=stock.session_id).update(standby=False)
         with pytest.raises(SoldOut):
             order_anew(stock)
@@ -190,8 +190,8 @@ def order_anew(kind: TicketType) -> Reservation:
     return order(kind)
 
 
-class TestLeaving:
-    def test_by_its_buyer_lets_those_behind_through(self, stock: TicketType, full: list[Reservation]) -> None:
+class TestEndOfStandby:
+    def test_caused_by_its_buyer_lets_orders_behind_through(self, stock: TicketType, full: list[Reservation]) -> None:
         large, small = order(stock, 2), order(stock)
         holding.release(reservation_id=full[0].pk, buyer=None)
         holding.release(reservation_id=large.pk, buyer=large.buyer)
@@ -200,7 +200,7 @@ class TestLeaving:
         assert findings() == []
 
     @pytest.mark.parametrize("over", ["starts_at", "cancelled_at"])
-    def test_when_the_sale_is_over(self, stock: TicketType, full: list[Reservation], over: str) -> None:
+    def test_comes_when_the_sale_is_over(self, stock: TicketType, full: list[Reservation], over: str) -> None:
         waits = [order(stock), order(stock, 2)]
         Session.objects.filter(pk=stock.session_id).update(**{over: timezone.now() - dt.timedelta(seconds=1)})
         assert sweeps.look_after_standby() == 2
@@ -210,7 +210,7 @@ class TestLeaving:
         assert sweeps.look_after_standby() == 0
         assert "standing_by_in_vain" not in findings()
 
-    def test_is_what_the_audit_asks_for(self, stock: TicketType, full: list[Reservation]) -> None:
+    def test_is_checked_by_the_audit(self, stock: TicketType, full: list[Reservation]) -> None:
         waits = order(stock)
         TicketType.objects.filter(pk=stock.pk).update(capacity=3, available=1)
         Reservation.objects.filter(pk=waits.pk).update(changed_at=timezone.now() - dt.timedelta(minutes=1))
@@ -220,8 +220,8 @@ class TestLeaving:
         assert findings() == []
 
 
-class TestTelling:
-    def test_a_program(self, stock: TicketType, full: list[Reservation], ana: uuid.UUID) -> None:
+class TestMessage:
+    def test_reaches_a_program(self, stock: TicketType, full: list[Reservation], ana: uuid.UUID) -> None:
         body = {"ticket_type": str(stock.pk), "quantity": 1, "payment": {"method": "fake", "token": "ok"}}
         accepted = post(client_of(ana), "/orders", body, idempotency_key="once")
         assert accepted.status_code == 202
@@ -231,7 +231,7 @@ class TestTelling:
         assert client_of(ana).delete(f"/api/v1/reservations/{told['id']}").status_code == 204
         assert get(client_of(ana), f"/orders/{told['id']}").json()["status"] == "FAILED"
 
-    def test_somebody_who_waits_for_the_outcome(
+    def test_reaches_a_request_that_waits_for_the_outcome(
         self, stock: TicketType, full: list[Reservation], ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(liveness, "is_alive", lambda _part: True)
@@ -239,13 +239,15 @@ class TestTelling:
         answer = post(client_of(ana), "/orders", body, idempotency_key="once", prefer="wait=5")
         assert (answer.status_code, answer.json()["standby"]) == (202, 1)
 
-    def test_who_cannot_pay_yet(self, stock: TicketType, full: list[Reservation], ana: uuid.UUID) -> None:
+    def test_reaches_a_buyer_who_cannot_pay_yet(
+        self, stock: TicketType, full: list[Reservation], ana: uuid.UUID
+    ) -> None:
         body = {"ticket_type": str(stock.pk), "quantity": 1, "payment": {"method": "fake", "token": "ok"}}
         waits = post(client_of(ana), "/orders", body, idempotency_key="once").json()["id"]
         paid = post(client_of(ana), f"/reservations/{waits}/pay", {"payment": {"method": "fake", "token": "ok"}})
         assert_problem(paid, 409, "not_held")
 
-    def test_by_socket(self, stock: TicketType, full: list[Reservation]) -> None:
+    def test_reaches_a_socket(self, stock: TicketType, full: list[Reservation]) -> None:
         waits = order(stock)
         messages: list[dict[str, Any]] = queries.first_messages(waits.buyer)
         assert [message.get("standby") for message in messages] == [1, None]
@@ -253,8 +255,8 @@ class TestTelling:
 
 
 @pytest.mark.race
-class TestManyAtOnce:
-    def test_serve_in_order_of_arrival_whoever_gives_back(self, stock: TicketType) -> None:
+class TestTransactionsAtOnce:
+    def test_serve_in_order_of_arrival(self, stock: TicketType) -> None:
         TicketType.objects.filter(pk=stock.pk).update(capacity=8, available=8)
         holders = [order_anew(stock) for _holder in range(8)]
         waiting = [order(stock) for _buyer in range(12)]

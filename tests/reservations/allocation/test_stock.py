@@ -63,34 +63,34 @@ def allocate(road: Road, number: int | None = None) -> list[HoldRequest]:
     return some
 
 
-class TestTheDoor:
-    def test_lets_in_as_many_as_are_left(self, enter: Enter, road: Road) -> None:
+class TestAdmission:
+    def test_admits_as_many_requests_as_places_are_left(self, enter: Enter, road: Road) -> None:
         assert [enter() for _one in range(7)] == [True] * 5 + [False] * 2
         allocate(road)
         assert not enter()
 
-    def test_counts_nobody_twice_while_some_are_allocated(self, enter: Enter, road: Road) -> None:
+    def test_counts_no_request_twice_while_some_are_allocated(self, enter: Enter, road: Road) -> None:
         assert [enter() for _one in range(3)] == [True] * 3
         allocate(road, 2)
         assert [enter() for _one in range(3)] == [True, True, False]
 
-    def test_has_room_for_a_smaller_wish(self, enter: Enter) -> None:
+    def test_admits_a_smaller_request(self, enter: Enter) -> None:
         assert [enter(3), enter(3), enter(2), enter(1)] == [True, False, True, False]
 
-    def test_is_not_taken_in_by_an_older_copy_of_the_facts(self, enter: Enter, road: Road, stock: TicketType) -> None:
+    def test_ignores_an_older_copy_of_the_facts(self, enter: Enter, road: Road, stock: TicketType) -> None:
         """This process read the facts when everything was free, and they are fresh enough still."""
         assert [enter() for _one in range(5)] == [True] * 5
         allocate(road)
         assert sale_facts.facts_of(stock.session_id, max_age=60).stock[stock.pk].levels == (StockLevel(stock.pk, 0, 5),)
         assert not enter()
 
-    def test_gives_again_what_was_given_back(self, enter: Enter, road: Road) -> None:
+    def test_gives_out_places_that_were_given_back(self, enter: Enter, road: Road) -> None:
         assert [enter() for _one in range(5)] == [True] * 5
         first, *_others = allocate(road)
         holding.release(reservation_id=first.id, buyer=first.buyer)
         assert [enter(), enter()] == [True, False]
 
-    def test_gives_again_what_was_refused(self, enter: Enter, road: Road) -> None:
+    def test_gives_out_places_of_a_refused_request(self, enter: Enter, road: Road) -> None:
         assert enter(5)
         (request,) = road.requests
         holding.release(reservation_id=request.id, buyer=request.buyer)
@@ -113,14 +113,14 @@ class TestTheDoor:
         assert stock.available == 0
         assert not enter()
 
-    def test_learns_anew_what_redis_forgot(self, enter: Enter, road: Road, stock: TicketType) -> None:
+    def test_reads_again_the_level_that_redis_forgot(self, enter: Enter, road: Road, stock: TicketType) -> None:
         assert [enter() for _one in range(4)] == [True] * 4
         allocate(road, 3)
         claims.client().delete(keys.stock_keys(stock.session_id, stock.pk)[0])
         sale_facts.forget()
         assert [enter(), enter()] == [True, False]
 
-    def test_mends_what_was_never_told(self, enter: Enter, road: Road, stock: TicketType) -> None:
+    def test_corrects_a_level_that_redis_never_heard(self, enter: Enter, road: Road, stock: TicketType) -> None:
         """A process died between its commit and its message to Redis: admission's own read counts after a while."""
         assert enter(5)
         (request,) = allocate(road)
@@ -134,13 +134,15 @@ class TestTheDoor:
 
 
 class TestUpkeep:
-    def test_an_older_number_changes_nothing(self, enter: Enter, road: Road, stock: TicketType) -> None:
+    def test_ignores_an_older_number(self, enter: Enter, road: Road, stock: TicketType) -> None:
         assert enter(5)
         allocate(road)
         standings.upkeep([], [Told(stock.session_id, StockLevel(stock.pk, version=0, available=5))])
         assert not enter()
 
-    def test_versions_count_each_change(self, session: Session, hold: Hold, stock: TicketType, ana: uuid.UUID) -> None:
+    def test_counts_each_change_in_the_version(
+        self, session: Session, hold: Hold, stock: TicketType, ana: uuid.UUID
+    ) -> None:
         held = hold(session, buyer=ana, ticket_type=stock.pk, quantity=2)
         holding.release(reservation_id=held.pk, buyer=ana)
         stock.refresh_from_db()

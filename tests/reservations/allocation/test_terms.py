@@ -56,7 +56,7 @@ class TestVoucher:
             ("voucher_can_be_used_at_least_once", {"uses_per_buyer": 0}),
         ],
     )
-    def test_is_held_to_its_rules_by_the_database(self, constraint: str, change: dict[str, Any]) -> None:
+    def test_keeps_its_rules_in_the_database(self, constraint: str, change: dict[str, Any]) -> None:
         voucher = VoucherFactory.create()
         with pytest.raises(IntegrityError, match=constraint), transaction.atomic():
             Voucher.objects.filter(pk=voucher.pk).update(**change)
@@ -71,9 +71,7 @@ class TestHold:
         assert held.total == 5400 == pricing.total_of(held.lines)
         assert [pricing.part_of(held.lines[0], part) for part in ("discount", "fee", "tax")] == [0, 200, 227]
 
-    def test_says_no_more_than_the_price_where_there_is_nothing_else(
-        self, session: Session, hold: Hold, ana: uuid.UUID
-    ) -> None:
+    def test_has_only_a_price_without_fees_and_taxes(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
         (line,) = hold(session, "A1", buyer=ana).lines
         assert set(line) == {"seat", "ticket_type", "name", "price"}
 
@@ -91,7 +89,7 @@ class TestPricing:
         held = hold(session, buyer=ana, ticket_type=stock.pk, quantity=3)
         assert price(held, ana, concessions=[("Child", 2)])["total"]["amount"] == 18000
 
-    def test_leaves_what_isnt_spoken_of(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+    def test_leaves_terms_that_are_not_sent(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
         ConcessionFactory.create(session=session)
         voucher = VoucherFactory.create()
         held = hold(session, "A1", "A2", buyer=ana)
@@ -108,7 +106,7 @@ class TestPricing:
         TicketType.objects.update(price=9900)
         assert price(held, ana, voucher=VoucherFactory.create().code)["total"]["amount"] == 2250
 
-    def test_is_for_its_buyer_while_it_is_held(
+    def test_is_only_for_the_buyer_of_a_hold(
         self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
     ) -> None:
         held = hold(session, "A1", buyer=ana)
@@ -131,7 +129,7 @@ class TestPricing:
         held.refresh_from_db()
         assert (held.total, held.voucher_id) == (2500, None)
 
-    def test_goes_along_when_it_is_moved_to_seats_of_the_same_price(
+    def test_stays_when_the_hold_is_moved_to_seats_of_the_same_price(
         self, session: Session, hold: Hold, ana: uuid.UUID
     ) -> None:
         ConcessionFactory.create(session=session)
@@ -145,15 +143,13 @@ class TestPricing:
 
 
 class TestUses:
-    def test_are_as_many_as_there_may_be(self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID) -> None:
+    def test_are_limited_in_all(self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID) -> None:
         voucher = VoucherFactory.create(uses=1)
         price(hold(session, "A1", buyer=ana), ana, voucher=voucher.code)
         with pytest.raises(VoucherUsedUp):
             price(hold(session, "A2", buyer=bruno), bruno, voucher=voucher.code)
 
-    def test_are_as_many_as_one_buyer_may_have(
-        self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
-    ) -> None:
+    def test_are_limited_for_one_buyer(self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID) -> None:
         voucher = VoucherFactory.create(uses_per_buyer=1)
         first = hold(session, "A1", buyer=ana)
         price(first, ana, voucher=voucher.code)
@@ -190,7 +186,7 @@ class TestUses:
 
 
 class TestOrders:
-    def test_cost_what_they_were_asked_for_with(self, session: Session, ana: uuid.UUID) -> None:
+    def test_are_priced_with_their_terms(self, session: Session, ana: uuid.UUID) -> None:
         ConcessionFactory.create(session=session)
         voucher = VoucherFactory.create(percent_off=None, amount=500, currency="BRL")
         made = order(session, "A1", "A2", buyer=ana, concessions=(("A1", "Child"),), voucher=voucher.code)
@@ -205,12 +201,12 @@ class TestOrders:
         assert session.seats.get(label="A2").status == "f"
         assert order(session, "A2", buyer=bruno, concessions=(("A2", "Dog"),)).reason == "unknown_concession"
 
-    def test_find_a_hold_that_ran_out_no_obstacle(self, session: Session, ana: uuid.UUID, bruno: uuid.UUID) -> None:
+    def test_get_the_use_of_an_expired_hold(self, session: Session, ana: uuid.UUID, bruno: uuid.UUID) -> None:
         voucher = VoucherFactory.create(uses=1)
         run_out(order(session, "A1", buyer=ana, voucher=voucher.code))
         assert order(session, "A2", buyer=bruno, voucher=voucher.code).status == Status.HELD
 
-    def test_that_lose_their_seats_use_nothing(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
+    def test_use_no_voucher_when_they_lose_their_seats(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
         voucher = VoucherFactory.create(uses=1)
         hold(session, "A1", buyer=ana)
         both = [
@@ -222,9 +218,7 @@ class TestOrders:
         assert outcomes == ["seats_unavailable", "", "voucher_used_up"]
 
 
-def test_money_that_comes_late_finds_the_voucher_used_up(
-    session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
-) -> None:
+def test_late_money_finds_the_voucher_used_up(session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID) -> None:
     voucher = VoucherFactory.create(uses=1)
     held = hold(session, "A1", buyer=ana)
     price(held, ana, voucher=voucher.code)

@@ -46,7 +46,7 @@ class TestPlainAsk:
             b'{"session": "%s", "best_available": {"quantity": 2.0}}',
         ],
     )
-    def test_leaves_what_is_unusual_to_the_other(self, body: bytes) -> None:
+    def test_leaves_unusual_bodies_to_the_other(self, body: bytes) -> None:
         body = body % SESSION.encode()
         assert plain_ask(body) is None
         assert judged(body) is not None
@@ -100,7 +100,7 @@ class TestNeverAccepts:
         ],
         ids=lambda body: repr(body[:60]),
     )
-    def test_what_is_broken(self, body: bytes) -> None:
+    def test_broken_body(self, body: bytes) -> None:
         body = body.replace(b"%s", SESSION.encode())
         assert plain_ask(body) is None
         assert judged(body) is None

@@ -35,8 +35,8 @@ def ask(client: APIClient, session: Session, *seats: str, **headers: str) -> Any
     return post(client, "/reservations", {"session": str(session.pk), "seats": list(seats)}, **headers)
 
 
-class TestAsking:
-    def test_is_accepted_with_where_to_look(self, ana: UUID, session: Session) -> None:
+class TestRequest:
+    def test_is_accepted_with_its_location(self, ana: UUID, session: Session) -> None:
         response = ask(client_of(ana), session, "A1", "A2")
         body = response.json()
         assert response.status_code == 202
@@ -50,7 +50,7 @@ class TestAsking:
         assert UUID(body["id"]).version == 7
 
     @pytest.mark.usefixtures("a_worker")
-    def test_with_prefer_wait_answers_the_outcome(self, ana: UUID, session: Session) -> None:
+    def test_gets_the_outcome_with_prefer_wait(self, ana: UUID, session: Session) -> None:
         response = ask(client_of(ana), session, "A1", "A2", prefer="wait=5")
         body = response.json()
         assert response.status_code == 201
@@ -61,7 +61,7 @@ class TestAsking:
         assert dt.datetime.fromisoformat(body["expires_at"]) > timezone.now()
 
     @pytest.mark.usefixtures("a_worker")
-    def test_names_the_seats_that_somebody_else_has(self, ana: UUID, bruno: UUID, session: Session) -> None:
+    def test_gets_the_names_of_taken_seats(self, ana: UUID, bruno: UUID, session: Session) -> None:
         ask(client_of(bruno), session, "A2")
         response = ask(client_of(ana), session, "A1", "A2", prefer="wait=5")
         problem = assert_problem(response, 409, "seats_unavailable")
@@ -69,18 +69,18 @@ class TestAsking:
         assert Seat.objects.get(session=session, label="A1").status == "f"
 
     @pytest.mark.usefixtures("a_worker")
-    def test_tells_a_loss_after_waiting_like_one_at_the_door(self, ana: UUID, session: Session) -> None:
+    def test_gets_the_same_refusal_after_waiting_as_at_admission(self, ana: UUID, session: Session) -> None:
         Seat.objects.filter(session=session, label="B1").update(status="b")
         problem = assert_problem(ask(client_of(ana), session, "B1", prefer="wait=5"), 409, "seats_unavailable")
         assert problem["conflicts"] == [{"seat": "B1", "reason": "blocked"}]
 
-    def test_takes_the_best_seats(self, ana: UUID, session: Session) -> None:
+    def test_gets_the_best_seats(self, ana: UUID, session: Session) -> None:
         body = {"session": str(session.pk), "best_available": {"quantity": 3}}
         response = post(client_of(ana), "/reservations", body)
         assert response.status_code == 202
         assert len(get(client_of(ana), f"/reservations/{response.json()['id']}").json()["seats"]) == 3
 
-    def test_takes_places_without_a_number(self, ana: UUID, session: Session) -> None:
+    def test_gets_places_without_a_number(self, ana: UUID, session: Session) -> None:
         stock = StockFactory(session=session)
         body = {"session": str(session.pk), "ticket_type": str(stock.pk), "quantity": 2}
         response = post(client_of(ana), "/reservations", body)
@@ -88,22 +88,22 @@ class TestAsking:
         stock.refresh_from_db()
         assert stock.available == 3
 
-    def test_says_when_nothing_is_left(self, ana: UUID, session: Session) -> None:
+    def test_is_refused_when_no_places_are_left(self, ana: UUID, session: Session) -> None:
         stock = StockFactory(session=session, capacity=1)
         body = {"session": str(session.pk), "ticket_type": str(stock.pk), "quantity": 2}
         assert_problem(post(client_of(ana), "/reservations", body), 409, "sold_out")
 
-    def test_says_when_the_sale_opens(self, ana: UUID) -> None:
+    def test_is_refused_with_the_opening_of_the_sale(self, ana: UUID) -> None:
         opens = timezone.now() + dt.timedelta(hours=1)
         problem = assert_problem(ask(client_of(ana), SessionFactory(on_sale_at=opens), "A1"), 409, "sale_not_open")
         assert dt.datetime.fromisoformat(problem["on_sale_at"]) == opens
         assert problem["on_sale_at"].endswith("Z")
 
-    def test_says_when_it_is_too_late(self, ana: UUID) -> None:
+    def test_is_refused_when_the_sale_is_closed(self, ana: UUID) -> None:
         past = SessionFactory(starts_at=timezone.now() - dt.timedelta(minutes=1))
         assert_problem(ask(client_of(ana), past, "A1"), 409, "sale_closed")
 
-    def test_says_how_many_a_buyer_may_have(self, ana: UUID) -> None:
+    def test_is_refused_with_the_limit_of_a_buyer(self, ana: UUID) -> None:
         session = SessionFactory(max_per_buyer=2)
         ask(client_of(ana), session, "A1", "A2")
         problem = assert_problem(ask(client_of(ana), session, "A3"), 409, "limit_reached")
@@ -114,7 +114,7 @@ S = "the session"  # stands for its id in the rows below
 T = "a ticket type"
 
 
-class TestBadInput:
+class TestApi:
     @pytest.mark.parametrize(
         ("body", "field"),
         [
@@ -148,7 +148,7 @@ class TestBadInput:
         ],
         ids=repr,
     )
-    def test_names_the_field_and_stores_nothing(
+    def test_names_the_wrong_field_and_stores_nothing(
         self, ana: UUID, session: Session, body: dict[str, Any], field: str
     ) -> None:
         told = {S: str(session.pk), T: str(uuid4())}
@@ -166,7 +166,7 @@ class TestBadInput:
             ([f"X{number}" for number in range(1000)], "too_many_seats", {"limit": 10}),
         ],
     )
-    def test_knows_the_hall(
+    def test_refuses_unknown_seats(
         self, ana: UUID, session: Session, seats: list[str], code: str, facts: dict[str, Any]
     ) -> None:
         problem = assert_problem(ask(client_of(ana), session, *seats), 400, code)
@@ -181,14 +181,14 @@ class TestBadInput:
             ({"ticket_type": str(uuid4()), "quantity": 11}, "quantity"),
         ],
     )
-    def test_says_which_field_asks_for_too_many(
+    def test_names_the_field_that_asks_for_too_many(
         self, ana: UUID, session: Session, asked: dict[str, Any], field: str
     ) -> None:
         response = post(client_of(ana), "/reservations", {"session": str(session.pk), **asked})
         problem = assert_problem(response, 400, "too_many_seats")
         assert problem["errors"] == [{"field": field, "message": "The limit is 10."}]
 
-    def test_knows_the_sessions_and_their_ticket_types(self, ana: UUID, session: Session) -> None:
+    def test_refuses_unknown_sessions_and_ticket_types(self, ana: UUID, session: Session) -> None:
         stock = StockFactory(session=SessionFactory())
         client = client_of(ana)
         assert_problem(
@@ -198,18 +198,18 @@ class TestBadInput:
         assert_problem(post(client, "/reservations", elsewhere), 400, "unknown_ticket_type")
         assert_nothing_stored(session)
 
-    def test_wants_a_buyer(self, session: Session) -> None:
+    def test_requires_a_buyer(self, session: Session) -> None:
         assert_problem(ask(APIClient(), session, "A1"), 401, "not_authenticated")
         assert_nothing_stored(session)
 
     @pytest.mark.parametrize("key", ["", "a b", "x" * 256])
-    def test_wants_a_key_of_visible_characters(self, ana: UUID, session: Session, key: str) -> None:
+    def test_requires_a_key_of_visible_characters(self, ana: UUID, session: Session, key: str) -> None:
         problem = assert_problem(ask(client_of(ana), session, "A1", idempotency_key=key), 400, "invalid")
         assert problem["errors"][0]["field"] == "Idempotency-Key"
         assert_nothing_stored(session)
 
     @pytest.mark.parametrize("sent", ["wait=x", "wait=-1", "wait=", "respond-async", "wait=1e3", "wait=99999999999"])
-    def test_ignores_a_preference_that_makes_no_sense(self, ana: UUID, session: Session, sent: str) -> None:
+    def test_ignores_an_invalid_preference(self, ana: UUID, session: Session, sent: str) -> None:
         assert ask(client_of(ana), session, "A1", prefer=sent).status_code == 202
 
 
@@ -247,23 +247,23 @@ class TestSameKey:
         assert second["Content-Type"] == "application/problem+json"
         assert second.json() == first.json()
 
-    def test_with_another_payload_is_422(self, ana: UUID, session: Session) -> None:
+    def test_gets_422_with_another_payload(self, ana: UUID, session: Session) -> None:
         ask(client_of(ana), session, "A1", idempotency_key="k")
         assert_problem(ask(client_of(ana), session, "A2", idempotency_key="k"), 422, "idempotency_mismatch")
 
-    def test_of_another_buyer_is_another_key(self, ana: UUID, bruno: UUID, session: Session) -> None:
+    def test_is_another_key_for_another_buyer(self, ana: UUID, bruno: UUID, session: Session) -> None:
         ask(client_of(ana), session, "A1", idempotency_key="k")
         assert ask(client_of(bruno), session, "A2", idempotency_key="k").json()["seats"] == ["A2"]
 
-    def test_may_try_again_after_a_refusal_at_the_door(self, ana: UUID, bruno: UUID, session: Session) -> None:
+    def test_may_try_again_after_a_refusal_at_admission(self, ana: UUID, bruno: UUID, session: Session) -> None:
         taken = ask(client_of(bruno), session, "A1").json()["id"]
         assert_problem(ask(client_of(ana), session, "A1", idempotency_key="k"), 409, "seats_unavailable")
         client_of(bruno).delete(f"/api/v1/reservations/{taken}")
         assert ask(client_of(ana), session, "A1", idempotency_key="k").status_code == 202
 
 
-class TestReading:
-    def test_tells_how_it_stands(self, ana: UUID, session: Session, hold: Hold) -> None:
+class TestRead:
+    def test_shows_the_state(self, ana: UUID, session: Session, hold: Hold) -> None:
         reservation = hold(session, "A1", buyer=ana)
         body = get(client_of(ana), f"/reservations/{reservation.pk}").json()
         assert body["status"] == "held"
@@ -271,19 +271,21 @@ class TestReading:
         assert body["total"] == {"amount": 2500, "currency": "BRL"}
         assert body["sale"] is None
 
-    def test_tells_why_it_was_refused(self, ana: UUID, session: Session, hold: Hold) -> None:
+    def test_shows_the_refusal(self, ana: UUID, session: Session, hold: Hold) -> None:
         Seat.objects.filter(session=session, label="B1").update(status="b")
         body = get(client_of(ana), f"/reservations/{hold(session, 'B1', buyer=ana).pk}").json()
         assert body["status"] == "rejected"
         assert body["reason"] == "seats_unavailable"
         assert body["conflicts"] == [{"seat": "B1", "reason": "blocked"}]
 
-    def test_does_not_call_a_young_id_unknown(self, ana: UUID) -> None:
+    def test_never_calls_a_young_id_unknown(self, ana: UUID) -> None:
         response = get(client_of(ana), f"/reservations/{uuid7()}")
         assert_problem(response, 503, "unavailable")
         assert response["Retry-After"]
 
-    def test_lists_the_buyers_own_page_by_page(self, ana: UUID, bruno: UUID, session: Session, hold: Hold) -> None:
+    def test_lists_the_buyers_own_reservations_by_page(
+        self, ana: UUID, bruno: UUID, session: Session, hold: Hold
+    ) -> None:
         mine = [str(hold(session, seat, buyer=ana).pk) for seat in ("A1", "A2", "A3")]
         hold(session, "B1", buyer=bruno)
         first = get(client_of(ana), "/reservations", limit=2).json()
@@ -292,7 +294,7 @@ class TestReading:
         assert second["next"] is None
         assert client_of(ana).get(second["previous"]).json()["results"] == first["results"]
 
-    def test_lists_those_of_one_session(self, ana: UUID, session: Session, hold: Hold) -> None:
+    def test_lists_reservations_of_one_session(self, ana: UUID, session: Session, hold: Hold) -> None:
         other = SessionFactory(seats=(1, 2))
         held, _ = hold(session, "A1", buyer=ana), hold(other, "A1", buyer=ana)
         waits, _ = ask(client_of(ana), session, "A2").json(), ask(client_of(ana), other, "A2")
@@ -301,7 +303,7 @@ class TestReading:
         assert get(client_of(ana), "/reservations", session=str(uuid7())).json()["results"] == []
 
     @pytest.mark.parametrize("session", ["", "x", "\0", "1" * 32])
-    def test_refuses_what_is_no_id_of_a_session(self, ana: UUID, session: str) -> None:
+    def test_refuses_an_invalid_session_id(self, ana: UUID, session: str) -> None:
         problem = assert_problem(get(client_of(ana), "/reservations", session=session), 400, "invalid")
         assert problem["errors"] == [{"field": "session", "message": "Must be the id of a session."}]
 
@@ -311,13 +313,13 @@ class TestReading:
         assert problem["errors"][0]["field"] == "limit"
 
     @pytest.mark.parametrize("cursor", ["x", "cD1ub25zZW5zZQ==", "é"])
-    def test_refuses_a_cursor_of_no_list(self, ana: UUID, cursor: str) -> None:
+    def test_refuses_an_invalid_cursor(self, ana: UUID, cursor: str) -> None:
         problem = assert_problem(get(client_of(ana), "/reservations", cursor=cursor), 400, "invalid")
         assert problem["errors"][0]["field"] == "cursor"
 
 
-class TestOthers:
-    def test_never_see_it(self, ana: UUID, bruno: UUID, session: Session, hold: Hold) -> None:
+class TestReservation:
+    def test_is_hidden_from_other_buyers(self, ana: UUID, bruno: UUID, session: Session, hold: Hold) -> None:
         here = f"/reservations/{hold(session, 'A1', buyer=ana).pk}"
         client = client_of(bruno)
         assert_problem(get(client, here), 404, "not_found")
@@ -329,7 +331,7 @@ class TestOthers:
         assert_problem(get(client, "/reservations", buyer=str(ana)), 404, "not_found")
         assert Reservation.objects.get().status == Status.HELD
 
-    def test_but_staff_do(self, ana: UUID, bruno: UUID, session: Session, hold: Hold) -> None:
+    def test_is_shown_to_staff(self, ana: UUID, bruno: UUID, session: Session, hold: Hold) -> None:
         mine, his = hold(session, "A1", buyer=ana), hold(session, "A2", buyer=bruno)
         staff = client_of(UserFactory(is_staff=True, is_superuser=True))
         assert get(staff, f"/reservations/{mine.pk}").json()["id"] == str(mine.pk)
@@ -340,8 +342,8 @@ class TestOthers:
         assert_problem(get(staff, "/reservations", buyer="x"), 400, "invalid")
 
 
-class TestGivingUp:
-    def test_frees_the_seats_at_once_and_again_is_harmless(self, ana: UUID, session: Session, hold: Hold) -> None:
+class TestRelease:
+    def test_frees_the_seats_at_once_and_may_be_repeated(self, ana: UUID, session: Session, hold: Hold) -> None:
         here = f"/api/v1/reservations/{hold(session, 'A1', buyer=ana).pk}"
         for _time in range(2):
             response = client_of(ana).delete(here)
@@ -349,14 +351,14 @@ class TestGivingUp:
         assert Seat.objects.get(session=session, label="A1").status == "f"
         assert get(client_of(ana), here.removeprefix("/api/v1")).json()["status"] == "cancelled"
 
-    def test_waits_for_a_payment(self, ana: UUID, session: Session, hold: Hold) -> None:
+    def test_is_refused_during_a_payment(self, ana: UUID, session: Session, hold: Hold) -> None:
         reservation = hold(session, "A1", buyer=ana)
         Reservation.objects.filter(pk=reservation.pk).update(status=Status.PAYING)
         response = client_of(ana).delete(f"/api/v1/reservations/{reservation.pk}")
         assert_problem(response, 409, "payment_in_progress")
 
 
-class TestExtending:
+class TestExtension:
     def test_gives_more_time_as_often_as_the_longest_hold_allows(self, ana: UUID, session: Session, hold: Hold) -> None:
         Session.objects.filter(pk=session.pk).update(max_hold_seconds=90)
         here = f"/reservations/{hold(session, 'A1', buyer=ana).pk}"
@@ -364,7 +366,7 @@ class TestExtending:
         assert until == sorted(until)
         assert_problem(post(client_of(ana), f"{here}/extend"), 409, "extension_limit")
 
-    def test_is_too_late_after_the_end(self, ana: UUID, session: Session, hold: Hold) -> None:
+    def test_is_refused_after_the_end(self, ana: UUID, session: Session, hold: Hold) -> None:
         reservation = hold(session, "A1", buyer=ana)
         Reservation.objects.filter(pk=reservation.pk).update(expires_at=timezone.now() - dt.timedelta(seconds=1))
         assert_problem(post(client_of(ana), f"/reservations/{reservation.pk}/extend"), 410, "reservation_expired")
@@ -374,7 +376,7 @@ class TestDuplicate:
     """Redis forgot the key; PostgreSQL refused the second request and named the first."""
 
     @pytest.mark.usefixtures("a_worker")
-    def test_answers_what_the_first_came_to(
+    def test_gets_the_outcome_of_the_first_request(
         self, ana: UUID, session: Session, hold: Hold, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         first = hold(session, "A1", buyer=ana, key="k")

@@ -70,7 +70,7 @@ def _time_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_time_stands_still")
 class TestRate:
-    def test_lets_a_second_s_worth_be_allocated_after_a_pause_and_the_others_wait(self, session: Session) -> None:
+    def test_allows_one_seconds_worth_after_a_pause_and_the_rest_waits(self, session: Session) -> None:
         allocate_at(3, session)
         queued.receive(crowd(session, 5))
         assert allocated() == [1, 2, 3]
@@ -96,7 +96,7 @@ class TestRate:
         queued.receive(crowd(other, 1, first=20))
         assert allocated() == [1, 10, 11, 20]
 
-    def test_lets_nobody_overtake_when_it_is_dropped_in_the_middle_of_a_sale(self, session: Session) -> None:
+    def test_lets_no_request_overtake_when_it_is_dropped_during_a_sale(self, session: Session) -> None:
         allocate_at(1, session)
         early, late = crowd(session, 3), crowd(session, 1, first=4)
         queued.receive(early)
@@ -106,7 +106,7 @@ class TestRate:
         assert Reservation.objects.get(status=Status.HELD).arrival == 1
         assert not InboxRequest.objects.exists()
 
-    def test_set_in_the_middle_of_a_sale_holds_from_the_next_batch_on(self, session: Session) -> None:
+    def test_applies_from_the_next_batch_on_when_set_during_a_sale(self, session: Session) -> None:
         requests = crowd(session, 6)
         queued.receive(requests[:3])
         allocate_at(2, session)
@@ -120,7 +120,7 @@ class TestRate:
         queued.receive([*crowd(session, 2), *crowd(other, 2, first=10)])
         assert allocated() == [1, 10, 11]
 
-    def test_tells_a_request_that_comes_again_what_became_of_it_and_spends_nothing(self, session: Session) -> None:
+    def test_costs_nothing_for_a_request_that_comes_again(self, session: Session) -> None:
         allocate_at(2, session)
         requests = crowd(session, 1)
         queued.receive(requests)
@@ -129,7 +129,7 @@ class TestRate:
         assert allocated() == [1, 2]
         assert InboxRequest.objects.get().arrival == 3
 
-    def test_sets_poison_apart_and_goes_on(self, session: Session, ana: uuid.UUID) -> None:
+    def test_goes_on_after_poison(self, session: Session, ana: uuid.UUID) -> None:
         allocate_at(100, session)
         inbox.store([poison_for(session, buyer=ana)], shard_for=lambda _request: 0)
         queued.receive(crowd(session, 2, first=2))
@@ -162,7 +162,7 @@ class TestRate:
             Session.objects.filter(pk=session.pk).update(**{rate: 0})
 
 
-class TestManyAtOnce:
+class TestWorkersAtOnce:
     RATE = 40
 
     def test_allocate_no_more_than_the_rate_together_and_in_order(self, session: Session) -> None:
@@ -190,10 +190,12 @@ class TestManyAtOnce:
         assert allocated() == [1, 2]
 
 
-class TestRoad:
+class TestRequestFromRabbitMQ:
     """Requests that RabbitMQ brings."""
 
-    def test_is_stored_before_the_message_is_done_with(self, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_is_stored_before_its_message_is_acknowledged(
+        self, session: Session, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         allocate_at(1, session)
         requests = crowd(session, 3)
         with monkeypatch.context() as patch:
@@ -205,7 +207,7 @@ class TestRoad:
         assert allocated() == [1]
         assert InboxRequest.objects.count() == 2
 
-    def test_keeps_a_buyer_s_request_readable_and_releasable(
+    def test_stays_readable_and_releasable(
         self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
     ) -> None:
         allocate_at(1, session)
@@ -219,7 +221,7 @@ class TestRoad:
         assert Reservation.objects.get(pk=waiting.pk).status == Status.CANCELLED
 
 
-class TestAdmission:
+class TestAdmissionRate:
     """Requests that are admitted in a second."""
 
     @pytest.fixture
@@ -246,7 +248,7 @@ class TestAdmission:
         now, _micros = client.time()
         client.hset(keys.key("arrivals", f"{{{session.pk}}}"), "full_at", int((now + seconds) * 1_000_000))
 
-    def test_is_a_second_s_worth_and_whoever_comes_then_is_told_when(self, crowded: Session) -> None:
+    def test_admits_one_seconds_worth_and_tells_the_rest_when_to_come_again(self, crowded: Session) -> None:
         before = counted("frontrow_put_off_total", rate="admission")
         entries = self.entries(crowded, 10)
         self.door().serve(entries)
@@ -256,13 +258,13 @@ class TestAdmission:
         assert 0 < last.retry_after <= 0.334
         assert counted("frontrow_put_off_total", rate="admission") == before + 7
 
-    def test_of_another_session_is_its_own(self, crowded: Session, hold: Hold, ana: uuid.UUID) -> None:
+    def test_is_separate_for_each_session(self, crowded: Session, hold: Hold, ana: uuid.UUID) -> None:
         self.fill(crowded, seconds=60)
         with pytest.raises(Crowded):
             hold(crowded, "A1", buyer=ana)
         hold(SessionFactory.create(), "A1", buyer=ana)
 
-    def test_leaves_the_key_to_be_sent_again(self, crowded: Session, ana: uuid.UUID) -> None:
+    def test_leaves_the_key_of_a_refused_request_usable(self, crowded: Session, ana: uuid.UUID) -> None:
         body = {"session": str(crowded.pk), "seats": ["A1"]}
         self.fill(crowded, seconds=60)
         refused = post(client_of(ana), "/reservations", body, idempotency_key="k")
@@ -271,13 +273,13 @@ class TestAdmission:
         self.fill(crowded, seconds=0)
         assert post(client_of(ana), "/reservations", body, idempotency_key="k").status_code == 202
 
-    def test_asked_again_with_a_key_is_let_in_once(self, crowded: Session, ana: uuid.UUID) -> None:
+    def test_counts_a_repeated_key_once(self, crowded: Session, ana: uuid.UUID) -> None:
         body = {"session": str(crowded.pk), "seats": ["A1"]}
         assert post(client_of(ana), "/reservations", body, idempotency_key="k").status_code == 202
         self.fill(crowded, seconds=60)
         assert post(client_of(ana), "/reservations", body, idempotency_key="k").status_code == 202
 
-    def test_is_exact_for_many_doors_at_once(self, crowded: Session) -> None:
+    def test_is_exact_for_many_processes_at_once(self, crowded: Session) -> None:
         Session.objects.filter(pk=crowded.pk).update(admission_rate=8)
         crowds = [self.entries(crowded, 30) for _process in range(4)]
         doors = [self.door() for _process in crowds]
@@ -285,7 +287,7 @@ class TestAdmission:
         assert race([partial(door.serve, crowd) for door, crowd in zip(doors, crowds, strict=True)]) == [None] * 4
         assert 8 <= sum(map(self.let_in, crowds)) <= 8 * (1 + time.monotonic() - began)
 
-    def test_without_redis_is_each_process_s_own(self, crowded: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_is_each_processs_own_without_redis(self, crowded: Session, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(claims, "admit", lambda _admit_one: (_ for _ in ()).throw(NoClaims))
         for door in (self.door(), self.door()):
             entries = self.entries(crowded, 10)

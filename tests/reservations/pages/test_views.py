@@ -32,17 +32,17 @@ class TestReservation:
         assert "Row B seat 2" in page
         assert "R$50.00" in page
 
-    def test_is_nothing_to_anybody_else(
+    def test_is_not_found_by_other_buyers(
         self, client: Client, guest: uuid.UUID, session: Session, hold: Hold, bruno: uuid.UUID
     ) -> None:
         held = hold(session, "A1", buyer=bruno)
         assert client.get(f"/reservations/{held.pk}").status_code == 404
 
-    def test_is_nothing_to_a_browser_without_a_cookie(self, session: Session, hold: Hold, bruno: uuid.UUID) -> None:
+    def test_is_not_found_without_a_cookie(self, session: Session, hold: Hold, bruno: uuid.UUID) -> None:
         held = hold(session, "A1", buyer=bruno)
         assert Client().get(f"/reservations/{held.pk}").status_code == 404
 
-    def test_tells_what_to_do_after_a_release(
+    def test_shows_the_next_step_after_a_release(
         self, client: Client, guest: uuid.UUID, session: Session, hold: Hold
     ) -> None:
         held = hold(session, "A1", buyer=guest)
@@ -51,7 +51,7 @@ class TestReservation:
         assert "Released" in page
         assert f'href="/sessions/{session.pk}"' in page
 
-    def test_asks_for_patience_with_a_young_id_that_is_nowhere(self, client: Client, guest: uuid.UUID) -> None:
+    def test_asks_for_patience_with_a_young_id_that_is_not_found(self, client: Client, guest: uuid.UUID) -> None:
         answer = client.get(f"/reservations/{uuid7()}")
         assert answer.status_code == 503
         assert answer["Retry-After"] == "1"

@@ -176,7 +176,7 @@ def test_publisher_alone_declares_the_queue_behind(channel: Any) -> None:
     until(lambda: size(channel, dead) == 1, what="the dead letter")
 
 
-def test_list_of_one_queue_leaves_out_the_others(channel: Any) -> None:
+def test_shows_in_its_own_list_only(channel: Any) -> None:
     for source in ("payments", "mail"):
         publish(channel, source)
         refuse(channel, source)

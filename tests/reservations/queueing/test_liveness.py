@@ -39,14 +39,14 @@ class TestAges:
         assert all(found is not None and found < 1 for found in liveness.ages().values())
         assert liveness.silent() == []
 
-    def test_of_a_kind_is_that_of_its_oldest_queue(self) -> None:
+    def test_are_those_of_the_oldest_queue_of_a_kind(self) -> None:
         liveness.consumes(["housekeeping", "mail"])
         age("consumes:mail", seconds=30)
         assert liveness.ages()["jobs"] == pytest.approx(30, abs=1)
         assert liveness.queue_ages()["mail"] == pytest.approx(30, abs=1)
 
     @pytest.mark.parametrize(("part", "seconds"), [("worker", 2), ("beat", 5), ("relay", 5)])
-    def test_beyond_the_limit_are_silence(self, part: Part, seconds: int) -> None:
+    def test_count_as_silence_beyond_the_limit(self, part: Part, seconds: int) -> None:
         words = {"worker": "consumes:holds.0", "beat": "worked:beat", "relay": "worked:relay"}
         liveness.consumes(["holds.0"])
         liveness.worked("beat")
@@ -57,7 +57,7 @@ class TestAges:
         assert part in liveness.silent()
 
     @override_settings(SHARDS=2)
-    def test_know_a_shard_without_a_worker(self) -> None:
+    def test_show_a_shard_without_a_worker(self) -> None:
         liveness.consumes(["holds.0"])
         assert "worker" in liveness.silent()
         liveness.consumes(["holds.1"])

@@ -34,7 +34,7 @@ class TestIsConsumed:
             (None, None, True, False),
         ],
     )
-    def test_takes_the_broker_and_the_worker_at_their_word(
+    def test_needs_a_consumer_and_a_report(
         self, consumers: int | None, age: float | None, known: bool, consumed: bool
     ) -> None:
         assert is_consumed(Count(3, consumers), age=age, known=known) is consumed
@@ -50,7 +50,7 @@ class TestLook:
     def undrained(self) -> float | None:
         return REGISTRY.get_sample_value("frontrow_queue_undrained", {"queue": "payments"})
 
-    def test_tells_of_a_queue_that_stays_without_a_consumer_and_when_it_is_drained_again(
+    def test_logs_a_queue_without_a_consumer_and_when_it_is_drained_again(
         self, counted: dict[str, Count], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         monkeypatch.setattr(queue_watch, "PATIENCE", 0.0)
@@ -65,7 +65,7 @@ class TestLook:
         assert self.undrained() == 0
         assert "queue.drained_again" in caplog.text
 
-    def test_is_patient_while_a_worker_reconnects(self, counted: dict[str, Count]) -> None:
+    def test_waits_while_a_worker_reconnects(self, counted: dict[str, Count]) -> None:
         watch = QueueWatch()
         watch.look()
         assert self.undrained() == 0
@@ -89,7 +89,7 @@ class TestCount:
             queue.delete()
 
     @pytest.mark.rabbitmq
-    def test_is_that_of_rabbitmq_without_making_queues(self, rabbitmq: Any) -> None:
+    def test_comes_from_rabbitmq_without_making_queues(self, rabbitmq: Any) -> None:
         kombu.Producer(rabbitmq.channel).publish({}, routing_key=rabbitmq.name)
         until(lambda: counts()["payments"].messages == 1, seconds=10, what="the message")
         consumer = kombu.Consumer(rabbitmq.channel, [rabbitmq], callbacks=[lambda *_message: None])
@@ -99,11 +99,11 @@ class TestCount:
         assert counts()["mail"] == Count(0, 0)
         consumer.cancel()
 
-    def test_of_another_broker_knows_no_consumers(self) -> None:
+    def test_has_no_consumers_with_another_broker(self) -> None:
         assert set(counts()) == {*liveness.queues(), "events.mail"}
         assert {found.consumers for found in counts().values()} == {None}
 
-    def test_is_out_of_reach_without_a_broker(self, settings: LazySettings) -> None:
+    def test_fails_without_a_broker(self, settings: LazySettings) -> None:
         settings.CELERY_BROKER_URL = "amqp://guest:guest@127.0.0.1:1//"
         with pytest.raises(OutOfReach):
             QueueWatch().look()

@@ -31,7 +31,7 @@ def hole() -> Iterator[int]:
 
 @pytest.mark.parametrize("scheme", ["amqp", "redis"])
 class TestCourier:
-    def test_is_refused_at_once_and_leaves_the_next_try_to_the_prober(self, scheme: str) -> None:
+    def test_fails_at_once_and_leaves_the_next_try_to_the_prober(self, scheme: str) -> None:
         """By default, kombu tries a refused connection again for two seconds, in the caller's thread."""
         courier = Courier(f"{scheme}://127.0.0.1:{free_port()}/")
         began = time.monotonic()
@@ -59,7 +59,7 @@ class TestCourier:
             courier.send("anything", queues.holds_queue(0))
         assert time.monotonic() - began < 1.9
 
-    def test_keeps_nobody_waiting_for_its_probe(self, scheme: str, hole: int, settings: Any) -> None:
+    def test_keeps_no_caller_waiting_for_its_probe(self, scheme: str, hole: int, settings: Any) -> None:
         settings.BROKER_TIMEOUT_MS = 1_000
         courier = Courier(f"{scheme}://127.0.0.1:{hole}/")
         with pytest.raises(PUBLISH_ERRORS):
@@ -92,8 +92,8 @@ class Hanging:
         raise ConnectionError
 
 
-class TestInboxLine:
-    def test_stores_whatever_becomes_of_its_doorbell(
+class TestInboxQueue:
+    def test_stores_requests_though_its_doorbell_fails(
         self, request_of_ana: HoldRequest, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         broker = Hanging()
@@ -148,9 +148,9 @@ def break_connection() -> None:
     connection.connection.pgconn.finish()
 
 
-class TestRabbitLine:
+class TestRabbitQueue:
     @pytest.mark.parametrize(("error", "unsure"), [(TimeoutError(), True), (BreakerOpen(), False)])
-    def test_is_unsure_of_what_nobody_confirmed(
+    def test_is_unsure_of_unconfirmed_requests(
         self, request_of_ana: HoldRequest, monkeypatch: pytest.MonkeyPatch, error: Exception, unsure: bool
     ) -> None:
         class Broken:

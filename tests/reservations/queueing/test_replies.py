@@ -52,12 +52,12 @@ class TestDesk:
     def test_hears_answers(self, desk: ReplyDesk) -> None:
         until(lambda: hears(desk), seconds=10, what="an answer")
 
-    def test_is_not_deaf_after_an_answer_that_makes_no_sense(self, desk: ReplyDesk) -> None:
+    def test_still_hears_after_an_invalid_answer(self, desk: ReplyDesk) -> None:
         until(lambda: hears(desk), seconds=10, what="an answer")
         claims.client().publish(desk.address, "nonsense")
         until(lambda: hears(desk), seconds=10, what="an answer after that")
 
-    def test_lets_nobody_wait_on_a_redis_that_went_silent_and_hears_again_afterwards(
+    def test_accepts_no_waiters_while_redis_is_silent_and_hears_again_afterwards(
         self, desk: ReplyDesk, wire: Proxy
     ) -> None:
         until(lambda: hears(desk), seconds=10, what="an answer")
@@ -80,9 +80,7 @@ class TestDesk:
             assert not takes_waiters(desk)
         assert time.monotonic() - began < 1.0
 
-    def test_makes_nobody_wait_for_a_worker_that_is_silent(
-        self, desk: ReplyDesk, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_accepts_no_waiters_for_a_silent_worker(self, desk: ReplyDesk, monkeypatch: pytest.MonkeyPatch) -> None:
         until(lambda: hears(desk), seconds=10, what="an answer")
         monkeypatch.setattr(liveness, "is_alive", lambda part: part == "worker")
         with desk.expect(uuid.uuid4(), of="payments") as future:

@@ -30,7 +30,7 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     liveness.note_progress()
 
 
-def test_a_process_whose_work_hangs_ends_and_shows_where(tmp_path: Path) -> None:
+def test_hanging_process_ends_and_shows_its_stacks(tmp_path: Path) -> None:
     environment = {"DJANGO_SETTINGS_MODULE": "config.settings", "STALL_SECONDS": "1", "PATH": ""}
     ended = subprocess.run(
         [sys.executable, "-c", HANGING], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
@@ -58,7 +58,7 @@ class TestLook:
             watching.look()
         assert let_go == [True, True]
 
-    def test_ends_nothing_that_notes_progress(self, settings: LazySettings) -> None:
+    def test_ends_no_process_that_notes_progress(self, settings: LazySettings) -> None:
         settings.STALL_SECONDS = 60
         liveness.note_progress()
         Watchdog().look()
@@ -73,7 +73,7 @@ class TestLook:
 
 
 class TestPulse:
-    def test_says_whether_the_loop_is_at_work(
+    def test_shows_whether_the_loop_is_at_work(
         self, settings: LazySettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         settings.PULSE_FILE = str(tmp_path / "pulse")
@@ -83,7 +83,7 @@ class TestPulse:
             Watchdog().look()
             assert (tmp_path / "pulse").read_text() == said
 
-    def test_that_cannot_be_written_is_no_error(self, settings: LazySettings, tmp_path: Path) -> None:
+    def test_is_no_error_if_it_cannot_be_written(self, settings: LazySettings, tmp_path: Path) -> None:
         settings.PULSE_FILE = str(tmp_path / "nowhere" / "pulse")
         liveness.note_progress()
         Watchdog().look()

@@ -176,14 +176,14 @@ class TestAllocation:
         assert found[0].properties["delivery_mode"] == 2
         assert "cannot be read" in found[2].headers[letters.REASON]
 
-    def test_writes_none_where_all_is_well(self, rabbitmq: RabbitMQ, session: Session, ana: uuid.UUID) -> None:
+    def test_writes_no_letter_without_poison(self, rabbitmq: RabbitMQ, session: Session, ana: uuid.UUID) -> None:
         tasks.allocate(requests=[request_for(session, "A1", buyer=ana).to_json()])
         assert rabbitmq.letters() == []
 
 
-class TestWithoutRabbitMQ:
+class TestMissingRabbitMQ:
     @pytest.mark.usefixtures("no_rabbitmq")
-    def test_a_poison_message_comes_again_when_no_letter_can_be_written(
+    def test_lets_a_poison_message_come_again_without_a_letter(
         self, session: Session, ana: uuid.UUID, bruno: uuid.UUID
     ) -> None:
         good, poison = request_for(session, "A1", buyer=ana), poison_for(session, buyer=bruno, arrival=2)
@@ -192,12 +192,12 @@ class TestWithoutRabbitMQ:
         assert rejected.value.requeue is True
         assert Reservation.objects.get().pk == good.id
 
-    def test_a_task_that_fails_otherwise_leaves_its_message_to_the_sweep(self) -> None:
+    def test_leaves_the_message_of_a_failed_task_to_the_sweep(self) -> None:
         assert tasks.allocate.acks_late
         assert not tasks.allocate.acks_on_failure
 
     @pytest.mark.usefixtures("no_rabbitmq")
-    def test_lists_the_inbox_and_says_what_is_missing(self, session: Session, ana: uuid.UUID) -> None:
+    def test_leaves_the_inbox_to_list_and_names_the_rest(self, session: Session, ana: uuid.UUID) -> None:
         poison = poison_for(session, buyer=ana)
         fail("inbox", poison)
         out = StringIO()
@@ -206,7 +206,7 @@ class TestWithoutRabbitMQ:
         assert str(poison.id) in out.getvalue()
 
     @pytest.mark.usefixtures("no_rabbitmq")
-    def test_deals_with_a_letter_of_the_inbox_all_the_same(self, session: Session, ana: uuid.UUID) -> None:
+    def test_leaves_letters_of_the_inbox_usable(self, session: Session, ana: uuid.UUID) -> None:
         poison = poison_for(session, buyer=ana)
         fail("inbox", poison)
         command("discard", str(poison.id), "--yes")
@@ -214,7 +214,9 @@ class TestWithoutRabbitMQ:
 
 
 class TestList:
-    def test_names_what_failed_and_why(self, road: str, session: Session, ana: uuid.UUID, bruno: uuid.UUID) -> None:
+    def test_names_failed_requests_and_reasons(
+        self, road: str, session: Session, ana: uuid.UUID, bruno: uuid.UUID
+    ) -> None:
         poison = poison_for(session, buyer=ana, arrival=2)
         fail(road, request_for(session, "A1", buyer=bruno), poison)
         waiting()  # looking takes nothing away
@@ -226,12 +228,12 @@ class TestList:
         assert "reservation_asks_for_something" in listed
         assert "1 dead letters." in listed
 
-    def test_is_empty_where_all_is_well(self, road: str, session: Session, ana: uuid.UUID) -> None:
+    def test_is_empty_without_failures(self, road: str, session: Session, ana: uuid.UUID) -> None:
         fail(road, request_for(session, "A1", buyer=ana))
         assert command("list") == "0 dead letters.\n"
 
     @pytest.mark.rabbitmq
-    def test_is_bounded_and_says_how_many_more_there_are(
+    def test_is_bounded_and_counts_the_rest(
         self, rabbitmq: RabbitMQ, session: Session, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(dead_letters, "MOST", 2)
@@ -240,20 +242,20 @@ class TestList:
             command("list")
         until(lambda: rabbitmq.lie_in(rabbitmq.dead) == 3, what="all being back")
 
-    def test_shows_all_that_is_known_of_one(self, road: str, session: Session, ana: uuid.UUID) -> None:
+    def test_shows_all_facts_of_one_letter(self, road: str, session: Session, ana: uuid.UUID) -> None:
         poison = poison_for(session, buyer=ana)
         fail(road, poison)
         shown = json.loads(command("show", str(poison.id)))
         assert shown["request"] == poison.to_json()
         assert shown["queue"] == QUEUE[road]
 
-    def test_knows_no_strangers(self, road: str) -> None:
+    def test_refuses_an_unknown_id(self, road: str) -> None:
         with pytest.raises(CommandError, match="There is no dead letter with the name"):
             command("show", str(uuid.uuid4()))
 
 
 class TestRetry:
-    def test_puts_it_back_in_line_where_it_is_allocated_once_it_can_be(
+    def test_puts_a_request_back_into_the_queue_where_it_is_allocated(
         self, road: str, session: Session, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         request = request_for(session, "A1", buyer=ana)
@@ -267,7 +269,7 @@ class TestRetry:
         assert Reservation.objects.get(pk=request.id).status == Status.HELD
         assert not InboxRequest.objects.exists()
 
-    def test_lets_it_fail_again_but_not_for_ever(self, road: str, session: Session, ana: uuid.UUID) -> None:
+    def test_lets_a_request_fail_again_but_not_for_ever(self, road: str, session: Session, ana: uuid.UUID) -> None:
         poison = poison_for(session, buyer=ana)
         fail(road, poison)
         command("retry", "--all")
@@ -276,7 +278,7 @@ class TestRetry:
         assert (letter.name, letter.queue) == (str(poison.id), "inbox")
         assert queued.drain_inbox(shard=0) == 0
 
-    def test_takes_all_of_them_however_many(
+    def test_takes_all_letters_however_many(
         self, road: str, session: Session, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(dead_letters, "MOST", 2)
@@ -286,7 +288,7 @@ class TestRetry:
         assert waiting() == []
         assert InboxRequest.objects.filter(attempts=0).count() == 5
 
-    def test_of_one_that_was_allocated_meanwhile_changes_nothing(
+    def test_changes_nothing_for_a_request_allocated_meanwhile(
         self, road: str, session: Session, ana: uuid.UUID
     ) -> None:
         poison = poison_for(session, buyer=ana)
@@ -300,14 +302,14 @@ class TestRetry:
         assert Event.objects.count() == told
         assert not InboxRequest.objects.exists()
 
-    def test_wants_to_know_which(self) -> None:
+    def test_requires_ids_or_all(self) -> None:
         for words in ((), ("--all", str(uuid.uuid4()))):
             with pytest.raises(CommandError, match="Name some dead letters, or give --all"):
                 command("retry", *words)
 
 
 class TestDiscard:
-    def test_rejects_it_and_tells_its_buyer(
+    def test_rejects_the_request_and_tells_its_buyer(
         self, road: str, session: Session, ana: uuid.UUID, told: list[dict[str, Any]]
     ) -> None:
         poison = poison_for(session, buyer=ana)
@@ -322,7 +324,7 @@ class TestDiscard:
         assert waiting() == []
         assert not InboxRequest.objects.exists()
 
-    def test_keeps_what_the_table_can_hold_and_gives_claims_back(
+    def test_stores_the_storable_parts_and_gives_claims_back(
         self, road: str, session: Session, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         request = request_for(session, "A1", buyer=ana, arrival=7)
@@ -336,7 +338,7 @@ class TestDiscard:
         assert (row.seats, row.arrival, row.quantity) == (["A1"], 7, 1)
         assert claims.client().get(keys.claim_key(session.pk, "A1")) is None
 
-    def test_obeys_a_buyer_who_gave_it_up(self, road: str, session: Session, ana: uuid.UUID) -> None:
+    def test_obeys_a_buyer_who_gave_the_request_up(self, road: str, session: Session, ana: uuid.UUID) -> None:
         poison = poison_for(session, buyer=ana)
         fail(road, poison)
         CancelMark.objects.create(pk=poison.id, buyer=ana)
@@ -344,7 +346,7 @@ class TestDiscard:
         assert Reservation.objects.get().status == Status.CANCELLED
         assert not CancelMark.objects.exists()
 
-    def test_leaves_alone_what_was_allocated_meanwhile(
+    def test_leaves_a_request_allocated_meanwhile(
         self, road: str, session: Session, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         request = request_for(session, "A1", buyer=ana)
@@ -359,7 +361,7 @@ class TestDiscard:
         assert ended.status == Status.HELD
         assert claims.client().get(keys.claim_key(session.pk, "A1")) == str(request.id)
 
-    def test_of_a_session_that_is_gone_still_tells_the_buyer(
+    def test_tells_the_buyer_though_the_session_is_gone(
         self, road: str, session: Session, ana: uuid.UUID, told: list[dict[str, Any]]
     ) -> None:
         request = request_for(session, "A1", buyer=ana)
@@ -370,7 +372,7 @@ class TestDiscard:
         assert [(message["buyer"], message["status"]) for message in told] == [(ana, "rejected")]
         assert waiting() == []
 
-    def test_prints_what_is_known_of_one_that_cannot_be_read(self, road: str, session: Session, ana: uuid.UUID) -> None:
+    def test_prints_an_unreadable_letter(self, road: str, session: Session, ana: uuid.UUID) -> None:
         unreadable = {"id": str(uuid.uuid4()), "session": "none"}
         if road == "rabbitmq":
             tasks.allocate(requests=[unreadable])
@@ -383,7 +385,7 @@ class TestDiscard:
         assert json.dumps(unreadable) in command("discard", letter.name, "--yes")
         assert waiting() == []
 
-    def test_asks_first_also_about_all_of_them(
+    def test_asks_first_also_about_all_letters(
         self, session: Session, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         fail("inbox", *(poison_for(session, buyer=ana, arrival=n) for n in (1, 2)))
@@ -456,7 +458,7 @@ class TestSweep:
         assert not InboxRequest.objects.exists()
         assert waiting() == []
 
-    def test_makes_letters_of_what_it_cannot_read_or_store(
+    def test_makes_letters_of_requests_that_it_cannot_read_or_store(
         self, rabbitmq: RabbitMQ, session: Session, ana: uuid.UUID
     ) -> None:
         good = request_for(session, "A1", buyer=ana)
@@ -489,7 +491,7 @@ class TestSweep:
         until(lambda: dead_letters.sweep() == 1, what="it being swept after all")
         assert InboxRequest.objects.count() == 1
 
-    def test_tries_the_suspected_alone_and_does_not_count_an_outage(
+    def test_tries_suspects_alone_and_does_not_count_an_outage(
         self, rabbitmq: RabbitMQ, session: Session, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         rabbitmq.give_up(request_for(session, "A1", buyer=ana))
@@ -505,13 +507,13 @@ class TestSweep:
 
 
 class TestCount:
-    def test_is_what_operators_watch(self, road: str, session: Session, ana: uuid.UUID) -> None:
+    def test_is_shown_as_a_metric(self, road: str, session: Session, ana: uuid.UUID) -> None:
         fail(road, poison_for(session, buyer=ana))
         dead_letters.count_waiting()
         assert REGISTRY.get_sample_value("frontrow_dead_letters_waiting", {"queue": QUEUE[road]}) == 1
 
     @pytest.mark.usefixtures("no_rabbitmq")
-    def test_says_so_when_rabbitmq_is_away(self) -> None:
+    def test_fails_clearly_when_rabbitmq_is_away(self) -> None:
         with pytest.raises(letters.OutOfReach):
             dead_letters.count_waiting()
         with pytest.raises(letters.OutOfReach):
