@@ -1,9 +1,9 @@
 // @ts-check
 /**
- * A picture that is kept right by versioned diffs.
+ * Keep a picture current by versioned diffs.
  *
- * At version v: drop what has `version` ≤ v, apply what has `from` ≤ v < `version`, fetch everything again when
- * `from` > v. Subscribe first, fetch second: what comes while the picture is on its way waits for it.
+ * At version v: drop a diff with `version` ≤ v, apply one with `from` ≤ v < `version`, fetch everything again when
+ * `from` > v. Subscribe first, fetch second: diffs that come while the picture is on its way wait for it.
  *
  * @typedef {{type: "seats", from: number, version: number, changes: Record<string, string>, available: number}} Diff
  * @typedef {{version: number}} Snapshot
@@ -12,12 +12,12 @@
 export class VersionedFeed {
   /** @type {Diff[]} */ #waiting = [];
   #fetching = false;
-  /** Milliseconds, more or less, before the picture is asked for again. */
+  /** About how many milliseconds pass before the picture is fetched again. */
   pause = 1_000;
 
   /**
    * @param {object} picture
-   * @param {number} picture.version what the page shows now
+   * @param {number} picture.version the version that the page shows now
    * @param {() => Promise<Snapshot>} picture.fetch
    * @param {(snapshot: any) => void} picture.replace
    * @param {(diff: Diff) => void} picture.apply
@@ -29,7 +29,7 @@ export class VersionedFeed {
     this.apply = apply;
   }
 
-  /** The first message of a connection says where the others are. @param {{version: number}} hello */
+  /** Take a connection's first message, which has the newest version. @param {{version: number}} hello */
   hello(hello) {
     if (hello.version !== this.version) this.#refetch();
   }
@@ -52,7 +52,7 @@ export class VersionedFeed {
     this.apply(diff);
   }
 
-  /** Until the picture is complete; what comes meanwhile waits. */
+  /** Fetch until the picture is complete; diffs that come meanwhile wait. */
   async #refetch() {
     if (this.#fetching) return;
     this.#fetching = true;
@@ -60,7 +60,7 @@ export class VersionedFeed {
     this.#fetching = false;
   }
 
-  /** Whether nothing is missing any more. */
+  /** Fetch and apply the waiting diffs; tell whether none is missing any more. */
   async #catchUp() {
     const snapshot = await this.fetch().catch(() => null);
     if (!snapshot) return false;

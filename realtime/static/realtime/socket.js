@@ -1,16 +1,16 @@
 // @ts-check
 /**
- * A WebSocket that comes back: jittered, growing pauses; at once when the network or the tab returns.
+ * Keep a WebSocket open: reconnect after jittered, growing pauses, and at once when the network or the tab returns.
  *
  * @typedef {"connecting" | "live" | "reconnecting" | "offline"} Connection
  */
 
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 15_000;
-const SENT_AWAY = [1012, 1013]; // the server restarts, or is busy: everybody was told at the same moment
+const SENT_AWAY = [1012, 1013]; // the server restarts, or is busy: all clients were told at the same moment
 const SPREAD = 2_000;
 
-/** Where sockets live: this origin, unless the page names another. @param {string} path */
+/** Return a socket's address: on this origin, unless the page names another. @param {string} path */
 export function liveUrl(path) {
   const named = /** @type {HTMLMetaElement | null} */ (document.querySelector('meta[name="frontrow-live"]'));
   return new URL(path, (named?.content || location.origin).replace(/^http/, "ws")).href;
@@ -65,7 +65,7 @@ export class LiveSocket {
     if (this.silence) this.#watchdog = setTimeout(() => this.#lost(), this.silence);
   }
 
-  /** @param {number} [spread] milliseconds over which those who were sent away together come back */
+  /** @param {number} [spread] milliseconds over which clients that were sent away together come back */
   #lost(spread = 0) {
     clearTimeout(this.#watchdog);
     clearTimeout(this.#retry);

@@ -1,5 +1,5 @@
 // @ts-check
-/** The time a hold has left, by the server's clock: a ring, a number, a warning, an end. */
+/** Show the time that a hold has left, by the server's clock: a ring, a number, a warning, an end. */
 
 import { serverNow } from "../sessions_app/api.js";
 import { count } from "../sessions_app/words.js";
@@ -20,7 +20,7 @@ export class Countdown {
     this.ring = /** @type {SVGCircleElement} */ (root.querySelector(".ring-left"));
   }
 
-  /** Run until `end`, milliseconds of the server's clock. @param {number} end */
+  /** Run until `end`, in milliseconds of the server's clock. @param {number} end */
   run(end) {
     if (end !== this.#end) {
       const left = end - serverNow();

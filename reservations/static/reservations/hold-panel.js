@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * One reservation from the request to its end: queued, held with a countdown, paying, and what became of it.
- * The state is the server's: this shows it, and asks again whenever it may have changed.
+ * Show one reservation from the request to its end: queued, held with a countdown, paying, and the outcome.
+ * The server has the state: this shows it, and asks again whenever it may have changed.
  *
  * @typedef {{id: string, status: string, session: string, seats: string[], quantity?: number, ticket_type?: string | null,
  *   total?: {amount: number, currency: string} | null, expires_at?: string | null, extensions_left?: number, reason?: string | null,
@@ -50,7 +50,7 @@ export class HoldPanel extends EventTarget {
     return LIVE.has(this.reservation?.status ?? "");
   }
 
-  /** Whether it says something beside its state. */
+  /** Tell whether it shows a message beside the state. */
   get isTalking() {
     return !this.#part("message").hidden;
   }
@@ -60,7 +60,7 @@ export class HoldPanel extends EventTarget {
     return /** @type {HTMLElement} */ (this.root.querySelector(`[data-part="${name}"]`));
   }
 
-  /** @param {Reservation} reservation @param {boolean} [asked] whether the buyer just asked for it, and so is led there */
+  /** @param {Reservation} reservation @param {boolean} [asked] whether the buyer has just asked for it; then the focus moves there */
   show(reservation, asked = false) {
     const before = this.reservation;
     this.reservation = reservation;
@@ -83,7 +83,7 @@ export class HoldPanel extends EventTarget {
     this.root.scrollIntoView({ block: "nearest" });
   }
 
-  /** What costs nothing isn't paid for. @param {boolean} isFree */
+  /** Hide the payment of a free hold. @param {boolean} isFree */
   #paintPaying(isFree) {
     for (const part of /** @type {NodeListOf<HTMLFieldSetElement>} */ (this.root.querySelectorAll("[data-priced]"))) {
       part.hidden = part.disabled = isFree;
@@ -91,7 +91,7 @@ export class HoldPanel extends EventTarget {
     for (const part of /** @type {NodeListOf<HTMLElement>} */ (this.root.querySelectorAll("[data-free]"))) part.hidden = !isFree;
   }
 
-  /** @param {Reservation} reservation it has other terms, and another total */
+  /** @param {Reservation} reservation with other terms, and another total */
   #priced(reservation) {
     this.clearMessage();
     this.show(reservation);
@@ -128,13 +128,13 @@ export class HoldPanel extends EventTarget {
     this.#part("extend").hidden = left === 0;
   }
 
-  /** The words for the reason it ended, where there are some, else for its status. @param {string} part @param {string | null | undefined} reason @param {string} status */
+  /** Return the words for the reason of its end, if there are some, else for its status. @param {string} part @param {string | null | undefined} reason @param {string} status */
   #said(part, reason, status) {
     const name = [`${part}-${reason}`, `${part}-${status}`].find((word) => say(word) !== word);
     return name ? say(name) : "";
   }
 
-  /** A message of `/ws/me`, if it speaks of this reservation. @param {{id: string}} message */
+  /** Take a message of `/ws/me`, if it is about this reservation. @param {{id: string}} message */
   take(message) {
     if (message.id === this.reservation?.id) this.refresh();
   }
@@ -145,7 +145,7 @@ export class HoldPanel extends EventTarget {
     this.#poll = setTimeout(() => this.refresh(), milliseconds);
   }
 
-  /** Ask the server how it stands. */
+  /** Ask the server for the state. */
   async refresh() {
     const { reservation } = this;
     if (!reservation || !LIVE.has(reservation.status)) return;
@@ -157,7 +157,7 @@ export class HoldPanel extends EventTarget {
     this.show(answer.body);
   }
 
-  /** It belongs to somebody else than who looks at it now: somebody signed in or out in another window. */
+  /** End: the hold belongs to another buyer than the current one, who signed in or out in another window. */
   #lose() {
     this.countdown.stop();
     this.#alert(say("reload"));
@@ -209,7 +209,7 @@ export class HoldPanel extends EventTarget {
     this.#part("message").hidden = false;
   }
 
-  /** Say something that stays until the state moves on. @param {string} text */
+  /** Show a message that stays until the state changes. @param {string} text */
   alert(text) {
     this.#alert(text);
   }

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Concessions for the places of a hold, and a voucher. The buyer names them; what that costs is the server's to say.
+ * Choose concessions for the places of a hold, and a voucher. The buyer names them; the server calculates the price.
  *
  * @typedef {{seat: string | null, name: string, price: {amount: number, currency: string}, concession?: {id: string, name: string},
  *   base?: {amount: number, currency: string}, discount?: {amount: number}, fee?: {amount: number}, tax?: {amount: number}}} Line
@@ -11,7 +11,7 @@
 import { post } from "../sessions_app/api.js";
 import { money, say } from "../sessions_app/words.js";
 
-/** The rows of what the lines cost: each place, then what comes off and what comes on top; and the tax within. @param {Line[]} lines @param {(seat: string) => string} nameSeat */
+/** Return the rows of the bill: each place, then discounts and fees; and the contained tax. @param {Line[]} lines @param {(seat: string) => string} nameSeat */
 export function billOf(lines, nameSeat) {
   const currency = lines[0]?.price.currency ?? "";
   /** @type {Map<string, {places: number, amount: number}>} */
@@ -45,7 +45,7 @@ function entry(what, amount) {
 }
 
 export class Terms {
-  /** What the fields show, so that nobody's choice is painted over while nothing changed. */
+  /** The reservation that the fields show, so that no choice is overwritten while the reservation is unchanged. */
   #painted = "";
   /** @type {Reservation | null} */ #reservation = null;
 
@@ -100,7 +100,7 @@ export class Terms {
     });
   }
 
-  /** What the fields say, as the API takes it. */
+  /** Return the fields' values in the form of the API. */
   get #wish() {
     const [seats, counts] = [/** @type {Record<string, string>} */ ({}), /** @type {Record<string, number>} */ ({})];
     for (const [name, value] of new FormData(this.form)) {
@@ -128,7 +128,7 @@ export class Terms {
     this.voucher.focus();
   }
 
-  /** @param {string} text what is wrong with the voucher */
+  /** @param {string} text the error of the voucher */
   #fail(text) {
     const told = /** @type {HTMLElement} */ (this.form.querySelector('[data-part="voucher-error"]'));
     told.hidden = !text;

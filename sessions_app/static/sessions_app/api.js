@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Calls to `/api/v1`, as a browser makes them: the buyer by cookie, the CSRF token beside it.
+ * Call `/api/v1` as a browser does: with the buyer's cookie and the CSRF token.
  *
  * @typedef {{status: number, code?: string, title?: string, detail?: string, [fact: string]: any}} Problem
  * @typedef {{ok: true, status: number, body: any} | {ok: false, status: number, problem: Problem}} Answer
@@ -10,7 +10,7 @@ const RETRIES = 3;
 
 let drift = 0;
 
-/** The server's time in milliseconds: a clock that is off by more than its answers' precision is corrected. */
+/** Return the server's time in milliseconds; correct a clock that is off by more than the answers' precision. */
 export function serverNow() {
   return Date.now() + (Math.abs(drift) > 2_000 ? drift : 0);
 }
@@ -24,13 +24,13 @@ function noteTime(response) {
 /** @param {number} milliseconds */
 export const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-/** A key that makes a repeated request the same request. */
+/** Return a key that makes a repeated request the same request. */
 export function newKey() {
   if (crypto.randomUUID) return crypto.randomUUID();
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** Whom the page was made for. Somebody may have signed in or out in another window since: then the server does nothing. */
+/** The buyer that the page was made for. After a sign-in or sign-out in another window, the server does nothing. */
 export const buyer = /** @type {HTMLMetaElement | null} */ (document.querySelector('meta[name="frontrow-buyer"]'))?.content ?? "";
 
 const PATIENCE = 10_000; // milliseconds for a fresh token
@@ -39,8 +39,8 @@ const PATIENCE = 10_000; // milliseconds for a fresh token
 const tokens = () => document.querySelectorAll('input[name="csrfmiddlewaretoken"]');
 
 /**
- * Send a request with the page's CSRF token. Signing in or out, in any window, makes that too old: then once more with a fresh one, which
- * the page's forms get too. Whose intention it is, the request says by itself.
+ * Send a request with the page's CSRF token. Signing in or out, in any window, makes the token too old: then send once
+ * more with a fresh one, which the page's forms get too. The request itself names the buyer who meant it.
  *
  * @param {(token: string) => Promise<Response>} send
  */
@@ -51,7 +51,7 @@ export async function signed(send) {
   return problem?.code === "csrf_failed" && (await renewToken()) ? send(tokens()[0].value) : response;
 }
 
-/** Whether the page has a fresh token now. */
+/** Fetch a fresh token; tell whether the page has one now. */
 async function renewToken() {
   const response = await fetch("/csrf-token", { cache: "no-store", credentials: "same-origin", signal: AbortSignal.timeout(PATIENCE) });
   if (!response.ok) return false;
@@ -62,9 +62,9 @@ async function renewToken() {
 
 /**
  * @param {string} method @param {string} path below `/api/v1`
- * @param {{body?: object, key?: string, wait?: number, timeout?: number, meant?: string}} [options] `timeout`: milliseconds; `meant`: whose
- *   intention it is, where that isn't whom the page was made for
- * @returns {Promise<Answer>} `status` 0: nobody answered
+ * @param {{body?: object, key?: string, wait?: number, timeout?: number, meant?: string}} [options] `timeout`: milliseconds; `meant`: the
+ *   buyer who meant the request, if it isn't the one that the page was made for
+ * @returns {Promise<Answer>} `status` 0: no answer came
  */
 export async function once(method, path, { body, key, wait, timeout, meant = buyer } = {}) {
   /** @type {Record<string, string>} */
@@ -95,7 +95,7 @@ export async function once(method, path, { body, key, wait, timeout, meant = buy
   }
 }
 
-/** Whether the same request may be sent again, because it changes nothing twice. @param {Answer} answer */
+/** Tell whether the same request may be sent again, because it changes nothing twice. @param {Answer} answer */
 function worthRepeating(answer) {
   return !answer.ok && (answer.status === 0 || answer.status >= 502 || answer.problem.code === "request_in_flight");
 }
@@ -106,7 +106,7 @@ export const get = (path) => once("GET", path);
 /** @param {string} path */
 export const remove = (path) => persist("DELETE", path, {});
 
-/** Send until somebody answers: the key makes it one request. @param {string} path @param {object} body @param {{wait?: number, key?: string, meant?: string}} [options] */
+/** Send until an answer comes: the key makes it one request. @param {string} path @param {object} body @param {{wait?: number, key?: string, meant?: string}} [options] */
 export const post = (path, body, options = {}) => persist("POST", path, { body, key: newKey(), ...options });
 
 /** @param {string} method @param {string} path @param {{body?: object, key?: string, wait?: number, meant?: string}} options */

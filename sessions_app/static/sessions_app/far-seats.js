@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Thousands of seats: a picture of all of them on a canvas, and elements only for those in sight and those the buyer has to do with.
+ * Show thousands of seats: a picture of all on a canvas, and elements only for those in sight and the buyer's own.
  *
  * @typedef {import("./seat-map.js").Seat} Seat
  * @typedef {[section: string, row: string, labels: string | string[], numbers: number | (number | string)[], xs: number[], ys: number[],
@@ -10,7 +10,7 @@
 const NS = "http://www.w3.org/2000/svg";
 const SIDE = 20; // units of the drawing a seat takes
 const WIDEST = 1600; // pixels of the picture, at most
-const AROUND = 0.5; // of the pane, on each side, in which seats are ready before they are seen
+const AROUND = 0.5; // part of the pane, on each side, where seats are ready before they come into sight
 
 /** @param {{rows: Row[], looks: string}} packed @param {{id: string, look?: number | null}[]} types @returns {Seat[]} in plan order */
 export function unpacked({ rows, looks }, types) {
@@ -45,9 +45,9 @@ export class FarSeats {
    * @param {HTMLElement} hall.pane
    * @param {Iterable<Seat>} hall.seats
    * @param {(seat: Seat) => string} hall.look
-   * @param {(seat: Seat) => boolean} hall.isWanted whether it has an element wherever the buyer looks
+   * @param {(seat: Seat) => boolean} hall.isWanted whether it has an element wherever the pane is
    * @param {() => boolean} hall.isNear whether seats can be told apart
-   * @param {(seat: Seat) => void} hall.dress make its element show what it is
+   * @param {(seat: Seat) => void} hall.dress make its element show its state
    */
   constructor({ svg, pane, seats, look, isWanted, isNear, dress }) {
     this.svg = svg;
@@ -101,7 +101,7 @@ export class FarSeats {
     this.grid.setAttribute("aria-rowcount", String(this.#rows.size));
   }
 
-  /** Its element, made if need be. @param {Seat} seat @returns {SVGUseElement} */
+  /** Return the seat's element; create it if it is missing. @param {Seat} seat @returns {SVGUseElement} */
   bring(seat) {
     if (seat.element) return seat.element;
     const group = /** @type {SVGGElement} */ (this.#rowOf.get(seat));
@@ -125,13 +125,13 @@ export class FarSeats {
     this.grid.insertBefore(group, groups.slice(groups.indexOf(group) + 1).find((other) => other.parentNode) ?? null);
   }
 
-  /** It shows something else now. @param {Seat} seat */
+  /** Note that the seat changed. @param {Seat} seat */
   paint(seat) {
     this.#changed.set(seat, this.look(seat));
     this.#later();
   }
 
-  /** With the next frame: the picture, and the elements of what is in sight. */
+  /** Draw, with the next frame, the picture and the elements of the seats in sight. */
   #later() {
     if (this.#due) return;
     this.#due = true;
@@ -155,7 +155,7 @@ export class FarSeats {
     for (const seat of this.seats) if (!seat.element && (isSeen(seat) || this.isWanted(seat))) this.bring(seat);
   }
 
-  /** Away, unless the keyboard is there. @param {Seat} seat */
+  /** Remove the seat's element, unless it has the keyboard's focus. @param {Seat} seat */
   #send(seat) {
     if (!seat.element || seat.element === document.activeElement) return;
     const group = seat.element.parentElement;
@@ -165,7 +165,7 @@ export class FarSeats {
     if (!group?.firstChild) group?.remove();
   }
 
-  /** What of the drawing is in the pane, and around it. */
+  /** Return the part of the drawing that is in the pane, and around it. */
   #sight() {
     const { x, y, width } = this.svg.viewBox.baseVal;
     const [svg, pane] = [this.svg.getBoundingClientRect(), this.pane.getBoundingClientRect()];
@@ -190,7 +190,7 @@ export class FarSeats {
     this.seats.forEach((seat) => this.paint(seat));
   }
 
-  /** Shapes as well as colours: free ones are full, held ones dots, sold ones thin. */
+  /** Draw shapes as well as colours: free seats are full, held ones dots, sold ones thin. */
   #draw() {
     const pen = this.canvas.getContext("2d");
     if (!pen || !this.#changed.size) return;

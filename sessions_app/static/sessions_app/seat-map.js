@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * The seat map: one SVG, one listener, one tab stop. The server draws it; this keeps it true and lets a buyer choose.
+ * Run the seat map: one SVG, one listener, one tab stop. The server draws it; this keeps it current and lets a buyer choose.
  *
  * What a seat shows, strongest first: mine, chosen, lost, and else its status, one letter: f free, h held, s sold, b blocked.
  * The box office's map (`desk`) lets its people choose seats in any state, and shows that state in what is chosen.
@@ -14,8 +14,8 @@ import { FarSeats, unpacked } from "./far-seats.js";
 import { count, money, say } from "./words.js";
 
 const UNIT = 24; // units of the drawing a seat takes with the gap beside it, as in seat_plan.py
-const FINGER = 24; // pixels it takes at least where a finger is to hit it (WCAG 2.5.8)
-const OVERVIEW = 15; // pixels below which a hall is looked at, and a tap comes closer instead of choosing
+const FINGER = 24; // pixels that it takes at least where a finger must hit it (WCAG 2.5.8)
+const OVERVIEW = 15; // pixels below which a tap zooms in instead of choosing
 const STEPS = [1, 1.5, 2.25, 3.5]; // of the zoom buttons, from where a seat is large enough for a finger
 const DRAG = 6; // pixels a mouse moves before it drags the hall rather than clicking a seat
 const SHAPES = { h: "held", s: "sold", b: "blocked", chosen: "chosen", mine: "mine", lost: "lost" };
@@ -33,9 +33,9 @@ export class SeatMap extends EventTarget {
   /** @type {FarSeats | null} */ #far = null;
   /** @type {Seat | null} */ #last = null;
   locked = false;
-  /** Which seats may be chosen just now. @type {(seat: Seat) => boolean} */
+  /** Tells which seats may be chosen now. @type {(seat: Seat) => boolean} */
   mayChoose = (seat) => seat.status === "f";
-  /** What else is known of a seat. @type {(seat: Seat) => string} */
+  /** Returns further facts of a seat. @type {(seat: Seat) => string} */
   note = () => "";
 
   /** @param {HTMLElement} root @param {TicketType[]} types @param {number} most seats that may be chosen @param {{desk?: boolean}} [options] */
@@ -136,7 +136,7 @@ export class SeatMap extends EventTarget {
     event.preventDefault();
   }
 
-  /** The seat next to `from` as they lie in the hall; null at the edge, undefined for a key that moves nothing. @param {Seat} from @param {string} key */
+  /** Return the seat next to `from` in the hall; null at the edge, undefined for a key that moves nothing. @param {Seat} from @param {string} key */
   #neighbour(from, key) {
     if (key === "Home") return this.#rowOf(from)[0];
     if (key === "End") return this.#rowOf(from).at(-1);
@@ -171,7 +171,7 @@ export class SeatMap extends EventTarget {
     this.#element(seat).scrollIntoView({ block: "nearest", inline: "nearest" });
   }
 
-  /** The one tab stop. @param {Seat} seat */
+  /** Make the seat the one tab stop. @param {Seat} seat */
   #stand(seat) {
     if (seat !== this.#current) {
       this.#current?.element?.setAttribute("tabindex", "-1");
@@ -208,7 +208,7 @@ export class SeatMap extends EventTarget {
     }
   }
 
-  /** Choose from the seat chosen last to this one, where both stand in one row. @param {Seat} seat */
+  /** Choose from the seat chosen last to this one, if both are in one row. @param {Seat} seat */
   #reach(seat) {
     const row = this.#rowOf(seat);
     const ends = [row.indexOf(this.#last ?? seat), row.indexOf(seat)].sort((one, other) => one - other);
@@ -236,9 +236,9 @@ export class SeatMap extends EventTarget {
     this.dispatchEvent(new CustomEvent("choice"));
   }
 
-  // --- the truth from the server
+  // --- updates from the server
 
-  /** One character a seat, in plan order. @param {string} statuses */
+  /** Take the status of each seat, one character each, in plan order. @param {string} statuses */
   replace(statuses) {
     let index = 0;
     for (const seat of this.seats.values()) this.#become(seat, statuses[index++] ?? seat.status);
@@ -256,7 +256,7 @@ export class SeatMap extends EventTarget {
     return this.#asking;
   }
 
-  /** While the buyer's own request is on its way, its seats turning grey is no loss; afterwards it is. */
+  /** Note whether the buyer's own request is on its way: meanwhile its seats turning grey are no loss. */
   set asking(asking) {
     this.#asking = asking;
     const gone = [...this.chosen].filter((label) => this.seats.get(label)?.status !== "f");
@@ -272,7 +272,7 @@ export class SeatMap extends EventTarget {
     this.#paint(seat.label);
   }
 
-  /** Somebody was faster: no longer chosen, and marked. @param {string[]} labels */
+  /** Mark seats that another buyer got first; they are no longer chosen. @param {string[]} labels */
   lose(labels) {
     for (const label of labels) {
       this.chosen.delete(label);
@@ -283,7 +283,7 @@ export class SeatMap extends EventTarget {
     this.dispatchEvent(new CustomEvent("lost", { detail: labels }));
   }
 
-  /** The buyer's own seats. @param {Iterable<string>} labels */
+  /** Set the buyer's own seats. @param {Iterable<string>} labels */
   own(labels) {
     const before = [...this.#mine];
     this.#mine = new Set(labels);
@@ -328,7 +328,7 @@ export class SeatMap extends EventTarget {
     element.setAttribute("aria-label", this.describe(seat));
   }
 
-  /** “Row C seat 7, free, R$ 30.00”. @param {Seat} seat */
+  /** Describe a seat, like “Row C seat 7, free, R$ 30.00”. @param {Seat} seat */
   describe(seat) {
     const look = this.#look(seat);
     const type = this.types.get(seat.type);
@@ -341,14 +341,14 @@ export class SeatMap extends EventTarget {
     return parts.filter(Boolean).join(", ");
   }
 
-  /** “R$ 30.00”; with its name where seats have several prices. @param {TicketType} type */
+  /** Return the price, like “R$ 30.00”, with its name where seats have several prices. @param {TicketType} type */
   #priceOf({ name, price }) {
     const looks = new Set([...this.types.values()].map(({ look }) => look ?? -1));
     looks.delete(-1);
     return looks.size > 1 ? `${name} ${money(price)}` : money(price);
   }
 
-  /** “Row C seat 7”. @param {string} label */
+  /** Return the seat's name, like “Row C seat 7”. @param {string} label */
   name(label) {
     const seat = this.seats.get(label);
     if (!seat) return label;
@@ -368,7 +368,7 @@ export class SeatMap extends EventTarget {
     this.dispatchEvent(new CustomEvent("announce", { detail: say(word, facts) }));
   }
 
-  /** Say why a press did nothing, in the place of the hint: nothing moves. @param {string} why */
+  /** Tell why a press did nothing, in the place of the hint, so that the layout stays. @param {string} why */
   #refuse(why) {
     this.hint.textContent = why;
     this.hint.dataset.refused = "";
@@ -381,7 +381,7 @@ export class SeatMap extends EventTarget {
     return this.#cell * this.#zoom < OVERVIEW;
   }
 
-  /** Where the hall is shown whole first (`data-large`), zoom 1 is that; else a seat that a finger hits. */
+  /** Set the zooms. Zoom 1 shows the whole hall where it is large (`data-large`), else seats that a finger can hit. */
   #measure() {
     this.#cell = (this.svg.clientWidth / this.#zoom / this.svg.viewBox.baseVal.width) * UNIT;
     const finger = Math.max(1, FINGER / this.#cell);
@@ -392,14 +392,14 @@ export class SeatMap extends EventTarget {
     this.#zoomTo(this.#zoom);
   }
 
-  /** One step of the buttons. @param {1 | -1} way */
+  /** Zoom by one step of the buttons. @param {1 | -1} way */
   #zoomBy(way) {
     const near = 1.02;
     const next = way > 0 ? this.#zooms.find((zoom) => zoom > this.#zoom * near) : this.#zooms.findLast((zoom) => zoom * near < this.#zoom);
     if (next) this.#zoomTo(next);
   }
 
-  /** Zoom, and keep what is at that point of the window there; without one, what is in the middle. @param {number} zoom @param {number} [x] @param {number} [y] */
+  /** Zoom, and keep the spot at that point of the window there; without a point, the middle. @param {number} zoom @param {number} [x] @param {number} [y] */
   #zoomTo(zoom, x, y) {
     const [least, most] = [this.#zooms[0], this.#zooms.at(-1) ?? 1];
     const pane = this.pane.getBoundingClientRect();
@@ -430,7 +430,7 @@ export class SeatMap extends EventTarget {
     this.pane.scrollTop += middle(boxes.map(({ y }) => y)) - pane.top - pane.height / 2;
   }
 
-  /** A mouse drags the hall; fingers and wheels scroll it by themselves. */
+  /** Let a mouse drag the hall; fingers and wheels scroll it by themselves. */
   #pan() {
     const { pane } = this;
     /** @type {{x: number, y: number, left: number, top: number} | null} */
@@ -451,7 +451,7 @@ export class SeatMap extends EventTarget {
     pane.addEventListener("click", (event) => dragged && event.stopPropagation(), { capture: true });
   }
 
-  /** Two fingers, or a wheel with Ctrl, which is how browsers tell of two fingers on a touch pad. */
+  /** Zoom with two fingers, or a wheel with Ctrl, which browsers send for two fingers on a touch pad. */
   #pinch() {
     const { pane } = this;
     pane.addEventListener("wheel", (event) => {

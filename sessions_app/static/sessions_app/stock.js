@@ -1,15 +1,15 @@
 // @ts-check
-/** How many unnumbered places of which type: one type at a time, kept within what is left and what a buyer may have. */
+/** Choose a number of unnumbered places of one type, within the places left and the buyer's limit. */
 
 import { serverNow } from "./api.js";
 import { count, say } from "./words.js";
 
-const SAID_EVERY = 5_000; // milliseconds, of numbers that go down by themselves
+const SAID_EVERY = 5_000; // milliseconds between announcements of numbers that go down by themselves
 
 export class StockPicker extends EventTarget {
   /** @type {{type: string, quantity: number} | null} */ choice = null;
   #locked = false;
-  /** What is to be said of which type, once it is time. @type {Map<string, string>} */ #toSay = new Map();
+  /** The next announcement of each type. @type {Map<string, string>} */ #toSay = new Map();
   #timer = 0; // eslint-disable-line no-unused-private-class-members -- `||=` reads it
 
   /** @param {HTMLElement} root @param {number} most places a buyer may take @param {number} few places left that count as the last */
@@ -33,7 +33,7 @@ export class StockPicker extends EventTarget {
     this.#watchTheClock();
   }
 
-  /** Whether an order for more than is left waits. */
+  /** Tell whether an order for more places than are left waits. */
   get #standby() {
     return "standby" in this.root.dataset;
   }
@@ -69,7 +69,7 @@ export class StockPicker extends EventTarget {
     return (!opens || Date.parse(opens) <= now) && (!closes || now < Date.parse(closes));
   }
 
-  /** Types open and close at their times. */
+  /** Open and close types at their times. */
   #watchTheClock() {
     const times = this.#rows().flatMap(({ dataset: { opens, closes } }) => [opens, closes].filter(Boolean).map((time) => Date.parse(time ?? "")));
     const next = Math.min(...times.filter((time) => time > serverNow()));
@@ -93,7 +93,7 @@ export class StockPicker extends EventTarget {
     if (wanted > quantity) this.#announce(count("at-most", this.#highest(row)));
   }
 
-  /** Whether what is chosen may be held; else it is sold at once or not at all. */
+  /** Tell whether the choice may be held; if not, it can only be bought at once. */
   get mayHold() {
     const row = this.#rows().find(({ dataset }) => dataset.stock === this.choice?.type);
     return row ? row.dataset.noHold === undefined : this.#rows().some(({ dataset }) => dataset.noHold === undefined);
@@ -123,7 +123,7 @@ export class StockPicker extends EventTarget {
     else if (this.choice?.type === type) this.#announceSoon(type, words);
   }
 
-  /** More was chosen than is left. @param {HTMLElement} row @param {number} available */
+  /** Reduce a choice of more places than are left. @param {HTMLElement} row @param {number} available */
   #shrink(row, available) {
     if (this.#standby || this.#quantity(row) <= available) return;
     this.choice = available ? { type: row.dataset.stock ?? "", quantity: available } : null;
@@ -143,7 +143,7 @@ export class StockPicker extends EventTarget {
     this.dispatchEvent(new CustomEvent("announce", { detail: text }));
   }
 
-  /** The newest number of each type, now and then: a rush would talk without end. @param {string} type @param {string} text */
+  /** Announce the newest number of each type now and then: in a rush the speech would never end. @param {string} type @param {string} text */
   #announceSoon(type, text) {
     this.#toSay.set(type, text);
     this.#timer ||= setTimeout(() => {

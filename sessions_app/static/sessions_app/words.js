@@ -1,8 +1,8 @@
 // @ts-check
-/** What the page says, in its language: words wait in `<template data-word="…">`, put there by the server. */
+/** Return words in the page's language: the server puts them into `<template data-word="…">`. */
 
 export const language = document.documentElement.lang || "en";
-/** The house's time zone: the phone's own may be another one. */
+/** The house's time zone; the phone's own may differ. */
 export const zone = /** @type {HTMLMetaElement | null} */ (document.querySelector('meta[name="frontrow-zone"]'))?.content;
 const numbers = new Intl.NumberFormat(language);
 const plurals = new Intl.PluralRules(language);
@@ -24,7 +24,7 @@ export function say(word, facts = {}) {
   });
 }
 
-/** The form of `word` that fits `n`. @param {string} word @param {number} n @param {Record<string, string | number>} [facts] */
+/** Return the form of `word` that fits `n`. @param {string} word @param {number} n @param {Record<string, string | number>} [facts] */
 export function count(word, n, facts = {}) {
   const form = `${word}.${plurals.select(n)}`;
   return say(words.has(form) ? form : `${word}.other`, { n, ...facts });
@@ -33,7 +33,7 @@ export function count(word, n, facts = {}) {
 /** @type {Map<string, Intl.NumberFormat>} */
 const formats = new Map();
 
-/** Minor units in the page's language. @param {{amount: number, currency: string}} money */
+/** Write minor units in the page's language. @param {{amount: number, currency: string}} money */
 export function money({ amount, currency }) {
   let format = formats.get(currency);
   if (!format) formats.set(currency, (format = new Intl.NumberFormat(language, { style: "currency", currency })));
@@ -42,7 +42,7 @@ export function money({ amount, currency }) {
 
 const lists = new Intl.ListFormat(language, { type: "conjunction" });
 
-/** “A1, A2 and A3”. @param {string[]} items */
+/** Join items, like “A1, A2 and A3”. @param {string[]} items */
 export function listed(items) {
   return lists.format(items);
 }
