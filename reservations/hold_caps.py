@@ -78,8 +78,26 @@ def origin_of(address: str) -> str:
     return salted_hmac("reservations.hold_caps.origin", network_of(address)).hexdigest()[:24]
 
 
-def waits() -> list[int]:
-    """Return the rules of waiting as upkeep.lua takes them."""
+class WaitingRules(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """The rules of waiting as upkeep.lua takes them: the order of the fields is that of its header."""
+
+    free: int
+    first_wait: int
+    longest_wait: int
+    longest_count: int
+    a_step: int
+    most_steps: int
+    forget_after: int
+
+
+def waiting_rules() -> WaitingRules:
     longest = settings.HOLDS_LONGEST_WAIT * 1000
-    first = min(FIRST_WAIT_MS, longest)
-    return [settings.HOLDS_LAPSES, first, longest, LONGEST_COUNT_MS, LAPSES_A_STEP, MOST_STEPS, FORGET_MS]
+    return WaitingRules(
+        free=settings.HOLDS_LAPSES,
+        first_wait=min(FIRST_WAIT_MS, longest),
+        longest_wait=longest,
+        longest_count=LONGEST_COUNT_MS,
+        a_step=LAPSES_A_STEP,
+        most_steps=MOST_STEPS,
+        forget_after=FORGET_MS,
+    )

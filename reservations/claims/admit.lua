@@ -1,22 +1,26 @@
 -- Admit one request with all it asks for, or say why not and change nothing.
--- KEYS  1 arrivals of the session: the last one given, and the queue that its epoch belongs to
---       2 the idempotency record
---       3 the request as asked
---       4 the buyer's requests, newest last
---       5 who the buyer is: the account that a guest became, or the guests who became the account
---       6… what the buyer has, a key for each limit (of the session, of the ticket type)
+-- KEYS  AdmitKeys of arguments.py:
+local arrivals, idempotency, stored, recent, person_key = unpack(KEYS, 1, 5)
+--       arrivals: the last one given in the session, and the queue that its epoch belongs to
+--       idempotency: the record of the request's key     stored: the request as asked
+--       recent: the buyer's requests, newest last
+--       person_key: the account that a guest became, or the guests who became the account
+--       then what the buyer has, a key for each limit (of the session, of the ticket type)
 --       then two for each cap (of the buyer, of the address): the places held unpaid; and their number, with the
 --       history of lapsed holds
 --       then three for each level that the request draws on (its ticket type, that type's pools): the level as
 --       PostgreSQL last told it, since when, and the places in the queue for it; the requests in the queue for it; the
 --       holders of its places, and until when
 --       then one claim a seat, sorted
--- ARGV  1 reservation id   2 claim ms   3 places   4 fingerprint   5 lease ms ('' = no key)
---       6 first arrival of a new epoch ('' = none)   7 lowest arrival allowed   8 the request, JSON
---       9 the queue that it will join   10 how many limits   11 how many levels   12 how many caps
---       13… places a buyer may have by each limit   then places that may be held by each cap
+-- ARGV  AdmitArguments of arguments.py:
+local id, claim_ms, places, fingerprint, lease_ms, epoch, floor, request, queue, rate, limits, caps,
+      levels = unpack(ARGV, 1, 13)
+--       lease_ms: '' = no key     epoch: first arrival of a new one, '' = none     floor: lowest arrival allowed
+--       request: JSON     queue: the one that it will join
+--       rate: requests admitted a second, '' = all: see Note [At a rate] in pace.py
+--       limits, caps, levels: how many
+--       then places that a buyer may have by each limit, and places that may be held by each cap
 --       then for each level the places left as admission last read them, and the version of that
---       last: requests admitted a second ('' = all): see Note [At a rate] in pace.py
 -- Note [Stock in the queue]
 -- The places left for the next request are those that PostgreSQL has left, by the newest version told, less those that
 -- requests in the queue ask for, plus those of holders whose time is over. An allocated request leaves the queue in the
@@ -24,14 +28,16 @@
 -- where no newer version was told for five seconds: a number that is ahead of the queue would count its requests twice.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local id, places = ARGV[1], tonumber(ARGV[3])
-local limits, levels, caps = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
-local first_cap = 6 + limits
+local keyed = lease_ms ~= ''
+local member = id .. ':' .. places
+places, claim_ms, floor, epoch = tonumber(places), tonumber(claim_ms), tonumber(floor), tonumber(epoch)
+limits, caps, levels = tonumber(limits), tonumber(caps), tonumber(levels)
+local first_limit, first_most = 6, 14
+local first_cap = first_limit + limits
 local first_level = first_cap + 2 * caps
-local first_read = 13 + limits + caps
 local first_claim = first_level + 3 * levels
-local keyed = ARGV[5] ~= ''
-local member = id .. ':' .. ARGV[3]
+local first_cap_most = first_most + limits
+local first_read = first_cap_most + caps
 local arrival = nil
 
 local function places_of(asked) return tonumber(string.match(asked, ':(%d+)$')) end
@@ -41,36 +47,36 @@ local function known_by(record)
 end
 
 -- Note [A guest's keys]: they stay under the guest's name, and the account finds them there.
-local person = redis.call('HGETALL', KEYS[5])
-if person[1] == 'account' then return {'joined', person[2], redis.call('TTL', KEYS[5])} end
+local person = redis.call('HGETALL', person_key)
+if person[1] == 'account' then return {'joined', person[2], redis.call('TTL', person_key)} end
 
 if keyed then
-  local known = known_by(KEYS[2])
-  local prefix = string.sub(KEYS[5], 1, -(#'person:' + 36) - 1) .. 'idem:'
+  local known = known_by(idempotency)
+  local prefix = string.sub(person_key, 1, -(#'person:' + 36) - 1) .. 'idem:'
   for i = 1, #person, 2 do
     if known[1] then break end
-    known = known_by(prefix .. person[i] .. string.sub(KEYS[2], #prefix + 36 + 1))
+    known = known_by(prefix .. person[i] .. string.sub(idempotency, #prefix + 36 + 1))
   end
   if known[1] then
-    if known[2] ~= ARGV[4] then return {'mismatch'} end
+    if known[2] ~= fingerprint then return {'mismatch'} end
     if known[3] then return {'replay', known[1], known[4], known[6] or '', known[7] or ''} end
     if tonumber(known[5]) > now then return {'in_flight', tonumber(known[5]) - now} end
     id, arrival = known[1], tonumber(known[4])
-    member = id .. ':' .. ARGV[3]
+    member = id .. ':' .. places
   end
 end
 
-for i = 1, limits do
-  local mine, has = KEYS[5 + i], 0
+for i = 0, limits - 1 do
+  local mine, has = KEYS[first_limit + i], 0
   redis.call('ZREMRANGEBYSCORE', mine, '-inf', now)
   for _, held in ipairs(redis.call('ZRANGE', mine, 0, -1)) do
     if string.match(held, '^(.-):%d+$') ~= id then has = has + places_of(held) end
   end
-  if has + places > tonumber(ARGV[12 + i]) then return {'limit', i} end
+  if has + places > tonumber(ARGV[first_most + i]) then return {'limit', i + 1} end
 end
 
-for i = 1, caps do -- Note [What counts as held] in hold_caps.py
-  local held, tally = KEYS[first_cap + 2 * i - 2], KEYS[first_cap + 2 * i - 1]
+for i = 0, caps - 1 do -- Note [What counts as held] in hold_caps.py
+  local held, tally = KEYS[first_cap + 2 * i], KEYS[first_cap + 2 * i + 1]
   local has, wait_until = unpack(redis.call('HMGET', tally, 'places', 'until'))
   local wait = tonumber(wait_until or '0') - now
   if wait > 0 then return {'wait', wait} end
@@ -79,7 +85,7 @@ for i = 1, caps do -- Note [What counts as held] in hold_caps.py
     has = redis.call('HINCRBY', tally, 'places', -places_of(over))
   end
   local mine = redis.call('ZSCORE', held, member) and places or 0
-  local lacking = tonumber(has or '0') - mine + places - tonumber(ARGV[12 + limits + i])
+  local lacking = tonumber(has or '0') - mine + places - tonumber(ARGV[first_cap_most + i])
   if lacking > 0 then
     local oldest = redis.call('ZRANGE', held, 0, lacking - 1, 'WITHSCORES')
     for j = 1, #oldest, 2 do
@@ -127,48 +133,47 @@ for i = 0, levels - 1 do
 end
 
 if not arrival then
-  local numbers = redis.call('HMGET', KEYS[1], 'last', 'line')
-  local last, queue = tonumber(numbers[1] or '0'), numbers[2]
-  if ARGV[6] ~= '' and last < tonumber(ARGV[6]) then
-    last, queue = tonumber(ARGV[6]), ARGV[9]
-    redis.call('HSET', KEYS[1], 'last', ARGV[6], 'line', queue)
+  local numbers = redis.call('HMGET', arrivals, 'last', 'line')
+  local last, its_queue = tonumber(numbers[1] or '0'), numbers[2]
+  if epoch and last < epoch then
+    last, its_queue = epoch, queue
+    redis.call('HSET', arrivals, 'last', string.format('%.0f', epoch), 'line', queue)
   end
-  if queue ~= ARGV[9] or last < tonumber(ARGV[7]) then return {'epoch'} end -- Note [One epoch, one queue] in front_door.py
-  local rate = ARGV[#ARGV]
+  if its_queue ~= queue or last < floor then return {'epoch'} end -- Note [One epoch, one queue] in front_door.py
   if rate ~= '' then
     local micros = clock[1] * 1000000 + clock[2]
-    local full_at = math.max(tonumber(redis.call('HGET', KEYS[1], 'full_at') or '0'), micros) + math.ceil(1000000 / rate)
+    local full_at = math.max(tonumber(redis.call('HGET', arrivals, 'full_at') or '0'), micros) + math.ceil(1000000 / rate)
     local early = full_at - micros - 1000000
     if early > 0 then return {'crowded', math.ceil(early / 1000)} end
-    redis.call('HSET', KEYS[1], 'full_at', string.format('%.0f', full_at))
+    redis.call('HSET', arrivals, 'full_at', string.format('%.0f', full_at))
   end
-  arrival = redis.call('HINCRBY', KEYS[1], 'last', 1)
+  arrival = redis.call('HINCRBY', arrivals, 'last', 1)
 end
 
 for i = first_claim, #KEYS do
-  if not redis.call('SET', KEYS[i], id, 'NX', 'PX', ARGV[2]) then redis.call('PEXPIRE', KEYS[i], ARGV[2]) end
+  if not redis.call('SET', KEYS[i], id, 'NX', 'PX', claim_ms) then redis.call('PEXPIRE', KEYS[i], claim_ms) end
 end
-for i = 6, first_cap - 1 do
-  redis.call('ZADD', KEYS[i], now + tonumber(ARGV[2]), member)
+for i = first_limit, first_cap - 1 do
+  redis.call('ZADD', KEYS[i], now + claim_ms, member)
   redis.call('PEXPIRE', KEYS[i], 86400000)
 end
 for i = first_cap, first_level - 1, 2 do
-  if redis.call('ZADD', KEYS[i], now + tonumber(ARGV[2]), member) == 1 then redis.call('HINCRBY', KEYS[i + 1], 'places', places) end
+  if redis.call('ZADD', KEYS[i], now + claim_ms, member) == 1 then redis.call('HINCRBY', KEYS[i + 1], 'places', places) end
   redis.call('PEXPIRE', KEYS[i], 86400000)
   redis.call('PEXPIRE', KEYS[i + 1], 86400000)
 end
 for i = first_level, first_claim - 1, 3 do
-  if redis.call('ZADD', KEYS[i + 1], now + tonumber(ARGV[2]), member) == 1 then redis.call('HINCRBY', KEYS[i], 'waiting', places) end
+  if redis.call('ZADD', KEYS[i + 1], now + claim_ms, member) == 1 then redis.call('HINCRBY', KEYS[i], 'waiting', places) end
   redis.call('PEXPIRE', KEYS[i], 86400000)
   redis.call('PEXPIRE', KEYS[i + 1], 86400000)
 end
 local place = string.format('%.0f', arrival)
-redis.call('SET', KEYS[3], place .. ' ' .. ARGV[8], 'EX', 600)
-redis.call('ZADD', KEYS[4], now, id)
-redis.call('ZREMRANGEBYRANK', KEYS[4], 0, -51)
-redis.call('EXPIRE', KEYS[4], 600)
+redis.call('SET', stored, place .. ' ' .. request, 'EX', 600)
+redis.call('ZADD', recent, now, id)
+redis.call('ZREMRANGEBYRANK', recent, 0, -51)
+redis.call('EXPIRE', recent, 600)
 if keyed then
-  redis.call('HSET', KEYS[2], 'id', id, 'fingerprint', ARGV[4], 'arrival', place, 'lease', now + tonumber(ARGV[5]))
-  redis.call('EXPIRE', KEYS[2], 86400)
+  redis.call('HSET', idempotency, 'id', id, 'fingerprint', fingerprint, 'arrival', place, 'lease', now + tonumber(lease_ms))
+  redis.call('EXPIRE', idempotency, 86400)
 end
 return {'admitted', id, place}

@@ -19,6 +19,7 @@ from django_redis import get_redis_connection
 from django_redis.exceptions import ConnectionInterrupted
 
 from base.breaker import Breaker, BreakerOpen
+from reservations.claims.arguments import AdmitArguments, AdmitKeys, RenumberArguments, RenumberKeys
 from reservations.claims.keys import (
     arrivals_key,
     asked_by_key,
@@ -162,11 +163,13 @@ def _admit(applicants: Sequence[Applicant]) -> list[Verdict]:
 def _arguments(applicant: Applicant) -> tuple[list[str], list[str | int | bytes]]:
     request = applicant.request
     keys = [
-        arrivals_key(request.session),
-        idem_key(request),
-        key("asked", request.id),
-        asked_by_key(request.buyer),
-        person_key(request.buyer),
+        *AdmitKeys(
+            arrivals=arrivals_key(request.session),
+            idempotency=idem_key(request),
+            stored=key("asked", request.id),
+            recent=asked_by_key(request.buyer),
+            person_key=person_key(request.buyer),
+        ),
         *(mine_key(request.session, request.buyer, limit.of) for limit in applicant.limits),
         *(cap_keys(request.buyer, request.caps.origin, request.pot) if request.caps.buyer else ()),
         *(name for level in applicant.levels for name in stock_keys(request.session, level.of)),
@@ -174,22 +177,24 @@ def _arguments(applicant: Applicant) -> tuple[list[str], list[str | int | bytes]
     ]
     caps = [most for most in (request.caps.buyer, request.caps.address) if most]
     argv: list[str | int | bytes] = [
-        str(request.id),
-        applicant.claim_ms,
-        request.places,
-        request.fingerprint,
-        applicant.lease_ms if request.key else "",
-        applicant.epoch or "",
-        applicant.floor,
-        request.encoded(),
-        applicant.queue,
-        len(applicant.limits),
-        len(applicant.levels),
-        len(caps),
+        *AdmitArguments(
+            id=str(request.id),
+            claim_ms=applicant.claim_ms,
+            places=request.places,
+            fingerprint=request.fingerprint,
+            lease_ms=applicant.lease_ms if request.key else "",
+            epoch=applicant.epoch or "",
+            floor=applicant.floor,
+            request=request.encoded(),
+            queue=applicant.queue,
+            rate=applicant.rate or "",
+            limits=len(applicant.limits),
+            caps=len(caps),
+            levels=len(applicant.levels),
+        ),
         *(limit.most for limit in applicant.limits),
         *caps,
         *(said for level in applicant.levels for said in (level.available, level.version)),
-        applicant.rate or "",
     ]
     return keys, argv
 
@@ -233,14 +238,18 @@ def renumbered(requests: Sequence[HoldRequest], *, queue: str) -> None:
             pipe = client().pipeline(transaction=False)
             for request in requests:
                 script("renumber")(
-                    keys=[arrivals_key(request.session), key("asked", request.id), idem_key(request)],
-                    args=[
-                        str(request.id),
-                        request.arrival,
-                        newest[request.session],
-                        queue,
-                        request.encoded(),
-                    ],
+                    keys=RenumberKeys(
+                        arrivals=arrivals_key(request.session),
+                        stored=key("asked", request.id),
+                        idempotency=idem_key(request),
+                    ),
+                    args=RenumberArguments(
+                        id=str(request.id),
+                        arrival=request.arrival,
+                        last_of_batch=newest[request.session],
+                        queue=queue,
+                        request=request.encoded(),
+                    ),
                     client=pipe,
                 )
             pipe.execute()

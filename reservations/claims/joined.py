@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from reservations.claims.arguments import FollowKeys
 from reservations.claims.claims import FAILURES, PERSON_SECONDS, Counted, NoClaims, _asked_by, breaker, client, script
 from reservations.claims.keys import asked_by_key, cap_keys, mine_key, person_key
 
@@ -36,7 +37,7 @@ def _join(guest: uuid.UUID, account: uuid.UUID, counted: Counted) -> None:
             _move_set(pipe, mine_key(session, guest, of), mine_key(session, account, of), seconds=86_400)
     _move_set(pipe, asked_by_key(guest), asked_by_key(account), seconds=600)
     pipe.execute()
-    script("follow")(keys=[*cap_keys(guest, "", guest), *cap_keys(account, "", account)])
+    script("follow")(keys=FollowKeys(*cap_keys(guest, "", guest), *cap_keys(account, "", account)))
 
 
 def _move_set(pipe: Any, source: str, target: str, *, seconds: int) -> None:

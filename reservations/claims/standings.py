@@ -11,6 +11,7 @@ import msgspec
 from django.conf import settings
 
 from reservations import hold_caps
+from reservations.claims.arguments import Left, Owned
 from reservations.claims.claims import FAILURES, NOTHING, SOLD_MS, Draws, NoClaims, StockLevel, breaker, client, script
 from reservations.claims.keys import (
     cap_keys,
@@ -96,8 +97,6 @@ def _upkeep(standings: Sequence[Standing], told: Collection[Told], draws: Draws)
     said = []
     for standing in standings:
         identity = str(standing.reservation)
-        value = f"s:{identity}" if standing.milliseconds is None else identity
-        milliseconds = SOLD_MS if standing.milliseconds is None else standing.milliseconds
         levels = standing.levels(draws)
         limits = [None, *levels[:1]]
         keys.extend(claim_key(standing.session, seat) for seat in standing.seats)
@@ -106,13 +105,23 @@ def _upkeep(standings: Sequence[Standing], told: Collection[Told], draws: Draws)
         keys.extend(caps)
         for level in levels:
             keys.extend(stock_keys(standing.session, level))
-        member = f"{identity}:{standing.places}"
-        sizes = [len(limits), len(levels), len(caps) // 2]
-        counts = [standing.counts if standing.counts_for_buyer else 0, standing.counts]
-        said.append([identity, len(standing.seats), member, value, milliseconds, *sizes, counts, standing.in_vain])
+        said.append(
+            Owned(
+                id=identity,
+                claims=len(standing.seats),
+                member=f"{identity}:{standing.places}",
+                value=f"s:{identity}" if standing.milliseconds is None else identity,
+                ms=SOLD_MS if standing.milliseconds is None else standing.milliseconds,
+                limits=len(limits),
+                levels=len(levels),
+                caps=len(caps) // 2,
+                counts=(standing.counts if standing.counts_for_buyer else 0, standing.counts),
+                in_vain=standing.in_vain,
+            )
+        )
     keys.extend(stock_keys(session, level.of)[0] for session, level in told)
-    left = [[level.version, level.available] for _session, level in told]
-    script("upkeep")(keys=keys, args=[*map(msgspec.json.encode, (said, left, hold_caps.waits()))])
+    left = [Left(version=level.version, available=level.available) for _session, level in told]
+    script("upkeep")(keys=keys, args=[*map(msgspec.json.encode, (said, left, hold_caps.waiting_rules()))])
 
 
 def give_back(requests: Sequence[HoldRequest], *, draws: Draws = NOTHING) -> None:

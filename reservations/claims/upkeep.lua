@@ -3,16 +3,15 @@
 --       buyer, of the address) the places held unpaid and their tally; and if it was in the queue for unnumbered places, three
 --       for each level that it draws on: the level, the queue for it, its holders
 --       in the end the levels that changed
--- ARGV  1 JSON: for each reservation [id, how many claims, member, value, ms, how many limits, how many levels, how
---       many caps, [ms that it counts as held for its buyer, for its address], ms that it was held in vain (0: it wasn't;
---       -1: it was paid for)]; ms 0: it owns nothing any more
---       2 JSON: for each level that changed [version, places left]
---       3 JSON: the rules of waiting, see Note [What counts as held] in hold_caps.py
+-- ARGV  JSON, with Owned and Left of arguments.py and WaitingRules of hold_caps.py
+--       ms 0: it owns nothing any more   counts: ms that it counts as held for its buyer, for its address
+--       in_vain: ms that it was held in vain (0: it wasn't; -1: it was paid for)
+local reservations, changed, rules = unpack(ARGV)
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local free, first_wait, longest_wait, longest_count, a_step, most_steps, forget_after = unpack(cjson.decode(ARGV[3]))
+local free, first_wait, longest_wait, longest_count, a_step, most_steps, forget_after = unpack(cjson.decode(rules))
 local at = 0
-for _, r in ipairs(cjson.decode(ARGV[1])) do
+for _, r in ipairs(cjson.decode(reservations)) do
   local id, claims, member, value, ms, limits, levels, caps, counts, in_vain = unpack(r)
   for i = at + 1, at + claims do
     local owner = redis.call('GET', KEYS[i])
@@ -70,10 +69,11 @@ for _, r in ipairs(cjson.decode(ARGV[1])) do
   end
   at = at + 3 * levels
 end
-for i, left in ipairs(cjson.decode(ARGV[2])) do
+for i, left in ipairs(cjson.decode(changed)) do
+  local version, available = unpack(left)
   local stock = KEYS[at + i]
-  if left[1] > tonumber(redis.call('HGET', stock, 'version') or '-1') then
-    redis.call('HSET', stock, 'version', left[1], 'available', left[2], 'since', now)
+  if version > tonumber(redis.call('HGET', stock, 'version') or '-1') then
+    redis.call('HSET', stock, 'version', version, 'available', available, 'since', now)
     redis.call('PEXPIRE', stock, 86400000)
   end
 end
