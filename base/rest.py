@@ -177,7 +177,7 @@ def paged(
     render: Callable[[list[Row]], list[Any]],
     *,
     ordering: tuple[str, ...] = ("-id",),
-    first: Callable[[], list[dict[str, Any]]] = list,
+    first: Callable[[], Sequence[Mapping[str, Any]]] = list,
 ) -> Response:
     """Return one page of `rows` as the API's list body, newest first unless `ordering` says otherwise.
 

@@ -1,7 +1,7 @@
 """Serve the sockets. They forward, with no database and no decisions; a client sends each wish as an HTTP request."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -22,7 +22,7 @@ TRY_AGAIN_LATER = 1013
 BEARER = "bearer"  # the subprotocol of programs: offered together with a token, answered alone
 
 Authenticate = Callable[[origins.Scope], UUID | None]
-Unfinished = Callable[[UUID], list[dict[str, Any]]]  # the messages that a buyer's page begins with
+Unfinished = Callable[[UUID], Sequence[Mapping[str, object]]]  # the messages that a buyer's page begins with
 
 SOCKETS = Gauge("frontrow_sockets", "Open WebSockets", ["feed"], multiprocess_mode="livesum")
 

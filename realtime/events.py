@@ -1,8 +1,7 @@
 """Write the event log in the caller's transaction, so that a change and its record are one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 from uuid6 import uuid7
@@ -22,7 +21,7 @@ class NewEvent:
 
     event: str
     session: UUID | None
-    facts: dict[str, Any]
+    facts: Mapping[str, object]
     buyer: UUID | None = None
     map_version: int | None = None
     why: Cause | None = None
@@ -43,7 +42,7 @@ def record(
     *,
     event: str,
     session: UUID | None,
-    facts: dict[str, Any],
+    facts: Mapping[str, object],
     buyer: UUID | None = None,
     map_version: int | None = None,
     why: Cause | None = None,

@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -64,7 +65,7 @@ def send_stock(*, session: UUID, ticket_type: UUID, available: int, at: dt.datet
     _send(session_group(session), body)
 
 
-def send_personal(*, buyer: UUID, message: dict[str, Any]) -> None:
+def send_personal(*, buyer: UUID, message: Mapping[str, object]) -> None:
     """Tell one buyer, on every open page. `message` is ready for JSON. Call it after commit."""
     _send(buyer_group(buyer), message)
 
@@ -77,7 +78,7 @@ def flush(seconds: float = 2.0) -> bool:
 @dataclass(slots=True)
 class _Message:
     group: str
-    body: dict[str, Any]
+    body: Mapping[str, object]
     until: float
 
 
@@ -172,7 +173,7 @@ _wire: _Wire | None = None
 _starting = threading.Lock()
 
 
-def _send(group: str, body: dict[str, Any]) -> None:
+def _send(group: str, body: Mapping[str, object]) -> None:
     global _wire  # one a process, created when first needed
     if _wire is None:
         with _starting:

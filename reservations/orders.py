@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import structlog
 from django.conf import settings
@@ -15,6 +14,7 @@ from django.utils import translation
 from django.utils.translation import gettext_lazy as _
 
 from reservations import refusals
+from reservations.bodies import OrderBody, OrderMessage, ReservationBody
 from reservations.hold_request import HoldRequest
 from reservations.models import Reservation, Status
 from reservations.queueing.queues import courier, jobs_queue
@@ -63,35 +63,32 @@ def said_of(status: str, reason: str | None, *, standby: int | None = None) -> s
     return str(MESSAGES[Status(status)])
 
 
-def body(reservation: dict[str, Any]) -> dict[str, Any]:
+def body(reservation: ReservationBody) -> OrderBody:
     """Return a reservation's body in the shape of an order; `sale` is the sale's id here."""
     status, reason = reservation["status"], reservation["reason"]
-    kept = (
-        "session",
-        "ticket_type",
-        "seats",
-        "quantity",
-        "arrival",
-        "lines",
-        "total",
-        "voucher",
-        "lane",
-        "standby",
-        "expires_at",
-        "conflicts",
-        "sale",
-    )
     return {
         "id": reservation["id"],
         "status": standing(status),
         "message": said_of(status, reason, standby=reservation["standby"]),
         "reason": reason,
         "place_in_line": None,
-        **{name: reservation[name] for name in kept},
+        "session": reservation["session"],
+        "ticket_type": reservation["ticket_type"],
+        "seats": reservation["seats"],
+        "quantity": reservation["quantity"],
+        "arrival": reservation["arrival"],
+        "lines": reservation["lines"],
+        "total": reservation["total"],
+        "voucher": reservation["voucher"],
+        "lane": reservation["lane"],
+        "standby": reservation["standby"],
+        "expires_at": reservation["expires_at"],
+        "conflicts": reservation["conflicts"],
+        "sale": reservation["sale"],
     }
 
 
-def message(reservation: Reservation) -> dict[str, Any]:
+def message(reservation: Reservation) -> OrderMessage:
     """Return the message for the buyer's sockets. Its `session` is loaded."""
     language = (reservation.payment or reservation.receipt or {}).get("language") or settings.LANGUAGE_CODE
     told = _update(
@@ -102,11 +99,11 @@ def message(reservation: Reservation) -> dict[str, Any]:
     return told
 
 
-def message_in_queue(request: HoldRequest) -> dict[str, Any]:
+def message_in_queue(request: HoldRequest) -> OrderMessage:
     return _update(request.id, Status.QUEUED, "", _language_of(request))
 
 
-def message_of_the_lost(request: HoldRequest, reason: str) -> dict[str, Any]:
+def message_of_the_lost(request: HoldRequest, reason: str) -> OrderMessage:
     return _update(request.id, Status.REJECTED, reason, _language_of(request))
 
 
@@ -115,7 +112,7 @@ def _language_of(request: HoldRequest) -> str:
     return means.language if means else settings.LANGUAGE_CODE
 
 
-def _update(order: uuid.UUID, status: str, reason: str, language: str, *, standby: int | None = None) -> dict[str, Any]:
+def _update(order: uuid.UUID, status: str, reason: str, language: str, *, standby: int | None = None) -> OrderMessage:
     with translation.override(language):
         said = said_of(status, reason, standby=standby)
     return {"type": "order:update", "id": str(order), "status": standing(status), "message": said}

@@ -9,7 +9,6 @@ import math
 import time
 import uuid
 from operator import attrgetter
-from typing import Any
 
 import msgspec
 from django.db.models import QuerySet
@@ -17,6 +16,7 @@ from django.db.models.functions import Now
 
 from base.clock import rfc3339
 from reservations import orders, people
+from reservations.bodies import PersonalMessage, ReservationBody, ReservationMessage
 from reservations.claims import claims
 from reservations.claims.claims import NoClaims
 from reservations.hold_request import EPOCH_BITS, ORDER_SCOPE, HoldRequest
@@ -36,7 +36,7 @@ class NotYetKnown(Exception):
     """The id is young and found nowhere, and Redis is away or was emptied since. Ask again soon; it is not gone."""
 
 
-def reservation_body(reservation: Reservation) -> dict[str, Any]:
+def reservation_body(reservation: Reservation) -> ReservationBody:
     """Return the body as GET answers it, ready for JSON; `sale` is the sale's id here."""
     return {
         "id": str(reservation.id),
@@ -61,7 +61,7 @@ def reservation_body(reservation: Reservation) -> dict[str, Any]:
     }
 
 
-def queued_body(request: HoldRequest) -> dict[str, Any]:
+def queued_body(request: HoldRequest) -> ReservationBody:
     """Return the same shape for a request in the queue; it is the same for the same request at any time."""
     return {
         "id": str(request.id),
@@ -102,7 +102,7 @@ def _utc(moment: dt.datetime | None) -> str | None:
     return rfc3339(moment) if moment else None
 
 
-def find(reservation_id: uuid.UUID, *, buyer: uuid.UUID | None) -> dict[str, Any]:
+def find(reservation_id: uuid.UUID, *, buyer: uuid.UUID | None) -> ReservationBody:
     """Return the reservation's body; `buyer` None finds any buyer's (staff).
 
     Raises: Reservation.DoesNotExist, NotYetKnown.
@@ -200,7 +200,7 @@ def in_queue(buyer: uuid.UUID) -> list[HoldRequest]:
     return [waiting[name] for name in sorted(waiting.keys() - allocated, reverse=True)]
 
 
-def first_messages(buyer: uuid.UUID) -> list[dict[str, Any]]:
+def first_messages(buyer: uuid.UUID) -> list[PersonalMessage]:
     """Return the first messages of a buyer's socket: all that is open, and all that ended a moment ago.
 
     They come oldest first. The requests in the queue are read before the others, so that none is missed that is
@@ -208,7 +208,7 @@ def first_messages(buyer: uuid.UUID) -> list[dict[str, Any]]:
     """
     queued = in_queue(buyer)
     rows = {row.pk: row for row in [*_ended_just_now(buyer), *_unfinished(buyer)]}
-    told: list[dict[str, Any]] = []
+    told: list[PersonalMessage] = []
     for row in sorted(rows.values(), key=attrgetter("id")):
         told += [personal_message(row), *([orders.message(row)] if row.is_order else [])]
     for request in [request for request in reversed(queued) if request.id not in rows]:
@@ -229,13 +229,20 @@ def _ended_just_now(buyer: uuid.UUID) -> QuerySet[Reservation]:
     return ended.select_related("session")
 
 
-def personal_message(reservation: Reservation) -> dict[str, Any]:
-    optional = {
-        "expires_at": _end_of_hold(reservation),
-        "standby": reservation.place_on_standby,
-        "reason": reservation.reason,
-        "conflicts": reservation.conflicts,
-        "sale": str(reservation.sale_id) if reservation.sale_id else None,
+def personal_message(reservation: Reservation) -> ReservationMessage:
+    told: ReservationMessage = {
+        "type": "reservation:update",
+        "id": str(reservation.id),
+        "status": reservation.status,
     }
-    told = {name: value for name, value in optional.items() if value}
-    return {"type": "reservation:update", "id": str(reservation.id), "status": reservation.status, **told}
+    if end := _end_of_hold(reservation):
+        told["expires_at"] = end
+    if standby := reservation.place_on_standby:
+        told["standby"] = standby
+    if reservation.reason:
+        told["reason"] = reservation.reason
+    if reservation.conflicts:
+        told["conflicts"] = reservation.conflicts
+    if reservation.sale_id:
+        told["sale"] = str(reservation.sale_id)
+    return told

@@ -5,16 +5,17 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import Any
 
 from django.db.models import Count, Q, QuerySet
 from django.db.models.functions import Now
 
 from base.clock import rfc3339
+from reservations.bodies import OrderBody
 from reservations.models import Reservation, Status
 from reservations.queries import place_in_queue
 from sessions_app.models import Seat, Session
 from ticketing import codes, voiding
+from ticketing.bodies import HolderBody, Listed, OneTicketBody, RefundBody, SaleBody, TicketBody
 from ticketing.models import OPEN, Payment, Refund, Sale, Ticket, TicketStatus, Transfer, User
 from ticketing.voiding import Void, VoidReason
 
@@ -51,7 +52,7 @@ def tickets_of(buyer: uuid.UUID | None) -> QuerySet[Ticket]:
     return (rows.filter(kept | Q(holder=buyer)) if buyer else rows).order_by("-id")
 
 
-def sale_body(sale: Sale, *, tickets: Sequence[Ticket] | None = None) -> dict[str, Any]:
+def sale_body(sale: Sale, *, tickets: Sequence[Ticket] | None = None) -> SaleBody:
     """Return the JSON body of `GET /sales/{id}`. `tickets` are those of a new sale, in the order of its lines."""
     made = list(sale.tickets.all()) if tickets is None else tickets
     if tickets is None:
@@ -76,7 +77,7 @@ def sale_body(sale: Sale, *, tickets: Sequence[Ticket] | None = None) -> dict[st
     }
 
 
-def refund_body(refund: Refund) -> dict[str, Any]:
+def refund_body(refund: Refund) -> RefundBody:
     """Return the refund as a JSON body."""
     return {
         "id": str(refund.id),
@@ -87,7 +88,7 @@ def refund_body(refund: Refund) -> dict[str, Any]:
     }
 
 
-def ticket_body(ticket: Ticket, *, passed_on: bool = False) -> dict[str, Any]:
+def ticket_body(ticket: Ticket, *, passed_on: bool = False) -> TicketBody:
     """Return a ticket's JSON body in its sale. A void or transferred one has no codes: they are its holder's alone."""
     seat = ticket.seat.label if ticket.seat else None
     return _ticket_body(ticket, seat, ticket.ticket_type.name, void=ticket.void, passed_on=passed_on)
@@ -95,7 +96,7 @@ def ticket_body(ticket: Ticket, *, passed_on: bool = False) -> dict[str, Any]:
 
 def _ticket_body(
     ticket: Ticket, seat: str | None, kind: str, *, void: Void | None, passed_on: bool = False
-) -> dict[str, Any]:
+) -> TicketBody:
     has_code = not passed_on and void is None
     return {
         "id": str(ticket.id),
@@ -112,7 +113,7 @@ def _ticket_body(
     }
 
 
-def one_ticket_body(ticket: Ticket) -> dict[str, Any]:
+def one_ticket_body(ticket: Ticket) -> OneTicketBody:
     """Return the JSON body of `GET /tickets/{id}` for its holder."""
     return {
         **ticket_body(ticket),
@@ -131,7 +132,7 @@ def came(session_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, dict[str, int]]:
     return {row["session"]: {"sold": row["sold"], "used": row["used"]} for row in counted}
 
 
-def door_list(session: Session) -> Iterator[dict[str, Any]]:
+def door_list(session: Session) -> Iterator[Listed]:
     """Yield every code of the session by its digest, also earlier codes, ready for JSON."""
     off = voiding.of_session(session)
     columns = (
@@ -150,18 +151,18 @@ def door_list(session: Session) -> Iterator[dict[str, Any]]:
     for *facts, why, by, buyer in Ticket.objects.filter(session=session).values_list(*columns, *ended).iterator(2_000):
         listed = _listed(*facts)
         if off is not None:
-            listed |= _void_for(off.reason)
+            listed = _void_for(off.reason, listed)
         elif listed["status"] == TicketStatus.VOID:
-            listed |= _void_for(voiding.reason_of(why, asked_by=by, buyer=buyer))
+            listed = _void_for(voiding.reason_of(why, asked_by=by, buyer=buyer), listed)
         yield listed
     old = Transfer.objects.filter(ticket__session=session)
     for code, seat, kind in old.values_list("code", "ticket__seat__label", "ticket__ticket_type__name"):
         listed = _listed(code, seat, kind, "", "", TicketStatus.VOID, None, "", 0, "")
-        yield listed | _void_for(off.reason if off else VoidReason.PASSED_ON)
+        yield _void_for(off.reason if off else VoidReason.PASSED_ON, listed)
 
 
-def _void_for(reason: VoidReason) -> dict[str, Any]:
-    return {"status": TicketStatus.VOID.value, "void_reason": reason.value}
+def _void_for(reason: VoidReason, listed: Listed) -> Listed:
+    return {**listed, "status": TicketStatus.VOID.value, "void_reason": reason.value}
 
 
 def _listed(
@@ -175,7 +176,7 @@ def _listed(
     gate: str,
     due: int,
     currency: str,
-) -> dict[str, Any]:
+) -> Listed:
     return {
         "digest": codes.digest(code),
         "seat": seat,
@@ -190,7 +191,7 @@ def _listed(
     }
 
 
-def place_of(order: dict[str, Any]) -> int | None:
+def place_of(order: OrderBody) -> int | None:
     """Return the place of a waiting order in the queue; None if it is unknown."""
     if order["status"] != "PENDING":
         return None
@@ -199,7 +200,7 @@ def place_of(order: dict[str, Any]) -> int | None:
     return place_in_queue(session=uuid.UUID(order["session"]), arrival=order["arrival"])
 
 
-def sale_body_of(sale_id: uuid.UUID | str | None) -> dict[str, Any] | None:
+def sale_body_of(sale_id: uuid.UUID | str | None) -> SaleBody | None:
     """Return the body of a sale that belongs to the buyer; None for None."""
     return sale_body(sales_of().get(pk=sale_id)) if sale_id else None
 
@@ -210,7 +211,7 @@ def holders(
     seats: Collection[str] | None = None,
     reservation: uuid.UUID | None = None,
     limit: int,
-) -> list[dict[str, Any]]:
+) -> list[HolderBody]:
     """List buyers with their seats for JSON, newest first: all, or those of these seats or this reservation.
 
     Of a person it shows only the buyer's id and the name of an account.
@@ -240,7 +241,7 @@ def _owners(session_id: uuid.UUID, limit: int) -> set[uuid.UUID]:
     }
 
 
-def holder_body(row: Reservation, *, username: str | None) -> dict[str, Any]:
+def holder_body(row: Reservation, *, username: str | None) -> HolderBody:
     return {
         "reservation": str(row.pk),
         "buyer": str(row.buyer),

@@ -6,10 +6,10 @@ import concurrent.futures
 import dataclasses
 import uuid
 from collections.abc import Collection, Sequence
-from typing import Any
 
 import msgspec
 
+from reservations.bodies import ReservationBody
 from reservations.claims import claims
 from reservations.claims.claims import Applicant, Limit, Verdict
 from reservations.hold_request import HoldRequest
@@ -32,7 +32,7 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
     request: HoldRequest
     replayed: bool = False
     replay: tuple[int, str] | None = None
-    outcome: dict[str, Any] | None = None
+    outcome: ReservationBody | None = None
     waited: bool = False
 
     @property

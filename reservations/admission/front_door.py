@@ -34,6 +34,7 @@ import uuid
 from collections import Counter
 from collections.abc import Sequence
 from queue import Empty, SimpleQueue
+from typing import cast
 
 import msgspec
 import structlog
@@ -57,6 +58,7 @@ from reservations.admission.entries import (
 from reservations.admission.floors import Floors
 from reservations.admission.judging import judged_by_facts
 from reservations.admission.sale_facts import SaleFacts, StockFacts
+from reservations.bodies import ReservationBody
 from reservations.claims import claims, standings
 from reservations.claims.claims import Applicant, Limit, NoClaims, Verdict
 from reservations.claims.pace import Gate
@@ -128,7 +130,8 @@ def admit(ask: Ask, *, buyer: uuid.UUID, is_guest: bool = False, wait: float = 0
             return admission
         if admission.id != request.id:
             return msgspec.structs.replace(admission, waited=True)
-        return msgspec.structs.replace(admission, waited=True, outcome=replies.wait(future, seconds=wait))
+        outcome = cast(ReservationBody | None, replies.wait(future, seconds=wait))
+        return msgspec.structs.replace(admission, waited=True, outcome=outcome)
 
 
 def keep_answer(admission: Admission, *, status: int, body: str) -> None:

@@ -13,7 +13,7 @@ import queue
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -73,9 +73,9 @@ class Announcements:
         self.draws: statements.Draws = {}  # the pools of the types looked up so far; `record` looks up the rest
         self._reservations: list[Reservation] = []
         self._given_up: list[Standing] = []
-        self._sales: dict[uuid.UUID, dict[str, Any]] = {}
+        self._sales: dict[uuid.UUID, Mapping[str, object]] = {}
         self._outcomes: list[tuple[str, float]] = []  # each event with the seconds since the request was accepted
-        self._replies: dict[str, list[tuple[uuid.UUID, dict[str, Any]]]] = defaultdict(list)
+        self._replies: dict[str, list[tuple[uuid.UUID, Mapping[str, object]]]] = defaultdict(list)
         self._to_pay: dict[uuid.UUID, str] = {}
 
     def seats(
@@ -179,11 +179,11 @@ class Announcements:
             )
         )
 
-    def sold(self, reservation: Reservation, *, sale: dict[str, Any]) -> None:
+    def sold(self, reservation: Reservation, *, sale: Mapping[str, object]) -> None:
         """Add the whole sale to the message that its buyer gets."""
         self._sales[reservation.pk] = {"sale": sale}
 
-    def fact(self, event: str, *, reservation: Reservation, facts: dict[str, Any]) -> None:
+    def fact(self, event: str, *, reservation: Reservation, facts: Mapping[str, object]) -> None:
         self._events.append(
             NewEvent(
                 event=event,
@@ -194,7 +194,7 @@ class Announcements:
             )
         )
 
-    def reply(self, address: str, name: uuid.UUID, outcome: dict[str, Any]) -> None:
+    def reply(self, address: str, name: uuid.UUID, outcome: Mapping[str, object]) -> None:
         if address:
             self._replies[address].append((name, outcome))
 

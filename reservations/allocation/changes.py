@@ -7,7 +7,6 @@ import itertools
 import uuid
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from typing import Any
 
 from django.db.models import QuerySet, Sum
 
@@ -18,6 +17,7 @@ from reservations.allocation import decision, endings, locks, pricing, standby, 
 from reservations.allocation.announcements import Announcements
 from reservations.allocation.standby import Wanted
 from reservations.allocation.terms import Uses, concessions_of
+from reservations.bodies import Line
 from reservations.models import Reservation, Status, Voucher
 from reservations.refusals import VoucherUsedUp
 from sessions_app.models import Seat, SeatStatus, TicketType
@@ -237,7 +237,7 @@ def _conflicts_of_move(
     return conflicts
 
 
-def _for_the_same(line: dict[str, Any], left: dict[str, TicketType]) -> str | None:
+def _for_the_same(line: Line, left: dict[str, TicketType]) -> str | None:
     """Return a seat for the line item: one of its own type at any price, else one at its price before discounts."""
     own = (label for label, kind in left.items() if str(kind.pk) == line["ticket_type"])
     alike = (label for label, kind in left.items() if kind.price == pricing.base_of(line))

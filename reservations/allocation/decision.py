@@ -26,6 +26,7 @@ from reservations.allocation.standby import Wanted
 from reservations.allocation.statements import Place
 from reservations.allocation.stock import Stock
 from reservations.allocation.terms import REFUSALS, Terms
+from reservations.bodies import Line
 from reservations.hold_request import AT_THE_DOOR, HoldRequest, Means
 from reservations.models import Reservation, Status
 from reservations.queries import reservation_body
@@ -310,7 +311,7 @@ def _take_stock(request: HoldRequest, reservation: Reservation, batch: Batch) ->
     return {}
 
 
-def line_of(kind: TicketType, session: Session, seat: str | None) -> dict[str, Any]:
+def line_of(kind: TicketType, session: Session, seat: str | None) -> Line:
     """Return a line item at the type's own price; `pricing` adds fees and takes off discounts."""
     return {
         "seat": seat,

@@ -20,8 +20,9 @@ import uuid
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
+from reservations.bodies import Line
 from reservations.models import Voucher
 from reservations.refusals import (
     NotAmongTheSeats,
@@ -35,7 +36,7 @@ from reservations.refusals import (
 )
 from sessions_app.models import WHOLE, Concession, Session
 
-Line = dict[str, Any]
+Part = Literal["discount", "fee", "tax"]
 Kind = tuple[int, str]  # tells unnumbered places of a reservation apart: the price paid, and the concession's name
 Choices = Sequence[tuple[str, str | int]]  # seat → concession; for unnumbered places: concession → how many
 
@@ -118,26 +119,22 @@ def _priced(base: int, left: int, session: Session) -> Price:
 
 def base_of(line: Line) -> int:
     """Return what the place cost before discounts and fees."""
-    base: int = (line["base"] if "base" in line else line["price"])["amount"]
-    return base
+    return (line["base"] if "base" in line else line["price"])["amount"]
 
 
 def concession_id_of(line: Line) -> str:
     """Return the concession's id, or "" where the whole price is paid."""
-    found: str = line["concession"]["id"] if "concession" in line else ""
-    return found
+    return line["concession"]["id"] if "concession" in line else ""
 
 
 def concession_of(line: Line) -> str:
     """Return the concession's name; empty without one."""
-    name: str = line["concession"]["name"] if "concession" in line else ""
-    return name
+    return line["concession"]["name"] if "concession" in line else ""
 
 
-def part_of(line: Line, name: str) -> int:
+def part_of(line: Line, name: Part) -> int:
     """Return the line's `discount`, `fee` or `tax`, 0 where it is absent; a line stores no zero."""
-    amount: int = line[name]["amount"] if name in line else 0
-    return amount
+    return line[name]["amount"] if name in line else 0
 
 
 def total_of(lines: Sequence[Line]) -> int:
@@ -161,14 +158,21 @@ def priced(
 
 
 def _written(line: Line, price: Price, concession: Concession | None, currency: str) -> Line:
-    parts = {"discount": price.discount, "fee": price.fee, "tax": price.tax}
-    written = {name: line[name] for name in ("seat", "ticket_type", "name")}
-    written["price"] = {"amount": price.amount, "currency": currency}
+    parts: dict[Part, int] = {"discount": price.discount, "fee": price.fee, "tax": price.tax}
+    written: Line = {
+        "seat": line["seat"],
+        "ticket_type": line["ticket_type"],
+        "name": line["name"],
+        "price": {"amount": price.amount, "currency": currency},
+    }
     if concession is not None:
         written["concession"] = {"id": str(concession.pk), "name": concession.name}
     if price.discount or price.fee:
         written["base"] = {"amount": price.base, "currency": currency}
-    return written | {name: {"amount": amount, "currency": currency} for name, amount in parts.items() if amount}
+    for name, amount in parts.items():
+        if amount:
+            written[name] = {"amount": amount, "currency": currency}
+    return written
 
 
 def kind_of(line: Line) -> Kind:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -41,6 +41,7 @@ from reservations.admission import front_door
 from reservations.admission.entries import Admission
 from reservations.admission.sale_facts import facts_of
 from reservations.api.serializers import HELD, LOST, QUEUED, AskFields, ReservationOut, TermsFields, plain_ask
+from reservations.bodies import OrderBody, ReservationBody
 from reservations.hold_request import Ask
 from reservations.models import LIVE, Status
 from reservations.operations import holding
@@ -62,9 +63,9 @@ log = structlog.get_logger(__name__)
 
 TAG = "Holding seats"
 POLL_SECONDS = "1"  # when to ask for a queued reservation again
-Body = dict[str, Any]
+Body = Mapping[str, Any]
 SalesOf = Callable[
-    [Collection[UUID], Buyer], dict[str, Body]
+    [Collection[UUID], Buyer], Mapping[str, Body]
 ]  # sale bodies, as the buyer may see them, by the sale's id as text
 
 IDEMPOTENCY_KEY = OpenApiParameter(
@@ -91,7 +92,7 @@ OF_SESSION = OpenApiParameter(
 )
 
 
-def no_sales(_sales: Collection[UUID], _reader: Buyer) -> dict[str, Body]:
+def no_sales(_sales: Collection[UUID], _reader: Buyer) -> Mapping[str, Body]:
     """Return no sales: they are above this app, and `config.urls` passes in the function that reads them."""
     return {}
 
@@ -142,12 +143,12 @@ class DoorView(BusyAPIView):
         headers = {"Location": location(sent.path, admission.id), "Retry-After": POLL_SECONDS}
         return written({"id": str(admission.id), "status": self.queued}, status=202, headers=headers)
 
-    def first_of(self, outcome: Body) -> Body:
+    def first_of(self, outcome: ReservationBody) -> ReservationBody:
         """Return the outcome, or for a duplicate (Redis forgot the key) the outcome of the key's first request."""
         first = outcome["duplicate_of"]
         return queries.find(UUID(first), buyer=None) if first else outcome  # a key belongs to one person
 
-    def allocated(self, outcome: Body) -> HttpResponse:
+    def allocated(self, outcome: ReservationBody) -> HttpResponse:
         """Return 201 if the request won; raise its refusal if not, as admission would have."""
         if outcome["standby"] is not None:
             headers = {"Location": location(self.request.path, outcome["id"]), "Retry-After": POLL_SECONDS}
@@ -157,11 +158,11 @@ class DoorView(BusyAPIView):
             return written(self.told(outcome), status=201, headers=headers)
         raise self.refusal(outcome)
 
-    def told(self, reservation: Body) -> Body:
+    def told(self, reservation: ReservationBody) -> Body:
         """Return the body of the answer."""
         return reservation
 
-    def refusal(self, outcome: Body) -> Exception:
+    def refusal(self, outcome: ReservationBody) -> Exception:
         return refusal(outcome)
 
     def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
@@ -175,9 +176,9 @@ class DoorView(BusyAPIView):
             front_door.keep_answer(self.admission, status=status, body=body)
         return answer
 
-    def with_sales(self, bodies: list[Body]) -> list[Body]:
+    def with_sales(self, bodies: Sequence[ReservationBody | OrderBody]) -> list[Body]:
         sales = self.sales_of([UUID(body["sale"]) for body in bodies if body["sale"]], self.buyer)
-        return [{**body, "sale": sales.get(body["sale"])} for body in bodies]
+        return [{**body, "sale": sales.get(body["sale"] or "")} for body in bodies]
 
 
 class ReservationsView(DoorView):
@@ -241,7 +242,7 @@ def asked_session(request: Request) -> UUID | None:
     return UUID(asked) if asked else None
 
 
-def waiting(buyer: UUID, *, session: UUID | None) -> list[Body]:
+def waiting(buyer: UUID, *, session: UUID | None) -> list[ReservationBody]:
     """Return the buyer's requests in the queue; with `session`, only those for its places."""
     asked = [request for request in queries.in_queue(buyer) if session in {None, request.session}]
     return [queries.queued_body(request) for request in asked]
@@ -266,7 +267,7 @@ class ReservationView(BuyerAPIView):
             self.buyer, lambda owner: queries.find(reservation, buyer=owner), permission=SEES_RESERVATIONS
         )
         sales = self.sales_of([UUID(body["sale"])], self.buyer) if body["sale"] else {}
-        return Response({**body, "sale": sales.get(body["sale"])})
+        return Response({**body, "sale": sales.get(body["sale"] or "")})
 
     @extend_schema(
         operation_id="reservations_release",
@@ -377,18 +378,18 @@ def replayed(request: HttpRequest, admission: Admission) -> HttpResponse:
     return HttpResponse(body, status=status, headers=headers, content_type=media_type)
 
 
-def refusal(outcome: Body) -> Refused:
+def refusal(outcome: ReservationBody) -> Refused:
     """Return the refusal that a reservation ended with, with the facts that it has at admission."""
     entry = refusals.ENDINGS.get(outcome["reason"] or "", NotHeld)
     return entry(**FACTS[entry](outcome)) if entry in FACTS else entry()
 
 
-def _opens_at(outcome: Body) -> dt.datetime | None:
+def _opens_at(outcome: ReservationBody) -> dt.datetime | None:
     kind = outcome["ticket_type"]
     return facts_of(UUID(outcome["session"])).opens_at(UUID(kind) if kind else None)
 
 
-def _limit_of(outcome: Body) -> int:
+def _limit_of(outcome: ReservationBody) -> int:
     """Return the narrowest limit that applies; the row doesn't say which one refused."""
     facts = facts_of(UUID(outcome["session"]))
     stock = facts.stock.get(UUID(outcome["ticket_type"])) if outcome["ticket_type"] else None
@@ -396,7 +397,7 @@ def _limit_of(outcome: Body) -> int:
     return min([facts.max_per_buyer, *(most for most in own if most)])
 
 
-FACTS: dict[type[Refused], Callable[[Body], dict[str, Any]]] = {
+FACTS: dict[type[Refused], Callable[[ReservationBody], dict[str, Any]]] = {
     SeatsUnavailable: lambda outcome: {
         "conflicts": {item["seat"]: item["reason"] for item in outcome["conflicts"]},
     },

@@ -7,13 +7,13 @@ import datetime as dt
 import uuid
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 from django.db import transaction
 from django.db.models.functions import Now
 
 from reservations import queries, refusals
 from reservations.allocation import changes, endings, locks, pricing, statements
+from reservations.bodies import ReservationBody
 from reservations.claims import standings
 from reservations.claims.claims import NoClaims
 from reservations.claims.standings import Standing
@@ -86,7 +86,7 @@ def give_back(request: HoldRequest) -> None:
 
 
 @transaction.atomic(durable=True)
-def extend(*, reservation_id: uuid.UUID, buyer: uuid.UUID | None) -> dict[str, Any]:
+def extend(*, reservation_id: uuid.UUID, buyer: uuid.UUID | None) -> ReservationBody:
     """Give the buyer as much time again, up to the session's longest hold; return the reservation's body.
 
     Raises: ReservationExpired, ExtensionLimit, NotHeld, PaymentInProgress, AlreadyPaid, Reservation.DoesNotExist,
@@ -133,7 +133,7 @@ def keep(*, reservation_id: uuid.UUID) -> None:
 @transaction.atomic(durable=True)
 def _price(
     *, reservation_id: uuid.UUID, buyer: uuid.UUID | None, concessions: pricing.Choices | None, voucher: str | None
-) -> dict[str, Any]:
+) -> ReservationBody:
     locked = lock_held(reservation_id=reservation_id, buyer=buyer)
     changes.reprice(locked, concessions=concessions, voucher=voucher)
     queued.announce(locked.news)
@@ -146,7 +146,7 @@ def price(
     buyer: uuid.UUID | None,
     concessions: pricing.Choices | None = None,
     voucher: str | None = None,
-) -> dict[str, Any]:
+) -> ReservationBody:
     """Price a hold with these concessions and this voucher; return its body.
 
     None leaves a term unchanged, and "" takes a voucher off.
@@ -188,7 +188,7 @@ def not_allocated(reservation_id: uuid.UUID, *, buyer: uuid.UUID | None) -> NotH
 
     Raises, as GET would: Reservation.DoesNotExist, queries.NotYetKnown.
     """
-    return NotHeld(refusals.ENDINGS.get(queries.find(reservation_id, buyer=buyer)["reason"]))
+    return NotHeld(refusals.ENDINGS.get(queries.find(reservation_id, buyer=buyer)["reason"] or ""))
 
 
 def require_held(locked: locks.Locked) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from reservations.allocation import pricing
+from reservations.bodies import Line, ReservationBody
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,20 +35,21 @@ class Bill:
         return bool(self.discount or self.fee or self.tax or any(entry.concession for entry in self.entries))
 
 
-def of(lines: Sequence[pricing.Line], *, names: Mapping[str, str] | None = None) -> Bill | None:
+def of(lines: Sequence[Line], *, names: Mapping[str, str] | None = None) -> Bill | None:
     """Return the bill of these lines; None if there are none. `names` maps labels of seats to their names."""
     if not lines:
         return None
-    parts = {name: sum(pricing.part_of(line, name) for line in lines) for name in ("discount", "fee", "tax")}
     return Bill(
         entries=_entries(lines, names or {}),
+        discount=sum(pricing.part_of(line, "discount") for line in lines),
+        fee=sum(pricing.part_of(line, "fee") for line in lines),
+        tax=sum(pricing.part_of(line, "tax") for line in lines),
         total=pricing.total_of(lines),
         currency=lines[0]["price"]["currency"],
-        **parts,
     )
 
 
-def _entries(lines: Sequence[pricing.Line], names: Mapping[str, str]) -> list[Entry]:
+def _entries(lines: Sequence[Line], names: Mapping[str, str]) -> list[Entry]:
     seen = Counter(
         (
             names.get(line["seat"], line["seat"]) if line["seat"] else line["name"],
@@ -78,7 +79,7 @@ class Choice:
 
 
 def choices(
-    body: Mapping[str, Any], offered: Sequence[Mapping[str, str]], *, names: Mapping[str, str] | None = None
+    body: ReservationBody, offered: Sequence[Mapping[str, str]], *, names: Mapping[str, str] | None = None
 ) -> list[Choice]:
     """Return the fields; `body` is a reservation's, `offered` the session's concessions by `id` and `label`."""
     if not offered:
@@ -87,8 +88,8 @@ def choices(
     chosen = [line["concession"]["id"] if "concession" in line else "" for line in body["lines"]]
     if body["seats"]:
         return [
-            Choice(field=f"concession:{line['seat']}", label=names.get(line["seat"], line["seat"]), chosen=concession)
-            for line, concession in zip(body["lines"], chosen, strict=True)
+            Choice(field=f"concession:{seat}", label=names.get(seat, seat), chosen=concession)
+            for seat, concession in zip((line["seat"] or "" for line in body["lines"]), chosen, strict=True)
         ]
     return [
         Choice(field=f"count:{one['id']}", label=one["label"], number=chosen.count(one["id"]), most=len(chosen))

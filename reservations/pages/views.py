@@ -55,7 +55,7 @@ def reservation(request: Visitor, reservation_id: UUID) -> HttpResponse:
             "concessions": concessions,
             "places_to_price": bill.choices(body, concessions, names=names),
             "terms_url": reverse("price", args=[reservation_id]),
-            "is_free": body["status"] == Status.HELD and not body["total"]["amount"],
+            "is_free": body["status"] == Status.HELD and not (body["total"] and body["total"]["amount"]),
             "title": title(body["status"], body["reason"]),
             "story": story(body["status"], body["reason"]),
             "held_until": dt.datetime.fromisoformat(body["expires_at"]) if body["expires_at"] else None,

@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 SIGN_WITHIN = 5.0  # seconds in which Redis must answer when it is asked
 
-Outcome = dict[str, Any]
+Outcome = dict[str, Any]  # as JSON brought it
 
 
 class ReplyDesk:
@@ -113,7 +113,7 @@ def desk() -> ReplyDesk:
         return _desk
 
 
-def send(outcomes: Mapping[str, Sequence[tuple[uuid.UUID, Outcome]]]) -> None:
+def send(outcomes: Mapping[str, Sequence[tuple[uuid.UUID, Mapping[str, object]]]]) -> None:
     """Send each web process (by address) the outcomes it waits for. Raises: claims.NoClaims."""
     if not outcomes:
         return

@@ -10,6 +10,7 @@ import pytest
 from django.core.mail import EmailMultiAlternatives
 from django.test import Client
 
+from reservations.bodies import Line
 from reservations.models import Reservation
 from reservations.operations import holding
 from reservations.pages import bill
@@ -212,7 +213,7 @@ class TestGate:
 
 
 class TestBill:
-    LINE = {"seat": "A1", "ticket_type": "t", "name": "Inteira", "price": {"amount": 2500, "currency": "BRL"}}
+    LINE: Line = {"seat": "A1", "ticket_type": "t", "name": "Inteira", "price": {"amount": 2500, "currency": "BRL"}}
 
     def test_bill_says_nothing_more_than_the_total_where_there_is_nothing_more(self) -> None:
         plain = bill.of([self.LINE])

@@ -22,6 +22,7 @@ from reservations import orders, refusals
 from reservations import queries as reservations
 from reservations.admission import sale_facts
 from reservations.api.views import OF_BUYER, PREFER, SEES_RESERVATIONS, Body, DoorView
+from reservations.bodies import OrderBody, ReservationBody
 from reservations.hold_request import AT_THE_DOOR, ORDER_SCOPE, Ask, Means, Receipt
 from reservations.models import Status
 from reservations.refusals import (
@@ -32,6 +33,7 @@ from reservations.refusals import (
 from ticketing import queries
 from ticketing.api import readers
 from ticketing.api.order_fields import ORDER_DONE, ORDER_IN_QUEUE, OrderFields, OrderOut, OrderWish, plain_wish
+from ticketing.bodies import SaleBody
 from ticketing.orders.orders import why_declined
 from ticketing.payments import gateways
 from ticketing.refusals import UnknownMethod, UnknownToken
@@ -63,7 +65,7 @@ class OrdersView(DoorView):
     query_fields = ("buyer", "idempotency_key")
 
     @staticmethod
-    def sales_of(sales: Collection[UUID], reader: Buyer) -> dict[str, Body]:
+    def sales_of(sales: Collection[UUID], reader: Buyer) -> dict[str, SaleBody]:
         return readers.sale_bodies(sales, reader)
 
     @extend_schema(
@@ -107,10 +109,10 @@ class OrdersView(DoorView):
         wish = plain_wish(sent.body) if is_plain_json(sent) else None
         return ask_of(wish, key=key) if wish else None
 
-    def told(self, reservation: Body) -> Body:
+    def told(self, reservation: ReservationBody) -> Body:
         return told(reservation, self.buyer)
 
-    def refusal(self, outcome: Body) -> Exception:
+    def refusal(self, outcome: ReservationBody) -> Exception:
         if outcome["reason"] == PaymentDeclined.reason:
             return PaymentDeclined(why_declined(UUID(outcome["id"])))
         return super().refusal(outcome)
@@ -159,17 +161,17 @@ class OrderView(BuyerAPIView):
         found = as_staff_too(
             self.buyer, lambda owner: reservations.find(order, buyer=owner), permission=SEES_RESERVATIONS
         )
-        body = told(found, self.buyer)
-        return Response({**body, "place_in_line": queries.place_of(body)})
+        place = queries.place_of(orders.body(found))
+        return Response({**told(found, self.buyer), "place_in_line": place})
 
 
-def waiting(buyer: UUID, *, key: str = "") -> list[Body]:
+def waiting(buyer: UUID, *, key: str = "") -> list[OrderBody]:
     """Return the buyer's orders that are still in the queue; with `key`, only those with this key."""
     asked = [request for request in reservations.in_queue(buyer) if request.is_order and key in {"", request.key}]
     return [orders.body(reservations.queued_body(request)) for request in asked]
 
 
-def told(reservation: Body, reader: Buyer) -> Body:
+def told(reservation: ReservationBody, reader: Buyer) -> Body:
     body = orders.body(reservation)
     sale = body["sale"]
     return {**body, "sale": readers.sale_bodies([UUID(sale)], reader).get(sale)} if sale else body

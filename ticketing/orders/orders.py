@@ -13,7 +13,6 @@ import datetime as dt
 import uuid
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import structlog
 from django.db.models import Exists, OuterRef
@@ -78,7 +77,7 @@ def _reply(waiters: Mapping[uuid.UUID, str]) -> None:
     waited_for = [order for order, address in waiters.items() if address]
     if not waited_for:
         return
-    told: dict[str, list[tuple[uuid.UUID, dict[str, Any]]]] = defaultdict(list)
+    told: dict[str, list[tuple[uuid.UUID, Mapping[str, object]]]] = defaultdict(list)
     for reservation in Reservation.objects.select_related("session").filter(pk__in=waited_for, status__in=FINAL):
         told[waiters[reservation.pk]].append((reservation.pk, reservation_body(reservation)))
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 from django.http import Http404, HttpResponse
@@ -22,6 +21,7 @@ from base.asking import staff_may
 from base.clock import reckoned_now
 from reservations import refusals
 from reservations.api.views import SEES_RESERVATIONS
+from reservations.bodies import Amount, OrderBody
 from reservations.hold_request import HoldRequest
 from reservations.models import Reservation
 from reservations.orders import STATUS_NAMES
@@ -74,7 +74,7 @@ def order(request: Visitor, order_id: UUID) -> HttpResponse:
             "ahead": None if place is None else place - 1,
             "places": places_of(body, _type_names([body["ticket_type"]])),
             "advice": advice(body["reason"]) if status == "FAILED" else "",
-            "pay_until": dt.datetime.fromisoformat(body["expires_at"]) if is_to_be_paid(order_id, body) else None,
+            "pay_until": _pay_until(order_id, body),
             "collect_until": _collect_until(body),
             "sells": session.sells_at(reckoned_now()),
             "page": "orders",
@@ -95,10 +95,10 @@ def whose(request: Visitor) -> UUID | None:
     return request.buyer
 
 
-def _collect_until(body: dict[str, Any]) -> dt.datetime | None:
-    if body["status"] != "COMPLETED":
+def _collect_until(body: OrderBody) -> dt.datetime | None:
+    if body["status"] != "COMPLETED" or body["sale"] is None:
         return None
-    rows = Ticket.objects.filter(sale=body["sale"]).select_related("ticket_type", "session", "sale__reservation")
+    rows = Ticket.objects.filter(sale=UUID(body["sale"])).select_related("ticket_type", "session", "sale__reservation")
     return queries.collect_until(rows)
 
 
@@ -111,14 +111,19 @@ def reached(step: str, status: str) -> str:
     return "now" if at == now else "past" if at < now else "next"
 
 
-def is_to_be_paid(order_id: UUID, body: dict[str, Any]) -> bool:
+def _pay_until(order_id: UUID, body: OrderBody) -> dt.datetime | None:
+    end = body["expires_at"]
+    return dt.datetime.fromisoformat(end) if end and is_to_be_paid(order_id, body) else None
+
+
+def is_to_be_paid(order_id: UUID, body: OrderBody) -> bool:
     """Tell whether the order is held without a payment, so that its buyer must pay."""
     if body["status"] != "PROCESSING" or not body["expires_at"]:
         return False
     return Reservation.objects.filter(pk=order_id, payment__isnull=True).exists()
 
 
-def places_of(body: dict[str, Any], names: dict[str, str]) -> str:
+def places_of(body: OrderBody, names: dict[str, str]) -> str:
     """Write the places: “A1, A2”, or a number of a ticket type."""
     if body["seats"]:
         return ", ".join(body["seats"])
@@ -146,7 +151,7 @@ class Listed:
     message: str
     session: Session
     places: str
-    total: dict[str, Any] | None
+    total: Amount | None
     ordered_at: dt.datetime
 
 
@@ -200,9 +205,7 @@ def listed(waiting: list[HoldRequest], rows: list[Reservation]) -> list[Listed]:
     return [_line(reservations.orders.body(body), sessions, names, ordered_at=at) for body, at in bodies]
 
 
-def _line(
-    body: dict[str, Any], sessions: dict[UUID, Session], names: dict[str, str], *, ordered_at: dt.datetime
-) -> Listed:
+def _line(body: OrderBody, sessions: dict[UUID, Session], names: dict[str, str], *, ordered_at: dt.datetime) -> Listed:
     return Listed(
         id=body["id"],
         status=body["status"],

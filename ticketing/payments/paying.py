@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import cast
 from uuid import UUID
 
 from django.utils.translation import get_language
@@ -12,6 +12,7 @@ from django.utils.translation import get_language
 from reservations.hold_request import Means
 from reservations.queueing import replies
 from reservations.refusals import PaymentDeclined
+from ticketing.bodies import PaymentOutcome, SaleBody
 from ticketing.models import OPEN, Payment
 from ticketing.payments import steps
 from ticketing.payments.bells import ring_payment
@@ -23,7 +24,7 @@ class Progress:
     """Describe a payment that began. `sale` is the body of its sale; None while the payment is under way."""
 
     payment: Payment
-    sale: dict[str, Any] | None
+    sale: SaleBody | None
 
 
 def pay(
@@ -46,12 +47,12 @@ def pay(
     return Progress(payment=payment, sale=_sale_in(outcome))
 
 
-def _finish_here(payment: Payment) -> dict[str, Any]:
+def _finish_here(payment: Payment) -> PaymentOutcome:
     steps.finish_payment(payment_id=payment.pk)
     return steps.payment_outcome(payment.pk)
 
 
-def _ring_and_wait(payment: Payment, *, wait: float) -> dict[str, Any] | None:
+def _ring_and_wait(payment: Payment, *, wait: float) -> PaymentOutcome | None:
     """Return the outcome, as far as it is known after `wait` seconds; None if it was not waited for."""
     if not wait:
         ring_payment(payment.pk)
@@ -59,14 +60,14 @@ def _ring_and_wait(payment: Payment, *, wait: float) -> dict[str, Any] | None:
     with replies.desk().expect(payment.pk, of="payments") as future:
         ring_payment(payment.pk, reply_to=replies.desk().address if future else "")
         outcome = replies.wait(future, seconds=wait) if future else None
-    return outcome or steps.payment_outcome(payment.pk)  # the reply may have been lost on its way
+    told = cast(PaymentOutcome | None, outcome)
+    return told or steps.payment_outcome(payment.pk)  # the reply may have been lost on its way
 
 
-def _sale_in(outcome: dict[str, Any] | None) -> dict[str, Any] | None:
+def _sale_in(outcome: PaymentOutcome | None) -> SaleBody | None:
     """Return the body of the sale; None while the payment is under way. Raises: PaymentDeclined."""
     if outcome is None or (outcome["status"] in OPEN and not outcome["sale"]):
         return None
     if outcome["sale"] is None:
         raise PaymentDeclined(outcome["reason"])
-    sale: dict[str, Any] = outcome["sale"]
-    return sale
+    return outcome["sale"]

@@ -24,7 +24,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import structlog
 from django.db import connection, transaction
@@ -41,6 +41,7 @@ from realtime.events import NewEvent
 from reservations.claims.claims import NoClaims
 from reservations.models import Reservation
 from reservations.queueing import replies
+from ticketing.bodies import PaymentOutcome
 from ticketing.faults import reach
 from ticketing.models import Account, Payment, PaymentStatus
 from ticketing.payments import gateways, late, ledger, selling
@@ -370,7 +371,7 @@ def _reply(payment_id: uuid.UUID, address: str) -> None:
         log.info("payment.reply_lost", error=repr(error.__cause__))
 
 
-def payment_outcome(payment_id: uuid.UUID) -> dict[str, Any]:
+def payment_outcome(payment_id: uuid.UUID) -> PaymentOutcome:
     """Return `{"status", "reason", "sale": body or None}`."""
     payment = Payment.objects.get(pk=payment_id)
     sale = sales_of().filter(payment=payment).first()

@@ -34,6 +34,7 @@ from sessions_app.pages import seat_plan
 from sessions_app.pages.tier_looks import legend, looks_of
 from sessions_app.pages.views import price_words, session_data
 from ticketing import queries
+from ticketing.bodies import HolderBody, LinkedHolder
 from ticketing.models import User
 from ticketing.payments import selling
 
@@ -159,7 +160,7 @@ def seat_holders(request: HttpRequest, session_id: UUID) -> JsonResponse:
     return JsonResponse({"holders": [linked(holder) for holder in found]})
 
 
-def linked(holder: dict[str, Any]) -> dict[str, Any]:
+def linked(holder: HolderBody) -> LinkedHolder:
     link = reverse("admin:reservations_reservation_change", args=[holder["reservation"]])
     return {**holder, "link": link, "name": holder["username"] or _("Guest …%s") % holder["buyer"][-6:]}
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from uuid6 import uuid7
 
 from reservations.allocation import pricing
+from reservations.bodies import Line
 from reservations.models import Voucher
 from reservations.refusals import (
     NotAmongTheSeats,
@@ -77,7 +78,7 @@ class TestPrices:
     def test_add_up_to_the_total_however_often_a_reservation_is_priced(
         self, data: st.DataObject, bases: list[int], session: Session, voucher: Voucher | None
     ) -> None:
-        lines = [
+        lines: list[Line] = [
             {"seat": f"A{n}", "ticket_type": "t", "name": "Inteira", "price": {"amount": base, "currency": "BRL"}}
             for n, base in enumerate(bases)
         ]
@@ -162,14 +163,14 @@ class TestChoosing:
             pricing.chosen(seats, choices, [CHILD, SENIOR])
 
     def test_keeps_no_concession_that_is_gone(self) -> None:
-        line = {"price": {"amount": 1}, "concession": {"id": str(CHILD.pk), "name": "Child"}}
+        line: Any = {"price": {"amount": 1}, "concession": {"id": str(CHILD.pk), "name": "Child"}}
         with pytest.raises(UnknownConcession) as gone:
             pricing.kept([line], [SENIOR])
         assert gone.value.concessions == ["Child"]
 
     def test_takes_away_the_kinds_of_places_that_were_given_back(self) -> None:
-        child = {"price": {"amount": 500}, "concession": {"id": "1", "name": "Child"}}
-        full = {"price": {"amount": 1000}}
+        child: Any = {"price": {"amount": 500}, "concession": {"id": "1", "name": "Child"}}
+        full: Any = {"price": {"amount": 1000}}
         assert pricing.without([child, full, child], [(500, "Child"), (1000, "")]) == [child]
 
 

@@ -249,7 +249,7 @@ class TestMessage:
 
     def test_reaches_a_socket(self, stock: TicketType, full: list[Reservation]) -> None:
         waits = order(stock)
-        messages: list[dict[str, Any]] = queries.first_messages(waits.buyer)
+        messages: Any = queries.first_messages(waits.buyer)
         assert [message.get("standby") for message in messages] == [1, None]
         assert messages[1]["message"] == "You are on standby, number 1."
 

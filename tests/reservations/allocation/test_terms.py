@@ -9,6 +9,7 @@ import pytest
 from django.db import IntegrityError, transaction
 
 from reservations.allocation import changes, locks, pricing
+from reservations.bodies import ReservationBody
 from reservations.hold_request import ORDER_SCOPE, HoldRequest
 from reservations.models import Reservation, Status, Voucher
 from reservations.operations import holding, queued, sweeps
@@ -22,15 +23,16 @@ from tests.ticketing.test_paying import pay
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def price(reservation: Reservation, buyer: uuid.UUID, **terms: Any) -> dict[str, Any]:
+def price(reservation: Reservation, buyer: uuid.UUID, **terms: Any) -> ReservationBody:
     body = holding.price(reservation_id=reservation.pk, buyer=buyer, **terms)
     reservation.refresh_from_db()
     assert reservation.total == pricing.total_of(reservation.lines)
+    assert body["total"] is not None
     assert body["total"]["amount"] == reservation.total
     return body
 
 
-def paid_for(body: dict[str, Any]) -> dict[str, int]:
+def paid_for(body: ReservationBody) -> dict[str | None, int]:
     return {line["seat"]: line["price"]["amount"] for line in body["lines"]}
 
 
@@ -87,15 +89,18 @@ class TestPricing:
         ConcessionFactory.create(session=session)
         stock = StockFactory.create(session=session)
         held = hold(session, buyer=ana, ticket_type=stock.pk, quantity=3)
-        assert price(held, ana, concessions=[("Child", 2)])["total"]["amount"] == 18000
+        assert price(held, ana, concessions=[("Child", 2)])["total"] == {"amount": 18000, "currency": held.currency}
 
     def test_leaves_terms_that_are_not_sent(self, session: Session, hold: Hold, ana: uuid.UUID) -> None:
         ConcessionFactory.create(session=session)
         voucher = VoucherFactory.create()
         held = hold(session, "A1", "A2", buyer=ana)
         price(held, ana, concessions=[("A1", "Child")])
-        assert price(held, ana, voucher=voucher.code.lower())["total"]["amount"] == 1125 + 2250
-        assert price(held, ana, concessions=[])["total"]["amount"] == 4500
+        assert price(held, ana, voucher=voucher.code.lower())["total"] == {
+            "amount": 1125 + 2250,
+            "currency": held.currency,
+        }
+        assert price(held, ana, concessions=[])["total"] == {"amount": 4500, "currency": held.currency}
         assert price(held, ana, voucher="") == {**price(held, ana), "voucher": None}
         assert held.total == 5000
 
@@ -104,7 +109,10 @@ class TestPricing:
     ) -> None:
         held = hold(session, "A1", buyer=ana)
         TicketType.objects.update(price=9900)
-        assert price(held, ana, voucher=VoucherFactory.create().code)["total"]["amount"] == 2250
+        assert price(held, ana, voucher=VoucherFactory.create().code)["total"] == {
+            "amount": 2250,
+            "currency": held.currency,
+        }
 
     def test_is_only_for_the_buyer_of_a_hold(
         self, session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
