@@ -35,7 +35,7 @@ def message(body: Body) -> Message:
 
 
 class Feed:
-    """Send what it hears: the first change at once, then all that came within a tenth of a second as one.
+    """Send to its watchers what it hears: the first change at once, then a tenth of a second's changes as one.
 
     Note [The repeated version]
     A socket that lost its last diff would wait for the next one, perhaps for ever. So every 15 s each feed reads the
@@ -110,7 +110,7 @@ class Feed:
             self._tell_at(self._next, now)
 
     def _tell_at(self, due: float, now: float) -> None:
-        """Tell now if it is due, else when it is; an earlier time replaces a later one."""
+        """Send now if it is due, else at the due time; an earlier time replaces a later one."""
         if due <= now:
             self._tell()
         elif self._telling is None or due < self._telling.when():

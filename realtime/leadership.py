@@ -70,7 +70,7 @@ class Leadership:
         return self._active
 
     def require(self) -> None:
-        """Require that the lock is surely ours, without a query, so that each message can be preceded by this.
+        """Require that the lock is surely ours. It takes no query, so that it can precede each message.
 
         Raises: NotActive.
         """

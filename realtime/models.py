@@ -13,9 +13,9 @@ IN_ORDER = (F("position").asc(nulls_first=True), F("id").asc())
 
 
 class Event(models.Model):
-    """One thing that happened: outbox, audit trail and history in one table. A row never changes, except for its mark.
+    """One thing that happened: outbox, audit trail and history in one table.
 
-    The mark says that it was published.
+    A row never changes; it is only marked as published.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)

@@ -62,7 +62,7 @@ class StockFacts:
         return not self.is_closed_at(now) and rules.is_window_open(now, self.sells_from)
 
     def is_paid_at_door(self, now: dt.datetime) -> bool:
-        """Return whether it may still be sold without a payment."""
+        """Tell whether it may still be sold without a payment."""
         return rules.is_paid_at_door(now, pay_at_door=self.pay_at_door, collect_until=self.collect_until)
 
 

@@ -83,9 +83,9 @@ class ReplyDesk:
     def expect(
         self, name: uuid.UUID, *, of: Literal["worker", "payments"]
     ) -> Iterator[concurrent.futures.Future[Outcome] | None]:
-        """Yield a future of the outcome, or None where waiting is useless.
+        """Yield a future of the outcome, or None if waiting is useless.
 
-        That is where half of the threads wait already, or no such worker consumes.
+        It is useless if half of the threads wait already, or no such worker consumes.
         """
         # the liveness first: it is remembered, and says no at once while Redis is away
         if not liveness.is_alive(of) or not self._is_listening() or not self._places.acquire(blocking=False):

@@ -170,7 +170,7 @@ class ShowList(PublicCatalogue, generics.ListAPIView[Show]):
 
 @extend_schema(tags=TAG, summary="Ticket types", responses={200: TicketTypeOut(many=True), **problems_of(400)})
 class TicketTypeList(PublicCatalogue, generics.ListAPIView[TicketType]):
-    """Lists general admission and the prices of seats; without `session`, those of all upcoming sessions."""
+    """List general admission and the prices of seats; without `session`, those of all upcoming sessions."""
 
     serializer_class = TicketTypeOut
     pagination_class = ByAge
@@ -207,7 +207,7 @@ class SessionList(PublicCatalogue, generics.ListAPIView[Session]):
 
     @extend_schema(tags=TAG, summary="List the sessions", responses={200: SessionOut(many=True), **problems_of(400)})
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Lists sessions that are on sale or will be, soonest first."""
+        """List the sessions that are on sale or will be, soonest first."""
         return super().get(request, *args, **kwargs)
 
     @extend_schema(
@@ -220,7 +220,7 @@ class SessionList(PublicCatalogue, generics.ListAPIView[Session]):
         examples=[SMALL_ROOM, CONCERT, FESTIVAL],
     )
     def post(self, request: Request) -> Response:
-        """Creates the session's seats, labelled `A1` …: those of the hall, or of `rows` by `seats_per_row`.
+        """Create the session's seats, labelled `A1` …: those of the hall, or of `rows` by `seats_per_row`.
 
         With neither, the session has general admission only.
         """
@@ -270,7 +270,7 @@ class SessionSeats(APIView):
         },
     )
     def get(self, request: Request, pk: UUID) -> HttpResponseBase:
-        """Returns the map and its version, which is the `ETag`. Only staff may use `at`."""
+        """Return the map and its version, which is the `ETag`. Only staff may use `at`."""
         asked = SeatMapQuery(data=request.query_params)
         asked.is_valid(raise_exception=True)
         if "at" in asked.validated_data:

@@ -81,7 +81,7 @@ def clock_seconds(moment: dt.datetime) -> str:
 
 @register.filter
 def day(moment: dt.date) -> str:
-    """Write a day like “Friday, May 3”, in the language's own order and case, with any year but this one."""
+    """Write a day like “Friday, May 3”, in the language's order and case; add the year unless it is the present one."""
     return _long(moment, pgettext("day", "l, F j")) if _is_this_year(moment) else full_day(moment)
 
 
@@ -104,7 +104,7 @@ def within(day: str) -> str:
 
 @register.filter
 def short_day(moment: dt.date) -> str:
-    """Write a day like “May 3”, with any year but this one."""
+    """Write a day like “May 3”; add the year unless it is the present one."""
     form = pgettext("short day", "M j") if _is_this_year(moment) else pgettext("short day", "M j, Y")
     return formats.date_format(_local(moment), form)
 
