@@ -1,4 +1,4 @@
-"""The API as a client of it sees it."""
+"""Call the API as a client sees it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PROBLEM = "application/problem+json"
 
 
 def client_of(buyer: UUID | User | Buyer) -> APIClient:
-    """A client with the access token of a guest (by id), of an account, or of a buyer."""
+    """Return a client with the access token of a guest (by id), of an account, or of a buyer."""
     if isinstance(buyer, UUID):
         buyer = Buyer(id=buyer, is_guest=True)
     elif isinstance(buyer, User):
@@ -27,7 +27,7 @@ def client_of(buyer: UUID | User | Buyer) -> APIClient:
 
 
 def post(client: APIClient, path: str, body: Any = None, **headers: str) -> Any:
-    """JSON to a path below /api/v1; keywords are headers: `prefer="wait=5"`, `idempotency_key="k"`."""
+    """Post JSON to a path below /api/v1; keywords are headers: `prefer="wait=5"`, `idempotency_key="k"`."""
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     return client.post(f"/api/v1{path}", body, format="json", headers=sent)
 
@@ -37,9 +37,9 @@ def get(client: APIClient, path: str, **query: Any) -> Any:
 
 
 def assert_problem(response: Any, status: int, code: str, *, documented: bool = True) -> dict[str, Any]:
-    """That it is this problem, whole and proper, and one that the OpenAPI document names for the operation; its body.
+    """Assert that the answer is this problem and that the OpenAPI document names it for the operation. Return its body.
 
-    `documented` False: the test makes the operation fail as it can't by itself.
+    With `documented` False, the test makes the operation fail as it cannot fail by itself.
     """
     body: dict[str, Any] = response.json()
     assert response.status_code == status, body

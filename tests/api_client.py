@@ -1,4 +1,4 @@
-"""A program that buys through the REST API, as anybody could write it."""
+"""Buy through the REST API as any program could."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Answer:
 
 @dataclasses.dataclass(slots=True)
 class ApiClient:
-    """One buyer at one web process; `token` empty: nobody yet."""
+    """Act as one buyer at one web process; an empty `token` means no buyer yet."""
 
     port: int
     token: str = ""
@@ -50,7 +50,7 @@ class ApiClient:
         return ApiClient(self.port, answer.body["access"])
 
     def new_session(self, *, rows: int = 4, seats_per_row: int = 4, **more: Any) -> str:
-        """Staff put a session on sale, tomorrow; its id."""
+        """Let staff put a session on sale for tomorrow, and return its id."""
         tomorrow = (dt.datetime.now(dt.UTC) + dt.timedelta(days=1)).isoformat()
         body = {
             "show": {"title": "Estrada"},

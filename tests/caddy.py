@@ -1,4 +1,4 @@
-"""Debian's Caddy with the Caddyfile that is deployed, in front of processes of this machine."""
+"""Run Debian's Caddy with the deployed Caddyfile, in front of processes of this machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ CADDYFILE = Path(__file__).parents[1] / "deploy" / "proxy" / "Caddyfile"
 
 
 class Caddy:
-    """`with Caddy(folder, web=8000, live=8001) as proxy:` — `proxy.port` is the site's one origin, in plain HTTP."""
+    """Run Caddy: `with Caddy(folder, web=8000, live=8001) as proxy:`.
+
+    `proxy.port` is the site's one origin, in plain HTTP.
+    """
 
     def __init__(self, folder: Path, *, web: int, live: int) -> None:
         self.port = free_port()

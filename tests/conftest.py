@@ -26,17 +26,20 @@ from tests import factories, services
 Hold = Callable[..., Reservation]
 
 
-KEPT = {"django_content_type", "auth_permission"}  # they say what the models are, and no test changes that
+KEPT = {"django_content_type", "auth_permission"}  # they describe the models, and no test changes them
 
 
 def pytest_collection_finish() -> None:
-    """What the imports made stays. Looking through a million objects again and again costs a sixth of the processor's time."""
+    """Freeze what the imports made.
+
+    Scanning a million objects again and again costs a sixth of the processor's time.
+    """
     gc.collect()
     gc.freeze()
 
 
 def _delete_everything(self: DatabaseOperations, style: object, tables: list[str], **_how: object) -> list[str]:
-    """Between tests: deleting a few rows takes milliseconds, truncating forty tables half a second."""
+    """Delete rows between tests: a few rows take milliseconds, truncating forty tables half a second."""
     deletes = [f"DELETE FROM {self.quote_name(table)}" for table in tables if table not in KEPT]  # noqa: S608 Django's own table names
     return ["; ".join(["SET session_replication_role = replica", *deletes, "SET session_replication_role = origin"])]
 
@@ -51,7 +54,7 @@ def _quick_flush() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _static_files_listed_once() -> Iterator[None]:
-    """Each test's client loads the middleware, and listing every app's files was a quarter of all time."""
+    """List static files once. Each test's client loads the middleware, and listing took a quarter of all time."""
     listed: dict[tuple[str, int | None], dict[str, Any]] = {}
     list_files = WhiteNoiseMiddleware.add_files_from_finders
 
@@ -69,14 +72,14 @@ def _static_files_listed_once() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
-    """A copy of the migrated one. No commit waits for the disk: what a power cut would take from this database, nobody misses."""
+    """Copy the migrated database. No commit waits for the disk, because a power cut may destroy this database."""
     connection.settings_dict["OPTIONS"]["options"] += " -c synchronous_commit=off"
     connection.settings_dict["TEST"]["TEMPLATE"] = services.template()
 
 
 @pytest.fixture(autouse=True)
 def _nothing_remembered(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Each test starts with an empty Redis (our keys only), in English, and in a process that knows no session."""
+    """Start each test with an empty Redis (our keys only), in English, and in a process that knows no session."""
     start_afresh()
     yield
     wire.flush()
@@ -90,7 +93,7 @@ def start_afresh() -> None:
 
 
 def forget_redis() -> None:
-    """In both databases. Never `cache.clear()`: it flushes a whole one, which may hold somebody else's keys too."""
+    """Delete our keys in both databases. `cache.clear()` would flush a whole one, with other programs' keys."""
     for client in (claims.client(), cache.client()):
         for name in client.scan_iter(f"{settings.KEY_PREFIX}:*", count=1_000):
             client.delete(name)
@@ -98,7 +101,7 @@ def forget_redis() -> None:
 
 @pytest.fixture
 def doors_open(settings: Any) -> None:
-    """Sessions of tomorrow let people in already."""
+    """Open the doors of tomorrow's sessions now."""
     settings.DOORS_OPEN_MINUTES = 2 * 24 * 60
 
 
@@ -114,14 +117,14 @@ def bruno() -> uuid.UUID:
 
 @pytest.fixture
 def session(transactional_db: None) -> Session:
-    """A room of 4 by 4, A1 to D4, on sale."""
+    """Provide a room of 4 by 4, A1 to D4, on sale."""
     made: Session = factories.SessionFactory.create()
     return made
 
 
 @pytest.fixture
 def hold() -> Hold:
-    """Ask for seats through the front door and allocate at once; the reservation as it stands then."""
+    """Return a function that asks for seats through the front door, allocates, and returns the reservation."""
 
     def hold(session: Session, *seats: str, buyer: uuid.UUID, **ask: Any) -> Reservation:
         admission = front_door.admit(Ask(session=session.pk, seats=seats, **ask), buyer=buyer)

@@ -1,4 +1,4 @@
-"""Clients that are slow on purpose, many at once, from one thread: idle connections, unfinished heads, unfinished bodies.
+"""Simulate many slow clients from one thread: idle connections, unfinished heads, unfinished bodies.
 
 with Crowd(port) as crowd:
     crowd.idle(2_000)
@@ -29,7 +29,7 @@ ATTEMPTS, REQUESTS = 4, 60
 
 
 class Crowd:
-    """So many connections to one port, until the block ends. Slow ones send a byte a second."""
+    """Open many connections to one port until the block ends. Slow ones send a byte a second."""
 
     def __init__(self, port: int) -> None:
         most_connections()
@@ -72,7 +72,7 @@ class Crowd:
         return opened
 
     def sockets(self, number: int, path: str) -> list[socket.socket]:
-        """Open WebSockets, none of them waiting for the one before."""
+        """Open WebSockets, none of which waits for the one before."""
         handshake = (
             f"GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
@@ -99,7 +99,7 @@ class Crowd:
     def _drip(self) -> None:
         while not self._over.wait(1):
             for connection in self._slow:
-                with contextlib.suppress(OSError):  # cut off, as it should be
+                with contextlib.suppress(OSError):  # cut off, as expected
                     connection.send(b"a", socket.MSG_DONTWAIT)
 
 
@@ -112,9 +112,9 @@ def left_open(connections: list[socket.socket]) -> int:
 
 
 def p95(port: int) -> float:
-    """Time requests that each come on a connection of their own, reading and writing in turn; return the 95th percentile.
+    """Time requests on new connections, reading and writing in turn, and return the 95th percentile.
 
-    On a machine that others use as well the best of a few attempts is taken.
+    On a shared machine the best of a few attempts counts.
     """
     return min(_p95(port) for _ in range(ATTEMPTS))
 

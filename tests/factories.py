@@ -1,4 +1,4 @@
-"""Rows that tests need, as people would make them."""
+"""Make rows that tests need, as people would make them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class ShowFactory(factory.django.DjangoModelFactory[Show]):
 
 
 class SessionFactory(factory.django.DjangoModelFactory[Session]):
-    """On sale, tomorrow, with `seats` rows by columns (None: no seats) at 25.00."""
+    """Make a session on sale, tomorrow, with `seats` rows by columns (None: no seats) at 25.00."""
 
     class Meta:
         model = Session
@@ -86,7 +86,7 @@ class SessionFactory(factory.django.DjangoModelFactory[Session]):
 
 
 class StockFactory(factory.django.DjangoModelFactory[TicketType]):
-    """Places without a number."""
+    """Make unnumbered places."""
 
     class Meta:
         model = TicketType
@@ -108,7 +108,7 @@ class ConcessionFactory(factory.django.DjangoModelFactory[Concession]):
 
 
 class VoucherFactory(factory.django.DjangoModelFactory[Voucher]):
-    """10 % off each place, for everybody, for good."""
+    """Make a voucher of 10 % off each place, without limits."""
 
     class Meta:
         model = Voucher
@@ -118,7 +118,7 @@ class VoucherFactory(factory.django.DjangoModelFactory[Voucher]):
 
 
 class PoolFactory(factory.django.DjangoModelFactory[Pool]):
-    """What several types of a session draw on."""
+    """Make a pool that several types of a session share."""
 
     class Meta:
         model = Pool

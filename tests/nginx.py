@@ -1,4 +1,4 @@
-"""Debian's nginx with the configuration that is shipped, in front of servers of this machine."""
+"""Run Debian's nginx with the shipped configuration, in front of servers of this machine."""
 
 from __future__ import annotations
 
@@ -32,9 +32,10 @@ http {{
 
 
 class Nginx:
-    """`with Nginx(folder, web=8000, live=8001) as proxy:` — `proxy.port` is the site's one origin, in plain HTTP; `access_log` is what it writes down.
+    """Run nginx: `with Nginx(folder, web=8000, live=8001) as proxy:`.
 
-    `connections`: how many an address may have open, instead of what is shipped.
+    `proxy.port` is the site's one origin, in plain HTTP; `access_log` is its log. `connections` replaces the shipped
+    limit per address.
     """
 
     def __init__(self, folder: Path, *, web: int, live: int, connections: int = 0) -> None:
@@ -53,7 +54,7 @@ class Nginx:
             assert shipped.count(said) == 1, said
             shipped = shipped.replace(said, instead)
         (folder / "frontrow.conf").write_text(shipped)
-        user = f"user {getpass.getuser()};" if os.getuid() == 0 else ""  # its folder is this user's alone
+        user = f"user {getpass.getuser()};" if os.getuid() == 0 else ""  # its folder belongs to this user alone
         (folder / "nginx.conf").write_text(AROUND.format(user=user, folder=folder))
 
     def __enter__(self) -> Self:

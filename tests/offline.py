@@ -1,4 +1,7 @@
-"""Settings without a database, for checks that read only code: `manage.py makemigrations --check --settings tests.offline`."""
+"""Configure checks that read only code, without a database.
+
+Example: `manage.py makemigrations --check --settings tests.offline`.
+"""
 
 from config.settings import *  # noqa: F403 these are those settings
 

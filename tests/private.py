@@ -1,4 +1,4 @@
-"""A Redis and a RabbitMQ of a test's own, which it may stop, freeze and kill. `bench.private` has the PostgreSQL."""
+"""Run a test's own Redis and RabbitMQ, which it may stop, freeze and kill. `bench.private` has the PostgreSQL."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class PrivateRedis:
 
 
 class PrivateRabbitMQ:
-    """One node with a name, ports and folders of its own, and the port mapper that Erlang wants. Killed, it keeps its queues."""
+    """Run one node with its own name, ports and folders, and Erlang's port mapper. After a kill it keeps its queues."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -98,11 +98,11 @@ class PrivateRabbitMQ:
         self._node = self._run(server())
 
     def wait(self) -> None:
-        """Until it answers as brokers do. Raises: NotInTimeError."""
+        """Wait until it answers like a broker. Raises: NotInTimeError."""
         until(self.answers, seconds=PATIENCE, every=0.2, what="a RabbitMQ of our own")
 
     def kill(self) -> None:
-        """SIGKILL, as a power cut would end it."""
+        """Kill it with SIGKILL, like a power cut."""
         if self._node:
             os.killpg(self._node.pid, signal.SIGKILL)
             self._node.wait()
@@ -120,7 +120,7 @@ class PrivateRabbitMQ:
         environment = {
             "PATH": os.environ["PATH"],
             "LANG": "C.UTF-8",
-            "HOME": str(self.folder),  # of Erlang's cookie
+            "HOME": str(self.folder),  # folder of Erlang's cookie
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "ERL_EPMD_PORT": str(self._mapper_port),
             "RABBITMQ_NODENAME": f"frontrow{self.port}@localhost",
@@ -140,6 +140,6 @@ class PrivateRabbitMQ:
 
 
 def server() -> str:
-    """Debian's wrapper changes the user and the folders; the program itself does as it is told."""
+    """Return the program itself, because Debian's wrapper changes the user and the folders."""
     own = "/usr/lib/rabbitmq/bin/rabbitmq-server"
     return own if Path(own).exists() else str(shutil.which("rabbitmq-server", path=f"{os.environ['PATH']}:/usr/sbin"))

@@ -35,7 +35,10 @@ __all__ = [
 
 @contextmanager
 def fresh_database() -> Iterator[str]:
-    """The URL of a database of empty tables that lives as long as the block. No commit there waits for the disk: processes die here, no machines."""
+    """Yield the URL of a database of empty tables that lives as long as the block.
+
+    Its commits do not wait for the disk: only processes die here, not machines.
+    """
     with processes.fresh_database(services.home(), prefix="frontrow_test", template=services.template()) as url:
         with psycopg.connect(url, autocommit=True) as connection:
             name = sql.Identifier(connection.info.dbname)
@@ -44,7 +47,7 @@ def fresh_database() -> Iterator[str]:
 
 
 class Processes(processes.Processes):
-    """Further keywords are environment variables."""
+    """Run processes; further keywords are environment variables."""
 
     def __init__(self, *, folder: Path, **environment: str) -> None:
         super().__init__(folder=folder, environment=shared_environment() | environment)
@@ -58,7 +61,7 @@ def shared_environment() -> dict[str, str]:
             "DATABASE_URL": found.database_url,
             "REDIS_URL": found.redis_url,
             "RABBITMQ_URL": found.rabbitmq_url or "",
-            "QUEUE": "",  # the tests' own process allocates by itself; real processes stand in a real line
+            "QUEUE": "",  # the tests' own process allocates by itself; real processes use a real queue
             "KEY_PREFIX": f"test-{uuid.uuid4().hex[:8]}",
             "PYTHONWARNINGS": "default",
         }

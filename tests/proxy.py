@@ -1,7 +1,4 @@
-"""A wire between a process and a service that a test can cut and mend.
-
-`down` hangs up and refuses, `hole` swallows, `cut_off` hangs up and swallows, `freeze` keeps, `slow` delays, `up` carries.
-"""
+"""Connect a process and a service by a wire that a test can cut and mend."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ CHUNK = 65_536
 
 
 class Proxy:
-    """`with Proxy(url) as wire:` — `wire.url` is the same service through the wire."""
+    """Run a wire: `with Proxy(url) as wire:`. `wire.url` is the same service through the wire."""
 
     def __init__(self, url: str) -> None:
         self._parts = urllib.parse.urlsplit(url)
@@ -38,7 +35,7 @@ class Proxy:
 
     @property
     def connections(self) -> int:
-        """How many are open."""
+        """Count the open connections."""
         return len(self._open) // 2
 
     def __enter__(self) -> Self:
@@ -49,7 +46,7 @@ class Proxy:
         threading.Thread(target=self._accept, args=[self._listener], daemon=True).start()
 
     def _close(self) -> None:
-        """The thread that waits for connections holds the port until it is woken."""
+        """Close the listener. The thread that waits for connections holds the port until it is woken."""
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -61,7 +58,7 @@ class Proxy:
         self._hang_up()
 
     def up(self, *, hang_up: bool = True) -> None:
-        """Carry again; what fell into the hole stays lost, so its connections end, or with `hang_up=False` live on without it."""
+        """Carry again. Connections with lost bytes end; with `hang_up=False` they live on without these bytes."""
         if self._mode == "hole" and hang_up:
             self._hang_up()
         if self._mode == "down":
@@ -77,16 +74,16 @@ class Proxy:
         self._hang_up()
 
     def hole(self) -> None:
-        """Take everything and pass nothing on: a network that lost its other half."""
+        """Swallow everything, like a network that lost its other half."""
         self._mode = "hole"
 
     def cut_off(self) -> None:
-        """Reset all connections; new ones are taken, and nothing comes back."""
+        """Reset all connections; accept new ones and answer nothing."""
         self._mode = "hole"
         self._hang_up()
 
     def slow(self, seconds: float) -> None:
-        """Carry everything so much later."""
+        """Delay everything by this time."""
         self._seconds = seconds
 
     def freeze(self) -> None:
@@ -95,7 +92,7 @@ class Proxy:
         self._mode = "frozen"
 
     def _hang_up(self) -> None:
-        while True:  # one at a time: a connection that is made meanwhile must not be forgotten
+        while True:  # one at a time: a connection that is made in the meantime must not be forgotten
             try:
                 end = self._open.pop()
             except KeyError:
@@ -132,7 +129,7 @@ class Proxy:
                     time.sleep(self._seconds)
                 if self._mode == "up":
                     sink.sendall(data)
-        for end in (source, sink):  # closed by the other direction too, whichever comes last
+        for end in (source, sink):  # the other direction closes it too, whichever comes last
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
             end.close()

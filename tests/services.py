@@ -1,12 +1,12 @@
-"""The services a test run uses: those found on their usual ports, or embedded ones.
+"""Provide the services of a test run: those found on their usual ports, or embedded ones.
 
-A pytest plugin, loaded before Django reads its settings. What is found is used under names of our own: a database, a
-Redis database, a key prefix and a RabbitMQ virtual host that belong to this clone, and to this run where several go on
-at once: each of pytest-xdist's workers is a run of its own. FRONTROW_TEST_SERVICES=embedded uses embedded ones whatever
-the machine has.
+This pytest plugin is loaded before Django reads its settings. Services that are found are used under names of our own:
+a database, a Redis database, a key prefix and a RabbitMQ virtual host that belong to this clone, and to this run if
+several go on at once. Each of pytest-xdist's workers is a run of its own. FRONTROW_TEST_SERVICES=embedded uses embedded
+services whatever the machine has.
 
-PostgreSQL and Redis are always there. Tests marked `rabbitmq`, `journey` or `typescript` need what only a machine can have: without
-it they are left out with a loud line, and in CI (CI=true) that is a failure, except for TypeScript.
+PostgreSQL and Redis are always there. Tests marked `rabbitmq`, `journey` or `typescript` need what only some machines
+have. Without it they are skipped with a loud line, and in CI (CI=true) that is a failure, except for TypeScript.
 """
 
 import fcntl
@@ -39,7 +39,7 @@ ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".frontrow" / "test"
 TYPESCRIPT = ROOT / ".frontrow" / "typescript" / "node_modules"
 OLDEST_POSTGRES = 150000
-RUNS_AT_ONCE = 4  # each has three of Redis' sixteen databases; the first three stay the machine's own
+RUNS_AT_ONCE = 4  # each has three of Redis' sixteen databases; the first three belong to the machine
 CI = os.environ.get("CI") == "true"
 EMBEDDED = os.environ.get("FRONTROW_TEST_SERVICES") == "embedded"
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -49,7 +49,7 @@ LEFT_OUT = {
     "typescript": "what `make typescript` installs with node and npm",
 }
 WHERE = ("DATABASE_URL", "REDIS_URL", "RABBITMQ_URL")
-# What a developer may have exported for a running site, and would change what tests see
+# Variables that a developer may have exported for a running site and that would change the tests
 OF_THE_SHELL = {
     "ALLOWED_HOSTS",
     "CACHE_URL",
@@ -79,7 +79,7 @@ OF_THE_SHELL = {
 
 @dataclass
 class Services:
-    """Where they are, as the settings' variables spell it. `database_url` names a database that exists."""
+    """Hold the services' addresses as the settings' variables spell them. `database_url` names an existing database."""
 
     name: str
     database_url: str
@@ -91,7 +91,7 @@ class Services:
 
     @cached_property
     def rabbitmq_url(self) -> str:
-        """A virtual host of this run's own, or empty where there is no RabbitMQ."""
+        """Return the URL of this run's own virtual host, or nothing without RabbitMQ."""
         return own_virtual_host(self.broker_url, self.name) if self.broker_url else ""
 
     def lacks(self, marker: str) -> bool:
@@ -105,7 +105,7 @@ def has_typescript() -> bool:
 
 @cache
 def current() -> Services:
-    """This run's services; found or chosen once."""
+    """Return this run's services; they are found or chosen once."""
     slot = our_slot().number
     name = f"frontrow_test_{hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]}_{slot}"
     services = Services(name=name, database_url="", redis_url="", chromium=find_chromium(), broker_url=find_rabbitmq())
@@ -118,7 +118,10 @@ def current() -> Services:
 
 @dataclass(frozen=True)
 class Slot:
-    """A number that no other run of this clone has at the moment; the descriptor's lock lasts as long as we and our services."""
+    """Reserve a number that no other run of this clone has.
+
+    The descriptor's lock lasts as long as we and our services.
+    """
 
     number: int
     lock: int
@@ -159,7 +162,7 @@ def use_postgres(services: Services, slot: int) -> None:
 
 
 def reach_postgres(url: str) -> tuple[bool, str]:
-    """Whether it lets us make databases there; its version, or why not."""
+    """Tell whether PostgreSQL lets us make databases; with its version, or the reason."""
     try:
         with psycopg.connect(url, dbname="postgres", connect_timeout=2) as connection:
             if connection.info.server_version < OLDEST_POSTGRES:
@@ -191,7 +194,7 @@ def use_redis(services: Services, slot: int) -> None:
 
 
 def find_rabbitmq() -> str:
-    """The URL of one that lets us in, or nothing."""
+    """Return the URL of a RabbitMQ that accepts us, or nothing."""
     url = os.environ.get("RABBITMQ_URL") or "amqp://guest:guest@127.0.0.1:5672//"
     try:
         with Connection(url, connect_timeout=2) as connection:
@@ -202,7 +205,7 @@ def find_rabbitmq() -> str:
 
 
 def own_virtual_host(url: str, name: str) -> str:
-    """A fresh virtual host where we may administer RabbitMQ; else the given one, where the key prefix keeps us apart."""
+    """Make a fresh virtual host if we may administer RabbitMQ; otherwise use the given one, with our key prefix."""
     control = shutil.which("rabbitmqctl", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if control is None or os.environ.get("RABBITMQ_URL"):
         return url
@@ -216,7 +219,7 @@ def own_virtual_host(url: str, name: str) -> str:
 
 
 def give_up_virtual_host(name: str) -> None:
-    """Hundreds of runs' queues would slow RabbitMQ down."""
+    """Delete the virtual host, because hundreds of runs' queues would slow RabbitMQ down."""
     control = shutil.which("rabbitmqctl", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     assert control
     subprocess.run([control, "-q", "delete_vhost", name], check=False, capture_output=True)
@@ -232,7 +235,7 @@ def address(url: str) -> str:
 
 
 def start(services: Services) -> list[Child]:
-    """Start the embedded ones, make the database, forget what an earlier run left under our names."""
+    """Start the embedded services, make the database, and delete what an earlier run left under our names."""
     children = []
     for service in services.embedded:
         service.folder.mkdir(parents=True, exist_ok=True)
@@ -251,9 +254,9 @@ def start(services: Services) -> list[Child]:
 
 @cache
 def template() -> str:
-    """The name of a database with Frontrow's tables, to copy: a migration costs seconds, a copy tenths of one.
+    """Return the name of a database with Frontrow's tables, to copy: a migration costs seconds, a copy tenths of one.
 
-    The runs of this clone share it where they share a server. Whoever needs it first makes it anew when a migration has changed.
+    Runs of this clone share it on a shared server. The first run after a new migration makes it again.
     """
     family = f"frontrow_tables_{hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]}_"
     name = family + hashlib.sha256(b"".join(path.read_bytes() for path in migrations())).hexdigest()[:12]
@@ -284,12 +287,12 @@ def migrate(url: str) -> None:
 
 
 def home() -> str:
-    """A database that is always there, and that nobody copies."""
+    """Return the URL of a database that always exists and that is never copied."""
     return beside(current().database_url, "postgres")
 
 
 def beside(url: str, database: str) -> str:
-    """Another database of the same server."""
+    """Return the URL of another database of the same server."""
     return urllib.parse.urlsplit(url)._replace(path=f"/{database}").geturl()
 
 
@@ -312,12 +315,12 @@ def wait_until(ready: Callable[[], bool], child: Child, *, seconds: float = 30) 
 
 
 def pytest_addoption() -> None:
-    """The earliest hook: Django's settings are read after it."""
+    """Set the environment in the earliest hook: Django's settings are read after it."""
     for variable in OF_THE_SHELL:
         os.environ.pop(variable, None)
     look_where_we_were_told()
     os.environ.setdefault("FRONTROW_RACE_ROUNDS", "20")
-    os.environ.setdefault("REDIS_TIMEOUT_MS", "2000")  # a busy machine is no outage
+    os.environ.setdefault("REDIS_TIMEOUT_MS", "2000")  # a busy machine is not an outage
     os.environ.setdefault("BROKER_TIMEOUT_MS", "3000")
     os.environ.setdefault("DB_POOL_SECONDS", "10")  # fifty racers share a pool of eight
     services = current()
@@ -332,7 +335,7 @@ def pytest_addoption() -> None:
 
 
 def look_where_we_were_told() -> None:
-    """A worker inherits the environment that its controller changed for itself: back to what that one was given."""
+    """Restore the environment of the controller, because a worker inherits the controller's changes."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
         os.environ["FRONTROW_TEST_GIVEN"] = json.dumps({name: os.environ.get(name, "") for name in WHERE})
     else:
@@ -345,7 +348,8 @@ def pytest_report_header() -> list[str]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_sessionstart(session: pytest.Session) -> Iterator[None]:
-    if not session.config.getoption("numprocesses"):  # with workers, they run the tests, each with services of its own
+    # with xdist, its workers run the tests, each with services of its own
+    if not session.config.getoption("numprocesses"):
         running.extend(start(current()))
     yield
 
@@ -359,7 +363,7 @@ def pytest_unconfigure() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what this machine can't run, and remember it for the summary; leave out chaos unless `-m` names it."""
+    """Skip what this machine cannot run, and remember it for the summary; skip chaos unless `-m` names it."""
     if "chaos" not in config.getoption("markexpr"):
         long = [item for item in items if item.get_closest_marker("chaos")]
         items[:] = [item for item in items if item not in long]
@@ -381,7 +385,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Every worker leaves out the same; one that crashed can't tell."""
+    """Note what the workers left out, which is the same for all. A crashed worker cannot report it."""
     missing.extend(line for line in getattr(node, "workeroutput", {}).get("missing", []) if line not in missing)
 
 

@@ -1,8 +1,8 @@
-"""How a run's tests are shared out among pytest-xdist's workers: a pytest plugin; `-n` turns it on, as `make test` does.
+"""Distribute the tests among pytest-xdist's workers. This pytest plugin acts with `-n`, as in `make test`.
 
-A file stays in one worker, in its own order, and so do the tests that use one site: that is started once, and never beside itself.
-What takes longest comes early, so that nobody is left with it in the end; but two sites at once, each of half a dozen processes, are enough
-for two cores: beside them the third worker begins with what needs none.
+A file stays in one worker, in its own order, and so do the tests that use one site. A site is started once, and never
+beside itself. Long tests come early, so that no worker is left with one at the end. But two sites at once, each of half
+a dozen processes, are enough for two cores: the third worker begins with tests without a site.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class BySite(LoadScopeScheduling):
 
 
 def share_of(nodeid: str) -> str:
-    """The name of the tests that stay together."""
+    """Return the name of the group of tests that stay together."""
     if nodeid.startswith("tests/journeys/"):
         return "tests/journeys"
     if found := ON_A_SITE.match(nodeid):
@@ -59,7 +59,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.option.loadscopereorder = False  # by the number of tests; ours is by what they take
+    config.option.loadscopereorder = False  # xdist sorts by the number of tests; ours by their duration
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> BySite:

@@ -1,4 +1,4 @@
-"""The address that asks, which nobody can forge."""
+"""Find the network address that a request comes from; a client cannot forge it."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class TestBreaker:
 
 
 class Dependency:
-    """Counts who touched it, by thread; `away` makes it fail."""
+    """Count its callers by thread; `away` makes it fail."""
 
     def __init__(self) -> None:
         self.away = True

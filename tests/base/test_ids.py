@@ -1,4 +1,4 @@
-"""Ids that sort by time."""
+"""Check that ids sort by time."""
 
 from __future__ import annotations
 

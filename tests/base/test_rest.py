@@ -1,4 +1,4 @@
-"""What every REST view shares."""
+"""Check what every REST view shares."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Threads that outlive the errors of their work."""
+"""Check threads that outlive the errors of their work."""
 
 from __future__ import annotations
 

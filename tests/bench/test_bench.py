@@ -1,4 +1,4 @@
-"""The benchmark's own arithmetic, and its load generator against a server of ten lines."""
+"""Check the benchmark's own arithmetic, and its load generator against a server of ten lines."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ class TestRefusedInVain:
 
 
 class Polite(socketserver.StreamRequestHandler):
-    """Answers each request on its connection with the request's own body; hangs up when told to."""
+    """Answer each request with its own body, and hang up on request."""
 
     def handle(self) -> None:
         while line := self.rfile.readline():
@@ -274,7 +274,7 @@ class TestGenerator:
         plan = Plan(ports=[port] * 2, requests=asks())
         Generator(plan, note=lambda answer: ahead.append(len(taken) - answer.index)).run()
         assert len(ahead) == 50
-        assert max(ahead) <= 4  # two on their way, one in hand
+        assert max(ahead) <= 4  # two on their way, one being handled
 
 
 def test_nothing_of_the_product_imports_the_benchmark() -> None:

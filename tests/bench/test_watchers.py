@@ -1,4 +1,4 @@
-"""The crowd of sockets, against a server of ten lines that tells everybody the same."""
+"""Check the crowd of sockets against a server of ten lines that sends the same to all."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def diff(start: int, version: int, **changes: str) -> dict[str, Any]:
 
 
 class Teller:
-    """Greets with its version, tells everyone what it is told to tell."""
+    """Greet with a version, and send the given messages to every socket."""
 
     def __init__(self) -> None:
         self.version = 0

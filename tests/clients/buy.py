@@ -1,4 +1,4 @@
-"""A program on the client that openapi-python-client makes: it buys two seats, is refused one, orders, gives back.
+"""Buy two seats, be refused one, order and refund, with the client of openapi-python-client.
 
 tests/clients/test_python.py checks its types and runs it: `python buy.py http://127.0.0.1:8000 SESSION`.
 """

@@ -1,4 +1,4 @@
-"""A document to make clients from, and a session for them to buy from a server of this process."""
+"""Provide a document to generate clients from, and a session that they buy from a server of this process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reservations.queueing import liveness
 
 @pytest.fixture
 def document(tmp_path: Path) -> Path:
-    """The OpenAPI document, as `GET /api/schema` gives it."""
+    """Write the OpenAPI document as `GET /api/schema` answers it."""
     file = tmp_path / "openapi.json"
     file.write_text(json.dumps(views.document(), default=str))
     return file
@@ -21,5 +21,5 @@ def document(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _workers_consume(monkeypatch: pytest.MonkeyPatch) -> None:
-    """This process allocates what it accepts, so `Prefer: wait` is granted."""
+    """Pretend that workers consume: this process allocates what it accepts, so `Prefer: wait` is granted."""
     monkeypatch.setattr(liveness, "is_alive", lambda _part: True)

@@ -1,4 +1,4 @@
-"""openapi-python-client makes a client of the document without a warning; mypy finds it strict, and a program buys with it."""
+"""Generate a Python client of the document without a warning, check it with mypy --strict, and buy with it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TOOLS = Path(sys.executable).parent
 
 
 def run(*command: str | Path, folder: Path) -> str:
-    """Return what a program says; the test fails if the program does."""
+    """Return the output of a program; fail if the program fails."""
     ended = subprocess.run(
         command,
         cwd=folder,
@@ -35,7 +35,7 @@ def run(*command: str | Path, folder: Path) -> str:
 
 @pytest.fixture
 def client(document: Path, tmp_path: Path) -> Path:
-    """A folder with the package `frontrow_client`."""
+    """Make a folder with the package `frontrow_client`."""
     said = run(
         *(TOOLS / "openapi-python-client", "generate", "--path", document, "--meta", "none"),
         *("--output-path", tmp_path / "frontrow_client", "--config", HERE / "python-client.yml"),

@@ -1,4 +1,4 @@
-"""openapi-typescript makes types of the document; tsc finds them strict, and a program buys with them under node."""
+"""Generate TypeScript types of the document, check them with tsc, and buy with them under node."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ HERE = Path(__file__).parent / "typescript"
 
 @pytest.fixture
 def program(document: Path, tmp_path: Path) -> Path:
-    """A folder with `built/buy.js`, compiled with the types that were made of the document."""
+    """Make a folder with `built/buy.js`, compiled with the types of the document."""
     for name in ("buy.ts", "package.json", "tsconfig.json"):
         shutil.copy(HERE / name, tmp_path)
     (tmp_path / "node_modules").symlink_to(TYPESCRIPT)
     tools = tmp_path / "node_modules" / ".bin"
     run(
         *(tools / "openapi-typescript", document, "--output", tmp_path / "api.d.ts"),
-        *("--default-non-nullable", "false"),  # a request may leave out what has a default
+        *("--default-non-nullable", "false"),  # a request may omit fields with a default
         folder=tmp_path,
     )
     run(tools / "tsc", "--project", tmp_path, folder=tmp_path)

@@ -1,4 +1,4 @@
-"""Each alert fires when it should and is quiet when it should, as promtool reckons; and each says what to do."""
+"""Check with promtool that each alert fires when it should, is quiet when it should, and says what to do."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Series = dict[str, str]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Case:
-    """`fires`: what makes it fire by `by`, from a trouble that begins at once; `quiet`: what is no reason to."""
+    """Describe an alert. `fires` is a trouble that makes it fire by `by`, `quiet` is one that must not."""
 
     fires: Series
     quiet: Series
@@ -43,7 +43,7 @@ def ok(check: str, values: str) -> Series:
 
 
 def silent(part: str, web: str, relay: str) -> Series:
-    """As a web process and a relay tell it."""
+    """Return the series as a web process and a relay export them."""
     return {
         f'frontrow_part_silent{{job="{job}",part="{part}"}}': told for job, told in (("web", web), ("relay", relay))
     }

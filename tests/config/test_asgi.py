@@ -1,4 +1,4 @@
-"""Who may listen at /ws/me: programs with a token, browsers with the cookie from a page of ours."""
+"""Check which sockets may listen at /ws/me: programs with a token, browsers with the cookie from our page."""
 
 import uuid
 
@@ -26,7 +26,7 @@ def scope(*, origin: str | None = None, cookie: str | None = None, offered: tupl
 
 @pytest.fixture
 def cookie(ana: uuid.UUID) -> str:
-    """As the browser sends it back, beside others."""
+    """Return the cookie as a browser sends it back, beside others."""
     response = HttpResponse()
     identity.write_cookie(response, Buyer(id=ana, is_guest=True))
     return f"csrftoken=abc; buyer={response.cookies['buyer'].value}; theme=dark"

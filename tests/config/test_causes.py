@@ -1,4 +1,4 @@
-"""Every event names the request or the job that set it off, and who acted; so do the log lines and the letters."""
+"""Check that events, log lines and letters name the request or job that caused them, and the actor."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ class TestStaff:
             refund = refunds.ask_refund(sale_id=sale.pk, buyer=None, asked_by=owner.pk)
         assert why("sale.refunded") == why("seat.returned") == ("refund-1", owner.pk)
 
-        refunds.pay_back(refund_id=refund.pk)  # a worker or a sweep, later
+        refunds.pay_back(refund_id=refund.pk)  # by a worker or a sweep, later
 
         assert why("refund.paid_back") == ("refund-1", owner.pk)
 

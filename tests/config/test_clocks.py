@@ -1,4 +1,4 @@
-"""A process whose clock is off works on: the database's clock decides, and is reckoned with elsewhere."""
+"""Check a process with a wrong clock: the database's clock decides, and the process estimates it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ticketing.refusals import UnsignedWebhook
 
 @pytest.fixture(params=[-300.0, 300.0])
 def off(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> float:
-    """This process's clock is so many seconds ahead."""
+    """Set this process's clock ahead by this many seconds."""
     right = time.time
     monkeypatch.setattr(time, "time", lambda: right() + request.param)
     monkeypatch.setattr(clock, "_ahead", 0.0)
@@ -71,7 +71,7 @@ def test_an_old_webhook_is_refused_by_a_process_whose_clock_is_off(off: float) -
 
 
 def test_a_job_of_beat_outlives_the_difference_of_two_clocks() -> None:
-    """With less, each would be over when it reaches a worker whose clock is ahead of beat's."""
+    """Check that no job is expired when it reaches a worker whose clock is ahead of beat's."""
     schedule = app.conf.beat_schedule
     assert schedule
     for name, entry in schedule.items():

@@ -1,4 +1,4 @@
-"""Management commands: what can't be taken back is asked on a terminal, with what it comes to and who is told."""
+"""Check that irreversible management commands ask on a terminal, with their effects and their letters."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 ASKS = {"refund_session", "dead_letters", "import_plan", "seed"}
 LOOKS_OR_GOES_ON = {
-    "audit",  # reads
-    "expire_holds",  # what beat does each second
+    "audit",  # only reads
+    "expire_holds",  # does what beat does each second
     "relay",  # publishes what waits
-    *("beat", "both", "live", "up", "web", "worker"),  # processes
+    *("beat", "both", "live", "up", "web", "worker"),  # start processes
 }
 
 
 class Act(NamedTuple):
-    """What a command is told, whether it did so, and what it says first."""
+    """Describe a command: its arguments, how to see its effect, and its question."""
 
     words: list[str]
     is_done: Callable[[], bool]

@@ -1,4 +1,4 @@
-"""Other origins: nobody unless the operator says so."""
+"""Check that other origins may call only if the operator allows them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signing out, a new password, closing and deleting end every cookie and refresh token of before, at once."""
+"""Check that a sign-out, a new password, closing or deleting ends every earlier cookie and refresh token at once."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def user() -> User:
 
 @pytest.fixture
 def phone(user: User) -> Client:
-    """Another browser of the same person, signed in."""
+    """Return another browser of the same person, signed in."""
     return signed_in(user)
 
 
@@ -56,7 +56,7 @@ def signed_in(user: User, password: str = "frontrow-demo") -> Client:
 
 
 def calls(browser: Client) -> dict[str, int]:
-    """What each call of the API that reads a buyer's own answers to this browser's cookies."""
+    """Return the answers of the API's own-data calls to this browser's cookies."""
     client = APIClient()
     client.cookies = browser.cookies
     paths = ("/reservations", "/orders", "/sales", "/tickets")
@@ -107,7 +107,7 @@ def close_in_the_admin(user: User) -> None:
 
 
 def close_past_django(user: User) -> None:
-    """Redis then keeps its copy of the stamp for a minute at the most."""
+    """Close the account past Django. Redis then keeps its copy of the stamp for at most a minute."""
     with connection.cursor() as cursor:
         cursor.execute("UPDATE ticketing_user SET is_active = false WHERE id = %s", [user.pk])
     claims.client().delete(keys.key("stamp", user.pk))
@@ -136,7 +136,7 @@ class TestWhatEndsThem:
     ) -> None:
         end(user)
         assert set(calls(phone).values()) == {401}
-        assert phone.get("/admin/").status_code == 302  # Django's session as well
+        assert phone.get("/admin/").status_code == 302  # Django's session too
         assert "Sign out" not in phone.get(f"/sessions/{session.pk}").content.decode()
         assert_problem(post(APIClient(), "/auth/token/refresh", {"refresh": refresh}), 401, "bad_credentials")
 
@@ -252,7 +252,7 @@ class TestSockets:
 
 class TestAccessToken:
     def test_access_token_lives_on_until_it_expires(self, user: User, session: Session, hold: Hold) -> None:
-        """Verifying it asks nobody; docs/adr/0023."""
+        """Check that verifying an access token asks no store; see docs/adr/0023."""
         client = client_of(user)
         sign_out(user)
         assert get(client, "/reservations").status_code == 200

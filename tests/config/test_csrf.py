@@ -1,4 +1,4 @@
-"""A page that was made before somebody signed in or out: it gets a fresh token once, or says what to do."""
+"""Check pages that are older than a sign-in or sign-out: they get a fresh token once, or say what to do."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.ticketing.test_identity import cookie_of
 
 OLD = "o" * 32
 DJANGO = re.compile("CSRF|Referer|verification", re.IGNORECASE)
-ID = UUID(int=7)  # of nothing: a test has the same name in every process
+ID = UUID(int=7)  # names no row; a test has the same name in every process
 FORMS = [
     reverse("sign-in"),
     reverse("sign-out"),
@@ -34,7 +34,7 @@ FORMS = [
 
 @pytest.fixture
 def strict() -> Client:
-    """Its cookie is newer than the pages it shows."""
+    """Return a client whose cookie is newer than its pages."""
     client = Client(enforce_csrf_checks=True)
     client.cookies["csrftoken"] = "n" * 32
     return client
@@ -92,7 +92,7 @@ def test_a_fresh_token_is_valid_after_a_sign_in() -> None:
     browser = Client(enforce_csrf_checks=True)
     old = browser.get(reverse("csrf-token")).json()["token"]
     browser.force_login(UserFactory.create())
-    browser.cookies["csrftoken"] = "n" * 32  # as signing in rotates it
+    browser.cookies["csrftoken"] = "n" * 32  # as a sign-in rotates it
     assert browser.post(reverse("sign-out"), {"csrfmiddlewaretoken": old}).status_code == 403
     answer = browser.get(reverse("csrf-token"))
     assert "no-store" in answer["Cache-Control"]

@@ -1,4 +1,4 @@
-"""What is deployed names what exists: processes, metrics, services."""
+"""Check that deployed files name existing processes, metrics and services."""
 
 import json
 import os
@@ -21,13 +21,13 @@ APPS = ["config", "ticketing", "reservations", "sessions_app", "realtime", "base
 
 
 def counted_metrics() -> set[str]:
-    """Names as Prometheus shows them; the client adds `_total` to counters that lack it."""
+    """Return the names as Prometheus shows them; the client adds `_total` to counters that lack it."""
     source = "\n".join(file.read_text() for app in APPS for file in (ROOT / app).rglob("*.py"))
     found = re.findall(r'(Counter|Gauge|Histogram)\(\s*"(frontrow_\w+)"', source)
     counted = {name.removesuffix("_total") + "_total" if kind == "Counter" else name for kind, name in found}
     collected = re.findall(
         r'"(frontrow_\w+)",', source
-    )  # by a collector of ours, which makes its metrics when it is asked
+    )  # from a collector of ours, which makes its metrics at each scrape
     return counted | (set(collected) - {name for _kind, name in found}) | AVAILABLE
 
 

@@ -1,4 +1,4 @@
-"""Documents keep their size, and point at what exists."""
+"""Check that documents keep their size, and point at what exists."""
 
 import ast
 import re
@@ -13,7 +13,7 @@ SCREEN_AND_A_HALF = 90  # lines
 
 
 def relative_links(text: str) -> list[str]:
-    """Targets of links and images, without code blocks, web addresses and anchors."""
+    """Return the targets of links and images, without code blocks, web addresses and anchors."""
     prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
     targets = re.findall(r"\]\(([^)\s]+)\)", prose)
     return [target.partition("#")[0] for target in targets if not re.match(r"[a-z]+:|#", target)]
@@ -30,7 +30,7 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 
 def modules_named(text: str) -> list[tuple[str, str]]:
-    """Paths of Python modules of ours in `…`, each with the name after its colon, or nothing."""
+    """Return the paths of our Python modules in `…`, each with the name after its colon, or nothing."""
     return re.findall(
         r"`((?:config|ticketing|reservations|sessions_app|realtime|base|tests)/[\w/]+\.py)(?::(\w+))?", text
     )

@@ -1,4 +1,4 @@
-"""Every variable that is read is listed for whoever has to set it."""
+"""Check that every variable that is read is listed for operators."""
 
 import ast
 import itertools

@@ -1,4 +1,4 @@
-"""What a visitor sees when something is wrong. The API's problems are tested elsewhere."""
+"""Check what a visitor sees after an error. The API's problems are tested elsewhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sessions_app.pages import programme
 
 @pytest.fixture
 def visitor() -> Client:
-    """Gets the error page rather than the error."""
+    """Return a client that gets the error page instead of the error."""
     return Client(raise_request_exception=False)
 
 

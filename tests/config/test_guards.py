@@ -1,4 +1,4 @@
-"""Limits of connections themselves: time for a head, and how many one address has open."""
+"""Check limits of connections: time for a head, and how many one address has open."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 def ended(connection: socket.socket) -> bool:
-    """Read until the other side closes."""
+    """Read until the other side closes, and tell whether it did."""
     try:
         while connection.recv(65_536):
             pass

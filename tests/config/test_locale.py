@@ -1,4 +1,4 @@
-"""The pages' Portuguese is complete, and the compiled catalogue is the one that was written."""
+"""Check that the pages' Portuguese is complete, and that the compiled catalogue matches the source."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|%[sd]|\{\w+\}")
 
 
 def entries() -> Iterator[tuple[str, list[str]]]:
-    """Each message of the written catalogue: what it is looked up by, and its translations (more than one for plurals)."""
+    """Yield each message of the catalogue: its key, and its translations (several for plurals)."""
     for block in (FOLDER / "django.po").read_text().split("\n\n")[1:]:
         fields: dict[str, str] = {}
         name = ""

@@ -1,4 +1,4 @@
-"""Seats, stock and reservations are locked in `reservations/allocation/` alone, so that one order of locks holds everywhere."""
+"""Check that only `reservations/allocation/` locks seats, stock and reservations, so that one lock order holds."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_what_is_allocated_is_locked_by_allocation() -> None:
         for written in locked_in(tree)
         if (match := re.search(ALLOCATED, written))
     }
-    assert found == {("sessions_app/operations.py", "Session.objects")}  # of cancel_session, below this app
+    assert found == {("sessions_app/operations.py", "Session.objects")}  # in cancel_session, which is below this app
 
 
 def test_allocation_and_its_statements_are_seen_to_lock() -> None:

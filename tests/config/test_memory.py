@@ -1,4 +1,4 @@
-"""Nothing that a process keeps grows with what clients send, or with time."""
+"""Check that nothing in a process grows with what clients send, or with time."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from sessions_app.models import Session
 from tests.api import client_of, get, post
 
 OURS = ("config", "ticketing", "reservations", "sessions_app", "realtime", "base")
-BOUND = 50_000  # the most that anything with an end may keep
+BOUND = 50_000  # most entries of anything that is bounded
 WARM, MORE = 3, 12
-FEW = 6  # what may come late without being a growth: fewer than MORE
+FEW = 6  # late additions that are not growth; fewer than MORE
 
 containers = (dict, set, list, deque)
 
@@ -39,7 +39,7 @@ containers = (dict, set, list, deque)
 
 
 def kept() -> dict[str, int]:
-    """The size of everything that outlives a request: of our modules, and of the objects in them."""
+    """Return the size of everything that outlives a request: in our modules, and in the objects in them."""
     found: dict[str, int] = {}
     seen: set[int] = set()
     for name, module in list(sys.modules.items()):
@@ -74,7 +74,7 @@ def sizes(name: str, value: Any, seen: set[int], depth: int = 0) -> Iterator[tup
 
 
 def values_of(cached: Any) -> list[Any]:
-    """What a cache without arguments holds, such as the door of this process."""
+    """Return what a cache without arguments holds, such as the front door of this process."""
     wrapped = cached.__wrapped__
     return [cached()] if cached.cache_info().currsize and not inspect.signature(wrapped).parameters else []
 
@@ -92,7 +92,7 @@ def new() -> str:
 
 
 def send_everything_unknown(session: Session) -> None:
-    """One round of requests in which every value is one that no process has seen."""
+    """Send one round of requests in which every value is new to the process."""
     api, page = client_of(uuid.uuid4()), Client(raise_request_exception=False)
     address = f"198.51.100.{uuid.uuid4().int % 250}"
     known = str(session.pk)
@@ -153,7 +153,7 @@ def test_nothing_grows_with_what_clients_send(
         "nothing was looked at"
     )
     grown = {name: (before.get(name, 0), size) for name, size in after.items() if size - before.get(name, 0) > FEW}
-    grown.pop("config.web.throttles._local._full_at", None)  # has an end of its own, below
+    grown.pop("config.web.throttles._local._full_at", None)  # bounded itself, see below
     grown.pop("base.ids._chances", None)  # random numbers drawn ahead, at most `ids.AT_ONCE`
     assert not grown
 
@@ -162,7 +162,7 @@ def away(*_arguments: Any) -> float:
     raise BreakerOpen
 
 
-# --- What has an end of its own
+# --- Bounded stores
 
 
 def test_locks_of_unknown_sessions_are_released(transactional_db: None) -> None:

@@ -1,4 +1,4 @@
-"""The nginx configuration that is shipped, in front of servers that tell what they were asked."""
+"""Check the shipped nginx configuration, in front of servers that report their requests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.processes import free_port, until
 
 
 class Echo(BaseHTTPRequestHandler):
-    """Tell what came: the path and the headers. A socket is upgraded, and says what it hears."""
+    """Answer with the path and the headers. Upgrade a socket, and repeat what it hears."""
 
     protocol_version = "HTTP/1.1"
 
@@ -38,12 +38,12 @@ class Echo(BaseHTTPRequestHandler):
         self.wfile.write(said)
 
     def log_message(self, *_arguments: object) -> None:
-        """Say nothing."""
+        """Write no log."""
 
 
 @pytest.fixture(scope="module")
 def behind() -> Iterator[int]:
-    """The port of a server that stands for web and live."""
+    """Yield the port of a server that stands for web and live."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever)
@@ -125,7 +125,7 @@ def test_without_a_process_the_answer_says_when_to_come_again(tmp_path: Path, pa
 
 
 def test_an_address_has_only_so_many_connections(behind: int, tmp_path: Path) -> None:
-    slow = b"POST / HTTP/1.1\r\nHost: tickets\r\nContent-Length: 9\r\n\r\n"  # and no body: it stays open
+    slow = b"POST / HTTP/1.1\r\nHost: tickets\r\nContent-Length: 9\r\n\r\n"  # without a body, so it stays open
     with Nginx(tmp_path, web=behind, live=behind, connections=3) as proxy:
         opened = [socket.create_connection(("127.0.0.1", proxy.port)) for _one in range(3)]
         for one in opened:

@@ -20,7 +20,7 @@ def reached(pool: psycopg_pool.ConnectionPool) -> bool:
 
 
 def test_the_pool_is_filled_again_soon_after_an_outage_of_any_length() -> None:
-    """Left to itself it would try after 1, 3 and 7 seconds: that long an outage, and half of it once more."""
+    """Check a long outage: by itself the pool would try after 1, 3 and 7 seconds, so up to half as long again."""
     options = settings.DATABASES["default"]["OPTIONS"]["pool"]
     with (
         Proxy(services.current().database_url) as wire,

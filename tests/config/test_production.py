@@ -1,4 +1,4 @@
-"""What production insists on: HTTPS, no known passwords, nothing of a buyer in a cache."""
+"""Check what production requires: HTTPS, no public passwords, no buyer's data in a cache."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class TestHttps:
 
 
 class TestHttpsWithoutAProxy:
-    """Nothing tells the site then that a request came by HTTPS: it redirects each page to itself."""
+    """Check a site that never learns of HTTPS: it redirects each page to itself."""
 
     @pytest.fixture(autouse=True)
     def unnamed(self, settings: Settings) -> None:
@@ -86,7 +86,7 @@ class TestHttpsWithoutAProxy:
     def test_https_without_a_proxy_is_logged_when_a_server_starts(
         self, command: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setenv("WEB_THREADS", "")  # which `web` sets for its processes
+        monkeypatch.setenv("WEB_THREADS", "")  # `web` sets it for its processes
         monkeypatch.setattr("config.management.commands.web.Granian.serve", lambda _server: None)
         monkeypatch.setattr("config.management.commands.both.serve_asgi", lambda *_words, **_more: None)
         with capture_logs() as said:

@@ -1,4 +1,4 @@
-"""Redis is reached through Django's caches and the channel layer. Each client beside them stands here, with its reason."""
+"""List each client of Redis besides Django's caches and the channel layer, with its reason."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ FOLDERS = ["config", "ticketing", "reservations", "sessions_app", "realtime", "b
 LIBRARIES = {"redis", "django_redis", "channels_redis"}
 
 CLIENTS = {
-    # Those of Django's caches, for what only a script does in one trip.
+    # Connections of Django's caches, for what needs a script in one trip.
     "config/web/cache.py client": "the cache's own connection, kept because getting it anew costs 15 µs",
     "reservations/claims/claims.py client": "the claims' own connection, kept for the same reason",
-    # Beside them.
+    # Separate connections.
     "realtime/wire.py _Wire._client": "the channel layer's Redis need be none of the caches, and its thread has a deadline",
     "reservations/queueing/replies.py ReplyDesk._listen": "a subscription needs a connection of its own, and longer deadlines",
     "reservations/checks.py client": "what ails the pool that requests share isn't Redis being away",
     "config/run/preflight.py require_redis": "asks before Django is set up, at an address that may be wrong",
     "config/run/embedded.py Valkey.ready": "asks the Redis that it starts, before the settings can name it",
-    # Measuring from outside, or clearing up where no process of Frontrow runs any more.
+    # Measurements from outside, and cleaning where no process of Frontrow runs any more.
     "bench/watchers.py Crowd.publish": "sends what the wire would, as fast as the sockets take it",
     "bench/cpu.py Meter._redis": "reads the server's own figures",
     "bench/memory.py taken": "reads the server's own figures",
@@ -64,7 +64,7 @@ def harmless(error: RedisError) -> None: raise redis.exceptions.ConnectionError 
 
 
 def clients_in(source: str) -> Iterator[str]:
-    """Yield the function, with its class, of each mention of what connects to Redis. Types and errors don't."""
+    """Yield the function, with its class, of each use of a Redis connection. Types and errors do not count."""
     tree = ast.parse(source)
     yield from _mentions(tree, names=dict(_imported(tree)), place="")
 

@@ -1,4 +1,4 @@
-"""`make release` cuts a version in a repository of its own; and a version is the same wherever it is told."""
+"""Check that `make release` cuts a version in a repository of its own, and that all files agree on the version."""
 
 from __future__ import annotations
 

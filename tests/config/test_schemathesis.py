@@ -1,4 +1,4 @@
-"""The API against its own schema: thousands of requests nobody would write by hand, to real processes."""
+"""Test the API against its own schema with thousands of generated requests to real processes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tests.processes import Processes, fresh_database
 from ticketing.demo import PASSWORD
 
 HERE = Path(__file__).parent
-EXAMPLES = "10"  # of each operation, beside those that cover every constraint of the schema
-SECONDS = 240  # more than a busy machine takes for it (about 30 when quiet)
+EXAMPLES = "10"  # examples per operation, besides those that cover every constraint of the schema
+SECONDS = 240  # more than a busy machine needs (about 30 when quiet)
 PHASES = "examples,coverage,fuzzing"
 
 
 def staff_token(site: str) -> str:
-    """Of the demo's box office, which may do whatever the API offers."""
+    """Return a token of the demo's box office, which may use the whole API."""
     asked = urllib.request.Request(  # noqa: S310 our own process
         f"{site}/api/v1/auth/token",
         data=json.dumps({"username": "boxoffice", "password": PASSWORD}).encode(),

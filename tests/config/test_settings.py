@@ -1,4 +1,4 @@
-"""What no process starts with: each refusal says what to do."""
+"""Check settings with which no process starts: each refusal says what to do."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STRIPE = {"STRIPE_API_KEY": "sk_live_1", "STRIPE_PUBLISHABLE_KEY": "pk_live_1", 
 
 
 def settings_with(monkeypatch: pytest.MonkeyPatch, **environment: str) -> dict[str, Any]:
-    """Read anew, with nothing else in the environment."""
+    """Read the settings again, with nothing else in the environment."""
     monkeypatch.setattr(os, "environ", environment)
     monkeypatch.setattr(structlog, "configure", lambda **_how: None)
     return runpy.run_path(str(SETTINGS))

@@ -1,4 +1,4 @@
-"""Nothing that a client sends is ignored in silence: tried on every operation that the OpenAPI document has."""
+"""Check on every operation of the OpenAPI document that no input is silently ignored."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 Path = tuple[str | int, ...]
 UNKNOWN = "zzz_nothing_like_it"
-FREE_FORM = {"concessions", "prices"}  # objects with names of the client's own
+FREE_FORM = {"concessions", "prices"}  # objects whose names the client chooses
 
 
 def operations(*, with_body: bool) -> list[tuple[str, str]]:
-    """Method and path; not a gateway's webhook, which says what the gateway wants."""
+    """Return method and path of each operation, except webhooks, whose body is the gateway's."""
     return [
         (method, path)
         for path, methods in views.document()["paths"].items()
@@ -52,7 +52,7 @@ def resolved(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def objects_of(found: dict[str, Any], where: Path = ()) -> Iterator[tuple[Path, list[str]]]:
-    """Each object that a body may hold, by its place, with the names of its fields."""
+    """Yield each object that a body may hold, by its place, with the names of its fields."""
     found = resolved(found)
     if "items" in found:
         yield from objects_of(found["items"], (*where, 0))
@@ -78,7 +78,7 @@ def has(body: Any, where: Path) -> bool:
 
 
 def example_with(method: str, path: str, where: Path) -> dict[str, Any]:
-    """An example of the document that has an object there."""
+    """Return an example of the document that has an object at this place."""
     examples = [example["value"] for example in body_schema(method, path)["examples"].values()]
     return copy.deepcopy(next(example for example in examples if has(example, where)))
 
@@ -180,7 +180,7 @@ def test_request_that_takes_no_body_refuses_fields(staff: Any, path: str) -> Non
 
 
 def test_voucher_code_is_no_voucher(staff: Any) -> None:
-    """The place would be sold at the full price."""
+    """Check that it is refused, because the place would be sold at the full price."""
     body = {"ticket_type": str(uuid.uuid4()), "quantity": 1, "voucher_code": "SUMMER"}
     errors = told(post(staff, "/orders", body, idempotency_key="k"))
     assert errors == {"voucher_code": "There is no such field. Did you mean “voucher”?"}

@@ -1,4 +1,4 @@
-"""`manage.py up` as a person meets it: started, watched, killed, started again."""
+"""Check `manage.py up` as a person uses it: started, watched, killed, started again."""
 
 import http.client
 import json
@@ -19,12 +19,12 @@ from tests.processes import until
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMED_SERVICES = {"DATABASE_URL", "REDIS_URL", "RABBITMQ_URL", "QUEUE", "KEY_PREFIX", "FRONTROW_ENV"}
-COLD, WARM, STOPPED = 120.0, 60.0, 15.0  # seconds, on a machine that is busy with other tests
+COLD, WARM, STOPPED = 120.0, 60.0, 15.0  # seconds, on a machine that also runs other tests
 
 
 @dataclass
 class Demo:
-    """A clone's state folder and whatever `up` runs on it."""
+    """Hold a clone's state folder and the `up` that runs in it."""
 
     state: Path
     port: int
@@ -60,7 +60,7 @@ class Demo:
         return {name: check["status"] for name, check in found.items()}
 
     def processes(self) -> dict[str, int]:
-        """Its children by what they were told to do."""
+        """Return its children by their arguments."""
         assert self.running
         told = "ps", "-ww", "-o", "pid=,args=", "--ppid", str(self.running.pid)
         found = {}
@@ -78,7 +78,7 @@ class Demo:
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """Seeded once, for all tests of this module: they leave it running or stopped, as they like."""
+    """Provide a demo that is seeded once for all tests of this module, which may leave it running or stopped."""
     demo = Demo(tmp_path_factory.mktemp("clone") / ".frontrow", free_port())
     yield demo
     demo.stop()

@@ -1,4 +1,4 @@
-"""Workers that wait in a blocking read."""
+"""Check workers that wait in a blocking read."""
 
 import time
 from collections import deque
@@ -41,15 +41,15 @@ class TestBlockingWorker:
 
 
 class ConnectionLost:
-    """A read during which py-amqp finds out that the socket is closed, as a failed ack does."""
+    """Simulate a read in which py-amqp notices a closed socket, as a failed ack does."""
 
 
 class ChannelLost:
-    """A read during which the channel is closed."""
+    """Simulate a read in which the channel is closed."""
 
 
 class Reads:
-    """A connection, and its own transport, whose reads are given: nothing, messages that come together, or an error.
+    """Simulate a connection with given reads: nothing, messages that come together, or an error.
 
     After the last one its consumer closes.
     """
@@ -61,7 +61,7 @@ class Reads:
         self.transport = self.connection = self
         self.connected = True
         self.reads, self.blueprint, self.log = deque(reads), blueprint, log
-        self.waiting: deque[Any] = deque()  # more that has come
+        self.waiting: deque[Any] = deque()  # messages that have also arrived
         self.come: Any = None
 
     def verify_connection(self, connection: Any) -> bool:

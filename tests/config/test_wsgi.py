@@ -1,4 +1,4 @@
-"""What a server hands over arrives whole."""
+"""Check that what a server passes on arrives whole."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.api import PROBLEM
 
 
 def post(body: bytes, **environ: Any) -> tuple[str, str, Any]:
-    """Sent to the API by a client that doesn't say how long it is: status, type and body of the answer."""
+    """Post to the API without a length, and return status, type and body of the answer."""
     told: list[Any] = []
     request = RequestFactory().post("/api/v1/auth/token", content_type="application/json")
     sent = {**request.environ, "wsgi.input": io.BytesIO(body), "HTTP_TRANSFER_ENCODING": "chunked", **environ}

@@ -1,4 +1,4 @@
-"""A house with a history that several tests walk through, and what keeps a crawl of a thousand pages short."""
+"""Provide a house with a history for several tests, and make a crawl of a thousand pages fast."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.house import House
 
 @pytest.fixture(scope="module")
 def standing(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[House]:
-    """One house for the tests of a file, each of which takes back what it does."""
+    """Provide one house for the tests of a file, each of which undoes its changes."""
     start_afresh()
     with django_db_blocker.unblock():
         built = house.build()
@@ -32,13 +32,13 @@ def standing(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Itera
 
 @pytest.fixture
 def unhurried(settings: LazySettings) -> None:
-    """A person doesn't fill in five forms a second."""
+    """Switch limits off: a person does not send five forms a second."""
     settings.RATE_LIMITS = settings.AXES_ENABLED = False
 
 
 @pytest.fixture
 def only_errors_are_rendered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A form that is refused is a page of some hundred widgets; those of the fields to blame are what differs."""
+    """Render only the fields with errors: a refused form has some hundred widgets, and only these differ."""
     whole: Any = vars(SimpleTemplateResponse)["rendered_content"].fget
 
     def rendered(answer: TemplateResponse) -> str:
@@ -55,7 +55,7 @@ def only_errors_are_rendered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def one_frame(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What stands around each page of the admin, such as its menu, is put together once for each person and language."""
+    """Build the frame around each page of the admin, such as its menu, once per person and language."""
     frame_of, kept = admin.site.each_context, dict[tuple[Any, str | None], dict[str, Any]]()
 
     def frame(request: HttpRequest) -> dict[str, Any]:

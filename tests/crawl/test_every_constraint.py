@@ -1,4 +1,4 @@
-"""Every constraint that a form of the admin can violate, violated: the page says in words what is wrong, beside its field."""
+"""Violate every constraint that a form of the admin can violate: the page explains it beside the field."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ FILLED_IN: list[type[Model]] = [Hall, HallSeat, Session, Lane, Pool, TicketType,
 
 @dataclass(frozen=True)
 class Edit:
-    """An everyday edit that can't be. `says`: the constraint's sentence, or another; empty: what Django says of the field.
+    """Describe an everyday edit that is impossible. `says` is the constraint's sentence; empty means Django's.
 
-    `instead_of`: the constraint that would speak if Django's field did not.
+    `instead_of` names the constraint that would speak if Django's field did not.
     """
 
     row: Any
@@ -54,7 +54,7 @@ class Edit:
 
 @pytest.fixture
 def shop(db: None, settings: LazySettings) -> dict[str, Any]:
-    """A row of each kind, beside another one whose name it can't have."""
+    """Provide a row of each kind, beside another one whose name it cannot have."""
     settings.RATE_LIMITS = settings.AXES_ENABLED = False
     venue = factories.VenueFactory.create(name="Cine Belas Artes")
     halls = [factories.HallFactory.create(venue=venue, name=name) for name in ("Sala 1", "Sala 2")]
@@ -86,7 +86,7 @@ def at(days: int, hour: int) -> dt.datetime:
 
 
 def times(**moments: dt.datetime) -> dict[str, str]:
-    """As the admin's form has them: a date and a time each."""
+    """Write times as the admin's form has them: a date and a time each."""
     days = {f"{name}_0": f"{moment:%Y-%m-%d}" for name, moment in moments.items()}
     return days | {f"{name}_1": f"{moment:%H:%M:%S}" for name, moment in moments.items()}
 
@@ -186,7 +186,7 @@ def form_of(client: Client, row: Model) -> Form:
 
 
 def errors_in(answer: Any) -> dict[str, list[str]]:
-    """By field, of the form and of the rows inside its page."""
+    """Return errors by field, of the form and of its inline forms."""
     forms = [answer.context_data["adminform"].form]
     forms += [form for inline in answer.context_data["inline_admin_formsets"] for form in inline.formset.forms]
     return {name: [str(said) for said in texts] for form in forms for name, texts in form.errors.items()}
@@ -234,7 +234,7 @@ def sentence_of(edit: Edit, language: str) -> str:
 
 @dataclass(frozen=True)
 class Beyond:
-    """What no field of a form leads to; only a write past the forms."""
+    """Describe a violation that no form allows, only a direct write."""
 
     row: str
     written: Mapping[str, Any]
@@ -272,7 +272,7 @@ def test_constraint_of_a_form_has_its_sentence() -> None:
 
 
 def test_model_that_is_filled_in_stands_on_the_forms_that_speak() -> None:
-    """A desk or a table in its page that somebody adds later is one of them, too."""
+    """Check every model, so that a later desk or table is included too."""
     request = type("Request", (), {"user": User(is_superuser=True, is_active=True)})()
     for model, desk in admin.site._registry.items():  # noqa: SLF001 what is registered
         if model in FILLED_IN:
@@ -282,7 +282,7 @@ def test_model_that_is_filled_in_stands_on_the_forms_that_speak() -> None:
 
 
 def test_refusal_that_no_form_foresaw_is_told_in_words(shop: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two people give the same name at once: both forms are right, and the second row isn't written."""
+    """Let two people give the same name at once: both forms are right, and the second row is not written."""
     client, hall = window_of("owner"), shop["hall"]
     form = form_of(client, hall)
     monkeypatch.setattr(WholeRowForm, "validate_constraints", lambda _form: None)
@@ -294,7 +294,7 @@ def test_refusal_that_no_form_foresaw_is_told_in_words(shop: dict[str, Any], mon
 
 
 def test_row_that_is_not_edited_is_not_judged(shop: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each constraint is a query, and a session's page has all of its prices, concessions and lanes."""
+    """Check that unedited rows cost no query: a session's page has all its prices, concessions and lanes."""
     client, session = window_of("owner"), shop["session"]
     form, judged = form_of(client, session), list[Model]()
     monkeypatch.setattr(WholeRowForm, "validate_constraints", lambda form: judged.append(form.instance))

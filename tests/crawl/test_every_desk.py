@@ -1,4 +1,4 @@
-"""Every form of the admin, sent back as it stands and with each field wrong, by each kind of staff in a house with a history."""
+"""Send every form of the admin unchanged and with each field wrong, as each kind of staff, in a built house."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KINDS = ("Standard", "Balcony")
 
 
 def desk_pages(built: House) -> Iterator[str]:
-    """The admin's pages with forms: of each kind of row one, of sessions and ticket types one in each state."""
+    """Yield the admin's pages with forms: one per kind of row; of sessions and ticket types one per state."""
     several: dict[Any, list[Any]] = {
         "session": [built.session.pk, built.called_off.pk, built.over.pk],
         "tickettype": [TicketType.objects.filter(session=built.session, name=name).get().pk for name in KINDS],
@@ -49,7 +49,7 @@ def desk_pages(built: House) -> Iterator[str]:
     ("name", "language", "step"), [("owner", "en", 1), ("boxoffice", "pt-br", SAMPLE), ("gate", "pt-br", SAMPLE)]
 )
 def test_form_of_the_desk_never_fails(standing: House, name: str, language: str, step: int) -> None:
-    """As it stands it is taken; with a wrong field it is refused in words. `step`: of the wrong fields each, or every so many."""
+    """Check that the unchanged form is accepted and a wrong field is explained. `step` selects every n-th field."""
     client, tries, number = window_of(name, language), Tries(), itertools.count()
     wrong, taken = [], 0
     alike = {

@@ -1,4 +1,4 @@
-"""Every form for buyers, the gate and the counter, sent back as it stands and with each field wrong, in a house with a history."""
+"""Send every form of buyers, gate and counter unchanged and with each field wrong, in a house with a history."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def ids(model: Any, **which: Any) -> list[Any]:
     ("name", "language"), [(None, "pt-br"), ("ana", "en"), ("gate", "pt-br"), ("boxoffice", "en"), ("owner", "pt-br")]
 )
 def test_form_for_the_public_never_fails(built: House, name: str | None, language: str) -> None:
-    """Each field wrong first, and then the form as it stands, after which its page is another."""
+    """Send each wrong field first, and then the unchanged form, which changes its page."""
     client, tries = window_of(name, language), Tries()
     wrong, seen = [], set[tuple[str, ...]]()
     for page in public_pages(built, name):

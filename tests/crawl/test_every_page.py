@@ -1,4 +1,4 @@
-"""Every page that a link leads to, opened by each kind of person in a house with a history."""
+"""Open every page that a link leads to, as each kind of person, in a house with a history."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ticketing.models import User
 
 pytestmark = pytest.mark.django_db
 
-STATES = 6  # rows of a list whose pages are opened: each may be in a state of its own
-LEFT_TO_THE_OWNER = r"/admin/.*\?|/static/|/api/"  # the filters of a list, and files, are the same for all
-UNREAD = ["axes.AccessAttempt", "axes.AccessLog", "axes.AccessFailureLog"]  # the locks of sign-in, empty on a good day
+STATES = 6  # rows of a list whose pages are opened, because each may be in another state
+LEFT_TO_THE_OWNER = r"/admin/.*\?|/static/|/api/"  # filters of lists, and files, are the same for all people
+UNREAD = ["axes.AccessAttempt", "axes.AccessLog", "axes.AccessFailureLog"]  # the locks of sign-in, usually empty
 
 
 def starts_of(built: House, name: str | None) -> list[str]:
-    """The pages that a person types, or finds in a letter."""
+    """Yield the pages that a person types or finds in a letter."""
     pages = [
         "/",
         "/?day=9999-12-31",
@@ -48,7 +48,7 @@ DAYS = ("glance?plays", "glance?sold", "money?last", "money.csv?last")
 
 
 def pages_of_rows() -> Iterator[str]:
-    """The admin's page of every row there is, with its history, and the forms that add and delete."""
+    """Yield the admin's page of every row, with its history, and the forms that add and delete."""
     request = type("Request", (), {"user": User(is_superuser=True, is_active=True)})()
     for model, desk in admin.site._registry.items():  # noqa: SLF001 what is registered
         name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
@@ -68,7 +68,7 @@ def pages_of_rows() -> Iterator[str]:
 
 
 def asked_of(desk: admin.ModelAdmin[Any]) -> Iterator[str]:
-    """What an address may ask of a list beside what its links do."""
+    """Yield addresses of a list beyond those of its links."""
     filters = [one if isinstance(one, str) else one[0] for one in desk.list_filter if isinstance(one, (str, tuple))]
     for field in [*filters, *([desk.date_hierarchy] if desk.date_hierarchy else [])]:
         yield from (f"{field}=%00", f"{field}__gte=9999-12-31%2023:59:59%2B00:00")
@@ -81,7 +81,7 @@ def asked_of(desk: admin.ModelAdmin[Any]) -> Iterator[str]:
     [(None, "en"), ("ana", "pt-br"), ("gate", "en"), ("boxoffice", "pt-br"), ("owner", "en")],
 )
 def test_no_page_fails(standing: House, name: str | None, language: str) -> None:
-    """No link leads to an error of the site or to nothing; a page that is refused says so with a status of its own."""
+    """Check that no link leads to an error or to nothing, and that a refused page has a status of its own."""
     left = LEFT_TO_THE_OWNER if name != "owner" else None
     walked = walk(window_of(name, language), starts_of(standing, name), unfollowed=left)
     opened = {address: answer.status_code for address, answer in walked}
@@ -92,7 +92,7 @@ def test_no_page_fails(standing: House, name: str | None, language: str) -> None
 
 
 def test_house_has_a_row_of_each_kind(standing: House) -> None:
-    """A model without a row has no page that the walk could open."""
+    """Check that each model has a row, because otherwise the walk opens no page of it."""
     empty = {
         model._meta.label
         for model in admin.site._registry  # noqa: SLF001 what is registered

@@ -1,4 +1,4 @@
-"""What moves money or tells people asks first: how many, how much, who is told; and asks again where that has changed."""
+"""Check that what moves money or sends letters asks first, with numbers and amounts, and again after a change."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ticketing.staff.refund_desk import ACTIONS
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("unhurried")]
 
-# Django's deleting asks by itself. The others move no money, tell nobody, and can be done the other way round.
+# Django's deleting asks by itself. The others move no money, send no letters, and can be undone.
 HARMLESS = {"delete_selected", "block", "unblock", "requeue", "cleanup_expired_attempts"}
 SALES, TICKETS = reverse("admin:ticketing_sale_changelist"), reverse("admin:ticketing_ticket_changelist")
 SESSIONS = reverse("admin:sessions_app_session_changelist")
@@ -32,7 +32,7 @@ def of_the_hall(standing: House) -> dict[str, Any]:
 
 
 def asked(answer: Any) -> Form | None:
-    """The form of the question, where there is one on the page."""
+    """Return the form of the question on the page, if any."""
     if answer.status_code != 200:
         return None
     found = [form for form in forms_in(body_of(answer), "") if "confirmed" in form.values]
@@ -44,7 +44,7 @@ def facts(answer: Any) -> dict[str, str]:
 
 
 def actions() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each action of each list of the admin, for the rows that are there."""
+    """Yield each action of each list of the admin, for existing rows."""
     client = window_of("owner")
     for model in admin.site._registry:  # noqa: SLF001 what is registered
         page = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
@@ -66,12 +66,12 @@ def test_action_of_the_admin_asks_first(standing: House) -> None:
     assert len(tried) == 7, tried
     for action in ("retry", "hand_out_instead"):
         assert asked(client.post(reverse("refund-desk"), {"action": action, "refund": refused.pk})) is not None
-    assert set(ACTIONS) == {"hand_out", "retry", "hand_out_instead"}  # the first is asked in test_handing_out.py
+    assert set(ACTIONS) == {"hand_out", "retry", "hand_out_instead"}  # test_handing_out.py asks the first
     assert (Event.objects.count(), Refund.objects.count(), LogEntry.objects.count()) == before
 
 
 def test_refund_says_what_it_comes_to(standing: House) -> None:
-    """The chosen sale's two tickets: one was passed on, and both are live."""
+    """Choose a sale whose two tickets are valid, one of them transferred."""
     client, sale = window_of("boxoffice"), Ticket.objects.get(seat__label="A2", session=standing.session).sale
     chosen = {"action": "refund", "_selected_action": [sale.pk]}
     assert facts(client.post(SALES, chosen)) == {
@@ -90,7 +90,7 @@ def test_refund_says_what_it_comes_to(standing: House) -> None:
 
 
 def test_refund_asks_again_where_it_has_changed(standing: House) -> None:
-    """Between the question and the answer another clerk gives back one of the two tickets."""
+    """Let another clerk give one of the two tickets back between question and answer."""
     client, ticket = window_of("boxoffice", "pt-br"), Ticket.objects.get(seat__label="A2", session=standing.session)
     chosen = {"action": "refund", "_selected_action": [ticket.sale_id]}
     question = asked(client.post(SALES, chosen))

@@ -1,4 +1,4 @@
-"""The fenced blocks of the documents: what stands in them, and what for."""
+"""Read the fenced blocks of the documents."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BLOCK = re.compile(r"^```(?P<info>[^\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | r
 
 @dataclass(frozen=True)
 class Block:
-    """`info` follows the fence: a language, and of what isn't run as printed ` no-run:` or ` substituted:` with the reason."""
+    """Hold a block. `info` is the text after the fence: a language, and ` no-run:` or ` substituted:` with a reason."""
 
     document: Path
     line: int
@@ -36,7 +36,7 @@ class Block:
 
     @property
     def commands(self) -> list[list[str]]:
-        """What stands in the block, word by word, without remarks."""
+        """Return the commands of the block, word by word, without comments."""
         return [words for line in self.text.splitlines() if (words := shlex.split(line, comments=True))]
 
     def __str__(self) -> str:

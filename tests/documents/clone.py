@@ -1,4 +1,4 @@
-"""A copy of this clone, in which documented commands do what they would do in a reader's, and disturb nobody."""
+"""Copy this clone, so that documented commands do the same as in a reader's clone and disturb nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.processes import free_port, healthy, shared_environment, until
 
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv", ".frontrow", ".env", ".*_cache", ".hypothesis")
 NAMED_BY_THE_BLOCK = {"DATABASE_URL", "REDIS_URL", "RABBITMQ_URL"}
-OF_MAKE = {"MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL", "ARGS"}  # of the `make` that runs these tests
+OF_MAKE = {"MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL", "ARGS"}  # variables of the `make` that runs these tests
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Clone:
         return f"127.0.0.1:{self.port}"
 
     def run(self, script: str, **environment: str) -> str:
-        """Return what it prints; the test fails if the script does."""
+        """Return the output of a script; fail if the script fails."""
         ended = subprocess.run(
             ["bash", "-c", script],  # noqa: S607
             cwd=self.folder,
@@ -69,7 +69,7 @@ def demo(clone: Clone, script: str) -> Iterator[None]:
         ) as shell,
     ):
         try:
-            # The payment worker starts after the doors are open.
+            # The payment worker starts after the web processes.
             until(
                 lambda: "payments" in healthy(clone.port) or shell.poll() is not None,
                 seconds=120,

@@ -1,6 +1,6 @@
-"""Every shell block of the documents runs: as it is printed, in the order in which it stands there, against the demo of README's own block.
+"""Run every shell block of the documents as printed, in order, against the demo of README's own block.
 
-What can't be run here is run in part, and each command and option that it names is known to its program.
+Blocks that cannot run here run in part, and their programs must know each command and option that they name.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from tests.documents.blocks import DOCUMENTS, ROOT, Block, blocks
 from tests.documents.clone import Clone, demo, with_services
 from tests.processes import fresh_database, shared_environment
 
-PRINTED = "127.0.0.1:8000"  # where the documents reach the demo
+PRINTED = "127.0.0.1:8000"  # the demo's address in the documents
 NOT_RUN = [block for block in blocks() if block.language == "sh" and not block.is_run and not block.is_substituted]
-# What fails, fails: a variable that isn't set, an answer that is an error, a part of a pipe, an id that isn't there.
+# Fail at an unset variable, an error answer, a failed part of a pipe, and a missing id.
 PRELUDE = """
 set -euo pipefail
 curl() { command curl --fail-with-body "$@"; }
@@ -40,7 +40,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 
 @pytest.fixture(scope="module")
 def site(clone: Clone) -> Iterator[Clone]:
-    """A clone with the demo, which README's block starts "on your own services"."""
+    """Provide a clone with the demo, which README's block starts "on your own services"."""
     [block] = [block for block in blocks(ROOT / "README.md") if block.is_substituted]
     with fresh_database() as database:
         script = with_services(block.text, shared_environment() | {"DATABASE_URL": database})
@@ -56,7 +56,7 @@ def script_of(found: list[Block], host: str) -> str:
 
 @pytest.fixture(scope="module")
 def printed(site: Clone) -> str:
-    """What the blocks of docs/api.md print, one after the other; at last the token that they got."""
+    """Return the output of the blocks of docs/api.md in order, and the token that they got."""
     found = [block for block in blocks(ROOT / "docs/api.md") if block.is_run]
     script = script_of(found, site.host) + '\necho "TOKEN=$TOKEN"\n'
     return site.run(script, HEARD="heard")
@@ -102,7 +102,7 @@ class TestPlans:
 
 class TestWhatIsNotRunAsPrinted:
     def test_demo_on_other_services_is_started_alike_in_all_documents(self) -> None:
-        """So the block that `site` runs stands for each of them."""
+        """Check that the block of `site` stands for each of them."""
         services = dict.fromkeys(("DATABASE_URL", "REDIS_URL", "RABBITMQ_URL"), "")
         found = [block for block in blocks() if block.is_substituted]
         assert len(found) == 2
@@ -132,9 +132,7 @@ class TestWhatIsNotRunAsPrinted:
         run_by_a_test = {ROOT / "docs/api.md", ROOT / "docs/plans.md"}
         assert {block.document for block in blocks() if block.is_run} == run_by_a_test
         languages = {"sh", "ini", "json", "python", "mermaid", ""}
-        assert {
-            block.language for block in blocks()
-        } <= languages  # `bash`, `console` and the like would be passed over
+        assert {block.language for block in blocks()} <= languages  # `bash`, `console` and the like would be skipped
 
     @pytest.mark.parametrize(
         "command",
@@ -152,7 +150,7 @@ class TestWhatIsNotRunAsPrinted:
 
 
 def require_known(words: list[str]) -> None:
-    """Fail unless the program of a command exists and knows its options; of a target of make, each of its commands."""
+    """Check that the program of a command exists and knows its options. Of a target of make, check each command."""
     match words:
         case ["make", target]:
             steps = subprocess.run(["make", "-n", target], cwd=ROOT, check=True, capture_output=True, text=True)  # noqa: S607
@@ -173,7 +171,7 @@ def require_known(words: list[str]) -> None:
 
 
 def parser_of(name: str) -> ArgumentParser:
-    """Return what `manage.py` reads the command's options with."""
+    """Return the parser of a `manage.py` command."""
     return load_command_class(get_commands()[name], name).create_parser("manage.py", name)
 
 
@@ -186,7 +184,7 @@ def options_of(parser: ArgumentParser) -> set[str]:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: str(document.relative_to(ROOT)))
 def test_a_command_is_written_as_it_can_be_run(document: Path) -> None:
-    """`manage.py audit` isn't on anybody's PATH."""
+    """Check that commands are written with their path, because `manage.py audit` is not on the PATH."""
     text = document.read_text()
     assert re.findall(r"(?<![\w./])(?<!python )manage\.py \w+", text) == []
     for name, more in re.findall(r"manage\.py ([a-z_]+)([^`\n]*)", text):
@@ -197,7 +195,7 @@ def test_a_command_is_written_as_it_can_be_run(document: Path) -> None:
 
 class TestManage:
     def test_manage_runs_in_the_clones_own_environment_whatever_python_is(self, tmp_path: Path) -> None:
-        """On Debian there is no `python`, and `python3` has none of our packages."""
+        """Run without an own Python: Debian has no `python`, and its `python3` has none of our packages."""
         (tmp_path / "python3").symlink_to("/usr/bin/python3")
         ended = subprocess.run(
             [ROOT / "manage.py", "version"],

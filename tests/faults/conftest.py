@@ -23,9 +23,9 @@ get_user_model().objects.create_superuser("owner", "owner@example.com", "frontro
 
 @dataclasses.dataclass(slots=True)
 class Site:
-    """A whole installation: two web processes, two workers, one for payments, one for jobs, beat and relay.
+    """Run a whole installation: two web processes, two workers, one for payments, one for jobs, beat and relay.
 
-    `wire` leads to its RabbitMQ, where it has one, `redis_wire` to its Redis.
+    `wire` leads to its RabbitMQ, if it has one, `redis_wire` to its Redis.
     """
 
     processes: Processes
@@ -38,12 +38,12 @@ class Site:
     redis_wire: Proxy
 
     def guests(self, number: int) -> list[ApiClient]:
-        """So many new buyers, spread over the web processes."""
+        """Return new buyers, spread over the web processes."""
         doors = [ApiClient(web.port or 0) for web in self.webs]
         return [doors[n % len(doors)].guest() for n in range(number)]
 
     def waiting_for_locks(self) -> int:
-        """How many transactions wait for somebody else's."""
+        """Count transactions that wait for another one."""
         with psycopg.connect(self.database) as connection:
             query = (
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -52,7 +52,7 @@ class Site:
         return int(row[0]) if row else 0
 
     def findings(self) -> list[str]:
-        """What `manage.py audit` would find, without the seconds that a command takes to start."""
+        """Return the findings of `manage.py audit`, without the seconds that a command takes to start."""
         with psycopg.connect(self.database) as connection:
             found = [
                 check.name
@@ -62,7 +62,7 @@ class Site:
         return [*found, *(name for name, letters in self.dead_letters().items() if letters)]
 
     def dead_letters(self) -> dict[str, int]:
-        """How many lie at the broker, by queue."""
+        """Count the dead letters at the broker, by queue."""
         where = {name: self.processes.environment[name] for name in ("RABBITMQ_URL", "KEY_PREFIX")}
         with override_settings(**where):
             return dead_letters.count_at_the_broker()
@@ -70,7 +70,7 @@ class Site:
 
 @pytest.fixture(scope="package", params=["embedded", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """On what `make run` embeds (PostgreSQL's inbox is the queue), and with RabbitMQ."""
+    """Provide a site on the services of `make run` (PostgreSQL's inbox is the queue), and one with RabbitMQ."""
     folder = tmp_path_factory.mktemp(f"site-{request.param}")
     with fresh_database() as database:
         if request.param == "embedded":
@@ -82,7 +82,7 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="module")
 def small_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """With RabbitMQ, and with the patience of an operator's processes instead of that of tests."""
+    """Provide a site with RabbitMQ, with an operator's time limits instead of those of tests."""
     folder = tmp_path_factory.mktemp("small-site")
     patience = {"BROKER_TIMEOUT_MS": "1500", "REDIS_TIMEOUT_MS": "100"}
     with fresh_database() as database, Proxy(services.current().rabbitmq_url) as wire:
@@ -91,7 +91,7 @@ def small_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 def _site(folder: Path, wire: Proxy | None, *, small: bool = False, **environment: str) -> Iterator[Site]:
-    """`small`: one process of what holds take, and no more."""
+    """Start a site. `small` starts one process of each kind that holds need, and no others."""
     with (
         Proxy(services.current().redis_url) as redis_wire,
         Processes(folder=folder, RATE_LIMITS="off", REDIS_URL=redis_wire.url, **environment) as processes,

@@ -1,8 +1,8 @@
-"""Takes steps of payments and dies on the way: each argument is a fault point, what to do and with which id, or ids.
+"""Take steps of payments and die on the way. Each argument is a fault point, an action and an id, or several ids.
 
     python -m tests.faults.dying payment.sold:allocate:<id> payment.sold:together:<id>,<id> refund.asked:pay_back:<id>
 
-A process forked for each, so that Django is set up once.
+Each runs in a forked process, so that Django is set up once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Buyers that ask at a steady pace, whatever the answers take, and what became of their requests."""
+"""Send requests at a steady pace, however long the answers take, and record their outcomes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from tests.api_client import Answer, ApiClient
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """`due`: when it was to be asked; `took`: seconds from then to the answer, so a request that waits for its turn counts too."""
+    """Hold a request.
+
+    `due` is its planned time, `took` the seconds from then to the answer, including its wait for a turn.
+    """
 
     due: float
     took: float
@@ -26,7 +29,7 @@ class Asked:
 
 
 class Crowd:
-    """`with Crowd(buyers, session, rate=25) as crowd:` asks for places without a number, each buyer in turn, from a thread a buyer."""
+    """Ask for unnumbered places, each buyer in its own thread: `with Crowd(buyers, session, rate=25) as crowd:`."""
 
     def __init__(self, buyers: Sequence[ApiClient], session: str, ticket_type: str, *, rate: float) -> None:
         self._buyers = buyers

@@ -1,4 +1,4 @@
-"""RabbitMQ or Redis goes away in the middle of a sale, in each way that it can: buyers hardly notice, and nothing is lost."""
+"""Lose RabbitMQ or Redis in the middle of a sale, in each possible way: buyers hardly notice, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from tests.proxy import Proxy
 pytestmark = [pytest.mark.fault, pytest.mark.rabbitmq]
 
 RATE = 25.0  # requests a second
-BEFORE = 3.0  # seconds that show what this machine does undisturbed
+BEFORE = 3.0  # seconds that measure this machine undisturbed
 PAYERS = 24
 LONG = 10.0  # seconds
-BLINK = 2.0  # seconds in which those who asked just then may wait
+BLINK = 2.0  # seconds in which requests of that moment may wait
 WAYS: dict[str, Callable[[Proxy], None]] = {
     "down": Proxy.down,
     "silent": Proxy.hole,
     "blocked": Proxy.freeze,
     "cut_off": Proxy.cut_off,
 }
-SHORT = "silent"  # the way that costs most
+SHORT = "silent"  # the most expensive way
 
 
 def is_confirmed(buyer: ApiClient, reservation: str) -> bool:
@@ -37,7 +37,7 @@ def is_confirmed(buyer: ApiClient, reservation: str) -> bool:
 
 
 def long_but(short: str, ways: dict[str, Callable[[Proxy], None]]) -> list[object]:
-    """Each way as a chaos test, one of them also as a short test."""
+    """Return each way as a chaos test, and one of them also as a short test."""
     return [
         *(pytest.param(way, LONG, marks=pytest.mark.chaos, id=name) for name, way in ways.items()),
         pytest.param(ways[short], 5.0, id=f"{short}-shortly"),
@@ -71,14 +71,14 @@ def away(wire: Proxy, way: Callable[[Proxy], None], *, seconds: float) -> Iterat
 
 
 def before(crowd: Crowd) -> Figures:
-    """What the crowd gets from processes that are warm."""
+    """Measure the crowd with warm processes."""
     start = time.monotonic() + 1
     time.sleep(1 + BEFORE)
     return crowd.between(start, start + BEFORE)
 
 
 def left(site: Site, accepted: set[str]) -> int:
-    """How many of them are not allocated yet."""
+    """Count requests that are not allocated yet."""
     query = "SELECT count(*) FROM reservations_reservation WHERE id = ANY(%s::uuid[]) AND status <> 'queued'"
     with psycopg.connect(site.database) as connection:
         row = connection.execute(query, [list(accepted)]).fetchone()
@@ -103,7 +103,7 @@ class TestRabbitMQ:
         assert whole.rate >= 0.8 * usual.rate
         usually = (
             0.0 if seconds >= LONG else 2.0
-        )  # the long tests keep the promised figures, the short ones run beside others
+        )  # the long tests check the promised figures; the short ones run beside others
         assert later.p95 <= max(0.3, usually * usual.p95)
         assert whole.slowest <= max(2.5, usually * usual.slowest)
         assert later.slowest < 1.4, "a request waited for a probe"
@@ -117,7 +117,7 @@ class TestRabbitMQ:
     def test_lost_rabbitmq_leaves_paying_as_quick_as_it_was(
         self, small_site: Site, crowd: Crowd, way: Callable[[Proxy], None]
     ) -> None:
-        """What a payment rings for is told later; a process that never reached RabbitMQ yet waits for it once too."""
+        """Check payments: their messages may be late, and a process that never reached RabbitMQ waits for it once."""
         assert small_site.wire
         payers = small_site.guests(PAYERS)
         holds = [payer.call("POST", "/reservations", crowd.body, prefer="wait=10").body["id"] for payer in payers]

@@ -1,4 +1,4 @@
-"""Processes whose clocks are five minutes off, some ahead, some behind: only the database's clock decides."""
+"""Run processes whose clocks are five minutes wrong, ahead or behind: only the database's clock decides."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ STATE = "SELECT status, changed_at >= expires_at FROM reservations_reservation W
 PAYMENT = {"method": "fake", "token": "ok"}
 
 
-# libfaketime 0.9 refuses the absolute monotonic deadline that `time.sleep` gives to the kernel (EINVAL): sleep by `select`.
+# libfaketime 0.9 refuses the absolute monotonic deadline that `time.sleep` gives to the kernel (EINVAL), so sleep by
+# `select`.
 SLEEP = """
 import select, time
 time.sleep = lambda seconds: select.select([], [], [], seconds) and None
@@ -51,7 +52,7 @@ def off_by(seconds: int, folder: Path) -> dict[str, str]:
 
 
 class Site:
-    """A web process with a clock of each kind, and the others so that any two that work together differ by ten minutes."""
+    """Run a web process with each kind of clock, and others so that two that work together differ by ten minutes."""
 
     def __init__(self, processes: Processes, ahead: int) -> None:
         self.processes = processes
@@ -97,7 +98,7 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture
 def buyer(site: Site) -> list[ApiClient]:
-    """One guest, at each of the web processes."""
+    """Provide one guest at each of the web processes."""
     token = site.doors[0].guest().token
     return [ApiClient(door.port, token) for door in site.doors]
 
@@ -131,7 +132,7 @@ def is_confirmed(client: ApiClient, key: str) -> bool:
 
 
 def test_the_clocks_are_off(site: Site) -> None:
-    """The control: without it the rest would pass anywhere."""
+    """Check the control, without which the other tests would prove nothing."""
     stamps = [
         json.loads(line)["timestamp"]
         for process in site.processes.started[:2]
@@ -165,7 +166,7 @@ def test_a_hold_ends_at_the_databases_instant(site: Site, buyer: list[ApiClient]
 
 
 def test_beats_jobs_are_done_though_its_clock_is_ten_minutes_from_the_workers(site: Site) -> None:
-    """A job that came too late is discarded by the worker, which says so."""
+    """Check that no job was late: a worker discards a late job and says so."""
     jobs = next(process for process in site.processes.started if "jobs" in process.name)
     assert "Discarding revoked task" not in jobs.log.read_text()
 
@@ -180,7 +181,7 @@ def test_places_are_held_and_paid_for_at_any_process(site: Site, buyer: list[Api
 
 
 def test_tickets_are_let_in_at_any_process(site: Site, buyer: list[ApiClient]) -> None:
-    """The doors opened two minutes ago, and one process's clock says that they open in three."""
+    """Scan when the doors opened two minutes ago, while one process's clock says that they open in three."""
     sale = bought(buyer[0], site.session(starts_in=dt.timedelta(hours=2, minutes=58)), "A1", "A2")
     for owner, ticket in zip(site.owners, sale["tickets"], strict=True):
         assert owner.call("POST", "/checkins", {"code": ticket["code"]}).status == 200
@@ -216,7 +217,7 @@ def test_a_socket_takes_a_token_of_any_process(site: Site, buyer: list[ApiClient
 
 
 def test_limits_end_by_redis_clock(site: Site) -> None:
-    """Forty at once, then one a second: not five minutes of none."""
+    """Send forty requests at once, then one a second, instead of five minutes of none."""
     answers = [door.call("POST", "/auth/guest") for door in site.doors * 30]
     waits = [float(answer.headers["retry-after"]) for answer in answers if answer.status == 429]
     assert waits

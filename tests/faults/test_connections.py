@@ -1,4 +1,4 @@
-"""Clients that are idle or slow take nothing from others: of `web`, of `both`, and through the proxy."""
+"""Check that idle or slow clients take nothing from others: at `web`, at `both`, and through the proxy."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tests.processes import Process, Processes, fresh_database, until
 pytestmark = pytest.mark.fault
 
 NOISE = 0.01  # seconds that other work on this machine may add
-HELD_UP = 0.5  # seconds; beside other tests only that is told from a busy machine
-CUT_OFF = 20.0  # seconds: ten are given, and a busy machine needs some itself
-CUT_OFF_BY_PROXY = 45.0  # it gives thirty to a body
+HELD_UP = 0.5  # seconds; beside other tests, shorter delays cannot be told from a busy machine
+CUT_OFF = 20.0  # seconds: ten are the limit, and a busy machine needs some itself
+CUT_OFF_BY_PROXY = 45.0  # seconds; it gives thirty to a body
 
 
 @pytest.fixture(scope="module")
 def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
-    """No limit for an address: the whole crowd has one."""
+    """Start processes without a limit per address, because the whole crowd has one."""
     with Processes(folder=tmp_path_factory.mktemp("connections"), RATE_LIMITS="off") as started:
         yield started
 
@@ -57,7 +57,7 @@ def nginx(web: Process, both: Process, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(params=["web", "both", "caddy", "nginx"])
 def door(request: pytest.FixtureRequest) -> int:
-    """The port of a server that buyers reach."""
+    """Return the port of a server that buyers reach."""
     return int(request.getfixturevalue(request.param).port)
 
 

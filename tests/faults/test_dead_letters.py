@@ -1,4 +1,4 @@
-"""Poison on the whole road, with real processes. Each test ends with the audit."""
+"""Send poison through real processes. Each test ends with the audit."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _sound(site: Site) -> Iterator[None]:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Buyer:
-    """A guest whose request a test puts into the queue by hand, past the door."""
+    """Act as a guest whose request a test puts into the queue directly, without admission."""
 
     client: ApiClient
     name: uuid.UUID
@@ -48,7 +48,7 @@ class Buyer:
         )
 
     def status(self, request: HoldRequest) -> str | None:
-        """Before it is allocated nobody knows it: it came past the door."""
+        """Return the status; None before its allocation, because admission did not see it."""
         answer = self.client.call("GET", f"/reservations/{request.id}")
         return answer.body["status"] if answer.status == 200 else None
 
@@ -59,7 +59,7 @@ def guest(site: Site) -> Buyer:
 
 
 def stand_in_queue(site: Site, *requests: HoldRequest, where: str = "queue") -> None:
-    """In one message, in RabbitMQ's `line` or among what it has `given_up`; without RabbitMQ, in the inbox."""
+    """Put requests into one message, in RabbitMQ's `queue` or `given_up`; without RabbitMQ, into the inbox."""
     if not site.wire:
         with psycopg.connect(site.database) as connection:
             for request in requests:
@@ -82,7 +82,7 @@ def publish(site: Site, where: str, **said: Any) -> None:
 
 
 def poison_among_neighbours(session: str, buyer: Buyer, neighbour: Buyer) -> tuple[HoldRequest, list[HoldRequest]]:
-    """A request for minus five places breaks a constraint of the table; the door lets none in, so it is made by hand."""
+    """Make a request for minus five places, which breaks a constraint of the table. Admission would refuse it."""
     good = [neighbour.request(session, f"A{arrival}", arrival=arrival) for arrival in (1, 2, 4)]
     return buyer.request(session, arrival=3, quantity=-5), good
 
@@ -112,12 +112,15 @@ def test_poison_waits_for_a_person_while_its_neighbours_allocate(site: Site) -> 
 
 
 def waits(site: Site, poison: HoldRequest) -> bool:
-    """For a person. A command takes seconds to start: it is asked once something was set aside at all."""
+    """Tell whether it waits for a person.
+
+    A command takes seconds to start, so ask it only once something was set aside.
+    """
     return set_aside(site) and str(poison.id) in site.processes.manage("dead_letters", "list")
 
 
 def set_aside(site: Site) -> bool:
-    """Whether a letter lies in RabbitMQ, or in the inbox a request that nobody tries any more."""
+    """Tell whether RabbitMQ has a dead letter, or the inbox a request that no worker tries any more."""
     with psycopg.connect(site.database) as connection:
         query = "SELECT FROM reservations_inboxrequest WHERE attempts >= %s"
         given_up = connection.execute(query, [inbox.MAX_ATTEMPTS]).rowcount
@@ -161,7 +164,7 @@ def test_a_message_that_makes_no_sense_is_not_lost(site: Site) -> None:
 
 
 def test_the_audit_finds_nothing_while_sales_are_under_way(site: Site) -> None:
-    """Nobody's transaction, lock or place in the queue looks like a fault."""
+    """Check that ordinary transactions, locks and queues do not look like faults."""
     buyers = site.guests(8)
     sessions = [site.owner.new_session(hold_seconds=1) for _room in range(2)]
 

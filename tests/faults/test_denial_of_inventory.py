@@ -1,4 +1,4 @@
-"""One address, two hundred guests, and a hall of two thousand seats: what they can keep from all others by holding again and again."""
+"""Measure what one address with two hundred guests keeps from others by holding again and again in a large hall."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class House:
     webs: list[int]
 
     def guest(self, number: int, address: str) -> ApiClient:
-        """One of the address, as the proxy in front of the web processes tells."""
+        """Make a guest of the address that the proxy in front of the web processes reports."""
         port = self.webs[number % len(self.webs)]
         answer = ApiClient(port).call("POST", "/auth/guest", X_Forwarded_For=address)
         return ApiClient(port, answer.body["access"])
@@ -41,7 +41,7 @@ class House:
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    """Two web processes that believe a proxy on this machine, workers and the relay, which expires; every limit as it comes."""
+    """Run two web processes that trust a local proxy, workers and the relay, which expires; with default limits."""
     with (
         fresh_database() as database,
         Processes(folder=tmp_path, DATABASE_URL=database, TRUSTED_PROXIES="127.0.0.1", FRONTROW_ENV="test") as site,
@@ -58,7 +58,7 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 
 def seats_of(number: int) -> list[str]:
-    """Ten neighbours; two hundred times ten are the hall."""
+    """Return ten neighbouring seats; two hundred times ten are the hall."""
     row, part = divmod(number, SEATS_PER_ROW // EACH)
     letters = [chr(65 + n) for n in range(26)] + [f"A{chr(65 + n)}" for n in range(26)]
     return [f"{letters[row]}{part * EACH + seat}" for seat in range(1, EACH + 1)]
@@ -66,7 +66,7 @@ def seats_of(number: int) -> list[str]:
 
 @dataclasses.dataclass(slots=True)
 class Siege:
-    """Guests of one address who hold whatever they can get, extend it, and give it back only to take it again."""
+    """Simulate guests of one address who hold all they can, extend it, and release it only to hold it again."""
 
     house: House
     session: str
@@ -95,7 +95,7 @@ class Siege:
                 if number % 3 == 0:
                     guest.call("DELETE", held, **where)
             if answer.status == 429:
-                self.over.wait(0.05)  # a patient program; a site under a flood is another test
+                self.over.wait(0.05)  # a patient program; another test floods the site
 
 
 def besieged(house: House, *, guests: int, seconds: float, hold_seconds: int) -> None:

@@ -1,4 +1,4 @@
-"""One address tries passwords at every form at once; everybody else goes on reading and buying as before."""
+"""Guess passwords from one address at every form at once, while others read and buy as before."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FORMS = {
 
 @pytest.fixture
 def web(tmp_path: Path) -> Iterator[Process]:
-    """One web process with every limit as it comes, behind a proxy on this machine; passwords hashed as in production."""
+    """Run one web process with default limits behind a proxy on this machine, and with production's hashing."""
     with (
         fresh_database() as database,
         Processes(folder=tmp_path, DATABASE_URL=database, TRUSTED_PROXIES="127.0.0.1", FRONTROW_ENV="demo") as site,
@@ -58,7 +58,7 @@ def ask(
 
 
 def guess(web: Process, path: str, number: int, tokens: tuple[str, str]) -> tuple[int, str]:
-    """Post the form as a browser would; the status, and when to come again."""
+    """Post the form as a browser would, and return the status and when to try again."""
     cookie, token = tokens
     fields = {name: value.format(n=number) for name, value in FORMS[path].items()}
     form = urllib.parse.urlencode({**fields, "csrfmiddlewaretoken": token})
@@ -76,7 +76,7 @@ def tokens_of(web: Process, path: str) -> tuple[str, str]:
 
 
 def p95_of_reading(web: Process, *, until: threading.Event, least: int) -> float:
-    """Milliseconds; at least so many pages, and then until the event."""
+    """Return milliseconds of at least this many pages, and then until the event."""
 
     def read(_reader: int) -> list[float]:
         took: list[float] = []
@@ -97,7 +97,7 @@ def p95_of_reading(web: Process, *, until: threading.Event, least: int) -> float
 def test_guessing_at_every_form_is_stopped_and_slows_no_other_visitor(web: Process) -> None:
     done = threading.Event()
     done.set()
-    p95_of_reading(web, until=done, least=20)  # warm
+    p95_of_reading(web, until=done, least=20)  # warm-up
     before = p95_of_reading(web, until=done, least=150)
     done.clear()
     tokens = {path: tokens_of(web, path) for path in FORMS}

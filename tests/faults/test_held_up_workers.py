@@ -1,6 +1,6 @@
-"""Workers that are held up for longer than RabbitMQ waits for them: afterwards each queue is consumed, and all that was accepted ends.
+"""Hold workers up for longer than RabbitMQ waits. Afterwards each queue is consumed, and all accepted requests end.
 
-The table has a PostgreSQL, a Redis and a RabbitMQ of its own, with wires between.
+The table has its own PostgreSQL, Redis and RabbitMQ, with wires between.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ get_user_model().objects.filter(username="owner").delete()
 {OWNER}
 """
 FINAL = {"held", "rejected", "expired", "cancelled", "confirmed"}
-KNOWN_WITHIN = 10.0  # seconds until health, `Prefer: wait` and the metric know that nobody consumes
-BACK_WITHIN = 10.0  # seconds after the return until each queue is consumed and all that was accepted has ended
+KNOWN_WITHIN = 10.0  # seconds until health, `Prefer: wait` and the metric know that no worker consumes
+BACK_WITHIN = 10.0  # seconds after the return until each queue is consumed and all accepted requests have ended
 
 
 Base = tuple[PrivatePostgres, PrivateRedis, PrivateRabbitMQ]
@@ -57,7 +57,7 @@ Base = tuple[PrivatePostgres, PrivateRedis, PrivateRabbitMQ]
 
 @dataclass
 class Town:
-    """A whole installation on services of its own, with so many workers of each kind."""
+    """Run a whole installation on services of its own, with this many workers of each kind."""
 
     processes: Processes
     postgres: PrivatePostgres
@@ -75,12 +75,12 @@ class Town:
         return health(self.web)
 
     def is_idle(self) -> bool:
-        """Whether health says of each kind of worker that it doesn't consume."""
+        """Tell whether health reports each kind of worker as not consuming."""
         health = self.health()
         return {health[kind] for kind in KINDS} == {"gone"}
 
     def undrained(self) -> set[str]:
-        """The queues that the relay's metric names."""
+        """Return the queues that the relay's metric names."""
         lines = get(self.metrics_port, "/metrics").decode().splitlines()
         return {
             line.split('"')[1] for line in lines if line.startswith("frontrow_queue_undrained{") and line[-3:] == "1.0"
@@ -98,7 +98,7 @@ class Town:
             return found
 
     def waiting(self) -> int:
-        """How many messages wait in all queues."""
+        """Count the messages in all queues."""
         with kombu.Connection(self.rabbitmq.url, connect_timeout=2) as connection:
             channel = connection.default_channel
             return sum(channel.queue_declare(f"{PREFIX}.{queue}", passive=True).message_count for queue in QUEUES)
@@ -107,7 +107,7 @@ class Town:
         return [ApiClient(self.web.port or 0).guest() for _guest in range(number)]
 
     def ask(self, guests: list[ApiClient], session: str, row: str) -> None:
-        """Each guest asks for a seat of the row, without waiting for the others; what is accepted must end."""
+        """Let each guest ask for a seat of the row without waiting for the others; accepted requests must end."""
         for number, guest in enumerate(guests, 1):
             self.asking.append(self.threads.submit(self._ask, guest, session, f"{row}{number}"))
 
@@ -116,7 +116,7 @@ class Town:
             self.asking.append(self.threads.submit(self._pay, guest, reservation))
 
     def wait_for_answers(self) -> None:
-        """Until each has one, or its client gave up: then it was told nothing that would have to be kept."""
+        """Wait until each has an answer, or its client gave up and was promised nothing."""
         asked, self.asking = self.asking, []
         for one in asked:
             with suppress(TimeoutError):
@@ -142,7 +142,7 @@ class Town:
 
 
 def health(web: Process) -> dict[str, str]:
-    """The status of each part."""
+    """Return the status of each part."""
     found = get(web.port or 0, "/health")
     return {name: check["status"] for name, check in json.loads(found)["checks"].items()}
 
@@ -231,7 +231,7 @@ def redis_stopped(town: Town) -> Iterator[None]:
 
 @contextmanager
 def lock_held(town: Town) -> Iterator[None]:
-    """As a transaction of staff's would, on every session and on the rows of every payment."""
+    """Lock every session and the rows of every payment, as a transaction of staff's would."""
     with psycopg.connect(town.postgres.url) as blocker:
         blocker.execute("SELECT FROM sessions_app_session FOR UPDATE")
         yield
@@ -274,7 +274,7 @@ def test_held_up_workers_consume_again_and_all_that_was_accepted_ends(
             figures["health_knew"] = time.monotonic() - began
             until(lambda: "holds.0" in town.undrained(), seconds=30, what="the metric knowing it")
             figures["metric_knew"] = time.monotonic() - began
-            if fault != "PostgreSQL silent":  # which holds up a web process that reads what is on sale
+            if fault != "PostgreSQL silent":  # it holds up a web process that reads what is on sale
                 asked = time.monotonic()
                 answer = late[0].hold(open_session, "D1", wait=10)
                 figures["prefer_wait"] = time.monotonic() - asked
@@ -315,7 +315,7 @@ def test_held_up_workers_consume_again_and_all_that_was_accepted_ends(
 
 
 class TestAllocation:
-    """One row of the table, quickly: RabbitMQ's heartbeat is a second here, and the lock is held for as long as it takes."""
+    """Test one row of the table quickly: RabbitMQ's heartbeat is a second, and the lock is held as long as needed."""
 
     @pytest.fixture
     def worker(
@@ -361,9 +361,7 @@ class TestAllocation:
             with another_connection() as blocker:
                 blocker.execute("SELECT FROM sessions_app_session WHERE id = %s FOR UPDATE", [session.pk])
                 process.pause()
-                for request in asked[
-                    :3
-                ]:  # together in its hands: only the second ack finds out that the connection is gone
+                for request in asked[:3]:  # held together: only the second ack finds the lost connection
                     courier.send("reservations.tasks.settle", queue, requests=[request])
                 until(lambda: queue.queue_declare(passive=True).message_count == 0, seconds=10, what="their delivery")
                 process.resume()
@@ -381,7 +379,7 @@ class TestAllocation:
 
 
 def ended(processes: Processes) -> list[str]:
-    """The last words of each process that ended by itself."""
+    """Return the last words of each process that ended by itself."""
     return [f"{process.name}: {process.last_words()}" for process in processes.started if not process.alive]
 
 
@@ -394,7 +392,7 @@ def consumers(queue: kombu.Queue) -> int:
 def test_workers_on_valkey_consume_again(
     base: Base, tmp_path: Path, how: str, record_property: Callable[[str, object], None]
 ) -> None:
-    """Without RabbitMQ: Valkey carries Celery's messages, and PostgreSQL's inbox is the queue."""
+    """Test without RabbitMQ: Valkey carries Celery's messages, and PostgreSQL's inbox is the queue."""
     postgres, valkey, _rabbitmq = base
     with Processes(
         folder=tmp_path,

@@ -1,4 +1,4 @@
-"""A guest becomes an account while the order is on the road, on real processes: in RabbitMQ, or where there is none in the inbox."""
+"""Make a guest an account while its order is in RabbitMQ, or in the inbox, on real processes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def nobody_allocates(site: Site) -> Iterator[None]:
 
 
 def insist(buyer: ApiClient, path: str, body: Any, status: int, **headers: str) -> Answer:
-    """Ask until the answer isn't "unavailable", which a busy machine may say."""
+    """Repeat a request until the answer is not "unavailable", which a busy machine may say."""
     answers: list[Answer] = []
 
     def answered() -> bool:
@@ -61,7 +61,7 @@ def register(guest: ApiClient, name: str) -> ApiClient:
 
 
 def sign_in(guest: ApiClient, name: str) -> ApiClient:
-    """To an account that exists."""
+    """Sign in to an existing account."""
     register(ApiClient(guest.port), name)
     answer = insist(guest, "/auth/token", {"username": name, "password": PASSWORD}, 200)
     return ApiClient(guest.port, answer.body["access"])

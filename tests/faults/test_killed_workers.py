@@ -1,4 +1,4 @@
-"""Payment workers killed at each step, with messages of RabbitMQ in their hands: the next worker gets these again, and everything ends."""
+"""Kill payment workers at each step, with messages of RabbitMQ. The next worker gets these again, and all ends."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ pytestmark = [pytest.mark.fault, pytest.mark.rabbitmq, pytest.mark.django_db(tra
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
 PAYING = ("payment.started", "payment.authorised", "payment.sold", "payment.captured", "payment.given_back")
 PAYING_BACK = ("refund.asked", "refund.paid_back")
-SALES = 15 * min(ROUNDS, 20)  # of the session that is called off
-TOGETHER = 2  # attempts of one message, which are allocated in shared transactions
+SALES = 15 * min(ROUNDS, 20)  # sales of the called-off session
+TOGETHER = 2  # attempts of one message, which share transactions
 
 
 class Crew:
-    """Payment workers, and their queue."""
+    """Control payment workers, and their queue."""
 
     def __init__(self, program: subprocess.Popen[str], broker: str) -> None:
         self.program = program
@@ -78,7 +78,7 @@ class Crew:
         return self.program.stdout.readline().split()
 
     def wait_for(self, workers: int) -> None:
-        """Until so many listen: RabbitMQ then gives each its share."""
+        """Wait until this many listen, so that RabbitMQ gives each its share."""
 
         def listening() -> int:
             return int(self.broker.default_channel.queue_declare(self.queue.name, passive=True).consumer_count)
@@ -121,7 +121,7 @@ def arena(transactional_db: None) -> TicketType:
 
 @pytest.fixture
 def called_off(transactional_db: None) -> TicketType:
-    """A session that is called off once its buyers have begun to pay."""
+    """Provide a session that is called off once its buyers have begun to pay."""
     made: TicketType = StockFactory.create(capacity=500)
     return made
 
@@ -135,7 +135,7 @@ def begun(reservation: Reservation, token: str = "ok") -> Payment:
 
 
 def killed(crew: Crew, points: Sequence[str], messages: Sequence[tuple[str, dict[str, Any]]]) -> None:
-    """A worker at each of these points; each gets its share of the messages."""
+    """Kill a worker at each of these points; each gets its share of the messages."""
     crew.order(f"die {' '.join(points)}")
     crew.wait_for(len(points))
     for task, arguments in messages:
@@ -144,7 +144,7 @@ def killed(crew: Crew, points: Sequence[str], messages: Sequence[tuple[str, dict
 
 
 def allocated_by_the_next(crew: Crew) -> None:
-    """One that lives takes up what RabbitMQ gives it again, and what it is told to sweep."""
+    """Let a living worker take the messages that RabbitMQ delivers again, and sweep."""
     crew.order("live")
     assert crew.report() == ["live"]
 
@@ -241,7 +241,7 @@ def test_a_called_off_session_refunds_all_buyers_though_its_worker_is_killed(
     queued.allocate([wanted(session, label, to_pay=False) for label in labels[SALES:]])
     assert (Sale.objects.count(), Reservation.objects.filter(status=Status.HELD).count()) == (SALES, 324 - SALES)
 
-    settings.QUEUE = "rabbitmq"  # from here on somebody else does what is rung for
+    settings.QUEUE = "rabbitmq"  # from here on another process handles messages
     monkeypatch.setattr(bells, "courier", lambda: crew.courier)
     crew.order("live")
     assert crew.report() == ["live"]
@@ -279,7 +279,7 @@ def test_a_called_off_session_refunds_all_buyers_though_its_worker_is_killed(
 
 
 def wanted(session: Session, seat: str, *, to_pay: bool = True) -> HoldRequest:
-    """A seat, as its buyer stands in the queue for it."""
+    """Return a queued request for a seat."""
     means = Means(method="fake", token="ok", email=f"{seat.lower()}@example.org")
     ask = Ask(
         session=session.pk,

@@ -1,4 +1,4 @@
-"""Production that starts while PostgreSQL is away: what it could not look for then, it looks for as soon as it can."""
+"""Start production while PostgreSQL is away: it looks for public passwords as soon as it can."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PRODUCTION = {
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[tuple[Processes, Proxy]]:
-    """An installation in production, and its wire to PostgreSQL."""
+    """Run an installation in production, with a wire to PostgreSQL."""
     with (
         fresh_database() as database,
         Proxy(database) as wire,

@@ -1,4 +1,4 @@
-"""A rush of orders, judged as the benchmark judges it, while a worker is killed and while PostgreSQL is away: one of our own."""
+"""Judge a rush of orders as the benchmark does, while a worker is killed and while our own PostgreSQL is away."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def rushed(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker) -> Iterator[Site]:
-    """A site of two of each, on a PostgreSQL that may crash."""
+    """Run a site of two of each, on a PostgreSQL that may crash."""
     folder = tmp_path_factory.mktemp("rush")
     found = services.current()
     with django_db_blocker.unblock(), PrivatePostgres(folder) as postgres:
@@ -45,7 +45,7 @@ def rushed(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDb
 
 @pytest.fixture(autouse=True)
 def _nothing_wrong(rushed: Site) -> Iterator[None]:
-    """Every order answered, the stock bought to the last place by the first who came, the others sold out, and the audit clean."""
+    """Check that all orders are answered, the first ones have the stock, the others none, and the audit is clean."""
     yield
     assert rushed.stage.wrong == []
 

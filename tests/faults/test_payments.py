@@ -1,4 +1,4 @@
-"""A process killed at each step of a payment and of a refund: afterwards each attempt ends as a sale or as money back."""
+"""Kill a process at each step of a payment and of a refund: each attempt ends as a sale or as money back."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ HERE = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
 
 
 def die(*errands: str) -> None:
-    """Each in a process of its own, which is killed at its point."""
+    """Run each in a process that is killed at its point."""
     url = urllib.parse.urlsplit(settings.DATABASE_URL)._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
     environment = os.environ | {"DATABASE_URL": url, "KEY_PREFIX": settings.KEY_PREFIX, "QUEUE": "in_process"}
     environment["DJANGO_SETTINGS_MODULE"] = "config.settings"
@@ -42,7 +42,7 @@ def die(*errands: str) -> None:
 
 
 def later() -> None:
-    """Long enough for the sweeps to take up what nobody works on, and for the audit to expect an end."""
+    """Age the rows, so that the sweeps continue abandoned work and the audit expects an end."""
     past = timezone.now() - dt.timedelta(minutes=2)
     Payment.objects.update(changed_at=past)
     Refund.objects.update(changed_at=past)

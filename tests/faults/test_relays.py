@@ -1,4 +1,4 @@
-"""Two relays as real processes: one publishes, and the order of a session holds through every change between them."""
+"""Run two relays as real processes: one publishes, and the order of a session survives every change between them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ WHERE held.locktype = 'advisory' AND held.granted AND owner.datname = current_da
 
 
 class Listener:
-    """A consumer of every event, in a thread; `versions` are the map versions in the order in which they came."""
+    """Consume every event in a thread; `versions` are the map versions in the order of their arrival."""
 
     def __init__(self, url: str) -> None:
         self.versions: list[int] = []
@@ -83,7 +83,7 @@ def listener(monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Processes]:
-    """Relays on this test's own database."""
+    """Run relays on this test's own database."""
     where = urllib.parse.urlsplit(services.current().database_url)
     url = where._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
     with Processes(folder=tmp_path, DATABASE_URL=url, KEY_PREFIX=settings.KEY_PREFIX) as site:
@@ -91,7 +91,7 @@ def site(tmp_path: Path) -> Iterator[Processes]:
 
 
 def active() -> int | None:
-    """The process that holds the lock."""
+    """Return the process that holds the lock."""
     with connection.cursor() as cursor:
         cursor.execute(ACTIVE)
         found = cursor.fetchone()
@@ -103,7 +103,7 @@ def other_is_active(than: int) -> bool:
 
 
 def happen(session: uuid.UUID, versions: range) -> None:
-    """One event a version, written by one process after the other, whose ids don't agree on the time."""
+    """Record one event per version, by several processes whose ids disagree about the time."""
     for first in versions[::CHUNK]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(uuid6, "_last_v7_timestamp", None)

@@ -1,4 +1,4 @@
-"""The whole road on real processes: web, line, worker, database. Each test ends with the audit."""
+"""Test web, queue, worker and database as real processes. Each test ends with the audit."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def is_confirmed(buyer: ApiClient, reservation: str) -> bool:
 
 
 def charges_of(site: Site, reservation: str) -> list[tuple[str, int]]:
-    """What the gateway's own record says of its attempts."""
+    """Return the gateway's own record of its attempts."""
     query = """
         SELECT charge.status, charge.amount FROM ticketing_sandboxcharge AS charge
         JOIN ticketing_payment AS payment ON payment.id = charge.attempt WHERE payment.reservation_id = %s
@@ -123,7 +123,7 @@ def charges_of(site: Site, reservation: str) -> list[tuple[str, int]]:
 
 
 class TestRush:
-    """As `python -m bench burst stampede`, small."""
+    """Run a small version of `python -m bench burst stampede`."""
 
     def test_rush_of_four_for_each_seat_gives_it_to_the_first_and_allocates_every_202(self, site: Site) -> None:
         buyers = site.guests(32)
@@ -189,7 +189,7 @@ class TestWorkers:
             answers = [buyer.hold(session, f"A{1 + n % 4}") for n, buyer in enumerate(buyers)]
             accepted = [(buyer, answer) for buyer, answer in zip(buyers, answers, strict=True) if answer.status == 202]
             assert len(accepted) == 4
-            if site.wire:  # with the inbox as the queue, relay drains what no worker does
+            if site.wire:  # with the inbox as the queue, the relay drains what no worker does
                 time.sleep(1)
                 assert [buyer.status(answer.body["id"]) for buyer, answer in accepted] == ["queued"] * 4
         finally:
@@ -263,7 +263,7 @@ class TestBroker:
     def test_broker_blocked_by_an_alarm_holds_up_neither_the_sale_nor_what_it_took_without_a_word(
         self, site: Site
     ) -> None:
-        """Emulated by a wire that keeps what it is given: a real alarm would stop every publisher on this machine."""
+        """Emulate the alarm by a wire that keeps its bytes: a real one would stop every publisher on this machine."""
         assert site.wire
         buyers = site.guests(4)
         session = site.owner.new_session()
@@ -284,7 +284,7 @@ class TestBroker:
         assert site.wire
         ana, bruno, carla = site.guests(6)[
             ::2
-        ]  # at one door: the other's connection broke too, and it would notice first now
+        ]  # at one web process: the other's connection broke too, and it would notice first now
         session = site.owner.new_session(rows=10, seats_per_row=10, max_per_buyer=100)
         at_rest = [site.relay, *site.workers]
         for process in at_rest:
@@ -372,9 +372,7 @@ class TestRedis:
         states = [buyer.status(answer.body["id"]) for buyer, answer in accepted]
         assert states == ["rejected", "held", "held"]  # A1 was taken before
         later = site.owner.new_session(rows=1, seats_per_row=100, max_per_buyer=100)
-        seats = iter(
-            range(1, 101)
-        )  # another each time: one that was asked for without Redis is allocated a moment later
+        seats = iter(range(1, 101))  # a new one each time: a request without Redis is allocated a moment later
         until(
             lambda: buyers[5].hold(later, f"A{next(seats)}", wait=10).status == 201,
             seconds=20,
@@ -414,7 +412,7 @@ class TestWeb:
 
 
 class TestOrderOfArrival:
-    """Who was first is served first, though workers die with messages in their hands."""
+    """Check that the first request is served first, though workers die with messages."""
 
     PLACES = 10
 
@@ -422,7 +420,7 @@ class TestOrderOfArrival:
     def test_order_of_arrival_decides_who_wins_whatever_dies(self, site: Site, in_turns: bool) -> None:
         buyers = [
             ApiClient(site.webs[0].port or 0).guest() for _buyer in range(16)
-        ]  # at one door, which publishes in order
+        ]  # at one web process, which publishes in order
         session = site.owner.new_session(rows=2, seats_per_row=5, hold_seconds=300)
         if in_turns:
             set_rate(site, session, 1_000)
@@ -442,7 +440,7 @@ class TestOrderOfArrival:
             if isinstance(answer, Answer)
         }
         until(lambda: all(allocated(*each) for each in asked.values()), seconds=90, what="all being allocated")
-        in_epochs: dict[int, list[str]] = defaultdict(list)  # across epochs nothing is promised; mostly there is one
+        in_epochs: dict[int, list[str]] = defaultdict(list)  # no order is promised across epochs; usually there is one
         for buyer, answer in sorted(asked.values(), key=lambda each: int(each[1].body["arrival"])):
             in_epochs[epoch(answer)].append(buyer.status(answer.body["id"]))
         assert [status for statuses_ in in_epochs.values() for status in statuses_].count("held") == self.PLACES

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL that stay open and are never answered again, as a proxy or a pooler leaves them: nothing waits for ever."""
+"""Leave connections to PostgreSQL open and unanswered, as a proxy or a pooler may: nothing waits for ever."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ANSWER_SECONDS = 3
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[tuple[Process, Proxy]]:
-    """A web process that allocates and pays by itself, and its wire to PostgreSQL."""
+    """Run a web process that allocates and pays by itself, with a wire to PostgreSQL."""
     with (
         fresh_database() as database,
         Proxy(database) as wire,
@@ -51,7 +51,7 @@ def test_people_can_pay_again_though_the_connections_stay_silent(site: tuple[Pro
         wire.hole()
         began = time.monotonic()
         asked = [threads.submit(buyer.pay, one, key=one) for buyer, one in zip(buyers, held, strict=True)]
-        time.sleep(1)  # long enough for each to be at work or to wait for the one that is
+        time.sleep(1)  # long enough for each to work or to wait for the one that works
         wire.up(hang_up=False)
         answers = [one.result() for one in asked]
         assert {answer.status for answer in answers} <= {200, 503}, answers

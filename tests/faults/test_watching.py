@@ -1,6 +1,6 @@
-"""What operators see of a whole installation: its logs, its metrics, and the id of a request wherever it went.
+"""Check what operators see of a whole installation: logs, metrics, and the id of a request everywhere.
 
-One installation on a broker that nobody used before; a buyer with a name, an address of mail and an address on the network buys.
+The installation has a fresh broker. A buyer with a name, a mail address and a network address buys.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.processes import Process, Processes, free_port, fresh_database, liste
 pytestmark = [pytest.mark.fault, pytest.mark.rabbitmq]
 
 ROOT = Path(__file__).parents[2]
-PEER = "127.0.0.77"  # where the buyer comes from; nothing of ours listens there
+PEER = "127.0.0.77"  # the buyer's address, where none of our servers listens
 NAME, MAIL, PASSWORD = "ana.souza.de.andrade", "ana.souza@people.example", "a-password-of-hers"
 REQUEST = f"follow-me-{uuid.uuid4().hex[:8]}"
 OWNER = """
@@ -81,7 +81,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
             port = free_port() if serves else None
             started[kind] = processes.start(*words, port=port, env={"METRICS_PORT": str(ports[kind])})
             ports[kind] = port if kind == "web" and port else ports[kind]
-            if kind == "jobs":  # the relay would tell of workers that take their time to begin
+            if kind == "jobs":  # the relay would report workers that are slow to start
                 until(
                     lambda: all(listens(ports[one]) for one in ("worker", "payments", "jobs")),
                     what="workers that consume",
@@ -98,7 +98,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
 
 
 def buy(site: Installation) -> None:
-    """As a person does, who mistypes the password first and watches the map."""
+    """Buy as a person who mistypes the password first and watches the map."""
     web, live = site.processes["web"].port or 0, site.processes["live"].port or 0
     ask(web, "POST", "/auth/register", {"username": NAME, "password": PASSWORD, "email": MAIL})
     assert ask(web, "POST", "/auth/token", {"username": NAME, "password": "not hers"})[0] == 401

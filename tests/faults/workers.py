@@ -1,9 +1,10 @@
-"""Celery workers for payments that are to be killed: `manage.py worker --payments`, forked from here so that Django is set up once.
+"""Run payment workers that will be killed: `manage.py worker --payments`, forked here so that Django is set up once.
 
     python -m tests.faults.workers
 
-Reads lines: `die payment.sold refund.asked` starts a worker for each of these fault points, and tells, when all are dead, by what
-signal each died; `live` starts one that lives until the next line, which it doesn't survive; `rest` starts none. Ends with its input.
+It reads lines. `die payment.sold refund.asked` starts a worker for each of these fault points, and reports the signal
+of each death when all are dead. `live` starts one that lives until the next line. `rest` starts none. It ends with its
+input.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A browser in front of a whole site: web, live, workers, beat and relay, with a database of their own."""
+"""Provide a browser in front of a whole site: web, live, workers, beat and relay, with a database of their own."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ Shot = Callable[[Page, str], None]
 
 @dataclass
 class Site:
-    """A running site. Its catalogue is filled through its own API, as staff."""
+    """Run a site, and fill its catalogue through its own API as staff."""
 
     host: str
     processes: Processes
-    allocating: list[Process]  # whoever could allocate a request
+    allocating: list[Process]  # processes that could allocate a request
     token: str = field(default="", repr=False)
 
     @property
@@ -53,7 +53,7 @@ class Site:
         return f"http://{self.host}"
 
     def call(self, method: str, path: str, body: object = None, *, token: str = "", **headers: str) -> Any:
-        """The answer's JSON. An answer other than 2xx fails the test."""
+        """Return the answer's JSON. An answer other than 2xx fails the test."""
         with closing(http.client.HTTPConnection(self.host, timeout=20)) as connection:
             sent = {"Content-Type": "application/json"} | {
                 name.replace("_", "-"): value for name, value in headers.items()
@@ -67,7 +67,7 @@ class Site:
             return json.loads(text) if text else None
 
     def new_session(self, title: str = "", **fields: object) -> str:
-        """The id of a new session: a room of 4 by 8 at R$ 30, tomorrow, unless `fields` say otherwise."""
+        """Make a session and return its id: a room of 4 by 8 at R$ 30, tomorrow, unless `fields` say otherwise."""
         self.token = (
             self.token
             or self.call("POST", "/auth/token", {"username": "boxoffice", "password": "frontrow-demo"})["access"]
@@ -91,11 +91,11 @@ class Site:
         return found
 
     def hall(self, seats: int) -> str:
-        """The id of a seeded hall of that size."""
+        """Return the id of a seeded hall of that size."""
         return next(str(hall["id"]) for hall in self.halls() if hall["seats"] == seats)
 
     def hold(self, session: str, *seats: str, then_pay: bool = False) -> None:
-        """Seats for some guest, held or bought by a program."""
+        """Hold seats for a guest, or buy them, by a program."""
         guest = self.call("POST", "/auth/guest")["access"]
         asked = {"session": session, "seats": seats}
         held = self.call("POST", "/reservations", asked, token=guest, Prefer="wait=10")
@@ -122,7 +122,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield Site(host=f"127.0.0.1:{web.port}", processes=processes, allocating=allocating)
 
 
-# Playwright keeps an event loop in this thread while it runs: it starts with the first journey and is gone after the last.
+# Playwright keeps an event loop in this thread while it runs, from the first journey to the last.
 
 
 @pytest.fixture(scope="package")
@@ -153,24 +153,24 @@ PERHAPS = " perhaps"
 
 @pytest.fixture
 def refusals() -> set[str]:
-    """The answers that a test provokes, as "404 /nowhere", with a star for each id; ERR_FAILED is one that it withholds itself.
+    """Name the errors that a test provokes, as "404 /nowhere", with a star per id; ERR_FAILED is one it blocks.
 
-    Any other fails the test, and so does one of these that doesn't come, unless it ends with " perhaps": of two who race, the loser may
-    have heard of its loss before it asks.
+    Any other fails the test, and so does a missing one, unless it ends with " perhaps": the loser of a race may hear of
+    its loss before it asks.
     """
     return set()
 
 
 @pytest.fixture
 def window(new_context: Callable[..., Any], refusals: set[str]) -> Iterator[Window]:
-    """Open a browser window of somebody else each time; the test fails when any page of it complained."""
+    """Open a browser window of another person each time; fail if any page of it logged an error."""
     complaints: list[str] = []
     refused: set[str] = set()
 
     def note(message: ConsoleMessage) -> None:
         text = message.text
         unplugged = "net::ERR_INTERNET_DISCONNECTED" in text  # by the test
-        closed = "Unexpected response code: 403" in text  # the socket of a session that nobody may watch
+        closed = "Unexpected response code: 403" in text  # the socket of a session that is not public
         answer = re.search(r"Failed to load resource: (?:.* status of (\d{3})|net::(ERR_FAILED))", text)
         if answer:
             refused.add(f"{answer[1] or answer[2]} {re.sub(UUID_TEXT, '*', urlsplit(message.location['url']).path)}")
@@ -194,7 +194,7 @@ def window(new_context: Callable[..., Any], refusals: set[str]) -> Iterator[Wind
 
 @pytest.fixture
 def shot() -> Shot:
-    """Keep a picture of a page in docs/img; only when asked, so that a test run changes no file."""
+    """Save a picture of a page in docs/img, only on request, so that a test run changes no file."""
 
     def take(page: Page, name: str) -> None:
         if SCREENSHOTS:

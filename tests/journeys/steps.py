@@ -1,4 +1,4 @@
-"""What people do on the pages."""
+"""Take the steps of people on the pages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ READY = "html[data-ready]"
 
 
 def open_session(page: Page, session: str) -> None:
-    """Until the page is alive and its socket says so."""
+    """Open the session's page, and wait until its socket is live."""
     page.goto(f"/sessions/{session}")
     page.wait_for_selector(READY)
     expect(page.locator("#connection")).to_have_attribute("data-state", "live")
@@ -24,7 +24,7 @@ def seat(page: Page, label: str) -> Locator:
 
 
 def expect_look(page: Page, label: str, look: Look, *, within: float = 5_000) -> None:
-    """`within`: milliseconds."""
+    """Expect a seat to look so `within` milliseconds."""
     expect(seat(page, label)).to_have_attribute("data-look", look, timeout=within)
 
 
@@ -35,7 +35,7 @@ def choose(page: Page, *labels: str) -> None:
 
 
 def hold(page: Page) -> None:
-    """Press the button; the countdown appears."""
+    """Press the button, and expect the countdown."""
     page.locator("#hold").click()
     expect(page.locator("#hold-panel")).to_have_attribute("data-status", "held")
 
@@ -52,7 +52,7 @@ def pay(page: Page, token: str = "ok") -> None:
 
 
 def expect_tickets(page: Page, count: int) -> None:
-    """The sale's page, a readable QR code on each ticket."""
+    """Expect the sale's page with a readable QR code on each ticket."""
     page.wait_for_url("**/sales/*")
     expect(page.locator(".ticket")).to_have_count(count)
     codes = page.locator(".ticket-stub img")

@@ -1,4 +1,4 @@
-"""Ten thousand seats: a picture of all, elements for those in sight."""
+"""Show ten thousand seats: a picture of all, and elements for those in sight."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ UNPACK = """async () => {
   return unpacked(read("plan-chairs"), read("session-data").types)
     .map(({ label, section, row, number, kind, type, status, x, y }) => [label, section, row, number, kind, type, status, x, y]);
 }"""
-# What the picture shows in the middle of a seat: red, green, blue, and how opaque.
+# The picture's colour in the middle of a seat: red, green, blue, and opacity.
 PIXEL = """label => {
   const [canvas, svg] = ["canvas.plan-far", "svg.plan"].map((name) => document.querySelector(name));
   const seat = document.querySelector(`[data-seat="${label}"]`);

@@ -1,4 +1,4 @@
-"""From choosing seats to holding tickets."""
+"""Buy, from choosing seats to holding tickets."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def test_one_of_two_simultaneous_buyers_has_the_seat(site: Site, window: Window,
         open_session(page, session)
         choose(page, "A1")
     for page in fighters:
-        page.evaluate("document.querySelector('#hold').click()")  # which waits for nothing
+        page.evaluate("document.querySelector('#hold').click()")  # it waits for nothing
     panels = [page.locator("#hold-panel") for page in fighters]
     until(lambda: "held" in [panel.get_attribute("data-status") for panel in panels], what="a winner")
     winner, loser = sorted(

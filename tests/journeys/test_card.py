@@ -1,4 +1,4 @@
-"""Paying by card through Stripe: its script is a stub in the browser, its server a stub behind ours."""
+"""Pay by card through Stripe: its script is a stub in the browser, its server a stub behind ours."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ globalThis.Stripe = (key, { locale }) => ({
 
 @pytest.fixture(scope="module")
 def shop(site: Site) -> Iterator[Process]:
-    """One more web process of the site, which takes cards and the sandbox's, and allocates by itself."""
+    """Run one more web process of the site, which accepts cards and the sandbox's tokens, and allocates by itself."""
     with stripe_stub.serving() as (_stub, url):
         environment = {"QUEUE": "in_process", "PAYMENT_METHODS": "stripe,fake", "STRIPE_API_URL": url}
         keys = {

@@ -1,4 +1,4 @@
-"""Whoever stands at the counter gets tickets too."""
+"""Sell tickets at the counter."""
 
 from __future__ import annotations
 

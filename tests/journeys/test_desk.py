@@ -1,4 +1,4 @@
-"""What the staff of a house do in the admin."""
+"""Work in the admin as the staff of a house."""
 
 from __future__ import annotations
 

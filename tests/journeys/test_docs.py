@@ -1,4 +1,4 @@
-"""The API's own pages in a browser, under the same content policy as the rest of the site."""
+"""Use the API's own pages in a browser, under the site's content policy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.journey
 
 
 def operation(page: Page, name: str) -> Locator:
-    """One operation's block, opened."""
+    """Return one operation's block, opened."""
     block = page.locator(f"[id$='-{name}']")
     if not re.search(r"\bis-open\b", block.get_attribute("class") or ""):
         block.locator(".opblock-summary-control").click()
@@ -21,7 +21,7 @@ def operation(page: Page, name: str) -> Locator:
 
 
 def execute(page: Page, name: str) -> Locator:
-    """Try an operation out; its answer's code."""
+    """Try an operation out, and return its answer's code."""
     block = operation(page, name)
     block.get_by_role("button", name="Execute").click()
     return block.locator(".live-responses-table .response .response-col_status")

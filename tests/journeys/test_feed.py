@@ -1,4 +1,4 @@
-"""The browser's side of the live map, under loss, repetition and disorder."""
+"""Test the browser's side of the live map under loss, repetition and disorder."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ pytestmark = pytest.mark.journey
 
 ROUNDS = 60
 
-# A hall of ten seats changes eighty times. Of what is sent, some is lost, some comes twice, some late; now and then the
-# connection breaks. In the end the server says where it stands, as its heartbeat does: the picture must be the hall.
+# A hall of ten seats changes eighty times. Some messages are lost, repeated or late, and now and then the connection
+# breaks. In the end the server sends its version, as its heartbeat does: the picture must equal the hall.
 HALL = """async ([seed, rounds]) => {
   const { VersionedFeed } = await import("/static/realtime/feed.js");
   const random = () => { seed = (seed * 1664525 + 1013904223) >>> 0; return seed / 2 ** 32; };

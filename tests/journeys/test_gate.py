@@ -1,4 +1,4 @@
-"""At the door: a ticket lets one person in, with a connection and without."""
+"""Check tickets in at the door, with a connection and without."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.journeys.test_people import PHONE
 
 pytestmark = pytest.mark.journey
 
-# A camera that always sees the same code, in a browser that reads codes.
+# A camera that always shows the same code, in a browser that reads codes.
 CAMERA = """
     const canvas = document.createElement("canvas");
     setInterval(() => canvas.getContext("2d").fillRect(0, 0, 9, 9), 50);
@@ -30,12 +30,12 @@ CAMERA = """
 
 
 def tonight(site: Site, title: str = "", **fields: object) -> str:
-    """The id of a new session whose doors are open."""
+    """Make a session whose doors are open, and return its id."""
     return site.new_session(title, **{"starts_at": (datetime.now(UTC) + timedelta(hours=1)).isoformat(), **fields})
 
 
 def buy(site: Site, session: str, *seats: str) -> list[dict[str, Any]]:
-    """Their tickets, in the order of the seats."""
+    """Buy seats, and return the tickets in the order of the seats."""
     guest = site.call("POST", "/auth/guest")["access"]
     held = site.call("POST", "/reservations", {"session": session, "seats": seats}, token=guest, Prefer="wait=10")
     card = {"payment": {"method": "fake", "token": "ok"}}

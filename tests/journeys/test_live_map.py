@@ -1,4 +1,4 @@
-"""The box office at its live map, and what the buyers see of it."""
+"""Use the box office's live map, and watch the buyers' pages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.journey
 
 
 def sign_in(page: Page, username: str = "boxoffice") -> None:
-    """On the site's own page: the admin's needs scripts."""
+    """Sign in on the site's own page, because the admin's needs scripts."""
     page.goto("/sign-in?next=/my-tickets")
     page.get_by_label("Username").fill(username)
     page.get_by_label("Password").fill("frontrow-demo")

@@ -1,4 +1,4 @@
-"""What every page owes everybody, whatever their screen, their eyes and their hands: WCAG, no sideways scroll, nothing that jumps."""
+"""Check every page for accessibility: WCAG, no sideways scrolling, and no jumping parts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.journey
 
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 CONTRAST = ["color-contrast"]
-LOOKS = (  # each screen and each scheme by every rule; their other pairs by the one that sees both
+LOOKS = (  # each screen and each scheme by every rule; their other pairs by the rule that sees both
     (PHONE["viewport"], "light", WCAG),
     (PHONE["viewport"], "dark", CONTRAST),
     (DESK["viewport"], "light", CONTRAST),
@@ -32,7 +32,7 @@ AXE = Axe()
 
 
 def expect_accessible(page: Page) -> None:
-    """axe-core finds nothing."""
+    """Expect that axe-core finds nothing."""
     page.evaluate(AXE.axe_script)
     found: list[str] = []
     for size, scheme, rules in LOOKS:

@@ -1,4 +1,4 @@
-"""Buying in one step: from the number of places to the tickets, or to knowing why there are none."""
+"""Order in one step: from the number of places to the tickets, or to the reason why there are none."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ FLOOR = {"name": "Pista", "price": 12000, "capacity": 12}
 
 
 def with_stock(site: Site, *types: dict[str, object]) -> str:
-    """A session that sells places without a number and nothing else."""
+    """Make a session that sells only unnumbered places."""
     return site.new_session(rows=None, seats_per_row=None, ticket_types=list(types or (FLOOR,)))
 
 
 def buy(page: Page, token: str = "ok") -> None:
-    """With this card; the order's own page opens."""
+    """Buy with this card, and expect the order's own page."""
     page.locator(f'#order-form input[value="{token}"]').check()
     page.locator("#buy").click()
     page.wait_for_url("**/orders/*")
@@ -115,7 +115,7 @@ def test_a_reload_before_the_answer_buys_once(site: Site, window: Window, refusa
     cut: list[str] = []
 
     def lose_the_answer(route: Route) -> None:
-        """It reached the server, and the page never heard of it."""
+        """Lose the answer after the request reached the server."""
         cut.append(route.fetch().json()["id"])
         route.abort()
 
@@ -130,7 +130,7 @@ def test_a_reload_before_the_answer_buys_once(site: Site, window: Window, refusa
 
 
 def lose_the_answer_of(page: Page) -> list[str]:
-    """Press “Buy now”: the order reaches the server, and the page never hears of it. Its id, once it is there."""
+    """Press “Buy now” and lose the answer. Return the order's id, once it is there."""
     cut: list[str] = []
 
     def lose(route: Route) -> None:
@@ -151,7 +151,7 @@ def sign_in(page: Page, *, session: str, name: str = "ana") -> None:
 
 
 def orders_sent_by(page: Page) -> list[str]:
-    """Keys of the orders that the page sends from now on."""
+    """Return keys of the orders that the page sends from now on."""
     sent: list[str] = []
 
     def note(asked: Request) -> None:
@@ -188,7 +188,7 @@ def test_a_page_never_sends_an_order_for_another_buyer(site: Site, window: Windo
     open_session(ana, session)
     expect(ana.locator("#choice-message")).to_contain_text("we did not send the order again")
     assert sent == []
-    ana.locator("#buy").click()  # the same wish: the server knows that another buyer had it
+    ana.locator("#buy").click()  # the same wish: the server knows that another buyer sent it
     expect(ana.locator("#choice-message")).to_contain_text("Another person asked for this")
     buy(ana)
     expect(ana.locator("#order")).to_have_attribute("data-status", "COMPLETED")

@@ -1,4 +1,4 @@
-"""Somebody signs in or out in another window while a page is open."""
+"""Sign in or out in another window while a page is open."""
 
 from __future__ import annotations
 

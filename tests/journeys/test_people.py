@@ -1,4 +1,4 @@
-"""Every kind of visitor: by keyboard, on a phone, in Portuguese, with an account, with a program."""
+"""Buy as every kind of visitor: by keyboard, on a phone, in Portuguese, with an account, with a program."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def press(page: Page, *keys: str) -> None:
 
 
 def tab_to(page: Page, selector: str) -> None:
-    """Press Tab until it has the focus, as somebody without a mouse would."""
+    """Press Tab until the element has the focus, as a person without a mouse would."""
     for _press in range(40):
         page.keyboard.press("Tab")
         if page.evaluate("(selector) => document.activeElement.matches(selector)", selector):
@@ -115,7 +115,7 @@ def expect_no_sideways_scroll(page: Page) -> None:
 
 
 def expect_targets(page: Page, selector: str, *, least: float = 24) -> None:
-    """WCAG 2.2, 2.5.8: a target is 24 by 24, or has that much room around its middle (seats do)."""
+    """Check WCAG 2.2, 2.5.8: a target is 24 by 24, or has that much room around its middle (seats do)."""
     for target in page.locator(selector).all():
         box = target.bounding_box()
         assert box is not None

@@ -1,4 +1,4 @@
-"""Naming concessions and a voucher for what is held, with a script and without, by the keyboard alone."""
+"""Set concessions and a voucher for a hold, with a script and without, by keyboard alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The box office calls a session off: by keyboard, on a small phone, and not without being asked."""
+"""Call a session off at the box office, by keyboard, on a small phone, and only after the question."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The smallest phones: nothing wider than the screen, whatever people called it, and every refusal in sight."""
+"""Use the smallest phones: no page is wider than the screen, whatever the names, and every refusal is in sight."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.journeys.test_gate import sign_in
 
 pytestmark = pytest.mark.journey
 
-WIDTHS = (320, 360, 390, 412)  # of phones, in pixels
+WIDTHS = (320, 360, 390, 412)  # widths of phones, in pixels
 SMALL: dict[str, Any] = {"viewport": {"width": 320, "height": 568}, "has_touch": True}
 TITLE = "DonaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaftPneumoultramicroscopicossilico"
 WORD = "Inconstitucionalissimamenteotorrinolaringologista"
@@ -55,7 +55,7 @@ BROKEN = """() => [...document.querySelectorAll("dt")].filter((name) => {
 
 
 def session_of_long_words(site: Site) -> str:
-    """Seats, and places without a number."""
+    """Make a session with seats and unnumbered places."""
     return site.new_session(
         TITLE[:120],
         room=WORD,
@@ -68,7 +68,7 @@ def session_of_long_words(site: Site) -> str:
 
 
 def expect_to_fit(page: Page, address: str = "") -> None:
-    """On phones of each width no page is wider than the screen, no letter is hidden, and no short name is broken in two."""
+    """Expect on phones of each width that no page is too wide, no letter hidden, and no short name broken."""
     if address:
         page.goto(address)
         page.wait_for_load_state()
@@ -120,7 +120,7 @@ def test_every_page_fits_a_phone_and_cuts_no_word_off(
 
 
 def order_of(site: Site, session: str, page: Page) -> str:
-    """The id of an order by this page's buyer, for a place without a number."""
+    """Order an unnumbered place for this page's buyer, and return the order's id."""
     types = site.call("GET", f"/ticket-types?session={session}")["results"]
     kind = next(kind["id"] for kind in types if kind["name"] == WORD)
     asked: Any = page.evaluate(

@@ -1,4 +1,4 @@
-"""Whether an answer is one that the OpenAPI document names for its operation."""
+"""Check whether the OpenAPI document names an answer for its operation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from config.web.openapi import views
 
 @cache
 def operation_of(route: str, method: str) -> dict[str, Any] | None:
-    """Return what the document says of the operation at Django's `route`; None where it has none."""
+    """Return the document's operation at Django's `route`; None if there is none."""
     paths = views.document()["paths"]
     wanted = [(part.partition(":")[2] and "{}") or part for part in f"/{route}".split("/")]
     for path, methods in paths.items():
@@ -24,7 +24,7 @@ def operation_of(route: str, method: str) -> dict[str, Any] | None:
 
 
 def undocumented(response: Any) -> str:
-    """Say what of a problem isn't in the document: its status, its code, or its facts. Empty: all of it is."""
+    """Return what of a problem is missing in the document: its status, its code, or its facts; empty if nothing is."""
     request = response.wsgi_request
     try:
         route = resolve(request.path_info.rstrip("/")).route

@@ -1,4 +1,4 @@
-"""What a printed page looks like to others: drawn by Chromium's renderer, scanned by two foreign decoders."""
+"""Look at a printed page with foreign eyes: Chromium draws it, two foreign decoders scan it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 import pypdfium2
 import zxingcpp
 
-SHARP = 2  # pixels a point: 144 dots an inch, less than any printer or screen
+SHARP = 2  # pixels per point: 144 dots per inch, less than any printer or screen
 MM = 72 / 25.4  # points
 
 
 @dataclass(frozen=True)
 class Letter:
-    """A character where it stands, in millimetres from the upper left corner of its page."""
+    """Hold a character and its place, in millimetres from the upper left corner of its page."""
 
     char: str
     left: float
@@ -28,7 +28,7 @@ class Letter:
 
 @dataclass(frozen=True)
 class Seen:
-    """A page. `zxing`, `opencv`: the codes that each decoder finds on it."""
+    """Hold a page. `zxing` and `opencv` are the codes that each decoder finds on it."""
 
     text: str
     letters: tuple[Letter, ...]

@@ -1,4 +1,4 @@
-"""A house with a history: a row of each kind, in each state that people meet, made by the operations that make it for real."""
+"""Build a house with a history: a row of each kind, in each state that people meet, by the real operations."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PASSWORD = "frontrow-demo"
 
 @dataclass
 class House:
-    """What the tests that walk through a house look for. `people`: by their names."""
+    """Hold what the tests look for in a house. `people` are by name."""
 
     people: dict[str, User] = field(default_factory=dict)
     session: Session = field(init=False)
@@ -58,13 +58,13 @@ def build() -> House:
 
 
 def ask(session: Session, *seats: str, buyer: UUID, **more: object) -> Reservation:
-    """Hold places through the front door; the reservation as it stands then."""
+    """Hold places through the front door, and return the reservation."""
     wish = Ask(session=session.pk, seats=seats, **more)  # type: ignore[arg-type] # the caller names Ask's own fields
     return Reservation.objects.get(pk=front_door.admit(wish, buyer=buyer).id)
 
 
 def buy(session: Session, *seats: str, buyer: UUID, token: str = "ok", **more: object) -> Sale | None:
-    """Hold places and pay for them; None where the card is declined."""
+    """Hold places and pay for them; return None if the card is declined."""
     held = ask(session, *seats, buyer=buyer, **more)
     payment = starting.start_payment(
         reservation_id=held.pk, buyer=buyer, method="fake", token=token, email="ana@example.com"
@@ -143,7 +143,7 @@ def _order(house: House) -> None:
 
 
 def _call_off(house: House) -> None:
-    """And move another one."""
+    """Call the session off, and move another one."""
     buy(house.called_off, "A1", buyer=house.ana)
     refunds.call_off(session_id=house.called_off.pk)
     moved = factories.SessionFactory.create(show__title="The one that is moved")

@@ -1,4 +1,4 @@
-"""JavaScript that needs no browser, run by the Node.js that comes with Playwright."""
+"""Run JavaScript that needs no browser in the Node.js of Playwright."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NODE = Path(playwright.__file__).parent / "driver" / "node"
 
 
 def run_tests(file: Path) -> str:
-    """Run a file of `node:test`; return its report. Raises: AssertionError, with the report."""
+    """Run a file of `node:test`, and return its report. Raises: AssertionError, with the report."""
     ended = subprocess.run(
         [NODE, "--test", "--test-reporter=tap", file], capture_output=True, text=True, timeout=60, check=False
     )

@@ -1,4 +1,4 @@
-"""A letter of each kind that the house sends, made by what sends it for real, and the links in it."""
+"""Send a letter of each kind by the real operations, and read the links in it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ REFUNDS = ("refund.refused", "refund.to_hand_out", "refund.handed_out", "refund.
 
 
 class Post:
-    """A sale of Ana's with one ticket that Bruno has, and the newest event of each kind that letters go out for."""
+    """Hold a sale of Ana's with one ticket that Bruno has, and the newest event of each kind that causes letters."""
 
     def __init__(self, session: Session, *, language: str) -> None:
         self.session = session
@@ -108,14 +108,14 @@ class Post:
 
 
 def _nothing(_post: Post) -> None:
-    """Setting up the sale brought it about."""
+    """Do nothing: the sale has already caused the event."""
 
 
 def _renew(post: Post) -> None:
     links.renew(sale_id=post.sale.pk)
 
 
-# In this order all of them can be sent of one post: what ends something comes last.
+# All can be sent in this order: what ends something comes last.
 MAKE: dict[str, Callable[[Post], Any]] = {
     "reservation.confirmed": _nothing,
     "ticket.passed_on": _nothing,
@@ -140,7 +140,7 @@ MAKE: dict[str, Callable[[Post], Any]] = {
 
 
 def links_of(letter: EmailMultiAlternatives) -> Iterator[str]:
-    """Every address in it, of the text and of the HTML, without the site."""
+    """Yield every address in the letter, in text and HTML, without the site."""
     ((content, _mimetype),) = letter.alternatives
     for address in {*URL.findall(str(letter.body)), *map(unescape, URL.findall(str(content)))}:
         parts = urlsplit(address)

@@ -1,4 +1,4 @@
-"""A person's browser without a screen: it signs in, follows links, and reads and fills in forms."""
+"""Simulate a person's browser without a screen: sign in, follow links, read and fill in forms."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from django.urls import reverse
 from tests.support import house
 
 LINK = re.compile(r"""\s(?:href|src|action)=["']([^"'#][^"']*)["']""")
-ALIKE = 2  # pages of one kind that links lead to and that are opened; of those that a list's filter makes, one
+ALIKE = 2  # pages of one kind that are opened; one of those that a list's filter makes
 IDENTITY = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|\b\d+\b")
 NOT_FOLLOWED = re.compile(r"^/(sign-out|admin/logout)")
 
 
 def window_of(name: str | None, language: str = "en") -> Client:
-    """Open a browser in which the person is signed in; an error of the site is an answer there, not an exception."""
+    """Open a browser in which the person is signed in. A server error is an answer there, not an exception."""
     client = Client(raise_request_exception=False, headers={"accept-language": language})
     if name:
         answer = client.post(reverse("sign-in"), {"username": name, "password": house.PASSWORD})
@@ -34,7 +34,7 @@ def window_of(name: str | None, language: str = "en") -> Client:
 def walk(client: Client, starts: Sequence[str], *, unfollowed: str | None = None) -> Iterator[tuple[str, Any]]:
     """Open the pages and follow their links, few of a kind, and a list's filters one at a time, not together.
 
-    `unfollowed`: a pattern of addresses that somebody else follows.
+    `unfollowed` is a pattern of addresses that another walk follows.
     """
     seen, typed = set(starts), set(starts)
     kinds = Counter[str]()
@@ -52,11 +52,11 @@ def walk(client: Client, starts: Sequence[str], *, unfollowed: str | None = None
             seen |= new
             waiting.extend(sorted(link for link in new if not (unfollowed and re.match(unfollowed, link))))
         elif answer.streaming:
-            answer.getvalue()  # to its end, so that its file is closed
+            answer.getvalue()  # read to its end, so that its file is closed
 
 
 def kind_of(address: str) -> str:
-    """The address without its ids, and of its query the names alone."""
+    """Return the address without its ids, and with only the names of its query."""
     parts = urlsplit(address)
     return f"{IDENTITY.sub('*', parts.path)}?{sorted(parse_qs(parts.query))}"
 
@@ -75,7 +75,10 @@ def is_followed(link: str, address: str) -> bool:
 
 @dataclass
 class Form:
-    """A form that posts. `values`: what it would send untouched; `kinds`: each field's type; `choices`: of its selects."""
+    """Hold a form that posts.
+
+    `values` is what it would send unchanged; `kinds` are field types; `choices` are its selects'.
+    """
 
     action: str
     values: dict[str, list[str]] = field(default_factory=dict)
@@ -97,7 +100,7 @@ def forms_in(page: str, address: str) -> list[Form]:
 
 
 def confirmed(client: Client, address: str, sent: Mapping[str, Any]) -> Any:
-    """Send a form, and press the button of the question that it leads to; the answer to that."""
+    """Send a form, press the button of its question, and return the answer."""
     asked = client.post(address, sent)
     assert asked.status_code == 200, asked
     [question] = [form for form in forms_in(body_of(asked), address) if "confirmed" in form.values]

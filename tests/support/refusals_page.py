@@ -1,4 +1,4 @@
-"""docs/refusals.md, as the catalogues say it."""
+"""Write docs/refusals.md from the catalogues."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a request would do: judged as at the commit, and taken back, so that a hundred others start from the same house."""
+"""Try a request: judge it as at the commit, and roll it back, so that a hundred others start from the same house."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.db import connection, transaction
 
 @contextmanager
 def rehearsed() -> Iterator[None]:
-    """Raises: IntegrityError, where the commit would have."""
+    """Roll the block back. Raises: IntegrityError, if the commit would have."""
     outer: Any = transaction.atomic()
     outer._from_testcase = True  # noqa: SLF001 what is a transaction of its own runs inside it
     with outer:

@@ -1,4 +1,4 @@
-"""A ticket in each state that people meet, brought there by the operations that do it for real."""
+"""Make a ticket in each state that people meet, by the real operations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Somebody at a terminal who answers what a command asks."""
+"""Simulate a person at a terminal who answers a command's questions."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ class Terminal(io.StringIO):
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, *answers: str) -> None:
-    """Sit down at a terminal, and type these; then hang up."""
+    """Provide a terminal on which these answers are typed before it hangs up."""
     monkeypatch.setattr("sys.stdin", Terminal("".join(f"{said}\n" for said in answers)))

@@ -1,4 +1,4 @@
-"""Forms filled in wrongly, one field at a time and all at once, and what a site may not answer to that."""
+"""Fill forms in wrongly, one field at a time and all at once, and judge the site's answers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ def forms_on(client: Client, page: str) -> list[Form]:
 
 
 class Tries:
-    """Wrong ways to fill in forms. Fields of one kind take turns with what is wrong in any field; each has what is wrong in its own way."""
+    """Try wrong ways to fill in forms.
+
+    Fields of one kind take turns with general errors; each has errors of its own.
+    """
 
     def __init__(self) -> None:
         self._turns = defaultdict[str, Iterator[str]](lambda: itertools.cycle(ALIKE))
@@ -62,7 +65,7 @@ class Tries:
 
 
 def complaint(client: Client, action: str, values: dict[str, list[str]]) -> str | None:
-    """What is wrong with the site's answer: an error, a constraint's name, or a page that can't be shown afterwards."""
+    """Return what is wrong with the site's answer: an error, a constraint's name, or a broken page afterwards."""
     answer = client.post(action, values)
     if answer.status_code == 302 and any(values[name][0] in OUT_OF_REACH for name in values if name.endswith("_0")):
         answer = client.get(answer["Location"])

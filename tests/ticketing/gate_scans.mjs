@@ -1,4 +1,4 @@
-/** The scans that a phone keeps, without a browser: `node --test`. */
+/** Test the scans that a phone stores, without a browser: `node --test`. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -8,7 +8,7 @@ import { Scans } from "../../ticketing/static/ticketing/gate-scans.js";
 const MINUTE = 60_000;
 const DAY = 24 * 60 * MINUTE;
 
-/** What a browser's `localStorage` does. */
+/** Simulate a browser's `localStorage`. */
 class Store {
   kept = new Map();
   isFull = false;

@@ -1,4 +1,4 @@
-"""As much of Stripe's HTTP as the gateway speaks: payment intents and refunds, idempotency keys, cards that misbehave."""
+"""Simulate Stripe's HTTP as far as the gateway uses it: payment intents, refunds, idempotency keys, difficult cards."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Stub:
         self.refunds: dict[str, dict[str, Any]] = {}
         self.answers: dict[str, tuple[int, dict[str, Any]]] = {}  # by idempotency key
         self.asked: list[str] = []
-        self.down = 0  # so many questions are answered with 500
+        self.down = 0  # this many requests are answered with 500
         self.slow_seconds = 0.0
         self.lock = threading.Lock()
 
@@ -101,7 +101,7 @@ class Stub:
 
 @contextmanager
 def serving() -> Iterator[tuple[Stub, str]]:
-    """The stub and its URL."""
+    """Yield the stub and its URL."""
     stub = Stub()
 
     class Handler(BaseHTTPRequestHandler):
@@ -125,10 +125,10 @@ def serving() -> Iterator[tuple[Stub, str]]:
                 self.end_headers()
                 self.wfile.write(content)
             except OSError:
-                self.close_connection = True  # the client lost patience
+                self.close_connection = True  # the client gave up
 
         def log_message(self, *_words: Any) -> None:
-            """Not into the tests' output."""
+            """Keep the log out of the tests' output."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -1,4 +1,4 @@
-"""Codes that prove themselves."""
+"""Check signed codes."""
 
 from __future__ import annotations
 

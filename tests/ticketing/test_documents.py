@@ -1,4 +1,4 @@
-"""The matrix of printed tickets: each state by each script, in both lengths, as others see them."""
+"""Check the matrix of printed tickets: each state by each script, in both lengths, as foreign programs read them."""
 
 from __future__ import annotations
 
@@ -66,7 +66,8 @@ class Case(NamedTuple):
     length: str
 
 
-# Pairwise: each state in each script, each of them in both lengths; and so each script in both lengths with a code and with none.
+# Pairwise: each state in each script, each of them in both lengths, and so each script in both lengths with and without
+# a code.
 CASES = [
     Case(state, script, list(LANGUAGES)[(row + column) % 2])
     for row, state in enumerate(EVERY)
@@ -85,7 +86,7 @@ def new_session() -> Session:
 
 
 def named(field: str, case: Case) -> str:
-    """A name of its own for each field, in the script of the case: as it is, or again and again until the field is full."""
+    """Return a name for each field in the script of the case: as it is, or repeated until the field is full."""
     model, column = FIELDS[field]
     longest = model._meta.get_field(column).max_length
     sample = SCRIPTS[case.script]
@@ -94,7 +95,7 @@ def named(field: str, case: Case) -> str:
 
 
 def rename(ticket: Ticket, case: Case) -> None:
-    """Give all that is printed on it a name in the script; in memory alone."""
+    """Rename all that is printed on the ticket to the script; in memory only."""
     session = ticket.session
     assert session.hall is not None
     session.show.title = named("title", case)
@@ -108,7 +109,7 @@ def rename(ticket: Ticket, case: Case) -> None:
 
 
 def names_on(ticket: Ticket, case: Case) -> list[str]:
-    """The names in the order of their lines. What has no seat says its ticket type in the place of it."""
+    """Return the names in the order of their lines. Without a seat, the ticket type takes its place."""
     of_seat = [named("section", case), f"{gettext('Seat')} {named('seat', case)}"]
     of_stock = [named("ticket type", case)]
     where = [named(field, case) for field in ("title", "venue", "room")]
@@ -116,7 +117,7 @@ def names_on(ticket: Ticket, case: Case) -> list[str]:
 
 
 def other_words_on(ticket: Ticket) -> list[str]:
-    """All that is printed beside names, in the language that is active."""
+    """Return all that is printed besides names, in the active language."""
     starts = ticket.session.starts_at
     said = [f"{full_day(starts)}, {clock(starts)}", paper.zone(starts)]
     if ticket.holder is None:
@@ -134,7 +135,7 @@ def other_words_on(ticket: Ticket) -> list[str]:
 
 
 def printed(tickets: Mapping[str, Ticket]) -> list[tuple[Case, Seen]]:
-    """A page for each case; all on one document, which loads its fonts once."""
+    """Print a page for each case, in one document, which loads its fonts once."""
     setter = paper.typesetter_for(tickets["valid"].sale, "en")
     for case in CASES:
         ticket = tickets[case.state]
@@ -145,7 +146,7 @@ def printed(tickets: Mapping[str, Ticket]) -> list[tuple[Case, Seen]]:
 
 
 def squeezed(text: str) -> str:
-    """Without spaces and ends of lines, and with brackets of one kind: right to left they are mirrored."""
+    """Remove spaces and ends of lines, and use one kind of brackets, which are mirrored from right to left."""
     return re.sub(r"\s", "", text).replace("(", ")")
 
 
@@ -170,7 +171,7 @@ class TestMatrix:
             text = squeezed(page.text)
             assert Counter(text) == Counter(squeezed("".join([*names, *others]))), case
             assert [words for words in others if squeezed(words) not in text] == [], case
-            if case.script not in RIGHT_TO_LEFT:  # whose order readers of PDF disagree about
+            if case.script not in RIGHT_TO_LEFT:  # readers of PDF disagree about its order
                 assert [name for name in names if squeezed(name) not in text] == [], case
             assert [letter for letter in page.letters if not is_within(letter, page)] == [], case
             if case.state in VOID:

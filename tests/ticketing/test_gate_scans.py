@@ -1,4 +1,4 @@
-"""What a gate's phone keeps and tells, in gate_scans.mjs."""
+"""Check what a gate's phone stores and reports, in gate_scans.mjs."""
 
 from __future__ import annotations
 

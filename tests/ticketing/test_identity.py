@@ -1,4 +1,4 @@
-"""Who is asking, by token and by cookie."""
+"""Check how a token or a cookie identifies the sender."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ class TestCookie:
 
 
 def visit(handle: Callable[[Any], None], **cookies: str) -> tuple[HttpRequest, HttpResponse]:
-    """A page visit through the session and the buyer middleware; `handle` is the view."""
+    """Visit a page through the session and the buyer middleware; `handle` is the view."""
 
     def view(request: HttpRequest) -> HttpResponse:
         handle(request)

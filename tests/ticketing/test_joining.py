@@ -1,4 +1,4 @@
-"""A guest signs in or registers while a request is anywhere on its way: it is the account's, and so is its key."""
+"""Sign a guest in or up while a request is anywhere on its way: request and key belong to the account then."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ STAGES = ("rabbitmq", "inbox", "held", "paying")
 
 @dataclasses.dataclass
 class Queue:
-    """RabbitMQ, as far as the door knows: it keeps what it is given until the test hands it to the worker."""
+    """Simulate RabbitMQ: keep messages until the test hands them to the worker."""
 
     name: str = "rabbitmq"
     is_down: bool = False
     requests: list[HoldRequest] = dataclasses.field(default_factory=list)
 
     def open_epoch(self, shards: Collection[int]) -> None:
-        """Nothing waits in the inbox."""
+        """Find nothing in the inbox."""
 
     def publish(self, requests: Sequence[HoldRequest]) -> None:
         self.requests += requests
@@ -77,7 +77,7 @@ def stock(transactional_db: None) -> TicketType:
 
 @dataclasses.dataclass
 class Person:
-    """A guest who asks, then becomes an account; `enter` is the way in."""
+    """Act as a guest who asks, then becomes an account; `enter` is the way in."""
 
     client: APIClient
     guest: UUID
@@ -129,7 +129,7 @@ SIGNING_IN = WAYS["signing in by API"]
 
 @pytest.fixture(params=WAYS)
 def person(request: pytest.FixtureRequest, ana: UUID) -> Person:
-    """By token for the API, by cookie for the page."""
+    """Act by token for the API, by cookie for the page."""
     if "API" in request.param:
         return Person(client_of(ana), ana, WAYS[request.param])
     client = APIClient()
@@ -145,7 +145,7 @@ def cookie_of(guest: UUID) -> str:
 
 @pytest.mark.usefixtures("queue")
 class TestAnOrder:
-    """Ordered by a guest, who becomes a user at each stage of it."""
+    """Check a guest's order: the guest becomes a user at each stage of it."""
 
     @pytest.mark.parametrize("stage", STAGES)
     def test_order_is_the_accounts_and_replays_by_its_key(
@@ -230,7 +230,7 @@ def go_to(stage: str, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def go_on(queue: Queue) -> None:
-    """As workers and sweeps would."""
+    """Continue as workers and sweeps would."""
     queue.deliver()
     for row in InboxRequest.objects.all():
         queued.drain_inbox(shard=row.shard)
@@ -286,7 +286,7 @@ class TestAHold:
 
 
 class TestLimits:
-    """Joining is no way around a limit."""
+    """Check that joining is no way around a limit."""
 
     @pytest.fixture(autouse=True)
     def _few(self, stock: TicketType) -> None:
@@ -361,7 +361,7 @@ class TestJoining:
             accounts.adopt_guest(guest=guest, user=user)
         queued.allocate(requests)
         assert set(Reservation.objects.values_list("buyer", flat=True)) == {user.pk}
-        # The same key, used by each of them for another request, is the first one's.
+        # A key that both used belongs to the first request.
         assert [row.status for row in Reservation.objects.order_by("arrival")] == ["held", "rejected", "rejected"]
         assert set(joined.names_of(user.pk)) == {user.pk, *guests}
         assert set(joined.names_of(guests[0])) == {user.pk, *guests}
@@ -420,11 +420,11 @@ class TestJoining:
 
 
 class TestALimit:
-    """Four guests with two places each may become one account; it buys what one person may."""
+    """Check that four guests with two places each may become one account, which buys what one person may."""
 
     @pytest.fixture
     def holds(self, stock: TicketType, session: Session) -> list[Reservation]:
-        """Of an account that was two guests: two seats each, as many as a buyer may have."""
+        """Hold seats for an account that was two guests: two seats each, as many as a buyer may have."""
         Session.objects.filter(pk=session.pk).update(max_per_buyer=2)
         user = UserFactory.create()
         for seats in (["A1", "A2"], ["B1", "B2"]):
@@ -488,7 +488,7 @@ class TestTheDoor:
 
 
 class TestAPageThatIsOlderThanTheSignIn:
-    """It says whom it was made for, and the server does nothing for anybody else."""
+    """Check that the server does nothing for another buyer than the one that the page names."""
 
     def test_older_page_replays_for_the_account(self, person: Person, stock: TicketType) -> None:
         body = {"ticket_type": str(stock.pk), "quantity": 1, "payment": {"method": "fake", "token": "ok"}}

@@ -1,4 +1,4 @@
-"""The audit finds nothing after whatever buyers and staff may do: all of it is done, and after each step all checks are asked."""
+"""Check that the audit finds nothing after any legal act of buyers and staff: run all checks after each step."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CARD = Means(method="fake", token="ok")
 
 @dataclass
 class House:
-    """A session with numbered seats, and three types of unnumbered places, two of which share a pool."""
+    """Hold a session with numbered seats, and three types of unnumbered places, two of which share a pool."""
 
     session: Session
     stock: TicketType
@@ -85,7 +85,7 @@ def house(session: Session, hold: Hold) -> House:
 
 
 def change(model: Any, pk: Any, **fields: Any) -> None:
-    """As a form of the admin saves it."""
+    """Save a row as a form of the admin does."""
     row = model.objects.get(pk=pk)
     for name, value in fields.items():
         setattr(row, name, value)
@@ -104,7 +104,7 @@ def expect_nothing_found(after: str) -> None:
 
 
 class Acts:
-    """What buyers and staff do, in this order; each method is one step."""
+    """Do what buyers and staff do, in this order; each method is one step."""
 
     def __init__(self, house: House) -> None:
         self.house = house
@@ -183,7 +183,7 @@ class Acts:
         run_out(held)
         sweeps.expire_holds()
         late = uuid.uuid4()
-        with contextlib.suppress(SoldOut):  # at the door, or in the queue where Redis has forgotten what is left
+        with contextlib.suppress(SoldOut):  # at the front door, or in the queue if Redis has forgotten the stock
             self.house.hold(self.house.session, buyer=late, ticket_type=self.house.shared.pk, quantity=3)
         assert not Reservation.objects.filter(buyer=late).exclude(status="rejected", reason="sold_out").exists()
 
@@ -236,7 +236,7 @@ def test_no_check_speaks_up_after_a_legal_act(house: House) -> None:
 
 
 class TestLimits:
-    """The limit of then is what counts, and joining is no way around it."""
+    """Check that the limit of that time counts, and that joining is no way around it."""
 
     def test_check_finds_a_buyer_above_the_limit_of_that_time(self, house: House) -> None:
         sale = house.buy("A1", "A2")
@@ -258,7 +258,7 @@ class TestLimits:
 
 
 class TestStockOrder:
-    """Of places without numbers too, the earlier arrival comes first."""
+    """Check that the earlier arrival comes first for unnumbered places too."""
 
     @pytest.fixture
     def ask(self) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""Every link of every letter, opened on a device that knows nobody."""
+"""Open every link of every letter on an unknown device."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def empty_browser(language: str = "en") -> Client:
 
 @pytest.mark.parametrize("language", ["en", "pt-br"])
 def test_every_link_of_every_letter_opens_anywhere(session: Session, mailoutbox: Outbox, language: str) -> None:
-    """It shows what it promises: the show's page, the tickets, a PDF, a calendar."""
+    """Check that each link shows what it promises: the show's page, the tickets, a PDF, a calendar."""
     assert set(MAKE) == set(mail.LETTERS)
     made = Post(session, language=language)
     for kind in MAKE:
@@ -74,7 +74,7 @@ def assert_shows_what_it_promises(answer: Any, address: str, session: Session) -
 
 class TestWhatAProofOpens:
     def test_page_leads_on_to_everything_it_shows(self, letter_post: Post) -> None:
-        """Its pictures, its files, and the page of each ticket that the buyer has still."""
+        """Check its pictures, its files, and the page of each ticket that the buyer still has."""
         page = empty_browser().get(local(links.to("sale", letter_post.sale))).content.decode()
         found = set(re.findall(r'(?:href|src)="(/(?:sales|tickets)/[^"]+)"', page))
         kept = [letter_post.ticket("A1"), letter_post.ticket("A3")]
@@ -175,7 +175,7 @@ class TestWhatEndsAProof:
         self.assert_is_over(address)
 
     def test_letter_of_a_ticket_that_went_further_is_not_sent(self, letter_post: Post, mailoutbox: Outbox) -> None:
-        """Its link would open what is somebody else's by now."""
+        """Check that it is not sent, because its link would open another person's ticket now."""
         event = Event.objects.filter(name="ticket.received").latest("id")
         transfers.pass_on(ticket_id=letter_post.given.pk, giver=letter_post.bruno.pk, receiver=letter_post.ana.pk)
         mail.send_for({"id": str(event.pk), "event": event.name, "buyer": str(event.buyer), "facts": event.facts})
@@ -215,7 +215,7 @@ def change(person: User, how: str) -> None:
 
 
 class TestActing:
-    """Reading takes the link; giving back and passing on take the mailed code, or the account."""
+    """Check that reading needs the link, while refunds and transfers need the mailed code or the account."""
 
     def code(self, post: Post, outbox: Outbox) -> str:
         letter = post.send("sale.code_asked", outbox)
@@ -343,7 +343,7 @@ class TestActing:
 
 
 def test_forms_are_posted_from_a_page_that_hides_its_address(letter_post: Post) -> None:
-    """Browsers say `Origin: null` under `no-referrer`, which Django's CSRF check refuses."""
+    """Check the policy: browsers send `Origin: null` under `no-referrer`, which Django's CSRF check refuses."""
     browser: Any = Client(enforce_csrf_checks=True)
     page = browser.get(local(links.to("sale", letter_post.sale)))
     assert page["Referrer-Policy"] == "strict-origin"

@@ -1,4 +1,4 @@
-"""A session that is moved to an earlier time: what was open before stays open until who had asked before had fair notice."""
+"""Move a session to an earlier time: earlier requests keep their deadlines until they had fair notice."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def move(*, ahead: dt.timedelta, **changes: Any) -> None:
 
 
 def let_pass(hours: float) -> None:
-    """As if the buyers had asked, and the session had been moved, so much earlier."""
+    """Age the requests and the move by this time."""
     ago = hours * HOUR
     Session.objects.update(moved_at=F("moved_at") - ago, moved_earlier_at=F("moved_earlier_at") - ago)
     Reservation.objects.update(accepted_at=F("accepted_at") - ago)
@@ -61,7 +61,7 @@ def a_day_after_the_move() -> dt.datetime:
 
 
 class TestToBePaidAtTheDoor:
-    """An hour before the start, which was to be in a week."""
+    """Check a deadline an hour before the start, which was to be in a week."""
 
     @pytest.fixture
     def kind(self, transactional_db: None) -> TicketType:
@@ -225,7 +225,7 @@ class TestGivingBack:
         assert self.until(post.buy("D1")) == Session.objects.get().starts_at - HOUR
 
     def test_receiver_may_pass_a_ticket_back_as_long(self, post: Post) -> None:
-        """Also when the session is over: only who bought it can give it back."""
+        """Check this also after the session: only the buyer can get a refund."""
         move(ahead=HOUR)
         let_pass(10)
         Session.objects.update(starts_at=db_now() - 9 * HOUR, ends_at=db_now() - 7 * HOUR)

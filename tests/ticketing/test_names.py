@@ -1,4 +1,4 @@
-"""Names of accounts are compared without case and outer spaces, everywhere."""
+"""Check that account names are compared without case and outer spaces, everywhere."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class TestTheMigration:
 
     @staticmethod
     def without_the_constraint(*names: str) -> dict[str, Any]:
-        """Accounts as an older version could have them, by name."""
+        """Make accounts as an older version could have them, by name."""
         made = {name: UserFactory.create().pk for name in names}
         with connection.cursor() as cursor:
             cursor.execute("DROP INDEX user_name_once_whatever_its_case")

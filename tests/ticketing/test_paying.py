@@ -1,4 +1,4 @@
-"""Authorise, sell, capture: every attempt ends as a sale or the hold goes on."""
+"""Authorise, sell, capture: every attempt ends as a sale, or the hold goes on."""
 
 from __future__ import annotations
 
@@ -300,7 +300,7 @@ class TestTogether:
 
 
 class TestRungForAtOnce:
-    """What one doorbell tells of stays together as far as the gateway answers several at once."""
+    """Check that payments of one message stay together if the gateway answers several at once."""
 
     def start(self, session: Session, hold: Hold, *tokens: str) -> list[Payment]:
         held = [hold(session, f"A{number}", buyer=uuid.uuid4()) for number in range(1, len(tokens) + 1)]
@@ -335,7 +335,7 @@ class TestRungForAtOnce:
 
     def test_repetition_is_harmless(self, session: Session, hold: Hold) -> None:
         payments = self.start(session, hold, "ok", "ok")
-        fake.authorise_all([attempt_of(payments[0])])  # whoever did it died
+        fake.authorise_all([attempt_of(payments[0])])  # the worker that did it died
         assert self.allocate(payments) == self.allocate(payments) == ["captured"] * 2
         assert (charged(), Sale.objects.count()) == (["captured"] * 2, 2)
 
@@ -347,7 +347,7 @@ class TestRungForAtOnce:
     def test_a_silent_gateway_is_asked_about_each(
         self, session: Session, hold: Hold, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """It may have heard of them, so that being turned away afterwards says nothing."""
+        """Ask about each, because the gateway may know them: a refusal afterwards means nothing."""
         payments = self.start(session, hold, "ok", "ok")
         monkeypatch.setattr(fake, "authorise_all", silence)
         monkeypatch.setattr(fake, "authorise", turn_away)
@@ -364,7 +364,7 @@ class TestRungForAtOnce:
 
 
 class TestSweep:
-    """A worker died between two steps; the sweep takes the attempt up where it stands."""
+    """Check that the sweep continues an attempt whose worker died between two steps."""
 
     def test_sweep_takes_up_an_attempt_that_no_worker_began(self, held: Reservation) -> None:
         payment = starting.start_payment(reservation_id=held.pk, buyer=held.buyer, method="fake", token="ok")

@@ -1,4 +1,4 @@
-"""Sold now, paid for when it is scanned."""
+"""Sell now, and collect the money at the scan."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 @pytest.fixture
 def kind(transactional_db: None) -> TicketType:
-    """At 90.00."""
+    """Make a ticket type at 90.00."""
     made: TicketType = StockFactory.create(capacity=5, pay_at_door=True)
     return made
 
 
 @pytest.fixture
 def gabi(transactional_db: None) -> User:
-    """At the gate."""
+    """Make a member of the gate's staff."""
     user: User = UserFactory.create(username="gabi", is_staff=True)
     user.groups.add(ensure_groups()["gate"])
     return user
@@ -57,7 +57,7 @@ def scan(by: User, ticket: Ticket, **more: Any) -> Any:
 
 
 def books() -> dict[str, int]:
-    """What is on each account, without those that are even."""
+    """Return the balance of each account, without those that are even."""
     sums: dict[str, int] = {}
     for account, amount in LedgerEntry.objects.values_list("account", "amount"):
         sums[account] = sums.get(account, 0) + amount
@@ -95,7 +95,7 @@ class TestSelling:
         assert order(ana, kind)["status"] == "COMPLETED"
 
     def test_sale_is_decided_by_the_type_as_it_is_when_it_is_allocated(self, ana: UUID, kind: TicketType) -> None:
-        """A door with an older copy of the facts sent it either way."""
+        """Check both versions of the facts: a web process with an older copy may have sent either."""
         plain = request_for(kind.session, buyer=ana, ticket_type=kind.pk, quantity=1, scope=ORDER_SCOPE)
         allocate([plain])
         assert Sale.objects.get().status == "due"

@@ -1,4 +1,4 @@
-"""How many payments of orders a session begins a second."""
+"""Check how many payments of orders a session starts per second."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _rung_for_together(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def begin_in_advance(session: Session, *, seconds: float) -> dt.datetime:
-    """As if so many seconds' worth had been begun in advance; until when."""
+    """Use up this many seconds' worth in advance, and return until when."""
     until = db_now() + dt.timedelta(seconds=seconds)
     Session.objects.filter(pk=session.pk).update(payments_full_at=until)
     return until

@@ -1,4 +1,4 @@
-"""Concessions, vouchers, fees and taxes where people see them: pages without a script, letters, paper, the gate."""
+"""Show concessions, vouchers, fees and taxes: on pages without a script, in letters, on paper, at the gate."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def child(session: Session) -> Concession:
 
 @pytest.fixture
 def sale(session: Session, hold: Hold, guest: uuid.UUID, child: Concession) -> Sale:
-    """Of A1, and of A2 for a child."""
+    """Sell A1, and A2 for a child."""
     held = hold(session, "A1", "A2", buyer=guest)
     holding.price(reservation_id=held.pk, buyer=guest, concessions=[("A2", "Child")])
     held.refresh_from_db()
@@ -56,7 +56,7 @@ def sale(session: Session, hold: Hold, guest: uuid.UUID, child: Concession) -> S
 
 
 def text(answer: Any) -> str:
-    """What a page says, without its tags."""
+    """Return the text of a page, without its tags."""
     return re.sub(r"\s+", " ", re.sub("<[^>]*>", " ", answer.content.decode()))
 
 

@@ -1,4 +1,4 @@
-"""What places cost, over HTTP: concessions, vouchers, fees; and that a client can only name them."""
+"""Check prices over HTTP: concessions, vouchers, fees; a client can only name them."""
 
 from __future__ import annotations
 
@@ -279,7 +279,7 @@ class TestOrders:
         ask = Ask(session=session.pk, seats=("A1",), scope=ORDER_SCOPE)
         sale_facts.facts_of(session.pk)
         with django_assert_num_queries(0):
-            judging.judged_by_facts(ask, is_guest=False)  # the door's own thread has a connection of its own
+            judging.judged_by_facts(ask, is_guest=False)  # the front door's own thread has a connection of its own
         named = msgspec.structs.replace(ask, concessions=(("A1", "Child"),))
         with django_assert_num_queries(0):
             judging.judged_by_facts(named, is_guest=False)
@@ -297,7 +297,7 @@ class TestOrders:
 
 
 class TestTampering:
-    """Whatever else a body says has no effect, or is refused: amounts are the server's."""
+    """Check that all other amounts in a body have no effect or are refused: the server sets amounts."""
 
     def require_full_price(self, response: Any) -> None:
         assert response.status_code in {200, 202, 400}, response.content

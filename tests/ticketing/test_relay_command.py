@@ -1,4 +1,4 @@
-"""`manage.py relay`: each duty, alone and when another one fails."""
+"""Check `manage.py relay`: each duty, alone and when another one fails."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def everything() -> Iterator[kombu.Queue]:
-    """A queue that gets every event."""
+    """Bind a queue that gets every event."""
     with relay.connect(site.CELERY_BROKER_URL) as broker:
         queue = kombu.Queue(f"{site.KEY_PREFIX}.all", relay.exchange(), routing_key="#")(broker.default_channel)
         queue.declare()
@@ -108,7 +108,7 @@ class TestOnce:
         courier.close()
 
         call_command("relay", "--once")
-        call_command("relay", "--once")  # it looked after the inbox before
+        call_command("relay", "--once")  # it handled the inbox before
 
         assert Reservation.objects.get(pk=request.id).status == Status.HELD
 

@@ -1,4 +1,4 @@
-"""Who may do what: every address that isn't everybody's, asked by each kind of person."""
+"""Check permissions: each kind of person requests every address that is not public."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BOX = {"boxoffice", "owner"}
 STAFF = {"gate", *BOX}
 DOORS = {"gate", "owner"}
 OWNER = {"owner"}
-BUYER = {"ana", *BOX}  # who bought; and staff with the permission (API.md); the gate lists no codes
+BUYER = {"ana", *BOX}  # the buyer, and staff with the permission (API.md); the gate lists no codes
 
 PAGES = {
     "/sales/{sale}": BUYER,
@@ -46,7 +46,7 @@ PAGES = {
     "/admin/money": BOX,
     "/admin/money.csv": BOX,
 }
-LISTS = {  # of the admin; those that aren't named are for the owner, and may be for the box office
+LISTS = {  # lists of the admin; those not named are for the owner, and may be for the box office
     "ticketing.user": OWNER,
     "auth.group": OWNER,
     "ticketing.webhookevent": OWNER,
@@ -69,7 +69,7 @@ LISTS = {  # of the admin; those that aren't named are for the owner, and may be
     "sessions_app.tickettype": BOX,
 }
 CARD = {"payment": {"method": "fake", "token": "ok"}}
-BODIES: dict[str, dict[str, Any]] = {  # a right body each, which changes nothing; the others are sent `CARD`
+BODIES: dict[str, dict[str, Any]] = {  # a valid body each, which changes nothing; the others are sent `CARD`
     "POST /tickets/{ticket}/transfer": {"buyer": "{ana}"},
     "POST /reservations/{reservation}/extend": {},
     "POST /sales/{sale}/refund": {"tickets": [str(uuid.UUID(int=7))]},
@@ -107,7 +107,7 @@ def accounts() -> dict[str, User | None]:
 
 @pytest.fixture
 def addresses(accounts: dict[str, User | None], session: Session, hold: Hold) -> Callable[[str], str]:
-    """Fill in the names of what Ana bought."""
+    """Fill in the ids of Ana's things."""
     ana = accounts["ana"]
     assert ana is not None
     held = hold(session, "A1", "A2", buyer=ana.pk)
@@ -194,7 +194,7 @@ PICTURES = (
 
 
 def test_codes_are_for_their_holder_and_for_the_permission_alone(addresses: Callable[[str], str]) -> None:
-    """Whatever else staff may do: one is without a group, the others have a permission each."""
+    """Check that no other permission of staff is enough: one has no group, the others have one permission each."""
     ticket = Ticket.objects.earliest("id")
     shown: dict[str, set[str]] = {}
     for permission in ("", "reservations.view_reservation", "ticketing.view_sale", "ticketing.add_checkin", SEES_CODES):

@@ -1,4 +1,4 @@
-"""A sale's status follows its tickets: what cost nothing is given back like everything else."""
+"""Check that a sale's status follows its tickets: free ones are refunded like all others."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def family(session: Session, hold: Hold, ana: uuid.UUID) -> Sale:
-    """Ana's, of an adult at 90.00 and a child who comes in free."""
+    """Sell Ana a ticket for an adult at 90.00 and one for a child, which is free."""
     return sold_to(ana, session, hold, adults=1, children=1)
 
 
@@ -51,7 +51,7 @@ def give_back(sale: Sale, *tickets: Ticket) -> None:
 
 
 def statuses(sale: Sale) -> set[Any]:
-    """As the API, the sale itself and the filter of the admin say it."""
+    """Return the status that the API, the sale itself and the admin's filter show."""
     fresh = Sale.objects.get(pk=sale.pk)
     told = get(client_of(sale.buyer), f"/sales/{sale.pk}").json()["status"]
     names = ("paid", "due", "partly_refunded", "refunded")
@@ -116,7 +116,7 @@ class TestStatus:
 
 
 def make_due(sale: Sale, adult: Ticket) -> None:
-    """The house takes the money of this sale at the door."""
+    """Make the sale one that is paid at the door."""
     Payment.objects.filter(pk=sale.payment_id).update(status="due", method="door")
     Ticket.objects.filter(pk=adult.pk).update(due=adult.price)
 

@@ -1,4 +1,4 @@
-"""What a whole purchase writes into the logs: enough to follow it, and nothing that is somebody's."""
+"""Check the logs of a whole purchase: enough to follow it, without private data."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NAME = "ana-souza-pinto"
 
 @pytest.fixture
 def logged() -> Iterator[io.StringIO]:
-    """All lines, as production writes them, and those it doesn't write for want of interest too."""
+    """Collect all lines as production writes them, and also those below its level."""
     lines = io.StringIO()
     how = dict(settings.LOGGING["formatters"]["json"])
     formatter = how.pop("()")

@@ -31,7 +31,7 @@ HALLS = [
 
 @pytest.fixture
 def seed(db: None) -> Seed:
-    """Run the command; what it printed."""
+    """Return a function that runs the command and returns its output."""
 
     def seed(*arguments: str, **options: Any) -> str:
         printed = io.StringIO()
@@ -43,7 +43,7 @@ def seed(db: None) -> Seed:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The demo with its two smallest rooms, so that tests are quick."""
+    """Use the demo's two smallest rooms, so that tests are quick."""
     monkeypatch.setitem(demo.PROFILES, "demo", [demo.DEMO[0], demo.DEMO[3]])
 
 
@@ -135,7 +135,7 @@ class TestSeed:
 
 
 class TestPlans:
-    """The halls of the demo, as they are drawn."""
+    """Check the halls of the demo as they are drawn."""
 
     @pytest.mark.parametrize(("places", "size"), HALLS)
     def test_plans_have_as_many_chairs_as_they_say_each_in_a_place_of_its_own(self, places: Any, size: int) -> None:

@@ -1,4 +1,4 @@
-"""Stripe through its own SDK, against a server that speaks its HTTP."""
+"""Use Stripe through its own SDK, against a server that speaks its HTTP."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ class TestSilence:
 
 
 class TestABlackHole:
-    """Everything is taken, and nothing answered: the worst of gateways, behind a wire that swallows."""
+    """Swallow all requests and answer none: the worst gateway, behind a wire."""
 
     CROWD = 24
     DEADLINE = 0.5
@@ -170,7 +170,7 @@ class TestABlackHole:
         steps.finish_payments([(payment.pk, "") for payment in begun])
         assert time.monotonic() - before < self.CROWD * self.DEADLINE / 3
         standing = set(Payment.objects.values_list("status", flat=True))
-        assert standing <= {"started", "failed"}  # asked after later; or turned away by the breaker
+        assert standing <= {"started", "failed"}  # asked about later, or refused by the breaker
 
         before = time.monotonic()
         turned_away = pay(held)

@@ -1,4 +1,4 @@
-"""Void means void everywhere: no code, crossed out, with the reason and the date, in both languages."""
+"""Check that void means void everywhere: no code, crossed out, with reason and date, in both languages."""
 
 from __future__ import annotations
 

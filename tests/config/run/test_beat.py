@@ -1,4 +1,4 @@
-"""Beat's scheduler: its word, and a broker that goes away."""
+"""Check beat's scheduler: its sign of life, and a broker that goes away."""
 
 from __future__ import annotations
 

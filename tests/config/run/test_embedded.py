@@ -1,4 +1,4 @@
-"""PostgreSQL and Valkey out of wheels: killed, restarted, twice at once, in folders nobody else may enter."""
+"""Check PostgreSQL and Valkey from wheels: killed, restarted, twice at once, in folders closed to other users."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,7 +37,7 @@ def run() -> Iterator[Run]:
 
 @pytest.fixture
 def closed(tmp_path: Path) -> Path:
-    """A folder that only its owner may enter, as /root is."""
+    """Make a folder that only its owner may enter, as /root is."""
     folder = tmp_path / "closed"
     folder.mkdir(mode=0o700)
     return folder

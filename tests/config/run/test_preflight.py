@@ -1,4 +1,4 @@
-"""What must be true before anything starts, and what is said when it isn't."""
+"""Check what must be true before anything starts, and the message if it is not."""
 
 import os
 import shutil
@@ -43,7 +43,8 @@ class TestStateFolder:
         def refuse(*_arguments: Any, **_options: Any) -> None:
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr(Path, "write_bytes", refuse)  # root may write anywhere, so permissions prove nothing here
+        # root may write anywhere, so permissions would prove nothing here
+        monkeypatch.setattr(Path, "write_bytes", refuse)
         with pytest.raises(StartupProblem, match="chown"):
             preflight.state_folder(tmp_path / ".frontrow")
 
@@ -119,7 +120,7 @@ class TestPort:
 
 @pytest.fixture
 def unmade() -> Iterator[str]:
-    """The URL of a database that doesn't exist."""
+    """Yield the URL of a database that does not exist."""
     home = services.current().database_url
     name = f"frontrow_test_{uuid.uuid4().hex[:12]}"
     yield home.replace(home.rsplit("/", 1)[1], name)

@@ -1,4 +1,4 @@
-"""Between an ASGI server and Django: what waits, what is refused, and what arrives."""
+"""Check the layer between an ASGI server and Django: what waits, what is refused, and what arrives."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.api import PROBLEM
 
 
 class Client:
-    """What a server would hand to the application, and what comes back."""
+    """Hand requests to the application as a server does, and collect the answers."""
 
     def __init__(self, path: str = "/", *, method: str = "GET", address: str = "192.0.2.7", **more: Any) -> None:
         headers = {"host": "localhost"} | more.pop("headers", {})
@@ -85,7 +85,7 @@ def post(*parts: bytes, path: str = "/api/v1/orders", **more: Any) -> Client:
 
 
 class Held:
-    """An application whose requests all wait until they are let go."""
+    """Let all requests wait until they are released."""
 
     def __init__(self) -> None:
         self.begun = 0
@@ -246,7 +246,7 @@ class TestEnvironment:
 
 class TestAnswers:
     def test_a_header_has_no_outer_spaces(self) -> None:
-        """Django writes cookies with one in front, which servers refuse to send."""
+        """Strip the space that Django writes before cookies, because servers refuse to send it."""
 
         def cook(environ: dict[str, Any], start: Callable[..., Any]) -> list[bytes]:
             start("200 OK", [("Set-Cookie", " csrftoken=a; Path=/")])

@@ -1,4 +1,4 @@
-"""Programs that die, refuse to die, or lose their supervisor."""
+"""Check programs that die, refuse to die, or lose their supervisor."""
 
 import os
 import signal

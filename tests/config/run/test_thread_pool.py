@@ -1,4 +1,4 @@
-"""A pool whose threads are all at work."""
+"""Check a pool whose threads are all busy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A form takes from the same bucket as the call of the API that does the same, and says when to try again."""
+"""Check that a form uses the same bucket as its call of the API, and says when to try again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether it can sell, and what is told about that."""
+"""Check whether the site reports that it can sell."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from reservations import checks as checks_of
 from reservations import exposition
 from reservations.queueing import liveness
 
-pytestmark = pytest.mark.django_db  # the tables must be there, and the checks look at them on connections of their own
+pytestmark = pytest.mark.django_db  # the tables must exist, and the checks read them on connections of their own
 
 
 @pytest.fixture
 def checks(monkeypatch: pytest.MonkeyPatch) -> dict[str, Callable[[], dict[str, Any]]]:
-    """Checks that all find what they look for; a test replaces some."""
+    """Provide checks that all succeed; a test replaces some."""
     found: dict[str, Callable[[], dict[str, Any]]] = dict.fromkeys(checks_of.ALL, dict)
     monkeypatch.setattr(health, "examined", exposition.Checks(found))
     return found
@@ -30,7 +30,7 @@ def checks(monkeypatch: pytest.MonkeyPatch) -> dict[str, Callable[[], dict[str, 
 
 @pytest.fixture(autouse=True)
 def _never_asked_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An answer is remembered for a second, and the machine may be busy."""
+    """Forget remembered answers, which last a second, and allow for a busy machine."""
     health.examination().forget()
     monkeypatch.setattr(health.examination(), "deadline", 10.0)
     monkeypatch.setattr(health, "_known_gone", set())
@@ -104,7 +104,7 @@ class TestReady:
         scraped = Client().get("/metrics")
         let_go.set()
         assert response.status_code == 503
-        assert len(begun) == 2  # a thread each, however often it is asked
+        assert len(begun) == 2  # a thread each, however many probes come
         assert response.json()["checks"]["broker"]["reason"] == "deadline passed"
         assert scraped.status_code == 200
 

@@ -1,4 +1,4 @@
-"""The same key gets the same answer, on every POST that is not the front door's."""
+"""Check that the same key gets the same answer on every POST except the front door's."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ticketing.identity import Buyer
 
 
 class Counter:
-    """A view that counts its calls; `answer` is what it says."""
+    """Count calls; `answer` is the response."""
 
     def __init__(self, status: int = 200) -> None:
         self.calls = 0

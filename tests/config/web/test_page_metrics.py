@@ -1,4 +1,4 @@
-"""What django-prometheus counts: requests of pages, statements, the cache. It must count no series that a stranger chooses."""
+"""Check what django-prometheus counts: page requests, statements, the cache, but no series that strangers choose."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_length_that_is_no_number_is_no_fault_of_ours(length: str) -> None:
 
 
 def test_statements_are_counted_and_connections_still_come_from_the_pool() -> None:
-    with connection.cursor() as cursor:  # an execution may be preceded by that of a new connection's settings
+    with connection.cursor() as cursor:  # a new connection's settings may be an execution before it
         before = counted("django_db_execute_total", alias="default"), counted("django_db_query_duration_seconds_count")
         cursor.execute("SELECT 1")
         after = counted("django_db_execute_total", alias="default"), counted("django_db_query_duration_seconds_count")

@@ -1,4 +1,4 @@
-"""What pages need and the REST API does without."""
+"""Check what pages need and the REST API does not."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 
 def passed(path: str) -> list[str]:
-    """What of config.web.pages a request for `path` goes through."""
+    """Return the middleware of config.web.pages that a request for `path` passes."""
     met: list[str] = []
 
     def noting(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Whatever a client sends is answered by a problem, whole and proper."""
+"""Check that every bad request gets a complete problem."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.api import assert_problem, client_of, get, post
 
 
 def refused(client: APIClient, error: BaseException, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """How the API tells of an error that reading a reservation raises."""
+    """Answer as the API does for an error that reading a reservation raises."""
 
     def find(*_args: object, **_kwargs: object) -> None:
         raise error
@@ -163,7 +163,7 @@ class TestTable:
         assert "secret" not in response.content.decode()
 
     def test_table_has_an_entry_for_every_error_of_the_front_door_and_the_operations(self) -> None:
-        untold = {queued.Poison}  # the worker's own
+        untold = {queued.Poison}  # only for the worker
         for module in (front_door, queued, holding):
             for value in vars(module).values():
                 if isinstance(value, type) and issubclass(value, Exception) and value.__module__ == module.__name__:

@@ -1,4 +1,4 @@
-"""Whoever goes the short way gets the answer of the long one, to the byte."""
+"""Check that the short way gives the same answer as the long one, byte for byte."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Answer:
 
 @dataclass
 class Ask:
-    """One request as a server hands it over; `headers` as WSGI has them."""
+    """Describe a request as a server passes it on; `headers` are WSGI's."""
 
     body: Any
     path: str = HOLDS
@@ -79,7 +79,7 @@ class Ask:
 
 
 def told(application: Callable[..., Any], environ: dict[str, Any]) -> Answer:
-    """What differs from one request to the next is made the same."""
+    """Return an answer in which the parts that always differ are made equal."""
     heads: list[tuple[str, list[tuple[str, str]]]] = []
     body = b"".join(application(environ, lambda status, headers, *_more: heads.append((status, headers)))).decode()
     status, fields = heads[0]
@@ -89,7 +89,7 @@ def told(application: Callable[..., Any], environ: dict[str, Any]) -> Answer:
 
 
 def counted() -> dict[Any, float]:
-    """Requests by view, method and status."""
+    """Count requests by view, method and status."""
     return {
         tuple(sorted(sample.labels.items())): sample.value
         for metric in REGISTRY.collect()
@@ -103,7 +103,7 @@ def new(before: dict[Any, float]) -> dict[Any, float]:
 
 
 def compared(long: list[Ask], short: list[Ask]) -> Answer:
-    """The last answer of each of the two, which ask for the same of the like; that it was short."""
+    """Return the last answer of both ways to equal requests, after checking that one was short."""
     ways = []
     for asks, application in ((long, wsgi.django), (short, wsgi.application)):
         before = counted()
@@ -132,7 +132,7 @@ def fail(*_asked: Any, **_how: Any) -> None:
 
 
 class Marking:
-    """Middleware that writes the view's name into a header."""
+    """Write the view's name into a header."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -278,7 +278,7 @@ class TestTheShortWay:
 
 
 class TestMiddlewareThatIsNewToTheSettings:
-    """It takes part on both ways, wherever it stands."""
+    """Check middleware that is new to the settings: it takes part on both ways, at any place."""
 
     @pytest.fixture(autouse=True)
     def _twins(self, transactional_db: None, went_short: list[bool]) -> Iterator[None]:
@@ -334,7 +334,7 @@ class TestMiddlewareThatIsNewToTheSettings:
 
 
 class TestTheLongWay:
-    """Is for all others; what was read of them is there still."""
+    """Check all other requests: the long way still finds what the short way read."""
 
     @pytest.mark.parametrize(
         "odd",
@@ -398,7 +398,7 @@ class TestTheLongWay:
 
 class TestARefusal:
     def test_refusal_leaves_nothing_for_the_garbage_collector(self, session: Session) -> None:
-        """Its traceback names the frames it passed, which must not name it."""
+        """Check that no traceback refers to the error, because it would name the frames that hold it."""
         told(wsgi.application, seats(session, "A1").environ())
         gc.collect()
         gc.set_debug(gc.DEBUG_SAVEALL)

@@ -1,4 +1,4 @@
-"""Limits an address and a buyer run into, with Redis and without."""
+"""Check limits of an address and a buyer, with Redis and without."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Paying, sales and tickets over HTTP, as API.md says it."""
+"""Check payments, sales and tickets over HTTP, as API.md describes them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def pay(buyer: UUID, reservation: Reservation, *, token: str = "ok", way: str = 
 
 @pytest.fixture
 def sale(ana: UUID, session: Session, hold: Hold) -> Sale:
-    """Ana's, of A1 and A2."""
+    """Sell A1 and A2 to Ana."""
     pay(ana, hold(session, "A1", "A2", buyer=ana))
     return Sale.objects.get()
 
@@ -56,7 +56,7 @@ class TestPaying:
     def test_payment_goes_on_while_the_sale_is_paused(
         self, ana: UUID, bruno: UUID, session: Session, hold: Hold
     ) -> None:
-        """The operator moves "on sale from" to a later time, and empties it again: docs/api.md."""
+        """Pause the sale: the operator moves "on sale from" to a later time, and empties it again (docs/api.md)."""
         reservation = hold(session, "A1", buyer=ana)
         ask = {"session": str(session.pk), "seats": ["A2"]}
         later = timezone.now() + dt.timedelta(minutes=30)
@@ -184,7 +184,7 @@ class TestPaying:
         assert pay(ana, reservation).status_code == 202
         assert Payment.objects.get().status == PaymentStatus.STARTED
         assert Reservation.objects.get().status == Status.PAYING
-        assert sweeping.sweep_payments() == 1  # the next one, not the one after its patience
+        assert sweeping.sweep_payments() == 1  # the next one, not the one after its time limit
         assert Reservation.objects.get().status == Status.CONFIRMED
 
 

@@ -1,4 +1,4 @@
-"""A mistyped address: the box office corrects it, and the tickets go where they should have gone."""
+"""Correct a mistyped address at the box office, so that the tickets go to the right one."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def post(session: Session) -> Post:
 
 @pytest.fixture
 def sale(post: Post) -> Sale:
-    """A guest's, who mistyped the address."""
+    """Make a sale of a guest who mistyped the address."""
     return post.buy("C1", "C2", buyer=uuid4(), email=WRONG)
 
 
@@ -55,7 +55,7 @@ def filled_in(desk: Client, address: str, email: str) -> dict[str, list[str]]:
 
 
 def page_of(name: str, row: Sale | Ticket) -> str:
-    """Where the link in a letter leads, on this site."""
+    """Return the path of the link in a letter."""
     return links.to(name, row).removeprefix(settings.SITE_URL)
 
 
@@ -103,7 +103,7 @@ class TestCorrecting:
         (moment,) = [one for one in history.timeline(sale.reservation, [], []) if "clerk" in one.what]
         assert f"from {WRONG} to {RIGHT}" in moment.note
         event = Event.objects.get(name="sale.address_corrected")
-        assert event.facts == {"sale": str(sale.pk), "reservation": str(sale.reservation_id)}  # of a person no more
+        assert event.facts == {"sale": str(sale.pk), "reservation": str(sale.reservation_id)}  # no more about a person
 
     def test_all_that_follows_goes_to_the_right_address(self, sale: Sale, mailoutbox: Outbox) -> None:
         correcting.correct_address(sale_id=sale.pk, email=RIGHT)

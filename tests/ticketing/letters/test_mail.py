@@ -1,4 +1,4 @@
-"""Letters: who gets which, once, whatever happens on the way."""
+"""Check which people get which letters, once, whatever happens on the way."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Outbox = list[EmailMultiAlternatives]
 
 @pytest.fixture
 def ana_at_home() -> User:
-    """With an account and an address."""
+    """Make an account with an address."""
     user: User = UserFactory.create(username="ana", email="ana@example.com")
     return user
 
@@ -58,7 +58,7 @@ def buy(reservation: Reservation, *, email: str = "", language: str = "en") -> S
 
 
 def event(name: str) -> dict[str, Any]:
-    """The newest of its kind, as the relay tells it."""
+    """Return the newest event of its kind, as the relay publishes it."""
     return relay.message(Event.objects.filter(name=name).latest("id"))
 
 
@@ -189,7 +189,7 @@ def confirmed(session: Session, hold: Hold, ana: uuid.UUID) -> dict[str, Any]:
 
 
 class BrokenServer:
-    """Fails as often as it is told to."""
+    """Fail as often as the test says."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, failures: int) -> None:
         self.failures = failures
@@ -212,14 +212,14 @@ class TestOnce:
         assert len(mailoutbox) == 1
 
     def test_two_at_once_send_one(self, confirmed: dict[str, Any], mailoutbox: Outbox) -> None:
-        """The other one is at work, which shows as its lock."""
+        """Hold the lock that shows that another process is at work."""
         key = int.from_bytes(uuid.UUID(confirmed["id"]).bytes[-8:], signed=True)
         parameters = connection.get_connection_params() | {"cursor_factory": None, "context": None}
         with psycopg.connect(**parameters) as other:
             other.execute("SELECT pg_advisory_lock(%s)", [key])
             mail.send_for(confirmed)
             assert mailoutbox == []
-            other.execute("SELECT pg_advisory_unlock(%s)", [key])  # closing alone gives it back a moment later
+            other.execute("SELECT pg_advisory_unlock(%s)", [key])  # closing alone would release it a moment later
 
         mail.send_for(confirmed)
         assert len(mailoutbox) == 1
@@ -278,7 +278,7 @@ class TestTrying:
 
 @pytest.mark.parametrize("kind", ["redis", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
 class TestTheWholeWay:
-    """Event, relay, exchange, queue, task, letter: with real processes."""
+    """Test event, relay, exchange, queue, task and letter with real processes."""
 
     def test_an_event_becomes_a_letter(self, confirmed: dict[str, Any], kind: str, tmp_path: Path) -> None:
         url = os.environ["DATABASE_URL"].rpartition("/")[0] + "/" + connection.settings_dict["NAME"]

@@ -1,4 +1,4 @@
-"""A session that is moved or called off: everybody who has a ticket is told once, pages say so, and tickets can be given back."""
+"""Check a moved or called-off session: each ticket holder gets one letter, pages say so, and refunds are open."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def post(session: Session) -> Post:
 
 
 def deliver(kind: str, outbox: Outbox) -> list[tuple[str, str]]:
-    """Let the worker send all letters of the kind; to whom they go, and what they say."""
+    """Let the worker send all letters of the kind, and return addresses and texts."""
     outbox.clear()
     for event in Event.objects.filter(name__endswith=kind).exclude(name__startswith="session.").order_by("id"):
         mail.send_for(relay.message(event))
@@ -168,7 +168,7 @@ class TestMoved:
     def test_buyer_who_gave_tickets_back_meanwhile_gets_no_letter(self, post: Post, mailoutbox: Outbox) -> None:
         post.move()
         refunds.ask_refund(sale_id=post.sale.pk, buyer=None)
-        assert [to for to, _text in deliver("session_moved", mailoutbox)] == ["bruno@example.com"]  # of his own sale
+        assert [to for to, _text in deliver("session_moved", mailoutbox)] == ["bruno@example.com"]  # for his own sale
 
     def test_hall_that_is_taken_is_refused(self, post: Post) -> None:
         hall = HallFactory.create()
@@ -194,9 +194,9 @@ class TestExactlyOnce:
 
     @pytest.mark.rabbitmq
     def test_worker_that_is_killed_leaves_its_letters_to_the_next(self, post: Post, tmp_path: Path) -> None:
-        """With real processes: the first worker dies with the first letter in its hands."""
+        """Test with real processes: the first worker dies with the first letter."""
         url = os.environ["DATABASE_URL"].rpartition("/")[0] + "/" + connection.settings_dict["NAME"]
-        Event.objects.update(published_at=timezone.now())  # only what follows is told
+        Event.objects.update(published_at=timezone.now())  # only later events count
         post.move()
         folder = tmp_path / "mail"
         with Processes(
@@ -219,7 +219,7 @@ class TestExactlyOnce:
 
     @pytest.mark.race
     def test_receiver_of_a_ticket_that_is_just_being_passed_on_is_told(self, post: Post) -> None:
-        """The change waits for the ticket, and then sees whose it is."""
+        """Check that the change waits for the ticket, and then sees its owner."""
         with another_connection() as other, ThreadPoolExecutor() as threads:
             other.execute("UPDATE ticketing_ticket SET holder = %s WHERE id = %s", [post.bruno.pk, post.kept])
             moving_it = threads.submit(in_a_thread, post.move)

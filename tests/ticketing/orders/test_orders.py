@@ -1,4 +1,4 @@
-"""Buying in one step, as API.md says it."""
+"""Check orders, as API.md describes them."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ def stock(transactional_db: None) -> TicketType:
 
 @pytest.fixture
 def a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if a worker were alive, so that waiting is worth it; the line allocates in this process."""
+    """Pretend that a worker is alive, so that requests wait; the queue allocates in this process."""
     monkeypatch.setattr(liveness, "is_alive", lambda _part: True)
 
 
 @pytest.fixture
 def nobody_hears(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Doorbells of orders are lost."""
+    """Lose the messages of orders."""
     monkeypatch.setattr(orders, "pay_in_process", None)
 
 
@@ -160,7 +160,7 @@ class TestOrdering:
 
 
 class TestTheReceipt:
-    """An order that carries no payment says where its receipt goes."""
+    """Check that an order without a payment says where its receipt goes."""
 
     EMAIL = "ana@example.com"
 
@@ -284,7 +284,7 @@ class TestRefusing:
 
 
 def asked(stock: TicketType, buyer: UUID, *, arrival: int) -> HoldRequest:
-    """As it stands in line."""
+    """Return a queued request."""
     ask = Ask(
         session=stock.session_id,
         ticket_type=stock.pk,
@@ -297,7 +297,7 @@ def asked(stock: TicketType, buyer: UUID, *, arrival: int) -> HoldRequest:
 
 
 class TestWhatStandsInRabbit:
-    """In no table yet: Redis tells of it."""
+    """Check orders that are in no table yet, so that Redis reports them."""
 
     @pytest.fixture
     def waits(self, ana: UUID, stock: TicketType, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -415,7 +415,7 @@ class TestReading:
     def test_reading_lists_the_buyers_own_newest_first(self, ana: UUID, stock: TicketType) -> None:
         made = [order(ana, wish(stock)).json()["id"] for _n in range(3)]
         held = {"session": str(stock.session_id), "seats": ["A1"]}
-        post(client_of(ana), "/reservations", held)  # is no order
+        post(client_of(ana), "/reservations", held)  # is not an order
         first = get(client_of(ana), "/orders", limit=2).json()
         assert [one["id"] for one in first["results"]] == made[:0:-1]
         assert all(one["status"] == "COMPLETED" and one["sale"]["number"] for one in first["results"])
@@ -429,7 +429,7 @@ class TestALostDoorbell:
     def test_lost_message_is_made_up_for_by_the_sweep(self, ana: UUID, stock: TicketType) -> None:
         waits = order(ana, wish(stock))
         assert read(ana, waits)["status"] == "PROCESSING"
-        assert paying.sweep() == 0  # it may be heard still
+        assert paying.sweep() == 0  # its message may still arrive
         long_ago(waits.json()["id"])
         assert paying.sweep() == 1
         assert read(ana, waits)["status"] == "COMPLETED"
@@ -581,7 +581,7 @@ class TestTelling:
 
 
 class TestAPlainBody:
-    """See also tests/ticketing/api/test_plain_bodies.py."""
+    """Check plain bodies. See also tests/ticketing/api/test_plain_bodies.py."""
 
     @pytest.mark.parametrize(
         "body",

@@ -1,4 +1,4 @@
-"""Selling at the counter, for cash or a card that the terminal charged."""
+"""Sell at the counter, for cash or a card that the terminal charged."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def beto(client: Client) -> User:
-    """At the counter, signed in."""
+    """Sign the clerk in at the counter."""
     user: User = UserFactory.create(username="beto", is_staff=True)
     user.groups.add(ensure_groups()["boxoffice"])
     client.force_login(user)

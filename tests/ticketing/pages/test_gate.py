@@ -1,4 +1,4 @@
-"""The gate's pages, for gate staff."""
+"""Check the gate's pages, for gate staff."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 @pytest.fixture
 def gabi(client: Client) -> User:
-    """At the gate, signed in."""
+    """Sign the gate's staff in."""
     user: User = UserFactory.create(username="gabi", is_staff=True)
     user.groups.add(ensure_groups()["gate"])
     client.force_login(user)

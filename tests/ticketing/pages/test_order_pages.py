@@ -29,7 +29,7 @@ def stock(transactional_db: None) -> TicketType:
 
 @pytest.fixture
 def guest(client: Client, stock: TicketType) -> UUID:
-    """The buyer that the client's browser is."""
+    """Return the buyer of the client's browser."""
     client.get(f"/sessions/{stock.session_id}")
     buyer = identity.buyer_of_cookie(client.cookies["buyer"].value)
     assert buyer is not None
@@ -89,7 +89,7 @@ class TestOrder:
         _first, _second, waits = order(bruno, stock), order(bruno, stock), order(guest, stock)
         assert 'data-part="ahead"></p>' in page(
             client, f"/orders/{waits}"
-        )  # nothing of its epoch is allocated: not known
+        )  # nothing of its epoch is allocated, so it is not known
         arrival = client.get(f"/api/v1/orders/{waits}").json()["arrival"]
         Session.objects.filter(pk=stock.session_id).update(arrival_high=arrival - 2)
         assert 'data-part="ahead">1 request is before yours.' in page(client, f"/orders/{waits}")

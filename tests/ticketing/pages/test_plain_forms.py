@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def guest(client: Client, session: Session) -> uuid.UUID:
-    """The buyer that the client's browser is."""
+    """Return the buyer of the client's browser."""
     client.get(f"/sessions/{session.pk}")
     buyer = identity.buyer_of_cookie(client.cookies["buyer"].value)
     assert buyer is not None
@@ -151,7 +151,7 @@ class TestReservation:
             == "You need JavaScript to pay by card. Switch it on and load the page again."
         )
         assert Reservation.objects.get().status == Status.HELD
-        client.get(page)  # where it is read
+        client.get(page)  # where the page reads it
         stock = StockFactory.create(session=session, capacity=3)
         order = client.post(f"/sessions/{session.pk}/order", {"method": "stripe", "places": f"{stock.pk}:1"})
         assert told(order) == "You need JavaScript to pay by card. Switch it on and load the page again."
@@ -235,7 +235,7 @@ class TestOrder:
 
 
 class TestAForm:
-    """Sent again by the browser after somebody signed in or out."""
+    """Check forms that the browser sends again after a sign-in or sign-out."""
 
     @pytest.fixture
     def send(self, client: Client, guest: uuid.UUID, session: Session) -> Callable[[], Any]:

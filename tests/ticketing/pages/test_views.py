@@ -19,7 +19,7 @@ PASSWORD = "sessao-da-meia-noite"
 
 @pytest.fixture
 def guest(client: Client, session: Session) -> uuid.UUID:
-    """The buyer that the client's browser is."""
+    """Return the buyer of the client's browser."""
     client.get(f"/sessions/{session.pk}")
     return buyer_of(client)
 

@@ -1,4 +1,4 @@
-"""A deadline for what is paid at the door."""
+"""Check the deadline for payment at the door."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 @pytest.fixture
 def kind(transactional_db: None) -> TicketType:
-    """At 90.00, to be paid at the door an hour before the start, in two hours."""
+    """Make a ticket type at 90.00, to be paid at the door an hour before the start, which is in two hours."""
     made: TicketType = StockFactory.create(capacity=5, pay_at_door=True, collect_minutes=60)
     start(made, in_minutes=120)
     return made
@@ -43,7 +43,7 @@ def kind(transactional_db: None) -> TicketType:
 
 @pytest.fixture
 def gabi(transactional_db: None) -> User:
-    """At the gate."""
+    """Make a member of the gate's staff."""
     user: User = UserFactory.create(username="gabi", is_staff=True)
     user.groups.add(ensure_groups()["gate"])
     return user

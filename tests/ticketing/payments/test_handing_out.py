@@ -1,4 +1,4 @@
-"""Refunds that a person hands out: what was paid in cash or at the door, and what a gateway refused for good."""
+"""Check refunds that a person hands out: cash, payments at the door, and those that a gateway refused for good."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def beto() -> User:
-    """At the box office."""
+    """Make a clerk of the box office."""
     made: User = UserFactory.create(username="beto", is_staff=True)
     names = ["view_refund", "change_refund", "view_sale"]
     made.user_permissions.add(*Permission.objects.filter(codename__in=names))
@@ -56,7 +56,7 @@ Paid = Callable[[str], Sale]
 
 @pytest.fixture
 def paid(session: Session, hold: Hold, ana: uuid.UUID) -> Paid:
-    """Ana's sale of A1 and A2, paid at the counter."""
+    """Return a function that sells A1 and A2 to Ana at the counter."""
 
     def make(method: str) -> Sale:
         held = hold(session, "A1", "A2", buyer=ana)
@@ -76,7 +76,7 @@ def paid(session: Session, hold: Hold, ana: uuid.UUID) -> Paid:
 
 @pytest.fixture
 def refused(session: Session, hold: Hold, ana: uuid.UUID, monkeypatch: pytest.MonkeyPatch) -> Refund:
-    """Of Ana's sale, whose gateway refuses to pay back; only once."""
+    """Make a refund of Ana's sale that its gateway refuses once."""
     with monkeypatch.context() as patch:
         patch.setattr(fake, "refund", refuse)
         pay(hold(session, "A1", buyer=ana))
@@ -89,7 +89,7 @@ def refuse(*_of: Any, **_more: Any) -> None:
 
 
 def press(desk: Client, refund: Refund, action: str, **fields: str) -> str:
-    """Press the button, and that of the question; what is shown then."""
+    """Press the button, and that of the question, and return the page."""
     answer = desk.post(reverse("refund-desk"), {"refund": refund.pk, "action": action, **fields})
     for form in forms_in(answer.content.decode(), reverse("refund-desk")):
         if "confirmed" in form.values:
@@ -132,7 +132,7 @@ class TestCash:
         assert Event.objects.filter(name="refund.handed_out").count() == 1
 
     def test_without_the_lock_two_would_hand_out(self, paid: Paid, beto: User, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The control: both have looked before either writes, and the audit sees that money left twice."""
+        """Check the control: both look before either writes, and the audit sees that money left twice."""
         refund, looked = back(paid("cash")), threading.Barrier(2)
 
         def look(refund_id: uuid.UUID) -> Refund:
@@ -175,7 +175,7 @@ class TestCash:
 
 class TestRefused:
     def test_retry_asks_with_a_new_key(self, refused: Refund, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A gateway repeats its first answer to a key."""
+        """Check that a retry uses a new key, because a gateway repeats its first answer to a key."""
         keys: list[uuid.UUID] = []
         with monkeypatch.context() as patch:
             patch.setattr(fake, "refund", lambda _attempt, *, refund, amount: keys.append(refund))
@@ -304,7 +304,7 @@ class TestDesk:
 
 
 def test_migration_takes_cash_out_of_the_gateways_account(paid: Paid) -> None:
-    """As it was posted before there was an account for it."""
+    """Post as before there was an account for cash."""
     back(paid("cash"))
     migration = import_module("ticketing.migrations.0011_refunds_handed_out")
     with transaction.atomic(), connection.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""Paying as the API, the pages and the counter do it: from the start to the outcome."""
+"""Pay as the API, the pages and the counter do it: from the start to the outcome."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Money back: whole and by ticket, by staff and by buyers in time; the places are on sale again; nothing is paid back twice."""
+"""Refund sales and single tickets, by staff and by buyers in time. Places are on sale again, money goes back once."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def sale(session: Session, hold: Hold, ana: uuid.UUID) -> Sale:
-    """Ana's, of A1 and A2 at 25.00 each."""
+    """Sell A1 and A2 to Ana at 25.00 each."""
     pay(hold(session, "A1", "A2", buyer=ana))
     return Sale.objects.get()
 
 
 @pytest.fixture
 def beto() -> User:
-    """At the box office, where money may be given back."""
+    """Make a clerk of the box office who may refund."""
     made: User = UserFactory.create(is_staff=True)
     made.user_permissions.add(*Permission.objects.filter(content_type__app_label__in=["ticketing", "sessions_app"]))
     return made
@@ -166,7 +166,7 @@ class TestRefund:
 
     def test_refund_paid_back_twice_is_paid_back_once(self, sale: Sale) -> None:
         refund = back(sale)
-        Refund.objects.update(status="asked")  # its note was lost
+        Refund.objects.update(status="asked")  # the record of its payment was lost
         refunds.pay_back(refund_id=refund.pk)
         assert (SandboxCharge.objects.get().refunded, SandboxRefund.objects.count()) == (5000, 1)
 
@@ -318,7 +318,7 @@ class TestDesk:
 class TestCalledOff:
     @pytest.fixture
     def sold(self, session: Session, hold: Hold) -> Session:
-        """To three buyers; a fourth holds a seat."""
+        """Sell seats to three buyers; a fourth holds one."""
         for seat in ("A1", "A2", "A3"):
             pay(hold(session, seat, buyer=uuid.uuid4()))
         hold(session, "A4", buyer=uuid.uuid4())
@@ -332,7 +332,7 @@ class TestCalledOff:
             raise Killed
 
         refunds.call_off(session_id=sold.pk)
-        with pytest.raises(Killed):  # after the first promise, before it was kept
+        with pytest.raises(Killed):  # after the first promise, before its payment
             refunds.refund_everybody(session_id=sold.pk, each=killed)
         assert refunds.progress(sold.pk) == refunds.Progress(sales=3, paid_back=0, refused=0, to_hand_out=0)
         assert refunds.left_to_refund() == [sold.pk]

@@ -1,4 +1,4 @@
-"""Without a database, but where a lost connection matters."""
+"""Test batches without a database, except where a lost connection matters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ticketing.payments.together import NotBegun, Together, Unfinished
 
 
 class Held:
-    """Work that stands still in its first batch until it is let go."""
+    """Stop in the first batch until the test releases it."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []

@@ -1,4 +1,4 @@
-"""What gateways tell us: believed only when signed, lately, and after asking; each once, in any order, however late."""
+"""Check webhooks: believed only if signed, recent and confirmed; each once, in any order, however late."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def held(session: Session, hold: Hold, ana: uuid.UUID) -> Reservation:
 
 @pytest.fixture
 def silent(held: Reservation) -> Payment:
-    """Ana's attempt of which the gateway says that it never heard."""
+    """Make an attempt of Ana's that the gateway does not know."""
     payment = pay(held, "webhook_late")
     assert (payment.status, payment.reason, held.status) == ("failed", "gateway_silent", Status.HELD)
     return payment
 
 
 def the_money_comes(payment: Payment) -> None:
-    """As the sandbox sends it 45 seconds later."""
+    """Deliver the webhook that the sandbox sends 45 seconds later."""
     SandboxEvent.objects.filter(attempt=payment.pk).update(due_at=Now())
     webhooks.deliver_sandbox()
     payment.refresh_from_db()
@@ -244,7 +244,7 @@ def test_a_late_authorisation_is_refused_by_the_sandbox_once_it_was_voided(held:
 
 
 class TestWithoutASecret:
-    """An empty secret is known to all."""
+    """Check an empty secret, which every attacker knows."""
 
     @pytest.mark.parametrize("secret", [b"", b" ", b"\t\n"])
     def test_empty_secret_neither_signs_nor_verifies(self, secret: bytes) -> None:
@@ -275,7 +275,7 @@ class TestOtherMethods:
     def test_gateway_whose_sdk_is_not_installed_is_not_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
         gateways.module_of.cache_clear()
         monkeypatch.delitem(sys.modules, "ticketing.payments.gateways.stripe", raising=False)
-        monkeypatch.setitem(sys.modules, "stripe", None)  # as if it weren't installed
+        monkeypatch.setitem(sys.modules, "stripe", None)  # as if it were not installed
         answer = post(b"{}", {"Stripe-Signature": "t=1,v1=00"}, method="stripe")
         gateways.module_of.cache_clear()
 

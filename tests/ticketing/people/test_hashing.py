@@ -1,4 +1,4 @@
-"""Passwords are hashed in turns. See Note [Hashing in turns] in `ticketing/people/hashing.py`."""
+"""Check that passwords are hashed in turns. See Note [Hashing in turns] in `ticketing/people/hashing.py`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ real_encode = PBKDF2PasswordHasher.encode
 
 @pytest.fixture
 def _in_turns(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As it is set outside of tests, with a quick hash."""
+    """Use the hasher of production, with a quick hash."""
     settings.PASSWORD_HASHERS = ["ticketing.people.hashing.TurnsHasher"]
     monkeypatch.setattr(TurnsHasher, "iterations", 10)
 
@@ -63,7 +63,7 @@ def test_the_hashing_thread_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def slow(_in_turns: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slow]:
-    """Hashes that take as long as the test lets them."""
+    """Hash as slowly as the test says."""
     made = Slow()
     monkeypatch.setattr(PBKDF2PasswordHasher, "encode", lambda *words: made.encode(*words))
     yield made
@@ -76,7 +76,7 @@ class Slow:
         self._may_end = threading.Semaphore(0)
 
     def encode(self, _hasher: object, password: str, salt: str, _iterations: object = None) -> str:
-        """Wait for the test. Whose turn it is, the test tells by the passwords."""
+        """Wait for the test, which tells by the password whose turn it is."""
         self.hashed.append(password)
         self._may_end.acquire(timeout=20)
         return real_encode(PBKDF2PasswordHasher(), password, salt, 10)

@@ -1,4 +1,4 @@
-"""The box office's map: who may look, who may act, and what each action says; as a plain form and as a script's."""
+"""Check the box office's map: its readers, its actions and their messages, as a plain form and from a script."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LOOK = ["view_session", "view_seat", "view_reservation"]
 
 @pytest.fixture
 def staff(db: None) -> Staff:
-    """Somebody of the house with these permissions, or of this group."""
+    """Return a function that makes staff with these permissions, or of this group."""
 
     def staff(*may: str, group: str = "") -> Client:
         user: User = factories.UserFactory(is_staff=True)
@@ -52,7 +52,7 @@ def staff(db: None) -> Staff:
 
 @pytest.fixture
 def beto(staff: Staff) -> Client:
-    """He sells at the box office."""
+    """Sign in a seller of the box office."""
     return staff(group="boxoffice")
 
 
@@ -61,7 +61,7 @@ def page_of(session: Session) -> str:
 
 
 def order(client: Client, session: Session, action: str, **facts: object) -> str:
-    """Send the form as a browser without scripts does; what it is told."""
+    """Send the form as a browser without scripts does, and return the message."""
     answer: Any = client.post(page_of(session), {"action": action, **facts})
     assert answer.status_code == 302, answer.status_code
     return str(list(get_messages(answer.wsgi_request))[-1])

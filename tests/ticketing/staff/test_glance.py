@@ -1,4 +1,4 @@
-"""Sales at a glance: the numbers add up, and cost a handful of queries."""
+"""Check sales at a glance: the numbers add up, and cost a handful of queries."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def olivia() -> Client:
-    """She owns the house."""
+    """Sign in the owner of the house."""
     client = Client()
     owner = factories.UserFactory(is_staff=True, is_superuser=True)
     client.force_login(owner, backend="django.contrib.auth.backends.ModelBackend")
@@ -37,7 +37,7 @@ def olivia() -> Client:
 
 @pytest.fixture
 def _an_evening(session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID) -> None:
-    """Of 16 seats and 5 places: 2 seats and 1 place sold, 1 seat held, 1 off sale, 1 whose hold ran out."""
+    """Prepare 16 seats and 5 places: 2 seats and 1 place sold, 1 seat held, 1 off sale, 1 with an expired hold."""
     stock = StockFactory.create(session=session, capacity=5)
     pay(hold(session, "A1", "A2", buyer=ana))
     pay(hold(session, buyer=ana, ticket_type=stock.pk, quantity=1))

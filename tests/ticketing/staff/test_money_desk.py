@@ -1,4 +1,4 @@
-"""The house's books, by day: the page and the file say what the ledger says, and the sales agree."""
+"""Check the house's books by day: page and file agree with the ledger and the sales."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DAY = dt.date(2026, 3, 14)
 
 
 def post_at(payment: Payment, moment: dt.datetime, amount: int, account: str = "revenue") -> None:
-    """A posting of another time than now, as the ledger keeps it."""
+    """Write a posting with another time, as the ledger stores it."""
     posting = uuid.uuid4()
     LedgerEntry.objects.bulk_create(
         LedgerEntry(posting=posting, account=name, amount=sign, currency="BRL", payment=payment, posted_at=moment)
@@ -54,7 +54,7 @@ def test_a_days_lines_sum_to_the_ledger_and_to_what_was_sold(
     first = Sale.objects.earliest("id")
     refunds.pay_back(refund_id=refunds.ask_refund(sale_id=first.pk, buyer=first.buyer).pk)
     last = Sale.objects.latest("id")
-    refunds.ask_refund(sale_id=last.pk, buyer=last.buyer)  # on its way
+    refunds.ask_refund(sale_id=last.pk, buyer=last.buyer)  # not paid back yet
 
     today = timezone.localdate()
     found = rows(admin_client, today)

@@ -1,4 +1,4 @@
-"""Orders as the box office sees them: the list, what happened, taking up, placing again, cancelling."""
+"""Check orders at the box office: the list, the history, taking up, placing again, cancelling."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def stock(transactional_db: None) -> TicketType:
 
 @pytest.fixture
 def nobody_hears(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Doorbells of orders are lost."""
+    """Lose the messages of orders."""
     monkeypatch.setattr(orders, "pay_in_process", None)
 
 
@@ -61,7 +61,7 @@ def looked_at(client: Client, order_id: UUID) -> str:
 
 
 def does(client: Client, order_id: UUID, action: str, **fields: str) -> str:
-    """Press the button, and where `confirmed` says so that of the question too; what it is told."""
+    """Press the button, and with `confirmed` that of the question too, and return the message."""
     if fields.get("confirmed"):
         asked = client.post(page_of(order_id), {"action": action})
         if asked.status_code == 200:
@@ -75,7 +75,7 @@ def does(client: Client, order_id: UUID, action: str, **fields: str) -> str:
 
 
 def failed(buyer: UUID, stock: TicketType, *, reason: str = "gateway_timeout") -> UUID:
-    """An order whose gateway gave no answer, and whose attempt ended so."""
+    """Make an order whose gateway gave no answer, and whose attempt has ended."""
     lost = order(buyer, stock, token="declined")
     Payment.objects.filter(reservation=lost).update(status=PaymentStatus.FAILED, reason=reason)
     Reservation.objects.filter(pk=lost).update(payment={"method": "fake", "token": "ok", "email": "", "language": "en"})

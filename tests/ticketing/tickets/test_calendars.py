@@ -1,4 +1,4 @@
-"""Calendar entries, read by two libraries: the one that doesn't write them is `vobject`."""
+"""Read calendar entries with two libraries: `vobject` is the one that does not write them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def of_ticket(ticket: Ticket) -> Any:
 
 
 def read(content: bytes) -> Any:
-    """Check it by RFC 5545 as vobject knows it, and that both libraries read the same; return the event."""
+    """Check the entry by RFC 5545 as vobject knows it, and that both libraries read the same; return the event."""
     text = content.decode()
     calendar = vobject.readOne(text)
     assert calendar.validate(raiseException=True)
@@ -74,7 +74,7 @@ def test_entry_says_when_and_where(post: Post) -> None:
     assert event.status.value == "CONFIRMED"
     assert abs(event.dtstamp.value - timezone.now()) < dt.timedelta(minutes=1)
     assert "Standard A1" in event.description.value
-    assert "Standard A2" not in event.description.value  # which was passed on
+    assert "Standard A2" not in event.description.value  # it was transferred
 
 
 def test_entries_of_two_sales_and_of_each_ticket_are_their_own(post: Post) -> None:
@@ -84,7 +84,7 @@ def test_entries_of_two_sales_and_of_each_ticket_are_their_own(post: Post) -> No
 
 
 def test_entry_has_no_link_that_opens_tickets(post: Post) -> None:
-    """Calendars are shared."""
+    """Check that entries have no proof, because calendars are shared."""
     assert "proof" not in calendars.of_sale(queries.find_sale(post.sale.pk, buyer=None)).decode()
 
 

@@ -1,4 +1,4 @@
-"""A ticket lets one person in, once."""
+"""Check that a ticket admits one person, once."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 @pytest.fixture
 def gabi(transactional_db: None) -> User:
-    """At the gate."""
+    """Make a member of the gate's staff."""
     user: User = UserFactory.create(username="gabi", is_staff=True)
     user.groups.add(ensure_groups()["gate"])
     return user
@@ -41,7 +41,7 @@ def gabi(transactional_db: None) -> User:
 
 @pytest.fixture
 def ticket(session: Session, hold: Hold, ana: UUID) -> Ticket:
-    """Ana's, for A1."""
+    """Sell A1 to Ana."""
     pay(hold(session, "A1", buyer=ana))
     return Ticket.objects.get()
 
@@ -270,7 +270,7 @@ class TestScansThatComeLate:
 
 
 class TestOpenDoors:
-    """From three hours before the start to the end; see API.md's row of check-ins."""
+    """Check doors from three hours before the start to the end; see API.md's row of check-ins."""
 
     @pytest.fixture(autouse=True)
     def _three_hours(self, settings: Any, doors_open: None) -> None:
@@ -315,7 +315,7 @@ class TestOpenDoors:
         assert scan(gabi, ticket.code, seconds_ago=19 * 3600).status_code == 200
 
     def test_doors_open_for_no_other_refusal(self, gabi: User, ticket: Ticket) -> None:
-        """`anyway` is about the time alone."""
+        """Check that `anyway` concerns only the time."""
         other = str(SessionFactory.create().pk)
         assert_problem(scan(gabi, ticket.code, session=other, anyway=True), 409, "other_session")
         refunds.ask_refund(sale_id=ticket.sale_id, buyer=None)

@@ -1,4 +1,4 @@
-"""Tickets that change hands."""
+"""Transfer tickets."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def ticket(session: Session, hold: Hold, ana: UUID) -> Ticket:
-    """Ana's, for A1; she has A2 too."""
+    """Sell A1 to Ana, who has A2 too."""
     pay(hold(session, "A1", "A2", buyer=ana))
     return Ticket.objects.get(seat__label="A1")
 
@@ -88,7 +88,7 @@ class TestPassingOn:
     def test_buyer_who_signs_in_has_what_was_passed_to_the_account(
         self, ticket: Ticket, ana: UUID, bruno: UUID, way: str
     ) -> None:
-        """Bought as a guest, passed on to the own account: after signing in it is simply the buyer's."""
+        """Transfer a guest's ticket to the guest's own account: after signing in it is simply the buyer's."""
         account: User = UserFactory.create()
         if way == "by way of another":
             give(ana, ticket, buyer=str(bruno))
@@ -191,7 +191,7 @@ class TestPassingOn:
 
 
 def assert_is_simply_the_buyers(ticket: Ticket, account: User) -> None:
-    """It can be seen, scanned, printed and given back by its buyer."""
+    """Assert that its buyer can see, scan, print and refund it."""
     body = get(client_of(account), f"/tickets/{ticket.pk}").json()
     assert (body["passed_on"], body["status"]) == (False, "valid")
     assert get(client_of(account), f"/tickets/{ticket.pk}/qr.svg").status_code == 200

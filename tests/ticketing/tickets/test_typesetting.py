@@ -1,4 +1,4 @@
-"""Text of any script in its box: joined, in its direction, wrapped."""
+"""Check text of any script in its box: joined, in its direction, wrapped."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def written(*texts: str, size: float = 16, box: Box = BOX) -> Seen:
 
 
 def the(page: Seen, char: str) -> Letter:
-    """The first of these in reading order of the file."""
+    """Return the first such character in reading order of the file."""
     return next(letter for letter in page.letters if letter.char == char)
 
 

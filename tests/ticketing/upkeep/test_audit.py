@@ -1,4 +1,4 @@
-"""Each check finds nothing in a sound database, and finds what it is for when that is broken on purpose."""
+"""Check that each check finds nothing in a sound database, and finds its violation when that is made on purpose."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from ticketing.upkeep.auditing import CHECKS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-# How each check is broken, in SQL that only somebody with the database's password could run.
+# SQL that violates each check; only the database's owner could run it.
 WITHOUT_TRIGGERS = "SET session_replication_role = replica;"
 BREAKS = {
     "stock_differs_from_capacity": "UPDATE sessions_app_tickettype SET available = 1 WHERE capacity = 3",
@@ -109,7 +109,7 @@ OF_QUEUES = {"queue_undrained"}
 
 @pytest.fixture
 def _a_busy_evening(session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID) -> None:
-    """A hold that somebody came too late for, a sale of two seats, somebody in one of them, places without a number, a ticket given back."""
+    """Prepare a hold with a late request, a sale of two seats, a check-in, unnumbered places, and a refund."""
     stock = StockFactory.create(session=session, capacity=3)
     stock.pools.add(PoolFactory.create(session=session, capacity=2))
     hold(session, "A1", buyer=ana)
@@ -167,7 +167,7 @@ EPOCH = 3 << EPOCH_BITS
 
 
 def found(check: str, *parameters: str) -> list[dict[str, Any]]:
-    """What one check finds; with `parameters`, judged by those."""
+    """Return what one check finds; with `parameters`, by those."""
     (checked,) = (one for one in CHECKS if one.name == check)
     return [
         finding.facts for finding in run([dataclasses.replace(checked, parameters=parameters or checked.parameters)])

@@ -1,4 +1,4 @@
-"""How the installation stands, as Prometheus is told."""
+"""Check the figures that Prometheus gets of the installation."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ LONG_AGO = dt.timedelta(minutes=5)
 
 
 class Scrape:
-    """What one scrape tells."""
+    """Return what one scrape reports."""
 
     def __init__(self, installation: Installation | None = None) -> None:
         installation = installation or Installation()
-        installation.examination.deadline = 30  # a busy machine is no outage
+        installation.examination.deadline = 30  # a busy machine is not an outage
         registry = CollectorRegistry(auto_describe=False)
         registry.register(installation)
         self._samples = {
@@ -59,7 +59,7 @@ class Scrape:
 
 
 def waits(session: Session, *, since: dt.timedelta) -> None:
-    """A request that stands in the inbox."""
+    """Put a request into the inbox."""
     request = HoldRequest(
         id=uuid7(), session=session.pk, buyer=uuid4(), arrival=1, quantity=1, accepted_at=timezone.now()
     )

@@ -1,4 +1,4 @@
-"""The audit holds the ledger against Stripe's own record."""
+"""Compare the ledger with Stripe's own record in the audit."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def stub(settings: Any) -> Iterator[Stub]:
 
 @pytest.fixture
 def sale(stub: Stub, session: Session, hold: Hold, ana: uuid.UUID) -> Sale:
-    """Ana's of two seats at 25.00, one of them given back, an hour ago."""
+    """Sell Ana two seats at 25.00, and refund one of them an hour ago."""
     held: Reservation = hold(session, "A1", "A2", buyer=ana)
     payment = starting.start_payment(reservation_id=held.pk, buyer=ana, method="stripe", token="pm_card_visa")
     steps.finish_payment(payment_id=payment.pk)

@@ -1,4 +1,4 @@
-"""The OpenAPI document: valid, whole, and without a warning."""
+"""Check that the OpenAPI document is valid, complete and without warnings."""
 
 from __future__ import annotations
 
@@ -103,7 +103,8 @@ class TestDocument:
 
 class TestProblems:
     def test_each_that_the_api_answers_with_belongs_to_an_operation(self) -> None:
-        nobodys = {"method_not_allowed", "not_acceptable", "session_has_buyers"}  # of no operation, or the admin's
+        # of no operation, or only in the admin
+        nobodys = {"method_not_allowed", "not_acceptable", "session_has_buyers"}
         named = {views["properties"]["code"]["const"] for _name, views in problem_components()}
         assert {code for code, _status in problem_shapes.known()} - named == nobodys
 
@@ -117,9 +118,7 @@ class TestProblems:
 
     def test_a_body_can_be_malformed_too_large_or_not_json(self) -> None:
         for _path, _method, operation in operations():
-            if (
-                "requestBody" in operation and operation["operationId"] != "webhooks_receive"
-            ):  # whose body is a gateway's
+            if "requestBody" in operation and operation["operationId"] != "webhooks_receive":  # its body is a gateway's
                 told = json.dumps(operation["responses"])
                 for name in ("MalformedProblem", "TooLargeProblem", "UnsupportedMediaTypeProblem"):
                     assert name in told, operation["operationId"]
@@ -164,7 +163,7 @@ class TestHeaders:
 
 
 def examples() -> Iterator[tuple[str, dict[str, Any], Any]]:
-    """Where it stands, the schema that it illustrates, and the example."""
+    """Yield the place of each example, the schema that it illustrates, and the example."""
     for _path, _method, operation in operations():
         bodies = {"request": operation["requestBody"]} if "requestBody" in operation else {}
         for status, answer in {**bodies, **operation["responses"]}.items():
