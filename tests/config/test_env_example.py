@@ -14,7 +14,7 @@ READERS = re.compile(r"env(_\w+)?|os\.environ\.get|os\.getenv")
 
 
 def variables_read(source: str) -> set[str]:
-    """Names given to the readers of `config/settings.py`, or taken from the environment directly."""
+    """Return the names that are given to the readers of `config/settings.py`, or read from the environment directly."""
     calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call) and node.args]
     return {
         name.value
