@@ -59,8 +59,8 @@ def send_diff(*, session: UUID, start: int, version: int, changes: dict[str, str
 def send_stock(*, session: UUID, ticket_type: UUID, available: int, at: dt.datetime) -> None:
     """Tell every watcher of the session how many unnumbered places were left at that time.
 
-    The number was read under the session's lock. Call this after commit. The time stays on the wire, where a later number
-    may overtake this one.
+    The number was read under the session's lock. Call this after commit. The time stays on the wire, where a later
+    number may overtake this one.
     """
     body = {"type": "ticket:update", "ticket_type": str(ticket_type), "available": available, "at": at.timestamp()}
     _send(session_group(session), body)

@@ -266,7 +266,7 @@ class TestDaphne:
 
 
 @pytest.mark.fault
-class TestWhenRedisGoesAway:
+class TestRedisOutage:
     @pytest.fixture
     def redis_wire(self, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
         monkeypatch.setattr(feed, "REPEAT_SECONDS", 0.2)
@@ -276,7 +276,7 @@ class TestWhenRedisGoesAway:
             yield proxy
 
     @pytest.mark.parametrize("how", ["down", "hole"])
-    def test_watchers_learn_that_they_missed_something_and_go_on_afterwards(
+    def test_is_told_to_watchers_who_go_on_afterwards(
         self, redis_wire: Proxy, how: str, live: Live, session: Session, hold: Hold, ana: uuid.UUID
     ) -> None:
         with live.connect(f"/ws/sessions/{session.pk}") as client:

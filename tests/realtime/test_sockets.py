@@ -391,10 +391,10 @@ class TestBuyerFeed:
         await browser.disconnect()
 
 
-class TestADeafSubscription:
+class TestDeafSubscription:
     """The connection to Redis stands, and its subscriptions got lost."""
 
-    async def test_is_made_anew_and_watchers_are_told(
+    async def test_is_renewed_and_watchers_are_told(
         self, site: Site, ana: uuid.UUID, settings: Settings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(switchboard, "EXAMINED_SECONDS", 0.2)

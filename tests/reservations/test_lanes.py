@@ -154,10 +154,10 @@ class TestDraining:
         assert not InboxRequest.objects.exists()
 
 
-class TestOutages:
+class TestOutage:
     @pytest.mark.parametrize("redis", ["there", "away"])
     @pytest.mark.parametrize("rabbitmq", ["there", "away"])
-    def test_change_no_turn(
+    def test_changes_no_turn(
         self,
         stock: TicketType,
         members: Lane,
@@ -233,7 +233,7 @@ class TestApi:
         assert [error["field"] for error in problem["errors"]] == ["lane_code"]
 
     @pytest.mark.parametrize("code", ["friends-2026", " friends-2026"])
-    def test_takes_it_with_an_order(self, stock: TicketType, members: Lane, ana: uuid.UUID, code: str) -> None:
+    def test_takes_the_code_with_an_order(self, stock: TicketType, members: Lane, ana: uuid.UUID, code: str) -> None:
         asked = {"ticket_type": str(stock.pk), "quantity": 1, "lane_code": code}
         answer = post(client_of(ana), "/orders", asked, idempotency_key="once")
         assert (answer.status_code, answer.json()["lane"]) == (202, MEMBERS)

@@ -192,7 +192,7 @@ class TestMove:
             ("A1 A2", "A2 A3", {"A2": "held"}),
         ],
     )
-    def test_takes_seats_one_for_one_and_only_its_own(
+    def test_exchanges_seats_one_for_one_and_only_its_own(
         self,
         session: Session,
         hold: Hold,
@@ -246,7 +246,7 @@ class TestMove:
 
 
 @pytest.mark.parametrize("paid", [False, True])
-def test_the_audit_finds_nothing_after_staff_did_all_it_can(
+def test_audit_finds_nothing_after_all_actions_of_staff(
     session: Session, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID, paid: bool
 ) -> None:
     moved = hold(session, "A1", "A2", buyer=ana)

@@ -275,7 +275,7 @@ class TestAdmission:
         assert hold(festival.session, buyer=bruno, ticket_type=festival.both.pk, quantity=1).reason == "sold_out"
 
 
-class TestItsOwnSale:
+class TestSaleOfType:
     """Admission checks a type's rules; allocation checks again what an older copy of the facts admitted."""
 
     @pytest.fixture
@@ -331,7 +331,7 @@ class TestItsOwnSale:
         assert error.limit == 2
         assert "more places than one order" in orders.said_of(late.status, late.reason)
 
-    def test_counts_what_a_buyer_has_of_it(
+    def test_counts_a_buyers_places_of_the_type(
         self, festival: Festival, kind: TicketType, hold: Hold, ana: uuid.UUID, bruno: uuid.UUID
     ) -> None:
         self.rule(kind, max_per_buyer=2)

@@ -109,7 +109,7 @@ class TestEveryQueue:
         assert shown["message"] == {"task": "nobody.knows", "arguments": [[], {"nobody": source}, {}]}
         until(lambda: size(channel, queues.dead_jobs(job)) == 1, what="the letter lying there still")
 
-    def test_retry_puts_it_back_where_it_came_from(self, channel: Any, source: str) -> None:
+    def test_retry_puts_a_message_back_where_it_came_from(self, channel: Any, source: str) -> None:
         body = publish(channel, source)
         refuse(channel, source)
 
@@ -133,7 +133,7 @@ class TestEveryQueue:
 
         assert f"id-{source}" in command("list", "--queue", SOURCES[source])
 
-    def test_discard_ends_it_and_prints_it(self, channel: Any, source: str) -> None:
+    def test_discard_ends_a_message_and_prints_it(self, channel: Any, source: str) -> None:
         publish(channel, source)
         refuse(channel, source)
 

@@ -58,7 +58,7 @@ def test_names_from_people_are_escaped() -> None:
     assert "<i>" not in drawn.rows + drawn.names
 
 
-def test_each_price_of_the_session_that_has_the_most_looks_its_own_way() -> None:
+def test_each_of_the_most_prices_has_its_own_look() -> None:
     """The session has as many prices as can be asked for, and the one of the other seats."""
     prices = {str(price): f"R${price}" for price in range(MAX_TICKET_TYPES + 1)}
     chairs = [chair(f"A{price}", ticket_type=price) for price in prices]
@@ -134,7 +134,7 @@ def over(*places: Place) -> tuple[int, int]:
     return round((float(found[1]) - 10) / 24), round((float(found[2]) + 7) / 24)
 
 
-def test_a_sections_name_is_over_the_middle_of_its_first_row_even_if_that_is_curved() -> None:
+def test_sections_name_is_over_the_middle_of_its_curved_first_row() -> None:
     assert over(*joined(Block(rows=[31, 31], section="Balcão", curve=9.0))) == (0, 3)
 
 
