@@ -1,4 +1,4 @@
-"""The event log is append-only: a row may be marked published, nothing else."""
+"""Make the event log append-only: a row may be marked as published, and changed in no other way."""
 
 from django.db import migrations
 

@@ -1,4 +1,4 @@
-"""The log stays append-only, judged without calling a function for each event that is marked published."""
+"""Keep the log append-only without a function call for each event that is marked as published."""
 
 from django.db import migrations
 

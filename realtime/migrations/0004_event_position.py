@@ -1,9 +1,9 @@
-"""Events get a position in the log, which rises in the order of the commits of a session. Rows of before keep none."""
+"""Give events a position in the log, which rises in the order of a session's commits. Older rows keep none."""
 
 from django.db import migrations, models
 from django.db.models import Func, Value
 
-# In two steps: a column that is added with this default would rewrite the table, and the sale would wait.
+# In two steps: adding a column with this default would rewrite the table, and the sale would wait.
 ADD = """
 CREATE SEQUENCE realtime_event_position;
 ALTER TABLE realtime_event ADD COLUMN position bigint;

@@ -1,4 +1,4 @@
-"""The relay finds by position what it has to publish. The indexes change without a lock that the sale would wait for."""
+"""Let the relay find unpublished events by position. The indexes change without a lock that the sale would wait for."""
 
 from django.contrib.postgres.operations import AddIndexConcurrently, RemoveIndexConcurrently
 from django.db import migrations, models

@@ -1,4 +1,4 @@
-"""Each event names what set it off and who acted; events of before name neither, and stay as they are."""
+"""Store the cause and the actor of each event. Older events have neither, and stay as they are."""
 
 from django.db import migrations, models
 

@@ -1,4 +1,4 @@
-"""Final states are final; arrival epochs come from a sequence that no flush can turn back."""
+"""Make final states final, and take arrival epochs from a sequence that no flush can turn back."""
 
 from django.db import migrations
 

@@ -1,4 +1,4 @@
-"""One index for each question, none of them twice; holds that ran out are found session by session."""
+"""Keep one index for each query, and find expired holds session by session."""
 
 import django.db.models.deletion
 from django.db import migrations, models

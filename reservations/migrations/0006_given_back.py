@@ -1,4 +1,4 @@
-"""What was bought and given back altogether has no places left."""
+"""Allow a purchase without places: all of them were given back."""
 
 from django.db import migrations, models
 

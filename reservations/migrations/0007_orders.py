@@ -1,4 +1,4 @@
-"""A reservation may carry its payment: then it is an order, paid as soon as its places are held."""
+"""Let a reservation carry its payment: then it is an order, paid as soon as its places are held."""
 
 from django.db import migrations, models
 from django.db.models import Q

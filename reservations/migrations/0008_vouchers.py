@@ -1,4 +1,4 @@
-"""Vouchers, and the reservations that carry them."""
+"""Add vouchers, and let reservations carry them."""
 
 import django.core.validators
 import django.db.models.deletion

@@ -1,4 +1,4 @@
-"""The inbox knows whose requests wait."""
+"""Store in the inbox which session each request names."""
 
 from django.db import migrations, models
 from django.db.models import Q, Value

@@ -1,4 +1,4 @@
-"""Requests and reservations know the lane they stood in."""
+"""Store the lane of requests and reservations."""
 
 import django.db.models.fields.json
 import django.db.models.functions.comparison

@@ -1,4 +1,4 @@
-"""How often a voucher is used is counted from its index alone."""
+"""Count the uses of a voucher from its index alone."""
 
 from django.db import migrations, models
 

@@ -1,4 +1,4 @@
-"""PostgreSQL knows which guest became which account."""
+"""Store which guest became which account."""
 
 import django.db.models.functions.datetime
 from django.db import migrations, models

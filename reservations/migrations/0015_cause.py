@@ -1,4 +1,4 @@
-"""A reservation keeps the id of the request that asked for it."""
+"""Store with a reservation the id of the request that asked for it."""
 
 from django.db import migrations, models
 

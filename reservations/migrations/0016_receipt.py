@@ -1,4 +1,4 @@
-"""An order that came without a payment keeps where its receipt goes."""
+"""Store where the receipt of an order without a payment goes."""
 
 from django.db import migrations, models
 

@@ -1,4 +1,4 @@
-"""Help texts, labels and messages in plainer words. The database does not change."""
+"""Say help texts, labels and messages in plainer words. The database does not change."""
 
 import django.core.validators
 import django.db.models.deletion

@@ -1,4 +1,4 @@
-"""A hold changes no index of its seat; the session counts its free seats."""
+"""Change no index of a seat for a hold, and let the session count its free seats."""
 
 import django.db.models.deletion
 from django.db import migrations, models

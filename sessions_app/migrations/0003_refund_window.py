@@ -1,4 +1,4 @@
-"""Until when buyers may give tickets back."""
+"""Store until when buyers may give tickets back."""
 
 import django.core.validators
 from django.db import migrations, models

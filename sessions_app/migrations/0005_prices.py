@@ -1,4 +1,4 @@
-"""Concessions, booking fees and taxes of a session."""
+"""Add concessions, booking fees and taxes to sessions."""
 
 import django.core.validators
 import django.db.models.deletion

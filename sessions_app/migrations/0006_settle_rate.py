@@ -1,4 +1,4 @@
-"""How many requests a second a session settles."""
+"""Limit how many requests a second are allocated for a session."""
 
 import django.core.validators
 from django.db import migrations, models

@@ -1,4 +1,4 @@
-"""Pools that ticket types share, and when and how many of a type are sold."""
+"""Add pools that ticket types share, and limits for when and how many places of a type are sold."""
 
 import django.core.validators
 import django.db.models.deletion

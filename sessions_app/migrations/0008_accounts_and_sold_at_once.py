@@ -1,4 +1,4 @@
-"""Sessions for accounts only, and ticket types that are sold at once or not at all."""
+"""Allow sessions for accounts only, and ticket types that can only be bought at once."""
 
 from django.db import migrations, models
 

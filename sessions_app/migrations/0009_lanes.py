@@ -1,4 +1,4 @@
-"""Lanes of a session's line, by their codes."""
+"""Add lanes of a session's queue, with their codes."""
 
 import django.core.validators
 import django.db.models.deletion

@@ -1,4 +1,4 @@
-"""Orders that wait for places to come back."""
+"""Allow orders to wait for places to come back."""
 
 from django.db import migrations, models
 

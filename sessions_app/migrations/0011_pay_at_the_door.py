@@ -1,4 +1,4 @@
-"""Ticket types that are sold at once and paid for at the door."""
+"""Allow ticket types that are sold at once and paid for at the door."""
 
 from django.db import migrations, models
 

@@ -1,4 +1,4 @@
-"""How many requests a session lets in a second, and how many payments of orders it begins."""
+"""Limit how many requests of a session are admitted, and how many payments of orders begin, in a second."""
 
 import django.core.validators
 from django.db import migrations, models

@@ -1,4 +1,4 @@
-"""A deadline at which places that nobody has paid for at the door go back on sale."""
+"""Add a deadline by which places must be paid for at the door, or go back on sale."""
 
 import django.core.validators
 from django.db import migrations, models

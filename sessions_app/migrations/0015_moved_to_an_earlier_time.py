@@ -1,4 +1,7 @@
-"""When a session was last moved to an earlier time, and from when: for the deadlines of who had asked before."""
+"""Store when a session was last moved to an earlier time, and from when.
+
+Buyers who asked before that get their deadlines from it.
+"""
 
 from django.db import migrations, models
 

@@ -1,6 +1,7 @@
-"""What calendars say of a session is a change of it, whoever renames the show or the venue, or moves the hall to another venue.
+"""Count a change of the names in calendars as a change of the session.
 
-One statement for all sessions it touches, except those that are over. It locks them in the order in which allocation does.
+That is when the show or the venue is renamed, or the hall moves to another venue. One statement changes all sessions
+that it concerns, except those that are over. It locks them in the order in which allocation does.
 """
 
 from django.db import migrations
