@@ -21,7 +21,7 @@ EPOCH_BITS = 24
 HOLD_SCOPE = "POST /api/v1/reservations"
 ORDER_SCOPE = "POST /api/v1/orders"
 Concessions = tuple[tuple[str, str | int], ...]  # seat → concession; for unnumbered places: concession → how many
-COUNTER_SCOPE = "the counter"  # a buyer stands at the counter and pays in a moment
+COUNTER_SCOPE = "the counter"  # the buyer is at the counter and pays in a moment
 AT_THE_DOOR = "door"  # the method of places that are sold now and paid when their tickets are scanned
 UNREADABLE = msgspec.ValidationError  # raised by `HoldRequest.from_json` for anything else
 

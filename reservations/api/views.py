@@ -171,7 +171,7 @@ class DoorView(BusyAPIView):
         if self.admission is not None and self.admission.waited:
             if isinstance(answer, Response):
                 answer.render()
-            failed = answer.status_code >= 500  # then only the acceptance stands
+            failed = answer.status_code >= 500  # then only the acceptance is the answer of the key
             status, body = (0, "") if failed else (answer.status_code, answer.content.decode())
             front_door.keep_answer(self.admission, status=status, body=body)
         return answer

@@ -102,7 +102,7 @@ class Gate:
 # --- Metrics
 
 _told: set[tuple[str, str]] = set()
-_over: set[tuple[str, str]] = set()  # told as 0 the last time
+_over: set[tuple[str, str]] = set()  # set to 0 the last time
 
 
 def tell_the_rates() -> None:

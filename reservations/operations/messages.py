@@ -13,7 +13,7 @@ from reservations.queueing import queues
 from reservations.queueing.letters import REASON, SINCE, TRIES
 from reservations.queueing.queues import PUBLISH_ERRORS, QueueDown
 
-TASK = "reservations.tasks.settle"  # the task stands above, and messages of older versions carry the name
+TASK = "reservations.tasks.settle"  # tasks.py defines the task, and messages of older versions carry the name
 
 
 def allocate_message(said: Sequence[Any]) -> None:

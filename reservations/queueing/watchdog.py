@@ -22,7 +22,7 @@ from django.conf import settings
 from reservations.queueing import liveness
 
 LOOK_EVERY = 0.5
-WAS_STOPPED = 5.0  # seconds that a look came late: the whole process stood still
+WAS_STOPPED = 5.0  # a look this many seconds late means that the whole process was stopped
 HELD_UP = 3.0  # seconds without a report, after which another worker may take over
 HANGS = 70  # the exit code: EX_SOFTWARE
 AT_WORK, WAITING = "at work", "waiting"  # the words of a pulse file

@@ -187,7 +187,7 @@ class Session(models.Model):
         verbose_name = _("session")
         verbose_name_plural = _("sessions")
         ordering = ["starts_at", "id"]
-        indexes = [models.Index(fields=["starts_at", "id"], name="session_upcoming")]  # What's on, by time.
+        indexes = [models.Index(fields=["starts_at", "id"], name="session_upcoming")]  # Upcoming sessions, by time.
         constraints = [
             models.CheckConstraint(condition=Q(ends_at__gt=F("starts_at")), name="session_ends_after_it_starts"),
             models.CheckConstraint(
