@@ -37,7 +37,8 @@ from ticketing.payments.gateways import registry
 INSERT = """
 INSERT INTO ticketing_ledgerentry (posting, account, amount, currency, payment_id, refund_id, posted_at)
 SELECT posting, account, amount, currency, payment_id, refund_id, clock_timestamp()
-FROM jsonb_to_recordset(%s) AS new (posting uuid, account text, amount bigint, currency text, payment_id uuid, refund_id uuid)
+FROM jsonb_to_recordset(%s) AS new (
+  posting uuid, account text, amount bigint, currency text, payment_id uuid, refund_id uuid)
 """
 
 

@@ -80,7 +80,8 @@ FROM jsonb_to_recordset(%s) AS new (id uuid, status text, reason text, reference
 WHERE row.id = new.id
 """
 NOTE_CAPTURES = """
-UPDATE ticketing_payment AS row SET status = 'captured', changed_at = clock_timestamp() FROM reservations_reservation AS owner
+UPDATE ticketing_payment AS row SET status = 'captured', changed_at = clock_timestamp()
+  FROM reservations_reservation AS owner
 WHERE row.id = ANY(%s::uuid[]) AND row.status = 'authorised' AND owner.id = row.reservation_id
 RETURNING row.id, row.method, row.amount, row.currency, owner.session_id, owner.buyer, row.cause, (
     SELECT ARRAY[coalesce(sum(ticket.fee), 0), coalesce(sum(ticket.tax), 0)]::bigint[] FROM ticketing_ticket AS ticket

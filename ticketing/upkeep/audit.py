@@ -35,7 +35,8 @@ CHECKS = [
             "the money back, but the ticket was used"
         ),
         sql="""
-            SELECT ticket.id AS ticket, ticket.sale_id AS sale, refund.id AS refund, refund.asked_at, scan.scanned_at, scan.gate
+            SELECT ticket.id AS ticket, ticket.sale_id AS sale, refund.id AS refund, refund.asked_at, scan.scanned_at,
+              scan.gate
             FROM ticketing_checkin AS scan
             JOIN ticketing_ticket AS ticket ON ticket.id = scan.ticket_id
             JOIN ticketing_refund AS refund ON refund.id = ticket.refund_id
@@ -54,9 +55,11 @@ CHECKS = [
             "that it is void"
         ),
         sql="""
-            SELECT ticket.id AS ticket, ticket.sale_id AS sale, ticket.refund_id AS refund FROM ticketing_ticket AS ticket
+            SELECT ticket.id AS ticket, ticket.sale_id AS sale, ticket.refund_id AS refund
+              FROM ticketing_ticket AS ticket
             WHERE ticket.status = 'void' AND ticket.holder IS NOT NULL AND NOT EXISTS (
-                SELECT FROM realtime_event AS told WHERE told.session = ticket.session_id AND told.name = 'ticket.voided'
+                SELECT FROM realtime_event AS told
+                  WHERE told.session = ticket.session_id AND told.name = 'ticket.voided'
                     AND told.facts ->> 'ticket' = ticket.id::text
             )
         """,
@@ -100,7 +103,8 @@ CHECKS = [
             FROM (SELECT * FROM sessions_app_seat WHERE status = 's') AS seat
             FULL JOIN (
                 SELECT ticket.id, ticket.seat_id, sale.reservation_id FROM ticketing_ticket AS ticket
-                JOIN ticketing_sale AS sale ON sale.id = ticket.sale_id WHERE ticket.status <> 'void' AND ticket.seat_id IS NOT NULL
+                JOIN ticketing_sale AS sale ON sale.id = ticket.sale_id
+                  WHERE ticket.status <> 'void' AND ticket.seat_id IS NOT NULL
             ) AS ticket ON ticket.seat_id = seat.id AND ticket.reservation_id = seat.reservation_id
             WHERE seat.id IS NULL OR ticket.id IS NULL
         """,
@@ -119,7 +123,8 @@ CHECKS = [
         name="confirmed_without_its_sale",
         says="a confirmed reservation and its sale do not refer to each other",
         sql="""
-            SELECT owner.id AS reservation, owner.sale_id AS named, sale.id AS sale FROM reservations_reservation AS owner
+            SELECT owner.id AS reservation, owner.sale_id AS named, sale.id AS sale
+              FROM reservations_reservation AS owner
             FULL JOIN ticketing_sale AS sale ON sale.reservation_id = owner.id
             WHERE (owner.status = 'confirmed' OR sale.id IS NOT NULL)
                 AND (sale.id IS NULL OR owner.sale_id IS DISTINCT FROM sale.id OR owner.status <> 'confirmed')
@@ -129,7 +134,8 @@ CHECKS = [
         name="sale_not_paid",
         says="a sale's payment was not captured within a minute, or a different amount was captured",
         sql="""
-            SELECT sale.id AS sale, payment.id AS payment, payment.status, payment.amount, sale.total FROM ticketing_sale AS sale
+            SELECT sale.id AS sale, payment.id AS payment, payment.status, payment.amount, sale.total
+              FROM ticketing_sale AS sale
             JOIN ticketing_payment AS payment ON payment.id = sale.payment_id
             WHERE payment.amount <> sale.total
                 OR (
@@ -151,15 +157,18 @@ CHECKS = [
         name="refunded_differs",
         says="the refunded amount of a sale differs from its refunds and void tickets",
         sql="""
-            SELECT sale.id AS sale, sale.refunded, sale.waived, coalesce(back.amount, 0) AS refunds, coalesce(void.amount, 0) AS void
+            SELECT sale.id AS sale, sale.refunded, sale.waived, coalesce(back.amount, 0) AS refunds,
+              coalesce(void.amount, 0) AS void
             FROM ticketing_sale AS sale
             JOIN ticketing_payment AS payment ON payment.id = sale.payment_id
-            LEFT JOIN (SELECT sale_id, sum(amount) AS amount FROM ticketing_refund GROUP BY sale_id) AS back ON back.sale_id = sale.id
+            LEFT JOIN (SELECT sale_id, sum(amount) AS amount FROM ticketing_refund GROUP BY sale_id) AS back
+              ON back.sale_id = sale.id
             LEFT JOIN (
                 SELECT sale_id, sum(price) AS amount FROM ticketing_ticket WHERE refund_id IS NOT NULL GROUP BY sale_id
             ) AS void ON void.sale_id = sale.id
             WHERE payment.status <> 'voided'
-                AND (sale.refunded <> coalesce(back.amount, 0) OR sale.refunded + sale.waived <> coalesce(void.amount, 0))
+                AND (sale.refunded <> coalesce(back.amount, 0)
+                  OR sale.refunded + sale.waived <> coalesce(void.amount, 0))
         """,
     ),
     Check(
@@ -176,7 +185,10 @@ CHECKS = [
             "the gateway refused a refund after the buyer got the message that it is on its way: ask the gateway "
             "again, or hand the money out (Refunds to hand out)"
         ),
-        sql="SELECT id AS refund, sale_id AS sale, amount, refusals, asked_at FROM ticketing_refund WHERE status = 'refused'",
+        sql=(
+            "SELECT id AS refund, sale_id AS sale, amount, refusals, asked_at FROM ticketing_refund"
+            " WHERE status = 'refused'"
+        ),
     ),
     Check(
         name="payment_unfinished",
@@ -206,26 +218,31 @@ CHECKS = [
             FROM ticketing_payment AS payment
             LEFT JOIN ticketing_sale AS sale ON sale.payment_id = payment.id
             CROSS JOIN LATERAL (
-                SELECT coalesce(sum(amount) FILTER (WHERE status IN ('paid_back', 'handed_out')), 0) AS paid, coalesce(sum(amount), 0) AS promised
+                SELECT coalesce(sum(amount) FILTER (WHERE status IN ('paid_back', 'handed_out')), 0) AS paid,
+                  coalesce(sum(amount), 0) AS promised
                 FROM ticketing_refund WHERE sale_id = sale.id
             ) AS back
             CROSS JOIN LATERAL (
-                SELECT CASE payment.method WHEN 'door' THEN coalesce(sum(taken.amount), 0) ELSE payment.amount END AS amount
+                SELECT CASE payment.method WHEN 'door' THEN coalesce(sum(taken.amount), 0)
+                  ELSE payment.amount END AS amount
                 FROM ticketing_collection AS taken JOIN ticketing_ticket AS ticket ON ticket.id = taken.ticket_id
                 WHERE ticket.sale_id = sale.id
             ) AS taken
             CROSS JOIN LATERAL (
                 SELECT coalesce(sum(amount) FILTER (WHERE account IN ('gateway', 'cash', 'fees')), 0) AS kept,
-                    -coalesce(sum(amount) FILTER (WHERE account IN ('revenue', 'booking', 'taxes', 'refunds')), 0) AS earned,
+                    -coalesce(
+                      sum(amount) FILTER (WHERE account IN ('revenue', 'booking', 'taxes', 'refunds')), 0) AS earned,
                     -coalesce(sum(amount) FILTER (WHERE account = 'owed'), 0) AS owed,
                     coalesce(sum(amount) FILTER (WHERE account = 'due'), 0) AS due
                 FROM ticketing_ledgerentry WHERE payment_id = payment.id
             ) AS posted
             WHERE (posted.kept, posted.earned, posted.owed, posted.due) IS DISTINCT FROM (
                 CASE WHEN payment.status IN ('captured', 'due') THEN taken.amount - back.paid ELSE 0 END,
-                CASE WHEN payment.status IN ('captured', 'due') THEN payment.amount - coalesce(sale.waived, 0) - back.promised ELSE 0 END,
+                CASE WHEN payment.status IN ('captured', 'due')
+                  THEN payment.amount - coalesce(sale.waived, 0) - back.promised ELSE 0 END,
                 CASE WHEN payment.status IN ('captured', 'due') THEN back.promised - back.paid ELSE 0 END,
-                CASE WHEN payment.status IN ('captured', 'due') THEN payment.amount - coalesce(sale.waived, 0) - taken.amount ELSE 0 END
+                CASE WHEN payment.status IN ('captured', 'due')
+                  THEN payment.amount - coalesce(sale.waived, 0) - taken.amount ELSE 0 END
             )
         """,
     ),
@@ -233,9 +250,11 @@ CHECKS = [
         name="due_differs",
         says="the amount due at the door for a sale's tickets differs from the rest of its price, or from its payment",
         sql="""
-            SELECT sale.id AS sale, payment.status, sale.total, sale.waived, owed.due, coalesce(taken.amount, 0) AS taken
+            SELECT sale.id AS sale, payment.status, sale.total, sale.waived, owed.due,
+              coalesce(taken.amount, 0) AS taken
             FROM ticketing_sale AS sale JOIN ticketing_payment AS payment ON payment.id = sale.payment_id
-            CROSS JOIN LATERAL (SELECT coalesce(sum(due), 0) AS due FROM ticketing_ticket WHERE sale_id = sale.id) AS owed
+            CROSS JOIN LATERAL (SELECT coalesce(sum(due), 0) AS due FROM ticketing_ticket
+              WHERE sale_id = sale.id) AS owed
             LEFT JOIN LATERAL (
                 SELECT sum(one.amount) AS amount FROM ticketing_collection AS one
                 JOIN ticketing_ticket AS ticket ON ticket.id = one.ticket_id WHERE ticket.sale_id = sale.id
@@ -248,7 +267,8 @@ CHECKS = [
         name="ledger_parts_differ",
         says="the posted booking fees or taxes of a payment differ from those of its tickets that were not given back",
         sql="""
-            SELECT payment.id AS payment, posted.fees AS posted_fees, kept.fees, posted.taxes AS posted_taxes, kept.taxes
+            SELECT payment.id AS payment, posted.fees AS posted_fees, kept.fees, posted.taxes AS posted_taxes,
+              kept.taxes
             FROM ticketing_payment AS payment JOIN ticketing_sale AS sale ON sale.payment_id = payment.id
             CROSS JOIN LATERAL (
                 SELECT coalesce(sum(fee), 0) AS fees, coalesce(sum(tax), 0) AS taxes FROM ticketing_ticket
@@ -259,7 +279,8 @@ CHECKS = [
                     -coalesce(sum(amount) FILTER (WHERE account = 'taxes'), 0) AS taxes
                 FROM ticketing_ledgerentry WHERE payment_id = payment.id
             ) AS posted
-            WHERE payment.status IN ('captured', 'due') AND (posted.fees, posted.taxes) IS DISTINCT FROM (kept.fees, kept.taxes)
+            WHERE payment.status IN ('captured', 'due')
+              AND (posted.fees, posted.taxes) IS DISTINCT FROM (kept.fees, kept.taxes)
         """,
     ),
     Check(
@@ -268,7 +289,8 @@ CHECKS = [
         sql="""
             SELECT sale.id AS sale, sale.total, said.sum AS lines, made.sum AS tickets FROM ticketing_sale AS sale
             CROSS JOIN LATERAL (
-                SELECT coalesce(sum((line #>> '{price,amount}')::bigint), 0) AS sum FROM jsonb_array_elements(sale.lines) AS line
+                SELECT coalesce(sum((line #>> '{price,amount}')::bigint), 0) AS sum
+                  FROM jsonb_array_elements(sale.lines) AS line
             ) AS said
             CROSS JOIN LATERAL (
                 SELECT coalesce(sum(price), 0) AS sum FROM ticketing_ticket WHERE sale_id = sale.id
@@ -283,19 +305,23 @@ CHECKS = [
             "own record"
         ),
         sql="""
-            SELECT payment.id AS payment, payment.status, charge.status AS at_the_gateway, charge.amount, charge.refunded, posted.kept
+            SELECT payment.id AS payment, payment.status, charge.status AS at_the_gateway, charge.amount,
+              charge.refunded, posted.kept
             FROM ticketing_payment AS payment LEFT JOIN ticketing_sandboxcharge AS charge ON charge.attempt = payment.id
             CROSS JOIN LATERAL (
                 SELECT coalesce(sum(entry.amount), 0) AS kept FROM ticketing_ledgerentry AS entry
                 LEFT JOIN ticketing_refund AS refund ON refund.id = entry.refund_id
-                WHERE entry.payment_id = payment.id AND entry.account IN ('gateway', 'fees') AND refund.status IS DISTINCT FROM 'handed_out'
+                WHERE entry.payment_id = payment.id AND entry.account IN ('gateway', 'fees')
+                  AND refund.status IS DISTINCT FROM 'handed_out'
             ) AS posted
-            WHERE payment.method = 'fake' AND payment.amount > 0 AND payment.changed_at < clock_timestamp() - interval '1 minute'
+            WHERE payment.method = 'fake' AND payment.amount > 0
+              AND payment.changed_at < clock_timestamp() - interval '1 minute'
                 AND NOT EXISTS (
                     SELECT FROM ticketing_refund AS refund JOIN ticketing_sale AS sale ON sale.id = refund.sale_id
                     WHERE sale.payment_id = payment.id AND refund.changed_at >= clock_timestamp() - interval '1 minute'
                 )
-                AND posted.kept <> coalesce(CASE charge.status WHEN 'captured' THEN charge.amount - charge.refunded END, 0)
+                AND posted.kept <> coalesce(
+                  CASE charge.status WHEN 'captured' THEN charge.amount - charge.refunded END, 0)
         """,
     ),
     Check(
@@ -310,9 +336,11 @@ CHECKS = [
         name="sandbox_differs",
         says="the sandbox gateway's record of an attempt differs from our record",
         sql="""
-            SELECT payment.id AS payment, payment.status, charge.status AS at_the_gateway, payment.amount, charge.amount AS charged
+            SELECT payment.id AS payment, payment.status, charge.status AS at_the_gateway, payment.amount,
+              charge.amount AS charged
             FROM ticketing_payment AS payment LEFT JOIN ticketing_sandboxcharge AS charge ON charge.attempt = payment.id
-            WHERE payment.method = 'fake' AND payment.amount > 0 AND payment.changed_at < clock_timestamp() - interval '1 minute' AND (
+            WHERE payment.method = 'fake' AND payment.amount > 0
+              AND payment.changed_at < clock_timestamp() - interval '1 minute' AND (
                 (payment.status IN ('captured', 'returned')) <> coalesce(charge.status = 'captured', false)
                 OR (charge.status = 'captured' AND charge.amount <> payment.amount)
                 OR (payment.status IN ('declined', 'failed', 'voided') AND charge.status = 'authorised')

@@ -56,9 +56,11 @@ WITH held AS (
     SELECT session_id, sum(quantity) AS places FROM reservations_reservation
     WHERE status = 'held' AND expires_at > clock_timestamp() GROUP BY session_id
 ), stock AS (
-    SELECT session_id, sum(available) AS places FROM sessions_app_tickettype WHERE capacity IS NOT NULL GROUP BY session_id
+    SELECT session_id, sum(available) AS places FROM sessions_app_tickettype WHERE capacity IS NOT NULL
+      GROUP BY session_id
 ), ranked AS (
-    SELECT session.id::text AS name, coalesce(held.places, 0) AS held, session.free_seats + coalesce(stock.places, 0) AS free,
+    SELECT session.id::text AS name, coalesce(held.places, 0) AS held,
+      session.free_seats + coalesce(stock.places, 0) AS free,
         row_number() OVER (ORDER BY held.places DESC NULLS LAST, session.starts_at, session.id) AS place
     FROM sessions_app_session AS session
     LEFT JOIN held ON held.session_id = session.id LEFT JOIN stock ON stock.session_id = session.id

@@ -65,7 +65,8 @@ VALUES (%s, %s, %s, %s, 0, clock_timestamp()) ON CONFLICT (attempt) DO NOTHING
 AUTHORISE_ALL = """
 INSERT INTO ticketing_sandboxcharge (attempt, amount, currency, status, refunded, changed_at)
 SELECT attempt, amount, currency, 'authorised', 0, clock_timestamp()
-FROM jsonb_to_recordset(%s) AS new (attempt uuid, amount bigint, currency text) ORDER BY attempt ON CONFLICT (attempt) DO NOTHING
+FROM jsonb_to_recordset(%s) AS new (attempt uuid, amount bigint, currency text) ORDER BY attempt
+  ON CONFLICT (attempt) DO NOTHING
 """
 CAPTURE_ALL = """
 UPDATE ticketing_sandboxcharge SET status = 'captured', changed_at = clock_timestamp() WHERE attempt IN (
