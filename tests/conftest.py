@@ -40,7 +40,7 @@ def pytest_collection_finish() -> None:
 
 def _delete_everything(self: DatabaseOperations, style: object, tables: list[str], **_how: object) -> list[str]:
     """Delete rows between tests: a few rows take milliseconds, truncating forty tables half a second."""
-    deletes = [f"DELETE FROM {self.quote_name(table)}" for table in tables if table not in KEPT]  # noqa: S608 Django's own table names
+    deletes = [f"DELETE FROM {self.quote_name(table)}" for table in tables if table not in KEPT]  # noqa: S608
     return ["; ".join(["SET session_replication_role = replica", *deletes, "SET session_replication_role = origin"])]
 
 

@@ -125,7 +125,8 @@ def delete_one(user: User) -> None:
 
 
 ENDINGS = [
-    sign_out, sign_out_where_the_cookie_is_lost, sign_out_of_the_admin, change_password, change_password_in_the_admin, *CLOSINGS, delete, delete_one
+    sign_out, sign_out_where_the_cookie_is_lost, sign_out_of_the_admin, change_password,
+    change_password_in_the_admin, *CLOSINGS, delete, delete_one
 ]  # fmt: skip
 
 
@@ -259,4 +260,4 @@ class TestAccessToken:
 
 
 def test_sessions_of_accounts_that_never_signed_out_stay_what_they_were(user: User) -> None:
-    assert user.get_session_auth_hash() == AbstractBaseUser._get_session_auth_hash(user)  # type: ignore[attr-defined] # noqa: SLF001 Django's
+    assert user.get_session_auth_hash() == AbstractBaseUser._get_session_auth_hash(user)  # type: ignore[attr-defined] # noqa: SLF001

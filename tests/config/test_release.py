@@ -18,7 +18,7 @@ FILES = ("CHANGELOG.md", "pyproject.toml", "uv.lock", "tools/release")
 
 
 def git(folder: Path, *arguments: str) -> str:
-    said = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True)  # noqa: S607 whichever the machine has
+    said = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True)  # noqa: S607
     return said.stdout
 
 

@@ -78,4 +78,7 @@ class Figures:
 
     def __repr__(self) -> str:
         statuses = dict(self.statuses)
-        return f"{statuses}, {self.rate:.1f}/s, p50 {self.median:.3f} s, p95 {self.p95:.3f} s, slowest {self.slowest:.3f} s"
+        return (
+            f"{statuses}, {self.rate:.1f}/s, p50 {self.median:.3f} s, p95 {self.p95:.3f} s, "
+            f"slowest {self.slowest:.3f} s"
+        )

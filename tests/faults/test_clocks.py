@@ -190,7 +190,7 @@ def test_tickets_are_let_in_at_any_process(site: Site, buyer: list[ApiClient]) -
 @pytest.mark.parametrize(("age", "status"), [(0, 204), (400, 400), (-400, 400)])
 def test_webhooks_are_judged_by_the_databases_clock(site: Site, age: int, status: int) -> None:
     body = json.dumps({"id": uuid.uuid4().hex, "kind": "payment.captured", "attempt": str(uuid.uuid4())})
-    signed = signatures.sign(body.encode(), secret=fake._secret(), at=time.time() - age)  # noqa: SLF001 the gateway's own
+    signed = signatures.sign(body.encode(), secret=fake._secret(), at=time.time() - age)  # noqa: SLF001
     for door in site.doors:
         answer = door.call("POST", "/webhooks/fake", json.loads(body), **{fake.SIGNATURE_HEADER: signed})
         assert answer.status == status, answer

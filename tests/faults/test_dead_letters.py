@@ -64,7 +64,8 @@ def stand_in_queue(site: Site, *requests: HoldRequest, where: str = "queue") -> 
         with psycopg.connect(site.database) as connection:
             for request in requests:
                 connection.execute(
-                    "INSERT INTO reservations_inboxrequest (id, shard, arrival, buyer, request, attempts, error, accepted_at)"
+                    "INSERT INTO reservations_inboxrequest"
+                    " (id, shard, arrival, buyer, request, attempts, error, accepted_at)"
                     " VALUES (%s, 0, %s, %s, %s, 0, '', now())",
                     [request.id, request.arrival, request.buyer, Jsonb(request.to_json())],
                 )

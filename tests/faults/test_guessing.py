@@ -115,5 +115,5 @@ def test_guessing_at_every_form_is_stopped_and_slows_no_other_visitor(web: Proce
         assert statuses[429] > TRIES / 2, (path, statuses)
         assert set(statuses) <= {200, 302, 429, 503}, (path, statuses)
     assert all(after for status, after in answers if status in {429, 503})
-    print(f"p95 of reading: {before:.1f} ms before, {during:.1f} ms during; {by_form}")  # noqa: T201 the figure is the point
+    print(f"p95 of reading: {before:.1f} ms before, {during:.1f} ms during; {by_form}")  # noqa: T201
     assert during <= 2 * before, f"{before:.1f} ms before, {during:.1f} ms during"

@@ -46,25 +46,36 @@ BREAKS = {
     "over_the_limit_of_its_type": "UPDATE reservations_reservation SET quantity = 3 WHERE ticket_type_id IS NOT NULL;"
     " UPDATE realtime_event SET facts = facts || '{\"most_of_type\": 2}' WHERE name = 'reservation.held'",
     "due_differs": "UPDATE ticketing_payment SET status = 'due' WHERE status = 'captured'",
-    "counts_differ_from_capacity": "UPDATE reservations_reservation SET seats = '{A1,B1}' WHERE status = 'held' AND seats = '{A1}'",
+    "counts_differ_from_capacity": (
+        "UPDATE reservations_reservation SET seats = '{A1,B1}' WHERE status = 'held' AND seats = '{A1}'"
+    ),
     "free_seats_miscounted": "UPDATE sessions_app_session SET free_seats = free_seats - 1",
-    "hold_past_its_end": "UPDATE reservations_reservation SET expires_at = now() - interval '1 hour' WHERE status = 'held'",
+    "hold_past_its_end": (
+        "UPDATE reservations_reservation SET expires_at = now() - interval '1 hour' WHERE status = 'held'"
+    ),
     "seat_of_no_live_reservation": "UPDATE sessions_app_seat SET reservation_id = gen_random_uuid() WHERE label = 'A1'",
     "reservation_without_its_seats": "UPDATE reservations_reservation SET seats = '{C4}' WHERE seats = '{A1}'",
-    "accepted_and_forgotten": "INSERT INTO reservations_inboxrequest (id, shard, arrival, buyer, request, attempts, error, accepted_at)"
+    "accepted_and_forgotten": "INSERT INTO reservations_inboxrequest"
+    " (id, shard, arrival, buyer, request, attempts, error, accepted_at)"
     " VALUES (gen_random_uuid(), 0, 1, gen_random_uuid(), '{}', 5, 'poison', now())",
     "standing_by_in_vain": "INSERT INTO reservations_reservation SELECT (jsonb_populate_record(row, jsonb_build_object("
-    "'id', gen_random_uuid(), 'status', 'queued', 'quantity', 1, 'sale_id', NULL, 'key', '', 'changed_at', now() - interval '1 hour'))).*"
+    "'id', gen_random_uuid(), 'status', 'queued', 'quantity', 1, 'sale_id', NULL, 'key', '',"
+    " 'changed_at', now() - interval '1 hour'))).*"
     " FROM reservations_reservation AS row WHERE ticket_type_id IS NOT NULL AND seats = '{}' LIMIT 1",
-    "accepted_and_allocated": "INSERT INTO reservations_inboxrequest (id, shard, arrival, buyer, request, attempts, error, accepted_at)"
+    "accepted_and_allocated": "INSERT INTO reservations_inboxrequest"
+    " (id, shard, arrival, buyer, request, attempts, error, accepted_at)"
     " SELECT id, 0, 1, buyer, '{}', 0, '', now() FROM reservations_reservation LIMIT 1",
     "outcome_not_told_once": "DELETE FROM realtime_event WHERE name = 'reservation.confirmed'",
     "map_version_differs": "UPDATE sessions_app_session SET map_version = map_version + 1",
     "map_differs_from_log": "UPDATE sessions_app_seat SET status = 'b' WHERE label = 'D4'",
     "over_the_limit": "UPDATE reservations_reservation SET quantity = 99 WHERE status = 'confirmed'",
     "ticket_and_seat_disagree": "UPDATE ticketing_ticket SET status = 'void' WHERE status = 'valid'",
-    "tickets_differ_from_places": "DELETE FROM ticketing_ticket WHERE id = (SELECT id FROM ticketing_ticket WHERE status = 'valid' LIMIT 1)",
-    "confirmed_without_its_sale": "UPDATE reservations_reservation SET sale_id = gen_random_uuid() WHERE status = 'confirmed'",
+    "tickets_differ_from_places": (
+        "DELETE FROM ticketing_ticket WHERE id = (SELECT id FROM ticketing_ticket WHERE status = 'valid' LIMIT 1)"
+    ),
+    "confirmed_without_its_sale": (
+        "UPDATE reservations_reservation SET sale_id = gen_random_uuid() WHERE status = 'confirmed'"
+    ),
     "sale_not_paid": "UPDATE ticketing_sale SET total = total + 1",
     "used_without_a_check_in": "UPDATE ticketing_ticket SET used_at = now() WHERE status = 'used'",
     "paid_back_and_admitted": "UPDATE ticketing_ticket SET status = 'void', used_at = NULL WHERE status = 'used'",
@@ -74,7 +85,9 @@ BREAKS = {
     " WHERE sale.id = ticketing_ticket.sale_id",
     "passed_on_without_a_transfer": "UPDATE ticketing_ticket SET holder = gen_random_uuid()",
     "charged_without_a_sale": "DELETE FROM ticketing_ticket; DELETE FROM ticketing_sale",
-    "sandbox_differs": "DELETE FROM ticketing_sandboxcharge; UPDATE ticketing_payment SET changed_at = now() - interval '1 hour'",
+    "sandbox_differs": (
+        "DELETE FROM ticketing_sandboxcharge; UPDATE ticketing_payment SET changed_at = now() - interval '1 hour'"
+    ),
     "refunded_differs": "UPDATE ticketing_sale SET refunded = refunded + 1 WHERE refunded < total",
     "refund_not_paid_back": "UPDATE ticketing_refund SET status = 'asked', changed_at = now() - interval '1 hour'",
     "refund_refused": "UPDATE ticketing_refund SET status = 'refused'",
@@ -84,15 +97,22 @@ BREAKS = {
     "ledger_parts_differ": "UPDATE ticketing_ticket SET tax = tax + 1",
     "sale_differs_from_its_lines": "UPDATE ticketing_ticket SET price = price + 1 WHERE status = 'used'",
     "total_differs_from_lines": "UPDATE reservations_reservation SET total = total - 1 WHERE status = 'held'",
-    "voucher_used_too_often": "UPDATE realtime_event SET facts = facts || '{\"voucher_uses\": 0}' WHERE facts ->> 'voucher' IS NOT NULL",
+    "voucher_used_too_often": (
+        "UPDATE realtime_event SET facts = facts || '{\"voucher_uses\": 0}' WHERE facts ->> 'voucher' IS NOT NULL"
+    ),
     "ledger_differs_from_gateway": "UPDATE ticketing_sandboxcharge SET refunded = 0; "
-    "UPDATE ticketing_payment SET changed_at = now() - interval '1 hour'; UPDATE ticketing_refund SET changed_at = now() - interval '1 hour'",
+    "UPDATE ticketing_payment SET changed_at = now() - interval '1 hour';"
+    " UPDATE ticketing_refund SET changed_at = now() - interval '1 hour'",
     "events_unpublished": "UPDATE realtime_event SET occurred_at = now() - interval '1 hour', published_at = NULL",
     "map_version_gap": "DELETE FROM realtime_event WHERE map_version = 1",
-    "overtaken": f"UPDATE reservations_reservation SET arrival = arrival >> {EPOCH_BITS} << {EPOCH_BITS} WHERE reason = 'seats_unavailable'",  # noqa: S608 our own constant
+    "overtaken": (
+        f"UPDATE reservations_reservation SET arrival = arrival >> {EPOCH_BITS} << {EPOCH_BITS}"  # noqa: S608
+        " WHERE reason = 'seats_unavailable'"
+    ),
 }
 BREAKS["overtaken_for_stock"] = (
-    "INSERT INTO reservations_reservation SELECT (jsonb_populate_record(row, jsonb_build_object('id', gen_random_uuid(),"
+    "INSERT INTO reservations_reservation SELECT"
+    " (jsonb_populate_record(row, jsonb_build_object('id', gen_random_uuid(),"
     " 'status', 'rejected', 'reason', 'sold_out', 'held_at', NULL, 'expires_at', NULL, 'sale_id', NULL, 'key', '',"
     " 'arrival', arrival - 1, 'settled_at', now() + interval '1 hour'))).*"
     " FROM reservations_reservation AS row WHERE ticket_type_id IS NOT NULL AND seats = '{}' LIMIT 1"
