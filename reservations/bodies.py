@@ -1,4 +1,5 @@
-"""The shapes of reservations and orders as JSON: stored with rows, sent in answers and messages, read by templates.
+"""Define the shapes of reservations and orders as JSON: stored with rows, sent in answers and messages, read by
+templates.
 
 They are typed dictionaries, not structs: PostgreSQL and Redis give them back as they are, and no step converts them.
 """
@@ -62,7 +63,7 @@ class ReservationBody(TypedDict):
     conflicts: list[Conflict]
     duplicate_of: str | None
     sale: str | None
-    accepted_at: NotRequired[str | None]  # of an allocated one
+    accepted_at: NotRequired[str | None]  # of an allocated reservation
 
 
 class OrderBody(TypedDict):
@@ -89,7 +90,7 @@ class OrderBody(TypedDict):
 
 
 class ReservationMessage(TypedDict):
-    """What a buyer's socket hears of a reservation; what is empty is left out."""
+    """A message to a buyer's socket about a reservation; empty fields are left out."""
 
     type: Literal["reservation:update"]
     id: str
@@ -102,7 +103,7 @@ class ReservationMessage(TypedDict):
 
 
 class OrderMessage(TypedDict):
-    """What a buyer's socket hears of an order."""
+    """A message to a buyer's socket about an order."""
 
     type: Literal["order:update"]
     id: str

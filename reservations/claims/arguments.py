@@ -1,4 +1,4 @@
-"""What the Lua scripts take, by name: the order of the fields here is the order in each script's header.
+"""Name the arguments of the Lua scripts: the fields here have the order of each script's header.
 
 `tests/reservations/claims/test_arguments.py` compares the two.
 """
@@ -60,7 +60,7 @@ class FollowKeys(NamedTuple):
 
 
 class Owned(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """What upkeep.lua takes of each reservation. Its keys are counted here."""
+    """The arguments of upkeep.lua for each reservation, with the numbers of its keys."""
 
     id: str
     claims: int
@@ -75,7 +75,7 @@ class Owned(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 
 class Left(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """What upkeep.lua takes of each stock level that changed."""
+    """The arguments of upkeep.lua for each stock level that changed."""
 
     version: int
     available: int

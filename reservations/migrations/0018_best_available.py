@@ -1,4 +1,4 @@
-"""A reservation says whether its request took the best places left. The version before writes nothing there."""
+"""Store whether a request took the best places left. The version before this one writes nothing there."""
 
 from django.db import migrations, models
 

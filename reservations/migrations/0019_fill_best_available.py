@@ -1,4 +1,4 @@
-"""Older reservations say whether they took the best places left: their fingerprint tells it, or with terms their event.
+"""Fill the column of older reservations from their fingerprint or, for a request with terms, from their event.
 
 A few thousand rows are locked at a time, in the order of their ids, while sales go on. It can be repeated.
 """
