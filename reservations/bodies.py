@@ -1,5 +1,4 @@
-"""Define the shapes of reservations and orders as JSON: stored with rows, sent in answers and messages, read by
-templates.
+"""Define the shapes of reservations and orders as JSON, for stored rows, answers, messages and templates.
 
 They are typed dictionaries, not structs: PostgreSQL and Redis give them back as they are, and no step converts them.
 """
