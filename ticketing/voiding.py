@@ -46,7 +46,10 @@ def of_session(session: Session) -> Void | None:
 
 
 def reason_of(refund_reason: str | None, *, asked_by: UUID | None, buyer: UUID) -> VoidReason:
-    """Return why a refund's tickets are void, by its reason and the buyer who asked; None as reason: no refund."""
+    """Return why tickets are void, by the refund's reason and sender.
+
+    A reason of None means that there was no refund.
+    """
     if refund_reason is None:
         return VoidReason.PAYMENT_FAILED
     if refund_reason == SESSION_CANCELLED:

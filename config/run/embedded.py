@@ -43,10 +43,9 @@ def password_in(folder: Path) -> str:
 class Postgres:
     """Run a PostgreSQL with its data in `folder`.
 
-    Note [Root, and folders that nobody may enter]. PostgreSQL refuses root, so root runs it as the user `nobody`. That
-    user may not enter /root, where a clone may be. It reaches the data through a descriptor that root opened
-    (/proc/self/fd), and the program is copied to a temporary folder. The modes of the folders above ours stay as they
-    are.
+    Note [Root, and closed folders]. PostgreSQL refuses root, so root runs it as the user `nobody`. That user may not
+    enter /root, where a clone may be. It reaches the data through a descriptor that root opened (/proc/self/fd), and
+    the program is copied to a temporary folder. The modes of the folders above ours stay as they are.
     """
 
     folder: Path
@@ -144,7 +143,7 @@ class Postgres:
 
 
 class Seen:
-    """Give the account that runs PostgreSQL access to a folder. See Note [Root, and folders that nobody may enter]."""
+    """Give the account that runs PostgreSQL access to a folder. See Note [Root, and closed folders]."""
 
     def __init__(self, folder: Path, account: Account | None) -> None:
         if account is None:

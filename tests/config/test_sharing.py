@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
         ("tests/journeys/test_gate.py::test_a_ticket_comes_in_once[chromium]", "tests/journeys"),
         ("tests/faults/test_road.py::TestWeb::test_killed[embedded]", "tests/faults on embedded"),
         ("tests/faults/test_dead_letters.py::test_poison_waits[rabbitmq-2]", "tests/faults on rabbitmq"),
-        ("tests/faults/test_payments.py::test_whoever_is_killed", "tests/faults/test_payments.py"),
+        ("tests/faults/test_payments.py::test_every_attempt_ends", "tests/faults/test_payments.py"),
         (
             "tests/ticketing/letters/test_mail.py::TestTheWholeWay::test_a_letter[rabbitmq]",
             "tests/ticketing/letters/test_mail.py",

@@ -4,7 +4,7 @@ So an idle system adds no delay, and a crowd shares its transactions. The first 
 There is no separate thread, so forks and tests need no care. No caller keeps a connection while it waits: a process has
 few, and the working thread needs one.
 
-Note [Nobody waits for ever]
+Note [No call waits for ever]
 A lock or a silent PostgreSQL may hold up the working thread. The others wait `MOST_SECONDS` for it. Then they take back
 the calls that have not begun, and do not learn the outcome of those that have. Each use of a `Together` may be repeated
 without harm.
@@ -68,7 +68,7 @@ class Together(Generic[Ask, Answer]):
     def __call__(self, ask: Ask) -> Answer:
         """Return or raise the outcome of `work`.
 
-        Raises also: NotBegun and Unfinished, see Note [Nobody waits for ever].
+        Raises also: NotBegun and Unfinished, see Note [No call waits for ever].
         """
         (outcome,) = self.all([ask])
         if isinstance(outcome, Exception):

@@ -76,8 +76,8 @@ def check_in(
 ) -> CheckIn:
     """Check in the bearer of the ticket. `session` is the gate's, if it serves one. A repeated `scan` counts once.
 
-    `paid` says that the gate has collected the amount due. `anyway` ignores that doors are closed, see Note [When doors
-    are open].
+    `paid` says that the gate has collected the amount due. `anyway` admits outside of opening hours.
+    See Note [When doors are open].
     Raises: UnknownCode, ForgedCode, TicketVoid, OtherSession, SessionCancelled, NotYet, TooLate, PaymentDue,
     AlreadyUsed.
     """

@@ -4,7 +4,7 @@
  * A scan is stored until the server knows it and the session's list shows the ticket as used.
  *
  * @typedef {{scan: string, session: string, show: string, code: string, digest: string, seat: string, gate: string, at: number,
- *   paid: boolean, isTold: boolean}} Scan somebody was let in
+ *   paid: boolean, isTold: boolean}} Scan a ticket that was accepted
  * @typedef {{scan: string, show: string, code: string, seat: string, ours: number, kind: "used" | "refunded" | "refused",
  *   theirs?: string, gate?: string, why?: string, reason?: string}} Quarrel of this phone's verdict with the box office's
  * @typedef {"online" | "offline" | "signed-out"} State
