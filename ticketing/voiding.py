@@ -46,10 +46,7 @@ def of_session(session: Session) -> Void | None:
 
 
 def reason_of(refund_reason: str | None, *, asked_by: UUID | None, buyer: UUID) -> VoidReason:
-    """Return why tickets are void, by the refund's reason and sender.
-
-    A reason of None means that there was no refund.
-    """
+    """Return why tickets are void, by the refund's reason and the person who asked; no reason means no refund."""
     if refund_reason is None:
         return VoidReason.PAYMENT_FAILED
     if refund_reason == SESSION_CANCELLED:
