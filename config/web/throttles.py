@@ -5,8 +5,6 @@ A view names its limit in `throttle_scope`. By default reading and writing have 
 
 from __future__ import annotations
 
-import itertools
-import threading
 import time
 from dataclasses import dataclass
 from functools import cache
@@ -19,14 +17,13 @@ from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
+from base import token_bucket
 from base.addresses import network_of_request
 from base.asking import Buyer, asking
 from config.web import cache as shared
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView  # it loads this module
-
-MOST_LOCAL_BUCKETS = 50_000
 
 
 @dataclass(frozen=True)
@@ -38,9 +35,14 @@ class Bucket:
     burst: int
 
     @property
-    def interval(self) -> int:
+    def cost(self) -> int:
         """Return the microseconds until a token comes back."""
-        return max(1, round(1_000_000 / self.rate))
+        return max(1, round(token_bucket.MICROSECONDS / self.rate))
+
+    @property
+    def capacity(self) -> int:
+        """Return the microseconds until an empty bucket is full."""
+        return self.cost * self.burst
 
 
 def buckets_of(request: Request | HttpRequest, scope: str) -> list[Bucket]:
@@ -64,7 +66,7 @@ def _buckets(sent: HttpRequest, buyer: Buyer | None, scope: str) -> list[Bucket]
 
 @cache
 def _script() -> Any:
-    return shared.client().register_script((Path(__file__).parent / "bucket.lua").read_text())
+    return shared.client().register_script(token_bucket.LUA + (Path(__file__).parent / "bucket.lua").read_text())
 
 
 def take(buckets: list[Bucket]) -> float:
@@ -73,44 +75,19 @@ def take(buckets: list[Bucket]) -> float:
         with shared.breaker:
             return _take_shared(buckets)
     except shared.FAILURES:
-        return max(_local.take(bucket) for bucket in buckets)
+        now = time.monotonic_ns() // 1_000
+        waits = [_local.take(one.key, now, cost=one.cost, capacity=one.capacity) for one in buckets]
+        return max(waits) / token_bucket.MICROSECONDS
 
 
 def _take_shared(buckets: list[Bucket]) -> float:
     pipe = shared.client().pipeline(transaction=False)
     for bucket in buckets:
-        _script()(keys=[bucket.key], args=[bucket.interval, bucket.burst], client=pipe)
-    return float(max(int(wait) for wait in pipe.execute())) / 1_000_000
+        _script()(keys=[bucket.key], args=[bucket.cost, bucket.capacity], client=pipe)
+    return float(max(int(wait) for wait in pipe.execute())) / token_bucket.MICROSECONDS
 
 
-class LocalBuckets:
-    """Apply the rule of `bucket.lua` in one process."""
-
-    def __init__(self) -> None:
-        self._full_at: dict[str, int] = {}
-        self._lock = threading.Lock()
-
-    def take(self, bucket: Bucket) -> float:
-        now = time.monotonic_ns() // 1_000
-        with self._lock:
-            if len(self._full_at) > MOST_LOCAL_BUCKETS:
-                self._forget_some(now)
-            full_at = max(self._full_at.get(bucket.key, 0), now) + bucket.interval
-            wait = full_at - now - bucket.interval * bucket.burst
-            if wait > 0:
-                return wait / 1_000_000
-            self._full_at[bucket.key] = full_at
-            return 0.0
-
-    def _forget_some(self, now: int) -> None:
-        """Forget buckets that are full again; if these are too few, also the older half of the others."""
-        left = {key: full_at for key, full_at in self._full_at.items() if full_at > now}
-        if len(left) > MOST_LOCAL_BUCKETS // 2:
-            left = dict(itertools.islice(left.items(), len(left) // 2, None))
-        self._full_at = left
-
-
-_local = LocalBuckets()
+_local = token_bucket.Buckets()
 
 
 class AddressAndBuyerThrottle(BaseThrottle):

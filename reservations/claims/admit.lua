@@ -1,4 +1,5 @@
 -- Admit one request with all it asks for, or say why not and change nothing.
+-- The code of base/token_bucket.lua stands before this one.
 -- KEYS  AdmitKeys of arguments.py:
 local arrivals, idempotency, stored, recent, person_key = unpack(KEYS, 1, 5)
 --       arrivals: the last one given in the session, and the queue that its epoch belongs to
@@ -142,8 +143,7 @@ if not arrival then
   if its_queue ~= queue or last < floor then return {'epoch'} end -- Note [One epoch, one queue] in front_door.py
   if rate ~= '' then
     local micros = clock[1] * 1000000 + clock[2]
-    local full_at = math.max(tonumber(redis.call('HGET', arrivals, 'full_at') or '0'), micros) + math.ceil(1000000 / rate)
-    local early = full_at - micros - 1000000
+    local full_at, early = take_tokens(redis.call('HGET', arrivals, 'full_at'), micros, math.ceil(1000000 / rate), 1000000)
     if early > 0 then return {'crowded', math.ceil(early / 1000)} end
     redis.call('HSET', arrivals, 'full_at', string.format('%.0f', full_at))
   end

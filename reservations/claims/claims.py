@@ -19,6 +19,7 @@ from django_redis import get_redis_connection
 from django_redis.exceptions import ConnectionInterrupted
 
 from base.breaker import Breaker, BreakerOpen
+from base.token_bucket import LUA
 from reservations.claims.arguments import AdmitArguments, AdmitKeys, RenumberArguments, RenumberKeys
 from reservations.claims.keys import (
     arrivals_key,
@@ -124,7 +125,7 @@ breaker = Breaker("redis", errors=LOST, probe=_probe)
 
 @functools.cache
 def script(name: str) -> Any:
-    return client().register_script((Path(__file__).parent / f"{name}.lua").read_text())
+    return client().register_script(LUA + (Path(__file__).parent / f"{name}.lua").read_text())
 
 
 def admit(applicants: Sequence[Applicant]) -> list[Verdict]:

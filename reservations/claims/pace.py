@@ -18,14 +18,14 @@ from collections.abc import Collection, Iterable, Mapping
 
 from django.db.models import Q
 
+from base import token_bucket
 from base.clock import db_now
 from reservations import metrics
 from sessions_app.models import Session
 
 MICROSECOND = dt.timedelta(microseconds=1)
-MICROSECONDS = 1_000_000  # of the second's worth that may be left over
+A_SECOND = token_bucket.MICROSECONDS  # of the rate may be left over
 FULL_AT = {"settle_rate": "settle_full_at", "payment_rate": "payments_full_at"}
-MOST_AT_THE_GATE = 1_000  # sessions, before those without an advance are forgotten
 RATES = {
     "admission_rate": "admission",
     "settle_rate": "allocation",
@@ -46,8 +46,7 @@ def due(session: Session, now: dt.datetime, rate: str = "settle_rate") -> int | 
     a_second: int | None = getattr(session, rate)
     if a_second is None:
         return None
-    left = MICROSECONDS - (_full_at(session, now, rate) - now) // MICROSECOND
-    return max(0, left * a_second // MICROSECONDS)
+    return token_bucket.left(_ahead(session, now, rate), 0, rate=a_second, capacity=A_SECOND)
 
 
 def pass_on(session: Session, number: int, now: dt.datetime, rate: str = "settle_rate") -> None:
@@ -55,13 +54,16 @@ def pass_on(session: Session, number: int, now: dt.datetime, rate: str = "settle
     a_second: int | None = getattr(session, rate)
     if a_second is None:
         return
-    until = _full_at(session, now, rate) + MICROSECOND * -(-number * MICROSECONDS // a_second)
+    cost = token_bucket.cost_of(number, rate=a_second)
+    until = now + MICROSECOND * token_bucket.take(_ahead(session, now, rate), 0, cost=cost, capacity=A_SECOND).full_at
     setattr(session, FULL_AT[rate], until)
     Session.objects.filter(pk=session.pk).update(**{FULL_AT[rate]: until})
 
 
-def _full_at(session: Session, now: dt.datetime, rate: str) -> dt.datetime:
-    return max(getattr(session, FULL_AT[rate]) or now, now)
+def _ahead(session: Session, now: dt.datetime, rate: str) -> int:
+    """Return how many microseconds from now the session's bucket will be full."""
+    full_at: dt.datetime = getattr(session, FULL_AT[rate]) or now
+    return (full_at - now) // MICROSECOND
 
 
 def spend(sessions: Mapping[uuid.UUID, Session], allocated: Iterable[uuid.UUID]) -> None:
@@ -85,18 +87,13 @@ class Gate:
     """
 
     def __init__(self) -> None:
-        self._full_at: dict[uuid.UUID, float] = {}
+        self._buckets = token_bucket.Buckets()
 
     def lets_in(self, session: uuid.UUID, rate: int | None, *, now: float) -> bool:
         if rate is None:
             return True
-        full_at = max(self._full_at.get(session, now), now) + 1 / rate
-        if full_at - now > 1:
-            return False
-        if len(self._full_at) >= MOST_AT_THE_GATE:
-            self._full_at = {one: until for one, until in self._full_at.items() if until > now}
-        self._full_at[session] = full_at
-        return True
+        cost = token_bucket.cost_of(1, rate=rate)
+        return not self._buckets.take(session, int(now * A_SECOND), cost=cost, capacity=A_SECOND)
 
 
 # --- Metrics

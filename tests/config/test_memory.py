@@ -22,7 +22,6 @@ from reservations import metrics
 from reservations.admission import sale_facts
 from reservations.admission.floors import Floors
 from reservations.claims import pace
-from reservations.claims.pace import Gate
 from reservations.refusals import UnknownSession
 from sessions_app.models import Session
 from tests.api import client_of, get, post
@@ -186,25 +185,6 @@ def test_floor_that_was_pushed_out_counts_for_all_without_one() -> None:
         floors[name] = floor
     assert len(floors) == 2
     assert [floors.of(name) for name in names] == [40, 40, 20, 30]
-
-
-def test_gate_forgets_sessions_that_have_nothing_in_advance(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace, "MOST_AT_THE_GATE", 10)
-    gate = Gate()
-    for second in range(100):
-        assert gate.lets_in(uuid.uuid4(), 5, now=float(second))
-    assert len(gate._full_at) <= 11  # noqa: SLF001
-
-
-@pytest.mark.parametrize("rate", [0.001, 1_000_000])
-def test_buckets_of_a_process_have_an_end_whether_or_not_they_are_full_again(
-    rate: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(throttles, "MOST_LOCAL_BUCKETS", 100)
-    buckets = throttles.LocalBuckets()
-    for number in range(1_000):
-        assert not buckets.take(throttles.Bucket(str(number), rate, 5))
-    assert len(buckets._full_at) <= 101  # noqa: SLF001
 
 
 def test_rates_that_are_over_leave_the_metrics(session: Session) -> None:

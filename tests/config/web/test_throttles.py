@@ -12,7 +12,7 @@ from rest_framework.test import APIClient
 from base.breaker import BreakerOpen
 from config.web import cache as shared
 from config.web import throttles
-from config.web.throttles import Bucket, LocalBuckets, take
+from config.web.throttles import Bucket, take
 from tests.api import assert_problem, client_of, get, post
 
 
@@ -57,13 +57,6 @@ class TestBucket:
         one = bucket(burst=2)
         assert [take([one]) for _token in range(2)] == [0, 0]
         assert take([one]) > 0
-
-    def test_bucket_forgets_the_full_ones(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(throttles, "MOST_LOCAL_BUCKETS", 2)
-        buckets = LocalBuckets()
-        for _bucket in range(10):
-            buckets.take(bucket(rate=1_000_000))
-        assert len(vars(buckets)["_full_at"]) <= 4
 
 
 @pytest.fixture
