@@ -6,7 +6,6 @@ A hold past its end counts as free at that instant, swept or not.
 from __future__ import annotations
 
 import datetime as dt
-import hmac
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 from uuid import UUID
@@ -30,6 +29,7 @@ from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Coalesce, Least, Now
 
 from realtime.models import Event
+from sessions_app import rules
 from sessions_app.models import Hall, Lane, Pool, Seat, SeatStatus, Session, Show, TicketType, Venue
 
 COUNT_NAMES = {
@@ -282,8 +282,4 @@ def seat_map_at(session_id: UUID, at: dt.datetime) -> dict[str, Any]:
 
 
 def lane_of(session: Session, code: str) -> Lane | None:
-    """Return the lane of the code. Compare it with all codes, each in constant time."""
-    if not code:
-        return None
-    found = [lane for lane in session.lanes.all() if hmac.compare_digest(lane.code.encode(), code.encode())]
-    return found[0] if found else None
+    return rules.lane_by_code(code, [(lane.code, lane) for lane in session.lanes.all()] if code else [])
