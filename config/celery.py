@@ -11,6 +11,7 @@ from kombu import Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
+from base import broker
 from reservations.queueing.queues import JOBS, holds_queue, jobs_queue
 
 PREFIX = settings.KEY_PREFIX
@@ -38,9 +39,10 @@ app.conf.update(
     # Celery declares 28 queues for delayed tasks (our mail's retries). As quorum queues with at-least-once
     # dead-lettering they would cost more than all of ours.
     broker_native_delayed_delivery_queue_type="classic",
-    broker_transport_options={"confirm_publish": True, "read_timeout": 30, "write_timeout": 2}
-    if settings.RABBITMQ_URL
-    else {"visibility_timeout": 600, "global_keyprefix": f"{PREFIX}:celery:"},
+    broker_transport_options={
+        **broker.transport_options(settings.CELERY_BROKER_URL, read=30, write=2, confirm=True),
+        **({} if broker.is_rabbitmq(settings.CELERY_BROKER_URL) else {"visibility_timeout": 600}),
+    },
     task_queues=all_queues(),
     task_default_queue="housekeeping",
     task_default_exchange=f"{PREFIX}.work",

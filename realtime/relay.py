@@ -22,6 +22,7 @@ from django.db.models.functions import Now
 from kombu.exceptions import KombuError
 from prometheus_client import Counter
 
+from base import broker
 from realtime.leadership import Leadership, NotActive
 from realtime.models import IN_ORDER, Event
 
@@ -63,16 +64,10 @@ def connect(url: str, *, deadline: float = DEADLINE, confirm: bool = False) -> k
     With `confirm`, RabbitMQ confirms each message. The connection is tried once: by default, kombu tries a refused or
     silent broker again, in the caller's thread.
     """
-    options: dict[str, Any] = {"max_retries": 0}
-    if url.startswith("amqp"):
-        options |= {"read_timeout": deadline, "write_timeout": deadline, "confirm_publish": confirm}
-    else:
-        options |= {
-            "socket_timeout": deadline,
-            "socket_connect_timeout": deadline,
-            "retry_on_timeout": False,
-            "global_keyprefix": f"{settings.KEY_PREFIX}:celery:",  # as in config/celery.py
-        }
+    options = broker.transport_options(url, read=deadline, write=deadline, confirm=confirm)
+    options["max_retries"] = 0
+    if not broker.is_rabbitmq(url):
+        options |= {"socket_timeout": deadline, "socket_connect_timeout": deadline, "retry_on_timeout": False}
     return kombu.Connection(url, connect_timeout=deadline, heartbeat=0, transport_options=options)
 
 

@@ -14,7 +14,6 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import kombu
 import psycopg
 import redis
 from django.conf import settings
@@ -22,6 +21,7 @@ from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 
 from base.examination import Check
+from realtime import relay
 from reservations.queueing import liveness
 from reservations.queueing.liveness import Part
 
@@ -82,7 +82,7 @@ def caches() -> Facts:
 
 
 def broker() -> Facts:
-    with kombu.Connection(settings.CELERY_BROKER_URL, connect_timeout=0.8, heartbeat=0) as asked:
+    with relay.connect(settings.CELERY_BROKER_URL, deadline=0.8) as asked:
         asked.ensure_connection(max_retries=1, timeout=0.8, interval_start=0)
     return {"queue": settings.QUEUE}
 

@@ -27,6 +27,7 @@ from kombu import Exchange, Queue
 from kombu.exceptions import KombuError
 
 from base.breaker import Breaker, BreakerOpen
+from base.broker import is_rabbitmq
 from realtime import relay
 from reservations.hold_request import HoldRequest
 from reservations.queueing import inbox, liveness
@@ -184,7 +185,7 @@ class Courier:
         self._lock = threading.Lock()
         self._connect = functools.partial(relay.connect, url, deadline=self._seconds, confirm=True)
         self._connection = self._connect()
-        self._is_rabbitmq = url.startswith("amqp")
+        self._is_rabbitmq = is_rabbitmq(url)
         self._producer: kombu.Producer | None = None
         self._declared: dict[str, float] = {}
         self.breaker = Breaker("broker", errors=UNREACHABLE, probe=self._probe)
