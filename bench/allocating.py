@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import psycopg
-from uuid6 import uuid7
 
+from base.ids import uuid7
 from bench import truth
 from bench.at_the_door import SAME_SEED, warm
 from bench.contest import Contest, Event

@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from uuid6 import uuid7
-
 from base import causes
 from base.causes import Cause
+from base.ids import uuid7
 from base.rows import as_json, execute
 from realtime.models import Event
 

@@ -4,9 +4,9 @@ from django.db import models
 from django.db.models import F, Func, Value
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
-from uuid6 import uuid7
 
 from base.causes import LONGEST
+from base.ids import uuid7
 
 # events without a position are older than all positions
 IN_ORDER = (F("position").asc(nulls_first=True), F("id").asc())

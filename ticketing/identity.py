@@ -23,11 +23,11 @@ from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
 from rest_framework import authentication, exceptions
 from rest_framework.request import Request
-from uuid6 import uuid7
 
 from base import causes
 from base.asking import Buyer, CSRFFailed, OtherBuyer
 from base.clock import reckoned_now
+from base.ids import uuid7
 from reservations import people
 from ticketing import stamps
 from ticketing.models import User

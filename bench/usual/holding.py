@@ -9,8 +9,8 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Sum
 from django.utils import timezone
-from uuid6 import uuid7
 
+from base.ids import uuid7
 from realtime.models import Event
 from reservations.models import LIVE, Reservation, Status
 from sessions_app.models import Seat, SeatStatus, Session

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from uuid6 import uuid7
 
+from base.ids import uuid7
 from base.rows import as_array, as_json
 from realtime import events
 from reservations.allocation import announcements, past, statements

@@ -10,9 +10,9 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
-from uuid6 import uuid7
 
 from base.asking import asking
+from base.ids import uuid7
 from base.rest import IsBuyer
 from bench.usual import holding, tasks
 from reservations.models import Reservation

@@ -12,9 +12,9 @@ from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
-from uuid6 import uuid7
 
 from base.causes import LONGEST, Cause
+from base.ids import uuid7
 from reservations import rules
 from reservations.hold_request import ORDER_SCOPE
 from reservations.models.vouchers import Voucher

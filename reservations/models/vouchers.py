@@ -7,8 +7,8 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
-from uuid6 import uuid7
 
+from base.ids import uuid7
 from sessions_app.models import Session, currency_code
 
 CODE = r"^[A-Z0-9][A-Z0-9-]{2,31}$"  # of a voucher, as it is stored

@@ -2,8 +2,9 @@
 
 import django.core.validators
 import django.db.models.deletion
-import uuid6
 from django.db import migrations, models
+
+import base.ids
 
 
 class Migration(migrations.Migration):
@@ -55,7 +56,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Pool",
             fields=[
-                ("id", models.UUIDField(default=uuid6.uuid7, editable=False, primary_key=True, serialize=False)),
+                ("id", models.UUIDField(default=base.ids.uuid7, editable=False, primary_key=True, serialize=False)),
                 ("name", models.CharField(max_length=60, verbose_name="name")),
                 ("capacity", models.PositiveIntegerField(verbose_name="capacity")),
                 ("available", models.IntegerField(editable=False, verbose_name="available")),

@@ -2,9 +2,9 @@
 
 import django.core.validators
 import django.db.models.deletion
-import uuid6
 from django.db import migrations, models
 
+import base.ids
 import sessions_app.models
 
 
@@ -24,7 +24,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Lane",
             fields=[
-                ("id", models.UUIDField(default=uuid6.uuid7, editable=False, primary_key=True, serialize=False)),
+                ("id", models.UUIDField(default=base.ids.uuid7, editable=False, primary_key=True, serialize=False)),
                 (
                     "name",
                     models.CharField(help_text="Buyers read it, like “Members”.", max_length=40, verbose_name="name"),

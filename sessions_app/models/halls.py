@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
-from uuid6 import uuid7
+
+from base.ids import uuid7
 
 MAX_SEATS = 20_000  # of one hall; DESIGN's largest is an arena of 10,000
 

@@ -9,8 +9,8 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
-from uuid6 import uuid7
 
+from base.ids import uuid7
 from sessions_app import rules
 from sessions_app.models.sessions import Session
 

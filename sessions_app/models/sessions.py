@@ -16,8 +16,8 @@ from django.db.models import F, Func, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-from uuid6 import uuid7
 
+from base.ids import uuid7
 from sessions_app import rules
 from sessions_app.models.halls import Hall
 

@@ -6,6 +6,8 @@ import os
 import time
 from uuid import RFC_4122, UUID
 
+import pytest
+
 from base.ids import uuid7
 
 MANY = 20_000
@@ -26,6 +28,14 @@ class TestUuid7:
         made = [uuid7() for _each in range(MANY)]
         assert milliseconds(made[-1]) <= time.time_ns() // 1_000_000
         assert len(set(made)) == MANY
+
+    def test_uuid7_rises_from_one_to_the_next_also_where_the_clock_is_set_back(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ids = [uuid7() for _each in range(MANY)]
+        monkeypatch.setattr(time, "time_ns", lambda: 0)
+        ids += [uuid7() for _each in range(MANY)]
+        assert ids == sorted(ids)
 
     def test_uuid7_sorts_by_time_within_a_millisecond_too(self) -> None:
         ids = []

@@ -7,10 +7,10 @@ from typing import Any
 import kombu
 import psycopg
 import pytest
-import uuid6
 from django.conf import settings
 from django.db import connection
 
+from base import ids
 from realtime import events, relay
 from realtime.events import NewEvent
 from realtime.leadership import Leadership, NotActive
@@ -121,7 +121,7 @@ class TestPublishing:
     ) -> None:
         parameters = connection.get_connection_params() | {"cursor_factory": None, "context": None}
         with psycopg.connect(**parameters) as other:
-            early = uuid6.uuid7()
+            early = ids.uuid7()
             other.execute("INSERT INTO realtime_event (id, name, facts) VALUES (%s, 'reservation.held', '{}')", [early])
             (late,) = happen()
             relay.publish_batch(publisher, lead)
@@ -132,13 +132,14 @@ class TestPublishing:
     def test_keeps_the_order_of_commits_where_ids_run_backwards(
         self, broker: Broker, publisher: relay.Publisher, lead: Leadership, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A process that wrote a large batch is ahead of the clock with its ids; the next one isn't."""
+        """The clock of the first process is ahead of the other's."""
         session = uuid.uuid4()
-        for versions in (range(1, 101), range(101, 104)):
+        ahead = (time.time_ns() + 1_000_000_000 << 12) // 1_000_000
+        for versions, last in ((range(1, 101), ahead), (range(101, 104), 0)):
             changes = [
                 NewEvent(event="seat.held", session=session, map_version=number, facts={}) for number in versions
             ]
-            monkeypatch.setattr(uuid6, "_last_v7_timestamp", None)  # another process
+            monkeypatch.setattr(ids, "_last", last)  # another process
             events.record_many(changes)
         by_id = Event.objects.order_by("id").values_list("map_version", flat=True)
         assert list(by_id) != list(range(1, 104))

@@ -13,9 +13,9 @@ from django.conf import LazySettings
 from django.test import Client
 from django.utils import timezone
 from rest_framework.test import APIClient
-from uuid6 import uuid7
 
 from base.breaker import BreakerOpen
+from base.ids import uuid7
 from reservations import hold_caps
 from reservations.admission import front_door
 from reservations.claims import claims, keys, standings

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from django.db import DatabaseError, connection
 from django.utils import timezone
-from uuid6 import uuid7
 
+from base.ids import uuid7
 from realtime.models import Event
 from reservations import queries
 from reservations.admission import front_door

@@ -2,8 +2,9 @@
 
 import django.db.models.deletion
 import django.db.models.functions.datetime
-import uuid6
 from django.db import migrations, models
+
+import base.ids
 
 
 class Migration(migrations.Migration):
@@ -53,7 +54,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="SandboxEvent",
             fields=[
-                ("id", models.UUIDField(default=uuid6.uuid7, editable=False, primary_key=True, serialize=False)),
+                ("id", models.UUIDField(default=base.ids.uuid7, editable=False, primary_key=True, serialize=False)),
                 ("attempt", models.UUIDField(verbose_name="attempt")),
                 ("kind", models.CharField(max_length=40, verbose_name="kind")),
                 ("times", models.PositiveSmallIntegerField(default=1, verbose_name="times")),

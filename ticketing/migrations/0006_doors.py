@@ -2,10 +2,10 @@
 
 import django.db.models.deletion
 import django.db.models.functions.datetime
-import uuid6
 from django.conf import settings
 from django.db import migrations, models
 
+import base.ids
 import ticketing.models
 
 
@@ -19,7 +19,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="CheckIn",
             fields=[
-                ("id", models.UUIDField(default=uuid6.uuid7, editable=False, primary_key=True, serialize=False)),
+                ("id", models.UUIDField(default=base.ids.uuid7, editable=False, primary_key=True, serialize=False)),
                 (
                     "outcome",
                     models.CharField(
@@ -53,7 +53,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Transfer",
             fields=[
-                ("id", models.UUIDField(default=uuid6.uuid7, editable=False, primary_key=True, serialize=False)),
+                ("id", models.UUIDField(default=base.ids.uuid7, editable=False, primary_key=True, serialize=False)),
                 ("code", models.CharField(max_length=64, unique=True, verbose_name="short code until then")),
                 ("giver", models.UUIDField(verbose_name="from")),
                 ("receiver", models.UUIDField(verbose_name="to")),

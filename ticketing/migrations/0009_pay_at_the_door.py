@@ -2,9 +2,10 @@
 
 import django.db.models.deletion
 import django.db.models.expressions
-import uuid6
 from django.conf import settings
 from django.db import migrations, models
+
+import base.ids
 
 
 class Migration(migrations.Migration):
@@ -18,7 +19,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Collection",
             fields=[
-                ("id", models.UUIDField(default=uuid6.uuid7, editable=False, primary_key=True, serialize=False)),
+                ("id", models.UUIDField(default=base.ids.uuid7, editable=False, primary_key=True, serialize=False)),
                 ("amount", models.PositiveIntegerField(help_text="In minor units.", verbose_name="amount")),
                 ("gate", models.CharField(blank=True, max_length=60, verbose_name="gate")),
                 ("collected_at", models.DateTimeField(verbose_name="collected at")),

@@ -9,9 +9,9 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
-from uuid6 import uuid7
 
 from base.causes import LONGEST
+from base.ids import uuid7
 from ticketing.models.payments import Payment
 from ticketing.models.sales import Sale
 

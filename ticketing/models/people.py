@@ -12,8 +12,8 @@ from django.db.models import F
 from django.db.models.functions import Upper
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
-from uuid6 import uuid7
 
+from base.ids import uuid7
 from ticketing import stamps
 from ticketing.models.sales import Sale, Ticket
 

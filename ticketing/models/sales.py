@@ -12,8 +12,8 @@ from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
-from uuid6 import uuid7
 
+from base.ids import uuid7
 from reservations.models import Reservation
 from sessions_app.models import Seat, Session, TicketType
 from ticketing import codes, voiding

@@ -18,10 +18,10 @@ from django.urls import path, reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
-from uuid6 import uuid7
 
 import sessions_app.queries
 from base.clock import reckoned_now
+from base.ids import uuid7
 from base.standing import stand
 from reservations import queries
 from reservations.admission import front_door

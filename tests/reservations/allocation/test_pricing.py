@@ -10,8 +10,8 @@ import pytest
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
-from uuid6 import uuid7
 
+from base.ids import uuid7
 from reservations.allocation import pricing
 from reservations.bodies import Line
 from reservations.models import Voucher

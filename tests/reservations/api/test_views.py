@@ -10,8 +10,8 @@ from uuid import UUID, uuid4
 import pytest
 from django.utils import timezone
 from rest_framework.test import APIClient
-from uuid6 import uuid7
 
+from base.ids import uuid7
 from reservations import queries
 from reservations.admission import front_door
 from reservations.models import InboxRequest, Reservation, Status

@@ -4,8 +4,8 @@ import uuid
 
 import pytest
 from django.test import Client
-from uuid6 import uuid7
 
+from base.ids import uuid7
 from reservations.operations import holding
 from sessions_app.models import Session
 from tests.conftest import Hold
