@@ -11,7 +11,7 @@ from kombu import Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-from base import broker
+from realtime import broker
 from reservations.queueing.queues import JOBS, holds_queue, jobs_queue
 
 PREFIX = settings.KEY_PREFIX

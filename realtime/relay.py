@@ -22,7 +22,7 @@ from django.db.models.functions import Now
 from kombu.exceptions import KombuError
 from prometheus_client import Counter
 
-from base import broker
+from realtime import broker
 from realtime.leadership import Leadership, NotActive
 from realtime.models import IN_ORDER, Event
 

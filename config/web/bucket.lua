@@ -1,4 +1,4 @@
--- Take a token from a bucket. The code of base/token_bucket.lua stands before this one.
+-- Take a token from a bucket. The code of base/rates/token_bucket.lua stands before this one.
 -- Answers 0 if the token was taken, otherwise the microseconds until there is one.
 local bucket = KEYS[1]
 local cost, capacity = tonumber(ARGV[1]), tonumber(ARGV[2])

@@ -17,9 +17,9 @@ from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
-from base import token_bucket
 from base.addresses import network_of_request
 from base.asking import Buyer, asking
+from base.rates import token_bucket
 from config.web import cache as shared
 
 if TYPE_CHECKING:

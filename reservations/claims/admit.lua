@@ -1,5 +1,5 @@
 -- Admit one request with all it asks for, or say why not and change nothing.
--- The code of base/token_bucket.lua stands before this one.
+-- The code of base/rates/token_bucket.lua stands before this one.
 -- KEYS  AdmitKeys of arguments.py:
 local arrivals, idempotency, stored, recent, person_key = unpack(KEYS, 1, 5)
 --       arrivals: the last one given in the session, and the queue that its epoch belongs to

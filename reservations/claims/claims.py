@@ -19,7 +19,7 @@ from django_redis import get_redis_connection
 from django_redis.exceptions import ConnectionInterrupted
 
 from base.breaker import Breaker, BreakerOpen
-from base.token_bucket import LUA
+from base.rates.token_bucket import LUA
 from reservations.claims.arguments import AdmitArguments, AdmitKeys, RenumberArguments, RenumberKeys
 from reservations.claims.keys import (
     arrivals_key,

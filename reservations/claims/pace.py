@@ -18,8 +18,8 @@ from collections.abc import Collection, Iterable, Mapping
 
 from django.db.models import Q
 
-from base import token_bucket
 from base.clock import db_now
+from base.rates import token_bucket
 from reservations import metrics
 from sessions_app.models import Session
 

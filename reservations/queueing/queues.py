@@ -27,8 +27,8 @@ from kombu import Exchange, Queue
 from kombu.exceptions import KombuError
 
 from base.breaker import Breaker, BreakerOpen
-from base.broker import is_rabbitmq
 from realtime import relay
+from realtime.broker import is_rabbitmq
 from reservations.hold_request import HoldRequest
 from reservations.queueing import inbox, liveness
 from sessions_app.models import shard_of

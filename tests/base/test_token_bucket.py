@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from base import token_bucket
-from base.token_bucket import LUA, MICROSECONDS, Buckets, cost_of, left, take
+from base.rates import token_bucket
+from base.rates.token_bucket import LUA, MICROSECONDS, Buckets, cost_of, left, take
 from reservations.claims import claims
 from reservations.claims.pace import Gate
 

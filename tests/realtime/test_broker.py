@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 from django.conf import LazySettings, settings
 
-from base import broker
 from config.celery import app
-from realtime import relay
+from realtime import broker, relay
 
 RABBITMQ, REDIS = "amqp://broker.example:5672//", "redis://broker.example:6379/2"
 

@@ -1,7 +1,7 @@
 """A token bucket, kept as the moment at which it will be full again (GCRA).
 
-https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm. All times are in microseconds: `cost` is the time in which the
-taken tokens come back, `capacity` the time in which an empty bucket fills. Redis runs the same rule (`LUA`), and
+https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm. All times are in microseconds: `cost` is the time in which
+the taken tokens come back, `capacity` the time in which an empty bucket fills. Redis runs the same rule (`LUA`), and
 `tests/base/test_token_bucket.py` compares the two.
 """
 

@@ -1,0 +1,1 @@
+"""Limit how fast something goes."""
