@@ -39,6 +39,12 @@ NAMES = (
     "live_crowd",
     "live_storm",
     "map",
+    "page_list",
+    "page_16",
+    "page_2400",
+    "page_10000",
+    "api_list",
+    "api_session",
     "orders",
     "orders_told",
     "orders_faults",
@@ -153,10 +159,10 @@ def events(names: Sequence[str]) -> list[Event]:
 
     `live` also selects all whose names begin with it, except LARGE.
     """
-    from bench import allocating, at_the_door, enduring, live, ordering, paying, waiting
+    from bench import allocating, at_the_door, enduring, live, ordering, pages, paying, waiting
     from bench import map as seat_map
 
-    modules = (at_the_door, allocating, waiting, live, seat_map, paying, ordering, enduring)
+    modules = (at_the_door, allocating, waiting, live, seat_map, pages, paying, ordering, enduring)
     known = {event.name: event for module in modules for event in module.EVENTS}
     chosen = {name for name in USUAL if name.partition("_")[0] in names} | set(names)
     return [known[name] for name in NAMES if name in chosen]

@@ -24,7 +24,7 @@ def percentile(values: Sequence[float], percent: float) -> float:
 class Figure:
     """Describe a number that a measurement finds.
 
-    The last four fields are bounds that must be reached if they are set.
+    The last five fields are bounds that must be reached if they are set.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Figure:
     at_least: float | None = None
     at_most: float | None = None
     of_limit: float | None = None
+    times_limit: float | None = None
     times_usual: float | None = None
 
     @property
@@ -40,6 +41,7 @@ class Figure:
             "≥ {:,g}": self.at_least,
             "≤ {:,g}": self.at_most,
             "≥ {:g} of limit": self.of_limit,
+            "≤ {:g} times limit": self.times_limit,
             "≥ {:g} times usual": self.times_usual,
         }
         return ", ".join(words.format(bound) for words, bound in bounds.items() if bound is not None)
@@ -113,6 +115,12 @@ class Measurement:
         ):
             if least is not None and found is not None and found < least:
                 yield 1 - found / least
+        if (
+            self.figure.times_limit is not None
+            and self.of_limit is not None
+            and self.of_limit > self.figure.times_limit
+        ):
+            yield self.of_limit / self.figure.times_limit - 1
         if self.figure.at_most is not None and self.value is not None and self.value > self.figure.at_most:
             yield self.value / self.figure.at_most - 1
 

@@ -31,11 +31,13 @@ class Plan:
     """Describe a load.
 
     `ports` has one entry per connection. `rate` is in requests a second; without it, the next follows each answer.
+    `forgets`: drop the bodies of answers, since pages are large and packed.
     """
 
     ports: list[int]
     requests: Iterable[str]
     rate: float | None = None
+    forgets: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -69,7 +71,8 @@ class Report:
 class Connection:
     """Hold one open connection and the answer that it waits for."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, forgets: bool = False) -> None:
+        self.forgets = forgets
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=5)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.index = -1
@@ -95,7 +98,7 @@ class Connection:
         if len(received) < self._length:
             return None
         body = received[received.index(b"\r\n\r\n") + 4 :]
-        return int(received[9:12]), body.decode()
+        return int(received[9:12]), "" if self.forgets else body.decode()
 
 
 def most_memory() -> float:
@@ -108,7 +111,12 @@ def most_memory() -> float:
 
 
 def content_length(head: bytes) -> int:
-    """Return the content length. Raises: ValueError for an answer without one; our servers always send it."""
+    """Return the content length; 304 has no body (RFC 9110, 15.4.5).
+
+    Raises: ValueError for another answer without one; our servers always send it.
+    """
+    if head[9:12] == b"304":
+        return 0
     lines = head.lower()
     start = lines.index(b"content-length:") + len(b"content-length:")
     return int(lines[start:].split(b"\r\n", 1)[0])
@@ -122,7 +130,7 @@ class Generator:
         self._waiting = next(self._requests, None)  # the next request to send
         self._rate = plan.rate
         self._poll = select.epoll()
-        self._idle = deque(Connection(port) for port in plan.ports)
+        self._idle = deque(Connection(port, forgets=plan.forgets) for port in plan.ports)
         self._busy: dict[int, Connection] = {}
         self._next = 0
         self._answers: list[Answer] = []
@@ -215,7 +223,7 @@ class Generator:
 
 def write_plan(file: Path, plan: Plan) -> None:
     with file.open("w") as written:
-        written.write(json.dumps({"ports": plan.ports, "rate": plan.rate}) + "\n")
+        written.write(json.dumps({"ports": plan.ports, "rate": plan.rate, "forgets": plan.forgets}) + "\n")
         written.writelines(json.dumps(request) + "\n" for request in plan.requests)
 
 

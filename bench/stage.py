@@ -300,13 +300,14 @@ class Stage:
         connections: int,
         rate: float | None = None,
         look: Callable[[], object] | None = None,
+        forgets: bool = False,
     ) -> Load:
         """Send the requests over this many connections, spread over the webs.
 
         `look` is asked again and again how many are allocated.
         """
         ports = [webs[index % len(webs)].port or 0 for index in range(connections)]
-        plan = Plan(ports=ports, requests=requests, rate=rate)
+        plan = Plan(ports=ports, requests=requests, rate=rate, forgets=forgets)
         with self.meter.measure() as cpu:
             report, changed = self._generated(plan, look)
         cpu["generator"] = round(report.cpu, 2)
@@ -371,6 +372,18 @@ def request(
         *([f"Idempotency-Key: {key}"] if key else []),
     ]
     return "\r\n".join([*head, "", content])
+
+
+def reading(path: str, *, etag: str = "") -> str:
+    """As a browser asks for a page or a list; with `etag`, one that has it already."""
+    head = [
+        f"GET {path} HTTP/1.1",
+        "Host: 127.0.0.1",
+        "Accept-Encoding: gzip, deflate, br",
+        "Accept-Language: en",
+        *([f"If-None-Match: {etag}"] if etag else []),
+    ]
+    return "\r\n".join([*head, "", ""])
 
 
 def asking_for(room: Room, seats: Sequence[str], *, path: str = HOLDS_PATH, wait: int = 0) -> str:

@@ -217,6 +217,8 @@ CACHES = {
     "default": _cache(CACHE_URL, name="frontrow-cache"),  # kept answers and limits, which may be lost
     "claims": _cache(REDIS_URL, name="frontrow-claims", decode_responses=True),  # claims.py uses its connection
 }
+# How old a page or a list that is the same for every reader may be; 0: it is made anew for each reader
+COPY_SECONDS = env_int("COPY_MS", 1_000) / 1_000
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",

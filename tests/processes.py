@@ -61,7 +61,8 @@ def shared_environment() -> dict[str, str]:
             "DATABASE_URL": found.database_url,
             "REDIS_URL": found.redis_url,
             "RABBITMQ_URL": found.rabbitmq_url or "",
-            "QUEUE": "",  # the tests' own process allocates by itself; real processes use a real queue
+            "QUEUE": "",  # the tests' own process allocates by itself; real processes stand in a real queue
+            "COPY_MS": "",
             "KEY_PREFIX": f"test-{uuid.uuid4().hex[:8]}",
             "PYTHONWARNINGS": "default",
         }

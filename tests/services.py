@@ -331,6 +331,7 @@ def pytest_addoption() -> None:
         KEY_PREFIX=services.name,
         FRONTROW_ENV="test",
         QUEUE="in_process",
+        COPY_MS="0",  # what a test has just changed, it sees; processes that a test starts have a site's own second
     )
 
 

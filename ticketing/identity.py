@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, cast
+from urllib.parse import quote
 from uuid import UUID
 
 import jwt
@@ -52,6 +53,7 @@ __all__ = [
 ]
 
 COOKIE = "buyer"
+NAME_COOKIE = "name"
 ALGORITHM = "HS256"
 ISSUER = "frontrow"
 AUDIENCE = "frontrow-api"
@@ -197,6 +199,21 @@ class Visit:
     def become(self, buyer: Buyer | None) -> None:
         self.buyer, self.rewrite = buyer, True
 
+    def write(self, response: HttpResponse, request: HttpRequest) -> None:
+        """Write the buyer's cookie, and how pages address an account: `visitor.js` reads that, and no server."""
+        write_cookie(response, self.buyer)
+        if self.buyer and not self.buyer.is_guest and request.user.is_authenticated:
+            name = request.user.get_short_name() or request.user.get_username()
+            response.set_cookie(
+                NAME_COOKIE,
+                quote(name),
+                max_age=settings.BUYER_COOKIE_SECONDS,
+                secure=settings.SECURE_COOKIES,
+                samesite="Lax",
+            )
+        elif NAME_COOKIE in request.COOKIES:
+            response.delete_cookie(NAME_COOKIE, samesite="Lax")
+
 
 def _visit(request: HttpRequest) -> Visit:
     return cast(Visit, request.visit)  # type: ignore[attr-defined] # BuyerMiddleware puts it there
@@ -296,8 +313,8 @@ class BuyerMiddleware:
             _follow_session(request)
         if visit.buyer and not visit.rewrite and cookie and _is_ageing(cookie):
             visit.rewrite = True
-        if visit.rewrite:
-            write_cookie(response, visit.buyer)
+        if visit.rewrite or ((visit.buyer is None or visit.buyer.is_guest) and NAME_COOKIE in request.COOKIES):
+            visit.write(response, request)
         return response
 
 

@@ -20,7 +20,7 @@ from prometheus_client import Counter, Histogram
 from base import addresses, causes, standing, strict
 from base.causes import Cause
 from base.ids import uuid7
-from config.web import health, problems
+from config.web import health, problems, ready
 
 log = structlog.get_logger(__name__)
 listeners = logging.getLogger(__name__)
@@ -55,15 +55,37 @@ class RequestIdMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        sent = request.META.get("HTTP_X_REQUEST_ID", "")
-        request_id = sent if SANE_ID.fullmatch(sent) else str(uuid7())
+        request_id = _request_id(request.META.get("HTTP_X_REQUEST_ID", ""))
         started = time.perf_counter()
         with causes.working_for(Cause(request_id)), addresses.answering(request):
             response = standing.kept(request, self.get_response)
             response.headers["X-Request-ID"] = request_id
             response.headers.setdefault("Cache-Control", PRIVATE)
+            ready.remember(request, response)
             _note(request, response, time.perf_counter() - started)
         return response
+
+
+def _request_id(sent: str) -> str:
+    return sent if SANE_ID.fullmatch(sent) else str(uuid7())
+
+
+def noted(sent_id: str, *, method: str, path: str, view: str, status: int, seconds: float) -> str:
+    """Log and count an answer that never came to Django; return the id that it carries. `sent_id`: the client's own."""
+    request_id = _request_id(sent_id)
+    try:
+        if listeners.isEnabledFor(logging.INFO):
+            with causes.working_for(Cause(request_id)):
+                _log(logging.INFO, method=method, path=path, status=status, seconds=seconds)
+        answers_of(view, method, status).inc()
+        seconds_of(view, method).observe(seconds)
+    except Exception:
+        log.exception("request.not_noted")
+    return request_id
+
+
+def _log(level: int, *, method: str, path: str, status: int, seconds: float) -> None:
+    log.log(level, "request", method=method, path=path, status=status, milliseconds=round(seconds * 1000, 1))
 
 
 def _note(request: HttpRequest, response: HttpResponse, seconds: float) -> None:
@@ -79,14 +101,7 @@ def _tell(request: HttpRequest, response: HttpResponse, seconds: float) -> None:
     failed, probe = response.status_code >= 500, request.path_info.rstrip("/") in health.PROBES
     level = logging.DEBUG if probe else logging.WARNING if failed else logging.INFO  # probes come every second
     if listeners.isEnabledFor(level):
-        log.log(
-            level,
-            "request",
-            method=request.method,
-            path=request.path_info,
-            status=response.status_code,
-            milliseconds=round(seconds * 1000, 1),
-        )
+        _log(level, method=request.method or "", path=request.path_info, status=response.status_code, seconds=seconds)
 
 
 def _count(request: HttpRequest, response: HttpResponse, seconds: float) -> None:

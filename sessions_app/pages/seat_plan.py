@@ -6,10 +6,13 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache, lru_cache
+from operator import itemgetter
 from typing import Any, NamedTuple, Self
 
-from django.utils.html import format_html_join
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from sessions_app.pages.tier_looks import looks_of
@@ -27,6 +30,9 @@ AISLE = 1.3  # seat widths from chair to chair beyond which people walk between
 Chair = Mapping[str, Any]  # one of the `seats` of API.md's seat map
 
 SHAPES = {"f": "free", "h": "held", "s": "sold", "b": "blocked"}
+SEATS_KEPT = 32_768  # drawn seats that a process keeps, 700 bytes each
+SEAT_FACTS = ("label", "section", "row", "number", "x", "y", "kind", "status")
+facts_of = itemgetter(*SEAT_FACTS)
 ROW_ROLE = ' role="row"'
 SEAT_ROLE = ' role="gridcell" tabindex="-1" aria-selected="false"'
 STILL_ROLE = ' role="img"'
@@ -72,6 +78,11 @@ class Words:
 
     @classmethod
     def of_the_page(cls) -> Self:
+        return cls.of(get_language() or "")
+
+    @classmethod
+    @cache
+    def of(cls, language: str) -> Self:
         return cls(
             name=_("Row {row} seat {number}"),
             statuses={"f": _("free"), "h": _("held"), "s": _("sold"), "b": _("not for sale")},
@@ -201,21 +212,17 @@ def _rows(seats: Sequence[Chair]) -> list[list[Chair]]:
 def _drawn(
     rows: Sequence[Sequence[Chair]], prices: Mapping[str, str], looks: Mapping[str, int], *, still: bool
 ) -> SafeString:
-    row, use = (ROW.replace(ROW_ROLE, ""), USE.replace(SEAT_ROLE, STILL_ROLE)) if still else (ROW, USE)
-    words = Words.of_the_page()
-    types = {type_: (index, looks.get(type_, 0), price) for index, (type_, price) in enumerate(prices.items())}
-    return format_html_join(
-        "",
-        row,
-        (
-            (
-                chairs[0]["row"],
-                chairs[0]["section"],
-                format_html_join("", use, (_use(chair, words, *types[chair["ticket_type"]]) for chair in chairs)),
-            )
-            for chairs in rows
-        ),
-    )
+    language = get_language() or ""
+    ways = {
+        type_: (language, still, index, looks.get(type_, 0), price)
+        for index, (type_, price) in enumerate(prices.items())
+    }
+
+    def seats_of(chairs: Sequence[Chair]) -> SafeString:
+        return SafeString("".join([_seat(*ways[chair["ticket_type"]], *facts_of(chair)) for chair in chairs]))
+
+    row = ROW.replace(ROW_ROLE, "") if still else ROW
+    return format_html_join("", row, ((chairs[0]["row"], chairs[0]["section"], seats_of(chairs)) for chairs in rows))
 
 
 def _packed(rows: Sequence[Sequence[Chair]], types: Sequence[str]) -> dict[str, Any]:
@@ -248,8 +255,12 @@ def _steps(places: Sequence[float]) -> list[int]:
     return [after - before for before, after in itertools.pairwise(units)]
 
 
-def _use(chair: Chair, words: Words, type_: int, look: int, price: str) -> tuple[object, ...]:
-    return (
+@lru_cache(maxsize=SEATS_KEPT)
+def _seat(language: str, still: bool, type_: int, look: int, price: str, *facts: Any) -> SafeString:
+    """Draw a seat. A page is drawn again and again while it is asked for, and most of its seats are as they were."""
+    chair = dict(zip(SEAT_FACTS, facts, strict=True))
+    return format_html(
+        USE.replace(SEAT_ROLE, STILL_ROLE) if still else USE,
         _shape(chair, look),
         f"{chair['x'] * CELL:g}",
         f"{chair['y'] * CELL:g}",
@@ -259,7 +270,7 @@ def _use(chair: Chair, words: Words, type_: int, look: int, price: str) -> tuple
         look,
         type_,
         chair["kind"],
-        words.describe(chair, price),
+        Words.of(language).describe(chair, price),
     )
 
 

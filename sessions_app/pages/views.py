@@ -22,6 +22,7 @@ from base.ids import uuid7
 from sessions_app import queries
 from sessions_app.models import Concession, Session, TicketType
 from sessions_app.pages import programme, seat_plan
+from sessions_app.pages.copied import copied, is_shared
 from sessions_app.pages.programme import Wanted
 from sessions_app.pages.tier_looks import legend, looks_of
 from sessions_app.pages.visitors import Visitor, asked_anew
@@ -32,6 +33,7 @@ FEW = 10  # places left from which on the page says that they are the last
 
 
 @require_safe
+@copied("whats_on", takes=lambda query: query.keys() <= {"day", "venue"})
 @asked_anew
 def whats_on(request: HttpRequest) -> HttpResponse:
     asked = wanted(request.GET)
@@ -47,6 +49,7 @@ def whats_on(request: HttpRequest) -> HttpResponse:
             "programme": programme.programme(asked),
             "venues": queries.venues(),
             "page": "whats-on",
+            "shared": is_shared(request),
         },
     )
 
@@ -125,11 +128,13 @@ class Shelf:
 
 
 @require_safe
+@copied("session", takes=lambda query: not query)
 @asked_anew
 @ensure_csrf_cookie
 @gzip_page
 def session(request: Visitor, session_id: UUID) -> HttpResponse:
-    request.ensure_buyer()
+    if not is_shared(request):
+        request.ensure_buyer()
     try:
         found = queries.find(session_id)
     except Session.DoesNotExist:
@@ -142,7 +147,8 @@ def session(request: Visitor, session_id: UUID) -> HttpResponse:
     now = reckoned_now()
     shelves = [Shelf.of(type_, found, now=now) for type_ in types if type_.capacity is not None]
     lane = queries.lane_of(found, request.GET.get("lane", ""))
-    sections = seat_plan.sections(seat_map["seats"], prices=prices, shown=request.GET.get("section"))
+    seats = [] if is_shared(request) else seat_map["seats"]  # boxes to tick are for a browser without scripts
+    sections = seat_plan.sections(seats, prices=prices, shown=request.GET.get("section"))
     return render(
         request,
         "sessions_app/session.html",
@@ -173,6 +179,7 @@ def session(request: Visitor, session_id: UUID) -> HttpResponse:
                 "lane_code": lane.code if lane else "",
             },
             "page": "session",
+            "shared": is_shared(request),
         },
     )
 

@@ -90,11 +90,11 @@ def test_the_api_says_what_to_do(strict: Client, ana: UUID, language: str, words
 @pytest.mark.django_db
 def test_a_fresh_token_is_valid_after_a_sign_in() -> None:
     browser = Client(enforce_csrf_checks=True)
-    old = browser.get(reverse("csrf-token")).json()["token"]
+    old = browser.get(reverse("visitor")).json()["token"]
     browser.force_login(UserFactory.create())
     browser.cookies["csrftoken"] = "n" * 32  # as a sign-in rotates it
     assert browser.post(reverse("sign-out"), {"csrfmiddlewaretoken": old}).status_code == 403
-    answer = browser.get(reverse("csrf-token"))
+    answer = browser.get(reverse("visitor"))
     assert "no-store" in answer["Cache-Control"]
     fresh = answer.json()["token"]
     assert browser.post(reverse("sign-out"), {"csrfmiddlewaretoken": fresh}).status_code == 302

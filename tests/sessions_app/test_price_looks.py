@@ -45,7 +45,7 @@ def session() -> Session:
 @pytest.mark.parametrize("page", ["session", "counter", "seat-desk"])
 def test_each_price_looks_the_same_everywhere(client: Client, session: Session, page: str) -> None:
     client.force_login(factories.UserFactory.create(is_staff=True, is_superuser=True))
-    text = client.get(reverse(page, args=[session.pk])).content.decode()
+    text = client.get(reverse(page, args=[session.pk]), {"plain": "1"}).content.decode()
     expected = {name: (str(look), str(look)) for look, name in enumerate(SECTIONS)}
     assert {name: (shape, tier) for shape, tier, name in USE.findall(text)} == expected
     assert {name: (shape, tier) for shape, tier, name in LEGEND.findall(text)} == expected
@@ -91,7 +91,7 @@ def test_page_without_a_map_may_have_the_looks(client: Client) -> None:
     """Its style has the nonce, though nothing before it asked for one."""
     stock = factories.StockFactory.create()
     Seat.objects.all().delete()
-    answer = client.get(reverse("session", args=[stock.session_id]))
+    answer = client.get(reverse("session", args=[stock.session_id]), {"plain": "1"})
     nonces = re.findall(r'<style nonce="([^"]+)"', answer.content.decode())
     assert nonces
     assert all(f"'nonce-{nonce}'" in answer["Content-Security-Policy"] for nonce in nonces)

@@ -16,7 +16,7 @@ from django.urls import reverse
 
 from tests.support import house
 
-LINK = re.compile(r"""\s(?:href|src|action)=["']([^"'#][^"']*)["']""")
+LINK = re.compile(r"""(?:\s(?:href|src|action)=["']|content=["']0; url=)([^"'#][^"']*)["']""")
 ALIKE = 2  # pages of one kind that are opened; one of those that a list's filter makes
 IDENTITY = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|\b\d+\b")
 NOT_FOLLOWED = re.compile(r"^/(sign-out|admin/logout)")

@@ -325,13 +325,23 @@ def on_reservation(
 
 @require_safe
 @never_cache
-def csrf_token(request: Visitor) -> JsonResponse:
-    """Give the valid CSRF token to a page that is older than the browser's last sign-in or sign-out."""
-    return JsonResponse({"token": get_token(request)})
+def visitor(request: Visitor) -> JsonResponse:
+    """Tell a page who looks at it, and the token that counts now; a browser that was nobody is a guest from now on.
+
+    A page that is the same for everybody asks before its first request, any page after its browser signed in or out.
+    """
+    account = request.user if request.user.is_authenticated else None
+    return JsonResponse(
+        {
+            "token": get_token(request),
+            "buyer": str(request.ensure_buyer()),
+            "email": account.email if account else "",
+        }
+    )
 
 
 urlpatterns = [
-    path("csrf-token", csrf_token, name="csrf-token"),
+    path("visitor", visitor, name="visitor"),
     path("sessions/<uuid:session_id>/hold", hold, name="hold"),
     path("sessions/<uuid:session_id>/order", order, name="order-places"),
     path("reservations/<uuid:reservation_id>/extend", extend, name="extend"),

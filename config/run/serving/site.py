@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +27,9 @@ from config.run.serving.clock import http_date
 from config.run.serving.environ import File, environ
 from config.run.serving.refusals import Refusal
 from config.run.serving.threads import Busy, Threads
+from config.web import ready
 from config.web.crowding import address_of
+from config.web.middleware import noted
 
 Scope = dict[str, Any]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -60,6 +63,8 @@ class Site:
         self._addresses: collections.Counter[str] = collections.Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if await _sent_ready(scope, send):
+            return
         address = address_of(scope)
         if settings.RATE_LIMITS and self._addresses[address] >= settings.LIMIT_CONNECTIONS_ADDRESS:
             await self._refuse(scope, send, "address", refusals.CROWDED)
@@ -129,6 +134,26 @@ class Site:
         response = refusals.respond(WSGIRequest(environ(scope, b"")), refusal)
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.items()]
         await _deliver(Answer(response.status_code, headers, response.content), scope, send)
+
+
+async def _sent_ready(scope: Scope, send: Send) -> bool:
+    """Send the copy that lies ready for this request, if one does."""
+    began = time.perf_counter()
+    reply = ready.reply(scope)
+    if reply is None:
+        return False
+    request_id = noted(
+        reply.request_id,
+        method=scope["method"],
+        path=scope["path"],
+        view=reply.view,
+        status=reply.status,
+        seconds=time.perf_counter() - began,
+    )
+    headers = [*reply.headers, (b"x-request-id", request_id.encode()), (b"date", http_date())]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})
+    return True
 
 
 def _report(loop: asyncio.AbstractEventLoop, pool: Threads) -> None:

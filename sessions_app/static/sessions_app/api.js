@@ -30,8 +30,21 @@ export function newKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** The buyer that the page was made for. After a sign-in or sign-out in another window, the server does nothing. */
-export const buyer = /** @type {HTMLMetaElement | null} */ (document.querySelector('meta[name="frontrow-buyer"]'))?.content ?? "";
+/** @type {HTMLMetaElement | null} */
+const made = document.querySelector('meta[name="frontrow-buyer"]');
+/** Who looks at the page. If its browser signs in or out in another window meanwhile, the server does nothing. */
+export let buyer = made?.content ?? "";
+/** @type {((buyer: string) => void)[]} */
+let waiting = [];
+
+/** Call `then` as soon as the page knows who looks at it. @param {(buyer: string) => void} then */
+export function whenKnown(then) {
+  if (buyer) then(buyer);
+  else waiting.push(then);
+}
+
+/** Whether this browser was here before: a page that is the same for everybody asks then who it is. */
+export const isKnown = () => made !== null || document.cookie.split("; ").some((part) => part.startsWith("csrftoken="));
 
 const PATIENCE = 10_000; // milliseconds for a fresh token
 
@@ -45,19 +58,40 @@ const tokens = () => document.querySelectorAll('input[name="csrfmiddlewaretoken"
  * @param {(token: string) => Promise<Response>} send
  */
 export async function signed(send) {
+  if (!tokens()[0]?.value) await visit();
   const response = await send(tokens()[0]?.value ?? "");
   if (response.status !== 403) return response;
   const problem = await response.clone().json().catch(() => null);
-  return problem?.code === "csrf_failed" && (await renewToken()) ? send(tokens()[0].value) : response;
+  return problem?.code === "csrf_failed" && (await visit()) ? send(tokens()[0].value) : response;
 }
 
-/** Fetch a fresh token; tell whether the page has one now. */
-async function renewToken() {
-  const response = await fetch("/csrf-token", { cache: "no-store", credentials: "same-origin", signal: AbortSignal.timeout(PATIENCE) });
+/** @param {string} meant @returns {Record<string, string>} */
+const whose = (meant) => (meant ? { "Frontrow-Buyer": meant } : {});
+
+/** Whether the page knows who looks at it, asking if need be. */
+export async function becomeKnown() {
+  return Boolean(buyer) || (await visit().catch(() => false));
+}
+
+/** Ask who looks at the page, and for a fresh token. @returns {Promise<boolean>} whether the page has one now */
+export async function visit() {
+  const signal = AbortSignal.timeout(PATIENCE);
+  const response = await fetch("/visitor", { cache: "no-store", credentials: "same-origin", signal });
   if (!response.ok) return false;
-  const { token } = await response.json();
-  for (const field of tokens()) field.value = token;
+  const told = await response.json();
+  for (const field of tokens()) field.value = told.token;
+  if (!buyer) introduce(told);
   return tokens().length > 0;
+}
+
+/** @param {{buyer: string, email: string}} told */
+function introduce(told) {
+  buyer = told.buyer;
+  /** @type {NodeListOf<HTMLInputElement>} */
+  const addresses = document.querySelectorAll('input[type="email"]');
+  for (const field of addresses) field.value ||= told.email;
+  for (const then of waiting) then(buyer);
+  waiting = [];
 }
 
 /**
@@ -66,18 +100,18 @@ async function renewToken() {
  *   buyer who meant the request, if it isn't the one that the page was made for
  * @returns {Promise<Answer>} `status` 0: no answer came
  */
-export async function once(method, path, { body, key, wait, timeout, meant = buyer } = {}) {
+export async function once(method, path, { body, key, wait, timeout, meant } = {}) {
   /** @type {Record<string, string>} */
   const headers = { Accept: "application/json" };
   if (body) headers["Content-Type"] = "application/json";
   if (key) headers["Idempotency-Key"] = key;
-  if (meant && method !== "GET") headers["Frontrow-Buyer"] = meant;
   if (wait) headers.Prefer = `wait=${wait}`;
+  const told = method === "GET" ? (/** @type {(token: string) => Promise<Response>} */ send) => send("") : signed;
   try {
-    const response = await signed((token) =>
+    const response = await told((token) =>
       fetch(`/api/v1${path}`, {
         method,
-        headers: { ...headers, "X-CSRFToken": token },
+        headers: { ...headers, ...(method !== "GET" && { "X-CSRFToken": token, ...whose(meant || buyer) }) },
         body: body && JSON.stringify(body),
         cache: "no-cache",
         credentials: "same-origin",

@@ -46,7 +46,16 @@ def test_answer_for_a_buyer_is_never_stored(session: Session, hold: Hold, ana: u
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/sessions/{session}", "/my-tickets", "/orders", "/sales/{sale}", "/tickets/{ticket}"]
+    "path",
+    [
+        "/?plain=1",
+        "/sessions/{session}?plain=1",
+        "/visitor",
+        "/my-tickets",
+        "/orders",
+        "/sales/{sale}",
+        "/tickets/{ticket}",
+    ],
 )
 def test_no_cache_keeps_a_page(session: Session, hold: Hold, path: str) -> None:
     account = UserFactory.create(username="ana")
@@ -58,10 +67,23 @@ def test_no_cache_keeps_a_page(session: Session, hold: Hold, path: str) -> None:
     assert {"private", "no-store"} <= set(answer.headers["Cache-Control"].split(", "))
 
 
-@pytest.mark.parametrize("path", ["/", "/sessions/{session}"])
-def test_no_cache_shares_a_page_without_a_name(client: Client, session: Session, path: str) -> None:
+@pytest.mark.parametrize("path", ["/?plain=1", "/sessions/{session}?plain=1"])
+def test_no_cache_shares_a_page_with_forms_of_one_visitor(client: Client, session: Session, path: str) -> None:
     answer = client.get(path.format(session=session.pk))
     assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "private, no-cache")
+
+
+@pytest.mark.parametrize("path", ["/", "/sessions/{session}"])
+def test_page_for_every_visitor_says_nothing_of_one_and_any_cache_may_keep_it(session: Session, path: str) -> None:
+    UserFactory.create(username="ana", email="ana@example.org", first_name="Ana")
+    address = path.format(session=session.pk)
+    of_ana, of_nobody = window_of("ana").get(address), Client().get(address)
+    assert of_ana.content == of_nobody.content
+    assert not of_ana.cookies
+    assert of_ana.headers["Cache-Control"] == "public, max-age=1, stale-while-revalidate=4"
+    assert {"Accept-Encoding", "Accept-Language", "Cookie"} <= set(of_ana.headers["Vary"].split(", "))
+    again = Client().get(address, headers={"if-none-match": of_ana.headers["ETag"]})
+    assert (again.status_code, again.content) == (304, b"")
 
 
 class TestStaff:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import base64
 import datetime as dt
+import hashlib
 import json
 import re
 
@@ -114,9 +116,27 @@ class TestSession:
         assert data["version"] == 0
         assert [kind["price"] for kind in data["types"]] == [{"amount": 2500, "currency": "BRL"}]
 
-    def test_makes_the_visitor_a_guest(self, client: Client) -> None:
-        client.get(f"/sessions/{showing('Noite').pk}")
+    def test_page_of_one_visitor_makes_it_a_guest(self, client: Client) -> None:
+        client.get(f"/sessions/{showing('Noite').pk}", {"plain": "1"})
         assert client.cookies["buyer"]["httponly"]
+
+    def test_page_for_every_visitor_leads_a_browser_without_scripts_to_one_of_its_own(self, client: Client) -> None:
+        session = showing("Noite")
+        page = client.get(f"/sessions/{session.pk}").content.decode()
+        assert '<noscript><meta http-equiv="refresh" content="0; url=?plain=1"></noscript>' in page
+        assert 'name="seats"' not in page
+        own = client.get(f"/sessions/{session.pk}", {"plain": "1"}).content.decode()
+        assert 'http-equiv="refresh"' not in own
+        assert 'name="seats"' in own
+
+    def test_page_for_every_visitor_has_styles_that_its_policy_knows(self, client: Client) -> None:
+        answer = client.get(f"/sessions/{showing('Noite').pk}")
+        styles = re.findall(rb"<style>(.*?)</style>", answer.content, re.DOTALL)
+        assert len(styles) == 2
+        for style in styles:
+            known = base64.b64encode(hashlib.sha256(style).digest()).decode()
+            assert f"'sha256-{known}'" in answer["Content-Security-Policy"]
+        assert "nonce" not in answer["Content-Security-Policy"]
 
     def test_offers_stock_by_the_number(self, client: Client) -> None:
         stock = factories.StockFactory(session=showing("Show"))
@@ -162,7 +182,7 @@ class TestSession:
         assert "There is nothing here" in answer.content.decode()
 
     def test_allows_no_inline_style(self, client: Client) -> None:
-        answer = client.get(f"/sessions/{showing('Noite').pk}")
+        answer = client.get(f"/sessions/{showing('Noite').pk}", {"plain": "1"})
         assert "style=" not in answer.content.decode()
         nonce = re.search(r'<style nonce="([^"]+)"', answer.content.decode())
         assert nonce is not None

@@ -30,7 +30,7 @@ def stock(transactional_db: None) -> TicketType:
 @pytest.fixture
 def guest(client: Client, stock: TicketType) -> UUID:
     """Return the buyer of the client's browser."""
-    client.get(f"/sessions/{stock.session_id}")
+    client.get("/visitor")
     buyer = identity.buyer_of_cookie(client.cookies["buyer"].value)
     assert buyer is not None
     return buyer

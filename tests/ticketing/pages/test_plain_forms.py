@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def guest(client: Client, session: Session) -> uuid.UUID:
     """Return the buyer of the client's browser."""
-    client.get(f"/sessions/{session.pk}")
+    client.get("/visitor")
     buyer = identity.buyer_of_cookie(client.cookies["buyer"].value)
     assert buyer is not None
     return buyer
@@ -240,7 +240,7 @@ class TestAForm:
     @pytest.fixture
     def send(self, client: Client, guest: uuid.UUID, session: Session) -> Callable[[], Any]:
         stock = StockFactory(session=session)
-        page = client.get(f"/sessions/{session.pk}").content.decode()
+        page = client.get(f"/sessions/{session.pk}", {"plain": "1"}).content.decode()
         hidden = dict(re.findall('<input type="hidden" name="(key|buyer)" value="([^"]*)">', page))
         assert hidden["buyer"] == str(guest)
         form = {**hidden, f"places.{stock.pk}": "1", "method": "fake", "token": "ok"}

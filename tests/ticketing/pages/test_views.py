@@ -20,7 +20,7 @@ PASSWORD = "sessao-da-meia-noite"
 @pytest.fixture
 def guest(client: Client, session: Session) -> uuid.UUID:
     """Return the buyer of the client's browser."""
-    client.get(f"/sessions/{session.pk}")
+    client.get("/visitor")
     return buyer_of(client)
 
 

@@ -8,7 +8,7 @@
  * @typedef {import("../sessions_app/api.js").Problem} Problem
  */
 
-import { buyer, get, newKey, post } from "../sessions_app/api.js";
+import { becomeKnown, buyer, get, newKey, post } from "../sessions_app/api.js";
 import { PaymentMeans } from "./payment-means.js";
 
 const KEPT = 10 * 60_000; // milliseconds in which the same unanswered wish is the same intention
@@ -65,6 +65,7 @@ export class OrderForm extends EventTarget {
     const atTheDoor = fields.get("method") === "door"; // an order without a payment is paid there
     const payment = atTheDoor ? null : await this.means.take();
     if (!payment && !atTheDoor) return this.#become(false);
+    if (!(await becomeKnown())) return this.#refuse({ status: 0, code: "no_answer" });
     const [email, lane] = [String(fields.get("email") ?? "").trim(), fields.get("lane_code")];
     await this.#send(this.#intend({ ...wanted, ...(payment && { payment }), ...(email && { email }), ...(lane && { lane_code: lane }) }));
   }
@@ -88,8 +89,13 @@ export class OrderForm extends EventTarget {
     const answer = await post("/orders", body, { key, meant });
     if (answer.ok) return this.#open(answer.body.id);
     if (isDecided(answer)) sessionStorage.removeItem(this.place);
+    this.#refuse(answer.problem);
+  }
+
+  /** @param {Problem} problem */
+  #refuse(problem) {
     this.#become(false);
-    this.dispatchEvent(new CustomEvent("refused", { detail: answer.problem }));
+    this.dispatchEvent(new CustomEvent("refused", { detail: problem }));
   }
 
   #rest() {

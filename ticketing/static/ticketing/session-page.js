@@ -4,7 +4,7 @@
 import { VersionedFeed } from "../realtime/feed.js";
 import { LiveSocket } from "../realtime/socket.js";
 import { HoldPanel } from "../reservations/hold-panel.js";
-import { get, post, serverNow } from "../sessions_app/api.js";
+import { becomeKnown, get, isKnown, post, serverNow, whenKnown } from "../sessions_app/api.js";
 import { SeatMap } from "../sessions_app/seat-map.js";
 import { StockPicker } from "../sessions_app/stock.js";
 import { count, listed, money, say } from "../sessions_app/words.js";
@@ -277,15 +277,17 @@ new LiveSocket(`/ws/sessions/${page.id}`, {
 
 const SHOWN = new Set(["queued", "held", "paying", "confirmed"]); // the others ended without places
 
-new LiveSocket("/ws/me", {
-  message: (message) => {
-    if (message.type === "order:update") takeOrder(message);
-    if (message.type !== "reservation:update") return;
-    if (message.id === panel.reservation?.id) panel.take(message);
-    else if (!SHOWN.has(message.status)) return;
-    else if (message.status === "confirmed" || (!panel.isLive && !asks)) adopt(message.id);
-  },
-});
+function listen() {
+  new LiveSocket("/ws/me", {
+    message: (message) => {
+      if (message.type === "order:update") takeOrder(message);
+      if (message.type !== "reservation:update") return;
+      if (message.id === panel.reservation?.id) panel.take(message);
+      else if (!SHOWN.has(message.status)) return;
+      else if (message.status === "confirmed" || (!panel.isLive && !asks)) adopt(message.id);
+    },
+  });
+}
 
 /**
  * Show a reservation of this session that was made before a reload or in another tab, or that was paid for and moved.
@@ -323,6 +325,10 @@ if (opensAt > serverNow()) {
   }, Math.min(opensAt - serverNow(), 2 ** 31 - 1));
 }
 paintChoice();
-recall();
-if (orders?.resume()) warn(say("resumed"));
+whenKnown(() => {
+  listen();
+  recall();
+  if (orders?.resume()) warn(say("resumed"));
+});
+if (isKnown()) becomeKnown(); // a visitor who was never here has nothing to recall
 document.documentElement.dataset.ready = "true";

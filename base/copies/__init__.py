@@ -1,0 +1,134 @@
+"""Copies of answers that are the same for every reader: one process makes one, and none gets older than a second.
+
+Note [How old a copy gets]
+A copy carries the time at which reading its facts began. For the first half of `COPY_SECONDS` a process serves its
+copy without asking anything. In the second half one thread renews it while the others go on serving it. After that
+every reader waits for the new one. So no answer is older than `COPY_SECONDS`, and in a rush no reader waits.
+
+A process that renews a copy first looks for a newer one that another process has shared through the cache. It makes one
+itself only if it gets the turn. While Redis is away each process makes its own. While PostgreSQL is away nothing can
+change, so readers get the last copy for `LAST_RESORT_SECONDS`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+from django.conf import settings
+from django.db import Error as DatabaseError
+from prometheus_client import Counter
+
+from base.bounded import Bounded
+from base.copies import copy as copy_
+from base.copies import sharing
+from base.copies.copy import Body, Copy
+
+log = structlog.get_logger(__name__)
+
+MOST_KEPT = 512  # copies of a process; a page of 2,400 seats takes 40 kB packed
+LAST_RESORT_SECONDS = 600.0  # as long as admission knows sales by heart (sale_facts.STALE_SECONDS)
+WAIT_SECONDS = 1.0  # for the copy that another process is making
+LOOK_AGAIN_SECONDS = 0.02
+LONGEST_WAIT_SECONDS = 10.0  # for a thread of this process; then the reader makes its own
+
+made = Counter(
+    "frontrow_copies_made_total", "Number of answers for every reader that were made anew, by kind.", ["kind"]
+)
+
+
+@dataclass
+class Slot:
+    """Hold a process's copy of one answer, and the lock of the thread that renews it."""
+
+    copy: Copy | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def is_young(self) -> bool:
+        """Whether the copy need not be renewed yet."""
+        return self.copy is not None and self.copy.age < settings.COPY_SECONDS / 2
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the copy may still be served."""
+        return self.copy is not None and self.copy.age < settings.COPY_SECONDS
+
+
+slots: Bounded[str, Slot] = Bounded(MOST_KEPT)
+
+
+def forget() -> None:
+    """Drop this process's copies."""
+    slots.clear()
+
+
+def of(kind: str, key: str, make: Callable[[], Body]) -> Copy:
+    """Return a copy that is at most `COPY_SECONDS` old. `kind` names it in metrics; `key` tells apart what differs.
+
+    Raises: what `make` raises; DatabaseError only if there is no copy of the last ten minutes.
+    """
+    if not settings.COPY_SECONDS:
+        return _made(kind, make)
+    name = f"{kind}:{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}"
+    slot = slots.get(name)
+    if slot is not None and slot.copy is not None and slot.is_young:
+        return slot.copy
+    slot = slots[name] = slot or Slot()  # written again, so that it is not the first to be pushed out
+    before = slot.copy if slot.is_good else None
+    if not slot.lock.acquire(timeout=0 if before else LONGEST_WAIT_SECONDS):
+        return before or _made(kind, make)
+    try:
+        if slot.copy is None or not slot.is_young:
+            slot.copy = _renewed(kind, name, slot, make)
+        return slot.copy
+    finally:
+        slot.lock.release()
+
+
+def _renewed(kind: str, name: str, slot: Slot, make: Callable[[], Body]) -> Copy:
+    if found := _young(sharing.shared(name)):
+        return found
+    if not sharing.take_turn(name):
+        if slot.copy and slot.is_good:
+            return slot.copy
+        if found := _awaited(name):
+            return found
+        return _made(kind, make)
+    try:
+        copy = _made(kind, make)
+        sharing.share(name, copy)
+    except DatabaseError as error:
+        if slot.copy is None or slot.copy.age > LAST_RESORT_SECONDS:
+            raise
+        age = round(slot.copy.age, 1)
+        log.warning("copies.database_away", kind=kind, seconds=age, error=type(error).__name__)
+        return slot.copy
+    finally:
+        sharing.end_turn(name)
+    return copy
+
+
+def _young(copy: Copy | None) -> Copy | None:
+    return copy if copy is not None and copy.age < settings.COPY_SECONDS / 2 else None
+
+
+def _awaited(name: str) -> Copy | None:
+    """Wait for the copy that another process is making. None: it takes too long, or that process ended."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < deadline:
+        time.sleep(LOOK_AGAIN_SECONDS)
+        if found := _young(sharing.shared(name)):
+            return found
+    return None
+
+
+def _made(kind: str, make: Callable[[], Body]) -> Copy:
+    began = copy_.now()
+    body = make()
+    made.labels(kind).inc()
+    return Copy.of(body, made=began)
