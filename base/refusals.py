@@ -6,12 +6,14 @@ The catalogues are `reservations/refusals` and `ticketing/refusals.py`. Each cla
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 Schema = dict[str, Any]  # JSON Schema
+Facts = Mapping[str, object]  # members of the problem; ready for JSON
 
 TEXT: Schema = {"type": "string"}
 ID: Schema = {"type": "string", "format": "uuid"}
@@ -62,7 +64,7 @@ class Refused(Exception):
         """Return what happened to a reservation and what its buyer can do."""
         return f"{cls.ended} {cls.advice}".strip()
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Facts:
         """Return the members that the problem has besides those of RFC 9457."""
         if not self.field:
             return {}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any
 
 from django.db import connection
 
+Fault = Mapping[str, object]  # the facts of one fault, ready for JSON
 MOST_FINDINGS = 100  # of one check; a broken installation is known to be broken by then
 
 
@@ -24,14 +25,14 @@ class Check:
     says: str
     sql: str = ""
     parameters: Sequence[Any] = ()
-    look: Callable[[], Iterable[dict[str, Any]]] | None = None
+    look: Callable[[], Iterable[Fault]] | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     check: str
     says: str
-    facts: dict[str, Any]
+    facts: Fault
 
 
 def run(checks: Sequence[Check]) -> Iterator[Finding]:
@@ -42,7 +43,7 @@ def run(checks: Sequence[Check]) -> Iterator[Finding]:
             yield Finding(check=check.name, says=check.says, facts=facts)
 
 
-def _rows(check: Check) -> Iterator[dict[str, Any]]:
+def _rows(check: Check) -> Iterator[Fault]:
     with connection.cursor() as cursor:
         # The query is our own constant.
         cursor.execute(f"SELECT * FROM ({check.sql}) AS faults LIMIT {MOST_FINDINGS}", check.parameters)  # noqa: S608

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from django.conf import settings
 
-from realtime.audit import Check
+from realtime.audit import Check, Fault
 from reservations.allocation import standby
 from reservations.hold_request import EPOCH_BITS
 from reservations.queueing import letters, queue_watch
@@ -41,7 +40,7 @@ OVER_THE_LIMIT = """
 """
 
 
-def dead_letters_waiting() -> Iterator[dict[str, Any]]:
+def dead_letters_waiting() -> Iterator[Fault]:
     try:
         waiting = dead_letters.count_waiting()
     except letters.OutOfReach as error:
@@ -52,7 +51,7 @@ def dead_letters_waiting() -> Iterator[dict[str, Any]]:
             yield {"queue": queue, "letters": number}
 
 
-def queues_undrained() -> Iterator[dict[str, Any]]:
+def queues_undrained() -> Iterator[Fault]:
     """Yield each queue in which messages wait and from which no worker consumes."""
     if settings.QUEUE == "in_process":
         return

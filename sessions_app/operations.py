@@ -64,7 +64,7 @@ class HallBusy(Refused, reason="hall_busy", status=409, title="The hall is busy"
         super().__init__(clash)
         self.clash = clash
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         return {"session": str(self.clash.pk)} if self.clash else {}
 
 

@@ -30,6 +30,7 @@ from django.db.models.functions import Coalesce, Least, Now
 
 from realtime.models import Event
 from sessions_app import rules
+from sessions_app.bodies import CompactMap, SeatBody, SeatMap
 from sessions_app.models import Hall, Lane, Pool, Seat, SeatStatus, Session, Show, TicketType, Venue
 
 COUNT_NAMES = {
@@ -189,7 +190,7 @@ ORDER BY seat.position
 """
 
 
-def seat_map(session_id: UUID) -> dict[str, Any]:
+def seat_map(session_id: UUID) -> SeatMap:
     """Return API.md's body of a session's seats, in plan order. Raises: Session.DoesNotExist."""
     with connection.cursor() as cursor:
         cursor.execute(SEAT_MAP, [session_id])
@@ -200,9 +201,9 @@ def seat_map(session_id: UUID) -> dict[str, Any]:
     return {"session": str(session_id), "version": rows[0][0], "counts": tally(seats), "seats": seats}
 
 
-def seat_body(row: Sequence[Any]) -> dict[str, Any]:
+def seat_body(row: Sequence[Any]) -> SeatBody:
     _version, label, section, name, number, x, y, kind, ticket_type, status, held_until = row
-    body = {
+    body: SeatBody = {
         "label": label,
         "section": section,
         "row": name,
@@ -218,7 +219,7 @@ def seat_body(row: Sequence[Any]) -> dict[str, Any]:
     return body
 
 
-def tally(seats: Iterable[dict[str, Any]]) -> dict[str, int]:
+def tally(seats: Iterable[SeatBody]) -> dict[str, int]:
     found = dict.fromkeys(COUNT_NAMES.values(), 0)
     for seat in seats:
         found[COUNT_NAMES[seat["status"]]] += 1
@@ -237,13 +238,13 @@ GROUP BY session.id
 """
 
 
-def compact_map(session_id: UUID) -> dict[str, Any]:
+def compact_map(session_id: UUID) -> CompactMap:
     """Return the version and one status letter a seat, in plan order. Raises: Session.DoesNotExist."""
     body, _until = compact_map_until(session_id)
     return body
 
 
-def compact_map_until(session_id: UUID) -> tuple[dict[str, Any], dt.datetime | None]:
+def compact_map_until(session_id: UUID) -> tuple[CompactMap, dt.datetime | None]:
     """Return the compact map, and when the first of its holds runs out. Raises: Session.DoesNotExist."""
     with connection.cursor() as cursor:
         cursor.execute(COMPACT_MAP, [session_id])
@@ -254,17 +255,17 @@ def compact_map_until(session_id: UUID) -> tuple[dict[str, Any], dt.datetime | N
     return {"version": version, "seats": seats}, until
 
 
-def compacted(body: dict[str, Any]) -> dict[str, Any]:
+def compacted(body: SeatMap) -> CompactMap:
     """Return the compact form of a seat map."""
     return {"version": body["version"], "seats": "".join(seat["status"] for seat in body["seats"])}
 
 
-def spelled_out(body: dict[str, Any]) -> dict[str, Any]:
+def spelled_out(body: SeatMap) -> SeatMap:
     """Return the form for programs: each seat's status is the word that its count has."""
     return {**body, "seats": [{**seat, "status": COUNT_NAMES[seat["status"]]} for seat in body["seats"]]}
 
 
-def seat_map_at(session_id: UUID, at: dt.datetime) -> dict[str, Any]:
+def seat_map_at(session_id: UUID, at: dt.datetime) -> SeatMap:
     """Return the map at a past time: all seats free, then every change in the log until then.
 
     Raises: Session.DoesNotExist.

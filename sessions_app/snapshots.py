@@ -11,13 +11,13 @@ import gzip
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 import msgspec
 from prometheus_client import Counter
 
 from sessions_app import queries
+from sessions_app.bodies import SeatMap
 
 MOST_KEPT = 64  # of a process; the full form of 10,000 seats takes 2 MB
 LONGEST_KEPT = dt.timedelta(seconds=30)  # a change without a version (a seat's kind) is seen by then
@@ -100,6 +100,6 @@ def read(session_id: UUID, *, now: dt.datetime, compact: bool) -> Snapshot:
     )
 
 
-def in_full(session_id: UUID) -> tuple[dict[str, Any], dt.datetime | None]:
+def in_full(session_id: UUID) -> tuple[SeatMap, dt.datetime | None]:
     body = queries.spelled_out(queries.seat_map(session_id))
     return body, min((seat["held_until"] for seat in body["seats"] if "held_until" in seat), default=None)

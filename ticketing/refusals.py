@@ -6,12 +6,12 @@ import dataclasses
 import datetime as dt
 import uuid
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.utils.translation import gettext_lazy as _
 
 from base.clock import rfc3339
-from base.refusals import ID, TEXT, TIME, TIME_OR_NULL, Refused
+from base.refusals import ID, TEXT, TIME, TIME_OR_NULL, Facts, Refused
 
 if TYPE_CHECKING:
     from ticketing.voiding import Void
@@ -53,7 +53,7 @@ class RefundClosed(Refused, reason="refund_closed", status=409, title="Too late 
         super().__init__(until)
         self.until = until
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Facts:
         return {"until": self.until and rfc3339(self.until)}
 
 
@@ -68,7 +68,7 @@ class NothingToRefund(Refused, reason="nothing_to_refund", status=409, title="No
         super().__init__([str(ticket) for ticket in tickets])
         self.tickets = list(tickets)
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Facts:
         return {"tickets": [str(ticket) for ticket in self.tickets]}
 
 
@@ -93,7 +93,7 @@ class CannotPassOn(Refused, reason="cannot_pass_on", status=409, title="Cannot b
         super().__init__(why)
         self.why = why
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Facts:
         return {"reason": self.why}
 
 
@@ -122,7 +122,7 @@ class TicketVoid(Refused, reason="ticket_void", status=409, title="The ticket is
         super().__init__(str(void.reason))
         self.void = void
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Facts:
         return {"reason": self.void.reason.value, "voided_at": rfc3339(self.void.at)}
 
 
@@ -142,7 +142,7 @@ class OtherSession(Refused, reason="other_session", status=409, title="For anoth
         super().__init__(str(session))
         self.session = session
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Facts:
         return {"session": str(self.session)}
 
 
@@ -154,7 +154,7 @@ class NotYet(Refused, reason="not_yet", status=409, title="Not yet"):
     opens_at: dt.datetime
     starts_at: dt.datetime
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Facts:
         return {"opens_at": rfc3339(self.opens_at), "starts_at": rfc3339(self.starts_at)}
 
 
@@ -165,7 +165,7 @@ class TooLate(Refused, reason="too_late", status=409, title="Too late"):
 
     ended_at: dt.datetime
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Facts:
         return {"ended_at": rfc3339(self.ended_at)}
 
 
@@ -176,7 +176,7 @@ class SessionCancelled(Refused, reason="session_cancelled", status=409, title="T
 
     cancelled_at: dt.datetime
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Facts:
         return {"cancelled_at": rfc3339(self.cancelled_at)}
 
 
@@ -190,7 +190,7 @@ class PaymentDue(Refused, reason="payment_due", status=409, title="To be paid fi
     amount: int
     currency: str
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Facts:
         return {"due": {"amount": self.amount, "currency": self.currency}}
 
 
@@ -205,7 +205,7 @@ class AlreadyUsed(Refused, reason="already_used", status=409, title="Already use
         self.used_at = used_at
         self.gate = gate
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Facts:
         return {"used_at": rfc3339(self.used_at), "gate": self.gate}
 
 

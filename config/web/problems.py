@@ -42,7 +42,7 @@ from rest_framework.views import set_rollback
 
 from base.asking import CSRFFailed
 from base.breaker import BreakerOpen
-from base.refusals import Refused, when
+from base.refusals import Facts, Refused, when
 from base.rest import WHOLE_BODY, field_errors
 from reservations import queries
 from reservations.admission import entries, sale_facts
@@ -177,7 +177,7 @@ def request_id() -> str:
     return str(structlog.contextvars.get_contextvars().get("request_id", ""))
 
 
-def body(problem: Known | Refused, *, code: str = "", detail: Any = None, **facts: Any) -> dict[str, Any]:
+def body(problem: Known | Refused, *, code: str = "", detail: Any = None, **facts: Any) -> Facts:
     code = code or problem.code
     return {
         "type": f"urn:frontrow:problem:{code}",
@@ -219,7 +219,7 @@ def _own_words(error: exceptions.APIException, problem: Known) -> tuple[str, str
     return problem.code, ""
 
 
-def describe(error: BaseException) -> tuple[dict[str, Any], int, dict[str, str]] | None:
+def describe(error: BaseException) -> tuple[Facts, int, dict[str, str]] | None:
     """Return body, status and headers for an error; None for an error of our own."""
     if isinstance(error, Refused):
         return body(error, **facts_of(error)), error.status, _to_come_again(error.retry_after)
@@ -238,7 +238,7 @@ def describe(error: BaseException) -> tuple[dict[str, Any], int, dict[str, str]]
     return body(problem, code=code, detail=detail), problem.status, _headers(error, problem)
 
 
-def facts_of(error: Refused) -> dict[str, Any]:
+def facts_of(error: Refused) -> Mapping[str, Any]:
     """Return what a client gets besides the sentence."""
     if isinstance(error, AlreadyPaid):  # the sale belongs to an app above the one that raises this
         return {"sale": sale_body_of(error.sale)}
@@ -255,7 +255,7 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response 
     return Response(content, status=status, headers=headers, content_type=MEDIA_TYPE)
 
 
-def _described(error: Exception) -> tuple[dict[str, Any], int, dict[str, str]] | None:
+def _described(error: Exception) -> tuple[Facts, int, dict[str, str]] | None:
     described = describe(error)
     if described is not None and described[1] >= 500:
         log.warning("request.unavailable", error=repr(error), code=described[0]["code"])
@@ -273,11 +273,11 @@ def refused(refusal: Refused) -> HttpResponse:
     return _written(body(refusal, **facts_of(refusal)), refusal.status, _to_come_again(refusal.retry_after))
 
 
-def _written(content: dict[str, Any], status: int, headers: dict[str, str]) -> HttpResponse:
+def _written(content: Facts, status: int, headers: dict[str, str]) -> HttpResponse:
     return HttpResponse(as_json(content), status=status, headers={"Content-Type": MEDIA_TYPE, **headers})
 
 
-def as_json(content: dict[str, Any]) -> bytes:
+def as_json(content: Facts) -> bytes:
     """Encode as DRF's renderer does: JavaScript once treated these two characters as ends of lines."""
     return msgspec.json.encode(content).replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
 

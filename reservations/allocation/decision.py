@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import starmap
-from typing import Any
+from typing import TypedDict
 
 from base.refusals import Refused
 from base.rows import new_row
@@ -26,7 +26,7 @@ from reservations.allocation.standby import Wanted
 from reservations.allocation.statements import Place
 from reservations.allocation.stock import Stock
 from reservations.allocation.terms import REFUSALS, Terms
-from reservations.bodies import Line
+from reservations.bodies import Conflict, Line
 from reservations.hold_request import AT_THE_DOOR, HoldRequest, Means
 from reservations.models import Reservation, Status
 from reservations.queries import reservation_body
@@ -34,6 +34,15 @@ from sessions_app.models import Seat, SeatStatus, Session, TicketType
 
 FREE = Means(method="free")  # pays for an order that costs nothing: no gateway is asked
 REASONS = {SeatStatus.HELD: "held", SeatStatus.SOLD: "sold", SeatStatus.BLOCKED: "blocked"}
+
+
+class Ended(TypedDict, total=False):
+    """The columns of a request that got nothing, or not yet; empty if it got its places."""
+
+    status: Status
+    reason: str
+    conflicts: list[Conflict]
+    duplicate_of: uuid.UUID
 
 
 @dataclasses.dataclass(slots=True)
@@ -82,10 +91,10 @@ def decide(request: HoldRequest, batch: Batch) -> None:
         reply(request, reservation, batch.news)
 
 
-def _judged_by(request: HoldRequest, reservation: Reservation, batch: Batch) -> dict[str, Any]:
+def _judged_by(request: HoldRequest, reservation: Reservation, batch: Batch) -> dict[str, object]:
     """Return the limits of this moment for the log: they may be lowered later, and the audit judges by these."""
     kind = batch.stock.of(reservation.ticket_type_id) if reservation.has_stock else None
-    judged_by: dict[str, Any] = standby.limits_of(reservation.session, kind)
+    judged_by: dict[str, object] = {**standby.limits_of(reservation.session, kind)}
     if reservation.voucher is not None:
         judged_by |= {"voucher": str(reservation.voucher_id), "voucher_uses": reservation.voucher.uses}
     if request.best_available:
@@ -132,11 +141,11 @@ def row_of(request: HoldRequest, session: Session, news: Announcements) -> Reser
     return reservation
 
 
-def _refusal(request: HoldRequest, batch: Batch) -> dict[str, Any]:
+def _refusal(request: HoldRequest, batch: Batch) -> Ended:
     """Return why the request can't have anything, whatever is free; empty if it may."""
     first = batch.keys.get((request.buyer, request.scope, request.key)) if request.key else None
     if first is not None:
-        return _rejected(refusals.Duplicate, duplicate_of=first)
+        return {**_rejected(refusals.Duplicate), "duplicate_of": first}
     if request.id in batch.cancelled:
         return {"status": Status.CANCELLED, "reason": refusals.Released.reason}
     kind = batch.stock.of(request.ticket_type) if request.asks_stock else None
@@ -174,7 +183,7 @@ def _holds_too_much(request: HoldRequest, batch: Batch) -> bool:
     return (0 < caps.buyer < of_buyer) or (0 < caps.address < of_address)
 
 
-def _refusal_of_terms(request: HoldRequest, batch: Batch) -> dict[str, Any]:
+def _refusal_of_terms(request: HoldRequest, batch: Batch) -> Ended:
     if request.names_terms:
         try:
             batch.terms.judge(request, batch.sessions[request.session], now=batch.news.now)
@@ -183,11 +192,11 @@ def _refusal_of_terms(request: HoldRequest, batch: Batch) -> dict[str, Any]:
     return {}
 
 
-def _rejected(refusal: type[Refused], **facts: Any) -> dict[str, Any]:
-    return {"status": Status.REJECTED, "reason": refusal.reason, **facts}
+def _rejected(refusal: type[Refused]) -> Ended:
+    return {"status": Status.REJECTED, "reason": refusal.reason}
 
 
-def _take(request: HoldRequest, reservation: Reservation, batch: Batch) -> dict[str, Any]:
+def _take(request: HoldRequest, reservation: Reservation, batch: Batch) -> Ended:
     """Give the request what it asks for, all of it, or return why not."""
     session = batch.sessions[request.session]
     if request.seats:
@@ -245,16 +254,14 @@ def _means_of_nothing(order: Reservation) -> dict[str, str]:
     return means
 
 
-def _take_seats(
-    seats: Sequence[Place | None], labels: Sequence[str], reservation: Reservation, batch: Batch
-) -> dict[str, Any]:
-    conflicts = [
+def _take_seats(seats: Sequence[Place | None], labels: Sequence[str], reservation: Reservation, batch: Batch) -> Ended:
+    conflicts: list[Conflict] = [
         {"seat": label, "reason": REASONS[SeatStatus(seat.status)] if seat else "blocked"}
         for label, seat in zip(labels, seats, strict=True)
         if seat is None or seat.status != SeatStatus.FREE
     ]
     if conflicts:
-        return _rejected(refusals.SeatsUnavailable, conflicts=conflicts)
+        return {**_rejected(refusals.SeatsUnavailable), "conflicts": conflicts}
     for seat in seats:
         assert seat is not None
         seat.status, seat.reservation_id = SeatStatus.HELD, reservation.pk
@@ -265,7 +272,7 @@ def _take_seats(
     return {}
 
 
-def _take_best(request: HoldRequest, reservation: Reservation, batch: Batch) -> dict[str, Any]:
+def _take_best(request: HoldRequest, reservation: Reservation, batch: Batch) -> Ended:
     """Take the best seats.
 
     Seats that were read as free stay free, because the session's row is locked. Writing the chosen seats locks them.
@@ -298,7 +305,7 @@ def _hall_plan(session: uuid.UUID, plan_version: int) -> HallPlan:
     return HallPlan(starmap(SeatOnPlan, Seat.objects.of(session).order_by("position").values_list(*columns)))
 
 
-def _take_stock(request: HoldRequest, reservation: Reservation, batch: Batch) -> dict[str, Any]:
+def _take_stock(request: HoldRequest, reservation: Reservation, batch: Batch) -> Ended:
     kind = batch.stock.of(request.ticket_type)
     if kind is None:
         return _rejected(refusals.SoldOut)

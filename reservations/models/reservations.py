@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any, Self
+from typing import Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -253,7 +253,7 @@ class Reservation(models.Model):
         """Tell whether its hold has run out, swept or not."""
         return self.status == Status.HELD and rules.has_run_out(self.expires_at, now)
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         """Return the facts that an event tells of it; nothing personal."""
         return {
             "reservation": str(self.id),

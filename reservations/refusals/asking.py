@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from base.clock import rfc3339
-from base.refusals import COUNT, NAMES, TIME_OR_NULL, Refused, listed
+from base.refusals import COUNT, NAMES, TIME_OR_NULL, Facts, Refused, listed
 
 OTHER_SESSION = _("Choose another session.")
 OTHER_VOUCHER = _("Order again without the voucher, or with another one.")
@@ -31,7 +30,7 @@ class SeatsUnavailable(Refused, reason="seats_unavailable", status=409, title="S
 
     conflicts: dict[str, str]
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Facts:
         return {"conflicts": [{"seat": seat, "reason": why} for seat, why in sorted(self.conflicts.items())]}
 
 
@@ -64,7 +63,7 @@ class LimitReached(Refused, reason="limit_reached", status=409, title="Limit rea
             self.limit,
         ) % {"limit": self.limit}
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Facts:
         return {"limit": self.limit}
 
 
@@ -94,7 +93,7 @@ class TooManySeats(Refused, reason="too_many_seats", status=400, title="Too many
     limit: int
     field: str = "seats"
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Facts:
         self.hint = _("The limit is %(limit)d.") % {"limit": self.limit}
         return {"limit": self.limit, **super().facts()}
 
@@ -111,7 +110,7 @@ class SaleNotOpen(Refused, reason="sale_not_open", status=409, title="Not on sal
 
     on_sale_at: dt.datetime | None
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Facts:
         return {"on_sale_at": self.on_sale_at and rfc3339(self.on_sale_at)}
 
 
@@ -171,7 +170,7 @@ class WrongSeats(Refused):
 
     seats: list[str]
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Facts:
         self.hint = self.told % listed(self.seats)
         return {"seats": self.seats, **super().facts()}
 
@@ -228,7 +227,7 @@ class UnknownConcession(Refused, reason="unknown_concession", status=400, title=
 
     concessions: list[str] = dataclasses.field(default_factory=list)
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Facts:
         self.hint = _("Unknown: %(names)s.") % listed(self.concessions)
         return {"concessions": self.concessions, **super().facts()}
 
@@ -254,7 +253,7 @@ class WrongConcessionCount(
 
     places: int
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Facts:
         return {"places": self.places, **super().facts()}
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from base.refusals import TEXT, Refused
+from base.refusals import TEXT, Facts, Refused
 from reservations.refusals.asking import SaleClosed
 
 ORDER_AGAIN = _("You can order again.")
@@ -118,7 +117,7 @@ class PaymentDeclined(Refused, reason="payment_declined", status=402, title="Pay
         super().__init__(why)
         self.why = why
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Facts:
         return {"reason": self.why}
 
 

@@ -13,6 +13,7 @@ from rest_framework import serializers
 
 from base.clock import EARLIEST, LATEST
 from base.rest import Money
+from sessions_app.bodies import Price
 from sessions_app.models import (
     Concession,
     Hall,
@@ -25,7 +26,7 @@ from sessions_app.models import (
 )
 
 
-def money(amount: int | None, currency: str) -> dict[str, Any] | None:
+def money(amount: int | None, currency: str) -> Price | None:
     return None if amount is None else {"amount": amount, "currency": currency}
 
 
@@ -109,7 +110,7 @@ class SessionOut(serializers.ModelSerializer[Session]):
         ]
 
     @extend_schema_field(Money(allow_null=True))
-    def get_from_price(self, session: Any) -> dict[str, Any] | None:
+    def get_from_price(self, session: Any) -> Price | None:
         return money(session.from_price, session.currency)
 
 
@@ -164,7 +165,7 @@ class TicketTypeOut(serializers.ModelSerializer[TicketType]):
         ]
 
     @extend_schema_field(Money)
-    def get_price(self, ticket_type: TicketType) -> dict[str, Any] | None:
+    def get_price(self, ticket_type: TicketType) -> Price | None:
         return money(ticket_type.price, ticket_type.session.currency)
 
     def get_pools(self, ticket_type: TicketType) -> list[str]:
@@ -184,7 +185,7 @@ class ConcessionOut(serializers.ModelSerializer[Concession]):
         fields = ["id", "name", "percent_off", "price", "note"]
 
     @extend_schema_field(Money(allow_null=True))
-    def get_price(self, concession: Concession) -> dict[str, Any] | None:
+    def get_price(self, concession: Concession) -> Price | None:
         return money(concession.price, concession.session.currency)
 
 

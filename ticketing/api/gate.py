@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 from uuid import UUID
 
 from django.http import HttpRequest, JsonResponse
@@ -107,7 +107,7 @@ class CheckInsView(BuyerAPIView):
         return Response(checked_in(made))
 
 
-def plainly_checked_in(made: CheckIn) -> dict[str, Any]:
+def plainly_checked_in(made: CheckIn) -> dict[str, object]:
     """Answer that the bearer is admitted, without reading anything. Fields that need a query stay empty."""
     kind = {"id": str(made.ticket.ticket_type_id), "name": ""}
     unread = dict.fromkeys(("seat", "concession", "refunded_at", "void_reason", "also_used"))
@@ -116,7 +116,7 @@ def plainly_checked_in(made: CheckIn) -> dict[str, Any]:
     return {**unread, **told, "ticket_type": kind, **used}
 
 
-def checked_in(made: CheckIn) -> dict[str, Any]:
+def checked_in(made: CheckIn) -> dict[str, object]:
     ticket, displaced = made.ticket, doors.displaced_by(made)
     return {
         "id": str(made.pk),

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-from uuid import UUID
-
 from django.utils import translation
 from django.utils.translation import gettext as _
 
 from base.clock import db_now
 from reservations import people
 from ticketing.letters import mailed_codes
-from ticketing.letters.letter import Letter, address_of, address_of_sale, language_of
+from ticketing.letters.letter import Happened, Letter, address_of, address_of_sale, language_of
 from ticketing.models import MailedCode, Sale, Ticket
 from ticketing.tickets import links
 
 
-def code_asked(event: dict[str, Any]) -> Letter | None:
+def code_asked(event: Happened) -> Letter | None:
     """Write the code to the buyer while it is valid."""
     rows = MailedCode.objects.select_related("sale__session__show")
-    row = rows.filter(pk=event["facts"]["mailed_code"]).first()
+    row = rows.filter(pk=event.facts["mailed_code"]).first()
     if row is None or row.used_at is not None or mailed_codes.ends_at(row) <= db_now():
         return None
     sale = row.sale
@@ -37,17 +34,17 @@ def code_asked(event: dict[str, Any]) -> Letter | None:
     )
 
 
-def sale_links_renewed(event: dict[str, Any]) -> Letter | None:
+def sale_links_renewed(event: Happened) -> Letter | None:
     """Write the new link of a sale to the buyer."""
-    sale = Sale.objects.select_related("session__show", "session__hall__venue").get(pk=event["facts"]["sale"])
+    sale = Sale.objects.select_related("session__show", "session__hall__venue").get(pk=event.facts["sale"])
     return _new_link(sale, to=address_of_sale(sale), language=sale.language)
 
 
-def ticket_links_renewed(event: dict[str, Any]) -> Letter | None:
+def ticket_links_renewed(event: Happened) -> Letter | None:
     """Write the new link to the holder of a transferred ticket, if that person still holds it."""
-    holder = people.account_of(UUID(event["buyer"]))
+    holder = people.account_of(event.person)
     rows = Ticket.objects.select_related("sale", "session__show", "session__hall__venue")
-    ticket = rows.get(pk=event["facts"]["ticket"])
+    ticket = rows.get(pk=event.facts["ticket"])
     return _new_link(ticket, to=address_of(holder), language=language_of(holder)) if ticket.holder == holder else None
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypedDict
 from uuid import UUID
 
 from django.conf import settings
@@ -18,7 +18,7 @@ from reservations import people
 from reservations.models import Reservation, Status
 from sessions_app.models import Session
 from ticketing import queries
-from ticketing.letters.letter import Letter, address_of, address_of_sale, language_of
+from ticketing.letters.letter import Happened, Letter, address_of, address_of_sale, language_of
 from ticketing.models import Ticket, TicketStatus
 from ticketing.payments import refunds
 from ticketing.tickets import calendars, links
@@ -27,12 +27,12 @@ from ticketing.voiding import SESSION_CANCELLED
 MOVED = "session_moved"
 
 
-def of_sale(event: dict[str, Any]) -> Letter | None:
+def of_sale(event: Happened) -> Letter | None:
     """Write to the buyer, also about transferred tickets, because the money is the buyer's.
 
     The letter names the tickets that the buyer still has, and counts the transferred ones.
     """
-    sale = queries.find_sale(UUID(event["facts"]["sale"]), buyer=None)
+    sale = queries.find_sale(UUID(event.facts["sale"]), buyer=None)
     address = address_of_sale(sale)
     if not address or _is_outdated(event, sale.session, sale.live_tickets):
         return None
@@ -70,10 +70,10 @@ def _paid_for(tickets: Iterable[Ticket]) -> int:
     return sum(ticket.price for ticket in tickets if not ticket.due)
 
 
-def of_receiver(event: dict[str, Any]) -> Letter | None:
+def of_receiver(event: Happened) -> Letter | None:
     """Write to the receiver of transferred tickets about those that this person still has."""
-    holder = people.account_of(UUID(event["buyer"]))
-    rows = queries.tickets_of(None).filter(pk__in=event["facts"]["tickets"], holder=holder).order_by("pk")
+    holder = people.account_of(event.person)
+    rows = queries.tickets_of(None).filter(pk__in=event.facts["tickets"], holder=holder).order_by("pk")
     tickets = list(rows.exclude(status=TicketStatus.VOID) if _is_about_moving(event) else rows)
     address = address_of(holder)
     if not address or not tickets or _is_outdated(event, tickets[0].session, tickets):
@@ -94,10 +94,10 @@ def of_receiver(event: dict[str, Any]) -> Letter | None:
     )
 
 
-def of_order(event: dict[str, Any]) -> Letter | None:
+def of_order(event: Happened) -> Letter | None:
     """Write to the buyer of an order on standby, while it waits: nothing was sold to this buyer yet."""
     rows = Reservation.objects.select_related("session__show", "session__hall__venue")
-    order = rows.get(pk=event["facts"]["reservation"])
+    order = rows.get(pk=event.facts["reservation"])
     session, means = order.session, order.payment or {}
     address = means.get("email") or address_of(order.buyer)
     if not address or order.status != Status.QUEUED or session.cancelled_at is not None:
@@ -123,24 +123,24 @@ def was_told_of_calling_off(ticket: Ticket) -> bool:
     return told.filter(facts__tickets__contains=[str(ticket.pk)]).exists()
 
 
-def _is_outdated(event: dict[str, Any], session: Session, tickets: Sequence[Ticket]) -> bool:
+def _is_outdated(event: Happened, session: Session, tickets: Sequence[Ticket]) -> bool:
     """Tell whether news of a move is outdated: the session was called off since, or all these tickets are void."""
     if not _is_about_moving(event):
         return False
     return session.cancelled_at is not None or all(ticket.status == TicketStatus.VOID for ticket in tickets)
 
 
-def _is_about_moving(event: dict[str, Any]) -> bool:
-    return str(event["event"]).endswith(MOVED)
+def _is_about_moving(event: Happened) -> bool:
+    return event.name.endswith(MOVED)
 
 
 def _letter(
-    event: dict[str, Any],
+    event: Happened,
     session: Session,
     *,
     to: str,
     language: str,
-    facts: dict[str, Any],
+    facts: Mapping[str, object],
     calendar: bytes | None,
     template: str = "",
 ) -> Letter:
@@ -157,9 +157,16 @@ def _letter(
     )
 
 
-def _old_and_new(event: dict[str, Any]) -> dict[str, Any]:
+class Moment(TypedDict):
+    """When and where a session is."""
+
+    starts_at: dt.datetime
+    place: str
+
+
+def _old_and_new(event: Happened) -> dict[str, Moment]:
     """Return time and place before and after that change, even if there was another change since."""
     return {
         name: {"starts_at": dt.datetime.fromisoformat(said["starts_at"]), "place": said["place"]}
-        for name, said in (("old", event["facts"]["from"]), ("new", event["facts"]["to"]))
+        for name, said in (("old", event.facts["from"]), ("new", event.facts["to"]))
     }

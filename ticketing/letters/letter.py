@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from django.conf import settings
 
 from reservations import people
 from ticketing.models import Sale, User
+
+
+class Happened(msgspec.Struct, frozen=True, kw_only=True):
+    """An event as the relay publishes it (`realtime.relay.message`), with what letters need of it."""
+
+    id: UUID
+    name: str = msgspec.field(name="event")
+    facts: dict[str, Any]
+    session: UUID | None = None
+    buyer: UUID | None = None
+    cause: str | None = None
+
+    @property
+    def person(self) -> UUID:
+        """Return the buyer of an event that always has one."""
+        assert self.buyer is not None
+        return self.buyer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +39,7 @@ class Letter:
     language: str
     subject: str
     template: str
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, object] = field(default_factory=dict)
     enclosed: tuple[tuple[str, bytes, str], ...] = ()  # file name, content, media type
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import structlog
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
@@ -25,7 +26,7 @@ from sessions_app.templatetags.frontrow import money
 from ticketing import queries
 from ticketing.faults import reach
 from ticketing.letters import access_letters, change_letters
-from ticketing.letters.letter import Letter, address_of, address_of_sale, language_of
+from ticketing.letters.letter import Happened, Letter, address_of, address_of_sale, language_of
 from ticketing.models import Notification, Payment, Sale, Ticket
 from ticketing.payments.collecting import NOT_COLLECTED
 from ticketing.tickets import links, paper
@@ -38,23 +39,24 @@ def send_for(event: dict[str, Any]) -> None:
 
     Raises: OSError if the mail server is away or refuses.
     """
-    with causes.working_for(Cause(event.get("cause") or "")):
-        _send_for(event)
+    happened = msgspec.convert(event, Happened)
+    with causes.working_for(Cause(happened.cause or "")):
+        _send_for(happened)
 
 
-def _send_for(event: dict[str, Any]) -> None:
-    kind, event_id = event["event"], UUID(event["id"])
+def _send_for(event: Happened) -> None:
+    kind, event_id = event.name, event.id
     letter = LETTERS[kind](event)
     if letter is None:  # most sales of a rush: they take no lock
-        log.debug("mail.no_address", event_id=event["id"], kind=kind)
+        log.debug("mail.no_address", event_id=str(event_id), kind=kind)
         return
     with _alone_with(event_id) as alone:
         if not alone or Notification.objects.filter(pk=event_id).exists():
             return
         reach("letter.to_send")
-        _post(letter, event_id=event_id, cause=event.get("cause"))
+        _post(letter, event_id=event_id, cause=event.cause)
         Notification.objects.create(event=event_id, kind=kind)
-        log.info("mail.sent", event_id=event["id"], kind=kind)
+        log.info("mail.sent", event_id=str(event_id), kind=kind)
 
 
 @contextmanager
@@ -78,7 +80,7 @@ def _post(letter: Letter, *, event_id: UUID, cause: str | None) -> None:
     """Send a letter. `cause` is the id of the request that it answers, by which its log lines are found."""
     known = {"X-Request-ID": cause} if cause else {}
     with translation.override(letter.language):
-        facts = letter.facts | {"language": letter.language, "site": settings.SITE_URL}
+        facts = {**letter.facts, "language": letter.language, "site": settings.SITE_URL}
         message = EmailMultiAlternatives(
             " ".join(letter.subject.split()),
             render_to_string(f"ticketing/mail/{letter.template}.txt", facts),
@@ -91,9 +93,9 @@ def _post(letter: Letter, *, event_id: UUID, cause: str | None) -> None:
         message.send()
 
 
-def _confirmed(event: dict[str, Any]) -> Letter | None:
+def _confirmed(event: Happened) -> Letter | None:
     """Write to the address that was given with the payment, or else to the account's."""
-    sale = Sale.objects.select_related("session__show", "session__hall__venue").get(pk=event["facts"]["sale"])
+    sale = Sale.objects.select_related("session__show", "session__hall__venue").get(pk=event.facts["sale"])
     address = address_of_sale(sale)
     if not address:
         return None
@@ -123,20 +125,20 @@ def _confirmed(event: dict[str, Any]) -> Letter | None:
     )
 
 
-def _address_corrected(event: dict[str, Any]) -> Letter | None:
+def _address_corrected(event: Happened) -> Letter | None:
     """Send the tickets again to the right address. Without a valid ticket, send only the sale's link."""
-    sale = Sale.objects.select_related("session").get(pk=event["facts"]["sale"])
+    sale = Sale.objects.select_related("session").get(pk=event.facts["sale"])
     is_off = sale.session.cancelled_at is not None
     return access_letters.sale_links_renewed(event) if is_off or not sale.live_tickets else _confirmed(event)
 
 
-def _expired(event: dict[str, Any]) -> Letter | None:
+def _expired(event: Happened) -> Letter | None:
     """Write to accounts with an address. Guests give none before they pay."""
-    address = address_of(UUID(event["buyer"]))
+    address = address_of(event.person)
     if not address:
         return None
-    session = Session.objects.select_related("show", "hall__venue").get(pk=event["session"])
-    language = language_of(UUID(event["buyer"]))
+    session = Session.objects.select_related("show", "hall__venue").get(pk=str(event.session))
+    language = language_of(event.person)
     with translation.override(language):
         subject = _("Your seats for %(show)s are free again") % {"show": session.show.title}
     return Letter(
@@ -146,23 +148,23 @@ def _expired(event: dict[str, Any]) -> Letter | None:
         template="expired",
         facts={
             "session": session,
-            "seats": event["facts"]["seats"],
-            "places": event["facts"]["quantity"],
+            "seats": event.facts["seats"],
+            "places": event.facts["quantity"],
             "link": settings.SITE_URL + reverse("session", args=[session.pk]),
         },
     )
 
 
-def _passed_on(event: dict[str, Any]) -> Letter | None:
+def _passed_on(event: Happened) -> Letter | None:
     """Write to accounts with an address: to the giver of a ticket and to its receiver."""
-    buyer, received = UUID(event["buyer"]), event["event"] == "ticket.received"
+    buyer, received = event.person, event.name == "ticket.received"
     address = address_of(buyer)
     if not address:
         return None
     rows = Ticket.objects.select_related(
         "sale__payment", "refund", "seat", "ticket_type", "session__show", "session__hall__venue"
     )
-    ticket = rows.get(pk=event["facts"]["ticket"])
+    ticket = rows.get(pk=event.facts["ticket"])
     if received and (ticket.void or ticket.owner != people.account_of(buyer)):
         return None  # the receiver transferred it or it was refunded in the meantime
     language = language_of(buyer)
@@ -185,14 +187,14 @@ def _passed_on(event: dict[str, Any]) -> Letter | None:
     )
 
 
-def _voided(event: dict[str, Any]) -> Letter | None:
+def _voided(event: Happened) -> Letter | None:
     """Write to the receiver of a transferred ticket when the house takes the ticket back."""
-    holder = UUID(event["buyer"])
+    holder = event.person
     address = address_of(holder)
     if not address:
         return None
     rows = Ticket.objects.select_related("seat", "ticket_type", "refund", "session__show", "session__hall__venue")
-    ticket = rows.get(pk=event["facts"]["ticket"])
+    ticket = rows.get(pk=event.facts["ticket"])
     if change_letters.was_told_of_calling_off(ticket):
         return None
     language = language_of(holder)
@@ -212,9 +214,9 @@ def _voided(event: dict[str, Any]) -> Letter | None:
     )
 
 
-def _refunded(event: dict[str, Any]) -> Letter | None:
+def _refunded(event: Happened) -> Letter | None:
     """Write about tickets that the buyer or the house gave back."""
-    sale = Sale.objects.select_related("session__show").get(pk=event["facts"]["sale"])
+    sale = Sale.objects.select_related("session__show").get(pk=event.facts["sale"])
     with translation.override(sale.language):
         reasons = {
             "session_cancelled": _("The session was called off."),
@@ -222,21 +224,21 @@ def _refunded(event: dict[str, Any]) -> Letter | None:
                 "The tickets were not collected and paid for at the door in time, so their places are on sale again."
             ),
         }
-        why = reasons.get(event["facts"]["reason"], "")
+        why = reasons.get(event.facts["reason"], "")
     return _money_back(
         address_of_sale(sale),
         language=sale.language,
         session=sale.session,
-        facts=event["facts"],
+        facts=event.facts,
         why=why,
         link=links.to("sale", sale),
-        collect=str(sale.number) if event["facts"].get("by_hand") else "",
+        collect=str(sale.number) if event.facts.get("by_hand") else "",
     )
 
 
-def _refund_now(event: dict[str, Any]) -> Letter | None:
+def _refund_now(event: Happened) -> Letter | None:
     """Write about a refund that changed since the last letter: refused, to collect, handed out, or sent after all."""
-    name, facts = event["event"], event["facts"]
+    name, facts = event.name, event.facts
     if (name == "refund.refused" and facts.get("again")) or (name == "refund.paid_back" and not facts.get("again")):
         return None  # the buyer knows this already
     sale = Sale.objects.select_related("session__show").get(pk=facts["sale"])
@@ -261,9 +263,9 @@ def _refund_now(event: dict[str, Any]) -> Letter | None:
     )
 
 
-def _returned(event: dict[str, Any]) -> Letter | None:
+def _returned(event: Happened) -> Letter | None:
     """Write about money that came after the places were gone, or that could not be captured in the end."""
-    payment = Payment.objects.select_related("reservation__session__show").get(pk=event["facts"]["payment"])
+    payment = Payment.objects.select_related("reservation__session__show").get(pk=event.facts["payment"])
     session = payment.reservation.session
     with translation.override(payment.language):
         why = _("Your payment arrived after we could no longer sell you the places, so you have no tickets.")
@@ -271,7 +273,7 @@ def _returned(event: dict[str, Any]) -> Letter | None:
         payment.email or address_of(payment.reservation.buyer),
         language=payment.language,
         session=session,
-        facts=event["facts"],
+        facts=event.facts,
         why=why,
         link=settings.SITE_URL + reverse("session", args=[session.pk]),
     )
@@ -282,7 +284,7 @@ def _money_back(
     *,
     language: str,
     session: Session,
-    facts: dict[str, Any],
+    facts: Mapping[str, Any],
     why: str,
     link: str,
     collect: str = "",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,7 +84,7 @@ def _from_the_log(order: Reservation, payments: list[Payment], refunds: list[Ref
         yield Moment(at=event.occurred_at, what=str(NAMES.get(event.name, event.name)), note=_note(event.facts))
 
 
-def _note(facts: dict[str, Any]) -> str:
+def _note(facts: Mapping[str, Any]) -> str:
     said = [str(facts["reason"])] if facts.get("reason") else []
     if facts.get("amount") is not None and facts.get("currency"):
         said.append(money(facts["amount"], facts["currency"]))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -72,7 +72,7 @@ def leads_to(request: Visitor, page: str, identity_of: UUID) -> HttpResponse:
 
 def in_words(refusal: Refused) -> str:
     """Write a refusal: the errors of fields, or the seats; otherwise the sentence."""
-    facts = refusal.facts()
+    facts: Mapping[str, Any] = refusal.facts()
     if errors := facts.get("errors"):
         return " ".join(error["message"] for error in errors)
     return f"{refusal.said()} {', '.join(conflict['seat'] for conflict in facts.get('conflicts', []))}".strip()

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import structlog
 from django.db import transaction
@@ -78,7 +77,7 @@ def _note_return(*, payment_id: uuid.UUID, standing: Standing) -> None:
         steps.payments.labels(payment.status).inc()
 
 
-def facts_of_return(payment: Payment) -> dict[str, Any]:
+def facts_of_return(payment: Payment) -> Mapping[str, object]:
     return {
         "payment": str(payment.pk),
         "amount": payment.amount,

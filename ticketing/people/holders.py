@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from typing import Any
+from collections.abc import Mapping
 
 from realtime import events
 from realtime.events import NewEvent
@@ -14,7 +14,7 @@ from ticketing import sale_locks
 from ticketing.models import Sale
 
 
-def tell(session: Session, what: str, facts: dict[str, Any] | None = None) -> int:
+def tell(session: Session, what: str, facts: Mapping[str, object] | None = None) -> int:
     """Record, in the transaction of the change, that each holder gets a letter, and return how many.
 
     It records one event per sale (`sale.<what>`), and one per receiver with all their tickets (`ticket.<what>`). So the
@@ -37,7 +37,7 @@ def tell(session: Session, what: str, facts: dict[str, Any] | None = None) -> in
     return len(events.record_many(told))
 
 
-def tell_who_stands_by(session: Session, what: str, facts: dict[str, Any]) -> int:
+def tell_who_stands_by(session: Session, what: str, facts: Mapping[str, object]) -> int:
     """Record a letter for each waiting order of a locked session (`order.<what>`), and return how many."""
     waiting = Reservation.objects.filter(session=session, status=Status.QUEUED).order_by("pk")
     told = [

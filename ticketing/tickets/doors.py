@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from typing import Any
+from collections.abc import Mapping
 
 import structlog
 from django.conf import settings
@@ -221,10 +221,10 @@ def _judge(made: CheckIn, *, short: str, session: uuid.UUID | None, first: Check
     return CheckInOutcome.TOO_LATE if at >= ticket.session.ends_at else CheckInOutcome.ADMITTED
 
 
-def _tell(made: CheckIn, *, first: CheckIn | None, late: bool, more: dict[str, Any]) -> None:
+def _tell(made: CheckIn, *, first: CheckIn | None, late: bool, more: Mapping[str, object]) -> None:
     ticket = made.ticket
     admitted = made.outcome == CheckInOutcome.ADMITTED
-    facts: dict[str, Any] = {"ticket": str(ticket.pk), "check_in": str(made.pk), "outcome": made.outcome}
+    facts: dict[str, object] = {"ticket": str(ticket.pk), "check_in": str(made.pk), "outcome": made.outcome}
     facts |= {"seat": ticket.seat.label if ticket.seat else None, **_when_and_where(made), **more}
     rows = [("ticket.checked_in" if admitted else "ticket.refused", facts)]
     if first and late and (admitted or made.outcome == CheckInOutcome.ALREADY_USED):

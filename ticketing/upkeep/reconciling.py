@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import cast
 from uuid import UUID
 
 from django.conf import settings
@@ -19,6 +19,7 @@ from django.db.models import F, Max, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce, Greatest
 
 from base.clock import db_now
+from realtime.audit import Fault
 from ticketing.models import Account, Payment, RefundStatus
 from ticketing.payments import gateways
 from ticketing.payments.gateways import GatewayTimeout, GatewayUnavailable, KeepsBooks, Record, registry
@@ -29,7 +30,7 @@ WEEK = dt.timedelta(days=7)
 ON_ITS_WAY = dt.timedelta(minutes=1)
 
 
-def differences() -> Iterator[dict[str, Any]]:
+def differences() -> Iterator[Fault]:
     """Yield the differences between our ledger and the gateways' books, for each payment or charge."""
     for method in registry.METHODS.values():
         is_used = method.name in settings.PAYMENT_METHODS or Payment.objects.filter(method=method.name).exists()
@@ -37,7 +38,7 @@ def differences() -> Iterator[dict[str, Any]]:
             yield from _differences(method.name)
 
 
-def _differences(method: str) -> Iterator[dict[str, Any]]:
+def _differences(method: str) -> Iterator[Fault]:
     try:
         books = cast(KeepsBooks, gateways.of(method))
     except UnknownMethod:
@@ -53,9 +54,7 @@ def _differences(method: str) -> Iterator[dict[str, Any]]:
     yield from _of_theirs(method, recent, now=now)
 
 
-def _of_ours(
-    method: str, books: KeepsBooks, recent: dict[str, Record], *, now: dt.datetime
-) -> Iterator[dict[str, Any]]:
+def _of_ours(method: str, books: KeepsBooks, recent: dict[str, Record], *, now: dt.datetime) -> Iterator[Fault]:
     """Yield our payments that the gateway has otherwise or not at all."""
     moved = Greatest(F("changed_at"), Coalesce(Max("sale__refunds__changed_at"), F("changed_at")))
     rows = Payment.objects.filter(method=method).exclude(reference="").annotate(moved=moved)
@@ -73,7 +72,7 @@ def _of_ours(
             }
 
 
-def _of_theirs(method: str, recent: dict[str, Record], *, now: dt.datetime) -> Iterator[dict[str, Any]]:
+def _of_theirs(method: str, recent: dict[str, Record], *, now: dt.datetime) -> Iterator[Fault]:
     """Yield charges of the gateway for our attempts that match none of our payments."""
     charged = {record.attempt: record for record in recent.values() if record.attempt and record.kept}
     known = Payment.objects.filter(pk__in=charged, method=method)

@@ -186,7 +186,7 @@ class TestAudit:
 EPOCH = 3 << EPOCH_BITS
 
 
-def found(check: str, *parameters: str) -> list[dict[str, Any]]:
+def found(check: str, *parameters: str) -> list[Any]:
     """Return what one check finds; with `parameters`, by those."""
     (checked,) = (one for one in CHECKS if one.name == check)
     return [
