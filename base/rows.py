@@ -6,7 +6,7 @@ Python. Here rows travel as one JSON document, which PostgreSQL takes apart (`js
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, TypeVar
 from uuid import UUID
@@ -29,7 +29,7 @@ def execute(statement: str, *parameters: Any, **named: Any) -> psycopg.Cursor[An
     return cursor
 
 
-def as_json(rows: Sequence[dict[str, Any]]) -> str:
+def as_json(rows: Sequence[Mapping[str, object]]) -> str:
     """Encode rows for `jsonb_to_recordset(%s)`, with UUIDs and times as text."""
     return msgspec.json.encode(rows).decode()
 
@@ -50,7 +50,7 @@ def rows_of(model: type[Row], rows: Iterable[Sequence[Any]]) -> list[Row]:
     return [model.from_db(connection.alias, names, row) for row in rows]
 
 
-def some_columns(model: type[Row], values: dict[str, Any]) -> Row:
+def some_columns(model: type[Row], values: Mapping[str, object]) -> Row:
     """Make a model from some columns of a stored row. Other columns are read on first use."""
     row = model.__new__(model)
     row.__dict__ = {**values, "_state": _found()}
@@ -64,7 +64,7 @@ def _found() -> ModelState:
 
 
 @cache
-def _defaults(model: type[Model]) -> dict[str, Any]:
+def _defaults(model: type[Model]) -> dict[str, object]:
     return {field.attname: field.get_default() for field in model._meta.concrete_fields}
 
 

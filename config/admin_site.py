@@ -9,7 +9,7 @@ from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
 
-def _desk(title: Any, icon: str, model: str) -> dict[str, Any]:
+def _desk(title: Any, icon: str, model: str) -> dict[str, object]:
     """Return a line of the admin's menu; users see it if they may view the model."""
     app, name = model.split(".")
     return {

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
 
-
-def about(*, site_url: str, version: str) -> dict[str, Any]:
+def about(*, site_url: str, version: str) -> dict[str, object]:
     """Return drf-spectacular's settings."""
     return {
         "TITLE": "Frontrow",

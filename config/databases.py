@@ -15,7 +15,7 @@ def postgresql(url: str, *, pool_size: int, pool_seconds: int, lock_timeout_ms: 
     database: dict[str, Any] = dict(dj_database_url.parse(url))
     database["ENGINE"] = "base.postgresql"  # Django's engine, with every statement counted
     database["CONN_HEALTH_CHECKS"] = True  # no error after a restart of PostgreSQL
-    options: dict[str, Any] = {
+    options: dict[str, object] = {
         "pool": {
             "min_size": 1,
             "max_size": pool_size,
@@ -38,7 +38,7 @@ def postgresql(url: str, *, pool_size: int, pool_seconds: int, lock_timeout_ms: 
     return database
 
 
-def redis_cache(url: str, *, name: str, prefix: str, timeout_ms: int, **of_connections: Any) -> dict[str, Any]:
+def redis_cache(url: str, *, name: str, prefix: str, timeout_ms: int, **of_connections: Any) -> dict[str, object]:
     """Return one of Django's caches. `name` shows in Redis' CLIENT LIST. django-redis has a pool for each URL."""
     parts = urllib.parse.urlsplit(url)
     query = f"{parts.query}&" if parts.query else ""

@@ -3,6 +3,7 @@
 import io
 import os
 from typing import Any
+from wsgiref.types import WSGIEnvironment
 
 import structlog
 from django.conf import settings
@@ -19,7 +20,7 @@ patience.wait_at_most(settings.DB_ANSWER_SECONDS)
 log = structlog.get_logger(__name__)
 
 
-def application(environ: dict[str, Any], start_response: Any) -> Any:
+def application(environ: WSGIEnvironment, start_response: Any) -> Any:
     """Serve Django, with a short way for the most frequent requests and two corrections for servers.
 
     Django reads as many bytes as Content-Length says, so a body in chunks is given a length. A body above every limit

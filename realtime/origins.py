@@ -3,12 +3,13 @@
 A browser sends its cookies to a socket of any site, but always says whose page it shows.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
 from django.utils.http import is_same_domain
 
-Scope = dict[str, Any]
+Scope = Mapping[str, Any]  # of ASGI
 
 
 def header(scope: Scope, name: bytes) -> str | None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from typing import Any
 
 LONGEST = 64  # messages that wait for a slow reader
 
-Message = dict[str, Any]  # in the form of ASGI
+Message = Mapping[str, object]  # in the form of ASGI
 Write = Callable[[Message], Awaitable[None]]
 
 

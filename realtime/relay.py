@@ -43,7 +43,7 @@ def exchange() -> kombu.Exchange:
     return kombu.Exchange(f"{settings.KEY_PREFIX}.events", type="topic", durable=True)
 
 
-def message(event: Event) -> dict[str, Any]:
+def message(event: Event) -> dict[str, object]:
     """Return the message that consumers get."""
     return {
         "id": str(event.id),

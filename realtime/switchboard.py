@@ -9,7 +9,7 @@ subscribes anew, again and again until it hears itself, and tells its listeners 
 import asyncio
 import uuid
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -20,7 +20,7 @@ from prometheus_client import Counter
 
 from realtime.wire import MISSED
 
-Body = dict[str, Any]
+Body = Mapping[str, Any]
 Listener = Callable[[Body], None]
 
 ANSWER_TIMEOUT = 2.0  # seconds in which Redis must bring back our own probe

@@ -30,7 +30,7 @@ MIGRATED_SECONDS = 30
 ENOUGH_MEMORY = 64 * 2**20  # bytes left on the machine
 ENOUGH_DISK = 256 * 2**20  # bytes left where the process runs
 
-Facts = dict[str, Any]
+Facts = dict[str, object]
 
 
 class Silent(Exception):

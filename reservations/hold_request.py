@@ -6,6 +6,7 @@ import datetime as dt
 import hashlib
 import json
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -195,8 +196,8 @@ class HoldRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     def places(self) -> int:
         return len(self.seats) or self.quantity
 
-    def to_json(self) -> dict[str, Any]:
-        said: dict[str, Any] = msgspec.to_builtins(self)
+    def to_json(self) -> dict[str, object]:
+        said: dict[str, object] = msgspec.to_builtins(self)
         return said
 
     def encoded(self) -> bytes:
@@ -204,6 +205,6 @@ class HoldRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         return msgspec.json.encode(self)
 
     @classmethod
-    def from_json(cls, said: dict[str, Any]) -> HoldRequest:
+    def from_json(cls, said: Mapping[str, object]) -> HoldRequest:
         """Read a request. Raises: msgspec.ValidationError."""
         return msgspec.convert(said, cls)

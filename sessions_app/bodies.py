@@ -1,4 +1,4 @@
-"""The shapes of seat maps as JSON. They are typed dictionaries: a map has thousands of seats, and no step converts them."""
+"""The shapes of seat maps as JSON: typed dictionaries, so that no step converts the thousands of seats of a map."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ import re
 import uuid
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TypedDict
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -75,7 +75,14 @@ def digest(short: str) -> str:
     return hashlib.sha256(PURPOSE + short.encode()).hexdigest()[:24]
 
 
-def published() -> dict[str, Any]:
+class PublishedKeys(TypedDict):
+    """A JSON Web Key set, with the name of the key that signs."""
+
+    signing: str
+    keys: list[dict[str, str]]
+
+
+def published() -> PublishedKeys:
     """Return the public keys as a JSON Web Key set; `signing` names the key for new codes."""
     keys = our_keys().public
     return {

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
 
 import structlog
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -68,7 +67,7 @@ def examination() -> Examination:
     return examined.examination
 
 
-def _told(name: str, found: Found) -> dict[str, Any]:
+def _told(name: str, found: Found) -> dict[str, object]:
     """Return what one check found. A failure shows only its class, because messages may name hosts and users."""
     if found.error is None:
         return {"status": OK, "milliseconds": found.milliseconds, **found.value}

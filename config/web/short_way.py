@@ -14,6 +14,7 @@ import io
 from collections.abc import Callable
 from functools import cache, wraps
 from typing import Any, NamedTuple, cast
+from wsgiref.types import WSGIEnvironment
 
 import structlog
 from django.conf import settings
@@ -58,7 +59,7 @@ class NotPlain(Exception):
     """Leave the request to the long way; nothing was done for it."""
 
 
-def answer(environ: dict[str, Any]) -> HttpResponse | None:
+def answer(environ: WSGIEnvironment) -> HttpResponse | None:
     """Answer a plain request; None sends it the long way."""
     if (
         environ["REQUEST_METHOD"] != "POST"

@@ -16,6 +16,7 @@ from base.rest import UUID_TEXT, Id, Money, Text, WholeNumber, YesNo
 from base.strict import Body
 from reservations.hold_request import Ask, Concessions
 from reservations.models import Status
+from reservations.operations.holding import Terms
 from reservations.orders import REASONS
 from reservations.refusals import SeatsUnavailable
 
@@ -80,7 +81,7 @@ class TermsFields(Body):
     concessions = ConcessionsField(required=False)
     voucher = Text(required=False, allow_null=True, max_length=LONGEST_CODE, help_text="null removes the voucher.")
 
-    def terms(self) -> dict[str, Any]:
+    def terms(self) -> Terms:
         """Return the terms in the form that `holding.price` takes."""
         said = self.validated_data
         return {

@@ -7,6 +7,7 @@ import datetime as dt
 import uuid
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TypedDict
 
 from django.db import transaction
 from django.db.models.functions import Now
@@ -128,6 +129,13 @@ def keep(*, reservation_id: uuid.UUID) -> None:
     assert reservation.held_at is not None
     changes.prolong(locked, until=reservation.held_at + dt.timedelta(seconds=locked.session.max_hold_seconds))
     queued.announce(locked.news)
+
+
+class Terms(TypedDict):
+    """The terms of a price; None leaves one unchanged, and "" takes a voucher off."""
+
+    concessions: pricing.Choices | None
+    voucher: str | None
 
 
 @transaction.atomic(durable=True)

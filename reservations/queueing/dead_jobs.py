@@ -6,6 +6,7 @@ own. Most only wake a worker, and the sweeps have done their work already; but a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import kombu
@@ -15,6 +16,7 @@ from kombu import Message
 from reservations.queueing import letters, queues
 from reservations.queueing.letters import CAME_FROM, REASON, SINCE, TRIES, Box, DeadLetter
 
+Death = Mapping[str, Any]  # as RabbitMQ writes it in the header `x-death`
 OF_THE_BROKER = (
     "x-death",
     "x-first-death",
@@ -80,13 +82,13 @@ def _name(message: Message, said: Any) -> str:
     return str(found or message.delivery_tag)
 
 
-def _death(message: Message) -> dict[str, Any]:
+def _death(message: Message) -> Death:
     """Return RabbitMQ's record of the last death in a queue of ours: Celery's retries die in queues of its own."""
-    deaths: list[dict[str, Any]] = message.headers.get("x-death") or []
+    deaths: list[Death] = message.headers.get("x-death") or []
     return next((death for death in deaths if _is_ours(death.get("queue"))), {})
 
 
-def _why(death: dict[str, Any]) -> str:
+def _why(death: Death) -> str:
     return f"RabbitMQ gave up delivering it: {death.get('reason', 'unknown')}"
 
 

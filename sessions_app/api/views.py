@@ -237,7 +237,7 @@ class SessionDetail(PublicCatalogue, APIView):
         return Response(detail(pk))
 
 
-def detail(session_id: UUID) -> dict[str, Any]:
+def detail(session_id: UUID) -> dict[str, object]:
     session = queries.find(session_id)
     types = queries.ticket_types().filter(session=session_id).prefetch_related("pools")
     return {

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, lru_cache
 from operator import itemgetter
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypedDict
 
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -59,7 +59,7 @@ class Plan:
     stage_text_y: float
     is_large: bool
     rows: SafeString
-    chairs: dict[str, Any] | None  # instead of `rows`, for a huge hall
+    chairs: Packed | None  # instead of `rows`, for a huge hall
     names: SafeString
     seats: int
     looks: int  # how many of `tier_looks` it shows
@@ -225,7 +225,14 @@ def _drawn(
     return format_html_join("", row, ((chairs[0]["row"], chairs[0]["section"], seats_of(chairs)) for chairs in rows))
 
 
-def _packed(rows: Sequence[Sequence[Chair]], types: Sequence[str]) -> dict[str, Any]:
+class Packed(TypedDict):
+    """The chairs of a huge hall, a row each, and the status letter of every seat."""
+
+    rows: list[list[Any]]
+    looks: str
+
+
+def _packed(rows: Sequence[Sequence[Chair]], types: Sequence[str]) -> Packed:
     """Return all that the page needs to draw and name the seats, in a few bytes a seat once it is compressed."""
     looks = "".join(chair["status"] for chair in itertools.chain.from_iterable(rows))
     return {"rows": [_packed_row(row, types) for row in rows], "looks": looks}

@@ -196,7 +196,9 @@ def price_words(found: Session, types: Mapping[str, TicketType], looks: Mapping[
     }
 
 
-def session_data(found: Session, types: list[TicketType], looks: Mapping[str, int], *, version: int) -> dict[str, Any]:
+def session_data(
+    found: Session, types: list[TicketType], looks: Mapping[str, int], *, version: int
+) -> dict[str, object]:
     """Return the data that the page's script starts from; `looks` are those of the prices that have seats."""
     return {
         "id": str(found.pk),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from django.utils.translation import gettext as _
 
@@ -171,11 +171,11 @@ def _seats(seats: Sequence[Place]) -> str:
     return ",\n".join(f"  {_text(_seat(seat))}" for seat in seats)
 
 
-def _seat(seat: Place) -> dict[str, Any]:
+def _seat(seat: Place) -> dict[str, object]:
     """Return the members of a seat, without those that may be left out."""
-    members = {"number": seat.number, "x": seat.x, "y": seat.y}
+    members: dict[str, object] = {"number": seat.number, "x": seat.x, "y": seat.y}
     if seat.label != label_of(seat.row, seat.number):
-        members |= cast(dict[str, Any], {"label": seat.label})
+        members["label"] = seat.label
     return members if seat.kind == SeatKind.STANDARD else members | {"kind": str(seat.kind)}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from realtime.heard import LONGEST, WAIT_SECONDS, Heard
 
 SEATS = ["A1", "A2", "A3", "A4"]
 
-Body = dict[str, Any]
+Body = Mapping[str, Any]
 
 
 def diff(start: int, version: int, **changes: str) -> Body:

@@ -21,7 +21,7 @@ class Reader:
         await self.reads.wait()
         if self.gone:
             raise BrokenPipeError
-        self.got.append(message["text"])
+        self.got.append(str(message["text"]))
 
 
 async def allocate() -> None:

@@ -230,7 +230,7 @@ class OrderOut(serializers.Serializer[Any]):
     sale = SaleOut(allow_null=True)
 
 
-IN_QUEUE: dict[str, Any] = {
+IN_QUEUE: dict[str, object] = {
     "id": "019337a5-2c1e-7b1f-9a44-2f1c0d9e8b11",
     "status": "PENDING",
     "message": "Your order is in the queue.",

@@ -31,6 +31,7 @@ from base.standing import stand
 from reservations.admission import front_door
 from reservations.hold_request import Ask
 from reservations.operations import holding
+from reservations.operations.holding import Terms
 from reservations.refusals import UnknownTicketType
 from sessions_app.pages.visitors import Visitor
 from ticketing import identity
@@ -252,7 +253,7 @@ def price(request: Visitor, reservation_id: UUID) -> HttpResponse:
     )
 
 
-def named_terms(form: QueryDict) -> dict[str, Any]:
+def named_terms(form: QueryDict) -> Terms:
     """Read concessions by seat, or how many by concession; and the voucher, none if its field is empty."""
     concessions: list[tuple[str, str | int]] = []
     for name, value in form.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from dataclasses import dataclass
 from uuid import UUID
 
 from django.contrib import messages
@@ -173,7 +173,7 @@ def purchases(request: Visitor) -> HttpResponse:
     sales: list[Sale] = []
     given: list[Ticket] = []
     holds: list[Reservation] = []
-    waiting: list[dict[str, Any]] = []
+    waiting: list[Waiting] = []
     if request.buyer is not None:
         sales = list(queries.sales_of(request.buyer)[:LONGEST])
         given = list(queries.tickets_of(request.buyer).filter(holder=request.buyer)[:LONGEST])
@@ -197,12 +197,22 @@ def purchases(request: Visitor) -> HttpResponse:
     )
 
 
-def in_queue(buyer: UUID) -> list[dict[str, Any]]:
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """Hold a request in the queue as the page of purchases lists it."""
+
+    id: UUID
+    is_order: bool
+    session: Session
+    places: str
+
+
+def in_queue(buyer: UUID) -> list[Waiting]:
     """List the buyer's unfinished requests, orders and holds, each with its session."""
     asked = reservations.queries.in_queue(buyer)
     sessions = Session.objects.select_related("show").in_bulk({one.session for one in asked}) if asked else {}
     return [
-        {"id": one.id, "is_order": one.is_order, "session": sessions[one.session], "places": ", ".join(one.seats)}
+        Waiting(id=one.id, is_order=one.is_order, session=sessions[one.session], places=", ".join(one.seats))
         for one in asked
         if one.session in sessions
     ]

@@ -27,7 +27,6 @@ from __future__ import annotations
 import dataclasses
 import uuid
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from base.ids import uuid7
 from base.rows import as_json, execute
@@ -53,7 +52,7 @@ class Posting:
     payment: uuid.UUID
     refund: uuid.UUID | None = None
 
-    def entries(self) -> list[dict[str, Any]]:
+    def entries(self) -> list[dict[str, object]]:
         both = {
             "posting": uuid7(),
             "currency": self.currency,

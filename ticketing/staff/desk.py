@@ -140,7 +140,7 @@ def seat_desk(request: HttpRequest, session_id: UUID) -> HttpResponse:
     )
 
 
-def framed(request: HttpRequest, session: Session) -> dict[str, Any]:
+def framed(request: HttpRequest, session: Session) -> dict[str, object]:
     """Return what the admin's frame needs around a page of this session."""
     return {
         **admin.site.each_context(request),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 from collections.abc import Sequence
-from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
@@ -66,7 +65,7 @@ def number(value: int) -> str:
 # --- Programme
 
 
-def programme(showings: Sequence[Showing], first: dt.date) -> dict[str, Any]:
+def programme(showings: Sequence[Showing], first: dt.date) -> dict[str, object]:
     """Return the coming days, and the first day's sessions."""
     dates = [first + dt.timedelta(days=ahead) for ahead in range(AHEAD)]
     by_day: dict[dt.date, list[Showing]] = {date: [] for date in dates}
@@ -107,7 +106,7 @@ def share(places: Places) -> list[tuple[str, str, str]]:
 # --- Sales
 
 
-def sales(hours: Sequence[Hour], last: dt.date) -> dict[str, Any]:
+def sales(hours: Sequence[Hour], last: dt.date) -> dict[str, object]:
     """Return the days that end with `last`, and the hours of that day."""
     dates = [last - dt.timedelta(days=behind) for behind in reversed(range(BEHIND))]
     currencies = sorted({hour.currency for hour in hours})

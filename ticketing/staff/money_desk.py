@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import datetime as dt
 from collections.abc import Iterator
-from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
@@ -122,7 +121,7 @@ def _line(sums: Sums) -> Sums:
     }
 
 
-def _totals() -> list[dict[str, Any]]:
+def _totals() -> list[dict[str, object]]:
     """Sum all days by currency, next to the sum of the sales. `apart` is zero if both agree."""
     sums: dict[str, Sums] = {}
     entries = LedgerEntry.objects.order_by("currency").values_list("currency", "account")

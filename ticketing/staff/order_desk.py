@@ -100,7 +100,7 @@ def shown(request: HttpRequest, order: Order) -> HttpResponse:
     )
 
 
-def framed(request: HttpRequest, order: Order) -> dict[str, Any]:
+def framed(request: HttpRequest, order: Order) -> dict[str, object]:
     """Return what the admin's frame needs around the page of an order."""
     return {
         **admin.site.each_context(request),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 from uuid import UUID
 
 from django.contrib import admin, messages
@@ -179,7 +179,7 @@ def refund_receipt(request: HttpRequest, refund_id: UUID) -> HttpResponse:
     return render(request, "ticketing/desk/refund_receipt.html", {**framed(request, refund), "refund": refund})
 
 
-def framed(request: HttpRequest, refund: Refund) -> dict[str, Any]:
+def framed(request: HttpRequest, refund: Refund) -> dict[str, object]:
     """Return what the admin's frame needs around the page of a refund."""
     return {
         **admin.site.each_context(request),

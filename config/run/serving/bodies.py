@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 BODY_SECONDS = 10.0  # seconds for the whole body, plus …
@@ -11,7 +11,9 @@ SLOWEST_BYTES = 16 * 1024  # … one second for each time this many bytes have c
 LARGEST_BODY = 10 * 1024 * 1024  # bytes, as in deploy/proxy/Caddyfile; the API and Django's forms accept less
 MOST_BUFFERED = 256 * 1024 * 1024  # bytes of all bodies that a process has read and still needs
 
-Receive = Callable[[], Awaitable[dict[str, Any]]]
+Scope = MutableMapping[str, Any]  # of ASGI, as are these
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
 
 
 class TooSlow(Exception):
@@ -57,7 +59,7 @@ class Bodies:
             raise
         return bytes(body)
 
-    def _take(self, message: dict[str, Any], body: bytearray) -> bool:
+    def _take(self, message: Message, body: bytearray) -> bool:
         """Add the next part, and tell whether more parts will come. Raises: TooLarge, NoRoom, Gone."""
         if message["type"] == "http.disconnect":
             raise Gone

@@ -6,7 +6,10 @@ import io
 import sys
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import IO, Any
+from typing import IO
+from wsgiref.types import WSGIEnvironment
+
+from config.run.serving.bodies import Scope
 
 BLOCK = 64 * 1024  # bytes
 
@@ -37,13 +40,13 @@ def _name(header: bytes) -> str:
     return name if name in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{name}"
 
 
-def environ(scope: dict[str, Any], body: bytes) -> dict[str, Any]:
+def environ(scope: Scope, body: bytes) -> WSGIEnvironment:
     """Return PEP 3333's environment. A body that came in chunks has a length now, because all of it is here.
 
     Headers with an underscore are left out: in WSGI they would pass for those with a hyphen, such as X-Forwarded-For.
     """
     client, server = scope.get("client"), scope.get("server")
-    made: dict[str, Any] = {
+    made: WSGIEnvironment = {
         "REQUEST_METHOD": scope["method"],
         "SCRIPT_NAME": "",
         "PATH_INFO": scope["path"].encode("utf-8", "surrogateescape").decode("latin-1"),

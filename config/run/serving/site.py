@@ -22,7 +22,7 @@ from django.core.handlers.wsgi import WSGIRequest
 from prometheus_client import Counter, Gauge
 
 from config.run.serving import refusals
-from config.run.serving.bodies import Bodies, Gone, NoRoom, Receive, TooLarge, TooSlow
+from config.run.serving.bodies import Bodies, Gone, Message, NoRoom, Receive, Scope, TooLarge, TooSlow
 from config.run.serving.clock import http_date
 from config.run.serving.environ import File, environ
 from config.run.serving.refusals import Refusal
@@ -31,8 +31,7 @@ from config.web import ready
 from config.web.crowding import address_of
 from config.web.middleware import noted
 
-Scope = dict[str, Any]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 REPORT_SECONDS = 1.0
@@ -109,7 +108,7 @@ class Site:
             _report(loop, pool)
         return pool
 
-    def _work(self, scope: Scope, body: bytes, send_now: Callable[[dict[str, Any]], None]) -> Answer | None:
+    def _work(self, scope: Scope, body: bytes, send_now: Callable[[Message], None]) -> Answer | None:
         """Let Django answer, in a thread. Return None if the answer was already sent in pieces."""
         told: list[Any] = []
         said = self._application(environ(scope, body), lambda status, headers, *_more: told.extend((status, headers)))
@@ -178,7 +177,7 @@ def _takes_paths(scope: Scope) -> bool:
     return "http.response.pathsend" in (scope.get("extensions") or {})
 
 
-def _stream(status: int, headers: Headers, parts: Iterable[bytes], send_now: Callable[[dict[str, Any]], None]) -> None:
+def _stream(status: int, headers: Headers, parts: Iterable[bytes], send_now: Callable[[Message], None]) -> None:
     headers = [*headers, (b"date", http_date())]
     send_now({"type": "http.response.start", "status": status, "headers": headers})
     for part in parts:
@@ -186,7 +185,7 @@ def _stream(status: int, headers: Headers, parts: Iterable[bytes], send_now: Cal
     send_now({"type": "http.response.body", "body": b""})
 
 
-def _send_now(loop: asyncio.AbstractEventLoop, send: Send, message: dict[str, Any]) -> None:
+def _send_now(loop: asyncio.AbstractEventLoop, send: Send, message: Message) -> None:
     """Send from a thread, and wait until the client has received it. Raises: TimeoutError."""
     sending: Any = send(message)
     asyncio.run_coroutine_threadsafe(_awaited(sending), loop).result(CHUNK_SECONDS)

@@ -60,7 +60,7 @@ IF_NONE_MATCH: Schema = {
 }
 
 
-def catalogue_is_conditional(result: dict[str, Any], **_generator: Any) -> dict[str, Any]:
+def catalogue_is_conditional(result: Schema, **_generator: Any) -> Schema:
     """Let the catalogue answer 304 to a client that has it (`sessions_app.api.public`). A hook of drf-spectacular."""
     for methods in result["paths"].values():
         reading = methods.get("get", {"tags": []})
@@ -71,7 +71,7 @@ def catalogue_is_conditional(result: dict[str, Any], **_generator: Any) -> dict[
     return result
 
 
-def problems_are_named(result: dict[str, Any], **_generator: Any) -> dict[str, Any]:
+def problems_are_named(result: Schema, **_generator: Any) -> Schema:
     """Declare each error of an operation as one of its possible problems. A hook of drf-spectacular."""
     known, used = problem_shapes.known(), set[Which]()
     for operation in operations(result):
@@ -92,12 +92,12 @@ def problems_are_named(result: dict[str, Any], **_generator: Any) -> dict[str, A
     return result
 
 
-def operations(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def operations(result: Schema) -> Iterator[Schema]:
     for methods in result["paths"].values():
         yield from methods.values()
 
 
-def general(operation: dict[str, Any]) -> list[str]:
+def general(operation: Schema) -> list[str]:
     """Return the codes of problems that do not depend on the purpose of the operation."""
     told = operation["responses"].keys()
     signed_in, keyed = any(operation.get("security", ())), sends(operation, "Idempotency-Key")
@@ -115,11 +115,11 @@ def general(operation: dict[str, Any]) -> list[str]:
     ]
 
 
-def sends(operation: dict[str, Any], header: str) -> bool:
+def sends(operation: Schema, header: str) -> bool:
     return any(item["in"] == "header" and item["name"] == header for item in operation.get("parameters", ()))
 
 
-def headers_are_named(result: dict[str, Any], **_generator: Any) -> dict[str, Any]:
+def headers_are_named(result: Schema, **_generator: Any) -> Schema:
     """Declare the headers that a client should read. A hook of drf-spectacular."""
     for operation in operations(result):
         for status, answer in operation["responses"].items():
@@ -132,7 +132,7 @@ def headers_are_named(result: dict[str, Any], **_generator: Any) -> dict[str, An
     return result
 
 
-def headers_of(operation: dict[str, Any], status: str) -> Iterator[str]:
+def headers_of(operation: Schema, status: str) -> Iterator[str]:
     succeeds, keyed = status[0] == "2", sends(operation, "Idempotency-Key")
     yield "X-Request-ID"
     if status == UNCHANGED or (UNCHANGED in operation["responses"] and succeeds):
@@ -151,7 +151,7 @@ def headers_of(operation: dict[str, Any], status: str) -> Iterator[str]:
         yield "Content-Disposition"
 
 
-def security_is_said(result: dict[str, Any], **_generator: Any) -> dict[str, Any]:
+def security_is_said(result: Schema, **_generator: Any) -> Schema:
     """Declare that an operation needs no credentials if it declared nothing. A hook of drf-spectacular."""
     for operation in operations(result):
         operation.setdefault("security", [])

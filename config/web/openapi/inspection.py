@@ -7,6 +7,8 @@ from typing import Any
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 
+from base.refusals import Schema
+
 # Query parameters that may be sent empty, which counts as missing: a form's "all".
 FILTERS = {"show", "venue", "session", "date", "format", "at"}
 
@@ -20,7 +22,7 @@ class ViewSchema(AutoSchema):
             told = {status: body for status, body in told.items() if not isinstance(status, tuple)} or told
         return bool(super()._is_list_view(told))
 
-    def _insert_field_validators(self, field: Any, schema: dict[str, Any]) -> None:
+    def _insert_field_validators(self, field: Any, schema: Schema) -> None:
         """Say that a list is not empty.
 
         Put a default beside its alternatives: an empty text is not an e-mail address.
@@ -43,7 +45,7 @@ class BuyerAuthenticationScheme(OpenApiAuthenticationExtension):  # type: ignore
         """Require one of the two."""
         return [{name: []} for name in self.name]
 
-    def get_security_definition(self, auto_schema: AutoSchema) -> list[dict[str, Any]]:
+    def get_security_definition(self, auto_schema: AutoSchema) -> list[Schema]:
         return [
             {
                 "type": "http",
@@ -64,7 +66,7 @@ class BuyerAuthenticationScheme(OpenApiAuthenticationExtension):  # type: ignore
         ]
 
 
-def empty_filters_are_none(result: dict[str, Any], **_generator: Any) -> dict[str, Any]:
+def empty_filters_are_none(result: Schema, **_generator: Any) -> Schema:
     """Declare that `FILTERS` may be empty. A hook of drf-spectacular."""
     for methods in result["paths"].values():
         for operation in methods.values():
@@ -74,7 +76,7 @@ def empty_filters_are_none(result: dict[str, Any], **_generator: Any) -> dict[st
     return result
 
 
-def bodies_are_strict(result: dict[str, Any], **_generator: Any) -> dict[str, Any]:
+def bodies_are_strict(result: Schema, **_generator: Any) -> Schema:
     """Close the objects of requests: they have only the properties that they name. A hook of drf-spectacular."""
     schemas = result["components"]["schemas"]
 

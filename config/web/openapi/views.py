@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.renderers import OpenApiJsonRenderer2, OpenApiYamlRenderer2
@@ -12,12 +11,14 @@ from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from base.refusals import Schema
+
 
 @cache
-def document() -> dict[str, Any]:
+def document() -> Schema:
     """Make the document once per process: it is the same for all clients and takes a while."""
     generator = SchemaGenerator()  # type: ignore[no-untyped-call] # half typed
-    made: dict[str, Any] = generator.get_schema(request=None, public=True)  # type: ignore[no-untyped-call] # likewise
+    made: Schema = generator.get_schema(request=None, public=True)  # type: ignore[no-untyped-call] # likewise
     return made
 
 

@@ -13,6 +13,7 @@ import pytest
 from pytest_django.fixtures import Settings
 
 from config.run.serving import bodies, threads
+from config.run.serving.bodies import Message
 from config.run.serving.environ import environ
 from config.run.serving.site import Site
 from config.wsgi import application as django
@@ -37,7 +38,7 @@ class Client:
         } | more.pop("scope", {})
         self.parts: Iterable[bytes] = more.pop("parts", ())
         self.patient = more.pop("patient", False)
-        self.sent: list[dict[str, Any]] = []
+        self.sent: list[Message] = []
         self._messages = self._told()
 
     async def ask(self, site: Site) -> Client:
@@ -52,7 +53,7 @@ class Client:
         yield {"type": "http.request", "body": b"", "more_body": False}
         yield {"type": "http.disconnect"}
 
-    async def _send(self, message: dict[str, Any]) -> None:
+    async def _send(self, message: Message) -> None:
         self.sent.append(message)
 
     @property
