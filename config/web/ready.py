@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -92,7 +93,7 @@ def remember(request: HttpRequest, response: HttpResponse) -> None:
     kept[key] = Ready(copy=response.shared, view=view, said=said, is_json=is_json)
 
 
-def reply(scope: dict[str, Any]) -> Reply | None:
+def reply(scope: Mapping[str, Any]) -> Reply | None:
     """Return the answer for this reader; None if the request has to go through Django."""
     if scope["method"] != "GET" or not kept:
         return None

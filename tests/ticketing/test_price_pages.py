@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 @pytest.fixture
 def guest(client: Client, session: Session) -> uuid.UUID:
-    client.get(f"/sessions/{session.pk}")
+    client.get("/visitor")
     buyer = identity.buyer_of_cookie(client.cookies["buyer"].value)
     assert buyer is not None
     return buyer

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def guest(client: Client, session: Session) -> uuid.UUID:
     """Return the buyer that the client's browser is."""
-    client.get(f"/sessions/{session.pk}")
+    client.get("/visitor")
     buyer = identity.buyer_of_cookie(client.cookies["buyer"].value)
     assert buyer is not None
     return buyer

@@ -219,7 +219,7 @@ class TestApi:
 
 class TestPage:
     def test_page_gives_the_chosen_tickets_back(self, client: Client, session: Session, hold: Hold) -> None:
-        client.get(f"/sessions/{session.pk}")
+        client.get("/visitor")
         pay(hold(session, "A1", "A2", buyer=buyer_of(client)))
         sale = Sale.objects.get()
         page = reverse("sale", args=[sale.pk])
@@ -230,7 +230,7 @@ class TestPage:
         assert sale.status == "partly_refunded"
 
     def test_page_of_another_buyers_sale_is_not_found(self, client: Client, sale: Sale) -> None:
-        client.get(f"/sessions/{sale.session_id}")
+        client.get("/visitor")
         answer = client.post(reverse("sale-refund", args=[sale.pk]), {"ticket": [ticket_of(sale, "A1")]})
         assert answer.status_code == 404
 

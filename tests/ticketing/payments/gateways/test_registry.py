@@ -43,8 +43,8 @@ def held(session: Session, hold: Hold, ana: uuid.UUID) -> Reservation:
 
 @pytest.fixture
 def guest(client: Client, session: Session) -> uuid.UUID:
-    """The buyer that the client's browser is."""
-    client.get(f"/sessions/{session.pk}")
+    """Return the buyer of the client's browser."""
+    client.get("/visitor")
     buyer = identity.buyer_of_cookie(client.cookies["buyer"].value)
     assert buyer is not None
     return buyer
