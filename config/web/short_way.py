@@ -1,11 +1,11 @@
 """Orders and holds that are plainly right go a short way through Django (docs/adr/0019).
 
 Note [The short way]
-Nine in ten requests of a rush are the same two calls, well-formed and with a token. These pass the same middleware,
-authentication, limits, view and problems as all others, called one by one. Left out is what none of them needs:
-Django's resolver, signals and the wrapper around each middleware; DRF's own request and its negotiation. A request that
-is odd in any way, or refused before admission, leaves nothing behind here and goes the long way, which alone says what
-is wrong with it. `tests/config/web/test_short_way.py` compares the two, answer by answer.
+Nine in ten requests of a rush are the same two calls, well-formed, with a token or a browser's cookie. These pass the
+same middleware, authentication, limits, view and problems as all others, called one by one. Left out is what none of
+them needs: Django's resolver, signals and the wrapper around each middleware; DRF's own request and its negotiation. A
+request that is odd in any way, or refused before admission, leaves nothing behind here and goes the long way, which
+alone says what is wrong with it. `tests/config/web/test_short_way.py` compares the two, answer by answer.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def answer(environ: WSGIEnvironment) -> HttpResponse | None:
     if (
         environ["REQUEST_METHOD"] != "POST"
         or environ["PATH_INFO"] not in VIEWS
-        or "HTTP_AUTHORIZATION" not in environ
+        or not ("HTTP_AUTHORIZATION" in environ or "HTTP_COOKIE" in environ)
         or "HTTP_TRANSFER_ENCODING" in environ
         or environ.get("QUERY_STRING")
         or environ.get("SCRIPT_NAME")

@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 
 import msgspec
 
+from base import parking
 from reservations.bodies import ReservationBody
 from reservations.claims import claims
 from reservations.claims.claims import Applicant, Limit, Verdict
@@ -74,12 +75,12 @@ def answer_of(entry: Entry) -> Admission:
     Raises: the refusals of admission; QueueDown; OutcomeUnknown, when it takes too long to store it.
     """
     try:
-        return entry.answer.result(timeout=ANSWER_SECONDS)
+        return parking.wait(entry.answer, seconds=ANSWER_SECONDS)
     except TimeoutError:
         if entry.answer.cancel():
             raise QueueDown("the front door did not come to it") from None
     try:  # the front door is storing it at this moment
-        return entry.answer.result(timeout=ANSWER_SECONDS)
+        return parking.wait(entry.answer, seconds=ANSWER_SECONDS)
     except TimeoutError:
         raise OutcomeUnknown from None
 

@@ -42,6 +42,7 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connection
 
+from base import parking
 from base.ids import uuid7
 from base.threads import keep_running
 from reservations import metrics
@@ -181,7 +182,8 @@ class FrontDoor:
             lease_ms=claims.LEASE_MS + int(wait * 1000),
         )
         entry = Entry(applicant, wait)
-        self._arrived.put(entry)
+        if not parking.together(self._serve_together, entry):
+            self._arrived.put(entry)
         try:
             return answer_of(entry)
         finally:
@@ -193,22 +195,30 @@ class FrontDoor:
             with contextlib.suppress(Empty):
                 while len(batch) < MAX_BATCH:
                     batch.append(self._arrived.get_nowait())
-            started = time.perf_counter()
-            batch = [entry for entry in batch if entry.answer.set_running_or_notify_cancel()]  # some gave up waiting
-            try:
-                self.serve(batch)
-            except Exception as error:
-                log.exception("front_door.batch_failed", requests=len(batch))
-                for entry in batch:
-                    entry.fail(QueueDown(repr(error)))
-            finally:
-                connection.close()  # back to the pool
-            if forgotten := [entry for entry in batch if not entry.answer.done()]:
-                log.error("front_door.left_without_an_answer", requests=len(forgotten))
-                for entry in forgotten:
-                    entry.fail(QueueDown("the front door left it without an answer"))
-            metrics.admit_batch.observe(len(batch))
-            metrics.admit_seconds.observe(time.perf_counter() - started)
+            self._serve_batch(batch)
+
+    def _serve_together(self, entries: Sequence[Entry]) -> None:
+        """Serve the requests of a hub, in its thread. See Note [Parked requests] in `base.parking`."""
+        for start in range(0, len(entries), MAX_BATCH):
+            self._serve_batch(entries[start : start + MAX_BATCH])
+
+    def _serve_batch(self, entries: Sequence[Entry]) -> None:
+        started = time.perf_counter()
+        batch = [entry for entry in entries if entry.answer.set_running_or_notify_cancel()]  # some gave up waiting
+        try:
+            self.serve(batch)
+        except Exception as error:
+            log.exception("front_door.batch_failed", requests=len(batch))
+            for entry in batch:
+                entry.fail(QueueDown(repr(error)))
+        finally:
+            connection.close()  # back to the pool
+        if forgotten := [entry for entry in batch if not entry.answer.done()]:
+            log.error("front_door.left_without_an_answer", requests=len(forgotten))
+            for entry in forgotten:
+                entry.fail(QueueDown("the front door left it without an answer"))
+        metrics.admit_batch.observe(len(batch))
+        metrics.admit_seconds.observe(time.perf_counter() - started)
 
     def serve(self, batch: Sequence[Entry]) -> None:
         """Judge, store and answer one batch; every entry has its answer afterwards."""

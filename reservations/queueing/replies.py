@@ -16,12 +16,14 @@ import redis
 import structlog
 from django.conf import settings
 
+from base import parking
 from base.threads import keep_running
 from reservations.claims import claims, keys
 from reservations.queueing import liveness
 
 log = structlog.get_logger(__name__)
 
+MOST_PARKED = 4_000  # requests that wait without a thread; each takes 30 kB
 SIGN_WITHIN = 5.0  # seconds in which Redis must answer when it is asked
 
 Outcome = dict[str, Any]  # as JSON brought it
@@ -35,6 +37,7 @@ class ReplyDesk:
         self.address = keys.key("replies", self.pid, uuid.uuid4().hex[:12])
         self._waiting: dict[str, concurrent.futures.Future[Outcome]] = {}
         self._places = threading.BoundedSemaphore(max(settings.WEB_THREADS // 2, 1))
+        self._parking = threading.BoundedSemaphore(MOST_PARKED)
         self._listening = threading.Event()
         self._ready_by = time.monotonic() + 1.0
         keep_running(self._listen, name="replies")
@@ -66,7 +69,9 @@ class ReplyDesk:
             self._listening.clear()
 
     def _is_listening(self) -> bool:
-        """Tell whether answers can reach this desk; a new desk gets a moment."""
+        """Tell whether answers can reach this desk; a new desk gets a moment, unless others would wait for that too."""
+        if parking.is_parkable():
+            return self._listening.is_set()
         return self._listening.wait(max(0.0, self._ready_by - time.monotonic()))
 
     def _take(self, message: dict[str, Any]) -> None:
@@ -85,10 +90,12 @@ class ReplyDesk:
     ) -> Iterator[concurrent.futures.Future[Outcome] | None]:
         """Yield a future of the outcome, or None if waiting is useless.
 
-        It is useless if half of the threads wait already, or no such worker consumes.
+        It is useless if half of the threads wait already, or no such worker consumes. A parked request takes no thread
+        (see Note [Parked requests] in `base.parking`).
         """
+        places = self._parking if parking.is_parkable() else self._places
         # the liveness first: it is remembered, and says no at once while Redis is away
-        if not liveness.is_alive(of) or not self._is_listening() or not self._places.acquire(blocking=False):
+        if not liveness.is_alive(of) or not self._is_listening() or not places.acquire(blocking=False):
             yield None
             return
         future: concurrent.futures.Future[Outcome] = concurrent.futures.Future()
@@ -97,7 +104,7 @@ class ReplyDesk:
             yield future
         finally:
             self._waiting.pop(str(name), None)
-            self._places.release()
+            places.release()
 
 
 _desk: ReplyDesk | None = None
@@ -129,6 +136,6 @@ def send(outcomes: Mapping[str, Sequence[tuple[uuid.UUID, Mapping[str, object]]]
 
 def wait(future: concurrent.futures.Future[Outcome], *, seconds: float) -> Outcome | None:
     try:
-        return future.result(timeout=seconds)
-    except concurrent.futures.TimeoutError:
+        return parking.wait(future, seconds=seconds)
+    except TimeoutError:
         return None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
+from functools import lru_cache
 
 import structlog
 from django.db import DatabaseError, connection
@@ -39,4 +41,9 @@ def ask() -> bool:
 
 def http_date() -> bytes:
     """Return the `Date` header of an answer. Pages use it to count down to the end of a hold."""
-    return reckoned_now().strftime("%a, %d %b %Y %H:%M:%S GMT").encode()
+    return _written(int(reckoned_now().timestamp()))
+
+
+@lru_cache(maxsize=2)
+def _written(second: int) -> bytes:
+    return dt.datetime.fromtimestamp(second, dt.UTC).strftime("%a, %d %b %Y %H:%M:%S GMT").encode()

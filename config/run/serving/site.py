@@ -27,9 +27,11 @@ from config.run.serving.clock import http_date
 from config.run.serving.environ import File, environ
 from config.run.serving.refusals import Refusal
 from config.run.serving.threads import Busy, Threads
+from config.run.serving.together import Together
 from config.web import ready
 from config.web.crowding import address_of
 from config.web.middleware import noted
+from config.web.short_way import VIEWS
 
 Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
@@ -58,6 +60,7 @@ class Site:
     def __init__(self, application: Any) -> None:
         self._application = application
         self._threads: WeakKeyDictionary[asyncio.AbstractEventLoop, Threads] = WeakKeyDictionary()
+        self._together: WeakKeyDictionary[asyncio.AbstractEventLoop, Together] = WeakKeyDictionary()
         self._bodies = Bodies()
         self._addresses: collections.Counter[str] = collections.Counter()
 
@@ -91,7 +94,8 @@ class Site:
             return await self._refuse(scope, send, "memory", refusals.BUSY)
         loop = asyncio.get_running_loop()
         try:
-            answer = await self._pool(loop).run(partial(self._work, scope, body, partial(_send_now, loop, send)))
+            work = partial(self._work, scope, body, partial(_send_now, loop, send))
+            answer = await self._runner(loop, scope).run(work)
         except Busy:
             return await self._refuse(scope, send, "busy", refusals.BUSY)
         finally:
@@ -99,6 +103,15 @@ class Site:
         if answer is not None:
             await _deliver(answer, scope, send)
         return None
+
+    def _runner(self, loop: asyncio.AbstractEventLoop, scope: Scope) -> Threads | Together:
+        """Return where the request is served: requests for places together, all others in a thread each."""
+        if scope["method"] != "POST" or scope["path"] not in VIEWS:
+            return self._pool(loop)
+        together = self._together.get(loop)
+        if together is None:
+            together = self._together[loop] = Together(loop)
+        return together if together.takes_more else self._pool(loop)
 
     def _pool(self, loop: asyncio.AbstractEventLoop) -> Threads:
         pool = self._threads.get(loop)

@@ -70,7 +70,7 @@ class Ask:
             "CONTENT_TYPE": "application/json",
             "CONTENT_LENGTH": str(len(content)),
             "HTTP_HOST": "testserver",
-            "HTTP_AUTHORIZATION": f"Bearer {self.access}",
+            **({"HTTP_AUTHORIZATION": f"Bearer {self.access}"} if self.access else {}),
             "wsgi.input": io.BytesIO(content),
             "wsgi.errors": sys.stderr,
             "wsgi.url_scheme": "http",
@@ -171,6 +171,19 @@ def seats(session: Session, *labels: str, **more: Any) -> Ask:
     return Ask({"session": str(session.pk), "seats": list(labels)}, **more)
 
 
+SECRET = "s" * 32
+
+
+def by_cookie(one: Ask, *, buyer: uuid.UUID | None = None, sends: str = SECRET) -> Ask:
+    """Send it as a browser does: the signed cookie, and the CSRF token of its other cookie."""
+    response = HttpResponse()
+    identity.write_cookie(response, Buyer(id=buyer or uuid.uuid4(), is_guest=True))
+    cookies = f"buyer={response.cookies['buyer'].value}; csrftoken={SECRET}; theme=dark"
+    one.access = ""
+    one.headers = one.headers | {"HTTP_COOKIE": cookies, "HTTP_X_CSRFTOKEN": sends}
+    return one
+
+
 def order(session: Session, **headers: str) -> Ask:
     body = {"session": str(session.pk), "seats": ["A1"], "payment": {"method": "fake", "token": "ok"}}
     return Ask(body, path=ORDERS, headers={"HTTP_IDEMPOTENCY_KEY": uuid.uuid4().hex, **headers})
@@ -193,6 +206,21 @@ class TestTheShortWay:
 
     def test_short_way_takes_orders(self) -> None:
         assert self.same(lambda session: [order(session)]).status == "202 Accepted"
+
+    def test_short_way_takes_holds_of_a_browser(self) -> None:
+        assert self.same(lambda session: [by_cookie(seats(session, "A1"))]).status == "202 Accepted"
+
+    def test_short_way_takes_orders_of_a_browser(self) -> None:
+        assert self.same(lambda session: [by_cookie(order(session))]).status == "202 Accepted"
+
+    def test_short_way_tells_a_browser_that_it_lost(self) -> None:
+        answer = self.same(lambda session: [by_cookie(seats(session, "A1")) for _buyer in range(2)])
+        assert answer.status == "409 Conflict"
+
+    def test_short_way_waits_for_the_outcome_of_a_browser(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(liveness, "is_alive", lambda _name: True)
+        answer = self.same(lambda session: [by_cookie(seats(session, "A1", headers={"HTTP_PREFER": "wait=5"}))])
+        assert answer.status == "201 Created"
 
     def test_short_way_tells_the_loser(self) -> None:
         answer = self.same(lambda session: [seats(session, "A1"), seats(session, "A1", "B1")])
@@ -368,10 +396,31 @@ class TestTheLongWay:
         )
         assert went_short == [False]
 
-    def test_long_way_is_for_requests_with_a_cookie(self, session: Session, went_short: list[bool]) -> None:
+    def test_long_way_is_for_requests_of_no_buyer(self, session: Session, went_short: list[bool]) -> None:
         environ = seats(session, "A1").environ()
         del environ["HTTP_AUTHORIZATION"]
         assert told(wsgi.application, environ).status.startswith("401")
+        assert went_short == [False]
+
+    @pytest.mark.parametrize(
+        ("change", "status"),
+        [
+            pytest.param({"HTTP_X_CSRFTOKEN": "n" * 32}, "403", id="another token"),
+            pytest.param({"HTTP_X_CSRFTOKEN": ""}, "403", id="no token"),
+            pytest.param({"HTTP_ORIGIN": "https://elsewhere.example"}, "403", id="another origin"),
+            pytest.param({"HTTP_COOKIE": f"buyer=forged; csrftoken={SECRET}"}, "401", id="a forged cookie"),
+            pytest.param({"HTTP_COOKIE": f"csrftoken={SECRET}"}, "401", id="no buyer"),
+            pytest.param({"HTTP_FRONTROW_BUYER": str(uuid.uuid4())}, "409", id="another person's page"),
+        ],
+    )
+    def test_long_way_refuses_a_browser_that_cannot_be_trusted(
+        self, session: Session, went_short: list[bool], change: dict[str, str], status: str
+    ) -> None:
+        ask = by_cookie(seats(session, "A1"))
+        ask.headers |= change
+        long = told(wsgi.django, ask.environ())
+        assert told(wsgi.application, ask.environ()) == long
+        assert long.status.startswith(status)
         assert went_short == [False]
 
     def test_long_way_is_for_an_expired_token(
