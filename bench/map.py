@@ -140,7 +140,8 @@ def open_page(page: Page, site: Process, session: uuid.UUID) -> None:
 
 def page_size(site: Process, room: Room) -> int:
     """Return the bytes of the page's HTML on the wire."""
-    request = urllib.request.Request(f"{site.url}/sessions/{room.id}", headers={"Accept-Encoding": "gzip"})  # noqa: S310 our own
+    address = f"{site.url}/sessions/{room.id}"
+    request = urllib.request.Request(address, headers={"Accept-Encoding": "gzip"})  # noqa: S310 our own
     with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 see above
         body = answer.read()
         assert b"plan-chairs" in (gzip.decompress(body) if answer.headers["Content-Encoding"] == "gzip" else body)

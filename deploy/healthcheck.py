@@ -1,7 +1,7 @@
 """Exit 0 if the process of this container answers HTTP on $PORT; what Docker asks every few seconds.
 
-Liveness only: a lost database must not make Docker restart web processes that still accept requests. With --pulse: exit 0 if the
-worker, beat or relay of this container does its work, as it writes into $PULSE_FILE.
+Liveness only: a lost database must not make Docker restart web processes that still accept requests. With --pulse: exit
+0 if the worker, beat or relay of this container does its work, as it writes into $PULSE_FILE.
 """
 # ruff: noqa: INP001 a script beside the Dockerfile, not a package
 

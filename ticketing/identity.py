@@ -30,9 +30,9 @@ from base.asking import Buyer, CSRFFailed, OtherBuyer
 from base.clock import reckoned_now
 from base.ids import uuid7
 from reservations import people
-from ticketing import stamps, tokens
+from ticketing import stamps
 from ticketing.models import User
-from ticketing.people import accounts
+from ticketing.people import accounts, tokens
 
 __all__ = [
     "Buyer",
@@ -129,7 +129,7 @@ def _checked(claims: tokens.Claims, *, kind: str) -> Buyer:
 
 
 def _judged(token: str, *, kind: str) -> Buyer:
-    """Have PyJWT judge a token. See Note [Our own tokens] in `tokens`."""
+    """Have PyJWT judge a token. See Note [Our own tokens] in `people.tokens`."""
     try:
         claims = jwt.decode(
             token,

@@ -12,8 +12,8 @@ from base.refusals import Refused
 
 HEAD = """# Refusals
 
-Every reason for which a request gets nothing. Each is an entry of a catalogue (`reservations/refusals`, `ticketing/refusals.py`), and
-`tools/document-refusals` makes this page of it.
+Every reason for which a request gets nothing. Each is an entry of a catalogue (`reservations/refusals`,
+`ticketing/refusals.py`), and `tools/document-refusals` makes this page of it.
 
 A problem (RFC 9457) has the `code` and the sentence, in the language of the request, and the facts beside it.
 

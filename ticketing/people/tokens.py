@@ -4,7 +4,7 @@ Note [Our own tokens]
 PyJWT takes 30 µs for a token: it accepts many algorithms, headers and claims. A token of ours has one header, one
 algorithm and eight claims. `claims_of` verifies exactly that, with the standard library's HMAC-SHA256 and a comparison
 in constant time, and returns None for anything else: then PyJWT judges, and says what is wrong.
-`tests/ticketing/test_tokens.py` draws tokens and changes to them, and finds no token that only one of the two accepts.
+`tests/ticketing/people/test_tokens.py` draws tokens and changes to them, and finds no token that only one of the two accepts.
 """
 
 from __future__ import annotations

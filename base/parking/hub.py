@@ -1,13 +1,4 @@
-"""Run many requests that wait in one thread: each is parked while it waits, and takes no thread from the others.
-
-Note [Parked requests]
-A call runs in a greenlet of the hub's thread. Code that waits for a future asks `wait`, which parks the call until the
-future is done; in any other thread `wait` blocks as usual. Code that wants to be served with others asks `together`: as
-soon as every call of the hub is parked, the hub hands all collected items to their function in one go. So a crowd of
-requests costs one wake-up, not one for each, and none of it knows whether it runs here or in a thread of its own.
-
-A call must not park inside a database transaction: the calls of a hub share its thread's connection.
-"""
+"""Run parked calls in a thread of their own. See Note [Parked requests] in `base.parking`."""
 
 from __future__ import annotations
 
@@ -19,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
-from typing import Any, TypeVar
+from typing import Any
 
 from greenlet import getcurrent, greenlet
 
@@ -27,23 +18,22 @@ from base.threads import keep_running
 
 MOST_A_ROUND = 128  # calls after which those that are done are told
 
-Found = TypeVar("Found")
 Call = Callable[[], Any]
 Done = Callable[[Any, BaseException | None], None]
 Work = Callable[[Sequence[Any]], None]
 
 
-class _Parked:
+class Parked:
     """A call that waits. `is_over`: it was woken, by its future or by its deadline."""
 
     __slots__ = ("call", "is_over")
 
-    def __init__(self, call: _Running) -> None:
+    def __init__(self, call: Running) -> None:
         self.call = call
         self.is_over = False
 
 
-class _Running(greenlet):
+class Running(greenlet):
     """A call on its way."""
 
     def __init__(self, hub: Hub, call: Call, done: Done) -> None:
@@ -67,8 +57,8 @@ class Hub:
 
     def __init__(self, *, name: str, after_each_round: Callable[[], object] = lambda: None) -> None:
         self.switcher: greenlet = None  # type: ignore[assignment] # the hub's thread sets it before any call
-        self._woken: SimpleQueue[tuple[Call, Done] | _Parked] = SimpleQueue()
-        self._deadlines: list[tuple[float, int, _Parked]] = []
+        self._woken: SimpleQueue[tuple[Call, Done] | Parked] = SimpleQueue()
+        self._deadlines: list[tuple[float, int, Parked]] = []
         self._numbers = itertools.count()
         self._collected: dict[Work, list[Any]] = {}
         self._round_since = 0.0
@@ -101,7 +91,7 @@ class Hub:
             self._round_since = 0.0
             self._after_each_round()
 
-    def _next(self) -> deque[tuple[Call, Done] | _Parked]:
+    def _next(self) -> deque[tuple[Call, Done] | Parked]:
         """Wait for a call, for one that is woken, or for the next deadline."""
         patience = self._deadlines[0][0] - time.monotonic() if self._deadlines else None
         try:
@@ -112,15 +102,15 @@ class Hub:
         found.extend(self._those_there())
         return found
 
-    def _those_there(self) -> deque[tuple[Call, Done] | _Parked]:
-        found: deque[tuple[Call, Done] | _Parked] = deque()
+    def _those_there(self) -> deque[tuple[Call, Done] | Parked]:
+        found: deque[tuple[Call, Done] | Parked] = deque()
         for _number in range(min(self._woken.qsize(), MOST_A_ROUND)):
             found.append(self._woken.get_nowait())
         return found
 
-    def _let_run(self, woken: tuple[Call, Done] | _Parked) -> None:
+    def _let_run(self, woken: tuple[Call, Done] | Parked) -> None:
         if isinstance(woken, tuple):
-            _Running(self, *woken).switch()
+            Running(self, *woken).switch()
         elif not woken.is_over:
             woken.is_over = True
             woken.call.switch()
@@ -130,36 +120,12 @@ class Hub:
         while self._deadlines and (self._deadlines[0][0] <= now or self._deadlines[0][2].is_over):
             self._let_run(heapq.heappop(self._deadlines)[2])
 
-    def park(self, call: _Running, future: Future[Any], seconds: float) -> None:
+    def park(self, call: Running, future: Future[Any], seconds: float) -> None:
         """Return when the future is done or the time is over."""
-        parked = _Parked(call)
+        parked = Parked(call)
         future.add_done_callback(lambda _future: self._woken.put(parked))
         heapq.heappush(self._deadlines, (time.monotonic() + seconds, next(self._numbers), parked))
         self.switcher.switch()
 
     def collect(self, work: Work, item: object) -> None:
         self._collected.setdefault(work, []).append(item)
-
-
-def is_parkable() -> bool:
-    """Tell whether this code runs in a hub, where waiting takes no thread."""
-    return isinstance(getcurrent(), _Running)
-
-
-def wait(future: Future[Found], *, seconds: float) -> Found:
-    """Return the future's result, and let others run meanwhile. Raises: TimeoutError, and the future's error."""
-    call = getcurrent()
-    if not isinstance(call, _Running):
-        return future.result(timeout=seconds)
-    if not future.done():
-        call.hub.park(call, future, seconds)
-    return future.result(timeout=0)
-
-
-def together(work: Work, item: object) -> bool:
-    """Have `work` called with this item and those of the other calls of the hub. False: this runs in no hub."""
-    call = getcurrent()
-    if not isinstance(call, _Running):
-        return False
-    call.hub.collect(work, item)
-    return True

@@ -1,0 +1,47 @@
+"""Run many requests that wait in one thread: each is parked while it waits, and takes no thread from the others.
+
+Note [Parked requests]
+A call runs in a greenlet of the hub's thread. Code that waits for a future asks `wait`, which parks the call until the
+future is done; in any other thread `wait` blocks as usual. Code that wants to be served with others asks `together`: as
+soon as every call of the hub is parked, the hub hands all collected items to their function in one go. So a crowd of
+requests costs one wake-up, not one for each, and none of it knows whether it runs here or in a thread of its own.
+
+A call must not park inside a database transaction: the calls of a hub share its thread's connection.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from typing import TypeVar
+
+from greenlet import getcurrent
+
+from base.parking.hub import Hub, Running, Work
+
+__all__ = ["Hub", "is_parkable", "together", "wait"]
+
+Found = TypeVar("Found")
+
+
+def is_parkable() -> bool:
+    """Tell whether this code runs in a hub, where waiting takes no thread."""
+    return isinstance(getcurrent(), Running)
+
+
+def wait(future: Future[Found], *, seconds: float) -> Found:
+    """Return the future's result, and let others run meanwhile. Raises: TimeoutError, and the future's error."""
+    call = getcurrent()
+    if not isinstance(call, Running):
+        return future.result(timeout=seconds)
+    if not future.done():
+        call.hub.park(call, future, seconds)
+    return future.result(timeout=0)
+
+
+def together(work: Work, item: object) -> bool:
+    """Have `work` called with this item and those of the other calls of the hub. False: this runs in no hub."""
+    call = getcurrent()
+    if not isinstance(call, Running):
+        return False
+    call.hub.collect(work, item)
+    return True
