@@ -39,6 +39,7 @@ NAMES = (
     "live_crowd",
     "live_storm",
     "map",
+    "crowd",
     "page_list",
     "page_16",
     "page_2400",
@@ -159,10 +160,10 @@ def events(names: Sequence[str]) -> list[Event]:
 
     `live` also selects all whose names begin with it, except LARGE.
     """
-    from bench import allocating, at_the_door, enduring, live, ordering, pages, paying, waiting
+    from bench import allocating, at_the_door, crowd, enduring, live, ordering, pages, paying, waiting
     from bench import map as seat_map
 
-    modules = (at_the_door, allocating, waiting, live, seat_map, pages, paying, ordering, enduring)
+    modules = (at_the_door, allocating, waiting, live, seat_map, crowd, pages, paying, ordering, enduring)
     known = {event.name: event for module in modules for event in module.EVENTS}
     chosen = {name for name in USUAL if name.partition("_")[0] in names} | set(names)
     return [known[name] for name in NAMES if name in chosen]
