@@ -26,6 +26,7 @@ from typing import Any
 
 LEAVE, RELOAD, HESITATE = 0.1, 0.1, 0.2  # parts of the visitors who do so after they have seen the page
 HESITATION = 0.5  # seconds
+ASKS = 20  # times that a visitor asks what became of a request, a second apart
 CHOICES = 3  # times that a visitor chooses other seats after losing some
 CROWD_SEED = 20_260_101
 FILES = re.compile(r'(?:href|src)="(/static/[^"]+\.(?:css|js|svg))"')
@@ -121,20 +122,35 @@ class Visitor:
                 return None
             seat = self.chance.choice(free)
             wish = {"session": self.crowd.plan.session, "seats": [seat]}
-            answer = await self._post("held", "/reservations", wish, wait=5, expects={201, 409})
-            if answer.status == 201:
+            answer = await self._post("held", "/reservations", wish, wait=5, expects={201, 202, 409})
+            if answer.status != 409:
                 held: dict[str, Any] = json.loads(answer.body)
-                return held
+                held = await self._until(held, "queued")
+                if held["status"] == "held":
+                    return held
             free = await self._seats(f"/sessions/{self.crowd.plan.session}")
         return None
 
     async def _pay(self, held: dict[str, Any]) -> str:
         means = {"payment": {"method": "fake", "token": "ok"}}
         paid = await self._post("paid", f"/reservations/{held['id']}/pay", means, wait=10, expects={200, 202})
+        sale = json.loads(paid.body).get("sale")
         if paid.status == 202:
-            return "payment under way"
-        await self.ask("tickets", "GET", f"/sales/{json.loads(paid.body)['sale']['id']}")
+            sale = (await self._until(held, "held", "paying"))["sale"]
+        if sale is None:
+            return "not paid in time"
+        await self.ask("tickets", "GET", f"/sales/{sale['id']}")
         return "bought"
+
+    async def _until(self, reservation: dict[str, Any], *states: str) -> dict[str, Any]:
+        """Ask again, as a page without news does, until the reservation is in none of these states."""
+        for _time in range(ASKS):
+            answer = await self.ask("state", "GET", f"/api/v1/reservations/{reservation['id']}")
+            reservation = json.loads(answer.body)
+            if reservation["status"] not in states:
+                break
+            await asyncio.sleep(1)
+        return reservation
 
     async def _post(self, step: str, path: str, body: dict[str, Any], *, wait: int, expects: set[int]) -> Said:
         headers = {
@@ -167,7 +183,7 @@ class Visitor:
         said = await self._exchange("\r\n".join([*lines, "", body]).encode())
         self.crowd.steps[step].append(time.monotonic() - began)
         if said.status not in (expects or {200}):
-            raise Lost(f"{step}: {said.status} {said.body[:200]!r}")
+            raise Lost(f"{step} {said.status}")
         self.cookies |= {name.decode(): value.decode() for name, value in COOKIE.findall(said.head)}
         if (tag := TAG.search(said.head)) and step == "file":
             self.crowd.tags[path] = tag[1].decode()
@@ -253,7 +269,7 @@ class Crowd:
             try:
                 self.ends[await Visitor(self, number).visit()] += 1
             except (Lost, OSError, asyncio.IncompleteReadError) as error:
-                self.ends[f"failed: {error!r}"[:300]] += 1
+                self.ends[f"failed: {error}"] += 1
 
 
 def main(plan: Path, report: Path) -> None:

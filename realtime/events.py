@@ -2,10 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
+
+from django.db import transaction
 
 from base import causes
 from base.causes import Cause
+from base.copies import changes
 from base.ids import uuid7
 from base.rows import as_json, execute
 from realtime.models import Event
@@ -73,4 +77,7 @@ def record_many(rows: Sequence[NewEvent]) -> list[UUID]:
         for new, row, why in zip(ids, rows, (row.why or now for row in rows), strict=True)
     ]
     execute(INSERT, as_json(columns))
+    changed = {row.session for row in rows if row.session is not None and changes.is_change(row.event)}
+    if changed:
+        transaction.on_commit(partial(changes.tell, changed), robust=True)
     return ids

@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from uuid import UUID
 
 import structlog
 from django.conf import settings
@@ -24,9 +25,10 @@ from django.db import Error as DatabaseError
 from prometheus_client import Counter
 
 from base.bounded import Bounded
+from base.copies import changes, sharing
 from base.copies import copy as copy_
-from base.copies import sharing
 from base.copies.copy import Body, Copy
+from base.rates import token_bucket
 
 log = structlog.get_logger(__name__)
 
@@ -45,20 +47,32 @@ made = Counter(
 class Slot:
     """Hold a process's copy of one answer, and the lock of the thread that renews it."""
 
+    about: UUID | None = None
     copy: Copy | None = None
+    changed: float = 0.0  # by the database's clock, when something that it says changed last
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def is_young(self) -> bool:
         """Whether the copy need not be renewed yet."""
-        return self.copy is not None and self.copy.age < settings.COPY_SECONDS / 2
+        return self.copy is not None and is_young(self.copy)
 
     @property
     def is_good(self) -> bool:
         """Whether the copy may still be served."""
-        return self.copy is not None and self.copy.age < settings.COPY_SECONDS
+        return self.copy is not None and is_good(self.copy)
+
+    def keep(self, copy: Copy) -> Copy:
+        """Keep a copy. It is outdated at once if a change came while it was made."""
+        copy.is_outdated = copy.made <= self.changed
+        self.copy = copy
+        return copy
 
 
+COST = token_bucket.cost_of(1, rate=changes.A_SECOND)
+A_SECOND = token_bucket.MICROSECONDS
+
+_changes = token_bucket.Buckets(most=MOST_KEPT * 2)
 slots: Bounded[str, Slot] = Bounded(MOST_KEPT)
 
 
@@ -67,8 +81,31 @@ def forget() -> None:
     slots.clear()
 
 
-def of(kind: str, key: str, make: Callable[[], Body]) -> Copy:
-    """Return a copy that is at most `COPY_SECONDS` old. `kind` names it in metrics; `key` tells apart what differs.
+def is_young(copy: Copy) -> bool:
+    """Tell whether the copy need not be renewed yet."""
+    return not copy.is_outdated and copy.age < settings.COPY_SECONDS / 2
+
+
+def is_good(copy: Copy) -> bool:
+    """Tell whether the copy may still be served."""
+    return not copy.is_outdated and copy.age < settings.COPY_SECONDS
+
+
+def outdate(session: UUID) -> None:
+    """Outdate the copies that tell of the session, and the lists. See Note [Read what was written] in `changes`."""
+    now = copy_.now()
+    for name, slot in list(slots.items()):
+        if slot.about not in {None, session} or slot.copy is None or slot.copy.is_outdated:
+            continue
+        if not _changes.take(name, int(now * A_SECOND), cost=COST, capacity=COST * changes.BURST):
+            slot.changed = now
+            slot.copy.is_outdated = slot.copy.made <= now
+
+
+def of(kind: str, key: str, make: Callable[[], Body], *, about: UUID | None = None) -> Copy:
+    """Return a copy that is at most `COPY_SECONDS` old.
+
+    `kind` names it in metrics; `key` tells apart what differs; `about` is the only session of which it tells.
 
     Raises: what `make` raises; DatabaseError only if there is no copy of the last ten minutes.
     """
@@ -78,25 +115,26 @@ def of(kind: str, key: str, make: Callable[[], Body]) -> Copy:
     slot = slots.get(name)
     if slot is not None and slot.copy is not None and slot.is_young:
         return slot.copy
-    slot = slots[name] = slot or Slot()  # written again, so that it is not the first to be pushed out
+    changes.listen(outdate)
+    slot = slots[name] = slot or Slot(about=about)  # written again, so that it is not the first to be pushed out
     before = slot.copy if slot.is_good else None
     if not slot.lock.acquire(timeout=0 if before else LONGEST_WAIT_SECONDS):
         return before or _made(kind, make)
     try:
         if slot.copy is None or not slot.is_young:
-            slot.copy = _renewed(kind, name, slot, make)
-        return slot.copy
+            slot.keep(_renewed(kind, name, slot, make))
+        return slot.copy or _made(kind, make)
     finally:
         slot.lock.release()
 
 
 def _renewed(kind: str, name: str, slot: Slot, make: Callable[[], Body]) -> Copy:
-    if found := _young(sharing.shared(name)):
+    if found := _young(sharing.shared(name), slot):
         return found
     if not sharing.take_turn(name):
         if slot.copy and slot.is_good:
             return slot.copy
-        if found := _awaited(name):
+        if found := _awaited(name, slot):
             return found
         return _made(kind, make)
     try:
@@ -113,16 +151,16 @@ def _renewed(kind: str, name: str, slot: Slot, make: Callable[[], Body]) -> Copy
     return copy
 
 
-def _young(copy: Copy | None) -> Copy | None:
-    return copy if copy is not None and copy.age < settings.COPY_SECONDS / 2 else None
+def _young(copy: Copy | None, slot: Slot) -> Copy | None:
+    return copy if copy is not None and is_young(copy) and copy.made > slot.changed else None
 
 
-def _awaited(name: str) -> Copy | None:
+def _awaited(name: str, slot: Slot) -> Copy | None:
     """Wait for the copy that another process is making. None: it takes too long, or that process ended."""
     deadline = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < deadline:
         time.sleep(LOOK_AGAIN_SECONDS)
-        if found := _young(sharing.shared(name)):
+        if found := _young(sharing.shared(name), slot):
             return found
     return None
 

@@ -26,11 +26,12 @@ class Body:
     policy: dict[str, list[str]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Copy:
     """Hold an answer ready to send.
 
-    `made`: POSIX seconds by the database's clock when reading its facts began; `packed`: gzip.
+    `made`: POSIX seconds by the database's clock when reading its facts began; `packed`: gzip. `is_outdated`: something
+    that it says has changed since.
     """
 
     made: float
@@ -38,6 +39,7 @@ class Copy:
     content_type: str
     packed: bytes
     policy: dict[str, list[str]]
+    is_outdated: bool = False
 
     @classmethod
     def of(cls, body: Body, *, made: float) -> Copy:

@@ -11,14 +11,19 @@ A call must not park inside a database transaction: the calls of a hub share its
 
 from __future__ import annotations
 
-from concurrent.futures import Future
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from typing import TypeVar
 
 from greenlet import getcurrent
 
 from base.parking.hub import Hub, Running, Work
 
-__all__ = ["Hub", "is_parkable", "together", "wait"]
+__all__ = ["Hub", "aside", "is_parkable", "together", "wait"]
+
+MOST_ASIDE = 8  # threads for calls that may block
+LONGEST_SECONDS = 60.0  # longer than any deadline of a call that blocks
 
 Found = TypeVar("Found")
 
@@ -36,6 +41,18 @@ def wait(future: Future[Found], *, seconds: float) -> Found:
     if not future.done():
         call.hub.park(call, future, seconds)
     return future.result(timeout=0)
+
+
+def aside(call: Callable[[], Found]) -> Found:
+    """Return what `call` returns. In a hub another thread runs it: a call that blocks would hold up the others."""
+    if not is_parkable():
+        return call()
+    return wait(_threads().submit(call), seconds=LONGEST_SECONDS)
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=MOST_ASIDE, thread_name_prefix="aside")
 
 
 def together(work: Work, item: object) -> bool:

@@ -22,6 +22,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import translation
 
 from base.bounded import Bounded
+from base.copies import is_good, is_young
 from base.copies.copy import Copy
 from base.copies.response import CopyResponse, knows
 
@@ -123,11 +124,10 @@ def _sent(headers: Headers) -> dict[bytes, bytes] | None:
 
 def _is_good(found: Ready) -> bool:
     """Tell whether this reader gets the copy; in its second half, one reader goes for a new one."""
-    age = found.copy.age
-    if age < settings.COPY_SECONDS / 2:
+    if is_young(found.copy):
         return True
     now = time.monotonic()
-    if age >= settings.COPY_SECONDS or now - found.renewing >= RENEWAL_SECONDS:
+    if not is_good(found.copy) or now - found.renewing >= RENEWAL_SECONDS:
         found.renewing = now
         return False
     return True

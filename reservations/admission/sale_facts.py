@@ -11,11 +11,13 @@ import threading
 import time
 import uuid
 from collections.abc import Sequence
+from functools import partial
 
 import structlog
 from django.db import Error as DatabaseError
 from django.db import connection
 
+from base import parking
 from base.bounded import Bounded
 from base.clock import db_now
 from reservations.allocation import statements
@@ -134,6 +136,13 @@ def facts_of(session: uuid.UUID, *, max_age: float = FRESH_SECONDS) -> SaleFacts
         return known
     with _guard:
         lock = _reading.setdefault(session, threading.Lock())
+    if known and lock.locked():
+        return known
+    return parking.aside(partial(_read_once, session, known, lock, max_age))
+
+
+def _read_once(session: uuid.UUID, known: SaleFacts | None, lock: threading.Lock, max_age: float) -> SaleFacts:
+    """Read the facts anew unless another thread reads them; give the connection back if this thread is a helper."""
     if not lock.acquire(timeout=MOST_SECONDS if known is None else 0):
         if known is None:  # PostgreSQL is slow or silent
             raise FactsUnavailable(str(session))
@@ -143,6 +152,8 @@ def facts_of(session: uuid.UUID, *, max_age: float = FRESH_SECONDS) -> SaleFacts
     finally:
         lock.release()
         _reading.pop(session, None)  # threads that wait hold the lock; at worst two read the same
+        if not connection.in_atomic_block:
+            connection.close()  # back to the pool
 
 
 def _refresh(session: uuid.UUID, max_age: float) -> SaleFacts:

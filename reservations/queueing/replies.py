@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Literal
 
 import msgspec
@@ -69,10 +70,11 @@ class ReplyDesk:
             self._listening.clear()
 
     def _is_listening(self) -> bool:
-        """Tell whether answers can reach this desk; a new desk gets a moment, unless others would wait for that too."""
-        if parking.is_parkable():
-            return self._listening.is_set()
-        return self._listening.wait(max(0.0, self._ready_by - time.monotonic()))
+        """Tell whether answers can reach this desk; a new desk gets a moment."""
+        if self._listening.is_set():
+            return True
+        patience = max(0.0, self._ready_by - time.monotonic())
+        return patience > 0 and parking.aside(partial(self._listening.wait, patience))
 
     def _take(self, message: dict[str, Any]) -> None:
         if message["type"] == "subscribe":

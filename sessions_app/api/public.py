@@ -44,7 +44,7 @@ class PublicCatalogue(AnyView):
             return Body(content=content, content_type=renderer.media_type)
 
         key = f"{request.build_absolute_uri()} {request.accepted_renderer.format} {translation.get_language()}"
-        copy = copies.of("catalogue", key, made)
+        copy = copies.of("catalogue", key, made, about=kwargs.get("pk"))
         return CopyResponse(request._request, copy, cache_control=CACHEABLE)  # noqa: SLF001 DRF has no other name
 
     def finalize_response(self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any) -> Any:

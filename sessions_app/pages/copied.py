@@ -58,7 +58,8 @@ def copied(kind: str, *, takes: Callable[[QueryDict], bool]) -> Callable[..., An
             if not takes(request.GET) or NOTICES in request.COOKIES:
                 return view(request, *arguments, **named)
             key = f"{request.get_host()} {request.get_full_path()} {translation.get_language()}"
-            copy = copies.of(kind, key, lambda: _drawn(view(StandIn(request), *arguments, **named)))
+            about = named.get("session_id")
+            copy = copies.of(kind, key, lambda: _drawn(view(StandIn(request), *arguments, **named)), about=about)
             response = CopyResponse(request, copy, cache_control=CACHE_CONTROL)
             patch_vary_headers(response, ["Accept-Language", "Cookie"])
             return response

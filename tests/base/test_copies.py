@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import gzip
+import os
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 import redis
+from django.conf import settings
 from django.core.cache import cache
 from django.db import OperationalError
 
 from base import copies
 from base.breaker import Breaker
-from base.copies import copy, sharing
+from base.copies import changes, copy, sharing
 from base.copies.copy import Body, Copy
 from base.copies.response import knows
+from config.web import cache as cache_
+from tests.processes import until
 
 
 class Clock:
@@ -123,6 +129,69 @@ class TestAge:
         settings.COPY_SECONDS = 0
         make = Maker()
         assert [read(make), read(make)] == [b"body 1", b"body 2"]
+
+
+class TestChange:
+    SESSION = UUID("0198c0de-0000-7000-8000-000000000001")
+
+    def read(self, make: Maker, *, about: UUID | None = SESSION) -> bytes:
+        return copies.of("test", f"about {about}", make, about=about).plain
+
+    def test_reader_after_a_change_gets_a_new_copy(self, clock: Clock) -> None:
+        make = Maker()
+        assert self.read(make) == b"body 1"
+        clock.now += 0.01
+        copies.outdate(self.SESSION)
+        clock.now += 0.01
+        assert self.read(make) == b"body 2"
+        assert self.read(make) == b"body 2"
+
+    def test_list_is_outdated_by_the_change_of_any_session(self, clock: Clock) -> None:
+        make = Maker()
+        self.read(make, about=None)
+        clock.now += 0.01
+        copies.outdate(self.SESSION)
+        clock.now += 0.01
+        assert self.read(make, about=None) == b"body 2"
+
+    def test_change_of_another_session_outdates_nothing(self, clock: Clock) -> None:
+        make = Maker()
+        self.read(make)
+        copies.outdate(uuid4())
+        assert self.read(make) == b"body 1"
+
+    def test_copy_that_was_made_while_it_changed_is_made_again(self, clock: Clock) -> None:
+        times = 0
+
+        def make() -> Body:
+            nonlocal times
+            times += 1
+            clock.now += 0.01
+            if times == 2:
+                copies.slots[next(reversed(copies.slots))].changed = clock.now  # the change comes in the middle
+                clock.now += 0.01
+            return Body(content=f"body {times}".encode(), content_type="text/plain")
+
+        copies.of("test", "a", make, about=self.SESSION)
+        clock.now += 0.6
+        assert copies.of("test", "a", make, about=self.SESSION).plain == b"body 2"
+        assert copies.of("test", "a", make, about=self.SESSION).plain == b"body 3"
+
+    def test_rush_of_changes_makes_a_few_copies_at_once_and_then_two_a_second(self, clock: Clock) -> None:
+        make = Maker()
+        for _change in range(1_000):  # in two seconds
+            self.read(make)
+            clock.now += 0.001
+            copies.outdate(self.SESSION)
+            clock.now += 0.001
+        assert 12 <= make.times <= 20
+
+    def test_process_hears_of_a_change_in_another_one(self) -> None:
+        make = Maker()
+        self.read(make)
+        said = msgspec.json.encode(changes.Changed(os.getpid() + 1, [self.SESSION]))
+        until(lambda: cache_.client().publish(f"{settings.KEY_PREFIX}:copies:changed", said), seconds=5)
+        until(lambda: self.read(make) == b"body 2", seconds=0.4)
 
 
 class TestOneMaker:

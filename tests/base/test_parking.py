@@ -108,7 +108,14 @@ def test_calls_that_arrive_together_are_served_together(hub: Hub) -> None:
         return parking.wait(future, seconds=5)
 
     held: Future[None] = Future()
-    busy = run(hub, lambda: held.result(5))  # holds the hub itself, as a slow call does
+    began = threading.Event()
+
+    def hold_the_hub() -> None:
+        began.set()
+        held.result(5)  # not parked: it keeps the thread, as a slow call does
+
+    busy = run(hub, hold_the_hub)
+    assert began.wait(2)
     calls = [run(hub, partial(ask, number)) for number in range(20)]
     held.set_result(None)
     assert busy.result(2) is None

@@ -26,7 +26,7 @@ def main(errands: list[str]) -> int:
         child = os.fork()
         if child == 0:
             settings.FAULT_POINT = point
-            if what == "allocate":
+            if what == "finish":
                 steps.finish_payment(payment_id=UUID(name))
             elif what == "together":
                 steps.finish_payments([(UUID(one), "") for one in name.split(",")])

@@ -9,9 +9,10 @@ from functools import partial
 from typing import Any
 
 from base.parking import Hub
-from config.run.serving.threads import LONGEST_WAIT, Busy, Call
+from config.run.serving.threads import Busy, Call
 
 MOST = 4_096  # requests in progress; one more is told to come again
+LONGEST_WAIT = 15.0  # seconds until a request is begun with: as long as one waits for the front door
 STUCK_SECONDS = 0.1  # after which new requests take threads: something keeps the hub
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import gzip
+import json
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.utils import timezone
@@ -15,9 +18,12 @@ from base.copies import copy
 from config.run.serving.site import Site
 from config.web import ready
 from config.wsgi import application
+from reservations.operations import queued
 from sessions_app.models import Session
+from sessions_app.operations import create_session
 from tests.config.run.test_serving import Client
 from tests.factories import SessionFactory
+from tests.reservations.test_holding import request_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -142,6 +148,25 @@ class TestWhoGetsItsOwn:
             query = b"plain=1" if path.startswith("/sessions") else b""
             ask(site, path, query)
         assert not ready.kept
+
+
+class TestReadWhatWasWritten:
+    def available(self, site: Site, session: Session) -> tuple[int, int]:
+        one = json.loads(ask(site, f"/api/v1/sessions/{session.pk}").body)["available"]
+        listed = json.loads(ask(site, "/api/v1/sessions").body)["results"][0]["available"]
+        return one, listed
+
+    def test_program_that_held_a_seat_reads_at_once_that_it_is_gone(self, site: Site, session: Session) -> None:
+        for number, seat in enumerate(["A1", "A2", "A3", "B1"]):
+            assert self.available(site, session) == (6 - number, 6 - number)
+            queued.allocate([request_for(session, seat, buyer=uuid4())])
+        assert self.available(site, session) == (2, 2)
+
+    def test_program_that_made_a_session_finds_it_in_the_list(self, site: Site, session: Session) -> None:
+        ask(site, "/api/v1/sessions")
+        starts = timezone.now() + dt.timedelta(days=2)
+        made = create_session(show="Vento", starts_at=starts, price=100, rows=1, seats_per_row=1)
+        assert str(made.pk) in ask(site, "/api/v1/sessions").body.decode()
 
 
 class TestFresh:
