@@ -24,13 +24,12 @@ Work = Callable[[Sequence[Any]], None]
 
 
 class Parked:
-    """A call that waits. `is_over`: it was woken, by its future or by its deadline."""
+    """A call that waits, until its future or its deadline wakes it."""
 
-    __slots__ = ("call", "is_over")
+    __slots__ = ("call",)
 
     def __init__(self, call: Running) -> None:
-        self.call = call
-        self.is_over = False
+        self.call: Running | None = call  # None once it is over: its deadline may be far, and a request is large
 
 
 class Running(greenlet):
@@ -111,13 +110,13 @@ class Hub:
     def _let_run(self, woken: tuple[Call, Done] | Parked) -> None:
         if isinstance(woken, tuple):
             Running(self, *woken).switch()
-        elif not woken.is_over:
-            woken.is_over = True
-            woken.call.switch()
+        elif woken.call is not None:
+            call, woken.call = woken.call, None
+            call.switch()
 
     def _wake_the_late(self) -> None:
         now = time.monotonic()
-        while self._deadlines and (self._deadlines[0][0] <= now or self._deadlines[0][2].is_over):
+        while self._deadlines and (self._deadlines[0][0] <= now or self._deadlines[0][2].call is None):
             self._let_run(heapq.heappop(self._deadlines)[2])
 
     def park(self, call: Running, future: Future[Any], seconds: float) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextvars
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -68,6 +70,28 @@ def test_two_thousand_calls_wait_at_once_and_all_are_answered(hub: Hub) -> None:
     for number, future in enumerate(futures):
         future.set_result(number)
     assert [call.result(5) for call in waiting] == list(range(2_000))
+
+
+def test_call_that_has_ended_is_forgotten_though_its_deadline_is_far(hub: Hub) -> None:
+    class Request:
+        """Something large."""
+
+    def answer_all(items: Sequence[Any]) -> None:
+        for item in items:
+            item.set_result(None)
+
+    def serve(request: Request) -> None:
+        future: Future[None] = Future()
+        parking.together(answer_all, future)
+        parking.wait(future, seconds=60)
+
+    request = Request()
+    run(hub, partial(serve, request)).result(2)
+    left = weakref.ref(request)
+    del request
+    run(hub, lambda: None).result(2)
+    gc.collect()
+    assert left() is None
 
 
 def test_wait_ends_at_its_deadline(hub: Hub) -> None:
