@@ -1,4 +1,4 @@
-"""Copies of answers that are the same for every reader: one process makes one, and none gets older than a second.
+"""Keep copies of answers that are the same for every reader: one process makes one, and it is renewed each second.
 
 Note [How old a copy gets]
 A copy carries the time at which reading its facts began. For the first half of `COPY_SECONDS` a process serves its
@@ -54,12 +54,12 @@ class Slot:
 
     @property
     def is_young(self) -> bool:
-        """Whether the copy need not be renewed yet."""
+        """Tell whether the copy need not be renewed yet."""
         return self.copy is not None and is_young(self.copy)
 
     @property
     def is_good(self) -> bool:
-        """Whether the copy may still be served."""
+        """Tell whether the copy may still be served."""
         return self.copy is not None and is_good(self.copy)
 
     def keep(self, copy: Copy) -> Copy:

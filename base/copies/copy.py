@@ -1,4 +1,4 @@
-"""What a copy is made of."""
+"""Define a copy, and the body that it is made from."""
 
 from __future__ import annotations
 
@@ -58,5 +58,5 @@ class Copy:
 
     @property
     def age(self) -> float:
-        """Seconds since reading its facts began."""
+        """Return the seconds since reading its facts began."""
         return max(0.0, now() - self.made)

@@ -1,4 +1,4 @@
-"""A copy as Django sends it."""
+"""Send a copy as Django does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Copies on their way between processes: through Django's cache, which may forget them, or be away."""
+"""Share copies between processes through Django's cache, which may forget them or be away."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pages that are the same for every visitor: drawn for a stand-in who is nobody, kept as `base.copies`.
+"""Serve pages that are the same for every visitor as `base.copies`, drawn for an anonymous stand-in.
 
 Such a page names no visitor, has no token and sets no cookie: `sessions_app/visitor.js` fills in the visitor in the
 browser. A browser without scripts is led to the same page with `?plain=1`: the view draws that one for it alone, with
@@ -30,7 +30,7 @@ OF_THE_SERVER = ("SERVER_NAME", "SERVER_PORT", "HTTP_HOST", "HTTP_X_FORWARDED_PR
 
 
 class StandIn(HttpRequest):
-    """The request of a visitor who is nobody: the address, and nothing of the real one's person."""
+    """Stand in for an anonymous visitor: it has the address of the real request, and nothing about the person."""
 
     def __init__(self, real: HttpRequest) -> None:
         super().__init__()

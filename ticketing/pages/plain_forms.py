@@ -327,7 +327,7 @@ def on_reservation(
 @require_safe
 @never_cache
 def visitor(request: Visitor) -> JsonResponse:
-    """Tell a page who looks at it, and the token that counts now; a browser that was nobody is a guest from now on.
+    """Tell a page who looks at it, and the token that counts now; a browser without an identity becomes a guest.
 
     A page that is the same for everybody asks before its first request, any page after its browser signed in or out.
     """

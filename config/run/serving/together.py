@@ -27,7 +27,7 @@ class Together:
 
     @property
     def takes_more(self) -> bool:
-        """Whether a request is served here sooner than in a thread."""
+        """Tell whether a request would be served sooner here than in a thread."""
         return not self._hub.is_stuck(STUCK_SECONDS)
 
     async def run(self, call: Call) -> Any:
