@@ -16,6 +16,7 @@ CLIENTS = {
     # Connections of Django's caches, for what needs a script in one trip.
     "config/web/cache.py client": "the cache's own connection, kept because getting it anew costs 15 µs",
     "reservations/claims/claims.py client": "the claims' own connection, kept for the same reason",
+    "base/copies/changes.py tell": "base imports nothing of config, and asks once a commit, not once a request",
     # Separate connections.
     "realtime/wire.py _Wire._client": (
         "the channel layer's Redis need be none of the caches, and its thread has a deadline"
@@ -23,6 +24,7 @@ CLIENTS = {
     "reservations/queueing/replies.py ReplyDesk._listen": (
         "a subscription needs a connection of its own, and longer deadlines"
     ),
+    "base/copies/changes.py _listen": "a subscription needs a connection of its own, and longer deadlines",
     "reservations/checks.py client": "what ails the pool that requests share isn't Redis being away",
     "config/run/preflight.py require_redis": "asks before Django is set up, at an address that may be wrong",
     "config/run/embedded.py Valkey.ready": "asks the Redis that it starts, before the settings can name it",
