@@ -13,7 +13,8 @@ import os
 import threading
 import time
 from collections.abc import Callable, Collection
-from uuid import UUID
+from functools import cache
+from uuid import UUID, uuid4
 
 import msgspec
 import redis
@@ -34,9 +35,12 @@ CHANGES_NOTHING = "reservation.rejected"
 
 
 class Changed(msgspec.Struct, array_like=True):
-    """What is published. The process that tells it has outdated its own copies already."""
+    """Tell which sessions changed. The process that tells it has outdated its own copies already.
 
-    process: int
+    `process` is a random id, because processes in two containers may have the same number.
+    """
+
+    process: UUID
     sessions: list[UUID]
 
 
@@ -48,6 +52,16 @@ _starting = threading.Lock()
 def is_change(event: str) -> bool:
     """Tell whether copies may differ after the event."""
     return event.startswith(CHANGES) and event != CHANGES_NOTHING
+
+
+def _ourselves() -> UUID:
+    """Return the id of this process, also after a fork."""
+    return _id_of(os.getpid())
+
+
+@cache
+def _id_of(_process: int) -> UUID:
+    return uuid4()
 
 
 def _channel() -> str:
@@ -64,7 +78,7 @@ def tell(sessions: Collection[UUID]) -> None:
     try:
         with breaker:
             get_redis_connection("default").publish(
-                _channel(), msgspec.json.encode(Changed(os.getpid(), list(sessions)))
+                _channel(), msgspec.json.encode(Changed(_ourselves(), list(sessions)))
             )
     except (*CACHE_ERRORS, BreakerOpen) as error:
         log.info("copies.change_not_told", error=type(error).__name__)
@@ -83,7 +97,7 @@ def listen(outdate: Callable[[UUID], None]) -> None:
 
 def _hear(said: bytes, outdate: Callable[[UUID], None]) -> None:
     told = msgspec.json.decode(said, type=Changed)
-    if told.process != os.getpid():
+    if told.process != _ourselves():
         for session in told.sessions:
             outdate(session)
 
