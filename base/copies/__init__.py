@@ -7,7 +7,7 @@ every reader waits for the new one. So no answer is older than `COPY_SECONDS`, a
 
 A process that renews a copy first looks for a newer one that another process has shared through the cache. It makes one
 itself only if it gets the turn. While Redis is away each process makes its own. While PostgreSQL is away nothing can
-change, so readers get the last copy for `LAST_RESORT_SECONDS`.
+change, so readers get the last copy until it is `LAST_RESORT_SECONDS` old; one reader a second tries to renew it.
 """
 
 from __future__ import annotations
@@ -83,12 +83,12 @@ def forget() -> None:
 
 def is_young(copy: Copy) -> bool:
     """Tell whether the copy need not be renewed yet."""
-    return not copy.is_outdated and copy.age < settings.COPY_SECONDS / 2
+    return copy.is_spared or (not copy.is_outdated and copy.age < settings.COPY_SECONDS / 2)
 
 
 def is_good(copy: Copy) -> bool:
     """Tell whether the copy may still be served."""
-    return not copy.is_outdated and copy.age < settings.COPY_SECONDS
+    return copy.is_spared or (not copy.is_outdated and copy.age < settings.COPY_SECONDS)
 
 
 def outdate(session: UUID) -> None:
@@ -122,10 +122,23 @@ def of(kind: str, key: str, make: Callable[[], Body], *, about: UUID | None = No
         return before or _made(kind, make)
     try:
         if slot.copy is None or not slot.is_young:
-            slot.keep(_renewed(kind, name, slot, make))
-        return slot.copy or _made(kind, make)
+            return slot.keep(_renewed_or_spared(kind, name, slot, make))
+        return slot.copy
     finally:
         slot.lock.release()
+
+
+def _renewed_or_spared(kind: str, name: str, slot: Slot, make: Callable[[], Body]) -> Copy:
+    """Renew the copy. While PostgreSQL is away, spare the last one for as long as a copy lives, then try again."""
+    try:
+        return _renewed(kind, name, slot, make)
+    except DatabaseError as error:
+        last = slot.copy
+        if last is None or last.age > LAST_RESORT_SECONDS:
+            raise
+        last.spared_until = copy_.now() + settings.COPY_SECONDS
+        log.warning("copies.database_away", kind=kind, seconds=round(last.age, 1), error=type(error).__name__)
+        return last
 
 
 def _renewed(kind: str, name: str, slot: Slot, make: Callable[[], Body]) -> Copy:
@@ -140,15 +153,9 @@ def _renewed(kind: str, name: str, slot: Slot, make: Callable[[], Body]) -> Copy
     try:
         copy = _made(kind, make)
         sharing.share(name, copy)
-    except DatabaseError as error:
-        if slot.copy is None or slot.copy.age > LAST_RESORT_SECONDS:
-            raise
-        age = round(slot.copy.age, 1)
-        log.warning("copies.database_away", kind=kind, seconds=age, error=type(error).__name__)
-        return slot.copy
+        return copy
     finally:
         sharing.end_turn(name)
-    return copy
 
 
 def _young(copy: Copy | None, slot: Slot) -> Copy | None:

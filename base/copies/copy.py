@@ -31,7 +31,7 @@ class Copy:
     """Hold an answer ready to send.
 
     `made`: POSIX seconds by the database's clock when reading its facts began; `packed`: gzip. `is_outdated`: something
-    that it says has changed since.
+    that it says has changed since. `spared_until`: POSIX seconds until which it is served because it can't be renewed.
     """
 
     made: float
@@ -40,6 +40,7 @@ class Copy:
     packed: bytes
     policy: dict[str, list[str]]
     is_outdated: bool = False
+    spared_until: float = 0.0
 
     @classmethod
     def of(cls, body: Body, *, made: float) -> Copy:
@@ -55,6 +56,11 @@ class Copy:
     @cached_property
     def plain(self) -> bytes:
         return gzip.decompress(self.packed)
+
+    @property
+    def is_spared(self) -> bool:
+        """Tell whether it is served although it could not be renewed."""
+        return now() < self.spared_until
 
     @property
     def age(self) -> float:

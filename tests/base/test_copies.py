@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -189,7 +188,7 @@ class TestChange:
     def test_process_hears_of_a_change_in_another_one(self) -> None:
         make = Maker()
         self.read(make)
-        said = msgspec.json.encode(changes.Changed(os.getpid() + 1, [self.SESSION]))
+        said = msgspec.json.encode(changes.Changed(uuid4(), [self.SESSION]))
         until(lambda: cache_.client().publish(f"{settings.KEY_PREFIX}:copies:changed", said), seconds=5)
         until(lambda: self.read(make) == b"body 2", seconds=0.4)
 
@@ -259,6 +258,28 @@ class TestOutage:
         read(make)
         make.error = OperationalError("away")
         clock.now += 500
+        assert read(make) == b"body 1"
+
+    def test_crowd_does_not_ask_postgresql_again_for_a_second_after_it_failed(self, clock: Clock) -> None:
+        make = Maker()
+        read(make)
+        make.error = OperationalError("away")
+        clock.now += 5
+        assert [read(make) for _reader in range(50)] == [b"body 1"] * 50
+        assert make.times == 2
+        clock.now += 1.1
+        make.error = None
+        assert read(make) == b"body 3"
+
+    def test_process_that_waited_in_vain_for_another_one_serves_its_last_copy(
+        self, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(copies, "WAIT_SECONDS", 0.05)
+        make = Maker()
+        read(make)
+        make.error = OperationalError("away")
+        clock.now += 5
+        monkeypatch.setattr(sharing, "take_turn", lambda _name: False)
         assert read(make) == b"body 1"
 
     def test_reader_is_told_of_the_outage_when_the_last_copy_is_too_old(self, clock: Clock) -> None:
