@@ -343,6 +343,7 @@ def visitor(request: Visitor) -> JsonResponse:
 
 urlpatterns = [
     path("visitor", visitor, name="visitor"),
+    path("csrf-token", visitor),  # its name in 0.2, which clients may know
     path("sessions/<uuid:session_id>/hold", hold, name="hold"),
     path("sessions/<uuid:session_id>/order", order, name="order-places"),
     path("reservations/<uuid:reservation_id>/extend", extend, name="extend"),
