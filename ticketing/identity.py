@@ -53,7 +53,7 @@ __all__ = [
 ]
 
 COOKIE = "buyer"
-NAME_COOKIE = "name"
+NAME_COOKIE = "visitor_name"
 ALGORITHM = "HS256"
 ISSUER = "frontrow"
 AUDIENCE = "frontrow-api"

@@ -2,7 +2,7 @@
 /**
  * Who looks at a page that is the same for everybody. Runs before the page is painted, so nothing flashes or moves.
  *
- * The cookie `name` says how to address a visitor who is signed in. It decides nothing: the server never reads it.
+ * The cookie `visitor_name` says how to address a visitor who is signed in. It decides nothing: the server never reads it.
  */
 (() => {
   /** @param {string} name */
@@ -10,7 +10,7 @@
     const found = document.cookie.split("; ").find((part) => part.startsWith(`${name}=`));
     return found ? decodeURIComponent(found.slice(name.length + 1)) : "";
   };
-  const name = cookie("name");
+  const name = cookie("visitor_name");
   document.documentElement.dataset.visitor = name ? "account" : "guest";
   const form = /** @type {HTMLElement | null} */ (document.querySelector('form[data-visitor="account"]'));
   const words = form?.querySelector("[data-visitor-name]");
